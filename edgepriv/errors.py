@@ -1,0 +1,9 @@
+"""The two ways in which a command may fail on purpose; everything else is a bug."""
+
+
+class UserError(Exception):
+    """Bad input. The message is one sentence: what is wrong, where, what to do. Exit code 2."""
+
+
+class GateFailed(Exception):
+    """A limit given with ``--fail-if`` was exceeded. Exit code 3."""

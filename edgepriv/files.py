@@ -1,0 +1,87 @@
+"""Writing files so that a reader never sees half of one."""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgepriv.errors import UserError
+
+
+def refuse_existing(paths: Iterable[Path], force: bool) -> None:
+    """Raise UserError if any of ``paths`` exists and ``force`` is not set."""
+    for path in paths:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, but a file is to be written there: choose another -o")
+        if path.exists() and not force:
+            raise UserError(f"{path} exists already: choose another -o, or pass --force to replace it")
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; it becomes ``path`` only if the block succeeds."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        with aside.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise _as_user_error(error, path) from error
+    except RuntimeError as error:
+        # torch.save reports a full disk as a RuntimeError of its zip writer, without an errno.
+        if "PytorchStreamWriter" in str(error) or "inline_container" in str(error):
+            raise UserError(f"cannot write {path}: the disk is full or the file cannot be written") from error
+        raise
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _as_user_error(error: OSError, path: Path) -> UserError:
+    reasons = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EACCES: "permission denied",
+        errno.EROFS: "the file system is read-only",
+        errno.ENOTDIR: "a part of that path is a file, not a folder",
+        errno.EEXIST: "a part of that path is a file, not a folder",
+        errno.EFBIG: "the file would be larger than the limit",
+    }
+    return UserError(f"cannot write {path}: {reasons.get(error.errno or 0, error.strerror or str(error))}")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``, whole or not at all."""
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text to ``path``, whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, whole or not at all; NaN and infinity are refused (they are not JSON)."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Parse a JSON file; ``what`` names its role in the error message."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path} ({what})") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not a readable {what}: {error}") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,209 @@
+"""Recipe: everything a run depends on, typed, read from TOML, with a stable hash."""
+
+import hashlib
+import json
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from edgepriv.errors import UserError
+
+FULL_WIDTH = 32
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Data(_Section):
+    """Where the examples come from and how many play which role; ``None`` takes the default of the data set."""
+
+    name: str = "digits"
+    members: int | None = Field(None, ge=2)
+    non_members: int | None = Field(None, ge=2)
+    reference: int | None = Field(None, ge=0)
+    holdout: int | None = Field(None, ge=0)
+    validation: int | None = Field(None, ge=0)
+
+
+class Model(_Section):
+    """Architecture by name and its keyword arguments (``widths`` of an MLP, ...)."""
+
+    name: str = "cnn"
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class Stage(_Section):
+    """One pass through the training loop. ``epochs = 0`` leaves the stage out."""
+
+    epochs: int = Field(0, ge=0)
+    batch_size: int = Field(128, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+    schedule: Literal["cosine", "cyclic", "constant"] = "cosine"
+    augment: Literal["none", "crop", "crop_flip"] = "none"
+    adversarial: bool = False
+    patience: int | None = Field(None, ge=1)
+
+
+class Adversary(_Section):
+    """The perturbations trained and measured against, in input units ([0, 1]); ``None`` resolves by input shape."""
+
+    method: Literal["none", "fgsm", "pgd"] = "none"
+    norm: Literal["linf", "l2"] = "linf"
+    eps: float | None = Field(None, gt=0)
+    step: float | None = Field(None, gt=0)
+    steps: int = Field(7, ge=1)
+
+
+class Quantize(_Section):
+    """Weight-only quantization. ``bits``: one width from 2 to 8, 32 for none, or rules such as ``"conv1=8,fc*=2,*=4"``."""
+
+    bits: int | str = FULL_WIDTH
+    quantizer: str = "minmax"
+    granularity: Literal["tensor", "channel"] = "channel"
+
+    @field_validator("bits")
+    @classmethod
+    def _known_widths(cls, value: int | str) -> int | str:
+        if isinstance(value, str) and value.strip().isdigit():
+            value = int(value)
+        bit_rules(value)
+        return value
+
+    def bits_of(self, layer: str) -> int:
+        """Width in bits of the weights of ``layer`` (its dotted module name): the first rule that matches."""
+        return next((bits for pattern, bits in bit_rules(self.bits) if fnmatchcase(layer, pattern)), FULL_WIDTH)
+
+    @property
+    def active(self) -> bool:
+        """Whether any rule asks for fewer than 32 bits."""
+        return any(bits < FULL_WIDTH for _, bits in bit_rules(self.bits))
+
+
+class Privacy(_Section):
+    """``flatten``: weight lambda of the posterior-flattening term (Drif & Berrabah 2025, eq. 8)."""
+
+    flatten: float = Field(0.0, ge=0)
+
+
+class Export(_Section):
+    """How the integers are laid out for the runtime, and what the file returns."""
+
+    profile: str = "latency"
+
+
+class Audit(_Section):
+    """What the audit runs: which attacks, how many reference models, which perturbations."""
+
+    attacks: str = "all"
+    references: int = Field(16, ge=0)
+    threat_models: tuple[Literal["adaptive", "oblivious"], ...] = ("adaptive", "oblivious")
+    robust_examples: int = Field(1000, ge=1)
+    pgd_steps: int = Field(20, ge=1)
+
+
+class Bench(_Section):
+    """How the file is timed."""
+
+    batches: tuple[int, ...] = (1, 32)
+    threads: tuple[int, ...] = (1,)
+    runs: int = Field(200, ge=1)
+    rounds: int = Field(5, ge=1)
+
+
+class Recipe(_Section):
+    """The whole of a run. Two recipes with equal ``training_hash`` on equal data give the same model."""
+
+    seed: int = Field(0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    data: Data = Data()
+    model: Model = Model()
+    train: Stage = Stage(epochs=20)
+    robust: Stage = Stage(epochs=0, adversarial=True)
+    qat: Stage = Stage(epochs=0, adversarial=True, lr=2e-4)
+    adversary: Adversary = Adversary()
+    quantize: Quantize = Quantize()
+    privacy: Privacy = Privacy()
+    export: Export = Export()
+    audit: Audit = Audit()
+    bench: Bench = Bench()
+
+    def with_changes(self, **sections: Any) -> "Recipe":
+        """Copy with changed fields: ``recipe.with_changes(seed=1, quantize={"bits": 4})``; ``None`` changes nothing."""
+        content = self.model_dump()
+        for name, change in sections.items():
+            if isinstance(change, dict):
+                content[name] |= {key: value for key, value in change.items() if value is not None}
+            elif change is not None:
+                content[name] = change
+        return parse(content, "the options")
+
+    def undefended(self) -> "Recipe":
+        """The same training without any defence: what an oblivious attacker's reference models are trained by."""
+        return self.with_changes(
+            train={"adversarial": False},
+            robust={"epochs": 0},
+            qat={"epochs": 0},
+            adversary={"method": "none"},
+            quantize={"bits": FULL_WIDTH},
+            privacy={"flatten": 0.0},
+        )
+
+    def training_hash(self) -> str:
+        """Hex sha256 of every field that training depends on."""
+        trained_by = self.model_dump(mode="json", exclude={"export", "audit", "bench"})
+        return hashlib.sha256(json.dumps(trained_by, sort_keys=True).encode()).hexdigest()
+
+
+def bit_rules(bits: int | str) -> list[tuple[str, int]]:
+    """``4`` -> ``[("*", 4)]``; ``"conv1=8,*=4"`` -> ``[("conv1", 8), ("*", 4)]``. Raises ValueError on anything else."""
+    if isinstance(bits, int):
+        rules = [("*", bits)]
+    else:
+        rules = []
+        for rule in bits.split(","):
+            pattern, equals, width = (part.strip() for part in rule.partition("="))
+            if not (pattern and equals and width.isdigit()):
+                raise ValueError(f"bits {bits!r}: expected a number, or rules such as 'conv1=8,fc*=2,*=4'")
+            rules.append((pattern, int(width)))
+    for pattern, width in rules:
+        if width not in {*range(2, 9), FULL_WIDTH}:
+            raise ValueError(f"bits {width} for {pattern!r}: weights have 2 to 8 bits, or 32 (not quantized)")
+    return rules
+
+
+def parse(content: dict[str, Any], where: str) -> Recipe:
+    """Validate a nested dictionary; ``where`` names its origin in the error message."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}: {field}: {reason[:1].lower()}{reason[1:]} (got {first['input']!r})") from error
+
+
+def load(path: Path) -> Recipe:
+    """Read a recipe from a TOML file; fields that it leaves out keep their defaults."""
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"no such recipe: {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"recipe {path} is not readable TOML: {error}") from error
+    return parse(content, f"recipe {path}")
+
+
+def eps_for(input_shape: tuple[int, ...], norm: str) -> float:
+    """The customary budget in input units: 0.1 for grey images, 8/255 for colour, 0.05 for tables; 0.5 in L2."""
+    if norm == "l2":
+        return 0.5
+    if len(input_shape) != 3:
+        return 0.05
+    return 0.1 if input_shape[0] == 1 else 8 / 255

@@ -1,0 +1,1 @@
+"""The device kit, as edgepriv sees it: predict.py opens every session, bench.py is every timer."""
