@@ -1,0 +1,188 @@
+"""Open an ONNX classifier and predict with it: ``python predict.py model.onnx inputs.npy``.
+
+Needs Python 3.10+, numpy and onnxruntime, nothing else. ``open_session`` is the only place that constructs an
+``InferenceSession``: edgepriv's proofs, audits and timings run in the very session that a device runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+_NUMPY_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
+
+
+class KitError(Exception):
+    """Bad input; the message is one sentence. Exit code 2."""
+
+
+def open_session(
+    model: str | bytes | os.PathLike[str], threads: int = 1, dump_optimized: str | None = None
+) -> ort.InferenceSession:
+    """The session every number is measured in: default options except for what the arguments say.
+
+    ``model``: path, or the bytes of the file. ``threads``: threads inside one operator, 0 for all cores; operators run
+    one after the other. ``dump_optimized``: where onnxruntime shall write the graph that it really executes.
+    Raises onnxruntime's own exceptions if the model cannot be opened.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # an error is raised anyway; logged as well, it would reach the terminal twice
+    if dump_optimized is not None:
+        options.optimized_model_filepath = dump_optimized
+    source = model if isinstance(model, bytes) else os.fspath(model)
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def open_or_explain(path: Path, threads: int = 1, dump_optimized: str | None = None) -> ort.InferenceSession:
+    """``open_session`` for a command line: every failure is a KitError of one sentence."""
+    if threads < 0:
+        raise KitError(f"--threads {threads}: give a number of threads, or 0 for all cores")
+    if not path.is_file():
+        raise KitError(f"no such file: {path}")
+    try:
+        return open_session(path, threads, dump_optimized)
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise KitError(f"{path} cannot be opened as an ONNX model: {reason_of(error)}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """The part of an onnxruntime message that a person can use, on one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0].removeprefix("[ONNXRuntimeError] : ") if lines else type(error).__name__
+
+
+def class_names(session: ort.InferenceSession) -> list[str]:
+    """Names of the classes, from the file's metadata; empty if it holds none that can be read."""
+    try:
+        names = json.loads(session.get_modelmeta().custom_metadata_map.get("class_names", "[]"))
+    except json.JSONDecodeError:
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def read_inputs(path: Path) -> np.ndarray:
+    """Array of a .npy; ``x`` (else ``x_test``, else the only array) of a .npz; the numbers of a .csv, a row per line."""
+    if not path.is_file():
+        raise KitError(f"no such file: {path}")
+    try:
+        if path.suffix == ".csv":
+            return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2)
+        stored = np.load(path, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            return stored
+        with stored:
+            names = list(stored.files)
+            name = next((name for name in ("x", "x_test") if name in names), names[0] if len(names) == 1 else None)
+            if name is None:
+                raise KitError(f"{path} holds the arrays {', '.join(names)}: name the inputs x")
+            return stored[name]
+    except (OSError, ValueError, EOFError) as error:
+        raise KitError(f"{path} is not a readable .npy, .npz or .csv file of numbers: {error}") from error
+
+
+def fit_inputs(session: ort.InferenceSession, x: np.ndarray) -> np.ndarray:
+    """``x`` as the type that the model takes, one row per example; KitError if shape, type or range do not fit.
+
+    uint8 becomes float32 by division by 255 when the model takes float32. A single example may come without its
+    batch axis.
+    """
+    wanted = session.get_inputs()[0]
+    if wanted.type not in _NUMPY_TYPES:
+        raise KitError(f"the model takes {wanted.type}, but only tensor(float) and tensor(uint8) can be fed")
+    row = wanted.shape[1:]
+    if x.ndim == len(row) and _fits(x.shape, row):
+        x = x[None]
+    if x.ndim != len(row) + 1 or not _fits(x.shape[1:], row):
+        shape = ", ".join(str(size) for size in ("N", *row))
+        raise KitError(f"the inputs have shape {list(x.shape)}, but the model takes [{shape}]")
+    kind = _NUMPY_TYPES[wanted.type]
+    if x.dtype == np.uint8:
+        return x if kind == np.uint8 else x.astype(np.float32) / np.float32(255)
+    if kind == np.uint8 or x.dtype.kind not in "fiu":
+        raise KitError(f"the inputs are {x.dtype}, but the model takes {wanted.type}")
+    x = x.astype(np.float32)
+    if not np.isfinite(x).all():
+        raise KitError("the inputs hold values that are not finite numbers")
+    if "edgepriv_version" in session.get_modelmeta().custom_metadata_map and x.size and (x.min() < 0 or x.max() > 1):
+        raise KitError(f"the inputs lie in [{x.min():g}, {x.max():g}], but the model takes [0, 1]: scale them first")
+    return x
+
+
+def _fits(shape: tuple[int, ...], wanted: list[Any]) -> bool:
+    return len(shape) == len(wanted) and all(
+        not isinstance(size, int) or size == have for have, size in zip(shape, wanted, strict=True)
+    )
+
+
+def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> np.ndarray:
+    """First output of the model for ``x`` [n, ...], ``batch`` rows at a time: float32 [n, K]. n is at least 1."""
+    name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
+    parts = [session.run([output], {name: x[start : start + batch]})[0] for start in range(0, len(x), batch)]
+    return np.concatenate(parts)
+
+
+def run_command(command: Callable[[], None]) -> None:
+    """Run ``command``; a KitError is printed as one line (exit 2), an interrupt ends quietly (exit 130)."""
+    try:
+        command()
+    except KitError as error:
+        sys.exit(_complain(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(error: KitError) -> int:
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    return 2
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Classify the rows of a .npy, .npz or .csv file.")
+    parser.add_argument("model", type=Path, help="the .onnx file")
+    parser.add_argument("inputs", type=Path, help="values in [0, 1] (or uint8), one example per row")
+    parser.add_argument("--threads", type=int, default=1, help="0 takes all cores (default 1)")
+    parser.add_argument("--json", action="store_true", help="one JSON object with all probabilities")
+    options = parser.parse_args()
+    session = open_or_explain(options.model, options.threads)
+    x = fit_inputs(session, read_inputs(options.inputs))
+    if not len(x):
+        raise KitError(f"{options.inputs} holds no example")
+    try:
+        probabilities = predict(session, x)
+    except Exception as error:
+        raise KitError(f"{options.model} cannot classify these inputs: {reason_of(error)}") from error
+    if probabilities.ndim != 2:
+        raise KitError(
+            f"{options.model} returns shape {list(probabilities.shape)} first, not one probability per class"
+        )
+    labels = probabilities.argmax(axis=1)
+    names = class_names(session)
+    if len(names) != probabilities.shape[1]:
+        names = [str(label) for label in range(probabilities.shape[1])]
+    if options.json:
+        rows = [
+            {"label": int(label), "name": names[label], "probabilities": row.tolist()}
+            for label, row in zip(labels, probabilities, strict=True)
+        ]
+        print(json.dumps({"class_names": names, "predictions": rows}))
+        return
+    width = max(len(name) for name in names)
+    for index, (label, row) in enumerate(zip(labels, probabilities, strict=True)):
+        print(f"{index:6d}  {names[label]:<{width}}  {row[label]:.4f}")
+
+
+if __name__ == "__main__":
+    run_command(main)
