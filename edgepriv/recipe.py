@@ -30,10 +30,16 @@ class Data(_Section):
 
 
 class Model(_Section):
-    """Architecture by name and its keyword arguments (``widths`` of an MLP, ...)."""
+    """Architecture by name, its keyword arguments (``widths`` of an MLP, ...), and the normalisation put inside it.
+
+    ``mean``, ``std``: one number for each channel (or feature), in input units; left out, images take 0.5 and 0.25, which
+    say nothing about the training data, and tables are not normalised.
+    """
 
     name: str = "cnn"
     args: dict[str, Any] = Field(default_factory=dict)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
 
 class Stage(_Section):

@@ -1,0 +1,131 @@
+"""Dataset: checked examples and labels in one layout."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from edgepriv.errors import UserError
+
+_CHANNEL_COUNTS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Examples that passed every check.
+
+    ``x``: uint8 images [N, C, H, W], or float32 in [0, 1], [N, C, H, W] or [N, F]; ``y``: int64 [N] in
+    [0, number of classes).
+    """
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    class_names: tuple[str, ...]
+
+    def inputs(self, index: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """float32 inputs in [0, 1] of the examples at ``index``."""
+        return as_inputs(self.x[index])
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self.x.shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex digest of every example and label."""
+        digest = hashlib.sha256(f"{self.x.dtype}{self.x.shape}".encode())
+        digest.update(np.ascontiguousarray(self.x).data)
+        digest.update(np.ascontiguousarray(self.y).data)
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def as_inputs(x: np.ndarray) -> np.ndarray:
+    """uint8 pixels become float32 in [0, 1]; float32 stays."""
+    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+
+
+def checked(
+    name: str, x: np.ndarray, y: np.ndarray, class_names: tuple[str, ...] | None = None, *, several_classes: bool = True
+) -> Dataset:
+    """Check and lay out raw arrays.
+
+    ``x``: images [N, H, W], [N, H, W, C] or [N, C, H, W] (uint8, or floats in [0, 1]), or a table [N, F] of numbers in
+    [0, 1]. ``y``: whole numbers [N] from 0. ``class_names`` fixes the number of classes, else it is ``max(y) + 1``.
+    Raises UserError that names ``name`` and the first thing wrong.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    if len(x) == 0 or len(y) == 0:
+        raise UserError(f"{name}: there are no examples in it")
+    if len(x) != len(y):
+        raise UserError(f"{name}: {len(x)} examples but {len(y)} labels")
+    labels = _checked_labels(name, y, class_names)
+    names = class_names or tuple(str(label) for label in range(int(labels.max()) + 1))
+    if several_classes and (len(names) < 2 or (labels == labels[0]).all()):
+        raise UserError(f"{name}: all {len(labels)} examples have label {labels[0]}; a classifier needs at least two classes")
+    return Dataset(name, _checked_inputs(name, _channels_first(name, x)), labels, names)
+
+
+def _checked_labels(name: str, y: np.ndarray, class_names: tuple[str, ...] | None) -> np.ndarray:
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise UserError(f"{name}: labels have shape {list(y.shape)}; expected one whole number for each example")
+    if y.dtype.kind not in "uib" and not (y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.floor(y)).all()):
+        raise UserError(f"{name}: labels must be whole numbers from 0 (their dtype is {y.dtype})")
+    labels = y.astype(np.int64)
+    classes = len(class_names) if class_names else None
+    if labels.min() < 0 or (classes is not None and labels.max() >= classes):
+        wrong = labels[(labels < 0) | (labels >= (classes or np.iinfo(np.int64).max))]
+        known = f"0 to {classes - 1}" if classes else "whole numbers from 0"
+        raise UserError(f"{name}: {len(wrong)} labels are outside the classes (first: {wrong[0]}; classes: {known})")
+    if classes is None and labels.max() >= max(1000, len(labels)):
+        raise UserError(f"{name}: label {labels.max()} with {len(labels)} examples; labels must count classes from 0")
+    return labels
+
+
+def _channels_first(name: str, x: np.ndarray) -> np.ndarray:
+    if x.ndim == 2:
+        return x
+    if x.ndim == 3:
+        return x[:, None]
+    if x.ndim != 4:
+        raise UserError(f"{name}: examples have shape {list(x.shape[1:])}; expected an image or a row of features")
+    if x.shape[1] in _CHANNEL_COUNTS:
+        return x
+    if x.shape[3] in _CHANNEL_COUNTS:
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    raise UserError(f"{name}: images have shape {list(x.shape[1:])}; expected 1, 3 or 4 channels, first or last")
+
+
+def _checked_inputs(name: str, x: np.ndarray) -> np.ndarray:
+    if x.dtype == np.uint8 and x.ndim == 4:
+        return x
+    if x.dtype.kind not in "uibf":
+        raise UserError(f"{name}: examples must be numbers (their dtype is {x.dtype})")
+    bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+    if bad.any():
+        raise UserError(f"{name}: {int(bad.sum())} examples hold NaN or infinity (first: row {int(bad.argmax())})")
+    low, high = float(x.min()), float(x.max())
+    if low < 0 or high > 1:
+        raise UserError(
+            f"{name}: examples lie in [{low:g}, {high:g}], but inputs must be in [0, 1]: scale them first "
+            "(images may also be uint8)"
+        )
+    return x.astype(np.float32)
+
+
+def count_shared_examples(first: Dataset, second: Dataset) -> int:
+    """How many examples of ``first`` stand in ``second`` too, byte for byte."""
+    if first.input_shape != second.input_shape:
+        return 0
+    known = {row.tobytes() for row in second.inputs()}
+    return sum(row.tobytes() in known for row in first.inputs())

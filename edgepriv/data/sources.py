@@ -1,0 +1,102 @@
+"""Data sets by name, and where on disk they are looked for."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from edgepriv.data.dataset import Dataset, checked
+from edgepriv.data.files import from_csv, from_folder, from_npz, from_torchvision, joined, read_arrays
+from edgepriv.errors import UserError
+
+
+def default_data_dir() -> Path:
+    """``$EDGEPRIV_DATA``, else the platform's cache folder."""
+    return Path(os.environ.get("EDGEPRIV_DATA") or platformdirs.user_cache_dir("edgepriv"))
+
+
+def _digits(data_dir: Path) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    return checked("digits", (images / 16).reshape(-1, 8, 8), labels, tuple("0123456789"))
+
+
+def _adult(data_dir: Path) -> Dataset:
+    """Standardised columns are squeezed to [0, 1] by the range of the training part; test values beyond it are clipped."""
+    path = data_dir / "adult.npz"
+    arrays = read_arrays(path)
+    low, high = arrays["x_train"].min(axis=0), arrays["x_train"].max(axis=0)
+    span = np.where(high > low, high - low, 1)
+    scaled = {part: np.clip((arrays[part] - low) / span, 0, 1) for part in ("x_train", "x_test")}
+    x, y = joined(path, arrays | scaled)
+    return checked("adult", x, y, ("<=50K", ">50K"))
+
+
+def _label_first_table(name: str, file_name: str) -> Callable[[Path], Dataset]:
+    """The published Purchase-100 and Location-30 files: rows of ``label,feature,...``, labels from 1."""
+
+    def load(data_dir: Path) -> Dataset:
+        if (data_dir / f"{name}.npz").exists():
+            return from_npz(data_dir / f"{name}.npz", name)
+        table = _read_table(data_dir / file_name)
+        labels = table[:, 0].astype(np.int64)
+        return checked(name, table[:, 1:], labels - labels.min())
+
+    return load
+
+
+def _texas100(data_dir: Path) -> Dataset:
+    """The published form: two files, ``texas/100/feats`` and ``texas/100/labels`` (from 1)."""
+    if (data_dir / "texas100.npz").exists():
+        return from_npz(data_dir / "texas100.npz", "texas100")
+    labels = _read_table(data_dir / "texas" / "100" / "labels")[:, 0].astype(np.int64)
+    return checked("texas100", _read_table(data_dir / "texas" / "100" / "feats"), labels - labels.min())
+
+
+def _read_table(path: Path) -> np.ndarray:
+    try:
+        return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2, converters=lambda text: float(text.strip('"')))
+    except ValueError as error:
+        raise UserError(f"{path} is not a table of numbers: {error}") from error
+
+
+NAMED: dict[str, Callable[[Path], Dataset]] = {
+    "digits": _digits,
+    "adult": _adult,
+    "location30": _label_first_table("location30", "bangkok"),
+    "purchase100": _label_first_table("purchase100", "dataset_purchase"),
+    "texas100": _texas100,
+}
+IMAGE_SETS = ("fashion_mnist", "mnist", "cifar10", "cifar100")
+PREFIXES: dict[str, Callable[[Path], Dataset]] = {"npz": from_npz, "csv": from_csv, "folder": from_folder}
+
+
+def load(name: str, data_dir: Path | None = None, download: bool = False) -> Dataset:
+    """Load a data set by name (``fashion_mnist``) or from a file (``npz:FILE``, ``csv:FILE``, ``folder:DIR``).
+
+    A named set is looked for as ``NAME.npz`` in ``data_dir``, then in torchvision's layout there, and is downloaded
+    only with ``download``. Raises UserError when it is unknown, absent or malformed.
+    """
+    data_dir = data_dir or default_data_dir()
+    prefix, colon, location = name.partition(":")
+    if colon:
+        if prefix not in PREFIXES:
+            raise UserError(f"unknown data source {prefix!r} in {name!r}: known are {', '.join(f'{p}:...' for p in PREFIXES)}")
+        return PREFIXES[prefix](Path(location))
+    if name in NAMED:
+        try:
+            return NAMED[name](data_dir)
+        except (FileNotFoundError, OSError) as error:
+            raise UserError(f"data set {name!r} is not in {data_dir}: put {name}.npz there or pass --data-dir") from error
+    if "/" not in name and (data_dir / f"{name}.npz").exists():
+        return from_npz(data_dir / f"{name}.npz", name)
+    dataset = from_torchvision(name, data_dir, download)
+    if dataset is None:
+        known = ", ".join([*NAMED, *IMAGE_SETS])
+        raise UserError(
+            f"unknown data set {name!r}: known are {known}, any image set of torchvision, and npz:FILE, csv:FILE, folder:DIR"
+        )
+    return dataset

@@ -1,0 +1,141 @@
+"""model.pt: everything needed to rebuild, attack or export a trained classifier. Never a pickle with code in it."""
+
+import pickle
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgepriv.errors import UserError
+from edgepriv.files import written_aside
+from edgepriv.models.classifier import Classifier, build_classifier
+from edgepriv.recipe import Model, Recipe, parse
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained classifier and where it comes from.
+
+    ``state_dict``: of the network, without its normalisation. ``recipe``: resolved. ``data``: name, sha256 and split record
+    of the training data, None when the weights come from elsewhere. ``stages``: those that have run, in order, e.g.
+    ``("train", "robust", "qat")``. ``history``: one dictionary for each epoch.
+    """
+
+    state_dict: dict[str, Tensor]
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    recipe: Recipe
+    data: dict[str, Any] | None = None
+    stages: tuple[str, ...] = ()
+    history: tuple[dict[str, Any], ...] = ()
+
+    def classifier(self) -> Classifier:
+        """The classifier in eval mode. Raises UserError when the weights do not fit the architecture."""
+        classifier = build_classifier(self.recipe.model, len(self.class_names), self.input_shape)
+        try:
+            classifier.network.load_state_dict(self.state_dict)
+        except RuntimeError as error:
+            detail = " ".join(str(error).split())[:300]
+            raise UserError(f"the weights do not fit model {self.recipe.model.name!r}: {detail}") from error
+        return classifier.eval()
+
+    def with_weights(self, classifier: Classifier, **changes: Any) -> "Checkpoint":
+        """Copy with the weights of ``classifier`` and other fields changed."""
+        state = {name: value.detach().clone().contiguous() for name, value in classifier.network.state_dict().items()}
+        return replace(self, state_dict=state, **changes)
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write model.pt, whole or not at all."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "architecture": checkpoint.recipe.model.name,
+        "arguments": dict(checkpoint.recipe.model.args),
+        "state_dict": checkpoint.state_dict,
+        "class_names": list(checkpoint.class_names),
+        "input_shape": list(checkpoint.input_shape),
+        "recipe": checkpoint.recipe.model_dump(mode="json"),
+        "data": checkpoint.data,
+        "stages": list(checkpoint.stages),
+        "history": list(checkpoint.history),
+    }
+    with written_aside(path) as aside:
+        torch.save(content, aside)
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """The dictionary in a .pt file, read with ``weights_only=True``: code in it is refused, not run."""
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+            raise UserError(
+                f"{path} holds pickled objects other than tensors, which are never loaded because they can run code: "
+                "save model.state_dict() instead"
+            ) from error
+        raise UserError(f"{path} is not a PyTorch checkpoint (not readable, or truncated)") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, AssertionError, IndexError, TypeError) as error:
+        raise UserError(f"{path} is not a PyTorch checkpoint (not readable, or truncated)") from error
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path} holds a {type(content).__name__}; expected an edgepriv checkpoint or a state_dict")
+    return content
+
+
+def is_checkpoint(content: dict[str, Any]) -> bool:
+    """Whether a loaded dictionary is an edgepriv checkpoint rather than a bare state_dict."""
+    return "format_version" in content and "state_dict" in content
+
+
+def load(path: Path, model: Model | None = None) -> Checkpoint:
+    """Read model.pt. ``model`` confirms an architecture of the form ``package.module:factory``, which a file alone may
+    not ask to import. Raises UserError when the file is missing, truncated, of another format, or holds code."""
+    content = load_tensors(path)
+    if not is_checkpoint(content):
+        raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
+    if content["format_version"] != FORMAT_VERSION:
+        raise UserError(f"{path} has checkpoint format {content['format_version']}; this edgepriv reads {FORMAT_VERSION}")
+    try:
+        checkpoint = Checkpoint(
+            state_dict=_checked_state(content["state_dict"], path),
+            class_names=tuple(content["class_names"]),
+            input_shape=tuple(content["input_shape"]),
+            recipe=parse(content["recipe"], str(path)),
+            data=content["data"],
+            stages=tuple(content["stages"]),
+            history=tuple(content["history"]),
+        )
+    except KeyError as error:
+        raise UserError(f"{path} lacks {error}: it is not a whole edgepriv checkpoint") from error
+    name = checkpoint.recipe.model.name
+    if ":" in name and (model is None or model.name != name):
+        raise UserError(f"{path} asks to import {name!r}: pass --model {name} if you trust that module")
+    return checkpoint
+
+
+def from_state_dict(
+    path: Path, recipe: Recipe, class_names: tuple[str, ...], input_shape: tuple[int, ...], data: dict[str, Any] | None
+) -> Checkpoint:
+    """A checkpoint around a bare state_dict from elsewhere. Names may carry a ``module.`` or ``network.`` prefix."""
+    content = load_tensors(path)
+    content = content["state_dict"] if isinstance(content.get("state_dict"), dict) else content
+    for prefix in ("module.", "network."):
+        if all(name.startswith(prefix) for name in content):
+            content = {name.removeprefix(prefix): value for name, value in content.items()}
+    checkpoint = Checkpoint(_checked_state(content, path), class_names, input_shape, recipe, data, ("train",))
+    checkpoint.classifier()
+    return checkpoint
+
+
+def _checked_state(state: Any, path: Path) -> dict[str, Tensor]:
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path} holds no state_dict: expected a dictionary of tensors")
+    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        raise UserError(f"{path}: {len(bad)} tensors hold NaN or infinity (first: {bad[0]}): the training diverged")
+    return state

@@ -1,0 +1,86 @@
+"""Architectures by name, and the classifier with its normalisation inside."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgepriv.errors import UserError
+from edgepriv.models import small, zoo
+from edgepriv.recipe import Model
+
+NAMED: dict[str, Callable[..., nn.Module]] = {
+    "lenet": small.LeNet5,
+    "resnet20": small.ResNet20,
+    "mlp": small.MLP,
+    "cnn": small.SmallCNN,
+}
+
+
+class Classifier(nn.Module):
+    """``network`` behind its normalisation: float32 [N, ...] in [0, 1] -> logits [N, K].
+
+    ``mean``, ``std``: one number for each channel or feature, in input units.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+        self.normalises = bool((self.mean != 0).any() or (self.std != 1).any())
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.normalises:
+            shape = (1, -1) + (1,) * (x.ndim - 2)
+            x = (x - self.mean.view(shape)) / self.std.view(shape)
+        return self.network(x)
+
+
+def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: Any) -> nn.Module:
+    """A network with random weights: ours by name, torchvision's by name, or ``package.module:factory``.
+
+    A factory is called as ``factory(num_classes=, input_shape=, **arguments)``. Raises UserError when the name is unknown
+    or the architecture cannot take such inputs.
+    """
+    if ":" in name:
+        factory = _imported(name)
+    elif name in NAMED:
+        factory = NAMED[name]
+    elif name in zoo.names():
+        return zoo.build(name, num_classes, input_shape, **arguments)
+    else:
+        raise UserError(
+            f"unknown model {name!r}: known are {', '.join(NAMED)}, torchvision's classifiers (resnet18, vgg16, ...), "
+            "and package.module:factory"
+        )
+    try:
+        return factory(num_classes=num_classes, input_shape=tuple(input_shape), **arguments)
+    except TypeError as error:
+        raise UserError(f"model {name!r} does not take these arguments: {error}") from error
+
+
+def _imported(name: str) -> Callable[..., nn.Module]:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"model {name!r} cannot be imported: {error}") from error
+
+
+def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int]) -> Classifier:
+    """The recipe's architecture behind its normalisation."""
+    channels = input_shape[0]
+    image = len(input_shape) == 3
+    mean = model.mean or ((0.5 if image else 0.0),) * channels
+    std = model.std or ((0.25 if image else 1.0),) * channels
+    if len(mean) != channels or len(std) != channels:
+        raise UserError(f"model.mean and model.std need {channels} numbers each (got {len(mean)} and {len(std)})")
+    if min(std) <= 0:
+        raise UserError(f"model.std must be positive (got {min(std):g})")
+    return Classifier(build(model.name, num_classes, input_shape, **model.args), mean, std)

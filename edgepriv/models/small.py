@@ -1,0 +1,111 @@
+"""The small architectures: LeNet-5, ResNet-20, a multilayer perceptron and the quickstart's CNN.
+
+Each factory takes ``num_classes``, ``input_shape`` ([C, H, W] or [F]) and its own keyword arguments, and returns a module
+from float32 [N, *input_shape] to logits [N, num_classes].
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edgepriv.errors import UserError
+
+
+def _require_image(name: str, input_shape: Sequence[int], smallest: int) -> None:
+    if len(input_shape) != 3 or min(input_shape[1:]) < smallest:
+        raise UserError(f"model {name!r} needs images of at least {smallest}x{smallest}; the inputs have shape {list(input_shape)}")
+
+
+def _flat_features(layers: nn.Module, input_shape: Sequence[int]) -> int:
+    with torch.no_grad():
+        return math.prod(layers(torch.zeros(1, *input_shape)).shape[1:])
+
+
+class LeNet5(nn.Module):
+    """LeNet-5 (LeCun et al. 1998) with ReLU and max pooling; 61,706 parameters on 1x28x28."""
+
+    def __init__(self, num_classes: int, input_shape: Sequence[int]) -> None:
+        super().__init__()
+        _require_image("lenet", input_shape, 12)
+        self.conv1 = nn.Conv2d(input_shape[0], 6, 5, padding=2)
+        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.fc1 = nn.Linear(_flat_features(nn.Sequential(self.conv1, nn.MaxPool2d(2), self.conv2, nn.MaxPool2d(2)), input_shape), 120)
+        self.fc2 = nn.Linear(120, 84)
+        self.fc3 = nn.Linear(84, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.max_pool2d(functional.relu(self.conv1(x)), 2)
+        x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
+        x = functional.relu(self.fc1(x.flatten(1)))
+        return self.fc3(functional.relu(self.fc2(x)))
+
+
+class SmallCNN(nn.Module):
+    """Three convolutions and one linear layer, for images as small as 8x8."""
+
+    def __init__(self, num_classes: int, input_shape: Sequence[int], width: int = 16) -> None:
+        super().__init__()
+        _require_image("cnn", input_shape, 4)
+        self.conv1 = nn.Conv2d(input_shape[0], width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, 2 * width, 3, padding=1)
+        self.conv3 = nn.Conv2d(2 * width, 4 * width, 3, padding=1)
+        self.fc = nn.Linear(4 * width * (input_shape[1] // 4) * (input_shape[2] // 4), num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.conv1(x))
+        x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
+        x = functional.max_pool2d(functional.relu(self.conv3(x)), 2)
+        return self.fc(x.flatten(1))
+
+
+class MLP(nn.Module):
+    """Linear layers of the given hidden ``widths`` with ReLU between them."""
+
+    def __init__(self, num_classes: int, input_shape: Sequence[int], widths: Sequence[int] = (512, 256, 128)) -> None:
+        super().__init__()
+        if not widths or not all(isinstance(width, int) and width > 0 for width in widths):
+            raise UserError(f"model 'mlp': widths must be positive whole numbers, such as 512,256 (got {list(widths)})")
+        sizes = [math.prod(input_shape), *widths, num_classes]
+        self.layers = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in zip(sizes, sizes[1:], strict=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        for layer in self.layers[:-1]:
+            x = functional.relu(layer(x))
+        return self.layers[-1](x)
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or channels_in != channels:
+            self.shortcut = nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+
+
+class ResNet20(nn.Module):
+    """ResNet-20 for small images (He et al. 2016, section 4.2), with projection shortcuts (option B)."""
+
+    def __init__(self, num_classes: int, input_shape: Sequence[int]) -> None:
+        super().__init__()
+        _require_image("resnet20", input_shape, 8)
+        self.conv1 = nn.Conv2d(input_shape[0], 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        plan = [(16, 16, 1), *[(16, 16, 1)] * 2, (16, 32, 2), *[(32, 32, 1)] * 2, (32, 64, 2), *[(64, 64, 1)] * 2]
+        self.blocks = nn.Sequential(*(_ResidualBlock(*sizes) for sizes in plan))
+        self.fc = nn.Linear(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(functional.relu(self.bn1(self.conv1(x))))
+        return self.fc(functional.adaptive_avg_pool2d(x, 1).flatten(1))
