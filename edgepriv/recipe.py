@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from edgepriv.errors import UserError
 
 FULL_WIDTH = 32
+STAGES = ("train", "robust", "qat")
 
 
 class _Section(BaseModel):
@@ -43,7 +44,13 @@ class Model(_Section):
 
 
 class Stage(_Section):
-    """One pass through the training loop. ``epochs = 0`` leaves the stage out."""
+    """One pass through the training loop. ``epochs = 0`` leaves the stage out.
+
+    ``adversarial``: minimise the loss on perturbed inputs (see Adversary). ``quantized``: with fake-quantized weights (see
+    Quantize). ``flatten``: weight lambda of posterior flattening (Drif & Berrabah 2025, eq. 8). ``select = "best"`` keeps
+    the epoch with the highest held-out accuracy (robust accuracy in an adversarial stage), ``patience`` stops after so
+    many epochs without a better one.
+    """
 
     epochs: int = Field(0, ge=0)
     batch_size: int = Field(128, ge=1)
@@ -54,6 +61,9 @@ class Stage(_Section):
     schedule: Literal["cosine", "cyclic", "constant"] = "cosine"
     augment: Literal["none", "crop", "crop_flip"] = "none"
     adversarial: bool = False
+    quantized: bool = False
+    flatten: float = Field(0.0, ge=0)
+    select: Literal["last", "best"] = "last"
     patience: int | None = Field(None, ge=1)
 
 
@@ -92,12 +102,6 @@ class Quantize(_Section):
         return any(bits < FULL_WIDTH for _, bits in bit_rules(self.bits))
 
 
-class Privacy(_Section):
-    """``flatten``: weight lambda of the posterior-flattening term (Drif & Berrabah 2025, eq. 8)."""
-
-    flatten: float = Field(0.0, ge=0)
-
-
 class Export(_Section):
     """How the integers are laid out for the runtime, and what the file returns."""
 
@@ -131,11 +135,10 @@ class Recipe(_Section):
     data: Data = Data()
     model: Model = Model()
     train: Stage = Stage(epochs=20)
-    robust: Stage = Stage(epochs=0, adversarial=True)
-    qat: Stage = Stage(epochs=0, adversarial=True, lr=2e-4)
+    robust: Stage = Stage(epochs=0, adversarial=True, select="best")
+    qat: Stage = Stage(epochs=0, adversarial=True, quantized=True, select="best", lr=2e-4)
     adversary: Adversary = Adversary()
     quantize: Quantize = Quantize()
-    privacy: Privacy = Privacy()
     export: Export = Export()
     audit: Audit = Audit()
     bench: Bench = Bench()
@@ -153,13 +156,16 @@ class Recipe(_Section):
     def undefended(self) -> "Recipe":
         """The same training without any defence: what an oblivious attacker's reference models are trained by."""
         return self.with_changes(
-            train={"adversarial": False},
+            train={"adversarial": False, "quantized": False, "flatten": 0.0},
             robust={"epochs": 0},
             qat={"epochs": 0},
             adversary={"method": "none"},
             quantize={"bits": FULL_WIDTH},
-            privacy={"flatten": 0.0},
         )
+
+    def stages(self) -> dict[str, Stage]:
+        """The stages that have epochs, by name, in order."""
+        return {name: stage for name in STAGES if (stage := getattr(self, name)).epochs > 0}
 
     def training_hash(self) -> str:
         """Hex sha256 of every field that training depends on."""

@@ -1,0 +1,157 @@
+"""A recipe's stages one after another, surviving a kill: train, then robust, then qat."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from edgepriv.data import Dataset, Split
+from edgepriv.files import written_aside
+from edgepriv.models import Classifier, build_classifier
+from edgepriv.models.checkpoint import load_tensors
+from edgepriv.recipe import Recipe
+from edgepriv.training.adversary import budget_of
+from edgepriv.training.loop import Examples, State, Task, fit
+
+_VALIDATION_EXAMPLES = 512
+
+
+def examples_of(dataset: Dataset, index: np.ndarray) -> Examples:
+    """The examples at ``index`` as tensors."""
+    return Examples(torch.from_numpy(dataset.x[index]), torch.from_numpy(dataset.y[index]))
+
+
+def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> Classifier:
+    """The recipe's architecture with weights drawn from its seed."""
+    torch.manual_seed(recipe.seed)
+    return build_classifier(recipe.model, num_classes, input_shape)
+
+
+def run_stages(
+    classifier: Classifier,
+    recipe: Recipe,
+    stages: tuple[str, ...],
+    dataset: Dataset,
+    split: Split,
+    *,
+    partial: Path | None = None,
+    quiet: bool = False,
+    after_stage: Callable[[str, Classifier], None] = lambda stage, classifier: None,
+) -> list[dict[str, Any]]:
+    """Run ``stages`` of ``recipe`` on the split's members, in place; returns one row for each epoch.
+
+    ``partial`` is where an interrupted run is kept, epoch by epoch; a file there that was left by the same recipe, data and
+    starting weights is resumed, any other is ignored. It is removed at the end. ``after_stage(name, classifier)`` is called
+    as each stage ends.
+    """
+    members = examples_of(dataset, split.members)
+    holdout = examples_of(dataset, split.holdout)
+    validation = examples_of(dataset, split.validation[:_VALIDATION_EXAMPLES])
+    key = _key(classifier, recipe, stages, dataset, split)
+    done = _read_partial(partial, key)
+    rows: list[dict[str, Any]] = done["rows"]
+    for position, name in enumerate(stages):
+        if position < done["position"]:
+            continue
+        state = done["state"] if position == done["position"] else State()
+        if position == done["position"] and done["start"] is not None:
+            classifier.load_state_dict(done["start"])
+        start = {key: value.clone() for key, value in classifier.state_dict().items()}
+        task = task_of(classifier.network, recipe, name, dataset.input_shape)
+
+        def keep(state: State, position: int = position, start: dict[str, Any] = start) -> None:
+            _write_partial(partial, {"key": key, "position": position, "start": start, "rows": rows, "state": asdict(state)})
+
+        steps = -(-len(members) // task.stage.batch_size)
+        with tqdm(
+            total=task.stage.epochs * steps,
+            initial=state.epoch * steps,
+            desc=_title(name, task),
+            unit="batch",
+            disable=True if quiet else None,
+            dynamic_ncols=True,
+        ) as bar:
+            history = fit(
+                classifier,
+                members,
+                task,
+                seed=recipe.seed + position,
+                holdout=holdout,
+                validation=validation,
+                state=state,
+                after_epoch=keep,
+                progress=lambda row, bar=bar: bar.set_postfix(_postfix(row)),  # type: ignore[misc]
+                after_step=bar.update,
+            )
+        rows += [{"stage": name} | row for row in history]
+        after_stage(name, classifier)
+    if partial is not None:
+        partial.unlink(missing_ok=True)
+    return rows
+
+
+def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[int, ...]) -> Task:
+    """What the stage ``name`` of ``recipe`` minimises."""
+    stage = getattr(recipe, name)
+    adversarial = stage.adversarial and recipe.adversary.method != "none"
+    image_network = len(input_shape) == 3
+    return Task(
+        stage=stage,
+        budget=budget_of(recipe.adversary, input_shape) if adversarial else None,
+        quantize=recipe.quantize if stage.quantized and recipe.quantize.active else None,
+        bfloat16=recipe.precision == "bfloat16" or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network)),
+        channels_last=image_network and recipe.precision != "float32",
+    )
+
+
+def _gains_from_bfloat16(network: nn.Module, image_network: bool) -> bool:
+    """Where the processor multiplies bfloat16 natively and convolutions are wide enough for it to pay."""
+    native = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
+    widest = max((module.out_channels for module in network.modules() if isinstance(module, nn.Conv2d)), default=0)
+    return bool(native and image_network and widest >= 32)
+
+
+def _title(name: str, task: Task) -> str:
+    parts = [name]
+    if task.budget:
+        parts.append(f"{task.budget.norm} eps {task.budget.eps:.3g}, {task.budget.steps} steps")
+    if task.quantize:
+        parts.append(f"{task.quantize.bits} bits")
+    return f"{parts[0]} ({', '.join(parts[1:])})" if len(parts) > 1 else name
+
+
+def _postfix(row: dict[str, Any]) -> dict[str, str]:
+    shown = {"epoch": "epoch", "loss": "loss", "accuracy": "acc"}
+    shown |= {"validation_accuracy": "val", "validation_robust_accuracy": "robust"}
+    return {short: f"{row[key]:.3g}" for key, short in shown.items() if key in row}
+
+
+def _key(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], dataset: Dataset, split: Split) -> str:
+    digest = hashlib.sha256(f"{recipe.training_hash()} {stages} {dataset.sha256} {split.record()}".encode())
+    for name, value in classifier.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_partial(partial: Path | None, key: str) -> dict[str, Any]:
+    fresh: dict[str, Any] = {"position": 0, "start": None, "rows": [], "state": State()}
+    if partial is None or not partial.exists():
+        return fresh
+    content = load_tensors(partial)
+    if content.get("key") != key:
+        tqdm.write(f"note: {partial} was left by a different run and is not resumed")
+        return fresh
+    return content | {"state": State(**content["state"])}
+
+
+def _write_partial(partial: Path | None, content: dict[str, Any]) -> None:
+    if partial is not None:
+        with written_aside(partial) as aside:
+            torch.save(content, aside)
