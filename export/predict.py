@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +59,7 @@ def open_or_explain(path: Path, threads: int = 1, dump_optimized: str | None = N
 def reason_of(error: Exception) -> str:
     """The part of an onnxruntime message that a person can use, on one line."""
     lines = str(error).strip().splitlines()
-    return lines[0].removeprefix("[ONNXRuntimeError] : ") if lines else type(error).__name__
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", lines[0]) if lines else type(error).__name__
 
 
 def class_names(session: ort.InferenceSession) -> list[str]:
@@ -71,7 +72,7 @@ def class_names(session: ort.InferenceSession) -> list[str]:
 
 
 def read_inputs(path: Path) -> np.ndarray:
-    """Array of a .npy; ``x`` (else ``x_test``, else the only array) of a .npz; the numbers of a .csv, a row per line."""
+    """A .npy, ``x`` (else ``x_test``, else the only array) of a .npz, the numbers of a .csv, row by row."""
     if not path.is_file():
         raise KitError(f"no such file: {path}")
     try:

@@ -1,0 +1,175 @@
+"""Time an ONNX classifier on this machine: ``python bench.py model.onnx``.
+
+Needs Python 3.10+, numpy and onnxruntime, nothing else. The process that runs this file measures one model and ends:
+memory is only comparable between fresh processes. Milliseconds, and megabytes of 10^6 bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+if __package__:
+    from .machine import Memory, machine
+    from .ops import executed_ops
+    from .predict import KitError, open_or_explain, reason_of, run_command
+else:
+    from machine import Memory, machine  # type: ignore
+    from ops import executed_ops  # type: ignore
+    from predict import KitError, open_or_explain, reason_of, run_command  # type: ignore
+
+WARMUP = 20
+SEED = 0
+
+
+def measure(path: Path, batch: int = 1, threads: int = 1, runs: int = 200, samples: bool = False) -> dict[str, Any]:
+    """Load time, first inference, steady latency, memory and executed operators of one model, as a JSON-ready object.
+
+    Memory is resident memory less ``rss_mb.baseline``, that of this process with numpy and onnxruntime imported and
+    nothing loaded; ``peak`` spans loading and all inferences, the input batch included. With ``samples`` the object
+    also holds every latency in ``samples_ms``. Raises KitError.
+    """
+    if batch < 1 or runs < 1:
+        raise KitError(f"batch {batch} and runs {runs} must be at least 1")
+    size, sha256 = _read_once(path)
+    generator = np.random.default_rng(SEED)
+    gc.collect()
+    memory = Memory()
+
+    start = time.perf_counter_ns()
+    session = open_or_explain(path, threads)
+    load_ns = time.perf_counter_ns() - start
+    loaded = memory.current()
+
+    x = random_inputs(session, batch, generator)
+    feed, outputs = {session.get_inputs()[0].name: x}, [session.get_outputs()[0].name]
+    latencies = np.zeros(runs, dtype=np.int64)
+    gc.disable()
+    try:
+        start = time.perf_counter_ns()
+        session.run(outputs, feed)
+        first_ns = time.perf_counter_ns() - start
+        for _ in range(WARMUP):
+            session.run(outputs, feed)
+        for run in range(runs):
+            start = time.perf_counter_ns()
+            session.run(outputs, feed)
+            latencies[run] = time.perf_counter_ns() - start
+    except Exception as error:
+        raise KitError(f"{path} cannot run a batch of {batch}: {reason_of(error)}") from error
+    finally:
+        gc.enable()
+    peak = memory.peak()
+
+    steady = latencies / 1e6
+    p50, p90, p99 = np.percentile(steady, [50, 90, 99]).tolist()
+    return {
+        "model": path.name,
+        "sha256": sha256,
+        "size_bytes": size,
+        "batch": batch,
+        "threads": threads,
+        "load_ms": load_ns / 1e6,
+        "first_ms": first_ns / 1e6,
+        "latency_ms": {"p50": p50, "p90": p90, "p99": p99, "n": runs},
+        "rss_mb": {"baseline": memory.baseline, "loaded": memory.above(loaded), "peak": memory.above(peak)},
+        "ops": executed_ops(path, threads),
+        "method": {
+            "warmup": WARMUP,
+            "inputs": f"uniform random, seed {SEED}",
+            "memory": memory.source,
+            "timer_ns": timer_ns(),
+            "session_options": session_options(session),
+        },
+        "machine": machine(),
+    } | ({"samples_ms": steady.tolist()} if samples else {})
+
+
+def _read_once(path: Path) -> tuple[int, str]:
+    """Size and sha256; reading the file also puts it into the page cache, so that load times compare."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as handle:
+            while block := handle.read(1 << 16):
+                digest.update(block)
+    except OSError as error:
+        raise KitError(f"cannot read {path}: {error.strerror}") from error
+    return path.stat().st_size, digest.hexdigest()
+
+
+def random_inputs(session: ort.InferenceSession, batch: int, generator: np.random.Generator) -> np.ndarray:
+    """Uniform random inputs in the model's shape: float32 in [0, 1), or uint8. KitError if the shape is not fixed."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise KitError(f"the model takes {len(inputs)} inputs, but only models with one can be timed")
+    first, *row = inputs[0].shape or [None]
+    if isinstance(first, int) and first != batch:
+        raise KitError(f"the model's batch size is fixed at {first}, so it cannot run a batch of {batch}")
+    if not all(isinstance(size, int) for size in row):
+        raise KitError(f"the model's input shape {inputs[0].shape} leaves more open than the batch size")
+    if inputs[0].type == "tensor(uint8)":
+        return generator.integers(0, 256, (batch, *row), dtype=np.uint8)
+    if inputs[0].type == "tensor(float)":
+        return generator.random((batch, *row), dtype=np.float32)
+    raise KitError(f"the model takes {inputs[0].type}, but only tensor(float) and tensor(uint8) can be fed")
+
+
+def timer_ns() -> int:
+    """Median cost of reading the clock twice: what every latency contains besides the inference."""
+    readings = [(time.perf_counter_ns(), time.perf_counter_ns()) for _ in range(1001)]
+    return sorted(after - before for before, after in readings)[500]
+
+
+def session_options(session: ort.InferenceSession) -> dict[str, Any]:
+    """The options that this session really has."""
+    options = session.get_session_options()
+    return {
+        "graph_optimization_level": options.graph_optimization_level.name,
+        "execution_mode": options.execution_mode.name,
+        "intra_op_num_threads": options.intra_op_num_threads,
+        "inter_op_num_threads": options.inter_op_num_threads,
+        "providers": session.get_providers(),
+    }
+
+
+def _table(result: dict[str, Any]) -> str:
+    latency, rss = result["latency_ms"], result["rss_mb"]
+    megabytes = ["not known" if rss[key] is None else f"{rss[key]:.1f} MB" for key in ("loaded", "peak", "baseline")]
+    rows = {
+        "model": f"{result['model']}, {result['size_bytes'] / 1e6:.3f} MB",
+        "machine": f"{result['machine']['cpu']}, {result['machine']['cores']} cores",
+        "onnxruntime": f"{result['machine']['onnxruntime']}, {result['threads'] or 'all'} threads",
+        "load": f"{result['load_ms']:.2f} ms",
+        "first inference": f"{result['first_ms']:.3f} ms",
+        "latency": f"p50 {latency['p50']:.3f}  p90 {latency['p90']:.3f}  p99 {latency['p99']:.3f} ms"
+        f" (batch {result['batch']}, n {latency['n']})",
+        "memory": f"{megabytes[0]} after loading, {megabytes[1]} at its peak, above a baseline of {megabytes[2]}",
+        "operators": ", ".join(f"{name} {count}" for name, count in result["ops"].items()),
+    }
+    return "\n".join(f"{name:<16}{value}" for name, value in rows.items())
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Time an ONNX classifier on this machine.")
+    parser.add_argument("model", type=Path, help="the .onnx file")
+    parser.add_argument("--batch", type=int, default=1, help="examples per inference (default 1)")
+    parser.add_argument("--threads", type=int, default=1, help="0 takes all cores (default 1)")
+    parser.add_argument("--runs", type=int, default=200, help="timed inferences (default 200)")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--samples", action="store_true", help="with --json: every single latency too")
+    options = parser.parse_args()
+    result = measure(options.model, options.batch, options.threads, options.runs, options.samples)
+    print(json.dumps(result) if options.json else _table(result))
+
+
+if __name__ == "__main__":
+    run_command(main)

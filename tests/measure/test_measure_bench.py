@@ -1,0 +1,104 @@
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from edgepriv.errors import UserError
+from edgepriv.measure.bench import bench
+
+
+@pytest.fixture
+def stopwatch(monkeypatch):
+    """Replace the processes by ones that report prescribed latencies; ``asked`` records their order."""
+
+    class Stopwatch:
+        latencies: dict[str, list[float]]
+        asked: list[tuple[str, int, int]]
+
+    watch = Stopwatch()
+    watch.latencies, watch.asked = {}, []
+
+    def run(command, **options):
+        name, batch, threads = command[2], int(command[4]), int(command[6])
+        watch.asked.append((name, batch, threads))
+        samples = [watch.latencies[name].pop(0)] * int(command[8])
+        result = {
+            "size_bytes": 100 if name == "float" else 25,
+            "sha256": name,
+            "load_ms": 10.0,
+            "first_ms": 2.0,
+            "latency_ms": {"p50": samples[0]},
+            "samples_ms": samples,
+            "rss_mb": {"baseline": 50.0, "loaded": 0.0, "peak": 8.0},
+            "ops": {"Conv": 1},
+            "machine": {"cpu": "a stopwatch"},
+            "method": {"warmup": 20},
+        }
+        return subprocess.CompletedProcess(command, 0, json.dumps(result), "")
+
+    monkeypatch.setattr("edgepriv.measure.bench.subprocess.run", run)
+    return watch
+
+
+def test_rounds_are_interleaved_pooled_and_compared_within_each_round(stopwatch):
+    stopwatch.latencies = {"float": [1.0, 2.0, 4.0], "small": [2.0, 2.0, 2.0]}
+    result = bench({"float": "float", "small": "small"}, batches=[1], threads=[1], runs=10, rounds=3)
+    assert [name for name, _, _ in stopwatch.asked] == ["float", "small", "small", "float", "float", "small"]
+    float_row, small_row = result["variants"]
+    assert float_row["latency_ms"] == {"p50": 2.0, "p90": 4.0, "p99": 4.0, "n": 30}
+    assert float_row["latency_p50_rounds"] == [1.0, 2.0, 4.0]
+    assert small_row["load_ms"] == 10
+    (ratio,) = result["ratios"]
+    assert (ratio["name"], ratio["against"], ratio["size"], ratio["latency_p50"]) == ("small", "float", 0.25, 1.0)
+    assert ratio["latency_rounds"] == [0.5, 1.0, 2.0]
+    assert ratio["rss_peak"] == 1.0
+    assert ratio["rss_loaded"] is None  # nothing measurable to compare with
+
+
+def test_every_combination_of_threads_and_batch_is_a_row(stopwatch):
+    stopwatch.latencies = {"float": [1.0] * 4, "small": [1.0] * 4}
+    result = bench({"small": "small", "float": "float"}, batches=[1, 32], threads=[1, 0], runs=2, rounds=1)
+    assert len(result["variants"]) == 8
+    assert result["reference"] == "float"
+    assert {(ratio["threads"], ratio["batch"]) for ratio in result["ratios"]} == {(1, 1), (1, 32), (0, 1), (0, 32)}
+
+
+def test_without_a_float_the_first_is_the_reference(stopwatch):
+    stopwatch.latencies = {"a": [1.0], "b": [3.0]}
+    result = bench({"a": "a", "b": "b"}, batches=[1], runs=1, rounds=1)
+    assert result["reference"] == "a"
+    assert result["ratios"][0]["latency_p50"] == 3
+
+
+def test_real_processes(model, tmp_path):
+    shutil.copy(model, tmp_path / "copy.onnx")
+    seen = []
+    result = bench(
+        {"float": model, "copy": tmp_path / "copy.onnx"},
+        batches=[2],
+        runs=5,
+        rounds=1,
+        progress=lambda done, total, label: seen.append((done, total, label)),
+    )
+    assert seen == [(0, 2, "float, batch 2, 1 threads"), (1, 2, "copy, batch 2, 1 threads")]
+    assert result["ratios"][0]["size"] == 1
+    assert result["variants"][0]["ops"] == {"MatMul": 1, "Softmax": 1}
+    json.dumps(result, allow_nan=False)
+
+
+def test_bad_input_is_one_sentence(model, tmp_path):
+    with pytest.raises(UserError, match=r"No such file"):
+        bench({"float": tmp_path / "absent.onnx"}, rounds=1, runs=1)
+    for arguments in ({"batches": [0]}, {"threads": [-1]}, {"runs": 0}, {"rounds": 0}, {"batches": []}):
+        with pytest.raises(UserError, match="give"):
+            bench({"float": model}, **arguments)
+    with pytest.raises(UserError, match="at least one"):
+        bench({})
+
+
+def test_an_interrupt_reaches_the_caller(model, monkeypatch):
+    ended = subprocess.CompletedProcess([], 130, "", "")
+    monkeypatch.setattr("edgepriv.measure.bench.subprocess.run", lambda *_, **__: ended)
+    with pytest.raises(KeyboardInterrupt):
+        bench({"float": model}, rounds=1, runs=1)
