@@ -167,9 +167,19 @@ class Recipe(_Section):
         """The stages that have epochs, by name, in order."""
         return {name: stage for name in STAGES if (stage := getattr(self, name)).epochs > 0}
 
+    def float_twin(self) -> "Recipe":
+        """What trained the model that was hardened: the first stage alone, at full width."""
+        return self.with_changes(robust={"epochs": 0}, qat={"epochs": 0}, quantize={"bits": FULL_WIDTH})
+
     def training_hash(self) -> str:
-        """Hex sha256 of every field that training depends on."""
-        trained_by = self.model_dump(mode="json", exclude={"export", "audit", "bench"})
+        """Hex sha256 of every field that the trained, quantized weights depend on; fields without effect do not count."""
+        stages = self.stages()
+        idle: set[str] = {"export", "audit", "bench"} | {name for name in STAGES if name not in stages}
+        if self.adversary.method == "none" or not any(stage.adversarial for stage in stages.values()):
+            idle.add("adversary")
+        if not self.quantize.active:
+            idle.add("quantize")
+        trained_by = self.model_dump(mode="json", exclude=idle)
         return hashlib.sha256(json.dumps(trained_by, sort_keys=True).encode()).hexdigest()
 
 
@@ -184,9 +194,9 @@ def bit_rules(bits: int | str) -> list[tuple[str, int]]:
             if not (pattern and equals and width.isdigit()):
                 raise ValueError(f"bits {bits!r}: expected a number, or rules such as 'conv1=8,fc*=2,*=4'")
             rules.append((pattern, int(width)))
-    for pattern, width in rules:
-        if width not in {*range(2, 9), FULL_WIDTH}:
-            raise ValueError(f"bits {width} for {pattern!r}: weights have 2 to 8 bits, or 32 (not quantized)")
+    for pattern, bits_asked in rules:
+        if bits_asked not in {*range(2, 9), FULL_WIDTH}:
+            raise ValueError(f"bits {bits_asked} for {pattern!r}: weights have 2 to 8 bits, or 32 (not quantized)")
     return rules
 
 

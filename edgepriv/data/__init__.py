@@ -1,7 +1,7 @@
 """Where examples come from and who is a member."""
 
-from edgepriv.data.dataset import Dataset, as_inputs, checked, count_shared_examples
-from edgepriv.data.files import from_examples_file
+from edgepriv.data.dataset import Dataset, as_inputs, checked, members_beside
+from edgepriv.data.files import from_member_files
 from edgepriv.data.sources import default_data_dir, load
 from edgepriv.data.splits import Split, make_split, remake_split
 
@@ -10,10 +10,10 @@ __all__ = [
     "Split",
     "as_inputs",
     "checked",
-    "count_shared_examples",
     "default_data_dir",
-    "from_examples_file",
+    "from_member_files",
     "load",
     "make_split",
+    "members_beside",
     "remake_split",
 ]

@@ -16,13 +16,14 @@ class Dataset:
     """Examples that passed every check.
 
     ``x``: uint8 images [N, C, H, W], or float32 in [0, 1], [N, C, H, W] or [N, F]; ``y``: int64 [N] in
-    [0, number of classes).
+    [0, number of classes). ``known_members``: when set, the first so many examples are the members, decided elsewhere.
     """
 
     name: str
     x: np.ndarray
     y: np.ndarray
     class_names: tuple[str, ...]
+    known_members: int | None = None
 
     def inputs(self, index: np.ndarray | slice = slice(None)) -> np.ndarray:
         """float32 inputs in [0, 1] of the examples at ``index``."""
@@ -70,7 +71,9 @@ def checked(
     labels = _checked_labels(name, y, class_names)
     names = class_names or tuple(str(label) for label in range(int(labels.max()) + 1))
     if several_classes and (len(names) < 2 or (labels == labels[0]).all()):
-        raise UserError(f"{name}: all {len(labels)} examples have label {labels[0]}; a classifier needs at least two classes")
+        raise UserError(
+            f"{name}: all {len(labels)} examples have label {labels[0]}; a classifier needs at least two classes"
+        )
     return Dataset(name, _checked_inputs(name, _channels_first(name, x)), labels, names)
 
 
@@ -123,9 +126,28 @@ def _checked_inputs(name: str, x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32)
 
 
-def count_shared_examples(first: Dataset, second: Dataset) -> int:
-    """How many examples of ``first`` stand in ``second`` too, byte for byte."""
-    if first.input_shape != second.input_shape:
-        return 0
-    known = {row.tobytes() for row in second.inputs()}
-    return sum(row.tobytes() in known for row in first.inputs())
+def members_beside(members: Dataset, non_members: Dataset) -> Dataset:
+    """One data set of which the first ``len(members)`` examples are known to be the members.
+
+    Raises UserError when the two differ in shape or classes, or share examples.
+    """
+    if members.input_shape != non_members.input_shape:
+        raise UserError(
+            f"members ({members.name}) have shape {list(members.input_shape)}, "
+            f"non-members ({non_members.name}) {list(non_members.input_shape)}"
+        )
+    known = {row.tobytes() for row in members.inputs()}
+    shared = sum(row.tobytes() in known for row in non_members.inputs())
+    if shared:
+        raise UserError(
+            f"{shared} of the {len(non_members)} non-members ({non_members.name}) stand among the members "
+            f"({members.name}) too: remove them from one of the files"
+        )
+    same_type = members.x.dtype == non_members.x.dtype
+    return Dataset(
+        f"members:{members.name}|{non_members.name}",
+        np.concatenate([part.x if same_type else part.inputs() for part in (members, non_members)]),
+        np.concatenate([members.y, non_members.y]),
+        max(members.class_names, non_members.class_names, key=len),
+        known_members=len(members),
+    )

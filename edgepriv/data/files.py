@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepriv.data.dataset import Dataset, checked
+from edgepriv.data.dataset import Dataset, checked, members_beside
 from edgepriv.errors import UserError
 from edgepriv.torchvision_compat import import_torchvision
 
@@ -25,7 +25,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {key: archive[key] for key in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
         if "pickle" in str(error).lower():
-            raise UserError(f"{path} holds pickled objects, which are never loaded: save plain number arrays") from error
+            raise UserError(
+                f"{path} holds pickled objects, which are never loaded: save plain number arrays"
+            ) from error
         raise UserError(f"{path} is not a readable .npz file ({type(error).__name__})") from error
 
 
@@ -52,10 +54,13 @@ def from_npz(path: Path, name: str | None = None) -> Dataset:
     return checked(name or str(path), x, y, class_names)
 
 
-def from_examples_file(path: Path, class_names: tuple[str, ...]) -> Dataset:
-    """Members or non-members of a model with known classes (``--members FILE.npz``); one class alone is enough."""
-    x, y = joined(path, read_arrays(path))
-    return checked(str(path), x, y, class_names, several_classes=False)
+def from_member_files(members: Path, non_members: Path, class_names: tuple[str, ...] | None = None) -> Dataset:
+    """Members and non-members from two files of one form (npz with ``x, y``); ``class_names`` of the model, if known."""
+    parts = []
+    for path in (members, non_members):
+        x, y = joined(path, read_arrays(path))
+        parts.append(checked(str(path.resolve()), x, y, class_names, several_classes=False))
+    return members_beside(*parts)
 
 
 def from_csv(path: Path) -> Dataset:
@@ -105,7 +110,8 @@ def from_folder(path: Path) -> Dataset:
 
 def _from_pictures(name: str, pictures: Any, class_names: tuple[str, ...] | None) -> Dataset:
     """``pictures`` yields (PIL image, label)."""
-    arrays, labels = [], []
+    arrays: list[np.ndarray] = []
+    labels: list[int] = []
     for position, (picture, label) in enumerate(pictures):
         array = np.asarray(picture)
         if arrays and array.shape != arrays[0].shape:

@@ -2,13 +2,22 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 
 from edgepriv.data.dataset import Dataset, checked
-from edgepriv.data.files import from_csv, from_folder, from_npz, from_torchvision, joined, read_arrays
+from edgepriv.data.files import (
+    from_csv,
+    from_folder,
+    from_member_files,
+    from_npz,
+    from_torchvision,
+    joined,
+    read_arrays,
+)
 from edgepriv.errors import UserError
 
 
@@ -58,7 +67,9 @@ def _texas100(data_dir: Path) -> Dataset:
 
 def _read_table(path: Path) -> np.ndarray:
     try:
-        return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2, converters=lambda text: float(text.strip('"')))
+        return np.loadtxt(
+            path, delimiter=",", dtype=np.float32, ndmin=2, converters=lambda text: float(text.strip('"'))
+        )
     except ValueError as error:
         raise UserError(f"{path} is not a table of numbers: {error}") from error
 
@@ -71,7 +82,21 @@ NAMED: dict[str, Callable[[Path], Dataset]] = {
     "texas100": _texas100,
 }
 IMAGE_SETS = ("fashion_mnist", "mnist", "cifar10", "cifar100")
-PREFIXES: dict[str, Callable[[Path], Dataset]] = {"npz": from_npz, "csv": from_csv, "folder": from_folder}
+
+
+def _member_files(pair: Path) -> Dataset:
+    members, bar, non_members = str(pair).partition("|")
+    if not bar:
+        raise UserError(f"members:{pair}: expected members:FILE|FILE (members, then non-members)")
+    return from_member_files(Path(members), Path(non_members))
+
+
+PREFIXES: dict[str, Callable[[Path], Dataset]] = {
+    "npz": lambda path: from_npz(path),
+    "csv": from_csv,
+    "folder": from_folder,
+    "members": _member_files,
+}
 
 
 def load(name: str, data_dir: Path | None = None, download: bool = False) -> Dataset:
@@ -84,19 +109,24 @@ def load(name: str, data_dir: Path | None = None, download: bool = False) -> Dat
     prefix, colon, location = name.partition(":")
     if colon:
         if prefix not in PREFIXES:
-            raise UserError(f"unknown data source {prefix!r} in {name!r}: known are {', '.join(f'{p}:...' for p in PREFIXES)}")
-        return PREFIXES[prefix](Path(location))
+            raise UserError(
+                f"unknown data source {prefix!r} in {name!r}: known are {', '.join(f'{p}:...' for p in PREFIXES)}"
+            )
+        dataset = PREFIXES[prefix](Path(location))
+        return replace(dataset, name=name if prefix == "members" else f"{prefix}:{Path(location).resolve()}")
     if name in NAMED:
         try:
             return NAMED[name](data_dir)
         except (FileNotFoundError, OSError) as error:
-            raise UserError(f"data set {name!r} is not in {data_dir}: put {name}.npz there or pass --data-dir") from error
+            raise UserError(
+                f"data set {name!r} is not in {data_dir}: put {name}.npz there or pass --data-dir"
+            ) from error
     if "/" not in name and (data_dir / f"{name}.npz").exists():
         return from_npz(data_dir / f"{name}.npz", name)
-    dataset = from_torchvision(name, data_dir, download)
-    if dataset is None:
+    from_zoo = from_torchvision(name, data_dir, download)
+    if from_zoo is None:
         known = ", ".join([*NAMED, *IMAGE_SETS])
         raise UserError(
             f"unknown data set {name!r}: known are {known}, any image set of torchvision, and npz:FILE, csv:FILE, folder:DIR"
         )
-    return dataset
+    return from_zoo

@@ -22,6 +22,7 @@ _PAPER_SIZES = {
     "location30": (1_000, 1_000, 2_000, 400, 400),
 }
 _SHARES = (0.3, 0.3, 0.3, 0.05, 0.05)
+_SHARES_OF_NON_MEMBERS = (0.4, 0.4, 0.1, 0.1)
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,7 @@ class Split:
 
 def make_split(dataset: Dataset, sizes: Data, seed: int) -> Split:
     """Draw the roles from ``dataset`` by a seeded permutation; sizes left open take the data set's default."""
-    defaults = _PAPER_SIZES.get(dataset.name) or tuple(int(share * len(dataset)) for share in _SHARES)
-    if sum(defaults) > len(dataset):
-        defaults = tuple(int(share * len(dataset)) for share in _SHARES)
+    defaults = _default_sizes(dataset)
     asked = {role: getattr(sizes, role) for role in ROLES}
     counts = [default if asked[role] is None else asked[role] for role, default in zip(ROLES, defaults, strict=True)]
     if sum(counts) > len(dataset):
@@ -60,12 +59,33 @@ def make_split(dataset: Dataset, sizes: Data, seed: int) -> Split:
         raise UserError(f"{dataset.name} has {len(dataset)} examples, fewer than {wanted}: ask for fewer")
     if min(counts[:2]) < 2:
         raise UserError(f"{dataset.name} has {len(dataset)} examples: too few to set members and non-members apart")
-    order = np.random.default_rng(seed).permutation(len(dataset)).astype(np.int64)
+    order = _drawn_order(dataset, counts[0], seed)
     parts = np.split(order[: sum(counts)], np.cumsum(counts)[:-1])
     split = Split(seed, *(np.sort(part) for part in parts))
     if len(np.unique(dataset.y[split.members])) < 2:
         raise UserError(f"{dataset.name}: the {len(split.members)} members are all of one class: ask for more members")
     return split
+
+
+def _default_sizes(dataset: Dataset) -> tuple[int, ...]:
+    members = dataset.known_members
+    if members is not None:
+        return members, *(int(share * (len(dataset) - members)) for share in _SHARES_OF_NON_MEMBERS)
+    sizes = _PAPER_SIZES.get(dataset.name)
+    if sizes is not None and sum(sizes) <= len(dataset):
+        return sizes
+    return tuple(int(share * len(dataset)) for share in _SHARES)
+
+
+def _drawn_order(dataset: Dataset, members: int, seed: int) -> np.ndarray:
+    """A seeded permutation; members that are known come first, all of them."""
+    generator = np.random.default_rng(seed)
+    known = dataset.known_members
+    if known is None:
+        return generator.permutation(len(dataset)).astype(np.int64)
+    if members != known:
+        raise UserError(f"{dataset.name}: its {known} members are known, so data.members cannot be {members}")
+    return np.concatenate([np.arange(known), known + generator.permutation(len(dataset) - known)]).astype(np.int64)
 
 
 def remake_split(dataset: Dataset, record: dict[str, Any]) -> Split:

@@ -80,7 +80,17 @@ def load_tensors(path: Path) -> dict[str, Any]:
                 "save model.state_dict() instead"
             ) from error
         raise UserError(f"{path} is not a PyTorch checkpoint (not readable, or truncated)") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, AssertionError, IndexError, TypeError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        AssertionError,
+        IndexError,
+        TypeError,
+    ) as error:
         raise UserError(f"{path} is not a PyTorch checkpoint (not readable, or truncated)") from error
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path} holds a {type(content).__name__}; expected an edgepriv checkpoint or a state_dict")
@@ -99,7 +109,9 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
     if not is_checkpoint(content):
         raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
     if content["format_version"] != FORMAT_VERSION:
-        raise UserError(f"{path} has checkpoint format {content['format_version']}; this edgepriv reads {FORMAT_VERSION}")
+        raise UserError(
+            f"{path} has checkpoint format {content['format_version']}; this edgepriv reads {FORMAT_VERSION}"
+        )
     try:
         checkpoint = Checkpoint(
             state_dict=_checked_state(content["state_dict"], path),

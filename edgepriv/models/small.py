@@ -16,7 +16,9 @@ from edgepriv.errors import UserError
 
 def _require_image(name: str, input_shape: Sequence[int], smallest: int) -> None:
     if len(input_shape) != 3 or min(input_shape[1:]) < smallest:
-        raise UserError(f"model {name!r} needs images of at least {smallest}x{smallest}; the inputs have shape {list(input_shape)}")
+        raise UserError(
+            f"model {name!r} needs images of at least {smallest}x{smallest}; the inputs have shape {list(input_shape)}"
+        )
 
 
 def _flat_features(layers: nn.Module, input_shape: Sequence[int]) -> int:
@@ -32,7 +34,9 @@ class LeNet5(nn.Module):
         _require_image("lenet", input_shape, 12)
         self.conv1 = nn.Conv2d(input_shape[0], 6, 5, padding=2)
         self.conv2 = nn.Conv2d(6, 16, 5)
-        self.fc1 = nn.Linear(_flat_features(nn.Sequential(self.conv1, nn.MaxPool2d(2), self.conv2, nn.MaxPool2d(2)), input_shape), 120)
+        self.fc1 = nn.Linear(
+            _flat_features(nn.Sequential(self.conv1, nn.MaxPool2d(2), self.conv2, nn.MaxPool2d(2)), input_shape), 120
+        )
         self.fc2 = nn.Linear(120, 84)
         self.fc3 = nn.Linear(84, num_classes)
 
@@ -69,7 +73,9 @@ class MLP(nn.Module):
         if not widths or not all(isinstance(width, int) and width > 0 for width in widths):
             raise UserError(f"model 'mlp': widths must be positive whole numbers, such as 512,256 (got {list(widths)})")
         sizes = [math.prod(input_shape), *widths, num_classes]
-        self.layers = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(
+            nn.Linear(fan_in, fan_out) for fan_in, fan_out in zip(sizes, sizes[1:], strict=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1)
@@ -87,7 +93,9 @@ class _ResidualBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.shortcut = nn.Sequential()
         if stride != 1 or channels_in != channels:
-            self.shortcut = nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         out = functional.relu(self.bn1(self.conv1(x)))

@@ -53,16 +53,18 @@ def _adapt_channels(network: nn.Module, channels: int) -> None:
 
 def _adapt_to_small_images(network: nn.Module, num_classes: int) -> None:
     """The customary changes for CIFAR-sized images: ResNets keep the resolution in their stem, VGGs pool to one pixel."""
-    if isinstance(getattr(network, "conv1", None), nn.Conv2d) and isinstance(getattr(network, "maxpool", None), nn.MaxPool2d):
+    if isinstance(getattr(network, "conv1", None), nn.Conv2d) and isinstance(
+        getattr(network, "maxpool", None), nn.MaxPool2d
+    ):
         network.conv1 = _like(network.conv1, kernel_size=3, stride=1, padding=1)  # type: ignore[arg-type]
         network.maxpool = nn.Identity()
     if type(network).__name__ == "VGG":
         network.avgpool = nn.AdaptiveAvgPool2d(1)
-        network.classifier[0] = nn.Linear(512, 4096)  # type: ignore[index,operator]
+        network.classifier[0] = nn.Linear(512, 4096)  # type: ignore[operator, assignment]
 
 
 def _like(conv: nn.Conv2d, **changes: Any) -> nn.Conv2d:
-    settings = {
+    settings: dict[str, Any] = {
         "in_channels": conv.in_channels,
         "out_channels": conv.out_channels,
         "kernel_size": conv.kernel_size,

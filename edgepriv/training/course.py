@@ -1,8 +1,10 @@
 """A recipe's stages one after another, surviving a kill: train, then robust, then qat."""
 
+import ast
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +48,9 @@ def run_stages(
 ) -> list[dict[str, Any]]:
     """Run ``stages`` of ``recipe`` on the split's members, in place; returns one row for each epoch.
 
-    ``partial`` is where an interrupted run is kept, epoch by epoch; a file there that was left by the same recipe, data and
-    starting weights is resumed, any other is ignored. It is removed at the end. ``after_stage(name, classifier)`` is called
-    as each stage ends.
+    ``partial`` is where the run is kept, epoch by epoch, and at its end; a file there that was left by the same recipe, data
+    and starting weights is resumed, any other is ignored. Remove it (``forget``) once the result is safe elsewhere.
+    ``after_stage(name, classifier)`` is called as each stage ends.
     """
     members = examples_of(dataset, split.members)
     holdout = examples_of(dataset, split.holdout)
@@ -56,17 +58,17 @@ def run_stages(
     key = _key(classifier, recipe, stages, dataset, split)
     done = _read_partial(partial, key)
     rows: list[dict[str, Any]] = done["rows"]
-    for position, name in enumerate(stages):
-        if position < done["position"]:
-            continue
+    if done["start"] is not None:
+        classifier.load_state_dict(done["start"])
+    for position, name in list(enumerate(stages))[done["position"] :]:
         state = done["state"] if position == done["position"] else State()
-        if position == done["position"] and done["start"] is not None:
-            classifier.load_state_dict(done["start"])
         start = {key: value.clone() for key, value in classifier.state_dict().items()}
         task = task_of(classifier.network, recipe, name, dataset.input_shape)
 
         def keep(state: State, position: int = position, start: dict[str, Any] = start) -> None:
-            _write_partial(partial, {"key": key, "position": position, "start": start, "rows": rows, "state": asdict(state)})
+            _write_partial(
+                partial, {"key": key, "position": position, "start": start, "rows": rows, "state": asdict(state)}
+            )
 
         steps = -(-len(members) // task.stage.batch_size)
         with tqdm(
@@ -91,9 +93,14 @@ def run_stages(
             )
         rows += [{"stage": name} | row for row in history]
         after_stage(name, classifier)
-    if partial is not None:
-        partial.unlink(missing_ok=True)
+        finished = {"position": position + 1, "start": classifier.state_dict(), "rows": rows, "state": asdict(State())}
+        _write_partial(partial, {"key": key} | finished)
     return rows
+
+
+def forget(partial: Path) -> None:
+    """Remove the file of an interrupted run whose result is now safe."""
+    partial.unlink(missing_ok=True)
 
 
 def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[int, ...]) -> Task:
@@ -105,7 +112,8 @@ def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[in
         stage=stage,
         budget=budget_of(recipe.adversary, input_shape) if adversarial else None,
         quantize=recipe.quantize if stage.quantized and recipe.quantize.active else None,
-        bfloat16=recipe.precision == "bfloat16" or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network)),
+        bfloat16=recipe.precision == "bfloat16"
+        or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network)),
         channels_last=image_network and recipe.precision != "float32",
     )
 
@@ -132,8 +140,24 @@ def _postfix(row: dict[str, Any]) -> dict[str, str]:
     return {short: f"{row[key]:.3g}" for key, short in shown.items() if key in row}
 
 
+@cache
+def code_version() -> str:
+    """Hex sha256 of the code that decides what training yields (its syntax, so comments and docstrings do not count)."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    package = Path(__file__).parent.parent
+    for source in sorted([*(package / "models").glob("*.py"), *(package / "training").glob("*.py")]):
+        tree = ast.parse(source.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
+
+
 def _key(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], dataset: Dataset, split: Split) -> str:
-    digest = hashlib.sha256(f"{recipe.training_hash()} {stages} {dataset.sha256} {split.record()}".encode())
+    digest = hashlib.sha256(
+        f"{recipe.training_hash()} {stages} {dataset.sha256} {split.record()} {code_version()}".encode()
+    )
     for name, value in classifier.state_dict().items():
         digest.update(name.encode())
         digest.update(value.contiguous().numpy().tobytes())

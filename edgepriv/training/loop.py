@@ -138,7 +138,9 @@ def validate(classifier: Classifier, examples: Examples, task: Task, seed: int) 
     classifier.eval()
     generator = torch.Generator().manual_seed(seed)
     weights = _effective_weights(classifier, task, frozen=True)
-    budget = task.budget and Budget(task.budget.norm, task.budget.eps, 2.5 * task.budget.eps / _VALIDATION_STEPS, _VALIDATION_STEPS)
+    budget = task.budget and Budget(
+        task.budget.norm, task.budget.eps, 2.5 * task.budget.eps / _VALIDATION_STEPS, _VALIDATION_STEPS
+    )
     clean = robust = 0
     for index in torch.arange(len(examples)).split(256):
         x, y = examples.batch(index)
@@ -214,7 +216,9 @@ def _laid_out(x: Tensor, task: Task) -> Tensor:
 def _optimizer(network: nn.Module, stage: Stage) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if stage.optimizer == "sgd":
-        return torch.optim.SGD(parameters, stage.lr, stage.momentum, weight_decay=stage.weight_decay, nesterov=stage.momentum > 0)
+        return torch.optim.SGD(
+            parameters, stage.lr, stage.momentum, weight_decay=stage.weight_decay, nesterov=stage.momentum > 0
+        )
     return torch.optim.AdamW(parameters, stage.lr, weight_decay=stage.weight_decay)
 
 
@@ -241,7 +245,9 @@ def _should_stop(state: State, row: dict[str, Any], stage: Stage, epoch: int) ->
     return row.get("validation_robust_accuracy", state.best) < state.best - _COLLAPSE
 
 
-def _keep(state: State, classifier: Classifier, optimizer: torch.optim.Optimizer, generator: torch.Generator, epoch: int) -> None:
+def _keep(
+    state: State, classifier: Classifier, optimizer: torch.optim.Optimizer, generator: torch.Generator, epoch: int
+) -> None:
     state.epoch = epoch + 1
     state.model = classifier.state_dict()
     state.optimizer = optimizer.state_dict()
@@ -249,7 +255,9 @@ def _keep(state: State, classifier: Classifier, optimizer: torch.optim.Optimizer
     state.global_generator = torch.get_rng_state()
 
 
-def _restore(state: State, classifier: Classifier, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> None:
+def _restore(
+    state: State, classifier: Classifier, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> None:
     if state.model is None or state.optimizer is None or state.generator is None or state.global_generator is None:
         return
     classifier.load_state_dict(state.model)

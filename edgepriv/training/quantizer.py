@@ -104,7 +104,10 @@ def quantize_weights(network: nn.Module, rule: Quantize) -> dict[str, QuantizedT
         scale, zero_point = grid_of(weight, bits, rule)
         integers = ((weight / scale).round() + zero_point).clamp(0, 2**bits - 1)
         quantized[name] = QuantizedTensor(
-            integers.to(torch.uint8).numpy(), scale.flatten().numpy(), zero_point.flatten().to(torch.uint8).numpy(), bits
+            integers.to(torch.uint8).numpy(),
+            scale.flatten().numpy(),
+            zero_point.flatten().to(torch.uint8).numpy(),
+            bits,
         )
     return quantized
 

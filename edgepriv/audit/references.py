@@ -1,0 +1,192 @@
+"""The fleet of reference models: what an attacker trains to learn how members and non-members differ.
+
+Each reference model is trained on a random half of the candidates (members and non-members of the target together), by
+the target's own recipe, defence included (``adaptive``), or without the defence (``oblivious``). They come in pairs of
+complementary halves, so every candidate is a member of exactly half of them. One more, the shadow model, is trained on
+half of the reference pool, which no candidate comes from (Famili & Lao 2023, section 4.1.3).
+
+Every attacker here knows more than most real ones: the recipe, the privacy holdout and the validation set are the owner's.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from edgepriv.audit.evidence import Outputs, References, Shadow, log_odds
+from edgepriv.data import Dataset, Split
+from edgepriv.errors import UserError
+from edgepriv.files import written_aside
+from edgepriv.models import Classifier
+from edgepriv.recipe import Recipe
+from edgepriv.training import new_classifier, run_stages
+from edgepriv.training.course import code_version
+from edgepriv.training.loop import Examples
+from edgepriv.training.quantizer import load_quantized, quantize_weights
+
+POPULATION = 5_000
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """``references``: None without reference models. ``population``: float64 [R, m], their log-odds on ``population_index``
+    (into the data set). ``shadow``: None without a reference pool."""
+
+    references: References | None
+    population: np.ndarray
+    population_index: np.ndarray
+    shadow: Shadow | None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One model to train: ``name`` of its file, the split to train on, the examples to answer for."""
+
+    name: str
+    recipe: Recipe
+    split: Split
+    answers_for: np.ndarray
+
+
+def candidates_of(split: Split) -> np.ndarray:
+    """int64 indices of everything that an attack is asked about: the members, then the non-members."""
+    return np.concatenate([split.members, split.non_members])
+
+
+def train_fleet(
+    recipe: Recipe, dataset: Dataset, split: Split, *, count: int, cache_dir: Path, label: str, jobs: int | None = None
+) -> Fleet:
+    """Train, or read from ``cache_dir``, ``count`` reference models and the shadow model of ``recipe``.
+
+    Each model is written as it is finished, under a hash of the recipe, the data, the split and the code of training, so
+    a killed audit goes on where it was and nothing stale is reused. ``jobs`` processes of one thread each; by default one
+    for each processor.
+    """
+    candidates = candidates_of(split)
+    population_index = _sample(split.reference, POPULATION, recipe.seed)
+    folder = cache_dir / _key(recipe, dataset, split)
+    shadow_in, shadow_out = _shadow_halves(split, recipe.seed)
+    answers_for = np.concatenate([candidates, population_index])
+    work = [
+        _Job(f"reference-{r:04d}.npz", _reseeded(recipe, r), _trained_on(split, candidates[member]), answers_for)
+        for r, member in enumerate(_memberships(len(candidates), count, recipe.seed))
+    ]
+    if len(shadow_in) and len(shadow_out):
+        work.append(
+            _Job(
+                "shadow.npz",
+                _reseeded(recipe, -1),
+                _trained_on(split, shadow_in),
+                np.concatenate([shadow_in, shadow_out]),
+            )
+        )
+    _train_missing(work, dataset, folder, label, jobs or os.cpu_count() or 1)
+    return Fleet(
+        references=_references(folder, dataset.y[candidates], recipe.seed, count) if count else None,
+        population=_population(folder, dataset.y[population_index], len(candidates), count),
+        population_index=population_index,
+        shadow=_shadow(folder / "shadow.npz", dataset, shadow_in, shadow_out),
+    )
+
+
+def _memberships(n: int, count: int, seed: int) -> list[np.ndarray]:
+    """bool [n] for each reference model; models 2p and 2p + 1 hold complementary halves, whatever ``count`` is."""
+    members = []
+    for r in range(count):
+        member = np.zeros(n, dtype=bool)
+        member[np.random.default_rng([seed, r // 2]).permutation(n)[: n // 2]] = True
+        members.append(member if r % 2 == 0 else ~member)
+    return members
+
+
+def _shadow_halves(split: Split, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The shadow model's members (as many as the target's, if the pool has them) and its non-members."""
+    pool = np.random.default_rng([seed, 1]).permutation(split.reference)
+    trained_on = min(len(split.members), len(pool) * 3 // 5 if len(pool) < 2 * len(split.members) else len(pool))
+    return pool[:trained_on], pool[trained_on : 2 * trained_on]
+
+
+def _sample(index: np.ndarray, most: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng([seed, 2]).permutation(index)[:most])
+
+
+def _reseeded(recipe: Recipe, r: int) -> Recipe:
+    """Its own initial weights and order of examples: the attacker does not know the owner's seed."""
+    return recipe.with_changes(seed=int(np.random.SeedSequence([recipe.seed, 7, r + 1]).generate_state(1)[0]))
+
+
+def _trained_on(split: Split, members: np.ndarray) -> Split:
+    nobody = np.empty(0, dtype=np.int64)
+    return Split(split.seed, np.sort(members), nobody, nobody, split.holdout, split.validation)
+
+
+def _key(recipe: Recipe, dataset: Dataset, split: Split) -> str:
+    made_of = [recipe.training_hash(), dataset.sha256, split.record(), code_version()]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _train_missing(work: list[_Job], dataset: Dataset, folder: Path, label: str, jobs: int) -> None:
+    missing = [job for job in work if not (folder / job.name).exists()]
+    if not missing:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = joblib.Parallel(n_jobs=min(jobs, len(missing)), return_as="generator_unordered")(
+        joblib.delayed(_train_one)(job, dataset, folder / job.name) for job in missing
+    )
+    for _ in tqdm(
+        finished, desc=f"reference models ({label})", total=len(missing), unit="model", disable=None, dynamic_ncols=True
+    ):
+        pass
+
+
+def _train_one(job: _Job, dataset: Dataset, path: Path) -> None:
+    torch.set_num_threads(1)
+    classifier = new_classifier(job.recipe, dataset.num_classes, dataset.input_shape)
+    run_stages(classifier, job.recipe, tuple(job.recipe.stages()), dataset, job.split, quiet=True)
+    load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
+    probabilities = probabilities_of(classifier, dataset, job.answers_for)
+    weights = {f"weights/{name}": value.numpy() for name, value in classifier.network.state_dict().items()}
+    with written_aside(path) as aside, aside.open("wb") as handle:
+        np.savez(handle, probabilities=probabilities, **weights)
+
+
+@torch.no_grad()
+def probabilities_of(classifier: Classifier, dataset: Dataset, index: np.ndarray) -> np.ndarray:
+    """float32 [len(index), K]: a torch classifier's softmax on the examples at ``index``."""
+    classifier.eval()
+    examples = Examples(torch.from_numpy(dataset.x[index]), torch.from_numpy(dataset.y[index]))
+    parts = [classifier(examples.batch(part)[0]).softmax(1) for part in torch.arange(len(index)).split(512)]
+    return torch.cat(parts).numpy()
+
+
+def _answers(path: Path) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as archive:
+        return archive["probabilities"]
+
+
+def _references(folder: Path, labels: np.ndarray, seed: int, count: int) -> References:
+    confidence = np.stack(
+        [log_odds(_answers(folder / f"reference-{r:04d}.npz")[: len(labels)], labels) for r in range(count)]
+    )
+    if not np.isfinite(confidence).all():
+        raise UserError("a reference model's training diverged: lower the learning rate of the recipe")
+    return References(confidence, np.stack(_memberships(len(labels), count, seed)))
+
+
+def _population(folder: Path, labels: np.ndarray, n_candidates: int, count: int) -> np.ndarray:
+    rows = [log_odds(_answers(folder / f"reference-{r:04d}.npz")[n_candidates:], labels) for r in range(count)]
+    return np.stack(rows) if rows else np.empty((0, len(labels)))
+
+
+def _shadow(path: Path, dataset: Dataset, shadow_in: np.ndarray, shadow_out: np.ndarray) -> Shadow | None:
+    if not path.exists():
+        return None
+    index = np.concatenate([shadow_in, shadow_out])
+    member = np.arange(len(index)) < len(shadow_in)
+    return Shadow(Outputs(_answers(path), dataset.y[index]), member)
