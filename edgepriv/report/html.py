@@ -1,0 +1,219 @@
+"""The audit and the bench as one HTML page that needs no network, no script and no other file, and prints to PDF."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from edgepriv.report import plots, words
+from edgepriv.report.tables import tpr
+from edgepriv.report.verdict import findings, headline, like_guessing, strongest, verdict
+
+HISTOGRAMS = 4
+_SHOWN_ELSEWHERE = {"utility", "attacks", "left_out", "robustness", "float"}
+
+Row = tuple[str, str, str, str]
+
+
+def render(
+    *,
+    title: str,
+    audit: Mapping[str, Any] | None,
+    bench: Mapping[str, Any] | None,
+    layers: Sequence[Mapping[str, Any]] | None,
+    manifest: Mapping[str, Any] | None = None,
+    command: str | None = None,
+) -> str:
+    """The page as a string; a part that is None is named as not measured.
+
+    ``audit`` and ``bench`` are the contents of model.audit.json and model.bench.json, ``audit["float"]`` may hold the
+    same for the undefended float model. ``layers``: name, op, bits, parameters, stored_bytes, granularity each.
+    ``manifest`` (a plain dictionary) and ``command`` are printed under "How to reproduce".
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals.update(words=words, tpr=tpr, like_guessing=like_guessing)
+    template = environment.from_string(files("edgepriv.report").joinpath("report.html").read_text())
+    attacks = sorted(audit["attacks"], key=lambda attack: -attack["auc"]) if audit else []
+    robustness = audit.get("robustness") if audit else None
+    twin = (audit or {}).get("float") or {}
+    both = {"hardened": robustness, "undefended float": twin.get("robustness")}
+    curves = {name: found for name, found in both.items() if found and found["worst_case_accuracy"] is not None}
+    return template.render(
+        title=title,
+        verdict=verdict(audit, bench),
+        findings=findings(audit, bench),
+        comparison=list(comparison(audit, bench)),
+        audit=audit,
+        attacks=attacks,
+        rocs=[plot for plot in (_roc("hardened", audit), _roc("undefended float", twin)) if plot],
+        histograms=[plots.histogram(attack) for attack in attacks[:HISTOGRAMS]],
+        threat_models=list(side_by_side(attacks)),
+        robustness=robustness,
+        curve=plots.robust_accuracy(curves) if curves else None,
+        bench=bench,
+        ratios={_setting(ratio): ratio for ratio in bench["ratios"]} if bench else {},
+        layers=_with_bars(layers or []),
+        missing=list(missing(audit, bench, layers)),
+        facts=list(facts(audit, bench, manifest)),
+        command=command,
+    )
+
+
+def _roc(model: str, half: Mapping[str, Any] | None) -> Markup | None:
+    if not half or not half.get("attacks"):
+        return None
+    return plots.roc(model, half["attacks"], half["utility"]["n_non_members"])
+
+
+def comparison(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -> Iterator[Row]:
+    """Rows (what, undefended float, hardened, change); empty cells where one of the two was not measured."""
+    if bench is not None:
+        yield from _costs(bench)
+    if audit is None:
+        return
+    own, twin = audit, audit.get("float") or {}
+    for key, label in (
+        ("non_member_accuracy", "accuracy on unseen data"),
+        ("member_accuracy", "accuracy on its training data"),
+    ):
+        yield _points(label, _accuracy(own.get("utility"), key), _accuracy(twin.get("utility"), key))
+    robust, other = own.get("robustness"), twin.get("robustness")
+    if robust is not None:
+        label = f"robust accuracy, {words.budget(robust)}"
+        same = other is not None and words.budget(other) == words.budget(robust)
+        yield _points(label, _worst_case(robust), _worst_case(other) if same else None)
+    best, against = strongest(own["attacks"]), strongest(twin.get("attacks", []))
+    if best is not None:
+        yield "strongest attack", _named(against), _named(best), ""
+        for label, show in _LEAKAGE.items():
+            yield label, show(against) if against else "", show(best), ""
+
+
+_LEAKAGE = {
+    "its AUC (0.5 is guessing)": lambda attack: words.with_interval(attack["auc"], attack["auc_ci"], words.area),
+    "its TPR at 1% FPR": lambda attack: tpr(attack, "0.01"),
+    "its TPR at 0.1% FPR": lambda attack: tpr(attack, "0.001"),
+    "its lower bound on epsilon": lambda attack: words.significant(attack["epsilon_lower_bound"]),
+}
+
+
+def _named(attack: Mapping[str, Any] | None) -> str:
+    return f"{attack['name']} ({attack['threat_model']})" if attack else ""
+
+
+def _accuracy(utility: Mapping[str, Any] | None, key: str) -> tuple[float, Sequence[float] | None] | None:
+    return (utility[key], utility.get(f"{key}_ci")) if utility else None
+
+
+def _worst_case(robustness: Mapping[str, Any] | None) -> tuple[float, Sequence[float] | None] | None:
+    if robustness is None or robustness["worst_case_accuracy"] is None:
+        return None
+    return robustness["worst_case_accuracy"], robustness["ci"]
+
+
+def _points(
+    label: str,
+    own: tuple[float, Sequence[float] | None] | None,
+    twin: tuple[float, Sequence[float] | None] | None,
+) -> Row:
+    change = words.signed_points(own[0] - twin[0]) if own and twin else ""
+    cells = [words.with_interval(*side, words.percent) if side else "" for side in (twin, own)]
+    return label, cells[0], cells[1], change
+
+
+def _costs(bench: Mapping[str, Any]) -> Iterator[Row]:
+    own, ratio = headline(bench)
+    wanted = (bench["reference"], own["threads"], own["batch"])
+    twin = next((row for row in bench["variants"] if ratio is not None and _setting(row) == wanted), None)
+    setting = f"batch {own['batch']}, {own['threads'] or 'all'} thread{'s' * (own['threads'] != 1)}"
+    rows: tuple[tuple[str, str, Any], ...] = (
+        ("file size", "size", lambda row: words.file_size(row["size_bytes"])),
+        (f"latency p50, {setting}", "latency_p50", lambda row: words.milliseconds(row["latency_ms"]["p50"])),
+        ("time to load", "load", lambda row: words.milliseconds(row["load_ms"])),
+        ("memory, loaded", "rss_loaded", lambda row: words.megabytes(row["rss_mb"]["loaded"])),
+        ("memory, peak", "rss_peak", lambda row: words.megabytes(row["rss_mb"]["peak"])),
+    )
+    for label, key, show in rows:
+        yield label, show(twin) if twin else "", show(own), words.times(ratio[key]) if ratio else ""
+
+
+def _setting(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["name"], row["threads"], row["batch"]
+
+
+def side_by_side(attacks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any, Any]]:
+    """(name, oblivious result, adaptive result) of every attack that was run by both attackers."""
+    found = {(attack["name"], attack["threat_model"]): attack for attack in attacks}
+    for name in dict.fromkeys(attack["name"] for attack in attacks):
+        pair = found.get((name, "oblivious")), found.get((name, "adaptive"))
+        if all(pair):
+            yield name, *pair
+
+
+def _with_bars(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    largest = max((layer["stored_bytes"] for layer in layers), default=0)
+    return [
+        {
+            **layer,
+            "bar": 100 * layer["stored_bytes"] / max(largest, 1),
+            "of_float": layer["stored_bytes"] / max(4 * layer["parameters"], 1),
+        }
+        for layer in layers
+    ]
+
+
+def missing(
+    audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None, layers: Sequence[Mapping[str, Any]] | None
+) -> Iterator[tuple[str, str]]:
+    """(what, why) of everything that a reader might expect and does not find."""
+    if audit is None:
+        yield "audit", "not run: leakage and robustness are unknown"
+    else:
+        for left_out in audit["left_out"]:
+            who = f" ({left_out['threat_model']})" if "threat_model" in left_out else ""
+            yield left_out["name"] + who, left_out["reason"]
+        for fpr in ("0.01", "0.001"):
+            notes = [attack["tpr_at_fpr"].get(fpr, {}).get("note") for attack in audit["attacks"]]
+            note = next((note for note in notes if note), None)
+            if note:
+                yield f"true-positive rate at {100 * float(fpr):g}% false positives", note
+        robustness = audit.get("robustness")
+        if robustness is None:
+            yield "robustness", "no evasion attack was run"
+        elif robustness["worst_case_accuracy"] is None:
+            yield "robustness", "; ".join(robustness["warnings"])
+        if not audit.get("float"):
+            yield (
+                "audit of the undefended float model",
+                "not part of this audit, so nothing is said about what the defence changed",
+            )
+    if bench is None:
+        yield "bench", "not run: latency and memory are unknown"
+    if not layers:
+        yield "weights by layer", "no description of the file was given"
+
+
+def facts(
+    audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None
+) -> Iterator[tuple[str, str]]:
+    """(name, value) of everything recorded that the page shows nowhere else, nested names joined by dots."""
+    if audit:
+        yield from _flat("audit", {key: value for key, value in audit.items() if key not in _SHOWN_ELSEWHERE})
+    if bench:
+        yield from _flat("bench", {key: bench[key] for key in ("machine", "method", "reference")})
+        hashes = {row["name"]: row["sha256"] for row in bench["variants"]}
+        yield from _flat("bench.sha256", hashes)
+    if manifest:
+        yield from _flat("manifest", {key: value for key, value in manifest.items() if key != "layers"})
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{name}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        yield name, ", ".join(map(str, value))
+    elif value is not None:
+        yield name, str(value)

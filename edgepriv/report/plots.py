@@ -1,0 +1,159 @@
+"""Plots as inline SVG: no file, font or address outside the page."""
+
+import hashlib
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours stay apart for colour-blind readers.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MEMBERS, NON_MEMBERS, FAINT = "#d55e00", "#0072b2", "#b8bec6"
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "edgepriv",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib; the page shows the reader's own font instead
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#5b6570",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def roc(model: str, attacks: Sequence[Mapping[str, Any]], n_non_members: int) -> Markup:
+    """Log-log ROC: the strongest six attacks in colour, the others faint, the diagonal of guessing dashed."""
+    ranked = sorted(attacks, key=lambda attack: -attack["auc"])
+    floor = min(0.5 / n_non_members, 1e-2)
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(5.4, 4.6)
+        axes.plot([floor, 1], [floor, 1], "--", color="#333333", linewidth=1, label="guessing")
+        for place, attack in reversed(list(enumerate(ranked))):
+            fpr, tpr = (np.maximum(attack["roc"][key], floor) for key in ("fpr", "tpr"))
+            named = place < len(COLOURS)
+            axes.plot(
+                fpr,
+                tpr,
+                color=COLOURS[place] if named else FAINT,
+                linewidth=1.6 if named else 0.8,
+                zorder=3 if named else 1,
+                drawstyle="steps-post",
+                label=f"{attack['name']} ({attack['threat_model']}), AUC {attack['auc']:.3f}" if named else None,
+            )
+        axes.set(xscale="log", yscale="log", xlim=(floor, 1.02), ylim=(floor, 1.1))
+        axes.set(
+            xlabel="false-positive rate (non-members taken for members)", ylabel="true-positive rate (members found)"
+        )
+        axes.set_title(f"{model} model", fontsize=9)
+        if floor < 1 / n_non_members:
+            axes.axvspan(floor, 1 / n_non_members, color="#eef0f2", zorder=0)
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], loc="lower right")
+    best = ranked[0]
+    return _inline(
+        figure,
+        f"Log-log ROC curves of {len(ranked)} membership attacks on the {model} model against the diagonal of guessing; "
+        f"the strongest is {best['name']} with an AUC of {best['auc']:.3f}.",
+    )
+
+
+def histogram(attack: Mapping[str, Any]) -> Markup:
+    """Share of members and of non-members per bin of one attack's score."""
+    edges = np.asarray(attack["histogram"]["edges"])
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.2, 2.6)
+        for key, colour, label in (("members", MEMBERS, "members"), ("non_members", NON_MEMBERS, "non-members")):
+            counts = np.asarray(attack["histogram"][key], dtype=float)
+            shares = 100 * counts / max(counts.sum(), 1)
+            axes.stairs(shares, edges, color=colour, fill=True, alpha=0.25)
+            axes.stairs(shares, edges, color=colour, linewidth=1.2, label=label)
+        axes.set(xlabel="attack score (higher: taken for a member)", ylabel="% of each group")
+        axes.set_title(f"{attack['name']} ({attack['threat_model']})", fontsize=9)
+        axes.legend()
+    return _inline(
+        figure,
+        f"Score histograms of members and non-members for {attack['name']} ({attack['threat_model']}); the two overlap "
+        f"as the AUC of {attack['auc']:.3f} says.",
+    )
+
+
+def robust_accuracy(curves: Mapping[str, Mapping[str, Any]]) -> Markup:
+    """Accuracy against the size of the perturbation; ``curves``: name -> the ``robustness`` of one model."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(5.4, 3.4)
+        for place, (name, measured) in enumerate(curves.items()):
+            points = _with_clean(measured)
+            line = axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[place], markersize=3.5, label=name)
+            low, high = measured["ci"]
+            middle = measured["worst_case_accuracy"]
+            axes.errorbar(
+                measured["eps"],
+                100 * middle,
+                yerr=[[100 * (middle - low)], [100 * (high - middle)]],
+                fmt="D",
+                markersize=5,
+                capsize=3,
+                color=line[0].get_color(),
+            )
+        first = next(iter(curves.values()))
+        axes.axvline(first["eps"], color=FAINT, linestyle=":", linewidth=1, zorder=0)
+        axes.set(xlabel=f"perturbation eps ({first['norm']}, inputs in [0, 1])", ylabel="accuracy, %", ylim=(0, 102))
+        axes.set_xlim(left=0)
+        axes.legend()
+    text = "; ".join(
+        f"{name}: " + ", ".join(f"{value:.1f}% at {eps:g}" for eps, value in _with_clean(measured))
+        for name, measured in curves.items()
+    )
+    return _inline(figure, f"Accuracy against the size of the perturbation. {text}.")
+
+
+def _with_clean(measured: Mapping[str, Any]) -> list[tuple[float, float]]:
+    points = {0.0: measured["clean_accuracy"]} | {point["eps"]: point["accuracy"] for point in measured["curve"]}
+    return [(eps, 100 * accuracy) for eps, accuracy in sorted(points.items())]
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(True, color="#e6e8eb", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _inline(figure: Figure, description: str) -> Markup:
+    buffer = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", metadata=_NO_METADATA, transparent=True)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace("'DejaVu Sans'", "system-ui")
+    return Markup(_described(_own_ids(svg, "p" + hashlib.sha256(svg.encode()).hexdigest()[:8]), description))
+
+
+def _own_ids(svg: str, prefix: str) -> str:
+    """Drop the ids that nothing refers to and make the others unique in a page with several plots."""
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+
+    def rename(found: re.Match[str]) -> str:
+        return f' id="{prefix}-{found[1]}"' if found[1] in used else ""
+
+    svg = re.sub(r' id="([^"]*)"', rename, svg)
+    return re.sub(r'(href="|url\()#', rf"\g<1>#{prefix}-", svg)
+
+
+def _described(svg: str, description: str) -> str:
+    text = escape(description)
+    svg = re.sub(r'(<svg [^>]*?) ?width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg [^>]*?) ?height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"| version="[^"]*"', "", svg)
+    svg = svg.replace("xlink:href", "href")
+    head, rest = svg.split(">", 1)
+    return f'{head} role="img" aria-label="{text}"><title>{text}</title>{rest}'

@@ -1,0 +1,168 @@
+"""Tables for the terminal: one audit, one bench, several models side by side, one file layer by layer."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from edgepriv.report.verdict import strongest
+from edgepriv.report.words import (
+    area,
+    budget,
+    file_size,
+    interval,
+    megabytes,
+    milliseconds,
+    percent,
+    rate,
+    significant,
+    times,
+    with_interval,
+)
+
+
+def attack_table(audit: Mapping[str, Any]) -> Table:
+    """Membership attacks of an audit, strongest first."""
+    utility = audit["utility"]
+    title = f"Membership attacks ({utility['n_members']:,} members, {utility['n_non_members']:,} non-members)"
+    table = _table(title, ["attack", "threat model"], ["AUC", "balanced accuracy", "TPR at 1% FPR", "TPR at 0.1% FPR"])
+    for attack in sorted(audit["attacks"], key=lambda attack: -attack["auc"]):
+        _row(
+            table,
+            attack["name"],
+            attack["threat_model"],
+            with_interval(attack["auc"], attack["auc_ci"], area),
+            percent(attack["balanced_accuracy"]),
+            tpr(attack, "0.01"),
+            tpr(attack, "0.001"),
+        )
+    for left_out in audit["left_out"]:
+        _row(table, left_out["name"], "", f"left out: {left_out['reason']}", "", "", "")
+    return table
+
+
+def tpr(attack: Mapping[str, Any], fpr: str) -> str:
+    """The true-positive rate at ``fpr`` with its interval, or why there is none."""
+    found = attack["tpr_at_fpr"].get(fpr)
+    if found is None:
+        return ""
+    return found["note"] if found["value"] is None else with_interval(found["value"], found["ci"], rate)
+
+
+def robustness_table(robustness: Mapping[str, Any]) -> Table:
+    """Accuracy on clean inputs, under each evasion attack, and under the worst of them per example."""
+    title = f"Accuracy under perturbations ({budget(robustness)})"
+    table = _table(title, ["attack"], ["accuracy", "examples"])
+    clean = with_interval(robustness["clean_accuracy"], robustness.get("clean_ci"), percent)
+    _row(table, "none", clean, f"{robustness['n']:,}")
+    for attack in robustness["attacks"]:
+        shown = with_interval(attack["robust_accuracy"], attack["ci"], percent)
+        _row(table, attack["name"], shown, f"{attack['n']:,}")
+    worst = with_interval(robustness["worst_case_accuracy"], robustness["ci"], percent)
+    _row(table, "worst case", worst, f"{robustness['n']:,}")
+    return table
+
+
+def bench_table(bench: Mapping[str, Any]) -> Table:
+    """Size, load time, latency and memory of every variant and setting, ratios against the reference."""
+    reference = bench["reference"]
+    title = (
+        f"{bench['machine']['cpu']}, {bench['machine']['cores']} cores, onnxruntime {bench['machine']['onnxruntime']}"
+    )
+    columns = ["size", "load", "first", "latency p50", "p99", "memory loaded", "peak", f"latency / {reference}"]
+    table = _table(title, ["model", "threads", "batch"], columns)
+    ratios = {_setting(ratio): ratio for ratio in bench["ratios"]}
+    for row in bench["variants"]:
+        ratio = ratios.get(_setting(row))
+        against = ""
+        if ratio is not None:
+            low, _, high = ratio["latency_rounds"]
+            against = f"{times(ratio['latency_p50'])} {interval((low, high), lambda value: significant(value or 0.0))}"
+        _row(
+            table,
+            row["name"],
+            str(row["threads"] or "all"),
+            str(row["batch"]),
+            file_size(row["size_bytes"]),
+            milliseconds(row["load_ms"]),
+            milliseconds(row["first_ms"]),
+            milliseconds(row["latency_ms"]["p50"]),
+            milliseconds(row["latency_ms"]["p99"]),
+            megabytes(row["rss_mb"]["loaded"]),
+            megabytes(row["rss_mb"]["peak"]),
+            against,
+        )
+    return table
+
+
+def _setting(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["name"], row["threads"], row["batch"]
+
+
+def compare_row(name: str, audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -> dict[str, Any]:
+    """One model of ``compare_table`` as a JSON-ready object; what was not measured is None.
+
+    ``bench``: a bench with a variant called ``name``, of which the first row is taken.
+    """
+    row = next((row for row in bench["variants"] if row["name"] == name), None) if bench else None
+    robustness = (audit or {}).get("robustness")
+    best = strongest((audit or {}).get("attacks", []))
+    leakage = ("name", "threat_model", "auc", "auc_ci", "tpr_at_fpr")
+    return {
+        "name": name,
+        "size_bytes": row["size_bytes"] if row else None,
+        "latency_p50_ms": row["latency_ms"]["p50"] if row else None,
+        "rss_peak_mb": row["rss_mb"]["peak"] if row else None,
+        "clean_accuracy": audit["utility"]["non_member_accuracy"] if audit else None,
+        "clean_accuracy_ci": audit["utility"].get("non_member_accuracy_ci") if audit else None,
+        "robust_accuracy": robustness["worst_case_accuracy"] if robustness else None,
+        "robust_accuracy_ci": robustness["ci"] if robustness else None,
+        "robust_budget": {key: robustness[key] for key in ("norm", "eps")} if robustness else None,
+        "strongest_attack": {key: best[key] for key in leakage} if best else None,
+    }
+
+
+def compare_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Models as rows; takes what ``compare_row`` returns."""
+    columns = ["size", "latency p50", "peak memory", "clean accuracy", "robust accuracy", "AUC", "TPR at 1% FPR"]
+    table = _table("", ["model"], [*columns, "strongest attack"])
+    for row in rows:
+        best, tested = row["strongest_attack"], row["robust_budget"]
+        robust = with_interval(row["robust_accuracy"], row["robust_accuracy_ci"], percent)
+        _row(
+            table,
+            row["name"],
+            file_size(row["size_bytes"]),
+            milliseconds(row["latency_p50_ms"]),
+            megabytes(row["rss_peak_mb"]),
+            with_interval(row["clean_accuracy"], row["clean_accuracy_ci"], percent),
+            f"{robust} ({budget(tested)})" if tested and row["robust_accuracy"] is not None else robust,
+            with_interval(best["auc"], best["auc_ci"], area) if best else area(None),
+            tpr(best, "0.01") if best else rate(None),
+            f"{best['name']} ({best['threat_model']})" if best else "",
+        )
+    return table
+
+
+def layer_table(layers: Iterable[Mapping[str, Any]]) -> Table:
+    """Weights by layer: operator, bits, stored bytes."""
+    table = _table("", ["layer", "op", "granularity"], ["bits", "parameters", "stored"])
+    for layer in layers:
+        bits, parameters, stored = str(layer["bits"]), f"{layer['parameters']:,}", file_size(layer["stored_bytes"])
+        _row(table, layer["name"], layer["op"], layer.get("granularity") or "", bits, parameters, stored)
+    return table
+
+
+def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(title=title and Text(title), title_justify="left")
+    for heading in words:
+        table.add_column(Text(heading), overflow="fold")
+    for heading in numbers:
+        table.add_column(Text(heading), justify="right")
+    return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    """Cells are Text, so that a name like "[red]" stays a name."""
+    table.add_row(*map(Text, cells))

@@ -1,0 +1,183 @@
+"""What the numbers say, in sentences that claim no more than their intervals allow."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgepriv.report.words import (
+    THREAT_MODELS,
+    area,
+    budget,
+    file_size,
+    interval,
+    megabytes,
+    milliseconds,
+    percent,
+    rate,
+    significant,
+    with_interval,
+)
+
+FLOAT = "float"
+GUESSING = "indistinguishable from guessing at this sample size"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One topic in plain words; ``short`` is its part of the one-sentence verdict, empty if nothing was measured."""
+
+    topic: str
+    sentence: str
+    short: str = ""
+
+
+def verdict(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -> str:
+    """One plain sentence on size, speed, robustness and leakage of the hardened model."""
+    parts = [finding.short for finding in (cost(bench), robustness(audit), leakage(audit)) if finding.short]
+    if not parts:
+        return "Nothing was measured."
+    sentence = ", and ".join(["; ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def findings(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -> list[Finding]:
+    """The three topics, most sensitive first."""
+    return [leakage(audit), robustness(audit), cost(bench)]
+
+
+def strongest(attacks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The attack with the largest AUC, whatever its threat model: an attacker may run any of them."""
+    return max(attacks, key=lambda attack: attack["auc"], default=None)
+
+
+def like_guessing(attack: Mapping[str, Any]) -> bool:
+    """Whether the AUC's interval contains 0.5 and every resolvable true-positive rate's contains its FPR."""
+    low, high = attack["auc_ci"]
+    resolved = [(float(fpr), found["ci"]) for fpr, found in attack["tpr_at_fpr"].items() if found["ci"] is not None]
+    return low <= 0.5 <= high and all(bounds[0] <= fpr <= bounds[1] for fpr, bounds in resolved)
+
+
+def leakage(audit: Mapping[str, Any] | None) -> Finding:
+    """Can records of the training data be told from others?"""
+    topic = "Leakage"
+    attacks = audit["attacks"] if audit else []
+    best = strongest(attacks)
+    if audit is None or best is None:
+        return Finding(topic, "No attack was run, so nothing is known about leakage of training records.")
+    utility = audit["utility"]
+    sample = f"{utility['n_members']:,} members and {utility['n_non_members']:,} non-members"
+    auc = f"AUC {with_interval(best['auc'], best['auc_ci'], area)}"
+    who = f"{best['name']}, {THREAT_MODELS.get(best['threat_model'], best['threat_model'])}"
+    if all(map(like_guessing, attacks)):
+        sentence = (
+            f"Training records could not be told from others: all {len(attacks)} attacks are {GUESSING} ({sample}); "
+            f"the strongest ({who}) has {auc}, where 0.5 is guessing."
+        )
+        short = f"attacks on membership are {GUESSING} ({auc})"
+    else:
+        sentence = (
+            f"Training records can partly be told from others: the strongest of {len(attacks)} attacks ({who}) has "
+            f"{auc}, where 0.5 is guessing{_found(best)} ({sample})."
+        )
+        short = f"membership can partly be told ({auc})"
+    twin = strongest(audit.get("float", {}).get("attacks", []))
+    if twin is not None:
+        relation = _relation(best["auc_ci"], twin["auc_ci"], "leaks less", "leaks more")
+        sentence += (
+            f" The strongest attack on the undefended float model has AUC "
+            f"{with_interval(twin['auc'], twin['auc_ci'], area)}: the hardened one {relation}."
+        )
+    return Finding(topic, sentence, short)
+
+
+def _found(attack: Mapping[str, Any]) -> str:
+    found = attack["tpr_at_fpr"].get("0.01")
+    if found is None or found["value"] is None:
+        return ""
+    return (
+        f", and at 1% false alarms finds {with_interval(found['value'], found['ci'], rate)} of the training records "
+        "(guessing: 1%)"
+    )
+
+
+def _relation(own: list[float], other: list[float], below: str, above: str) -> str:
+    """How two 95% intervals lie to each other, in words about the hardened model."""
+    if own[1] < other[0]:
+        return below
+    return above if own[0] > other[1] else "shows no difference, as the intervals overlap"
+
+
+def robustness(audit: Mapping[str, Any] | None) -> Finding:
+    """How much accuracy is left when the inputs are perturbed on purpose?"""
+    topic = "Robustness"
+    measured = audit.get("robustness") if audit else None
+    if audit is None or measured is None:
+        return Finding(topic, "Accuracy under adversarial perturbations was not measured.")
+    if measured["worst_case_accuracy"] is None:
+        reasons = "; ".join(measured["warnings"])
+        return Finding(topic, f"Accuracy under adversarial perturbations was not measured: {reasons}.")
+    kept = with_interval(measured["worst_case_accuracy"], measured["ci"], percent)
+    sentence = (
+        f"Under the worst of {len(measured['attacks'])} attacks that change inputs by up to {budget(measured)}, {kept} of "
+        f"{measured['n']:,} test examples keep the right label ({percent(measured['clean_accuracy'])} without attack)."
+    )
+    twin = (audit.get("float") or {}).get("robustness")
+    if twin is not None and twin["ci"] is not None and budget(twin) == budget(measured):
+        relation = _relation(measured["ci"], twin["ci"], "is less robust", "is more robust")
+        sentence += (
+            f" The undefended float model keeps {with_interval(twin['worst_case_accuracy'], twin['ci'], percent)}: "
+            f"the hardened one {relation}."
+        )
+    count = len(measured["warnings"])
+    if count:
+        sentence += f" {count} {'warning says' if count == 1 else 'warnings say'} how this may be too good (below)."
+    return Finding(topic, sentence, f"{kept} of the inputs keep the right label under attack ({budget(measured)})")
+
+
+def headline(bench: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """The first measured row of the hardened model, and its ratio to the reference if there is one.
+
+    The hardened model is the first variant that is not named "float".
+    """
+    row = next((row for row in bench["variants"] if row["name"] != FLOAT), bench["variants"][0])
+    return row, next((ratio for ratio in bench["ratios"] if _same_setting(ratio, row)), None)
+
+
+def _same_setting(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one[key] == other[key] for key in ("name", "threads", "batch"))
+
+
+def cost(bench: Mapping[str, Any] | None) -> Finding:
+    """How large and how fast?"""
+    topic = "Size and speed"
+    if bench is None:
+        return Finding(topic, "Size, latency and memory were not measured.")
+    row, ratio = headline(bench)
+    size, latency = file_size(row["size_bytes"]), milliseconds(row["latency_ms"]["p50"])
+    threads = "all cores" if row["threads"] == 0 else f"{row['threads']} thread{'s' * (row['threads'] > 1)}"
+    setting = f"batch {row['batch']}, {threads}"
+    if ratio is None:
+        return Finding(
+            topic,
+            f"The file has {size}, an inference takes {latency} ({setting}), and memory peaks at "
+            f"{megabytes(row['rss_mb']['peak'])} above the runtime itself.",
+            f"the file has {size} and an inference takes {latency}",
+        )
+    smaller = f"{significant(1 / ratio['size'])} times smaller" if ratio["size"] < 1 else "not smaller"
+    speed = _speed(ratio["latency_rounds"], str(ratio["against"]))
+    rounds = ratio["latency_rounds"]
+    sentence = (
+        f"The file has {size}, {smaller} than {ratio['against']}. An inference takes {latency} ({setting}): {speed} "
+        f"(ratio {significant(ratio['latency_p50'])}, between rounds "
+        f"{interval((rounds[0], rounds[2]), lambda value: significant(value or 0.0))}). "
+        f"Memory peaks at {megabytes(row['rss_mb']['peak'])} above the runtime itself"
+    )
+    sentence += "." if ratio["rss_peak"] is None else f" (ratio {significant(ratio['rss_peak'])})."
+    return Finding(topic, sentence, f"the file has {size} ({smaller}) and an inference takes {latency} ({speed})")
+
+
+def _speed(rounds: list[float], against: str) -> str:
+    low, _, high = rounds
+    if low <= 1 <= high:
+        return f"as fast as {against} within the noise of the rounds"
+    return f"faster than {against}" if high < 1 else f"slower than {against}"

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+from rich.console import Console
+
+from edgepriv.report import tables
+
+
+def text(table):
+    console = Console(width=220, no_color=True)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+def test_attacks_are_ranked_with_intervals_and_reasons(audit):
+    audit["attacks"][3] |= {"name": "the-strongest", "auc": 0.91, "auc_ci": [0.9, 0.92]}
+    printed = text(tables.attack_table(audit)).splitlines()
+    assert "the-strongest" in printed[4]
+    assert "0.910 [0.900, 0.920]" in printed[4]
+    assert "not resolvable with 900 non-members" in printed[4]
+    assert "left out: needs 2,000 queries" in printed[-2]
+
+
+def test_robustness_ends_with_the_worst_case(audit):
+    printed = text(tables.robustness_table(audit["robustness"])).splitlines()
+    assert "linf eps 0.1" in printed[0]
+    assert "worst case" in printed[-2]
+    assert "61.0% [58.0%, 64.0%]" in printed[-2]
+
+
+def test_bench_shows_ratios_only_where_there_are_any(bench):
+    rows = [line for line in text(tables.bench_table(bench)).splitlines() if "kB" in line]
+    assert "×1.02 [0.970, 1.07]" in rows[1]
+    assert "×" not in rows[0]
+
+
+def test_compare_takes_rows_that_are_json(audit, bench):
+    rows = [tables.compare_row("hardened", audit, bench), tables.compare_row("unknown.onnx", None, None)]
+    json.dumps(rows, allow_nan=False)
+    assert rows[0]["size_bytes"] == 34_500
+    assert rows[0]["strongest_attack"]["auc"] == pytest.approx(max(found["auc"] for found in audit["attacks"]))
+    printed = text(tables.compare_table(rows))
+    assert "61.0% [58.0%, 64.0%] (linf 0.1)" in printed.replace("eps ", "")
+    assert printed.count("not measured") == 7
+
+
+def test_layers(layers):
+    printed = text(tables.layer_table(layers))
+    assert "24.0 kB" in printed
+    assert "MatMulNBits" in printed
+
+
+def test_names_are_not_markup(audit, layers):
+    audit["attacks"][0]["name"] = "[red]loud[/red]"
+    layers[0]["name"] = "[bold]fc"
+    assert "[red]loud[/red]" in text(tables.attack_table(audit))
+    assert "[bold]fc" in text(tables.layer_table(layers))

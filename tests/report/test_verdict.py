@@ -1,0 +1,87 @@
+import pytest
+
+from edgepriv.report.verdict import GUESSING, cost, findings, headline, leakage, like_guessing, robustness, verdict
+
+
+def test_guessing_is_said_only_if_every_interval_contains_it(tight_audit):
+    assert GUESSING in leakage(tight_audit).sentence
+    tight_audit["attacks"][3]["auc_ci"] = [0.501, 0.54]
+    assert GUESSING not in leakage(tight_audit).sentence
+
+
+@pytest.mark.parametrize("bounds", [[0.011, 0.03], [0.0, 0.009]])
+def test_a_rate_beside_its_fpr_is_not_guessing(tight_audit, bounds):
+    tight_audit["attacks"][0]["tpr_at_fpr"]["0.01"]["ci"] = bounds
+    assert not like_guessing(tight_audit["attacks"][0])
+    assert "can partly be told from others" in leakage(tight_audit).sentence
+
+
+def test_an_oblivious_attack_counts_if_it_is_the_strongest(tight_audit):
+    tight_audit["attacks"][-1] |= {"auc": 0.7, "auc_ci": [0.68, 0.72]}
+    sentence = leakage(tight_audit).sentence
+    assert "attacker does not know the defence" in sentence
+    assert "AUC 0.700 [0.680, 0.720]" in sentence
+
+
+def test_the_float_twin_is_compared_by_intervals(audit):
+    assert leakage(audit).sentence.endswith("the hardened one leaks less.")
+    assert "the hardened one is more robust." in robustness(audit).sentence
+    for half in (audit, audit["float"]):
+        for found in half["attacks"]:
+            found |= {"auc": 0.6, "auc_ci": [0.57, 0.63]}
+        half["robustness"]["ci"] = [0.1, 0.9]
+    assert "shows no difference" in leakage(audit).sentence
+    assert "shows no difference" in robustness(audit).sentence
+
+
+def test_robustness_under_another_budget_is_not_compared(audit):
+    audit["float"]["robustness"]["eps"] = 0.05
+    assert "undefended" not in robustness(audit).sentence
+
+
+def test_without_gradients_the_reason_is_told(audit):
+    audit["robustness"] |= {
+        "worst_case_accuracy": None,
+        "ci": None,
+        "attacks": [],
+        "curve": [],
+        "warnings": ["no gradients of this graph can be had: LSTM"],
+    }
+    finding = robustness(audit)
+    assert finding.short == ""
+    assert "was not measured: no gradients of this graph can be had: LSTM." in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("rounds", "words"),
+    [([0.9, 1.0, 1.1], "as fast as float within the noise"), ([0.7, 0.8, 0.9], "faster"), ([1.1, 1.2, 1.3], "slower")],
+)
+def test_speed_is_judged_by_the_rounds(bench, rounds, words):
+    bench["ratios"][0]["latency_rounds"] = rounds
+    assert words in cost(bench).sentence
+
+
+def test_the_headline_is_the_model_even_if_it_is_the_reference(bench):
+    peers = {**bench, "reference": "model", "ratios": []}
+    peers["variants"] = [
+        {**row, "name": {"float": "model", "hardened": "peer"}[row["name"]]} for row in bench["variants"]
+    ]
+    row, ratio = headline(peers)
+    assert (row["name"], ratio) == ("model", None)
+    assert cost(peers).short == "the file has 246 kB and an inference takes 0.200 ms"
+
+
+def test_the_verdict_is_one_sentence(audit, bench, tight_audit):
+    assert verdict(tight_audit, bench) == (
+        "The file has 34.5 kB (7.14 times smaller) and an inference takes 0.204 ms (as fast as float within the noise of "
+        "the rounds); 61.0% [58.0%, 64.0%] of the inputs keep the right label under attack (linf eps 0.1), and attacks on "
+        "membership are indistinguishable from guessing at this sample size (AUC 0.510 [0.480, 0.540])."
+    )
+    assert "membership can partly be told" in verdict(audit, None)
+
+
+def test_nothing_measured_is_said_so():
+    assert verdict(None, None) == "Nothing was measured."
+    assert all(
+        "not measured" in found.sentence or "nothing is known" in found.sentence for found in findings(None, None)
+    )

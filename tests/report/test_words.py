@@ -1,0 +1,28 @@
+import pytest
+
+from edgepriv.report import words
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0"), (0.021349, "0.0213"), (4.56, "4.56"), (1234, "1,230"), (0.9996, "1.000"), (-2.5, "-2.50")],
+)
+def test_significant_digits_never_need_an_exponent(value, shown):
+    assert words.significant(value) == shown
+
+
+def test_small_rates_keep_two_decimals():
+    assert words.rate(0.0012) == "0.12%"
+    assert words.rate(0.25) == "25.0%"
+
+
+def test_sizes_are_decimal():
+    assert words.file_size(34_500) == "34.5 kB"
+    assert words.file_size(2_000_000) == "2.00 MB"
+
+
+def test_what_is_missing_is_named_not_zero():
+    for form in (words.percent, words.rate, words.area, words.milliseconds, words.megabytes, words.file_size):
+        assert form(None) == "not measured"
+    assert words.with_interval(0.5, None, words.area) == "0.500"
+    assert words.with_interval(0.5, [0.4, 0.6], words.area) == "0.500 [0.400, 0.600]"
