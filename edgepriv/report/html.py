@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from edgepriv.report import plots, words
 from edgepriv.report.tables import tpr
-from edgepriv.report.verdict import findings, headline, like_guessing, strongest, verdict
+from edgepriv.report.verdict import FLOAT, findings, headline, like_guessing, strongest, verdict
 
 HISTOGRAMS = 4
 _SHOWN_ELSEWHERE = {"utility", "attacks", "left_out", "robustness", "float"}
@@ -38,16 +38,20 @@ def render(
     attacks = sorted(audit["attacks"], key=lambda attack: -attack["auc"]) if audit else []
     robustness = audit.get("robustness") if audit else None
     twin = (audit or {}).get("float") or {}
-    both = {"hardened": robustness, "undefended float": twin.get("robustness")}
+    has_twin = bool(twin) or (bench is not None and any(row["name"] == FLOAT for row in bench["variants"]))
+    own = "hardened" if has_twin else "this model"
+    both = {own: robustness, "undefended float": twin.get("robustness")}
     curves = {name: found for name, found in both.items() if found and found["worst_case_accuracy"] is not None}
     return template.render(
         title=title,
         verdict=verdict(audit, bench),
         findings=findings(audit, bench),
+        own=own,
+        has_twin=has_twin,
         comparison=list(comparison(audit, bench)),
         audit=audit,
         attacks=attacks,
-        rocs=[plot for plot in (_roc("hardened", audit), _roc("undefended float", twin)) if plot],
+        rocs=[plot for plot in (_roc(own, audit), _roc("undefended float", twin)) if plot],
         histograms=[plots.histogram(attack) for attack in attacks[:HISTOGRAMS]],
         threat_models=list(side_by_side(attacks)),
         robustness=robustness,

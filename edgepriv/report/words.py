@@ -53,9 +53,11 @@ def megabytes(value: float | None) -> str:
 
 
 def file_size(size: int | None) -> str:
-    """Bytes in kB or MB of 10^3 and 10^6 bytes."""
+    """Bytes, kB or MB, the latter of 10^3 and 10^6 bytes."""
     if size is None:
         return NOT_MEASURED
+    if size < 1000:
+        return f"{size} B"
     return f"{significant(size / 1e6)} MB" if size >= 1_000_000 else f"{significant(size / 1e3)} kB"
 
 

@@ -17,6 +17,7 @@ def test_small_rates_keep_two_decimals():
 
 
 def test_sizes_are_decimal():
+    assert words.file_size(150) == "150 B"
     assert words.file_size(34_500) == "34.5 kB"
     assert words.file_size(2_000_000) == "2.00 MB"
 
