@@ -35,11 +35,15 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
         self.normalises = bool((self.mean != 0).any() or (self.std != 1).any())
 
+    def normalised(self, x: Tensor) -> Tensor:
+        """What the network sees of inputs in [0, 1]."""
+        if not self.normalises:
+            return x
+        shape = (1, -1) + (1,) * (x.ndim - 2)
+        return (x - self.mean.view(shape)) / self.std.view(shape)
+
     def forward(self, x: Tensor) -> Tensor:
-        if self.normalises:
-            shape = (1, -1) + (1,) * (x.ndim - 2)
-            x = (x - self.mean.view(shape)) / self.std.view(shape)
-        return self.network(x)
+        return self.network(self.normalised(x))
 
 
 def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: Any) -> nn.Module:

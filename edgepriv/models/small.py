@@ -4,6 +4,7 @@ Each factory takes ``num_classes``, ``input_shape`` ([C, H, W] or [F]) and its o
 from float32 [N, *input_shape] to logits [N, num_classes].
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -73,9 +74,7 @@ class MLP(nn.Module):
         if not widths or not all(isinstance(width, int) and width > 0 for width in widths):
             raise UserError(f"model 'mlp': widths must be positive whole numbers, such as 512,256 (got {list(widths)})")
         sizes = [math.prod(input_shape), *widths, num_classes]
-        self.layers = nn.ModuleList(
-            nn.Linear(fan_in, fan_out) for fan_in, fan_out in zip(sizes, sizes[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1)

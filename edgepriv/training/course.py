@@ -62,14 +62,9 @@ def run_stages(
         classifier.load_state_dict(done["start"])
     for position, name in list(enumerate(stages))[done["position"] :]:
         state = done["state"] if position == done["position"] else State()
-        start = {key: value.clone() for key, value in classifier.state_dict().items()}
+        start = {entry: value.clone() for entry, value in classifier.state_dict().items()}
         task = task_of(classifier.network, recipe, name, dataset.input_shape)
-
-        def keep(state: State, position: int = position, start: dict[str, Any] = start) -> None:
-            _write_partial(
-                partial, {"key": key, "position": position, "start": start, "rows": rows, "state": asdict(state)}
-            )
-
+        keep = _keeper(partial, {"key": key, "position": position, "start": start, "rows": rows})
         steps = -(-len(members) // task.stage.batch_size)
         with tqdm(
             total=task.stage.epochs * steps,
@@ -115,6 +110,7 @@ def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[in
         bfloat16=recipe.precision == "bfloat16"
         or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network)),
         channels_last=image_network and recipe.precision != "float32",
+        fold_norms=recipe.precision != "float32",
     )
 
 
@@ -173,6 +169,10 @@ def _read_partial(partial: Path | None, key: str) -> dict[str, Any]:
         tqdm.write(f"note: {partial} was left by a different run and is not resumed")
         return fresh
     return content | {"state": State(**content["state"])}
+
+
+def _keeper(partial: Path | None, content: dict[str, Any]) -> Callable[[State], None]:
+    return lambda state: _write_partial(partial, content | {"state": asdict(state)})
 
 
 def _write_partial(partial: Path | None, content: dict[str, Any]) -> None:

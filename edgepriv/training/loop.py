@@ -14,6 +14,7 @@ from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.recipe import Quantize, Stage
 from edgepriv.training.adversary import Budget, perturbed
+from edgepriv.training.fused import Fused, fuse
 from edgepriv.training.privacy import flattening_loss
 from edgepriv.training.quantizer import fake_quantized
 
@@ -39,13 +40,17 @@ class Examples:
 
 @dataclass(frozen=True)
 class Task:
-    """What one stage minimises. ``budget`` None: clean. ``quantize`` None: full-width weights."""
+    """What one stage minimises. ``budget`` None: clean. ``quantize`` None: full-width weights.
+
+    ``bfloat16``, ``channels_last``, ``fold_norms`` (in attacks) say how it is computed.
+    """
 
     stage: Stage
     budget: Budget | None
     quantize: Quantize | None
     bfloat16: bool
     channels_last: bool
+    fold_norms: bool
 
 
 @dataclass
@@ -91,6 +96,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     if task.channels_last:
         classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fused = fuse(classifier.network) if task.budget is not None and task.fold_norms else None
     optimizer = _optimizer(classifier.network, stage)
     _restore(state, classifier, optimizer, generator)
     steps_per_epoch = max(1, math.ceil(len(members) / stage.batch_size))
@@ -106,7 +112,7 @@ def fit(
                 group["lr"] = stage.lr * _schedule(stage.schedule, (epoch * steps_per_epoch + position) / total_steps)
             x, y = members.batch(index)
             x = _laid_out(augmented(x, stage.augment, generator), task)
-            loss, logits = _loss(classifier, x, y, task, holdout, generator)
+            loss, logits = _loss(classifier, x, y, task, holdout, generator, fused)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -118,7 +124,7 @@ def fit(
             raise UserError(f"the training diverged in epoch {epoch + 1}: lower the learning rate ({stage.lr:g})")
         row: dict[str, Any] = {"epoch": epoch + 1, "loss": loss_sum / seen, "accuracy": right / seen}
         if validation and len(validation) and stage.select == "best":
-            row |= validate(classifier, validation, task, seed)
+            row |= validate(classifier, validation, task, seed, fused)
         state.history.append(row)
         _remember_best(state, row, classifier, epoch)
         _keep(state, classifier, optimizer, generator, epoch)
@@ -133,24 +139,25 @@ def fit(
     return state.history
 
 
-def validate(classifier: Classifier, examples: Examples, task: Task, seed: int) -> dict[str, float]:
+def validate(
+    classifier: Classifier, examples: Examples, task: Task, seed: int, fused: Fused | None
+) -> dict[str, float]:
     """Held-out clean accuracy and, for an adversarial task, accuracy under PGD-10 from a fixed random start."""
     classifier.eval()
     generator = torch.Generator().manual_seed(seed)
-    weights = _effective_weights(classifier, task, frozen=True)
-    budget = task.budget and Budget(
-        task.budget.norm, task.budget.eps, 2.5 * task.budget.eps / _VALIDATION_STEPS, _VALIDATION_STEPS
-    )
+    logits_of = _frozen_logits(classifier, task, fused)
+    steps = _VALIDATION_STEPS
+    budget = task.budget and Budget(task.budget.norm, task.budget.eps, 2.5 * task.budget.eps / steps, steps)
     clean = robust = 0
     for index in torch.arange(len(examples)).split(256):
         x, y = examples.batch(index)
         x = _laid_out(x, task)
         with torch.no_grad():
-            clean += int((_logits(classifier, weights, x, task).argmax(1) == y).sum())
+            clean += int((logits_of(x).argmax(1) == y).sum())
         if budget:
-            x = perturbed(lambda z: _logits(classifier, weights, z, task), x, y, budget, generator)
+            x = perturbed(logits_of, x, y, budget, generator)
             with torch.no_grad():
-                robust += int((_logits(classifier, weights, x, task).argmax(1) == y).sum())
+                robust += int((logits_of(x).argmax(1) == y).sum())
     result = {"validation_accuracy": clean / len(examples)}
     return result | ({"validation_robust_accuracy": robust / len(examples)} if budget else {})
 
@@ -172,16 +179,21 @@ def augmented(x: Tensor, how: str, generator: torch.Generator) -> Tensor:
 
 
 def _loss(
-    classifier: Classifier, x: Tensor, y: Tensor, task: Task, holdout: Examples | None, generator: torch.Generator
+    classifier: Classifier,
+    x: Tensor,
+    y: Tensor,
+    task: Task,
+    holdout: Examples | None,
+    generator: torch.Generator,
+    fused: Fused | None,
 ) -> tuple[Tensor, Tensor]:
     flatten = task.stage.flatten
     clean = x
     if task.budget is not None:
         classifier.eval()
-        frozen = _effective_weights(classifier, task, frozen=True)
-        x = perturbed(lambda z: _logits(classifier, frozen, z, task), x, y, task.budget, generator)
+        x = perturbed(_frozen_logits(classifier, task, fused), x, y, task.budget, generator)
         classifier.train()
-    weights = _effective_weights(classifier, task, frozen=False)
+    weights = fake_quantized(classifier.network, task.quantize) if task.quantize else {}
     logits = _logits(classifier, weights, x, task)
     loss = functional.cross_entropy(logits, y)
     if flatten > 0 and holdout is not None:
@@ -191,22 +203,35 @@ def _loss(
     return loss, logits.detach()
 
 
-def _effective_weights(classifier: Classifier, task: Task, frozen: bool) -> Mapping[str, Tensor]:
-    """The weights to run with; empty means the module's own. Frozen ones record no gradient, which spares the attack."""
-    weights = {
-        f"network.{name}": weight
-        for name, weight in (fake_quantized(classifier.network, task.quantize) if task.quantize else {}).items()
-    }
-    if not frozen:
-        return weights
-    own = {name: parameter.detach() for name, parameter in classifier.named_parameters()}
-    return own | {name: weight.detach() for name, weight in weights.items()}
+def _frozen_logits(classifier: Classifier, task: Task, fused: Fused | None) -> Callable[[Tensor], Tensor]:
+    """The classifier in eval mode with weights that record no gradient, which spares the attack."""
+    network = classifier.network
+    weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    if task.quantize:
+        weights |= {name: weight.detach() for name, weight in fake_quantized(network, task.quantize).items()}
+    if fused is None:
+        return lambda x: _logits(classifier, weights, x, task)
+    absorbed = fused.absorbed(network, weights)
+
+    def logits_of(x: Tensor) -> Tensor:
+        with _autocast(task):
+            return fused(absorbed, classifier.normalised(x)).float()
+
+    return logits_of
 
 
 def _logits(classifier: Classifier, weights: Mapping[str, Tensor], x: Tensor, task: Task) -> Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=task.bfloat16):
-        logits = functional_call(classifier, dict(weights), (x,)) if weights else classifier(x)
+    """With the network's own weights where ``weights`` (by parameter name) has none to replace them."""
+    with _autocast(task):
+        inputs = classifier.normalised(x)
+        logits = (
+            functional_call(classifier.network, dict(weights), (inputs,)) if weights else classifier.network(inputs)
+        )
     return logits.float()
+
+
+def _autocast(task: Task) -> torch.autocast:
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=task.bfloat16)
 
 
 def _laid_out(x: Tensor, task: Task) -> Tensor:

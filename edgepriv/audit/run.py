@@ -1,0 +1,123 @@
+"""The audit of one model file: what its answers tell about members, and how perturbed inputs break it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+from tqdm import tqdm
+
+from edgepriv.audit import evasion
+from edgepriv.audit.assess import assess, utility
+from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.evidence import Evidence, Outputs, Population, log_odds
+from edgepriv.audit.references import Fleet
+from edgepriv.data import Dataset
+from edgepriv.recipe import Recipe
+from edgepriv.training.adversary import budget_of
+
+CURVE = (0.0, 0.5, 1.0, 2.0)
+"""Radii of the robustness curve, as multiples of eps."""
+
+_CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class Target:
+    """A deployed model. ``predict``: float32 [n, ...] -> probabilities [n, K] through the session that ships. ``twin``: the
+    same function with gradients, to logits; None when there is none, for the reason ``no_twin``."""
+
+    predict: Callable[[np.ndarray], np.ndarray]
+    twin: nn.Module | None
+    no_twin: str = ""
+
+
+def answers(target: Target, dataset: Dataset, index: np.ndarray) -> np.ndarray:
+    """float32 [len(index), K]: the deployed model's probabilities on the examples at ``index``."""
+    chunks = [index[start : start + _CHUNK] for start in range(0, len(index), _CHUNK)]
+    return np.concatenate([target.predict(dataset.inputs(chunk)) for chunk in chunks])
+
+
+def membership_part(
+    target: Target,
+    dataset: Dataset,
+    members: np.ndarray,
+    non_members: np.ndarray,
+    fleets: Mapping[str, Fleet],
+    *,
+    attacks: Sequence[str],
+    seed: int,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """``utility``, ``attacks``, ``left_out`` of the audit, and every attack's scores on the members, then non-members.
+
+    ``fleets``: threat model -> what that attacker trained, the headline first; empty for an attacker who trains nothing.
+    Attacks that need nothing trained are run once, in the headline threat model.
+    """
+    candidates = np.concatenate([members, non_members])
+    membership = np.arange(len(candidates)) < len(members)
+    outputs = Outputs(answers(target, dataset, candidates), dataset.y[candidates])
+    result: dict[str, Any] = {"utility": utility(outputs, membership), "attacks": [], "left_out": []}
+    scores: dict[str, np.ndarray] = {"member": membership, "index": candidates}
+    for threat_model, fleet in (fleets or {"none": None}).items():
+        first = not result["attacks"] and not result["left_out"]
+        names = [name for name in attacks if first or ATTACKS[name].needs - {"labels"}]
+        evidence = _evidence(target, dataset, outputs, fleet)
+        part = assess(evidence, membership, attacks=names, threat_model=threat_model, seed=seed)
+        result["attacks"] += part.attacks
+        result["left_out"] += [row | {"threat_model": threat_model} for row in part.left_out]
+        scores |= {f"{threat_model}/{name}": values for name, values in part.scores.items()}
+    return result, scores
+
+
+def _evidence(target: Target, dataset: Dataset, outputs: Outputs, fleet: Fleet | None) -> Evidence:
+    if fleet is None:
+        return Evidence(outputs)
+    population = None
+    if fleet.references is not None and len(fleet.population_index):
+        labels = dataset.y[fleet.population_index]
+        seen = log_odds(answers(target, dataset, fleet.population_index), labels)
+        population = Population(seen, fleet.population)
+    return Evidence(outputs, shadow=fleet.shadow, references=fleet.references, population=population)
+
+
+def robustness_part(
+    target: Target, dataset: Dataset, index: np.ndarray, recipe: Recipe, label: str = "robustness"
+) -> dict[str, Any]:
+    """``robustness`` of the audit, on at most ``recipe.audit.robust_examples`` of the examples at ``index``.
+
+    Without a twin only the clean accuracy is measured; ``worst_case_accuracy`` is then None and ``warnings`` says why.
+    """
+    budget = budget_of(recipe.adversary, dataset.input_shape)
+    chosen = np.random.default_rng(recipe.seed).permutation(index)[: recipe.audit.robust_examples]
+    if target.twin is None:
+        right = answers(target, dataset, chosen).argmax(1) == dataset.y[chosen]
+        return {
+            "norm": budget.norm,
+            "eps": budget.eps,
+            "clean_accuracy": float(right.mean()),
+            "attacks": [],
+            "worst_case_accuracy": None,
+            "ci": None,
+            "n": len(chosen),
+            "curve": [],
+            "warnings": [evasion.left_out(target.no_twin)["reason"]],
+        }
+    with tqdm(desc=label, unit="example", disable=None, dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return evasion.robustness(
+            target.twin,
+            target.predict,
+            dataset.inputs(chosen),
+            dataset.y[chosen],
+            norm=budget.norm,
+            eps=budget.eps,
+            steps=recipe.audit.pgd_steps,
+            eps_curve=[multiple * budget.eps for multiple in CURVE],
+            seed=recipe.seed,
+            progress=show,
+        )

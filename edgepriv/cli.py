@@ -1,0 +1,440 @@
+"""The verbs on the command line: parse, call the api, print."""
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from edgepriv import recipe as recipes
+from edgepriv.errors import GateFailed, UserError
+from edgepriv.recipe import Recipe
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="From a PyTorch classifier to one small, robust, private and audited ONNX file.",
+)
+
+ADVERSARIES = {
+    "none": {"method": "none"},
+    "fgsm": {"method": "fgsm"},
+    "pgd": {"method": "pgd", "norm": "linf"},
+    "pgd-l2": {"method": "pgd", "norm": "l2"},
+}
+BOTH = ("adaptive", "oblivious")
+
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="TOML file; options given here win over it.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where named data sets are; default $EDGEPRIV_DATA or the cache folder.")
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+DataName = Annotated[
+    str | None, typer.Option("--data", help="digits, fashion_mnist, ..., npz:FILE, csv:FILE, folder:DIR.")
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="lenet, resnet20, mlp, cnn, a torchvision classifier, pkg.mod:factory.")
+]
+Widths = Annotated[str | None, typer.Option(help="Hidden widths of an mlp, such as 512,256.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the order of examples.")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs of this stage.")]
+BatchSize = Annotated[int | None, typer.Option(help="Examples in a batch.")]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+Adv = Annotated[str | None, typer.Option("--adv", help="Adversarial training: none, fgsm, pgd or pgd-l2.")]
+Eps = Annotated[float | None, typer.Option(help="Radius of the perturbations, in input units ([0, 1]).")]
+Norm = Annotated[str | None, typer.Option(help="Norm of the perturbations: linf or l2.")]
+Steps = Annotated[int | None, typer.Option(help="Gradient steps of PGD in training.")]
+Bits = Annotated[str | None, typer.Option(help="Width of the weights: 2 to 8, 32, or rules such as conv1=8,*=4.")]
+Granularity = Annotated[str | None, typer.Option(help="One scale for each tensor or channel.")]
+QuantizerName = Annotated[str | None, typer.Option("--quantizer", help="How weights are rounded: minmax.")]
+Flatten = Annotated[float | None, typer.Option(help="Weight lambda of posterior flattening.")]
+Precision = Annotated[str | None, typer.Option(help="Arithmetic of training: auto, float32 or bfloat16.")]
+Profile = Annotated[str | None, typer.Option(help="Layout of the integer weights: latency.")]
+Members = Annotated[Path | None, typer.Option(help=".npz with x and y: examples that the model was trained on.")]
+NonMembers = Annotated[Path | None, typer.Option(help=".npz with x and y: examples that it was not trained on.")]
+
+
+@app.command()
+def train(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint to write, such as model.pt.")],
+    data: DataName = None,
+    model: ModelName = None,
+    widths: Widths = None,
+    adv: Adv = None,
+    eps: Eps = None,
+    steps: Steps = None,
+    bits: Bits = None,
+    granularity: Granularity = None,
+    quantizer: QuantizerName = None,
+    flatten: Flatten = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Keep the best held-out epoch; stop after so many without a better.")
+    ] = None,
+    seed: Seed = None,
+    precision: Precision = None,
+    members: Members = None,
+    non_members: NonMembers = None,
+    recipe: RecipeFile = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    force: Force = False,
+    json_: AsJson = False,
+) -> None:
+    """Train a model from scratch."""
+    from edgepriv import api
+
+    asked = _recipe(recipe).with_changes(
+        seed=seed,
+        precision=precision,
+        data={"name": _data_name(data, members, non_members)},
+        model=_model(model, widths),
+        train={
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": lr,
+            "flatten": flatten,
+            "patience": patience,
+            "select": "best" if patience is not None else None,
+            "adversarial": None if adv is None else adv != "none",
+            "quantized": None if bits is None else True,
+        },
+        adversary=_adversary(adv, eps, None, steps),
+        quantize={"bits": bits, "granularity": granularity, "quantizer": quantizer},
+    )
+    result = api.train(asked, output, data_dir=data_dir, download=download, force=force)
+    last = result["history"][-1]
+    _print(json_, result, lambda: f"{output}: training accuracy {last['accuracy']:.1%} after {last['epoch']} epochs")
+
+
+@app.command()
+def harden(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="MODEL.pt", help="Checkpoint, or a bare state_dict with --model and --data.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write into.")],
+    bits: Bits = None,
+    granularity: Granularity = None,
+    quantizer: QuantizerName = None,
+    adv: Adv = None,
+    eps: Eps = None,
+    steps: Steps = None,
+    flatten: Flatten = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of adversarial training.")] = None,
+    qat_epochs: Annotated[int | None, typer.Option(help="Epochs of quantization-aware fine-tuning.")] = None,
+    profile: Profile = None,
+    precision: Precision = None,
+    data: DataName = None,
+    model: ModelName = None,
+    widths: Widths = None,
+    seed: Seed = None,
+    members: Members = None,
+    non_members: NonMembers = None,
+    recipe: RecipeFile = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    force: Force = False,
+    json_: AsJson = False,
+) -> None:
+    """Harden a trained model: adversarial training, quantization-aware fine-tuning, export."""
+    from edgepriv import api
+
+    given = _for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
+    changes = {
+        "precision": precision,
+        "robust": {"epochs": epochs},
+        "qat": {"epochs": qat_epochs, "flatten": flatten},
+        "adversary": _adversary(adv, eps, None, steps),
+        "quantize": {"bits": bits, "granularity": granularity, "quantizer": quantizer},
+        "export": {"profile": profile},
+    }
+    result = api.harden(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
+    _print(json_, result, lambda: _exported(result))
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="MODEL.pt", help="Checkpoint, or a bare state_dict with --model and --data.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write, such as model.onnx.")],
+    bits: Bits = None,
+    granularity: Granularity = None,
+    quantizer: QuantizerName = None,
+    profile: Profile = None,
+    data: DataName = None,
+    model: ModelName = None,
+    widths: Widths = None,
+    seed: Seed = None,
+    members: Members = None,
+    non_members: NonMembers = None,
+    recipe: RecipeFile = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    force: Force = False,
+    json_: AsJson = False,
+) -> None:
+    """Export a checkpoint to ONNX with integer weights, and prove parity."""
+    from edgepriv import api
+
+    given = _for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
+    changes = {
+        "quantize": {"bits": bits, "granularity": granularity, "quantizer": quantizer},
+        "export": {"profile": profile},
+    }
+    result = api.export(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
+    _print(json_, result, lambda: _exported(result))
+
+
+@app.command()
+def audit(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The file that ships.")],
+    members: Members = None,
+    non_members: NonMembers = None,
+    attacks: Annotated[str | None, typer.Option(help="all, quick, or names separated by commas.")] = None,
+    references: Annotated[int | None, typer.Option(help="Reference models to train.")] = None,
+    threat_model: Annotated[str | None, typer.Option(help="adaptive, oblivious or both.")] = None,
+    eps: Eps = None,
+    norm: Norm = None,
+    steps: Annotated[int | None, typer.Option(help="Gradient steps of PGD in the audit.")] = None,
+    robust_examples: Annotated[int | None, typer.Option(help="Non-members to perturb.")] = None,
+    float_twin: Annotated[bool, typer.Option(help="Audit the float twin too.")] = True,
+    fail_if: Annotated[
+        list[str] | None, typer.Option(help='Exit 3 if exceeded: "auc>0.55", "tpr@0.01>0.03", "robust_accuracy<0.6".')
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="JSON to write; default MODEL.audit.json.")
+    ] = None,
+    data_dir: DataDir = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Where reference models are kept; default the data folder.")
+    ] = None,
+    force: Force = False,
+    json_: AsJson = False,
+) -> None:
+    """Attack a deployed model: what it leaks about its training data, how perturbed inputs break it."""
+    from edgepriv import api
+    from edgepriv.report import tables
+
+    changes = {
+        "adversary": {"eps": eps, "norm": norm},
+        "audit": {
+            "attacks": attacks,
+            "references": references,
+            "threat_models": _threat_models(threat_model),
+            "robust_examples": robust_examples,
+            "pgd_steps": steps,
+        },
+    }
+    result = api.audit(
+        model,
+        changes,
+        members=members,
+        non_members=non_members,
+        output=output,
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+        float_twin=float_twin,
+        limits=fail_if or (),
+        force=force,
+    )
+    _print(json_, result, lambda: [tables.attack_table(result), tables.robustness_table(result["robustness"])])
+
+
+@app.command()
+def bench(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The file that ships.")],
+    against: Annotated[
+        list[Path] | None, typer.Option(help="Other .onnx files to measure beside it (repeatable).")
+    ] = None,
+    runs: Annotated[int | None, typer.Option(help="Inferences timed in each process.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Processes for each model.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Batch size (repeatable).")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Threads, 0 for all (repeatable).")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="JSON to write; default MODEL.bench.json.")
+    ] = None,
+    force: Force = False,
+    json_: AsJson = False,
+) -> None:
+    """Measure size, latency and memory beside the float twin, each in a fresh process."""
+    from edgepriv import api
+    from edgepriv.report import tables
+
+    settings = {"runs": runs, "rounds": rounds, "batches": batch or None, "threads": threads or None}
+    result = api.bench(model, Recipe().with_changes(bench=settings), against=against or (), output=output, force=force)
+    _print(json_, result, lambda: tables.bench_table(result))
+
+
+@app.command()
+def compare(
+    models: Annotated[list[Path], typer.Argument(metavar="A.onnx B.onnx ...", help="Models to set side by side.")],
+    runs: Annotated[int | None, typer.Option(help="Inferences timed in each process.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Processes for each model.")] = None,
+    json_: AsJson = False,
+) -> None:
+    """One table: size, latency, memory, accuracy, robust accuracy, leakage."""
+    from edgepriv import api
+    from edgepriv.report import tables
+
+    result = api.compare(models, Recipe().with_changes(bench={"runs": runs, "rounds": rounds}))
+    _print(json_, result, lambda: tables.compare_table(result))
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(metavar="MODEL.onnx|MODEL.pt")],
+    json_: AsJson = False,
+) -> None:
+    """What a file is: weights by layer and bits, profile, recipe."""
+    from edgepriv import api
+    from edgepriv.report import tables
+
+    result = api.show(path)
+    _print(json_, result, lambda: tables.show_tables(result))
+
+
+@app.command()
+def quickstart(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write into.")] = Path("quickstart"),
+    force: Force = False,
+    json_: AsJson = False,
+) -> None:
+    """The whole pipeline on scikit-learn's digits: train, harden, export, audit, bench, report."""
+    from edgepriv import quickstart as pipeline
+    from edgepriv.report import tables
+
+    result = pipeline.run(output, force=force, say=_console_for_progress().print)
+    _print(
+        json_, result, lambda: [tables.verdict_table(result["rows"]), result["verdict"], f"report: {result['report']}"]
+    )
+
+
+@app.callback(invoke_without_command=True)
+def _root(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if show_version:
+        typer.echo(f"edgepriv {version('edgepriv')}")
+        raise typer.Exit()
+
+
+def main() -> None:
+    """Run a command; bad input is one sentence on standard error and exit code 2."""
+    try:
+        sys.exit(app(standalone_mode=True))
+    except UserError as error:
+        code, message = 2, f"error: {_one_line(error)}"
+    except GateFailed as error:
+        code, message = 3, f"limit exceeded: {_one_line(error)}"
+    except KeyboardInterrupt:
+        code, message = 130, "interrupted: run the same command again to go on where it stopped"
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG}:
+            raise
+        code, message = 2, f"error: {error.strerror}: {error.filename or 'while writing'}"
+    except MemoryError:
+        code, message = 2, "error: not enough memory for this model or data set"
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _recipe(path: Path | None) -> Recipe:
+    return recipes.load(path) if path else Recipe()
+
+
+def _for_bare_state_dict(
+    path: Path | None,
+    data: str | None,
+    model: str | None,
+    widths: str | None,
+    seed: int | None,
+    members: Path | None,
+    non_members: Path | None,
+) -> Recipe | None:
+    """The recipe that options describe, or None when they describe none and the checkpoint speaks for itself."""
+    name = _data_name(data, members, non_members)
+    if path is None and name is None and model is None:
+        return None
+    return _recipe(path).with_changes(seed=seed, data={"name": name}, model=_model(model, widths))
+
+
+def _data_name(data: str | None, members: Path | None, non_members: Path | None) -> str | None:
+    if (members is None) != (non_members is None):
+        raise UserError("--members and --non-members go together")
+    if members is None or non_members is None:
+        return data
+    if data is not None:
+        raise UserError(
+            "--data names a data set to split; --members and --non-members say what the split is: pass one or the other"
+        )
+    return f"members:{members.resolve()}|{non_members.resolve()}"
+
+
+def _model(name: str | None, widths: str | None) -> dict[str, Any]:
+    if widths is None:
+        return {"name": name}
+    try:
+        return {"name": name, "args": {"widths": [int(width) for width in widths.split(",")]}}
+    except ValueError:
+        raise UserError(f"--widths {widths!r}: expected whole numbers such as 512,256") from None
+
+
+def _adversary(adv: str | None, eps: float | None, norm: str | None, steps: int | None) -> dict[str, Any]:
+    if adv is not None and adv not in ADVERSARIES:
+        raise UserError(f"unknown adversarial training {adv!r}: known are {', '.join(ADVERSARIES)}")
+    return {"eps": eps, "norm": norm, "steps": steps} | (ADVERSARIES[adv] if adv else {})
+
+
+def _threat_models(asked: str | None) -> tuple[str, ...] | None:
+    if asked is None:
+        return None
+    if asked not in {*BOTH, "both"}:
+        raise UserError(f"unknown threat model {asked!r}: known are adaptive, oblivious and both")
+    return BOTH if asked == "both" else (asked,)
+
+
+def _exported(result: dict[str, Any]) -> str:
+    parity = result["parity"]
+    size = f"{result['model']}: {result['size_bytes']:,} bytes"
+    if "float" in result:
+        size += (
+            f", {result['size_bytes'] / result['float']['size_bytes']:.3f} of its float twin {result['float']['file']}"
+        )
+    proof = f"parity with torch on {parity['n']} real inputs: max |dp| {parity['max_dp']:.1e}, no label changed"
+    return f"{size}\n{proof}"
+
+
+def _console_for_progress() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def _print(as_json: bool, result: Any, readable: Callable[[], Any]) -> None:
+    if as_json:
+        print(json.dumps(result, allow_nan=False))
+        return
+    console = Console(highlight=False)
+    shown = readable()
+    for part in shown if isinstance(shown, list) else [shown]:
+        console.print(part, soft_wrap=isinstance(part, str))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What a verb works on: a checkpoint with its data and split, and the files that stand beside a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepriv import data
+from edgepriv.data import Dataset, Split
+from edgepriv.errors import UserError
+from edgepriv.models import Checkpoint, checkpoint
+from edgepriv.recipe import Recipe, eps_for
+
+CHECKED_AGAINST = 2_000
+"""Real inputs that an export proves parity on."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained classifier with the examples that it was trained on."""
+
+    checkpoint: Checkpoint
+    dataset: Dataset
+    split: Split
+
+
+def beside(model: Path, ending: str) -> Path:
+    """``out/model.onnx``, ``audit.json`` -> ``out/model.audit.json``."""
+    return model.with_suffix(f".{ending}")
+
+
+def resolved(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """The recipe with what depends on the data filled in, as it is stored."""
+    eps = recipe.adversary.eps
+    if eps is None:
+        eps = eps_for(dataset.input_shape, recipe.adversary.norm)
+    return recipe.with_changes(data={"name": dataset.name}, adversary={"eps": eps})
+
+
+def data_record(dataset: Dataset, split: Split) -> dict[str, Any]:
+    """What checkpoints and manifests keep of the data: its name, its digest, who was a member."""
+    return {"name": dataset.name, "sha256": dataset.sha256, "split": split.record()}
+
+
+def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: str) -> tuple[Dataset, Split]:
+    """The data set and split that ``record`` describes; UserError when they are gone or changed."""
+    if record is None:
+        raise UserError(f"{what} does not say what data it was trained on: pass --members A.npz --non-members B.npz")
+    dataset = data.load(record["name"], data_dir)
+    if dataset.sha256 != record["sha256"]:
+        raise UserError(f"{what} was trained on another version of {dataset.name}: its content has changed since")
+    return dataset, data.remake_split(dataset, record["split"])
+
+
+def open_checkpoint(path: Path, recipe: Recipe | None, data_dir: Path | None, download: bool = False) -> Trained:
+    """Read a checkpoint and its data. A bare state_dict takes its architecture, data and seed from ``recipe``."""
+    content = checkpoint.load_tensors(path)
+    if checkpoint.is_checkpoint(content):
+        found = checkpoint.load(path, recipe.model if recipe else None)
+        return Trained(found, *recorded_data(found.data, data_dir, str(path)))
+    if recipe is None:
+        raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
+    dataset = data.load(recipe.data.name, data_dir, download)
+    split = data.make_split(dataset, recipe.data, recipe.seed)
+    record = data_record(dataset, split)
+    found = checkpoint.from_state_dict(
+        path, resolved(recipe, dataset), dataset.class_names, dataset.input_shape, record
+    )
+    return Trained(found, dataset, split)
