@@ -5,9 +5,9 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+
 from edgepriv.device.bench import random_inputs
 from edgepriv.device.predict import KitError, fit_inputs, open_or_explain, predict, reason_of
-
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, sha256_of, write_bytes, write_json
 

@@ -8,7 +8,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from edgepriv.report import plots, words
-from edgepriv.report.tables import tpr
+from edgepriv.report.tables import flat, tpr
 from edgepriv.report.verdict import FLOAT, findings, headline, like_guessing, strongest, verdict
 
 HISTOGRAMS = 4
@@ -204,20 +204,10 @@ def facts(
 ) -> Iterator[tuple[str, str]]:
     """(name, value) of everything recorded that the page shows nowhere else, nested names joined by dots."""
     if audit:
-        yield from _flat("audit", {key: value for key, value in audit.items() if key not in _SHOWN_ELSEWHERE})
+        yield from flat({key: value for key, value in audit.items() if key not in _SHOWN_ELSEWHERE}, "audit")
     if bench:
-        yield from _flat("bench", {key: bench[key] for key in ("machine", "method", "reference")})
+        yield from flat({key: bench[key] for key in ("machine", "method", "reference")}, "bench")
         hashes = {row["name"]: row["sha256"] for row in bench["variants"]}
-        yield from _flat("bench.sha256", hashes)
+        yield from flat(hashes, "bench.sha256")
     if manifest:
-        yield from _flat("manifest", {key: value for key, value in manifest.items() if key != "layers"})
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(f"{name}.{key}", inner)
-    elif isinstance(value, list | tuple):
-        yield name, ", ".join(map(str, value))
-    elif value is not None:
-        yield name, str(value)
+        yield from flat({key: value for key, value in manifest.items() if key != "layers"}, "manifest")

@@ -1,6 +1,6 @@
 """Tables for the terminal: one audit, one bench, several models side by side, one file layer by layer."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -145,13 +145,53 @@ def compare_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def layer_table(layers: Iterable[Mapping[str, Any]]) -> Table:
-    """Weights by layer: operator, bits, stored bytes."""
-    table = _table("", ["layer", "op", "granularity"], ["bits", "parameters", "stored"])
-    for layer in layers:
-        bits, parameters, stored = str(layer["bits"]), f"{layer['parameters']:,}", file_size(layer["stored_bytes"])
-        _row(table, layer["name"], layer["op"], layer.get("granularity") or "", bits, parameters, stored)
+def verdict_table(rows: Iterable[Sequence[str]]) -> Table:
+    """The undefended float model beside the hardened one; takes the rows of ``html.comparison``."""
+    table = _table("", [""], ["undefended float", "hardened", "change"])
+    for row in rows:
+        _row(table, *row)
     return table
+
+
+def show_tables(facts: Mapping[str, Any]) -> list[Table]:
+    """What a file is: its facts, nested names joined by dots, then its layers."""
+    table = _table("", ["", ""], [])
+    table.show_header = False
+    for name, value in flat({key: value for key, value in facts.items() if key != "layers"}):
+        _row(table, name, value)
+    return [table, layer_table(facts["layers"])]
+
+
+_LAYER_COLUMNS: dict[str, Callable[[Any], str]] = {
+    "name": str,
+    "op": str,
+    "shape": lambda shape: "x".join(map(str, shape)),
+    "granularity": lambda granularity: granularity or "",
+    "bits": str,
+    "parameters": "{:,}".format,
+    "stored_bytes": file_size,
+}
+
+
+def layer_table(layers: Sequence[Mapping[str, Any]]) -> Table:
+    """Weights by layer; shows those of name, op, shape, granularity, bits, parameters and stored_bytes that are known."""
+    known = {key: form for key, form in _LAYER_COLUMNS.items() if any(key in layer for layer in layers)}
+    words = [key for key in known if key in ("name", "op", "shape", "granularity")]
+    table = _table("", words, ["stored" if key == "stored_bytes" else key for key in known if key not in words])
+    for layer in layers:
+        _row(table, *(form(layer[key]) if key in layer else "" for key, form in known.items()))
+    return table
+
+
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """(name, value) of everything in a nested dictionary, names joined by dots, lists by commas; None is left out."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        yield name, ", ".join(map(str, value))
+    elif value is not None:
+        yield name, str(value)
 
 
 def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:

@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from edgepriv.report import tables
+from edgepriv.report.html import comparison
 
 
 def text(table):
@@ -49,6 +50,28 @@ def test_layers(layers):
     printed = text(tables.layer_table(layers))
     assert "24.0 kB" in printed
     assert "MatMulNBits" in printed
+
+
+def test_layers_of_a_checkpoint_have_fewer_columns():
+    printed = text(tables.layer_table([{"name": "conv1.weight", "shape": [6, 1, 5, 5], "bits": 32}]))
+    assert "6x1x5x5" in printed
+    assert "stored" not in printed
+
+
+def test_show_lists_facts_then_layers(layers):
+    facts = {"file": "m.onnx", "input": {"name": "input", "shape": ["N", 3]}, "recipe": None, "layers": layers}
+    first, second = (text(table) for table in tables.show_tables(facts))
+    assert "input.shape" in first
+    assert "N, 3" in first
+    assert "recipe" not in first
+    assert "conv1" in second
+
+
+def test_the_verdict_table_takes_the_rows_of_the_page(audit, bench):
+    printed = text(tables.verdict_table(comparison(audit, bench)))
+    assert "246 kB" in printed
+    assert "×0.140" in printed
+    assert "+56.0 points" in printed
 
 
 def test_names_are_not_markup(audit, layers):
