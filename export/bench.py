@@ -34,8 +34,9 @@ def measure(path: Path, batch: int = 1, threads: int = 1, runs: int = 200, sampl
     """Load time, first inference, steady latency, memory and executed operators of one model, as a JSON-ready object.
 
     Memory is resident memory less ``rss_mb.baseline``, that of this process with numpy and onnxruntime imported and
-    nothing loaded; ``peak`` spans loading and all inferences, the input batch included. With ``samples`` the object
-    also holds every latency in ``samples_ms``. Raises KitError.
+    nothing loaded. ``loaded`` includes what onnxruntime allocates for the first session of any process (about 10 MB on
+    x86 Linux); ``peak`` spans loading and all inferences, the input batch included. With ``samples`` the object also
+    holds every latency in ``samples_ms``. Raises KitError.
     """
     if batch < 1 or runs < 1:
         raise KitError(f"batch {batch} and runs {runs} must be at least 1")
@@ -144,7 +145,7 @@ def _table(result: dict[str, Any]) -> str:
     latency, rss = result["latency_ms"], result["rss_mb"]
     megabytes = ["not known" if rss[key] is None else f"{rss[key]:.1f} MB" for key in ("loaded", "peak", "baseline")]
     rows = {
-        "model": f"{result['model']}, {result['size_bytes'] / 1e6:.3f} MB",
+        "model": f"{result['model']}, {result['size_bytes']:,} bytes",
         "machine": f"{result['machine']['cpu']}, {result['machine']['cores']} cores",
         "onnxruntime": f"{result['machine']['onnxruntime']}, {result['threads'] or 'all'} threads",
         "load": f"{result['load_ms']:.2f} ms",

@@ -1,6 +1,10 @@
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
 
 import pytest
 
@@ -95,6 +99,30 @@ def test_bad_input_is_one_sentence(model, tmp_path):
             bench({"float": model}, **arguments)
     with pytest.raises(UserError, match="at least one"):
         bench({})
+
+
+ENDLESS = """
+import signal, sys
+from pathlib import Path
+from edgepriv.measure.bench import bench
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+bench({"float": Path(sys.argv[1])}, runs=10**8, rounds=1, progress=lambda *_: print("started", flush=True))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs process groups")
+def test_an_interrupt_ends_the_process_that_measures(model):
+    command = [sys.executable, "-c", ENDLESS, model]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as running:
+        running.stdout.readline()
+        time.sleep(1)
+        running.send_signal(signal.SIGINT)  # to the parent alone
+        assert running.wait(10) != 0
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)
 
 
 def test_an_interrupt_reaches_the_caller(model, monkeypatch):
