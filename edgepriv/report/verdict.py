@@ -160,7 +160,7 @@ def cost(bench: Mapping[str, Any] | None) -> Finding:
         return Finding(
             topic,
             f"The file has {size}, an inference takes {latency} ({setting}), and memory peaks at "
-            f"{megabytes(row['rss_mb']['peak'])} above the runtime itself.",
+            f"{megabytes(row['rss_mb']['peak'])} above a Python with onnxruntime imported.",
             f"the file has {size} and an inference takes {latency}",
         )
     smaller = f"{significant(1 / ratio['size'])} times smaller" if ratio["size"] < 1 else "not smaller"
@@ -170,7 +170,7 @@ def cost(bench: Mapping[str, Any] | None) -> Finding:
         f"The file has {size}, {smaller} than {ratio['against']}. An inference takes {latency} ({setting}): {speed} "
         f"(ratio {significant(ratio['latency_p50'])}, between rounds "
         f"{interval((rounds[0], rounds[2]), lambda value: significant(value or 0.0))}). "
-        f"Memory peaks at {megabytes(row['rss_mb']['peak'])} above the runtime itself"
+        f"Memory peaks at {megabytes(row['rss_mb']['peak'])} above a Python with onnxruntime imported"
     )
     sentence += "." if ratio["rss_peak"] is None else f" (ratio {significant(ratio['rss_peak'])})."
     return Finding(topic, sentence, f"the file has {size} ({smaller}) and an inference takes {latency} ({speed})")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from edgepriv.device import bench as kit
 from edgepriv.device import machine
 from edgepriv.device.ops import executed_ops
@@ -83,6 +84,7 @@ def test_without_proc_the_platforms_peak_is_used_and_named(monkeypatch):
 
 def test_executed_ops_agree_with_the_onnx_package(model_of, tmp_path):
     import onnx
+
     from edgepriv.device.predict import open_session
 
     path = model_of(

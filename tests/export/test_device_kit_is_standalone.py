@@ -4,9 +4,9 @@ import ast
 import sys
 from pathlib import Path
 
-import edgepriv.device.predict
 import pytest
 
+import edgepriv.device.predict
 from edgepriv.measure.kit import KIT
 
 FOLDER = Path(edgepriv.device.predict.__file__).parent

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from edgepriv.device import predict as kit
 
 SCRIPT = Path(kit.__file__)
