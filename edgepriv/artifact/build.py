@@ -1,0 +1,99 @@
+"""A classifier and its integer weights -> the graph that ships."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import onnx_ir as ir
+from torch import nn
+
+from edgepriv.artifact.fold import drop_zero_biases, fold_batch_norms
+from edgepriv.artifact.profiles import profile as lowering_of
+from edgepriv.artifact.strip import strip
+from edgepriv.artifact.trace import trace
+from edgepriv.errors import UserError
+from edgepriv.recipe import FULL_WIDTH
+from edgepriv.training.quantizer import QuantizedTensor
+
+_LARGEST_FILE = 2**31 - 1
+"""Bytes of a protobuf message."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """``content``: the bytes of the .onnx. ``packed_linears``: MatMulNBits nodes that must run.
+    ``left_float``: quantized parameter -> why it is not in the file as integers."""
+
+    content: bytes
+    packed_linears: int
+    left_float: Mapping[str, str]
+
+
+def build_graph(
+    classifier: nn.Module,
+    weights: Mapping[str, QuantizedTensor],
+    *,
+    input_shape: Sequence[int],
+    class_names: Sequence[str],
+    profile: str = "latency",
+) -> Built:
+    """Trace, fold, pack and strip.
+
+    ``weights``: integers by parameter name inside ``classifier.network``, used in place of the parameters themselves;
+    empty for the float twin, which is the same graph with float32 weights. ``input_shape``: of one example.
+    Input ``input`` float32 [N, *input_shape], output ``probabilities`` float32 [N, K]. Raises UserError when the network
+    cannot be traced, a weight does not fit its parameter, or the file would pass the 2 GB of the format.
+    """
+    lower = lowering_of(profile)
+    model = trace(classifier, input_shape)
+    _check_weights(model.graph, weights)
+    _check_classes(model.graph, class_names)
+    bits = _bits_in_words(model.graph, weights)
+    drop_zero_biases(model.graph)
+    lowered = lower(model.graph, fold_batch_norms(model.graph, weights))
+    if lowered.packed_linears:
+        model.opset_imports["com.microsoft"] = 1
+    strip(model)
+    model.metadata_props.update(
+        edgepriv_version=version("edgepriv"),
+        class_names=json.dumps(list(class_names), ensure_ascii=False, separators=(",", ":")),
+        bits=bits,
+        profile=profile,
+    )
+    return Built(_serialized(model), lowered.packed_linears, lowered.left_float)
+
+
+def _check_weights(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> None:
+    for name, tensor in weights.items():
+        value = graph.initializers.get(name)
+        if value is not None and value.const_value is not None:
+            shape = tuple(value.const_value.shape)
+            if shape != tensor.integers.shape:
+                raise UserError(
+                    f"the integers of {name} have shape {list(tensor.integers.shape)}, but the network's parameter has "
+                    f"{list(shape)}: quantize this very network"
+                )
+
+
+def _check_classes(graph: ir.Graph, class_names: Sequence[str]) -> None:
+    shape = graph.outputs[0].shape
+    if shape is not None and isinstance(shape[1], int) and shape[1] != len(class_names):
+        raise UserError(f"the network returns {shape[1]} logits, but there are {len(class_names)} class names")
+
+
+def _bits_in_words(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> str:
+    """``"4"``; ``"4,8,32"`` when the weights of convolutions and Linears have several widths."""
+    widths = {tensor.bits for name, tensor in weights.items() if name in graph.initializers}
+    for node in graph:
+        weight = node.inputs[1] if node.op_type in ("Conv", "Gemm") else None
+        if weight is not None and weight.name in graph.initializers and weight.name not in weights:
+            widths.add(FULL_WIDTH)
+    return ",".join(str(width) for width in sorted(widths or {FULL_WIDTH}))
+
+
+def _serialized(model: ir.Model) -> bytes:
+    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+    if size >= _LARGEST_FILE:
+        raise UserError(f"the weights take {size / 2**30:.1f} GiB, but an .onnx file holds 2 at most: use fewer bits")
+    return ir.to_proto(model).SerializeToString(deterministic=True)

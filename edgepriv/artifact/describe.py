@@ -1,0 +1,224 @@
+"""What an .onnx file is made of: its weights by layer and bits, its inputs, outputs and metadata."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, TensorProto
+from onnx.numpy_helper import to_array
+
+from edgepriv.artifact.emit import INTEGER_MARK, SCALE, ZERO_POINT
+from edgepriv.artifact.session import histogram, read_model
+from edgepriv.recipe import FULL_WIDTH
+
+Granularity = Literal["none", "tensor", "channel", "block"]
+
+_WEIGHTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "Conv": ((1,), ()),
+    "ConvTranspose": ((1,), ()),
+    "ConvInteger": ((1,), (3,)),
+    "Gemm": ((1, 0), ()),
+    "MatMul": ((1, 0), ()),
+    "MatMulInteger": ((1,), (3,)),
+    "MatMulNBits": ((1,), (2, 3)),
+    "QLinearConv": ((3,), (4, 5)),
+    "QLinearMatMul": ((3,), (4, 5)),
+    "DynamicQuantizeMatMul": ((1,), (2, 3)),
+}
+"""Operators with weights: where among their inputs these may stand, and where their scales and zero points."""
+
+_BITS: dict[int, int] = {
+    TensorProto.FLOAT: 32,
+    TensorProto.DOUBLE: 64,
+    TensorProto.FLOAT16: 16,
+    TensorProto.BFLOAT16: 16,
+    TensorProto.UINT8: 8,
+    TensorProto.INT8: 8,
+    TensorProto.UINT4: 4,
+    TensorProto.INT4: 4,
+}
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+_INTEGERS = (TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT4, TensorProto.INT4)
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """``name``: of the weight. ``op``: that reads it. ``bits``: of one stored weight. ``parameters``: weights in it.
+    ``stored_bytes``: of the weight with its scales and zero points. ``granularity``: of the scales."""
+
+    name: str
+    op: str
+    bits: int
+    parameters: int
+    stored_bytes: int
+    granularity: Granularity
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A JSON-ready dictionary about any .onnx file. Raises UserError if it cannot be read.
+
+    ``size_bytes``; ``inputs``, ``outputs`` [{name, type, shape}]; ``opset``; ``profile``, ``bits``, ``edgepriv_version``,
+    ``class_names`` (None where the file does not say); ``ops`` as stored, before a runtime optimizes; ``layers``
+    [LayerSummary as dictionaries]; ``weights`` {parameters, stored_bytes, bits_per_weight}.
+    """
+    model = read_model(path)
+    constants = _constants(model)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    found = layers(model)
+    parameters = sum(layer.parameters for layer in found)
+    stored = sum(layer.stored_bytes for layer in found)
+    return {
+        "size_bytes": Path(path).stat().st_size,
+        "inputs": [_value(value) for value in model.graph.input if value.name not in constants],
+        "outputs": [_value(value) for value in model.graph.output],
+        "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+        "profile": metadata.get("profile"),
+        "bits": metadata.get("bits"),
+        "edgepriv_version": metadata.get("edgepriv_version"),
+        "class_names": _names(metadata.get("class_names")),
+        "ops": histogram(model),
+        "layers": [asdict(layer) for layer in found],
+        "weights": {
+            "parameters": parameters,
+            "stored_bytes": stored,
+            "bits_per_weight": round(8 * stored / parameters, 3) if parameters else None,
+        },
+    }
+
+
+def class_names(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
+    """Names of the classes from the file's metadata; None where it holds none."""
+    metadata = {entry.key: entry.value for entry in read_model(path).metadata_props}
+    names = _names(metadata.get("class_names"))
+    return tuple(names) if names is not None else None
+
+
+def layers(model: onnx.ModelProto) -> list[LayerSummary]:
+    """The weights of convolutions and matrix products in the order of their first use; a shared one once."""
+    constants = _constants(model)
+    producers = {output: node for node in model.graph.node for output in node.output}
+    found: dict[str, LayerSummary] = {}
+    for node in model.graph.node:
+        places, companions = _WEIGHTS.get(node.op_type, ((), ()))
+        for place in places:
+            origins = _origins([node.input[place]], constants, producers)
+            if not origins:
+                continue
+            beside = _origins(
+                [node.input[index] for index in companions if index < len(node.input)], constants, producers
+            )
+            summary = _summary(node, origins | (beside or {}))
+            found.setdefault(summary.name, summary)
+            break
+    return list(found.values())
+
+
+def _constants(model: onnx.ModelProto) -> dict[str, TensorProto]:
+    """Initializers and Constant nodes that hold tensors, by name."""
+    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                tensor = TensorProto()
+                tensor.CopyFrom(attribute.t)
+                tensor.name = node.output[0]
+                found[tensor.name] = tensor
+    return found
+
+
+def _origins(
+    names: Sequence[str], constants: Mapping[str, TensorProto], producers: Mapping[str, onnx.NodeProto]
+) -> dict[str, TensorProto] | None:
+    """The constants that values are computed from; None when they depend on an input."""
+    pending, found, seen = list(names), {}, {""}
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in constants:
+            found[name] = constants[name]
+        elif name in producers:
+            pending.extend(producers[name].input)
+        else:
+            return None
+    return found
+
+
+def _summary(node: onnx.NodeProto, tensors: Mapping[str, TensorProto]) -> LayerSummary:
+    if any(name.endswith(SCALE) for name in tensors):
+        return _own_summary(node, tensors)
+    stored = [tensor for tensor in tensors.values() if tensor.data_type in _BITS]
+    integers = [tensor for tensor in stored if tensor.data_type in _INTEGERS]
+    weight = max(integers or stored, key=_stored_bytes, default=None)
+    if weight is None:
+        return LayerSummary(node.input[1], node.op_type, FULL_WIDTH, 0, 0, "none")
+    scales = [tensor for tensor in stored if tensor is not weight]
+    attributes = _integer_attributes(node)
+    if node.op_type == "MatMulNBits":
+        bits, count = attributes["bits"], attributes["N"] * attributes["K"]
+    else:
+        bits, count = _BITS[weight.data_type], _count(weight)
+    granularity: Granularity = "none"
+    if integers:
+        sizes = max((_count(scale) for scale in scales), default=1)
+        rows = [attributes["N"]] if node.op_type == "MatMulNBits" else list(weight.dims)
+        granularity = "tensor" if sizes == 1 else "channel" if sizes in rows else "block"
+    total = _stored_bytes(weight) + (sum(_stored_bytes(scale) for scale in scales) if integers else 0)
+    return LayerSummary(weight.name, node.op_type, bits, count, total, granularity)
+
+
+def _own_summary(node: onnx.NodeProto, tensors: Mapping[str, TensorProto]) -> LayerSummary:
+    """Of a weight laid out by ``lower``: the names tell which tensor is what."""
+    name = next(name.removesuffix(SCALE) for name in tensors if name.endswith(SCALE))
+    own = {other: tensor for other, tensor in tensors.items() if other.partition(INTEGER_MARK)[0] == name}
+    widths = [
+        _BITS[tensor.data_type] if other == name else int(other.removeprefix(name + INTEGER_MARK))
+        for other, tensor in own.items()
+        if other not in (name + SCALE, name + ZERO_POINT)
+    ]
+    if node.op_type == "MatMulNBits":
+        attributes = _integer_attributes(node)
+        count = attributes["N"] * attributes["K"]
+    elif name in own:
+        count = _count(own[name])
+    else:
+        # Bytes of planes: how many values are in them is said by the shape that they are restored to.
+        shapes = [to_array(tensor) for tensor in tensors.values() if tensor.data_type == TensorProto.INT64]
+        count = max(int(np.prod(shape)) for shape in shapes)
+    granularity: Granularity = "tensor" if _count(own[name + SCALE]) == 1 else "channel"
+    return LayerSummary(
+        name, node.op_type, sum(widths), count, sum(_stored_bytes(tensor) for tensor in own.values()), granularity
+    )
+
+
+def _integer_attributes(node: onnx.NodeProto) -> dict[str, int]:
+    return {attribute.name: attribute.i for attribute in node.attribute if attribute.type == AttributeProto.INT}
+
+
+def _count(tensor: TensorProto) -> int:
+    return int(np.prod(tensor.dims))
+
+
+def _stored_bytes(tensor: TensorProto) -> int:
+    return -(-_count(tensor) * _BITS[tensor.data_type] // 8)
+
+
+def _value(value: onnx.ValueInfoProto) -> dict[str, Any]:
+    tensor = value.type.tensor_type
+    shape = [size.dim_value if size.HasField("dim_value") else size.dim_param or None for size in tensor.shape.dim]
+    kind = TensorProto.DataType.Name(tensor.elem_type).lower() if value.type.HasField("tensor_type") else "sequence"
+    return {"name": value.name, "type": kind, "shape": shape}
+
+
+def _names(stored: str | None) -> list[str] | None:
+    try:
+        names = json.loads(stored or "null")
+    except json.JSONDecodeError:
+        return None
+    return [str(name) for name in names] if isinstance(names, list) else None

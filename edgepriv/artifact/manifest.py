@@ -1,0 +1,101 @@
+"""model.manifest.json: where a model.onnx comes from. It stays home; the device gets the .onnx alone."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgepriv.artifact.export import Exported
+from edgepriv.errors import UserError
+from edgepriv.files import read_json, sha256_of, write_json
+
+FORMAT_VERSION = 1
+
+
+class Manifest(BaseModel):
+    """Everything an audit needs that the device must not know.
+
+    ``sha256``: hex, of the .onnx. ``recipe``: resolved. ``data``: name, sha256 and split record of the training data, None
+    when unknown. ``stages``: of training that have run. ``float_twin``: file, size and sha256 of the float32 model beside
+    it, which an audit and a bench compare it with. ``parity``, ``ops``, ``layers``, ``left_float``: as in
+    ``export.Exported``. ``versions``: of the packages that made the file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    sha256: str
+    size_bytes: int
+    recipe: dict[str, Any]
+    data: dict[str, Any] | None
+    stages: list[str] = []
+    float_twin: dict[str, Any] | None = None
+    parity: dict[str, Any]
+    ops: dict[str, int]
+    layers: list[dict[str, Any]]
+    left_float: dict[str, str]
+    versions: dict[str, str]
+
+    def write(self, path: Path) -> None:
+        """Write the JSON, whole or not at all."""
+        write_json(path, self.model_dump(mode="json"))
+
+
+def manifest_of(
+    exported: Exported,
+    recipe: dict[str, Any],
+    data: dict[str, Any] | None,
+    stages: Sequence[str] = (),
+    float_twin: dict[str, Any] | None = None,
+) -> Manifest:
+    """The manifest of a file just exported. ``recipe``, ``data`` and ``float_twin`` are JSON-ready."""
+    return Manifest(
+        sha256=exported.sha256,
+        size_bytes=exported.size_bytes,
+        recipe=recipe,
+        data=data,
+        stages=list(stages),
+        float_twin=float_twin,
+        parity=asdict(exported.parity),
+        ops=exported.ops,
+        layers=[asdict(layer) for layer in exported.layers],
+        left_float=exported.left_float,
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that make and run a file."""
+    return {name: version(name) for name in ("edgepriv", "torch", "onnxruntime")}
+
+
+def path_beside(onnx_path: Path) -> Path:
+    """``out/model.onnx`` -> ``out/model.manifest.json``."""
+    return onnx_path.with_suffix(".manifest.json")
+
+
+def read_beside(onnx_path: Path) -> Manifest | None:
+    """The manifest next to an .onnx, None if there is none. Raises UserError when there is one that cannot be read."""
+    path = path_beside(onnx_path)
+    if not path.is_file():
+        return None
+    try:
+        return Manifest.model_validate(read_json(path, "manifest"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(f"{path} is not a manifest of this version of edgepriv: {field}: {first['msg']}") from error
+
+
+def verify(onnx_path: Path, manifest: Manifest) -> None:
+    """Raise UserError if the .onnx is not the file that the manifest was written for."""
+    if not onnx_path.is_file():
+        raise UserError(f"no such file: {onnx_path}")
+    if sha256_of(onnx_path) != manifest.sha256:
+        raise UserError(
+            f"{onnx_path} has changed since its manifest was written (sha256 differs): export it again, or move "
+            f"{path_beside(onnx_path).name} away to treat it as a foreign file"
+        )

@@ -1,0 +1,82 @@
+"""Proof that the file computes what was trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from torch import nn
+
+from edgepriv.artifact.session import predict
+from edgepriv.artifact.trace import prefix_of
+from edgepriv.errors import UserError
+from edgepriv.training.quantizer import QuantizedTensor
+
+TOLERANCE = 1e-4
+"""Largest difference of a probability."""
+TIE = 1e-6
+"""Two probabilities closer than this are equal as far as float32 can tell: which one wins is rounding."""
+
+_LARGEST_BATCH = 2**21
+
+
+@dataclass(frozen=True)
+class Parity:
+    """``n`` inputs compared; ``max_difference``: largest difference of a probability; ``labels_changed``: rows whose
+    most likely class differs, other than the ``ties``, whose two best probabilities are within TIE of each other."""
+
+    n: int
+    max_difference: float
+    labels_changed: int
+    ties: int
+    tolerance: float = TOLERANCE
+
+
+def torch_probabilities(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], x: np.ndarray) -> np.ndarray:
+    """float32 [n, K] of the classifier in eval mode, its quantized weights replaced by what their integers stand for."""
+    prefix = prefix_of(classifier)
+    device = next((tensor.device for tensor in classifier.state_dict().values()), torch.device("cpu"))
+    replaced = {prefix + name: torch.from_numpy(tensor.dequantize()).to(device) for name, tensor in weights.items()}
+    rows = min(256, max(1, _LARGEST_BATCH // x[0].size))
+    training = [module for module in classifier.modules() if module.training]
+    classifier.eval()
+    try:
+        with torch.no_grad():
+            parts = [
+                torch.func.functional_call(classifier, replaced, (part.to(device),)).float().softmax(dim=1).cpu()
+                for part in torch.from_numpy(x).split(rows)
+            ]
+    finally:
+        for module in training:
+            module.training = True
+    return torch.cat(parts).numpy()
+
+
+def compare(expected: np.ndarray, found: np.ndarray) -> Parity:
+    """Parity of two arrays of probabilities [n, K]."""
+    rows = np.arange(len(expected))
+    label, other = expected.argmax(axis=1), found.argmax(axis=1)
+    changed = label != other
+    tied = changed & (expected[rows, label] - expected[rows, other] <= TIE)
+    difference = float(np.abs(expected - found).max())
+    return Parity(len(expected), difference, int((changed & ~tied).sum()), int(tied.sum()))
+
+
+def prove_parity(
+    classifier: nn.Module, weights: Mapping[str, QuantizedTensor], session: ort.InferenceSession, x: np.ndarray
+) -> Parity:
+    """Compare torch in float32 with the shipped bytes on ``x`` float32 [n >= 1, ...], the inputs that matter.
+
+    Raises UserError when a probability differs by more than TOLERANCE or a label changes.
+    """
+    if not len(x):
+        raise UserError("parity needs at least one input to compare on: pass real examples")
+    x = np.ascontiguousarray(x, np.float32)
+    parity = compare(torch_probabilities(classifier, weights, x), predict(session, x))
+    if not parity.max_difference <= TOLERANCE or parity.labels_changed:
+        raise UserError(
+            f"the exported file does not compute what was trained: on {parity.n} inputs probabilities differ by up to "
+            f"{parity.max_difference:.2g} (at most {TOLERANCE:g} is allowed) and {parity.labels_changed} labels change"
+        )
+    return parity

@@ -1,0 +1,202 @@
+"""The shipped bytes, as onnxruntime runs them."""
+
+import os
+import tempfile
+import weakref
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from edgepriv.device import predict as device
+from edgepriv.errors import UserError
+
+Model = str | bytes | os.PathLike[str]
+
+_FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+_LARGEST_BATCH = 2**22
+"""Numbers fed at once: 16 MiB of float32, so that the activations of a large network fit a laptop's memory."""
+_PROBES = 8
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a classifier file takes and returns. ``row_shape``: of one example, None where free. ``fixed_batch``: the only
+    number of rows it accepts, None if any. ``returns``: what its output was found to hold; ``predict`` returns
+    probabilities either way."""
+
+    input_name: str
+    row_shape: tuple[int | None, ...]
+    fixed_batch: int | None
+    output_name: str
+    classes: int
+    returns: Literal["probabilities", "logits"]
+
+
+def name_of(model: Model) -> str:
+    """How an error message calls the file."""
+    return "the model" if isinstance(model, bytes) else os.fspath(model)
+
+
+def open_session(model: Model, threads: int = 1, dump_optimized: str | None = None) -> ort.InferenceSession:
+    """The one kind of session: the device kit's, default options plus the number of threads (0: all cores).
+
+    Raises UserError when the file does not exist or onnxruntime cannot open it.
+    """
+    if not isinstance(model, bytes) and not Path(model).is_file():
+        raise UserError(f"no such file: {os.fspath(model)}")
+    try:
+        return device.open_session(model, threads, dump_optimized)
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise UserError(
+            f"{name_of(model)} cannot be opened as an ONNX model: {device.reason_of(error)[:300]}"
+        ) from error
+
+
+_contracts: weakref.WeakKeyDictionary[ort.InferenceSession, Contract] = weakref.WeakKeyDictionary()
+
+
+def check_contract(session: ort.InferenceSession, probe: np.ndarray | None = None) -> Contract:
+    """How to feed and read a session; decided once for each session.
+
+    One input, float32 [N, ...]; the first float output [N, K] with K >= 2 counts, so the label that scikit-learn
+    exporters put first is passed over. It holds probabilities if its rows are non-negative and sum to one, else
+    logits; a few rows tell: ``probe``, or random ones where the input's shape is known. Raises UserError for
+    any other inputs or outputs, in one sentence.
+    """
+    if session not in _contracts:
+        _contracts[session] = _read_contract(session, probe)
+    return _contracts[session]
+
+
+def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None) -> Contract:
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs) or "none"
+        raise UserError(f"the model must take one input, float32 [N, ...] (its inputs are: {names})")
+    (source,) = inputs
+    if source.type != "tensor(float)" or len(source.shape) < 2:
+        raise UserError(
+            f"the model must take float32 [N, ...] (its input {source.name!r} is {source.type} {source.shape})"
+        )
+    batch, *row = (size if isinstance(size, int) else None for size in source.shape)
+    if probe is None or batch is not None or None not in row:
+        # A free size without data to go by: any one will do that pooling layers do not reduce to nothing.
+        sizes = (batch or _PROBES, *(size or 224 for size in row))
+        probe = np.random.default_rng(0).random(sizes, dtype=np.float32)
+    output = _probability_output(session)
+    scores = _run(session, output, source.name, np.ascontiguousarray(probe[:_PROBES], np.float32))
+    if scores.ndim != 2 or len(scores) != len(probe[:_PROBES]) or scores.shape[1] < 2:
+        raise UserError(
+            f"the model must return one probability per class, float32 [N, K] with K of 2 or more "
+            f"(its output {output!r} has shape {list(scores.shape)} for {len(probe[:_PROBES])} rows)"
+        )
+    own = "edgepriv_version" in session.get_modelmeta().custom_metadata_map
+    returns: Literal["probabilities", "logits"] = "probabilities" if own or _sums_to_one(scores) else "logits"
+    return Contract(source.name, tuple(row), batch, output, scores.shape[1], returns)
+
+
+def _probability_output(session: ort.InferenceSession) -> str:
+    outputs = session.get_outputs()
+    for output in outputs:
+        # A runtime that could not infer the rank gives an empty shape.
+        if output.type in _FLOATS and len(output.shape or ()) in (0, 2):
+            return output.name
+    if any(output.type.startswith("seq(map") for output in outputs):
+        raise UserError(
+            "the model returns its probabilities as a list of dictionaries (ZipMap): "
+            "convert it again with skl2onnx's option zipmap=False"
+        )
+    found = ", ".join(f"{output.name} {output.type} {output.shape}" for output in outputs) or "none"
+    raise UserError(f"the model must return one probability per class, float32 [N, K] (its outputs are: {found})")
+
+
+def _sums_to_one(scores: np.ndarray) -> bool:
+    return bool((scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3))
+
+
+def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> np.ndarray:
+    """Probabilities float32 [n, K] for ``x`` float32 [n, ...].
+
+    At most ``batch`` rows at a time, fewer for large images; as many as the graph says if it accepts only one number.
+    Logits become probabilities by softmax. Raises UserError when ``x`` does not fit or a result is not finite.
+    """
+    if not np.issubdtype(x.dtype, np.floating):
+        raise UserError(f"the inputs must be float32 (they are {x.dtype}): divide images of bytes by 255 first")
+    x = np.ascontiguousarray(x, np.float32)
+    contract = check_contract(session, x if len(x) else None)
+    _check_rows(contract, x)
+    if not len(x):
+        return np.zeros((0, contract.classes), np.float32)
+    rows = contract.fixed_batch or min(batch, max(1, _LARGEST_BATCH // x[0].size))
+    parts = []
+    for start in range(0, len(x), rows):
+        part = x[start : start + rows]
+        missing = contract.fixed_batch - len(part) if contract.fixed_batch else 0
+        if missing:
+            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.float32)])
+        scores = _run(session, contract.output_name, contract.input_name, part)
+        parts.append(scores[: rows - missing] if missing else scores)
+    scores = np.concatenate(parts).astype(np.float32, copy=False)
+    if not np.isfinite(scores).all():
+        raise UserError("the model returns values that are not finite numbers: check the inputs and the weights")
+    return scores if contract.returns == "probabilities" else _softmax(scores)
+
+
+def _check_rows(contract: Contract, x: np.ndarray) -> None:
+    wanted = contract.row_shape
+    fits = x.ndim == len(wanted) + 1 and all(
+        size in (None, have) for size, have in zip(wanted, x.shape[1:], strict=True)
+    )
+    if not fits:
+        expected = ", ".join(["N", *("any" if size is None else str(size) for size in wanted)])
+        raise UserError(f"the model takes inputs of shape [{expected}], but these have {list(x.shape)}")
+
+
+def _run(session: ort.InferenceSession, output: str, source: str, x: np.ndarray) -> np.ndarray:
+    try:
+        return session.run([output], {source: x})[0]
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise UserError(
+            f"the model cannot be run on inputs of shape {list(x.shape)}: {device.reason_of(error)[:300]}"
+        ) from error
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """The parsed .onnx. Raises UserError when it does not exist, is truncated or is not ONNX."""
+    if not Path(path).is_file():
+        raise UserError(f"no such file: {os.fspath(path)}")
+    try:
+        model = onnx.load(path, format="protobuf")
+    except Exception as error:  # protobuf's and onnx's own exceptions
+        raise UserError(f"{os.fspath(path)} is not a readable ONNX file (truncated, or of another format)") from error
+    if not model.graph.node or not model.graph.output:
+        raise UserError(f"{os.fspath(path)} is not a readable ONNX file: it holds no graph")
+    return model
+
+
+def optimized_graph(model: Model) -> onnx.ModelProto:
+    """The graph that onnxruntime really executes on this machine, after its own optimizations."""
+    with tempfile.TemporaryDirectory(prefix="edgepriv-") as folder:
+        dump = Path(folder) / "optimized.onnx"
+        open_session(model, dump_optimized=str(dump))
+        return read_model(dump)
+
+
+def histogram(model: onnx.ModelProto) -> dict[str, int]:
+    """Operator -> number of nodes, the most frequent first."""
+    return dict(Counter(node.op_type for node in model.graph.node).most_common())
+
+
+def op_histogram(model: Model) -> dict[str, int]:
+    """Operators that run, after optimization: the proof of which kernels a file gets."""
+    return histogram(optimized_graph(model))

@@ -1,0 +1,172 @@
+"""torch -> a plain ONNX graph whose initializers still carry the parameters' own names."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+
+import onnx_ir as ir
+import torch
+from onnxscript import optimizer
+from torch import nn
+
+from edgepriv.errors import UserError
+
+OPSET = 21
+"""The first with 4-bit tensor types."""
+IR_VERSION = 10
+"""The one that came with opset 21; a newer number would only turn away older runtimes."""
+
+INPUT, OUTPUT = "input", "probabilities"
+
+
+def trace(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
+    """The classifier in eval mode as ONNX: ``input`` float32 [N, *input_shape] -> ``probabilities`` float32 [N, K].
+
+    Parameters and buffers of ``classifier.network`` become initializers under their names in that network (a shared one
+    once, under its first name); no operator on them is folded or fused. A Softmax is appended. Raises UserError when
+    torch cannot export the network or it does not return one array of logits.
+    """
+    training = {module for module in classifier.modules() if module.training}
+    classifier.eval()
+    try:
+        model = _export(classifier, input_shape)
+    finally:
+        for module in training:
+            module.training = True
+    names = _first_names(classifier)
+    _simplify(model, opaque=set(names))
+    _rename_parameters(model.graph, names)
+    _pool_globally(model.graph)
+    _append_softmax(model.graph)
+    model.ir_version = IR_VERSION
+    return model
+
+
+def _export(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
+    device = next((tensor.device for tensor in classifier.state_dict().values()), torch.device("cpu"))
+    # Two rows: torch.export takes a batch of one for a constant.
+    example = torch.rand(2, *input_shape, device=device)
+    with _quiet(), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                classifier,
+                (example,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("N")},),
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=["logits"],
+                optimize=False,
+                verbose=False,
+            )
+        except Exception as error:  # torch.export raises whatever the network's own code raises
+            reason = next((line.strip() for line in _root_cause(error).splitlines() if line.strip()), "no reason given")
+            raise UserError(f"the network cannot be exported to ONNX with a free batch size: {reason[:300]}") from error
+    assert program is not None
+    outputs = program.model.graph.outputs
+    if len(outputs) != 1 or outputs[0].shape is None or len(outputs[0].shape) != 2:
+        shapes = ", ".join(str(output.shape) for output in outputs)
+        raise UserError(f"the network must return one array of logits [N, K] (it returns {shapes})")
+    return program.model
+
+
+def _root_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch's exporter warns about itself on every call; its errors arrive as exceptions."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def network_of(classifier: nn.Module) -> nn.Module:
+    """The network behind the normalisation; the classifier itself if it has none."""
+    network = getattr(classifier, "network", None)
+    return network if isinstance(network, nn.Module) else classifier
+
+
+def prefix_of(classifier: nn.Module) -> str:
+    """What the names of the network's parameters begin with in the classifier."""
+    return "" if network_of(classifier) is classifier else "network."
+
+
+def _first_names(classifier: nn.Module) -> dict[str, str]:
+    """Every name of a tensor of the network in the classifier -> the first name that the network itself has for it."""
+    network, prefix = network_of(classifier), prefix_of(classifier)
+    named = [
+        *network.named_parameters(remove_duplicate=False),
+        *network.named_buffers(remove_duplicate=False),
+    ]
+    first: dict[int, str] = {}
+    return {prefix + name: first.setdefault(id(tensor), name) for name, tensor in named}
+
+
+def _simplify(model: ir.Model, opaque: set[str]) -> None:
+    """Fold shape arithmetic and drop what does nothing, with the parameters out of the optimizer's reach.
+
+    onnxscript's optimizer also fuses BatchNormalization and transposes small weights, which would put an end to
+    the parameters as such; as graph inputs they are opaque to it.
+    """
+    graph = model.graph
+    hidden = {}
+    for name in [name for name in graph.initializers if name in opaque]:
+        value = graph.initializers.pop(name)
+        hidden[value] = value.const_value
+        value.const_value = None
+        graph.inputs.append(value)
+    optimizer.optimize_ir(model, onnx_shape_inference=False)
+    for value, tensor in hidden.items():
+        graph.inputs.remove(value)
+        if value.uses():
+            value.const_value = tensor
+            graph.register_initializer(value)
+
+
+def _rename_parameters(graph: ir.Graph, names: dict[str, str]) -> None:
+    """``network.fc.weight`` -> ``fc.weight``; torch.onnx keeps a shared tensor under whichever name it saw last."""
+    parameters = {name: graph.initializers.pop(name) for name in list(graph.initializers) if name in names}
+    taken = set(names.values())
+    for name in [name for name in graph.initializers if name in taken]:
+        graph.initializers[name].name = f"constant.{name}"
+    for name, value in parameters.items():
+        value.name = names[name]
+        if names[name] in graph.initializers:
+            value.replace_all_uses_with(graph.initializers[names[name]])
+        else:
+            graph.register_initializer(value)
+
+
+def _pool_globally(graph: ir.Graph) -> None:
+    """The mean over height and width as GlobalAveragePool: onnxruntime keeps its blocked image layout across that one."""
+    for node in graph:
+        x, axes = node.inputs if node.op_type == "ReduceMean" and len(node.inputs) == 2 else (None, None)
+        if x is None or x.shape is None or len(x.shape) != 4 or axes is None or axes.const_value is None:
+            continue
+        keeps = "keepdims" not in node.attributes or node.attributes["keepdims"].value == 1
+        if keeps and sorted(axis % 4 for axis in axes.const_value.numpy().reshape(-1)) == [2, 3]:
+            pool = ir.node("GlobalAveragePool", [x])
+            graph.insert_before(node, pool)
+            node.outputs[0].replace_all_uses_with(pool.outputs[0], replace_graph_outputs=True)
+            graph.remove(node, safe=True)
+
+
+def _append_softmax(graph: ir.Graph) -> None:
+    logits = graph.outputs[0]
+    softmax = ir.node("Softmax", [logits], {"axis": -1})
+    graph.append(softmax)
+    output = softmax.outputs[0]
+    output.name, output.shape, output.type = OUTPUT, logits.shape, logits.type
+    graph.outputs[0] = output

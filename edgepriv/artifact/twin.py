@@ -1,0 +1,262 @@
+"""The artifact as a torch module with exact gradients, so that white-box attacks meet the very weights that ship."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import AttributeProto, TensorProto
+from torch import Tensor, nn
+
+from edgepriv.artifact.operators import OPERATORS, TYPES, Attributes, Operator, Unsupported, unpacked_matrix
+from edgepriv.artifact.session import Contract, check_contract, open_session, predict, read_model
+
+LARGEST_DIFFERENCE = 1e-2
+"""Between a probability of the twin and onnxruntime's. Far above rounding (1e-6), to allow for kernels that quantize
+activations inside; far below anything that would mislead an attack."""
+
+_STANDARD = ("", "ai.onnx", "com.microsoft")
+
+
+class Untwinnable(Exception):
+    """There is no differentiable twin of this graph; the message says why. Black-box attacks still apply."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One node: which slots it reads (-1: an input left out) and writes, and which slots no later step reads."""
+
+    operator: Operator
+    attributes: Attributes
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    dead: tuple[int, ...]
+
+
+class Twin(nn.Module):
+    """float32 [N, ...] in [0, 1] -> logits [N, K].
+
+    ``max_difference``: of its probabilities from onnxruntime's, as measured when the twin was made.
+    """
+
+    def __init__(
+        self, steps: Sequence[_Step], constants: dict[int, Tensor], slots: int, source: int, result: int
+    ) -> None:
+        super().__init__()
+        self.max_difference = 0.0
+        self.fixed_batch: int | None = None
+        self.log_output = False
+        self._steps, self._slots, self._source, self._result = tuple(steps), slots, source, result
+        self._constants = tuple(constants)
+        for slot, tensor in constants.items():
+            self.register_buffer(f"constant{slot}", tensor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.fixed_batch is None or len(x) == self.fixed_batch:
+            return self._run(x)
+        size = self.fixed_batch
+        parts = [
+            self._run(torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])]))[: len(part)]
+            for part in x.split(size)
+        ]
+        return torch.cat(parts)
+
+    def _run(self, x: Tensor) -> Tensor:
+        values: list[Any] = [None] * (self._slots + 1)
+        for slot in self._constants:
+            values[slot] = getattr(self, f"constant{slot}")
+        values[self._source] = x
+        for step in self._steps:
+            found = step.operator(step.attributes, *[values[slot] for slot in step.inputs])
+            for slot, value in zip(step.outputs, found if isinstance(found, tuple) else (found,), strict=False):
+                values[slot] = value
+            for slot in step.dead:
+                values[slot] = None
+        result = values[self._result]
+        # The logarithm of probabilities is one of the logits that give them.
+        return result.clamp(min=torch.finfo(result.dtype).tiny).log() if self.log_output else result
+
+
+def load_twin(path: str | os.PathLike[str]) -> Twin:
+    """The twin of an .onnx in eval mode: inputs in [0, 1] -> logits, any batch size, on the CPU.
+
+    A Softmax at the end is left out; if the output holds probabilities without one, their logarithm is returned; other
+    outputs are logits already. Weights are unpacked once, here. The twin is compared with onnxruntime before it is
+    returned. Raises Untwinnable for graphs with operators that have no torch counterpart here, no gradient, or another
+    result; UserError for files that are no classifier at all.
+    """
+    session = open_session(path)
+    contract = check_contract(session)
+    model = read_model(path)
+    twin = _build(model, contract)
+    twin.fixed_batch = contract.fixed_batch
+    shape = (contract.fixed_batch or 3, *(size or 224 for size in contract.row_shape))
+    x = np.random.default_rng(1).random(shape, dtype=np.float32)
+    try:
+        with torch.no_grad():
+            probabilities = twin(torch.from_numpy(x)).softmax(dim=1).numpy()
+    except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
+        raise Untwinnable(f"the graph uses an operator in a way that has no torch counterpart: {error}") from error
+    expected = predict(session, x)
+    difference = float(np.abs(probabilities - expected).max()) if probabilities.shape == expected.shape else np.inf
+    if not difference <= LARGEST_DIFFERENCE:
+        raise Untwinnable(f"torch and onnxruntime disagree on this graph: probabilities differ by {difference:.2g}")
+    twin.max_difference = difference
+    return twin.eval()
+
+
+def _build(model: onnx.ModelProto, contract: Contract) -> Twin:
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    producers = {output: node for node in model.graph.node for output in node.output}
+    result, log_output = contract.output_name, False
+    if contract.returns == "probabilities":
+        logits = _before_softmax(result, producers, opset)
+        result, log_output = logits or result, logits is None
+    needed = _ancestors(result, producers, model)
+    _refuse_unknown(needed)
+    compiler = _Compiler(model, contract.input_name, opset)
+    for node in needed:
+        compiler.add(node)
+    twin = compiler.finish(result)
+    twin.log_output = log_output
+    return twin
+
+
+def _before_softmax(output: str, producers: dict[str, onnx.NodeProto], opset: int) -> str | None:
+    """The logits, if all that makes the output of them is a Softmax over the classes."""
+    node = producers.get(output)
+    while node is not None and node.op_type in ("Identity", "Cast"):
+        node = producers.get(node.input[0])
+    if node is None or node.op_type != "Softmax":
+        return None
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), -1 if opset >= 13 else 1)
+    return node.input[0] if axis in (-1, 1) else None
+
+
+def _ancestors(result: str, producers: dict[str, onnx.NodeProto], model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The nodes that the result depends on, in the order of the graph."""
+    needed, pending = set(), [result]
+    while pending:
+        name = pending.pop()
+        if name in producers and name not in needed:
+            needed.add(name)
+            pending.extend(producers[name].input)
+    return [node for node in model.graph.node if needed & {*node.output}]
+
+
+def _refuse_unknown(nodes: Sequence[onnx.NodeProto]) -> None:
+    known = {*OPERATORS, "MatMulNBits", "Constant"}
+    unknown = sorted({node.op_type for node in nodes if node.op_type not in known or node.domain not in _STANDARD})
+    if unknown:
+        raise Untwinnable(f"no differentiable counterpart of {', '.join(unknown)}")
+
+
+class _Compiler:
+    """Nodes of a graph in order -> the steps that depend on the input; the others are computed here and now."""
+
+    def __init__(self, model: onnx.ModelProto, source: str, opset: int) -> None:
+        self.opset = opset
+        self.slots: dict[str, int] = {source: 0}
+        self.constants: dict[int, Tensor] = {}
+        self.nodes: list[tuple[Operator, Attributes, tuple[int, ...], tuple[int, ...]]] = []
+        self._initializers = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name != source}
+
+    def add(self, node: onnx.NodeProto) -> None:
+        attributes = Attributes({attribute.name: _attribute(attribute) for attribute in node.attribute}, self.opset)
+        attributes["outputs"] = len(node.output)
+        if node.op_type == "Constant":
+            self._fix(node.output[0], _constant(attributes))
+            return
+        operator = OPERATORS.get(node.op_type)
+        inputs = [self._slot(name) for name in node.input]
+        if node.op_type == "MatMulNBits":
+            operator, inputs = self._as_linear(attributes, inputs)
+        assert operator is not None
+        while inputs and inputs[-1] == -1:
+            inputs.pop()
+        if all(slot == -1 or slot in self.constants for slot in inputs):
+            self._compute(node, operator, attributes, inputs)
+            return
+        outputs = tuple(self.slots.setdefault(name, len(self.slots)) if name else -1 for name in node.output)
+        self.nodes.append((operator, attributes, tuple(inputs), outputs))
+
+    def finish(self, result: str) -> Twin:
+        result_slot = self._slot(result)
+        last_reader = {slot: position for position, (_, _, inputs, _) in enumerate(self.nodes) for slot in inputs}
+        steps = []
+        for position, (operator, attributes, inputs, outputs) in enumerate(self.nodes):
+            dead = {slot for slot in inputs if last_reader[slot] == position and slot not in self.constants}
+            steps.append(_Step(operator, attributes, inputs, outputs, tuple(dead - {-1, result_slot})))
+        used = {slot for step in steps for slot in step.inputs} | {result_slot}
+        constants = {slot: tensor for slot, tensor in self.constants.items() if slot in used}
+        return Twin(steps, constants, len(self.slots), 0, result_slot)
+
+    def _slot(self, name: str) -> int:
+        if not name:
+            return -1
+        if name not in self.slots and name in self._initializers:
+            self._fix(name, _tensor(self._initializers[name]))
+        if name not in self.slots:
+            raise Untwinnable(f"the graph reads {name!r}, which nothing computes")
+        return self.slots[name]
+
+    def _fix(self, name: str, value: Tensor) -> int:
+        slot = self.slots.setdefault(name, len(self.slots))
+        self.constants[slot] = value
+        return slot
+
+    def _compute(self, node: onnx.NodeProto, operator: Operator, attributes: Attributes, inputs: Sequence[int]) -> None:
+        with torch.no_grad():
+            try:
+                found = operator(attributes, *[self.constants.get(slot) for slot in inputs])
+            except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
+                raise Untwinnable(f"{node.op_type} of constants cannot be computed in torch: {error}") from error
+        for name, value in zip(node.output, found if isinstance(found, tuple) else (found,), strict=False):
+            self._fix(name, value)
+
+    def _as_linear(self, attributes: Attributes, inputs: list[int]) -> tuple[Operator, list[int]]:
+        """MatMulNBits of constants becomes a product with the float matrix that they stand for."""
+        if any(slot not in self.constants for slot in inputs[1:] if slot != -1):
+            raise Untwinnable("MatMulNBits with weights that are computed from the input")
+        x, *packed = inputs
+        try:
+            weight, scales, *offsets = [self.constants.get(slot) for slot in packed[:4]]
+            assert weight is not None
+            assert scales is not None
+            matrix = unpacked_matrix(attributes, weight, scales, *offsets)
+        except Unsupported as error:
+            raise Untwinnable(str(error)) from error
+        slot = self._fix(f"matrix of {len(self.nodes)}", matrix)
+        bias = packed[4:5]
+        return (lambda a, x, weight, bias=None: nn.functional.linear(x, weight, bias)), [x, slot, *bias]
+
+
+def _attribute(attribute: AttributeProto) -> Any:
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, TensorProto):
+        return _tensor(value)
+    if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
+        raise Untwinnable("the graph branches or loops")
+    return list(value) if attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS) else value
+
+
+def _constant(attributes: Attributes) -> Tensor:
+    for name in ("value", "value_float", "value_floats", "value_int", "value_ints"):
+        if name in attributes:
+            value = attributes[name]
+            return value if isinstance(value, Tensor) else torch.tensor(value)
+    raise Untwinnable("a Constant that holds no numbers")
+
+
+def _tensor(stored: TensorProto) -> Tensor:
+    if stored.data_type not in TYPES:
+        raise Untwinnable(f"a constant of type {TensorProto.DataType.Name(stored.data_type)}")
+    array = onnx.numpy_helper.to_array(stored)
+    if stored.data_type in (TensorProto.UINT4, TensorProto.INT4):
+        array = array.astype(np.uint8 if stored.data_type == TensorProto.UINT4 else np.int8)
+    return torch.from_numpy(np.array(array))
