@@ -1,0 +1,172 @@
+"""What an attacker observes. Nothing in this file can say who was in the target's training data."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from edgepriv.errors import UserError
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+# Probabilities below this are unknown, not zero: a float32 softmax underflows there. Log-odds stay within +-87.3.
+FLOOR = float(np.finfo(np.float32).tiny)
+
+
+def log_odds(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> Floats:
+    """Logit-scaled confidence log p_y - log(sum of the other p), as in LiRA (Carlini et al. 2022, section VI).
+
+    Args:
+        probabilities: float [n, K], rows in [0, 1] that sum to 1. labels: integer [n] in 0..K-1.
+
+    Returns:
+        float64 [n] in [-87.4, 87.4]. The others are summed, not taken as 1 - p_y: a float32 softmax rounds p_y to
+        exactly 1 from log-odds of 17 on, while the small probabilities stay exact down to ``FLOOR``, where both
+        terms are clipped.
+    """
+    rows = np.arange(len(labels))
+    others = np.array(probabilities, dtype=np.float64)
+    true = others[rows, labels]
+    others[rows, labels] = 0.0
+    odds: Floats = np.log(np.maximum(true, FLOOR)) - np.log(np.maximum(others.sum(axis=1), FLOOR))
+    return odds
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """One model's answers on labelled examples.
+
+    probabilities: float32 [n, K], K >= 2, rows sum to 1. labels: int64 [n], the true classes in 0..K-1.
+    """
+
+    probabilities: npt.NDArray[np.floating]
+    labels: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        p, y = self.probabilities, self.labels
+        if p.ndim != 2 or p.shape[1] < 2 or y.shape != p.shape[:1]:
+            raise UserError(f"expected probabilities [n, K >= 2] and labels [n], got {p.shape} and {y.shape}")
+        if not np.isfinite(p).all():
+            raise UserError("the model's probabilities contain NaN or infinity: the model is broken on these inputs")
+        if len(p) and (p.min() < 0 or np.abs(p.sum(axis=1, dtype=np.float64) - 1).max() > 1e-3):
+            raise UserError("the model's outputs are not probabilities (rows in [0, 1] that sum to 1): apply softmax")
+        if len(y) and (y.min() < 0 or y.max() >= p.shape[1]):
+            raise UserError(f"labels must lie in 0..{p.shape[1] - 1}, found {y.min()}..{y.max()}")
+
+    @cached_property
+    def confidence(self) -> Floats:
+        """Log-odds of the true label, float64 [n]; see ``log_odds``."""
+        return log_odds(self.probabilities, self.labels)
+
+    def take(self, index: npt.NDArray[np.generic]) -> "Outputs":
+        """The examples at ``index`` (integers or a mask)."""
+        return Outputs(self.probabilities[index], self.labels[index])
+
+    @classmethod
+    def of_confidence(cls, confidence: Floats) -> "Outputs":
+        """A model of which only the true label's log-odds [n] are kept: label 0 against everything else."""
+        away = np.exp(-np.logaddexp(0.0, confidence))
+        probabilities = np.stack([np.exp(-np.logaddexp(0.0, -confidence)), away], axis=1)
+        return cls(probabilities, np.zeros(len(confidence), dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Shadow:
+    """A shadow model's outputs on its own members and non-members, none of them a candidate of the evaluation.
+
+    ``outputs`` of n examples (several shadow models: one after the other), ``member`` bool [n], both values present.
+    """
+
+    outputs: Outputs
+    member: Bools
+
+    def __post_init__(self) -> None:
+        if self.member.shape != self.outputs.labels.shape or self.member.dtype != np.bool_:
+            raise UserError(f"shadow membership must be bool [{len(self.outputs.labels)}], got {self.member.shape}")
+        if not 1 < self.member.sum() < len(self.member) - 1:
+            raise UserError("the shadow model needs at least two members and two non-members")
+
+    def take(self, index: npt.NDArray[np.generic]) -> "Shadow":
+        """The examples at ``index`` (integers or a mask)."""
+        return Shadow(self.outputs.take(index), self.member[index])
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """R reference models on the n candidates.
+
+    confidence: float [R, n], ``log_odds`` of the candidates' true labels. member: bool [R, n], True where reference
+    model r was trained on candidate i (IN), else OUT; all False for purely offline references.
+    """
+
+    confidence: Floats
+    member: Bools
+
+    def __post_init__(self) -> None:
+        c, m = self.confidence, self.member
+        if c.ndim != 2 or not c.shape[0] or m.shape != c.shape or m.dtype != np.bool_:
+            raise UserError(f"references need confidence [R >= 1, n] and bool member [R, n], got {c.shape}, {m.shape}")
+        if not np.isfinite(c).all():
+            raise UserError("a reference model's confidence is NaN or infinite: its training diverged")
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """m examples that neither the target nor any reference model was trained on (RMIA's z).
+
+    target: float [m], the target's ``log_odds``; references: float [R, m], the reference models'.
+    """
+
+    target: Floats
+    references: Floats
+
+    def __post_init__(self) -> None:
+        t, r = self.target, self.references
+        if t.ndim != 1 or not len(t) or r.ndim != 2 or r.shape[1:] != t.shape:
+            raise UserError(f"population needs target [m >= 1] and references [R, m], got {t.shape} and {r.shape}")
+        if not (np.isfinite(t).all() and np.isfinite(r).all()):
+            raise UserError("the confidence on the population is NaN or infinite")
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """All an attack may use: the target's outputs on the n candidates, and what the attacker trained himself.
+
+    ``seed`` drives whatever an attack draws at random.
+    """
+
+    target: Outputs
+    shadow: Shadow | None = None
+    references: References | None = None
+    population: Population | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        n, references, population = len(self.target.labels), self.references, self.population
+        if references is not None and references.confidence.shape[1] != n:
+            raise UserError(f"references cover {references.confidence.shape[1]} candidates, the target {n}")
+        if population is not None and (references is None or len(references.confidence) != len(population.references)):
+            raise UserError("the population must be seen by exactly the same reference models as the candidates")
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What is there, in the words of ``Attack.needs``."""
+        optional = {"shadow": self.shadow, "references": self.references, "population": self.population}
+        return frozenset({"labels"} | {name for name, value in optional.items() if value is not None})
+
+    def with_reference_as_target(self, r: int) -> tuple["Evidence", Bools]:
+        """Pretend that reference model ``r`` is the target, attacked with the other R - 1 >= 1 references.
+
+        Returns the evidence and the known membership bool [n]. Only confidences are kept (``Outputs.of_confidence``).
+        """
+        if self.references is None or len(self.references.confidence) < 2:
+            raise ValueError("needs at least two reference models")
+        confidence, member = self.references.confidence, self.references.member
+        population = self.population and Population(
+            self.population.references[r], np.delete(self.population.references, r, axis=0)
+        )
+        others = References(np.delete(confidence, r, axis=0), np.delete(member, r, axis=0))
+        target = Outputs.of_confidence(confidence[r])
+        return replace(self, target=target, references=others, population=population), member[r]

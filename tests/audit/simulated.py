@@ -1,0 +1,51 @@
+"""Evidence drawn from Gaussian logits, in which membership raises the true class's logit by a chosen amount."""
+
+import numpy as np
+
+from edgepriv.audit.evidence import Evidence, Outputs, Population, References, Shadow, log_odds
+
+
+def simulate(
+    effect: float,
+    *,
+    n: int = 1000,
+    references: int = 40,
+    classes: int = 10,
+    accuracy_shift: float = 2.0,
+    seed: int = 0,
+) -> tuple[Evidence, np.ndarray]:
+    """Evidence on n candidates and their membership; every example has its own difficulty, shared by all models."""
+    rng = np.random.default_rng(seed)
+
+    def examples(count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = rng.integers(classes, size=count)
+        logits = rng.normal(size=(count, classes))
+        logits[np.arange(count), labels] += accuracy_shift + 1.5 * rng.normal(size=count)
+        return logits, labels
+
+    def answers(logits: np.ndarray, labels: np.ndarray, member: np.ndarray) -> Outputs:
+        noisy = logits + 0.7 * rng.normal(size=logits.shape)
+        noisy[np.arange(len(labels)), labels] += effect * member
+        noisy = np.exp(noisy - noisy.max(axis=1, keepdims=True))
+        return Outputs((noisy / noisy.sum(axis=1, keepdims=True)).astype(np.float32), labels)
+
+    def half(count: int) -> np.ndarray:
+        return rng.permutation(count) < count // 2
+
+    candidates, shadows, strangers = examples(n), examples(n), examples(500)
+    membership, nobody = half(n), np.zeros(500, dtype=bool)
+    # Half of the reference models are trained on each candidate.
+    trained_on = np.argsort(rng.random((references, n)), axis=0) < references // 2
+    shadow_member = half(n)
+    seen = [answers(*candidates, member).confidence for member in trained_on]
+    strange = [answers(*strangers, nobody).confidence for _ in trained_on]
+    target_on_strangers = answers(*strangers, nobody)
+    evidence = Evidence(
+        target=answers(*candidates, membership),
+        shadow=Shadow(answers(*shadows, shadow_member), shadow_member),
+        references=References(np.stack(seen), trained_on),
+        population=Population(
+            log_odds(target_on_strangers.probabilities, target_on_strangers.labels), np.stack(strange)
+        ),
+    )
+    return evidence, membership
