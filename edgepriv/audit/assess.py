@@ -1,0 +1,172 @@
+"""Evidence and the true membership -> the attacks' part of ``model.audit.json``. Only here do both meet."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgepriv.audit import statistics
+from edgepriv.audit.attacks import ATTACKS, Attack, Unavailable
+from edgepriv.audit.evidence import Bools, Evidence, Floats, Outputs
+from edgepriv.errors import UserError
+
+FALSE_POSITIVE_RATES = (0.01, 0.001)
+# Reference models that are attacked in turn to learn a threshold.
+REHEARSALS = 8
+ROC_POINTS = 300
+BINS = 60
+
+
+class Assessment(NamedTuple):
+    """``attacks`` and ``left_out`` in the JSON's form; ``scores``: attack name -> float64 [n]."""
+
+    attacks: list[dict[str, Any]]
+    left_out: list[dict[str, str]]
+    scores: dict[str, Floats]
+
+
+def select(names: str) -> list[str]:
+    """``"all"``, ``"quick"`` (those that need no other model) or ``"a,b"`` -> names in registry order."""
+    if names == "all":
+        return list(ATTACKS)
+    if names == "quick":
+        return [name for name, attack in ATTACKS.items() if attack.needs <= {"labels"}]
+    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    unknown = sorted(wanted - set(ATTACKS))
+    if unknown or not wanted:
+        what = f"unknown attack {', '.join(unknown)}" if unknown else "no attack named"
+        raise UserError(f"{what}: choose all, quick, or some of {', '.join(ATTACKS)}")
+    return [name for name in ATTACKS if name in wanted]
+
+
+def utility(outputs: Outputs, membership: Bools) -> dict[str, Any]:
+    """Accuracy on members and non-members as fractions, with Wilson intervals, and the gap between them."""
+    right = outputs.probabilities.argmax(axis=1) == outputs.labels
+    right, membership = statistics.checked(right, membership)
+    hits, sizes = (right[membership].sum(), right[~membership].sum()), (membership.sum(), (~membership).sum())
+    return {
+        "member_accuracy": float(hits[0] / sizes[0]),
+        "member_accuracy_ci": list(statistics.wilson(hits[0], sizes[0])),
+        "non_member_accuracy": float(hits[1] / sizes[1]),
+        "non_member_accuracy_ci": list(statistics.wilson(hits[1], sizes[1])),
+        "generalisation_gap": float(hits[0] / sizes[0] - hits[1] / sizes[1]),
+        "n_members": int(sizes[0]),
+        "n_non_members": int(sizes[1]),
+    }
+
+
+def assess(
+    evidence: Evidence, membership: Bools, *, attacks: Iterable[str], threat_model: str, seed: int = 0
+) -> Assessment:
+    """Run the named attacks and measure them against ``membership`` bool [n] of the candidates.
+
+    ``seed`` drives the attacks' own randomness and the random halves of the evaluation. An attack that the evidence
+    does not suffice for is left out with the reason. Raises UserError for fewer than two members or non-members and
+    for scores that are not finite.
+    """
+    _, membership = statistics.checked(np.zeros(len(evidence.target.labels)), membership)
+    if min(membership.sum(), (~membership).sum()) < 2:
+        raise UserError("an audit needs at least two members and two non-members")
+    evidence = replace(evidence, seed=seed)
+    results, left_out, scores = [], [], {}
+    for attack in (ATTACKS[name] for name in attacks):
+        missing = attack.needs - evidence.offers
+        try:
+            if missing:
+                raise Unavailable(f"needs {' and '.join(_WORDS[need] for need in sorted(missing))}")
+            scores[attack.name] = attack.run(evidence)
+        except Unavailable as reason:
+            left_out.append({"name": attack.name, "reason": str(reason)})
+            continue
+        results.append(_measure(attack, evidence, scores[attack.name], membership, threat_model, seed))
+    return Assessment(results, left_out, scores)
+
+
+_WORDS = {
+    "labels": "labels",
+    "shadow": "a shadow model",
+    "references": "reference models",
+    "population": "population examples",
+}
+
+
+def _measure(
+    attack: Attack, evidence: Evidence, scores: Floats, membership: Bools, threat_model: str, seed: int
+) -> dict[str, Any]:
+    area, interval = statistics.auc(scores, membership)
+    threshold, source, tested = _threshold(attack, evidence, scores, membership)
+    return {
+        "name": attack.name,
+        "title": attack.title,
+        "paper": attack.paper,
+        "threat_model": threat_model,
+        "auc": area,
+        "auc_ci": list(interval),
+        "threshold_source": source,
+        **statistics.at_threshold(scores[tested], membership[tested], threshold),
+        "tpr_at_fpr": {str(fpr): statistics.tpr_at_fpr(scores, membership, fpr) for fpr in FALSE_POSITIVE_RATES},
+        "epsilon_lower_bound": statistics.epsilon_lower_bound(scores, membership, seed),
+        "roc": roc_points(scores, membership),
+        "histogram": histogram(scores, membership),
+    }
+
+
+def _threshold(attack: Attack, evidence: Evidence, scores: Floats, membership: Bools) -> tuple[float, str, Bools]:
+    """A threshold that owes nothing to the examples it is judged on: (threshold, its source, mask of those judged)."""
+    everyone = np.ones_like(membership)
+    if "references" in attack.needs:
+        rehearsed = _rehearse(attack, evidence)
+        if rehearsed is not None:
+            return statistics.best_threshold(*rehearsed), "reference models", everyone
+    elif evidence.shadow is not None and min(evidence.shadow.member.sum(), (~evidence.shadow.member).sum()) >= 4:
+        # Attacks that learn on the shadow model would look too good on what they learnt from: learn on one half only.
+        first = statistics.halves(evidence.shadow.member, evidence.seed)
+        learnt, rest = evidence.shadow.take(first), evidence.shadow.take(~first)
+        rehearsal = attack.run(Evidence(rest.outputs, shadow=learnt, seed=evidence.seed))
+        return statistics.best_threshold(rehearsal, rest.member), "shadow model", everyone
+    first = statistics.halves(membership, evidence.seed)
+    threshold = statistics.best_threshold(scores[first], membership[first])
+    return threshold, "random half of the candidates, judged on the other half", ~first
+
+
+def _rehearse(attack: Attack, evidence: Evidence) -> tuple[Floats, Bools] | None:
+    """Attack reference models with each other: pooled scores and their known membership, None if that is impossible."""
+    if evidence.references is None or len(evidence.references.member) < 2:
+        return None
+    member = evidence.references.member
+    mixed = np.flatnonzero(member.any(axis=1) & ~member.all(axis=1))
+    scores, known = [], []
+    for r in mixed[np.unique(np.linspace(0, len(mixed) - 1, REHEARSALS).astype(int))] if len(mixed) else mixed:
+        rehearsal, truth = evidence.with_reference_as_target(int(r))
+        try:
+            scores.append(attack.run(rehearsal))
+        except Unavailable:
+            continue
+        known.append(truth)
+    return (np.concatenate(scores), np.concatenate(known)) if scores else None
+
+
+def roc_points(scores: Floats, membership: Bools) -> dict[str, list[float]]:
+    """At most 300 exact points of the ROC curve, spaced for log-log axes down to the smallest observed rates."""
+    curve = statistics.roc(scores, membership)
+    grid = np.geomspace(1 / len(scores), 1.0, ROC_POINTS // 2 - 1)
+    by_fpr = np.searchsorted(curve.fpr, grid, side="right") - 1
+    by_tpr = np.minimum(np.searchsorted(curve.tpr, grid), len(curve.tpr) - 1)
+    kept = np.unique(np.concatenate([[0, len(curve.fpr) - 1], by_fpr, by_tpr]))
+    return {"fpr": curve.fpr[kept].tolist(), "tpr": curve.tpr[kept].tolist()}
+
+
+def histogram(scores: Floats, membership: Bools) -> dict[str, list[Any]]:
+    """Counts of members and non-members in 60 equal bins between the 0.5% and 99.5% quantiles.
+
+    Scores beyond the outermost ``edges`` are counted in the outermost bins.
+    """
+    low, high = np.quantile(scores, [0.005, 0.995])
+    if not high - low > 1e-9 * max(1.0, abs(low), abs(high)):
+        low, high = scores.min() - 0.5, scores.max() + 0.5
+    edges = np.linspace(low, high, BINS + 1)
+    clipped = np.clip(scores, low, high)
+    members, _ = np.histogram(clipped[membership], edges)
+    non_members, _ = np.histogram(clipped[~membership], edges)
+    return {"edges": edges.tolist(), "members": members.tolist(), "non_members": non_members.tolist()}

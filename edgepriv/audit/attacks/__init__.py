@@ -1,0 +1,50 @@
+"""Membership inference attacks by name. A new one: a file with a function Evidence -> scores, and a line below."""
+
+from collections.abc import Callable
+from functools import partial
+
+from edgepriv.audit.attacks import signals
+from edgepriv.audit.attacks.base import Attack, Unavailable
+from edgepriv.audit.attacks.classwise import classwise
+from edgepriv.audit.attacks.lira import lira_offline, lira_online
+from edgepriv.audit.attacks.rmia import rmia_offline, rmia_online
+from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
+from edgepriv.audit.evidence import Evidence, Floats, Outputs
+
+__all__ = ["ATTACKS", "Attack", "Unavailable"]
+
+YEOM, SONG, FAMILI = "Yeom et al. 2018", "Song & Mittal 2021", "Famili & Lao 2023"
+CARLINI, ZARIFZADEH = "Carlini et al. 2022", "Zarifzadeh et al. 2024"
+
+
+def _on_target(signal: Callable[[Outputs], Floats]) -> Callable[[Evidence], Floats]:
+    return lambda evidence: signal(evidence.target)
+
+
+LABELS, UNLABELLED = frozenset({"labels"}), frozenset[str]()
+SHADOW, REFERENCES = frozenset({"labels", "shadow"}), frozenset({"labels", "references"})
+
+ATTACKS: dict[str, Attack] = {
+    attack.name: attack
+    for attack in (
+        Attack("correctness", "Correct prediction (gap)", YEOM, LABELS, _on_target(signals.correctness)),
+        Attack("confidence", "Confidence", SONG, LABELS, _on_target(signals.confidence)),
+        Attack("entropy", "Entropy", SONG, UNLABELLED, _on_target(signals.entropy)),
+        Attack("modified-entropy", "Modified entropy", SONG, LABELS, _on_target(signals.modified_entropy)),
+        Attack("loss", "Loss", YEOM, LABELS, _on_target(signals.loss)),
+        Attack("confidence-classwise", "Confidence by class", SONG, SHADOW, classwise(signals.confidence)),
+        Attack("entropy-classwise", "Entropy by class", SONG, SHADOW, classwise(signals.entropy)),
+        Attack("modified-entropy-classwise", "Modified entropy by class", SONG, SHADOW,
+               classwise(signals.modified_entropy)),
+        Attack("loss-classwise", "Loss by class", SONG, SHADOW, classwise(signals.loss)),
+        Attack("shadow-mlp", "Shadow model and MLP", FAMILI, frozenset({"shadow"}), shadow_mlp),
+        Attack("lira-offline", "LiRA offline", CARLINI, REFERENCES, lira_offline),
+        Attack("lira-online", "LiRA online", CARLINI, REFERENCES, lira_online),
+        Attack("lira-offline-per-example", "LiRA offline, variance per example", CARLINI, REFERENCES,
+               partial(lira_offline, variance="per-example")),
+        Attack("lira-online-per-example", "LiRA online, variance per example", CARLINI, REFERENCES,
+               partial(lira_online, variance="per-example")),
+        Attack("rmia-offline", "RMIA offline", ZARIFZADEH, REFERENCES, rmia_offline),
+        Attack("rmia-online", "RMIA online", ZARIFZADEH, REFERENCES, rmia_online),
+    )
+}  # fmt: skip

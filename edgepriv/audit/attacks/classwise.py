@@ -1,0 +1,31 @@
+"""A signal less its class's threshold, learnt on the shadow model (Song & Mittal 2021, section 4.1)."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgepriv.audit.attacks.base import Unavailable
+from edgepriv.audit.evidence import Evidence, Floats, Outputs
+from edgepriv.audit.statistics import best_threshold
+
+
+def classwise(signal: Callable[[Outputs], Floats]) -> Callable[[Evidence], Floats]:
+    """The attack score(x, y) = signal(x, y) - threshold_y.
+
+    threshold_y has the best balanced accuracy on the shadow model's examples of class y. A class of which the shadow
+    model has no member or no non-member takes the threshold of all classes together.
+    """
+
+    def run(evidence: Evidence) -> Floats:
+        if evidence.shadow is None:
+            raise Unavailable("needs a shadow model")
+        member, labels = evidence.shadow.member, evidence.shadow.outputs.labels
+        known = signal(evidence.shadow.outputs)
+        thresholds = np.full(evidence.target.probabilities.shape[1], best_threshold(known, member))
+        for label in range(len(thresholds)):
+            of_class = labels == label
+            if 0 < member[of_class].sum() < of_class.sum():
+                thresholds[label] = best_threshold(known[of_class], member[of_class])
+        return signal(evidence.target) - thresholds[evidence.target.labels]
+
+    return run

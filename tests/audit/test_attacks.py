@@ -1,0 +1,151 @@
+"""Controls that every attack in the registry has to pass, and the formulas of the simple ones."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from simulated import simulate
+
+from edgepriv.audit.attacks import ATTACKS, signals
+from edgepriv.audit.evidence import Evidence, Outputs, References, Shadow
+from edgepriv.audit.statistics import auc, best_threshold
+
+EVERY_ATTACK = pytest.mark.parametrize("name", list(ATTACKS))
+
+
+@pytest.fixture(scope="module")
+def leaky():
+    return simulate(2.0, n=1000)
+
+
+def test_names_are_keys_and_needs_are_known():
+    known = {"labels", "shadow", "references", "population"}
+    assert all(attack.name == name and attack.needs <= known for name, attack in ATTACKS.items())
+
+
+def test_evidence_holds_no_evaluated_membership():
+    """A field added to Evidence must be weighed here: an attack may see everything in it."""
+    assert {field.name for field in fields(Evidence)} == {"target", "shadow", "references", "population", "seed"}
+
+
+@EVERY_ATTACK
+def test_scores_are_finite_float64_and_repeatable(name, leaky):
+    evidence, _ = leaky
+    scores = ATTACKS[name].run(evidence)
+    assert scores.dtype == np.float64
+    assert scores.shape == (1000,)
+    assert np.isfinite(scores).all()
+    np.testing.assert_array_equal(scores, ATTACKS[name].run(evidence))
+
+
+@EVERY_ATTACK
+def test_the_order_of_the_candidates_tells_nothing(name, leaky):
+    """Callers often put all members first."""
+    evidence, _ = leaky
+    order = np.random.default_rng(0).permutation(1000)
+    references = References(evidence.references.confidence[:, order], evidence.references.member[:, order])
+    shuffled = replace(evidence, target=evidence.target.take(order), references=references)
+    np.testing.assert_allclose(ATTACKS[name].run(shuffled), ATTACKS[name].run(evidence)[order], rtol=1e-9, atol=1e-9)
+
+
+@EVERY_ATTACK
+def test_negative_control_shuffled_membership_is_chance_at_the_nominal_rate(name, leaky):
+    evidence, membership = leaky
+    scores, rng, runs, covered = ATTACKS[name].run(evidence), np.random.default_rng(0), 200, 0
+    for _ in range(runs):
+        low, high = auc(scores, rng.permutation(membership))[1]
+        covered += low <= 0.5 <= high
+    assert 0.92 <= covered / runs <= 0.99
+
+
+@EVERY_ATTACK
+def test_negative_control_without_an_effect_the_attack_finds_nothing(name):
+    areas = []
+    for seed in range(4):
+        evidence, membership = simulate(0.0, n=1000, references=34, seed=seed)
+        areas.append(auc(ATTACKS[name].run(evidence), membership)[0])
+    # Standard error of one AUC: 0.018; of the mean of four: 0.009.
+    assert abs(np.mean(areas) - 0.5) < 0.03
+
+
+@EVERY_ATTACK
+def test_positive_control_memorised_labels_are_found(name):
+    evidence, membership = simulate(14.0, n=1000, references=34, classes=50, accuracy_shift=0.0)
+    assert auc(ATTACKS[name].run(evidence), membership)[0] > 0.95
+
+
+@EVERY_ATTACK
+def test_saturated_and_constant_outputs_give_finite_scores(name):
+    evidence, _ = simulate(1.0, n=200)
+    hard = np.eye(10, dtype=np.float32)[evidence.target.labels]
+    for probabilities in (hard, np.roll(hard, 1, axis=1), np.full_like(hard, 0.1)):
+        same = Outputs(probabilities, evidence.target.labels)
+        shadow = Shadow(same, evidence.shadow.member)
+        references = replace(evidence.references, confidence=np.tile(same.confidence, (40, 1)))
+        assert np.isfinite(
+            ATTACKS[name].run(replace(evidence, target=same, shadow=shadow, references=references))
+        ).all()
+
+
+def test_signals_follow_their_definitions():
+    p = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]])
+    outputs = Outputs(p, np.array([0, 2]))
+    np.testing.assert_array_equal(signals.correctness(outputs), [1, 0])
+    np.testing.assert_allclose(signals.confidence(outputs), [0.7, 0.3])
+    np.testing.assert_allclose(signals.loss(outputs), np.log([0.7, 0.3]))
+    np.testing.assert_allclose(signals.entropy(outputs), (p * np.log(p)).sum(axis=1))
+    expected = [
+        0.3 * np.log(0.7) + 0.2 * np.log(0.8) + 0.1 * np.log(0.9),
+        0.7 * np.log(0.3) + 0.1 * np.log(0.9) + 0.6 * np.log(0.4),
+    ]
+    np.testing.assert_allclose(signals.modified_entropy(outputs), expected)
+
+
+def test_loss_and_modified_entropy_still_rank_where_float32_confidence_is_one():
+    p = np.array([[1.0, 1e-9], [1.0, 1e-12]], dtype=np.float32)
+    outputs = Outputs(p, np.zeros(2, dtype=np.int64))
+    for signal in (signals.loss, signals.modified_entropy):
+        assert signal(outputs)[0] < signal(outputs)[1] < 0
+
+
+def test_modified_entropy_keeps_its_digits_where_a_probability_is_one():
+    p = np.array([[1.0, 1e-9], [1.0, 1e-9]], dtype=np.float32)
+    found = signals.modified_entropy(Outputs(p, np.array([0, 1])))
+    np.testing.assert_allclose(found, [-2e-18, 2 * np.log(1e-9)], rtol=1e-6)
+
+
+def test_classwise_subtracts_the_shadow_models_threshold_of_each_class():
+    evidence, _ = simulate(2.0, n=600)
+    known, member, labels = evidence.shadow.outputs.confidence, evidence.shadow.member, evidence.shadow.outputs.labels
+    scores = ATTACKS["loss-classwise"].run(evidence)
+    known = -np.logaddexp(0, -known)
+    for label in range(10):
+        threshold = best_threshold(known[labels == label], member[labels == label])
+        chosen = evidence.target.labels == label
+        np.testing.assert_allclose(scores[chosen], signals.loss(evidence.target)[chosen] - threshold)
+
+
+def test_classwise_uses_the_common_threshold_for_a_class_the_shadow_lacks():
+    evidence, _ = simulate(2.0, n=600)
+    seen = evidence.shadow.take(evidence.shadow.outputs.labels != 3)
+    scores = ATTACKS["confidence-classwise"].run(replace(evidence, shadow=seen))
+    common = best_threshold(signals.confidence(seen.outputs), seen.member)
+    chosen = evidence.target.labels == 3
+    np.testing.assert_allclose(scores[chosen], signals.confidence(evidence.target)[chosen] - common)
+
+
+def test_the_network_learns_what_no_single_signal_shows():
+    """Members with a flat answer, non-members either sharp or flat in another way: only the vector tells them apart."""
+    rng = np.random.default_rng(0)
+
+    def draw():
+        member = rng.permutation(600) < 300
+        p = rng.dirichlet(np.ones(4), size=600)
+        p[member, :2] = np.sort(p[member, :2], axis=1)
+        p[~member, :2] = np.sort(p[~member, :2], axis=1)[:, ::-1]
+        return Outputs(p, np.zeros(600, dtype=np.int64)), member
+
+    shadow, (target, member) = Shadow(*draw()), draw()
+    scores = ATTACKS["shadow-mlp"].run(Evidence(target, shadow=shadow))
+    assert auc(scores, member)[0] > 0.95
+    assert auc(signals.entropy(target), member)[0] < 0.6
