@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 
 from edgepriv import data, project
-from edgepriv.artifact import describe, manifest, session, twin
-from edgepriv.artifact.export import export as export_graph
-from edgepriv.audit import assess, gate
-from edgepriv.audit.references import Fleet, train_fleet
-from edgepriv.audit.run import Target, membership_part, robustness_part
-from edgepriv.data import Dataset
+from edgepriv.artifact import describe, manifest, session
+from edgepriv.artifact.ship import export_with_twin, written_by_export
+from edgepriv.audit import gate
+from edgepriv.audit.deployed import audit_by_manifest, audit_on_files
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.files import read_json, refuse_existing, sha256_of, write_bytes, write_json, write_text
 from edgepriv.measure.bench import bench as measure
@@ -26,7 +24,7 @@ from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.project import Trained, beside
 from edgepriv.recipe import FULL_WIDTH, Recipe
 from edgepriv.report import html, tables
-from edgepriv.training import load_quantized, new_classifier, quantize_weights, run_stages
+from edgepriv.training import new_classifier, quantize_weights, run_stages
 from edgepriv.training.course import forget
 
 
@@ -72,30 +70,29 @@ def harden(
     """
     shipped = output / "model.onnx"
     robust = beside(shipped, "robust.pt")
-    refuse_existing([*_written_by_export(shipped), beside(shipped, "pt"), robust, *kit_paths(output / "device")], force)
+    refuse_existing([*written_by_export(shipped), beside(shipped, "pt"), robust, *kit_paths(output / "device")], force)
     given = project.open_checkpoint(model, recipe, data_dir, download)
-    asked = _hardening(given.checkpoint.recipe, recipe, model).with_changes(**changes)
-    hardened_by = project.resolved(asked, given.dataset)
+    hardened_by = project.resolved(_hardening(given.checkpoint.recipe, recipe, changes, model), given.dataset)
     stages = tuple(name for name in hardened_by.stages() if name != "train")
     classifier = given.checkpoint.classifier()
 
     def keep_robust(stage: str, classifier: Any) -> None:
         if stage == "robust":
-            done = given.checkpoint.stages + ("robust",)
+            done = (*given.checkpoint.stages, "robust")
             without_qat = hardened_by.with_changes(qat={"epochs": 0}, quantize={"bits": FULL_WIDTH})
-            checkpoint.save(robust, _with_recipe(given.checkpoint, without_qat).with_weights(classifier, stages=done))
+            checkpoint.save(robust, given.checkpoint.with_recipe(without_qat).with_weights(classifier, stages=done))
 
     partial = beside(shipped, "partial")
     history = run_stages(
         classifier, hardened_by, stages, given.dataset, given.split, partial=partial, after_stage=keep_robust
     )
-    hardened = _with_recipe(given.checkpoint, hardened_by).with_weights(
+    hardened = given.checkpoint.with_recipe(hardened_by).with_weights(
         classifier,
         stages=given.checkpoint.stages + stages,
         history=given.checkpoint.history + tuple(history),
     )
     checkpoint.save(beside(shipped, "pt"), hardened)
-    exported = _export(Trained(hardened, given.dataset, given.split), given.checkpoint, shipped)
+    exported = export_with_twin(Trained(hardened, given.dataset, given.split), given.checkpoint, shipped)
     write_kit(shipped, output / "device", force=force)
     forget(partial)
     return exported | {"checkpoint": str(beside(shipped, "pt")), "kit": str(output / "device"), "history": history}
@@ -114,10 +111,12 @@ def export(
     """Export a checkpoint, quantized as the options ask, with the proof of parity; its float twin goes beside it."""
     if output.suffix != ".onnx":
         raise UserError(f"-o {output}: the name must end in .onnx")
-    refuse_existing(_written_by_export(output), force)
+    refuse_existing(written_by_export(output), force)
     given = project.open_checkpoint(model, recipe, data_dir, download)
     asked = given.checkpoint.recipe.with_changes(**changes)
-    return _export(Trained(_with_recipe(given.checkpoint, asked), given.dataset, given.split), given.checkpoint, output)
+    return export_with_twin(
+        Trained(given.checkpoint.with_recipe(asked), given.dataset, given.split), given.checkpoint, output
+    )
 
 
 def audit(
@@ -146,11 +145,11 @@ def audit(
     if (members is None) != (non_members is None):
         raise UserError("--members and --non-members go together: an audit compares the two")
     if members is not None and non_members is not None:
-        content, scores = _audit_files(model, members, non_members, changes)
+        content, scores = audit_on_files(model, members, non_members, changes)
     else:
-        content, scores = _audit_split(model, changes, data_dir, cache_dir or data.default_data_dir(), float_twin)
+        content, scores = audit_by_manifest(model, changes, data_dir, cache_dir or data.default_data_dir(), float_twin)
     archive = io.BytesIO()
-    np.savez_compressed(archive, **scores)
+    np.savez_compressed(archive, **scores)  # type: ignore[arg-type]
     write_bytes(written[2], archive.getvalue())
     write_json(written[0], content)
     write_report(model, content, written[1])
@@ -232,160 +231,24 @@ def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> N
     write_text(output, page)
 
 
-def _hardening(trained_by: Recipe, recipe: Recipe | None, model: Path) -> Recipe:
-    """The checkpoint's recipe with the sections of ``recipe`` that concern hardening and what follows."""
+def _hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any], model: Path) -> Recipe:
+    """The checkpoint's recipe with the sections of ``recipe`` that concern hardening and what follows, then ``changes``.
+
+    Without a recipe, what the options leave open is PGD for 10 epochs, then 4 bits for 5.
+    """
     if recipe is None:
-        return trained_by
+        chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
+        robust = 10 if chosen.adversary.method != "none" else 0
+        qat = 5 if chosen.quantize.active else 0
+        return chosen.with_changes(robust={"epochs": robust}, qat={"epochs": qat}).with_changes(**changes)
     if recipe.model.name != trained_by.model.name or recipe.seed != trained_by.seed:
         raise UserError(
             f"the recipe is for model {recipe.model.name!r}, seed {recipe.seed}; "
             f"{model} is {trained_by.model.name!r}, seed {trained_by.seed}"
         )
     sections = ("precision", "robust", "qat", "adversary", "quantize", "export", "audit", "bench")
-    return trained_by.with_changes(**{name: value for name, value in recipe.model_dump().items() if name in sections})
-
-
-def _with_recipe(given: Checkpoint, recipe: Recipe) -> Checkpoint:
-    return Checkpoint(
-        given.state_dict, given.class_names, given.input_shape, recipe, given.data, given.stages, given.history
-    )
-
-
-def _written_by_export(output: Path) -> list[Path]:
-    float_file = beside(output, "fp32.onnx")
-    return [output, beside(output, "manifest.json"), float_file, beside(float_file, "manifest.json")]
-
-
-def _export(trained: Trained, twin_of: Checkpoint, output: Path) -> dict[str, Any]:
-    """The float twin first, so that the manifest of the shipped file can name it."""
-    inputs = _parity_inputs(trained.dataset, trained.split.seed)
-    float_file = beside(output, "fp32.onnx")
-    facts: dict[str, Any] = {}
-    if trained.checkpoint.recipe.quantize.active or trained.checkpoint.stages != twin_of.stages:
-        float_checkpoint = _with_recipe(twin_of, twin_of.recipe.with_changes(quantize={"bits": FULL_WIDTH}))
-        _export_one(float_checkpoint, inputs, float_file, None)
-        facts["float"] = {
-            "file": float_file.name,
-            "sha256": sha256_of(float_file),
-            "size_bytes": float_file.stat().st_size,
-        }
-    return facts | _export_one(trained.checkpoint, inputs, output, facts.get("float"))
-
-
-def _export_one(
-    found: Checkpoint, inputs: np.ndarray, output: Path, float_twin: dict[str, Any] | None
-) -> dict[str, Any]:
-    classifier = found.classifier()
-    weights = quantize_weights(classifier.network, found.recipe.quantize)
-    load_quantized(classifier.network, weights)
-    exported = export_graph(
-        classifier,
-        weights,
-        input_shape=found.input_shape,
-        class_names=found.class_names,
-        x=inputs,
-        path=output,
-        profile=found.recipe.export.profile,
-    )
-    record = manifest.Manifest.of(
-        output,
-        exported,
-        recipe=found.recipe.model_dump(mode="json"),
-        data=found.data,
-        stages=found.stages,
-        class_names=found.class_names,
-        input_shape=found.input_shape,
-        float_twin=float_twin,
-    )
-    manifest.write(beside(output, "manifest.json"), record)
-    return {"model": str(output), "size_bytes": output.stat().st_size, **record.proof()}
-
-
-def _parity_inputs(dataset: Dataset, seed: int) -> np.ndarray:
-    chosen = np.random.default_rng([seed, 3]).permutation(len(dataset))[: project.CHECKED_AGAINST]
-    return dataset.inputs(np.sort(chosen))
-
-
-def _target(path: Path) -> Target:
-    opened = session.open_session(path)
-    try:
-        return Target(lambda x: session.predict(opened, x), twin.load_twin(path))
-    except twin.Untwinnable as reason:
-        return Target(lambda x: session.predict(opened, x), None, str(reason))
-
-
-def _audit_split(
-    model: Path, changes: dict[str, Any], data_dir: Path | None, cache_dir: Path, float_twin: bool
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    known = manifest.read_beside(model)
-    if known is None:
-        session.open_session(model)
-        raise UserError(
-            f"{model} has no {beside(model, 'manifest.json').name} beside it: pass --members A.npz --non-members B.npz"
-        )
-    manifest.verify(model, known)
-    dataset, split = project.recorded_data(known.data, data_dir, str(model))
-    recipe = known.parsed_recipe().with_changes(**changes)
-    attacks = assess.select(recipe.audit.attacks)
-    needed = {need for name in attacks for need in assess.ATTACKS[name].needs}
-    count = recipe.audit.references if "references" in needed else 0
-    recipes = {"adaptive": recipe, "oblivious": recipe.undefended()}
-
-    def fleet(trained_by: Recipe, label: str) -> Fleet:
-        return train_fleet(trained_by, dataset, split, count=count, cache_dir=cache_dir / "references", label=label)
-
-    fleets: dict[str, Fleet] = {}
-    if needed & {"references", "shadow"}:
-        fleets = {name: fleet(recipes[name], name) for name in recipe.audit.threat_models}
-    target = _target(model)
-    content, scores = membership_part(
-        target, dataset, split.members, split.non_members, fleets, attacks=attacks, seed=recipe.seed
-    )
-    content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
-    twin_file = model.parent / known.float_twin["file"] if known.float_twin else None
-    if float_twin and twin_file and twin_file.exists() and sha256_of(twin_file) == known.float_twin["sha256"]:
-        twin_recipe = recipe.float_twin()
-        twin_fleets = {"adaptive": fleet(twin_recipe, "float twin")} if fleets else {}
-        undefended = _target(twin_file)
-        content["float"], _ = membership_part(
-            undefended, dataset, split.members, split.non_members, twin_fleets, attacks=attacks, seed=recipe.seed
-        )
-        content["float"]["robustness"] = robustness_part(undefended, dataset, split.non_members, recipe, "float twin")
-    return _described(model, recipe, known.data, content, count), scores
-
-
-def _audit_files(
-    model: Path, members: Path, non_members: Path, changes: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    known = manifest.read_beside(model)
-    if known is not None:
-        manifest.verify(model, known)
-    target = _target(model)
-    recipe = (known.parsed_recipe() if known else Recipe()).with_changes(**changes)
-    examples = data.from_member_files(members, non_members, describe.class_names(model))
-    asked = np.arange(len(examples))
-    inside, outside = np.split(asked, [examples.known_members or 0])
-    attacks = assess.select(recipe.audit.attacks)
-    content, scores = membership_part(target, examples, inside, outside, {}, attacks=attacks, seed=recipe.seed)
-    content["robustness"] = robustness_part(target, examples, outside, project.resolved(recipe, examples))
-    record = {"name": examples.name, "sha256": examples.sha256, "split": None}
-    return _described(model, recipe, record, content, 0), scores
-
-
-def _described(
-    model: Path, recipe: Recipe, record: dict[str, Any] | None, content: dict[str, Any], references: int
-) -> dict[str, Any]:
-    headline = content["attacks"][0]["threat_model"] if content["attacks"] else "none"
-    return {
-        "model": model.name,
-        "sha256": sha256_of(model),
-        "threat_model": headline,
-        "references": references,
-        "seed": recipe.seed,
-        "data": record,
-        "versions": manifest.versions(),
-        **content,
-    }
+    settings = {name: value for name, value in recipe.model_dump().items() if name in sections}
+    return trained_by.with_changes(**settings).with_changes(**changes)
 
 
 def _variants(model: Path, against: Sequence[Path]) -> dict[str, Path]:
@@ -402,11 +265,8 @@ def _variants(model: Path, against: Sequence[Path]) -> dict[str, Path]:
 def _unique_names(paths: Sequence[Path]) -> list[str]:
     """File names where they tell the models apart, else the paths as given."""
     short = [path.name for path in paths]
-    return (
-        short
-        if len(set(short)) == len(short) and not {"model", "float"} & set(short)
-        else [str(path) for path in paths]
-    )
+    clear = len(set(short)) == len(short) and not {"model", "float"} & set(short)
+    return short if clear else [str(path) for path in paths]
 
 
 def _file_facts(path: Path) -> dict[str, Any]:

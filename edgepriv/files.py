@@ -1,11 +1,11 @@
 """Writing files so that a reader never sees half of one."""
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ def refuse_existing(paths: Iterable[Path], force: bool) -> None:
             raise UserError(f"{path} exists already: choose another -o, or pass --force to replace it")
 
 
-@contextmanager
+@contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; it becomes ``path`` only if the block succeeds."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -39,7 +39,8 @@ def written_aside(path: Path) -> Iterator[Path]:
             raise UserError(f"cannot write {path}: the disk is full or the file cannot be written") from error
         raise
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing can be written there is nothing to remove
+            aside.unlink(missing_ok=True)
 
 
 def _as_user_error(error: OSError, path: Path) -> UserError:

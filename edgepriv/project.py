@@ -10,9 +10,6 @@ from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.recipe import Recipe, eps_for
 
-CHECKED_AGAINST = 2_000
-"""Real inputs that an export proves parity on."""
-
 
 @dataclass(frozen=True)
 class Trained:

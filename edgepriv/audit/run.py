@@ -59,7 +59,8 @@ def membership_part(
     outputs = Outputs(answers(target, dataset, candidates), dataset.y[candidates])
     result: dict[str, Any] = {"utility": utility(outputs, membership), "attacks": [], "left_out": []}
     scores: dict[str, np.ndarray] = {"member": membership, "index": candidates}
-    for threat_model, fleet in (fleets or {"none": None}).items():
+    attackers: dict[str, Fleet | None] = {**fleets} or {"none": None}
+    for threat_model, fleet in attackers.items():
         first = not result["attacks"] and not result["left_out"]
         names = [name for name in attacks if first or ATTACKS[name].needs - {"labels"}]
         evidence = _evidence(target, dataset, outputs, fleet)

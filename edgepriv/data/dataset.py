@@ -64,7 +64,9 @@ def checked(
     Raises UserError that names ``name`` and the first thing wrong.
     """
     x, y = np.asarray(x), np.asarray(y)
-    if len(x) == 0 or len(y) == 0:
+    if x.ndim == 0 or y.ndim == 0:
+        raise UserError(f"{name}: expected arrays of examples and of labels, not one number")
+    if x.size == 0 or len(y) == 0:
         raise UserError(f"{name}: there are no examples in it")
     if len(x) != len(y):
         raise UserError(f"{name}: {len(x)} examples but {len(y)} labels")

@@ -2,6 +2,7 @@
 
 import csv
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             if isinstance(archive, np.ndarray):
                 raise UserError(f"{path} holds one bare array; expected an .npz with x and y")
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        if "pickle" in str(error).lower():
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+        # numpy takes any file without a signature that it knows for a pickle, so only an archive's member is one.
+        if "pickle" in str(error).lower() and zipfile.is_zipfile(path):
             raise UserError(
                 f"{path} holds pickled objects, which are never loaded: save plain number arrays"
             ) from error
@@ -40,9 +42,10 @@ def joined(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.nd
     parts = [part for part in ("train", "val", "test") if {f"x_{part}", f"y_{part}"} <= arrays.keys()]
     if not parts:
         raise UserError(f"{path} has keys {sorted(arrays)}; expected x and y, or x_train, y_train, x_test, y_test")
-    shapes = {arrays[f"x_{part}"].shape[1:] for part in parts}
-    if len(shapes) > 1:
-        raise UserError(f"{path}: its parts have examples of different shapes: {sorted(shapes)}")
+    for axis, what in (("x", "examples"), ("y", "labels")):
+        shapes = {arrays[f"{axis}_{part}"].shape[1:] for part in parts}
+        if len(shapes) > 1 or any(arrays[f"{axis}_{part}"].ndim == 0 for part in parts):
+            raise UserError(f"{path}: its parts have {what} of different shapes: {sorted(shapes)}")
     return tuple(np.concatenate([arrays[f"{axis}_{part}"] for part in parts]) for axis in "xy")  # type: ignore[return-value]
 
 
@@ -50,7 +53,7 @@ def from_npz(path: Path, name: str | None = None) -> Dataset:
     """Examples of an .npz file with keys ``x, y`` or ``x_train, y_train, x_test, y_test`` (and ``class_names``)."""
     arrays = read_arrays(path)
     x, y = joined(path, arrays)
-    class_names = tuple(str(label) for label in arrays["class_names"]) if "class_names" in arrays else None
+    class_names = tuple(str(label) for label in arrays["class_names"].ravel()) if "class_names" in arrays else None
     return checked(name or str(path), x, y, class_names)
 
 
@@ -112,14 +115,19 @@ def _from_pictures(name: str, pictures: Any, class_names: tuple[str, ...] | None
     """``pictures`` yields (PIL image, label)."""
     arrays: list[np.ndarray] = []
     labels: list[int] = []
-    for position, (picture, label) in enumerate(pictures):
-        array = np.asarray(picture)
-        if arrays and array.shape != arrays[0].shape:
-            raise UserError(
-                f"{name}: image {position} is {array.shape}, the first {arrays[0].shape}: resize all images to one size"
-            )
-        arrays.append(array)
-        labels.append(int(label))
+    try:
+        for picture, label in pictures:
+            array = np.asarray(picture)
+            if arrays and array.shape != arrays[0].shape:
+                raise UserError(
+                    f"{name}: image {len(arrays)} is {array.shape}, the first {arrays[0].shape}: resize all images to one size"
+                )
+            arrays.append(array)
+            labels.append(int(label))
+    except (OSError, SyntaxError, ValueError, TypeError, RuntimeError) as error:  # Pillow raises most of these
+        raise UserError(
+            f"{name}: example {len(arrays)} cannot be read as an image with a class: {_first_line(error)}"
+        ) from error
     if not arrays:
         raise UserError(f"{name}: there are no examples in it")
     return checked(name, np.stack(arrays), np.array(labels), class_names)
@@ -141,7 +149,12 @@ def from_torchvision(name: str, root: Path, download: bool) -> Dataset | None:
     options = {"download": download} if "download" in parameters else {}
     try:
         loaded = [source(root=str(root), **part, **options) for part in parts]
-    except (RuntimeError, FileNotFoundError, OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError, EOFError, AssertionError) as error:
+        raise UserError(
+            f"torchvision cannot read the data set {name!r} in {root} as a training and a test part of labelled images: "
+            f"{_first_line(error)}"
+        ) from error
+    except (RuntimeError, OSError) as error:
         hint = "the download failed" if download else "pass --download to fetch it, or --data-dir to say where it is"
         raise UserError(f"data set {name!r} is not in {root}: {hint} ({_first_line(error)})") from error
     class_names = tuple(str(label) for label in getattr(loaded[0], "classes", ())) or None

@@ -37,6 +37,8 @@ def _adult(data_dir: Path) -> Dataset:
     """Standardised columns are squeezed to [0, 1] by the range of the training part; test values beyond it are clipped."""
     path = data_dir / "adult.npz"
     arrays = read_arrays(path)
+    if not {"x_train", "x_test"} <= arrays.keys():
+        raise UserError(f"{path} has keys {sorted(arrays)}; expected x_train, y_train, x_test, y_test")
     low, high = arrays["x_train"].min(axis=0), arrays["x_train"].max(axis=0)
     span = np.where(high > low, high - low, 1)
     scaled = {part: np.clip((arrays[part] - low) / span, 0, 1) for part in ("x_train", "x_test")}
@@ -51,8 +53,7 @@ def _label_first_table(name: str, file_name: str) -> Callable[[Path], Dataset]:
         if (data_dir / f"{name}.npz").exists():
             return from_npz(data_dir / f"{name}.npz", name)
         table = _read_table(data_dir / file_name)
-        labels = table[:, 0].astype(np.int64)
-        return checked(name, table[:, 1:], labels - labels.min())
+        return checked(name, table[:, 1:], _from_zero(table[:, 0]))
 
     return load
 
@@ -61,15 +62,19 @@ def _texas100(data_dir: Path) -> Dataset:
     """The published form: two files, ``texas/100/feats`` and ``texas/100/labels`` (from 1)."""
     if (data_dir / "texas100.npz").exists():
         return from_npz(data_dir / "texas100.npz", "texas100")
-    labels = _read_table(data_dir / "texas" / "100" / "labels")[:, 0].astype(np.int64)
-    return checked("texas100", _read_table(data_dir / "texas" / "100" / "feats"), labels - labels.min())
+    labels = _from_zero(_read_table(data_dir / "texas" / "100" / "labels")[:, 0])
+    return checked("texas100", _read_table(data_dir / "texas" / "100" / "feats"), labels)
+
+
+def _from_zero(labels: np.ndarray) -> np.ndarray:
+    return labels - labels.min()
 
 
 def _read_table(path: Path) -> np.ndarray:
     try:
-        return np.loadtxt(
-            path, delimiter=",", dtype=np.float32, ndmin=2, converters=lambda text: float(text.strip('"'))
-        )
+        if path.stat().st_size == 0:
+            raise UserError(f"{path}: there are no examples in it")
+        return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2, quotechar='"')
     except ValueError as error:
         raise UserError(f"{path} is not a table of numbers: {error}") from error
 

@@ -43,6 +43,10 @@ class Checkpoint:
             raise UserError(f"the weights do not fit model {self.recipe.model.name!r}: {detail}") from error
         return classifier.eval()
 
+    def with_recipe(self, recipe: Recipe) -> "Checkpoint":
+        """Copy with another recipe."""
+        return replace(self, recipe=recipe)
+
     def with_weights(self, classifier: Classifier, **changes: Any) -> "Checkpoint":
         """Copy with the weights of ``classifier`` and other fields changed."""
         state = {name: value.detach().clone().contiguous() for name, value in classifier.network.state_dict().items()}

@@ -73,7 +73,7 @@ def _imported(name: str) -> Callable[..., nn.Module]:
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"model {name!r} cannot be imported: {error}") from error
 
 

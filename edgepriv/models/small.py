@@ -54,6 +54,8 @@ class SmallCNN(nn.Module):
     def __init__(self, num_classes: int, input_shape: Sequence[int], width: int = 16) -> None:
         super().__init__()
         _require_image("cnn", input_shape, 4)
+        if not isinstance(width, int) or width < 1:
+            raise UserError(f"model 'cnn': width must be a positive whole number (got {width!r})")
         self.conv1 = nn.Conv2d(input_shape[0], width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, 2 * width, 3, padding=1)
         self.conv3 = nn.Conv2d(2 * width, 4 * width, 3, padding=1)

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
@@ -14,6 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from edgepriv.data import Dataset, Split
+from edgepriv.errors import UserError
 from edgepriv.files import written_aside
 from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.checkpoint import load_tensors
@@ -27,6 +29,11 @@ _VALIDATION_EXAMPLES = 512
 def examples_of(dataset: Dataset, index: np.ndarray) -> Examples:
     """The examples at ``index`` as tensors."""
     return Examples(torch.from_numpy(dataset.x[index]), torch.from_numpy(dataset.y[index]))
+
+
+def _some(validation: np.ndarray, seed: int) -> np.ndarray:
+    """Drawn, because the examples of a folder or a table often stand class by class."""
+    return np.random.default_rng(seed).permutation(validation)[:_VALIDATION_EXAMPLES]
 
 
 def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> Classifier:
@@ -54,7 +61,7 @@ def run_stages(
     """
     members = examples_of(dataset, split.members)
     holdout = examples_of(dataset, split.holdout)
-    validation = examples_of(dataset, split.validation[:_VALIDATION_EXAMPLES])
+    validation = examples_of(dataset, _some(split.validation, split.seed))
     key = _key(classifier, recipe, stages, dataset, split)
     done = _read_partial(partial, key)
     rows: list[dict[str, Any]] = done["rows"]
@@ -164,9 +171,13 @@ def _read_partial(partial: Path | None, key: str) -> dict[str, Any]:
     fresh: dict[str, Any] = {"position": 0, "start": None, "rows": [], "state": State()}
     if partial is None or not partial.exists():
         return fresh
-    content = load_tensors(partial)
+    try:
+        content = load_tensors(partial)
+    except UserError:
+        tqdm.write(f"note: {partial} cannot be read and is not resumed", file=sys.stderr)
+        return fresh
     if content.get("key") != key:
-        tqdm.write(f"note: {partial} was left by a different run and is not resumed")
+        tqdm.write(f"note: {partial} was left by a different run and is not resumed", file=sys.stderr)
         return fresh
     return content | {"state": State(**content["state"])}
 

@@ -36,7 +36,7 @@ class Fused:
             beta = result.pop(f"{norm}.bias")
             mean, variance = result.pop(f"{norm}.running_mean"), result.pop(f"{norm}.running_var")
             result.pop(f"{norm}.num_batches_tracked", None)
-            factor = gamma * torch.rsqrt(variance + module.eps)  # type: ignore[operator]
+            factor = gamma * torch.rsqrt(variance + module.eps)
             weight = result[f"{conv}.weight"]
             bias = result.get(f"{conv}.bias", torch.zeros_like(mean))
             result[f"{conv}.weight"] = weight * factor.view(-1, *(1,) * (weight.ndim - 1))
@@ -66,11 +66,12 @@ def fuse(network: nn.Module) -> Fused | None:
 def _pairs(traced: fx.GraphModule) -> tuple[tuple[str, str], ...]:
     modules = dict(traced.named_modules())
     calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
+    owners = Counter(id(parameter) for _, parameter in traced.named_parameters(remove_duplicate=False))
     found = []
     for node in traced.graph.nodes:
         if node.op != "call_module" or not isinstance(modules[str(node.target)], nn.BatchNorm2d):
             continue
-        source = node.args[0]
+        source = node.args[0] if node.args else None
         norm = modules[str(node.target)]
         if (
             isinstance(source, fx.Node)
@@ -80,6 +81,7 @@ def _pairs(traced: fx.GraphModule) -> tuple[tuple[str, str], ...]:
             and calls[source.target] == calls[node.target] == 1
             and norm.affine
             and norm.track_running_stats
+            and all(owners[id(p)] == 1 for p in [*modules[str(source.target)].parameters(), *norm.parameters()])
         ):
             found.append((str(source.target), str(node.target)))
     return tuple(found)

@@ -102,11 +102,13 @@ def fit(
     steps_per_epoch = max(1, math.ceil(len(members) / stage.batch_size))
     total_steps = steps_per_epoch * stage.epochs
     for epoch in range(state.epoch, stage.epochs):
+        if _should_stop(state, stage):
+            break
         classifier.train()
         loss_sum, right, seen = 0.0, 0, 0
         order = torch.randperm(len(members), generator=generator)
         for position, index in enumerate(order.split(stage.batch_size)):
-            if len(index) == 1 and len(members) > 1:
+            if len(index) == 1 < stage.batch_size and len(members) > 1:
                 index = order[-2:]  # batch normalization cannot train on one example
             for group in optimizer.param_groups:
                 group["lr"] = stage.lr * _schedule(stage.schedule, (epoch * steps_per_epoch + position) / total_steps)
@@ -130,8 +132,6 @@ def fit(
         _keep(state, classifier, optimizer, generator, epoch)
         after_epoch(state)
         progress(row)
-        if _should_stop(state, row, stage, epoch):
-            break
     if stage.select == "best" and state.best_model is not None:
         classifier.load_state_dict(state.best_model)
     classifier.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -263,11 +263,13 @@ def _remember_best(state: State, row: dict[str, Any], classifier: Classifier, ep
         state.best_model = {name: value.detach().clone() for name, value in classifier.state_dict().items()}
 
 
-def _should_stop(state: State, row: dict[str, Any], stage: Stage, epoch: int) -> bool:
-    if stage.patience is not None and stage.select == "best" and epoch - state.best_epoch >= stage.patience:
+def _should_stop(state: State, stage: Stage) -> bool:
+    if not state.history or stage.select != "best":
+        return False
+    if stage.patience is not None and state.epoch - 1 - state.best_epoch >= stage.patience:
         return True
     # FGSM training can collapse: robust accuracy falls to nothing within an epoch and does not come back.
-    return row.get("validation_robust_accuracy", state.best) < state.best - _COLLAPSE
+    return state.history[-1].get("validation_robust_accuracy", state.best) < state.best - _COLLAPSE
 
 
 def _keep(

@@ -44,7 +44,7 @@ def minmax(weight: Tensor, bits: int, granularity: str) -> Grid:
     low = rows.amin(dim=1).clamp(max=0)
     high = rows.amax(dim=1).clamp(min=0)
     steps = 2**bits - 1
-    scale = ((high - low) / steps).clamp(min=torch.finfo(torch.float32).tiny)
+    scale = (high / steps - low / steps).clamp(min=torch.finfo(torch.float32).tiny)
     scale = torch.where(high > low, scale, torch.ones_like(scale))
     zero_point = (-low / scale).round().clamp(0, steps)
     along_rows = (-1,) + (1,) * (weight.ndim - 1)
