@@ -16,7 +16,7 @@ FLOOR = float(np.finfo(np.float32).tiny)
 
 
 def log_odds(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> Floats:
-    """Logit-scaled confidence log p_y - log(sum of the other p), as in LiRA (Carlini et al. 2022, section VI).
+    """Logit-scaled confidence log p_y - log(sum of the other p), as in LiRA (Carlini et al. 2022).
 
     Args:
         probabilities: float [n, K], rows in [0, 1] that sum to 1. labels: integer [n] in 0..K-1.

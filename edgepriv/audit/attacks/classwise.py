@@ -1,4 +1,4 @@
-"""A signal less its class's threshold, learnt on the shadow model (Song & Mittal 2021, section 4.1)."""
+"""A signal less its class's threshold, learnt on the shadow model (Song & Mittal 2021)."""
 
 from collections.abc import Callable
 

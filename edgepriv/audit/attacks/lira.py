@@ -3,7 +3,8 @@
 For each candidate the log-odds over reference models are taken as Gaussian: N(mean_in, s_in^2) over the models trained
 on it, N(mean_out, s_out^2) over the others. Two variances: ``fixed`` pools the spread around each candidate's own mean
 over all candidates, which is the better choice below about 64 models; ``per-example`` estimates it for each candidate.
-(The authors' code pools around the mean of all candidates, which mixes in how much candidates differ from each other.)
+(The authors' code takes medians for means and, for ``fixed``, one spread around the mean of all candidates for both sides,
+which mixes in how much candidates differ from each other.)
 
 Thin evidence. A candidate without an OUT (IN) model takes the mean of its IN (OUT) models less (plus) the average gap
 between both; offline, where no IN model may be used, it takes the average candidate's mean.
@@ -17,7 +18,7 @@ from scipy.stats import norm
 from edgepriv.audit.attacks.base import Unavailable
 from edgepriv.audit.evidence import Bools, Evidence, Floats, References
 
-# One model cannot show a spread; and a variance of its own needs many (Carlini et al. 2022, Figure 9).
+# One model cannot show a spread; and a variance of its own needs many (Carlini et al. 2022).
 FIXED_MINIMUM = 2
 PER_EXAMPLE_MINIMUM = 16
 # Log-odds that differ by less are equal: keeps scores finite where reference models never disagree.

@@ -9,7 +9,7 @@ What z is still good for: ratios of two differently trained targets are not on o
 the median of log ratio(z) is subtracted, so that a threshold learnt by attacking a reference model fits the target.
 
 p(x) online is the mean of IN and OUT models' averages. Offline there are no IN models: with p_in = a p_out + (1 - a)
-the mean becomes p(x) = ((1 + a) p_out + 1 - a) / 2 (the paper's appendix B.2.2). As there, ``a`` is the value in
+the mean becomes p(x) = ((1 + a) p_out + 1 - a) / 2 (the paper's approximation). As there, ``a`` is the value in
 0, 0.1, ..., 1 with the best AUC when reference models are attacked, and 0.3 if none can be.
 
 Thin evidence. A candidate without an IN model takes a p_out + 1 - a for it; without an OUT model, the average p_out.

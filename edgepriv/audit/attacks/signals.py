@@ -1,6 +1,6 @@
 """One number read off the target's answer: no model is trained to attack.
 
-Sources: Yeom et al. 2018 (correctness, loss); Song & Mittal 2021, section 4.1 (confidence, entropy, modified entropy).
+Sources: Yeom et al. 2018 (correctness, loss); Song & Mittal 2021 (confidence, entropy, modified entropy).
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ def entropy(outputs: Outputs) -> Floats:
 
 
 def modified_entropy(outputs: Outputs) -> Floats:
-    """Negative modified entropy (Song & Mittal 2021, eq. 8): (1 - p_y) log p_y + sum over i != y of p_i log(1 - p_i).
+    """Negative modified entropy (Song & Mittal 2021): (1 - p_y) log p_y + sum over i != y of p_i log(1 - p_i).
 
     Unlike the entropy it tells a confident right answer (0) from a confident wrong one (very negative).
     """
