@@ -201,9 +201,15 @@ def bit_rules(bits: int | str) -> list[tuple[str, int]]:
 
 
 def parse(content: dict[str, Any], where: str) -> Recipe:
-    """Validate a nested dictionary; ``where`` names its origin in the error message."""
+    """Validate a nested dictionary, whose sections keep the defaults of what they leave out; ``where`` names its origin in
+    the error message."""
+    defaults = {name: value.model_dump() for name, value in Recipe() if isinstance(value, _Section)}
+    whole = {
+        name: defaults[name] | value if name in defaults and isinstance(value, dict) else value
+        for name, value in content.items()
+    }
     try:
-        return Recipe.model_validate(content)
+        return Recipe.model_validate(whole)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

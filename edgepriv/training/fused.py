@@ -36,7 +36,7 @@ class Fused:
             beta = result.pop(f"{norm}.bias")
             mean, variance = result.pop(f"{norm}.running_mean"), result.pop(f"{norm}.running_var")
             result.pop(f"{norm}.num_batches_tracked", None)
-            factor = gamma * torch.rsqrt(variance + module.eps)
+            factor = gamma * torch.rsqrt(variance + float(module.eps))  # type: ignore[arg-type]
             weight = result[f"{conv}.weight"]
             bias = result.get(f"{conv}.bias", torch.zeros_like(mean))
             result[f"{conv}.weight"] = weight * factor.view(-1, *(1,) * (weight.ndim - 1))
@@ -58,7 +58,7 @@ def fuse(network: nn.Module) -> Fused | None:
         _drop_norm(traced, norm)
         module = traced.get_submodule(conv)
         if module.bias is None:
-            module.bias = nn.Parameter(torch.zeros(module.out_channels))  # type: ignore[call-overload]
+            module.bias = nn.Parameter(torch.zeros(module.out_channels))
     traced.recompile()
     return Fused(traced, pairs) if pairs else None
 
