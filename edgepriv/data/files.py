@@ -20,9 +20,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         raise UserError(f"no such file: {path}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if isinstance(archive, np.ndarray):
-                raise UserError(f"{path} holds one bare array; expected an .npz with x and y")
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise UserError(f"{path} holds one bare array; expected an .npz with x and y")
+        with archive:
             return {key: archive[key] for key in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
         # numpy takes any file without a signature that it knows for a pickle, so only an archive's member is one.
