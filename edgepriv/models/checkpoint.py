@@ -78,7 +78,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+        if " GLOBAL " in str(error):
             raise UserError(
                 f"{path} holds pickled objects other than tensors, which are never loaded because they can run code: "
                 "save model.state_dict() instead"
@@ -128,6 +128,8 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
         )
     except KeyError as error:
         raise UserError(f"{path} lacks {error}: it is not a whole edgepriv checkpoint") from error
+    except TypeError as error:
+        raise UserError(f"{path} is not a whole edgepriv checkpoint: {error}") from error
     name = checkpoint.recipe.model.name
     if ":" in name and (model is None or model.name != name):
         raise UserError(f"{path} asks to import {name!r}: pass --model {name} if you trust that module")
@@ -141,7 +143,7 @@ def from_state_dict(
     content = load_tensors(path)
     content = content["state_dict"] if isinstance(content.get("state_dict"), dict) else content
     for prefix in ("module.", "network."):
-        if all(name.startswith(prefix) for name in content):
+        if all(str(name).startswith(prefix) for name in content):
             content = {name.removeprefix(prefix): value for name, value in content.items()}
     checkpoint = Checkpoint(_checked_state(content, path), class_names, input_shape, recipe, data, ("train",))
     checkpoint.classifier()
@@ -149,7 +151,11 @@ def from_state_dict(
 
 
 def _checked_state(state: Any, path: Path) -> dict[str, Tensor]:
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
+    ):
         raise UserError(f"{path} holds no state_dict: expected a dictionary of tensors")
     bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if bad:

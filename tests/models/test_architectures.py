@@ -1,0 +1,115 @@
+"""Architectures by name: what they take, what they return, and what is said when they cannot."""
+
+import math
+
+import pytest
+import torch
+
+from edgepriv.errors import UserError
+from edgepriv.models import build
+from edgepriv.models.classifier import NAMED
+from edgepriv.models.zoo import names
+
+
+@pytest.mark.parametrize("input_shape", [(1, 28, 28), (3, 32, 32)])
+@pytest.mark.parametrize("name", [*NAMED, "resnet18", "mobilenet_v3_small", "squeezenet1_1"])
+def test_images_become_logits(name, input_shape):
+    network = build(name, 7, input_shape)
+    logits = network.eval()(torch.rand(2, *input_shape))
+    assert logits.shape == (2, 7)
+    assert torch.isfinite(logits).all()
+
+
+def test_a_table_becomes_logits_of_an_mlp():
+    network = build("mlp", 30, (446,), widths=[8, 4])
+    assert [tuple(parameter.shape) for parameter in network.parameters()] == [
+        (8, 446),
+        (8,),
+        (4, 8),
+        (4,),
+        (30, 4),
+        (30,),
+    ]
+    assert network(torch.rand(5, 446)).shape == (5, 30)
+
+
+@pytest.mark.parametrize(
+    ("name", "input_shape", "published"),
+    [("lenet", (1, 28, 28), 61_706), ("resnet20", (3, 32, 32), 272_474)],
+)
+def test_sizes_are_the_published_ones(name, input_shape, published):
+    """ResNet-20 with projection shortcuts (option B) has 272,474; with option A it has 269,722."""
+    assert sum(parameter.numel() for parameter in build(name, 10, input_shape).parameters()) == published
+
+
+def test_small_images_keep_their_resolution_in_a_resnets_stem():
+    small, large = (build("resnet18", 10, (3, size, size)) for size in (32, 96))
+    assert small.conv1.stride == (1, 1)
+    assert isinstance(small.maxpool, torch.nn.Identity)
+    assert large.conv1.stride == (2, 2)
+
+
+def test_weights_are_random_and_drawn_from_torchs_seed():
+    def weights(seed):
+        torch.manual_seed(seed)
+        return torch.cat([parameter.flatten() for parameter in build("cnn", 10, (1, 8, 8)).parameters()])
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(UserError) as error:
+        build("resnet21", 10, (3, 32, 32))
+    assert all(known in str(error.value) for known in ("resnet21", *NAMED, "resnet18", "package.module:factory"))
+    assert "resnet18" in names()
+
+
+@pytest.mark.parametrize(
+    ("name", "input_shape", "arguments", "sentence"),
+    [
+        ("lenet", (446,), {}, "needs images of at least 12x12"),
+        ("lenet", (1, 8, 8), {}, r"the inputs have shape \[1, 8, 8\]"),
+        ("resnet20", (3, 4, 4), {}, "at least 8x8"),
+        ("cnn", (1, 3, 3), {}, "at least 4x4"),
+        ("cnn", (1, 8, 8), {"width": 0}, "width must be a positive whole number"),
+        ("cnn", (1, 8, 8), {"depth": 3}, "does not take these arguments.*depth"),
+        ("mlp", (4,), {"widths": []}, "widths must be positive whole numbers"),
+        ("mlp", (4,), {"widths": [8, -1]}, "widths must be positive whole numbers"),
+        ("resnet18", (446,), {}, "needs images"),
+        ("resnet18", (3, 32, 32), {"depth": 3}, "depth"),
+        ("alexnet", (3, 16, 16), {}, "does not accept inputs"),
+    ],
+)
+def test_what_an_architecture_cannot_take_is_one_sentence(name, input_shape, arguments, sentence):
+    with pytest.raises(UserError, match=sentence) as error:
+        build(name, 10, input_shape, **arguments)
+    assert "\n" not in str(error.value)
+
+
+# --- the user's own architectures ---
+
+
+def test_a_factory_is_called_with_classes_shape_and_arguments(tmp_path, monkeypatch):
+    (tmp_path / "my_nets.py").write_text(
+        "import math, torch\n"
+        "def tiny(num_classes, input_shape, bias=True):\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(math.prod(input_shape), num_classes, bias))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    network = build("my_nets:tiny", 3, (1, 4, 4), bias=False)
+    assert network[1].in_features == math.prod((1, 4, 4))
+    assert network[1].bias is None
+    with pytest.raises(UserError, match=r"my_nets:tiny.*does not take these arguments.*depth"):
+        build("my_nets:tiny", 3, (1, 4, 4), depth=2)
+
+
+@pytest.mark.parametrize("name", ["absent_package.module:net", "math:no_such_function", ":net", "math:"])
+def test_a_factory_that_cannot_be_imported_is_one_sentence(name):
+    with pytest.raises(UserError, match="cannot be imported"):
+        build(name, 3, (4,))
+
+
+def test_something_else_than_a_factory_is_one_sentence():
+    with pytest.raises(UserError, match="math:pi"):
+        build("math:pi", 3, (4,))
