@@ -31,6 +31,17 @@ ADVERSARIES = {
     "pgd-l2": {"method": "pgd", "norm": "l2"},
 }
 BOTH = ("adaptive", "oblivious")
+UNWRITABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EROFS,
+    errno.EFBIG,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+}
 
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="TOML file; options given here win over it.")]
 DataDir = Annotated[
@@ -343,7 +354,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG}:
+        if error.errno not in UNWRITABLE:
             raise
         code, message = 2, f"error: {error.strerror}: {error.filename or 'while writing'}"
     except MemoryError:
@@ -418,7 +429,7 @@ def _exported(result: dict[str, Any]) -> str:
         size += (
             f", {result['size_bytes'] / result['float']['size_bytes']:.3f} of its float twin {result['float']['file']}"
         )
-    proof = f"parity with torch on {parity['n']} real inputs: max |dp| {parity['max_dp']:.1e}, no label changed"
+    proof = f"parity with torch on {parity['n']} real inputs: max |dp| {parity['max_difference']:.1e}, no label changed"
     return f"{size}\n{proof}"
 
 

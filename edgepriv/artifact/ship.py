@@ -1,5 +1,6 @@
 """A checkpoint -> the files that ship: model.onnx, its manifest, and its float twin beside it."""
 
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from edgepriv.artifact import manifest
-from edgepriv.artifact.export import export
+from edgepriv.artifact.export import Exported, export
 from edgepriv.data import Dataset
-from edgepriv.files import sha256_of
 from edgepriv.models import Checkpoint
 from edgepriv.project import Trained, beside
 from edgepriv.recipe import FULL_WIDTH
@@ -26,24 +26,30 @@ def written_by_export(output: Path) -> list[Path]:
 
 
 def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dict[str, Any]:
-    """The float twin first, so that the manifest of the shipped file can name it."""
+    """Export both, in a folder aside; only when every proof has succeeded do the files take their names."""
     inputs = _parity_inputs(trained.dataset, trained.split.seed)
-    float_file = beside(output, "fp32.onnx")
-    facts: dict[str, Any] = {}
-    if trained.checkpoint.recipe.quantize.active or trained.checkpoint.stages != twin_of.stages:
-        float_checkpoint = twin_of.with_recipe(twin_of.recipe.with_changes(quantize={"bits": FULL_WIDTH}))
-        _export_one(float_checkpoint, inputs, float_file, None)
-        facts["float"] = {
-            "file": float_file.name,
-            "sha256": sha256_of(float_file),
-            "size_bytes": float_file.stat().st_size,
-        }
-    return facts | _export_one(trained.checkpoint, inputs, output, facts.get("float"))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".edgepriv-", dir=output.parent) as folder:
+        aside = Path(folder) / output.name
+        facts: dict[str, Any] = {}
+        if trained.checkpoint.recipe.quantize.active or trained.checkpoint.stages != twin_of.stages:
+            float_checkpoint = twin_of.with_recipe(twin_of.recipe.with_changes(quantize={"bits": FULL_WIDTH}))
+            exported = _export_one(float_checkpoint, inputs, beside(aside, "fp32.onnx"), None)
+            facts["float"] = {"file": exported.path.name, "sha256": exported.sha256, "size_bytes": exported.size_bytes}
+        exported = _export_one(trained.checkpoint, inputs, aside, facts.get("float"))
+        for path in written_by_export(aside):
+            if path.exists():
+                path.replace(output.parent / path.name)
+    return facts | {
+        "model": str(output),
+        "size_bytes": exported.size_bytes,
+        "parity": asdict(exported.parity),
+        "ops": exported.ops,
+        "left_float": exported.left_float,
+    }
 
 
-def _export_one(
-    found: Checkpoint, inputs: np.ndarray, output: Path, float_twin: dict[str, Any] | None
-) -> dict[str, Any]:
+def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin: dict[str, Any] | None) -> Exported:
     classifier = found.classifier()
     weights = quantize_weights(classifier.network, found.recipe.quantize)
     load_quantized(classifier.network, weights)
@@ -60,13 +66,7 @@ def _export_one(
         exported, found.recipe.model_dump(mode="json"), found.data, stages=found.stages, float_twin=float_twin
     )
     record.write(manifest.path_beside(output))
-    return {
-        "model": str(output),
-        "size_bytes": exported.size_bytes,
-        "parity": asdict(exported.parity),
-        "ops": exported.ops,
-        "left_float": exported.left_float,
-    }
+    return exported
 
 
 def _parity_inputs(dataset: Dataset, seed: int) -> np.ndarray:

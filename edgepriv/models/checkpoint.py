@@ -1,6 +1,7 @@
 """model.pt: everything needed to rebuild, attack or export a trained classifier. Never a pickle with code in it."""
 
 import pickle
+import pickletools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if " GLOBAL " in str(error):
+        if " GLOBAL " in str(error) or _is_whole_pickle(path):
             raise UserError(
                 f"{path} holds pickled objects other than tensors, which are never loaded because they can run code: "
                 "save model.state_dict() instead"
@@ -99,6 +100,14 @@ def load_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path} holds a {type(content).__name__}; expected an edgepriv checkpoint or a state_dict")
     return content
+
+
+def _is_whole_pickle(path: Path) -> bool:
+    """Whether the file is a pickle from its first byte to its STOP, found by reading its opcodes and running none."""
+    try:
+        return sum(1 for _ in pickletools.genops(path.read_bytes())) > 0
+    except (ValueError, UnicodeDecodeError, IndexError):
+        return False
 
 
 def is_checkpoint(content: dict[str, Any]) -> bool:

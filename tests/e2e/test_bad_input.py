@@ -1,0 +1,168 @@
+"""Bad input: one sentence, exit code 2, nothing half-written."""
+
+import io
+import os
+import pickle
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgepriv import data
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Members and non-members of the digits."""
+    digits = data.load("digits")
+    np.savez(tmp_path / "a.npz", x=digits.x[:100], y=digits.y[:100])
+    np.savez(tmp_path / "b.npz", x=digits.x[100:200], y=digits.y[100:200])
+    return tmp_path / "a.npz", tmp_path / "b.npz"
+
+
+def test_files_that_are_not_there(refused: Refused, tmp_path: Path) -> None:
+    assert "no such file" in refused("harden", tmp_path / "no.pt", "-o", tmp_path / "out")
+    assert "no such file" in refused("export", tmp_path / "no.pt", "-o", tmp_path / "a.onnx")
+    for command in ("audit", "bench", "show"):
+        assert "no such file" in refused(command, tmp_path / "no.onnx")
+    assert "no such file" in refused("show", tmp_path / "no.pt")
+    assert "no such recipe" in refused("train", "--recipe", tmp_path / "no.toml", "-o", tmp_path / "a.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_truncated_files(refused: Refused, hardened: Path, tmp_path: Path) -> None:
+    for name, source in (("m.onnx", hardened / "out" / "model.onnx"), ("m.pt", hardened / "float.pt")):
+        (tmp_path / name).write_bytes(source.read_bytes()[:1000])
+    assert "m.onnx" in refused("bench", tmp_path / "m.onnx")
+    assert "m.onnx" in refused("audit", tmp_path / "m.onnx")
+    assert "m.onnx" in refused("show", tmp_path / "m.onnx")
+    assert "truncated" in refused("harden", tmp_path / "m.pt", "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(refused: Refused, tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+            return os.mkdir, (str(tmp_path / "it-ran"),)
+
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps({"state_dict": Payload()}))
+    assert "never loaded" in refused("export", tmp_path / "evil.pt", "-o", tmp_path / "a.onnx")
+    archive = io.BytesIO()
+    np.savez(archive, x=np.array([Payload()], dtype=object), y=np.array([0]))
+    (tmp_path / "evil.npz").write_bytes(archive.getvalue())
+    assert "pickled" in refused("train", "--data", f"npz:{tmp_path / 'evil.npz'}", "-o", tmp_path / "a.pt")
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_unknown_names_are_answered_with_the_known(refused: Refused, hardened: Path, tmp_path: Path) -> None:
+    output = ("-o", tmp_path / "x.pt")
+    assert "fashion_mnist" in refused("train", "--data", "nope", *output)
+    assert "lenet" in refused("train", "--model", "nope", *output)
+    assert "fgsm" in refused("train", "--adv", "nope", *output)
+    assert "minmax" in refused("train", "--bits", 4, "--quantizer", "nope", "--epochs", 1, *output)
+    assert "2 to 8" in refused("train", "--bits", 9, *output)
+    assert "latency" in refused("export", hardened / "float.pt", "--profile", "nope", "-o", tmp_path / "x.onnx")
+    shipped = hardened / "out" / "model.onnx"
+    assert "lira-online" in refused("audit", shipped, "--attacks", "nope", "-o", tmp_path / "x.json")
+    assert "adaptive" in refused("audit", shipped, "--threat-model", "nope", "-o", tmp_path / "x.json")
+    assert "auc>0.55" in refused("audit", shipped, "--fail-if", "nope", "-o", tmp_path / "x.json")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (np.full((50, 1, 8, 8), np.nan, np.float32), np.arange(50) % 10, "NaN"),
+        (np.full((50, 1, 8, 8), 3.0, np.float32), np.arange(50) % 10, "[0, 1]"),
+        (np.zeros((0, 1, 8, 8), np.float32), np.zeros(0, np.int64), "no examples"),
+        (np.zeros((50, 1, 8, 8), np.float32), np.zeros(50, np.int64), "two classes"),
+        (np.zeros((50, 1, 8, 8), np.float32), np.zeros(49, np.int64), "49 labels"),
+        (np.zeros((50, 1, 8, 8), np.float32), np.arange(50) % 10 - 1, "outside the classes"),
+    ],
+)
+def test_data_that_cannot_be_trained_on(
+    refused: Refused, tmp_path: Path, x: np.ndarray, y: np.ndarray, words: str
+) -> None:
+    np.savez(tmp_path / "d.npz", x=x, y=y)
+    assert words in refused("train", "--data", f"npz:{tmp_path / 'd.npz'}", "-o", tmp_path / "m.pt")
+    assert not (tmp_path / "m.pt").exists()
+
+
+def test_member_files_that_do_not_fit(
+    refused: Refused, hardened: Path, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    members, _ = files
+
+    def audit_with(*files: object) -> str:
+        return refused("audit", hardened / "out" / "model.fp32.onnx", *files, "-o", tmp_path / "x.json")
+
+    digits = data.load("digits")
+    np.savez(tmp_path / "overlap.npz", x=digits.x[90:150], y=digits.y[90:150])
+    assert "10 of the 60" in audit_with("--members", members, "--non-members", tmp_path / "overlap.npz")
+    np.savez(tmp_path / "label.npz", x=digits.x[200:260], y=digits.y[200:260] + 5)
+    assert "outside the classes" in audit_with("--members", members, "--non-members", tmp_path / "label.npz")
+    np.savez(tmp_path / "shape.npz", x=np.zeros((60, 1, 9, 9), np.float32), y=np.arange(60) % 10)
+    assert "shape" in audit_with("--members", members, "--non-members", tmp_path / "shape.npz")
+    np.savez(tmp_path / "shape2.npz", x=np.ones((60, 1, 9, 9), np.float32), y=np.arange(60) % 10)
+    assert "shape" in audit_with("--members", tmp_path / "shape.npz", "--non-members", tmp_path / "shape2.npz")
+    assert "go together" in audit_with("--members", members)
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_a_changed_model_is_not_audited_as_if_it_were_not(refused: Refused, hardened: Path, tmp_path: Path) -> None:
+    for name in ("model.onnx", "model.manifest.json"):
+        shutil.copy(hardened / "out" / name, tmp_path / name)
+    content = bytearray((tmp_path / "model.onnx").read_bytes())
+    content[-200] ^= 1
+    (tmp_path / "model.onnx").write_bytes(content)
+    assert "changed since" in refused("audit", tmp_path / "model.onnx")
+    assert "changed since" in refused("bench", tmp_path / "model.onnx")
+
+
+def test_output_that_exists_is_kept(refused: Refused, hardened: Path, tmp_path: Path) -> None:
+    for name in ("m.pt", "m.onnx", "m.json"):
+        (tmp_path / name).write_text("mine")
+    shipped = hardened / "out" / "model.onnx"
+    assert "--force" in refused("train", "-o", tmp_path / "m.pt")
+    assert "--force" in refused("export", hardened / "float.pt", "-o", tmp_path / "m.onnx")
+    assert "--force" in refused("audit", shipped, "-o", tmp_path / "m.json")
+    assert "--force" in refused("bench", shipped, "-o", tmp_path / "m.json")
+    assert "--force" in refused("harden", hardened / "float.pt", "-o", hardened / "out")
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"mine"}
+
+
+def test_a_disk_that_is_full_leaves_nothing(hardened: Path, tmp_path: Path) -> None:
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+
+    command = [
+        sys.executable,
+        "-m",
+        "edgepriv.cli",
+        "export",
+        hardened / "float.pt",
+        "--bits",
+        "4",
+        "-o",
+        tmp_path / "m.onnx",
+    ]
+    ran = subprocess.run(command, preexec_fn=small_disk, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2, ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_that_make_no_sense(refused: Refused, hardened: Path, tmp_path: Path) -> None:
+    output = ("-o", tmp_path / "x.pt")
+    assert "epochs" in refused("train", "--epochs", 0, *output)
+    assert "lr" in refused("train", "--lr", -1, *output)
+    assert "eps" in refused("train", "--adv", "pgd", "--eps", 0, *output)
+    assert "widths" in refused("train", "--model", "mlp", "--widths", "a,b", *output)
+    assert "rounds" in refused("bench", hardened / "out" / "model.onnx", "--rounds", 0, "-o", tmp_path / "x.json")

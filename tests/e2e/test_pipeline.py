@@ -1,0 +1,185 @@
+"""The contract of the commands, on one small model."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from edgepriv import data
+
+
+@pytest.fixture(scope="module")
+def audited(hardened: Path) -> Path:
+    """The hardened model benched and audited."""
+    from edgepriv import api, recipe
+
+    shipped = hardened / "out" / "model.onnx"
+    api.bench(shipped, recipe.load(hardened / "recipe.toml"))
+    api.audit(shipped, {}, cache_dir=hardened / "cache")
+    return shipped
+
+
+def test_harden_writes_what_the_contract_names(hardened: Path) -> None:
+    out = hardened / "out"
+    names = {path.name for path in out.iterdir()}
+    expected = {"model.onnx", "model.pt", "model.robust.pt", "model.manifest.json", "model.fp32.onnx", "device"}
+    assert expected <= names
+    assert not [name for name in names if name.endswith((".part", ".partial"))]
+    manifest = json.loads((out / "model.manifest.json").read_text())
+    assert manifest["sha256"] == hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest()
+    assert manifest["parity"]["n"] >= 1000
+    assert manifest["parity"]["max_difference"] <= 1e-4
+    assert manifest["recipe"]["robust"]["adversarial"] is True
+    assert {layer["bits"] for layer in manifest["layers"]} == {4}
+
+
+def test_the_file_says_nothing_about_its_training(hardened: Path) -> None:
+    content = (hardened / "out" / "model.onnx").read_bytes()
+    model = onnx.load_from_string(content)
+    assert {entry.key for entry in model.metadata_props} == {"edgepriv_version", "class_names", "bits", "profile"}
+    for secret in (b"digits", b"seed", b"recipe", str(hardened).encode(), b"torch"):
+        assert secret not in content
+
+
+def test_the_file_is_what_a_plain_session_runs(hardened: Path) -> None:
+    session = ort.InferenceSession(str(hardened / "out" / "model.onnx"))
+    digits = data.load("digits")
+    (probabilities,) = session.run(["probabilities"], {"input": digits.inputs(slice(7))})
+    assert probabilities.shape == (7, 10)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+def test_the_audit_has_the_keys_of_the_contract(audited: Path) -> None:
+    content = json.loads(audited.with_suffix(".audit.json").read_text())
+    assert {"utility", "threat_model", "attacks", "robustness", "float"} <= content.keys()
+    for attack in content["attacks"]:
+        assert {
+            "name",
+            "auc",
+            "auc_ci",
+            "balanced_accuracy",
+            "tpr_at_fpr",
+            "member",
+            "non_member",
+            "confusion",
+        } <= attack.keys()
+        assert set(attack["tpr_at_fpr"]) == {"0.01", "0.001"}
+        assert set(attack["member"]) == {"precision", "recall", "f1"}
+        assert set(attack["confusion"]) == {"tn", "fp", "fn", "tp"}
+        assert attack["auc_ci"][0] <= attack["auc"] <= attack["auc_ci"][1]
+    assert {"adaptive", "oblivious"} == {attack["threat_model"] for attack in content["attacks"]}
+    robustness = content["robustness"]
+    assert {"norm", "eps", "clean_accuracy", "attacks", "worst_case_accuracy"} <= robustness.keys()
+    assert robustness["worst_case_accuracy"] <= robustness["clean_accuracy"]
+    names = {attack["name"] for attack in content["attacks"]} | {row["name"] for row in content["left_out"]}
+    wanted = "correctness confidence entropy modified-entropy loss shadow-mlp lira-offline lira-online rmia-offline"
+    assert set(wanted.split()) <= names
+
+
+def test_the_scores_reproduce_the_auc(audited: Path) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    content = json.loads(audited.with_suffix(".audit.json").read_text())
+    with np.load(audited.with_suffix(".audit.npz")) as saved:
+        for attack in content["attacks"]:
+            scores = saved[f"{attack['threat_model']}/{attack['name']}"]
+            assert roc_auc_score(saved["member"], scores) == pytest.approx(attack["auc"])
+
+
+def test_the_bench_has_the_keys_of_the_contract(audited: Path) -> None:
+    content = json.loads(audited.with_suffix(".bench.json").read_text())
+    assert {row["name"] for row in content["variants"]} == {"model", "float"}
+    for row in content["variants"]:
+        assert {
+            "name",
+            "size_bytes",
+            "load_ms",
+            "first_ms",
+            "latency_ms",
+            "rss_mb",
+            "ops",
+            "threads",
+            "batch",
+        } <= row.keys()
+        assert {"p50", "p90", "p99", "n"} <= row["latency_ms"].keys()
+        assert {"loaded", "peak"} <= row["rss_mb"].keys()
+        assert row["latency_ms"]["n"] == 40
+    assert content["ratios"]
+
+
+def test_the_report_is_one_file_without_a_network(audited: Path) -> None:
+    page = audited.with_suffix(".audit.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html")
+    assert 'src="http' not in page
+    assert "<svg" in page
+
+
+def test_an_audit_on_files_leaves_out_what_needs_references(edgepriv, hardened: Path, tmp_path: Path) -> None:
+    model = tmp_path / "foreign.onnx"
+    shutil.copy(hardened / "out" / "model.fp32.onnx", model)
+    digits = data.load("digits")
+    np.savez(tmp_path / "a.npz", x=digits.x[:200], y=digits.y[:200])
+    np.savez(tmp_path / "b.npz", x=digits.x[200:400], y=digits.y[200:400])
+    ran = edgepriv("audit", model, "--members", tmp_path / "a.npz", "--non-members", tmp_path / "b.npz", "--json")
+    assert ran.code == 0, ran.err
+    assert {"lira-online", "rmia-offline", "shadow-mlp"} <= {row["name"] for row in ran.json["left_out"]}
+    assert all(row["reason"] for row in ran.json["left_out"])
+    assert {"confidence", "entropy"} <= {attack["name"] for attack in ran.json["attacks"]}
+    assert ran.json["robustness"]["worst_case_accuracy"] is not None
+
+
+def test_a_limit_that_is_exceeded_exits_3_and_names_the_attack(edgepriv, audited: Path) -> None:
+    ran = edgepriv("audit", audited, "--attacks", "quick", "--no-float-twin", "--fail-if", "auc>0.01", "--force")
+    assert ran.code == 3
+    assert "auc>0.01 is exceeded" in ran.err
+    assert audited.with_suffix(".audit.json").exists()
+
+
+def test_every_command_prints_one_json_object(edgepriv, hardened: Path, tmp_path: Path) -> None:
+    shipped, recipe = hardened / "out" / "model.onnx", hardened / "recipe.toml"
+    trained = edgepriv("train", "--recipe", recipe, "--epochs", 1, "-o", tmp_path / "a.pt", "--json")
+    assert trained.json["checkpoint"] == str(tmp_path / "a.pt")
+    exported = edgepriv("export", tmp_path / "a.pt", "--bits", 8, "-o", tmp_path / "a.onnx", "--json")
+    assert exported.json["parity"]["labels_changed"] == 0
+    assert edgepriv("show", tmp_path / "a.onnx", "--json").json["bits"] == "8"
+    assert edgepriv("show", hardened / "float.pt", "--json").json["stages"] == ["train"]
+    benched = edgepriv("bench", shipped, "--runs", 5, "--rounds", 1, "-o", tmp_path / "b.json", "--json")
+    assert benched.json["variants"]
+    compared = edgepriv("compare", shipped, tmp_path / "a.onnx", "--runs", 5, "--rounds", 1, "--json")
+    assert len(compared.json) == 2
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8, 32])
+def test_every_width_exports(edgepriv, hardened: Path, tmp_path: Path, bits: int) -> None:
+    ran = edgepriv("export", hardened / "float.pt", "--bits", bits, "-o", tmp_path / "m.onnx", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["parity"]["max_difference"] <= 1e-4
+    shown = edgepriv("show", tmp_path / "m.onnx", "--json").json
+    assert shown["bits"] == str(bits)
+
+
+def test_a_bare_state_dict_is_hardened_with_member_files(edgepriv, hardened: Path, tmp_path: Path) -> None:
+    import torch
+
+    weights = torch.load(hardened / "float.pt", weights_only=True)["state_dict"]
+    torch.save(weights, tmp_path / "weights.pt")
+    digits = data.load("digits")
+    np.savez(tmp_path / "a.npz", x=digits.x[:300], y=digits.y[:300])
+    np.savez(tmp_path / "b.npz", x=digits.x[300:900], y=digits.y[300:900])
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        '[model]\nname = "cnn"\nargs = { width = 4 }\n[robust]\nepochs = 1\n[qat]\nepochs = 1\n[quantize]\nbits = 4\n'
+    )
+    ran = edgepriv(
+        "harden", tmp_path / "weights.pt", "--recipe", recipe, "--members", tmp_path / "a.npz", "--non-members",
+        tmp_path / "b.npz", "--adv", "fgsm", "-o", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    manifest = json.loads((tmp_path / "out" / "model.manifest.json").read_text())
+    assert manifest["data"]["split"]["sizes"]["members"] == 300
