@@ -67,6 +67,26 @@ class Stage(_Section):
     patience: int | None = Field(None, ge=1)
 
 
+class Train(Stage):
+    """From random weights."""
+
+    epochs: int = Field(20, ge=0)
+
+
+class Robust(Stage):
+    """From trained weights, on perturbed inputs."""
+
+    adversarial: bool = True
+    select: Literal["last", "best"] = "best"
+
+
+class Qat(Robust):
+    """From robust weights, with fake-quantized ones."""
+
+    quantized: bool = True
+    lr: float = Field(2e-4, gt=0)
+
+
 class Adversary(_Section):
     """The perturbations trained and measured against, in input units ([0, 1]); ``None`` resolves by input shape."""
 
@@ -134,9 +154,9 @@ class Recipe(_Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     data: Data = Data()
     model: Model = Model()
-    train: Stage = Stage(epochs=20)
-    robust: Stage = Stage(epochs=0, adversarial=True, select="best")
-    qat: Stage = Stage(epochs=0, adversarial=True, quantized=True, select="best", lr=2e-4)
+    train: Train = Train()
+    robust: Robust = Robust()
+    qat: Qat = Qat()
     adversary: Adversary = Adversary()
     quantize: Quantize = Quantize()
     export: Export = Export()
@@ -201,15 +221,9 @@ def bit_rules(bits: int | str) -> list[tuple[str, int]]:
 
 
 def parse(content: dict[str, Any], where: str) -> Recipe:
-    """Validate a nested dictionary, whose sections keep the defaults of what they leave out; ``where`` names its origin in
-    the error message."""
-    defaults = {name: value.model_dump() for name, value in Recipe() if isinstance(value, _Section)}
-    whole = {
-        name: defaults[name] | value if name in defaults and isinstance(value, dict) else value
-        for name, value in content.items()
-    }
+    """Validate a nested dictionary; ``where`` names its origin in the error message."""
     try:
-        return Recipe.model_validate(whole)
+        return Recipe.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

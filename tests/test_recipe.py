@@ -175,3 +175,8 @@ def test_a_section_in_a_file_keeps_the_defaults_of_its_stage(tmp_path):
     assert found.robust.select == "best"
     assert found.qat.quantized
     assert found.qat.adversarial
+
+
+def test_a_section_in_python_keeps_them_too():
+    assert Recipe(qat={"epochs": 2}).qat == Recipe().with_changes(qat={"epochs": 2}).qat
+    assert Recipe(qat={"epochs": 2}).qat.quantized
