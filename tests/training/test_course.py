@@ -1,0 +1,264 @@
+"""Stages one after another: repeatable to the bit, also when killed at any moment and started again."""
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from weights import weights_of
+
+from edgepriv.data import checked, make_split
+from edgepriv.recipe import Data, Recipe
+from edgepriv.training import course, new_classifier, run_stages
+from edgepriv.training.course import code_version, forget, task_of
+
+WRITES = 2 + 1 + 3 + 1 + 2 + 1
+"""Of one whole run: an entry for each epoch, one as each stage ends."""
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def run(toy, split, recipe):
+    def run(partial=None, recipe=recipe, toy=toy, split=split, stages=("train", "robust", "qat"), **options):
+        classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+        rows = run_stages(classifier, recipe, stages, toy, split, partial=partial, quiet=True, **options)
+        return rows, weights_of(classifier)
+
+    return run
+
+
+@pytest.fixture
+def killed_after(monkeypatch, run):
+    """Run until the partial file was written so many times, then die."""
+    write = course._write_partial
+
+    def killed(writes, partial, **options):
+        left = iter(range(writes - 1))
+
+        def dying(*args):
+            write(*args)
+            if next(left, None) is None:
+                raise Killed
+
+        monkeypatch.setattr(course, "_write_partial", dying)
+        with pytest.raises(Killed):
+            run(partial, **options)
+        monkeypatch.setattr(course, "_write_partial", write)
+
+    return killed
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(toy, split, recipe):
+    classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+    rows = run_stages(classifier, recipe, ("train", "robust", "qat"), toy, split, quiet=True)
+    return rows, weights_of(classifier)
+
+
+def test_the_same_recipe_gives_the_same_bits(run, uninterrupted):
+    rows, weights = run()
+    assert rows == uninterrupted[0]
+    assert torch.equal(weights, uninterrupted[1])
+
+
+def test_another_seed_gives_others(run, recipe, uninterrupted):
+    assert not torch.equal(run(recipe=recipe.with_changes(seed=1))[1], uninterrupted[1])
+
+
+def test_keeping_a_partial_file_changes_nothing(run, uninterrupted, tmp_path):
+    assert torch.equal(run(tmp_path / "p")[1], uninterrupted[1])
+
+
+@pytest.mark.parametrize("writes", range(1, WRITES + 1))
+def test_killed_and_started_again_gives_the_same_bits(run, killed_after, uninterrupted, tmp_path, writes):
+    killed_after(writes, tmp_path / "p")
+    rows, weights = run(tmp_path / "p")
+    assert rows == uninterrupted[0]
+    assert torch.equal(weights, uninterrupted[1])
+
+
+def test_killed_again_and_again_gives_the_same_bits(run, killed_after, uninterrupted, tmp_path):
+    for _ in range(WRITES):
+        killed_after(1, tmp_path / "p")
+    rows, weights = run(tmp_path / "p")
+    assert rows == uninterrupted[0]
+    assert torch.equal(weights, uninterrupted[1])
+
+
+def test_killed_when_patience_has_run_out_gives_the_same_bits(run, killed_after, recipe, tmp_path, monkeypatch):
+    """The stage must not go on for an epoch that the uninterrupted run did not have."""
+    impatient = recipe.with_changes(robust={"epochs": 6, "patience": 1, "lr": 1e-12, "select": "best"})
+    rows, weights = run(recipe=impatient, stages=("robust",))
+    assert len(rows) == 2  # nothing learnt, so the first epoch stays the best
+    killed_after(2, tmp_path / "p", recipe=impatient, stages=("robust",))
+    again = run(tmp_path / "p", recipe=impatient, stages=("robust",))
+    assert again[0] == rows
+    assert torch.equal(again[1], weights)
+
+
+def test_epochs_that_were_done_are_not_trained_again(run, killed_after, tmp_path, monkeypatch):
+    killed_after(4, tmp_path / "p")  # train done, one epoch of robust
+    epochs = []
+    keep = course._keeper
+    monkeypatch.setattr(course, "_keeper", lambda *args: lambda state: (epochs.append(state.epoch), keep(*args)(state)))
+    run(tmp_path / "p")
+    assert epochs == [2, 3, 1, 2]
+
+
+def test_a_finished_run_is_not_trained_again(run, uninterrupted, tmp_path, monkeypatch):
+    run(tmp_path / "p")
+    monkeypatch.setattr(course, "fit", None)
+    rows, weights = run(tmp_path / "p")
+    assert rows == uninterrupted[0]
+    assert torch.equal(weights, uninterrupted[1])
+    forget(tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+    forget(tmp_path / "p")
+
+
+# --- partial files of something else ---
+
+
+@pytest.fixture
+def other(recipe, toy, split):
+    """Runs that must not take over what the first has left."""
+    images = toy.x.copy()
+    images[0] = 1 - images[0]
+    return {
+        "seed": {"recipe": recipe.with_changes(seed=1)},
+        "learning rate": {"recipe": recipe.with_changes(qat={"lr": 0.5})},
+        "bits": {"recipe": recipe.with_changes(quantize={"bits": 2})},
+        "data": {"toy": dataclasses.replace(toy, x=images)},
+        "split": {"split": make_split(toy, Data(members=129, non_members=100, reference=50), seed=0)},
+        "stages": {"stages": ("train", "qat")},
+    }
+
+
+@pytest.mark.parametrize("what", ["seed", "learning rate", "bits", "data", "split", "stages"])
+def test_what_another_run_left_is_not_resumed(run, killed_after, other, tmp_path, capsys, what):
+    killed_after(5, tmp_path / "p")
+    rows, weights = run(tmp_path / "p", **other[what])
+    alone = run(**other[what])
+    assert rows == alone[0]
+    assert torch.equal(weights, alone[1])
+    said = capsys.readouterr()
+    assert "left by a different run and is not resumed" in said.err
+    assert said.out == ""  # standard output belongs to --json
+
+
+def test_other_starting_weights_are_another_run(killed_after, toy, split, recipe, tmp_path, capsys):
+    killed_after(5, tmp_path / "p")
+    classifier = new_classifier(recipe.with_changes(seed=9), toy.num_classes, toy.input_shape)
+    run_stages(classifier, recipe, ("train", "robust", "qat"), toy, split, partial=tmp_path / "p", quiet=True)
+    assert "not resumed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [0, 100, 0.5, 0.99])
+def test_a_damaged_partial_file_is_noted_and_replaced(run, killed_after, uninterrupted, tmp_path, capsys, size):
+    killed_after(5, tmp_path / "p")
+    whole = (tmp_path / "p").read_bytes()
+    (tmp_path / "p").write_bytes(whole[: int(size * len(whole)) if size < 1 else size])
+    assert torch.equal(run(tmp_path / "p")[1], uninterrupted[1])
+    said = capsys.readouterr()
+    assert "cannot be read and is not resumed" in said.err
+    assert said.out == ""
+
+
+def test_code_in_a_partial_file_is_not_run(run, uninterrupted, tmp_path):
+    class TouchesAFile:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "it_ran"),))
+
+    torch.save({"key": TouchesAFile()}, tmp_path / "p")
+    assert torch.equal(run(tmp_path / "p")[1], uninterrupted[1])
+    assert not (tmp_path / "it_ran").exists()
+
+
+def test_a_changed_code_of_training_is_another_run(run, killed_after, tmp_path, capsys, monkeypatch):
+    killed_after(5, tmp_path / "p")
+    monkeypatch.setattr(course, "code_version", lambda: "another version")
+    run(tmp_path / "p")
+    assert "left by a different run" in capsys.readouterr().err
+
+
+def test_the_code_version_counts_code_and_not_comments(tmp_path, monkeypatch):
+    package = Path(course.__file__).parent.parent
+    for part in ("models", "training"):
+        shutil.copytree(package / part, tmp_path / part)
+    monkeypatch.setattr(course, "__file__", str(tmp_path / "training" / "course.py"))
+    version = code_version.__wrapped__
+    assert version() == code_version()
+    privacy = tmp_path / "training" / "privacy.py"
+    privacy.write_text("# a comment\n" + privacy.read_text().replace("in nats", "in natural units"))
+    assert version() == code_version()
+    privacy.write_text(privacy.read_text().replace("tiny = 1e-12", "tiny = 1e-11"))
+    assert version() != code_version()
+
+
+# --- what a stage is ---
+
+
+def test_stages_are_reported_in_order_as_they_end(run, uninterrupted):
+    seen = []
+    rows, _ = run(after_stage=lambda name, classifier: seen.append((name, weights_of(classifier))))
+    assert [name for name, _ in seen] == ["train", "robust", "qat"]
+    assert torch.equal(seen[-1][1], uninterrupted[1])
+    assert [(row["stage"], row["epoch"]) for row in rows] == [
+        ("train", 1),
+        ("train", 2),
+        ("robust", 1),
+        ("robust", 2),
+        ("robust", 3),
+        ("qat", 1),
+        ("qat", 2),
+    ]
+    assert "validation_robust_accuracy" in rows[-1]
+
+
+def test_a_stage_that_was_reported_is_not_reported_again(run, killed_after, tmp_path):
+    killed_after(4, tmp_path / "p")
+    seen = []
+    run(tmp_path / "p", after_stage=lambda name, classifier: seen.append(name))
+    assert seen == ["robust", "qat"]
+
+
+def test_an_adversarial_stage_needs_an_adversary_and_a_quantized_one_fewer_bits(classifier, recipe):
+    network = classifier().network
+    assert task_of(network, recipe, "train", (1, 8, 8)).budget is None
+    assert task_of(network, recipe, "robust", (1, 8, 8)).quantize is None
+    assert task_of(network, recipe, "qat", (1, 8, 8)).quantize == recipe.quantize
+    assert task_of(network, recipe, "robust", (1, 8, 8)).budget.eps == 0.05
+    plain = recipe.with_changes(adversary={"method": "none"}, quantize={"bits": 32})
+    assert task_of(network, plain, "qat", (1, 8, 8)).budget is None
+    assert task_of(network, plain, "qat", (1, 8, 8)).quantize is None
+
+
+def test_float32_means_the_plain_computation(classifier):
+    asked = task_of(classifier().network, Recipe(precision="float32"), "robust", (1, 8, 8))
+    assert not any((asked.bfloat16, asked.channels_last, asked.fold_norms))
+    assert task_of(classifier().network, Recipe(precision="bfloat16"), "robust", (1, 8, 8)).bfloat16
+
+
+def test_epochs_are_chosen_on_examples_of_every_class(monkeypatch):
+    """Folders and tables often stand class by class."""
+    labels = np.repeat(np.arange(10), 200)
+    sorted_by_class = checked("folder", np.random.default_rng(0).random((2000, 4)), labels)
+    split = make_split(sorted_by_class, Data(members=20, non_members=20, reference=0, holdout=0, validation=1500), 0)
+    used = {}
+    monkeypatch.setattr(course, "fit", lambda *args, validation, **options: used.update(y=validation.y) or [])
+    recipe = Recipe(model={"name": "mlp", "args": {"widths": [4]}})
+    run_stages(new_classifier(recipe, 10, (4,)), recipe, ("train",), sorted_by_class, split, quiet=True)
+    assert len(used["y"]) == 512
+    assert len(used["y"].unique()) == 10
+
+
+def test_starting_weights_are_the_seeds(recipe):
+    first, again, other = (new_classifier(recipe.with_changes(seed=seed), 4, (1, 8, 8)) for seed in (1, 1, 2))
+    assert torch.equal(weights_of(first), weights_of(again))
+    assert not torch.equal(weights_of(first), weights_of(other))
