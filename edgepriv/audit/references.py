@@ -11,6 +11,7 @@ Every attacker here knows more than most real ones: the recipe, the privacy hold
 import hashlib
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,10 +133,13 @@ def _key(recipe: Recipe, dataset: Dataset, split: Split) -> str:
 
 
 def _train_missing(work: list[_Job], dataset: Dataset, folder: Path, label: str, jobs: int) -> None:
-    missing = [job for job in work if not (folder / job.name).exists()]
+    missing = [job for job in work if not zipfile.is_zipfile(folder / job.name)]  # absent, or damaged since
     if not missing:
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write reference models to {folder}: {error.strerror}") from error
     finished = joblib.Parallel(n_jobs=min(jobs, len(missing)), return_as="generator_unordered")(
         joblib.delayed(_train_one)(job, dataset, folder / job.name) for job in missing
     )

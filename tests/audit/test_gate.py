@@ -1,0 +1,93 @@
+"""Limits for a release pipeline: read, compared, and named when exceeded."""
+
+import pytest
+
+from edgepriv.audit.gate import exceeded, parse_limit
+from edgepriv.errors import UserError
+
+
+def attack(name, auc, at_1, at_01, threat_model="adaptive"):
+    rates = {"0.01": {"value": at_1, "ci": [0, 1]}, "0.001": {"value": at_01, "ci": [0, 1]}}
+    return {"name": name, "threat_model": threat_model, "auc": auc, "tpr_at_fpr": rates}
+
+
+AUDIT = {
+    "attacks": [
+        attack("confidence", 0.55, 0.02, None),
+        attack("lira-online", 0.62, 0.04, 0.012),
+        attack("rmia-online", 0.61, 0.05, 0.011, "oblivious"),
+    ],
+    "robustness": {"norm": "linf", "eps": 0.1, "clean_accuracy": 0.9, "worst_case_accuracy": 0.7},
+}
+
+
+def verdicts(*limits, audit=AUDIT):
+    return exceeded([parse_limit(limit) for limit in limits], audit)
+
+
+@pytest.mark.parametrize(
+    ("text", "measure", "fpr", "sign", "value"),
+    [
+        ("auc>0.55", "auc", None, ">", 0.55),
+        (" tpr@0.001 > .03 ", "tpr", 0.001, ">", 0.03),
+        ("robust_accuracy<0.6", "robust_accuracy", None, "<", 0.6),
+        ("clean_accuracy<1", "clean_accuracy", None, "<", 1.0),
+    ],
+)
+def test_limits_are_read(text, measure, fpr, sign, value):
+    limit = parse_limit(text)
+    assert (limit.text, limit.measure, limit.fpr, limit.sign, limit.value) == (text, measure, fpr, sign, value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "auc", "auc=0.5", "auc>=0.5", "auc>high", "auc>55%", "auc>0.5.5", "auc>.", "tpr>0.1", "loss>1", "tpr@.>1"],
+)
+def test_what_is_no_limit_is_named(text):
+    with pytest.raises(UserError, match="--fail-if") as error:
+        parse_limit(text)
+    assert repr(text) in str(error.value)
+
+
+def test_the_worst_attack_is_named_with_its_threat_model():
+    assert verdicts("auc>0.6") == ["auc>0.6 is exceeded: 0.6200 (lira-online, adaptive)"]
+    assert verdicts("tpr@0.01>0.03") == ["tpr@0.01>0.03 is exceeded: 0.0500 (rmia-online, oblivious)"]
+    assert verdicts("auc<0.56") == ["auc<0.56 is exceeded: 0.5500 (confidence, adaptive)"]
+
+
+def test_a_limit_that_is_met_says_nothing():
+    assert verdicts("auc>0.65", "tpr@0.01>0.06", "robust_accuracy<0.6", "clean_accuracy<0.9") == []
+
+
+def test_a_limit_is_exceeded_beyond_it_and_not_at_it():
+    assert verdicts("auc>0.62", "robust_accuracy<0.7") == []
+
+
+def test_accuracies_name_the_perturbation():
+    assert verdicts("robust_accuracy<0.75") == ["robust_accuracy<0.75 is exceeded: 0.7000 (linf eps 0.1)"]
+    assert verdicts("clean_accuracy<0.95", "auc>0.6") == [
+        "clean_accuracy<0.95 is exceeded: 0.9000 (linf eps 0.1)",
+        "auc>0.6 is exceeded: 0.6200 (lira-online, adaptive)",
+    ]
+
+
+def test_rates_that_some_attack_could_not_resolve_count_from_the_others():
+    assert verdicts("tpr@0.001>0.01") == ["tpr@0.001>0.01 is exceeded: 0.0120 (lira-online, adaptive)"]
+
+
+def test_a_rate_that_was_not_measured_names_the_known():
+    with pytest.raises(UserError, match=r"tpr@0\.05 is not measured: known are tpr@0\.01, tpr@0\.001"):
+        verdicts("tpr@0.05>0.1")
+
+
+@pytest.mark.parametrize(
+    ("limit", "audit"),
+    [
+        ("tpr@0.001>0.1", AUDIT | {"attacks": AUDIT["attacks"][:1]}),
+        ("auc>0.5", AUDIT | {"attacks": []}),
+        ("robust_accuracy<0.5", AUDIT | {"robustness": AUDIT["robustness"] | {"worst_case_accuracy": None}}),
+    ],
+)
+def test_a_gate_on_something_that_was_not_measured_does_not_pass_in_silence(limit, audit):
+    with pytest.raises(UserError, match="this audit did not measure it"):
+        verdicts(limit, audit=audit)
