@@ -227,6 +227,7 @@ def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> N
         bench=read_json(benched, "bench") if benched.exists() else None,
         layers=describe.describe(model)["layers"],
         manifest=known.model_dump(mode="json") if known else None,
+        command=f"edgepriv audit {model.name}",
     )
     write_text(output, page)
 

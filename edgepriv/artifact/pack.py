@@ -10,8 +10,6 @@ The same formula fills *cells* of 4 bits instead of 8 (mask 0b00110011 instead o
 restored are not values but bytes with two 4-bit values each, as the 4-bit matrix kernel reads them.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 FIELDS = {2: (2,), 3: (2, 1), 4: (4,), 5: (4, 1), 6: (4, 2), 7: (4, 2, 1), 8: (8,)}
@@ -47,19 +45,8 @@ def pack_planes(values: np.ndarray, width: int, cell: int = 8) -> np.ndarray:
     return np.bitwise_or.reduce(shifted, axis=0, keepdims=True)
 
 
-def unpack_planes(packed: np.ndarray, width: int, count: int, cell: int = 8) -> np.ndarray:
-    """The inverse: uint8 [count]."""
-    return ((packed >> shifts_of(width, cell)) & np.uint8(mask_of(width, cell))).reshape(-1)[:count]
-
-
 def pack_nibbles(values: np.ndarray) -> np.ndarray:
     """uint8 values < 16 -> two in a byte along the last axis, the first in the low half; an odd end is padded with 0."""
     if values.shape[-1] % 2:
         values = np.concatenate([values, np.zeros((*values.shape[:-1], 1), np.uint8)], axis=-1)
     return values[..., 0::2] | (values[..., 1::2] << np.uint8(4))
-
-
-def packed_size(shape: Sequence[int], bits: int) -> int:
-    """Bytes that integers of that shape take."""
-    count = int(np.prod(shape))
-    return sum(-(-count * width // 8) for width in FIELDS[bits])

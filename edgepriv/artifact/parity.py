@@ -73,7 +73,8 @@ def prove_parity(
     if not len(x):
         raise UserError("parity needs at least one input to compare on: pass real examples")
     x = np.ascontiguousarray(x, np.float32)
-    parity = compare(torch_probabilities(classifier, weights, x), predict(session, x))
+    shipped = predict(session, x)
+    parity = compare(torch_probabilities(classifier, weights, x), shipped)
     if not parity.max_difference <= TOLERANCE or parity.labels_changed:
         raise UserError(
             f"the exported file does not compute what was trained: on {parity.n} inputs probabilities differ by up to "

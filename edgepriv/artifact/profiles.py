@@ -39,7 +39,7 @@ def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -
     left_float: dict[str, str] = {}
     for name, tensor in weights.items():
         weight = graph.initializers.get(name)
-        if weight is None:
+        if weight is None or not weight.uses():
             left_float[name] = "no operator of the exported graph reads it"
             continue
         large = tensor.bits <= 4 and tensor.integers.ndim == 2 and tensor.integers.size >= PACKED_LINEAR_FROM

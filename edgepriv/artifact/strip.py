@@ -58,6 +58,7 @@ def _shorten_values(graph: ir.Graph) -> None:
     for value in list(graph.initializers.values()):
         value.doc_string = None
         value.metadata_props.clear()
+        value.shape, value.type = None, None
         if value.const_value is not None:
             value.const_value.doc_string = None
             value.const_value.metadata_props.clear()

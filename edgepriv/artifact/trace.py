@@ -65,10 +65,10 @@ def _export(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
             reason = next((line.strip() for line in _root_cause(error).splitlines() if line.strip()), "no reason given")
             raise UserError(f"the network cannot be exported to ONNX with a free batch size: {reason[:300]}") from error
     assert program is not None
-    outputs = program.model.graph.outputs
-    if len(outputs) != 1 or outputs[0].shape is None or len(outputs[0].shape) != 2:
-        shapes = ", ".join(str(output.shape) for output in outputs)
-        raise UserError(f"the network must return one array of logits [N, K] (it returns {shapes})")
+    shapes = [output.shape for output in program.model.graph.outputs]
+    if len(shapes) != 1 or shapes[0] is None or len(shapes[0]) != 2 or isinstance(shapes[0][0], int):
+        found = ", ".join(str(shape) for shape in shapes)
+        raise UserError(f"the network must return one array of logits [N, K] for any N (it returns {found})")
     return program.model
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from edgepriv.recipe import differences
 from edgepriv.report.verdict import strongest
 from edgepriv.report.words import (
     area,
@@ -154,10 +155,16 @@ def verdict_table(rows: Iterable[Sequence[str]]) -> Table:
 
 
 def show_tables(facts: Mapping[str, Any]) -> list[Table]:
-    """What a file is: its facts, nested names joined by dots, then its layers."""
+    """What a file is: its facts, nested names joined by dots, then its layers. Of the recipe, what is not the default; of
+    the data, no digests."""
+    shown = {key: value for key, value in facts.items() if key not in ("layers", "recipe", "data")}
+    if facts.get("recipe"):
+        shown["recipe"] = differences(facts["recipe"])
+    if facts.get("data"):
+        shown["data"] = {"name": facts["data"]["name"], **(facts["data"]["split"] or {}).get("sizes", {})}
     table = _table("", ["", ""], [])
     table.show_header = False
-    for name, value in flat({key: value for key, value in facts.items() if key != "layers"}):
+    for name, value in flat(shown):
         _row(table, name, value)
     return [table, layer_table(facts["layers"])]
 
