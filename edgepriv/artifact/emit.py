@@ -17,13 +17,17 @@ class Emitter:
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
-        self._first = graph[0]
+        self._last: ir.Node | None = None
         self._shared: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
     def node(self, op: str, inputs: list[ir.Value], **attributes: Any) -> ir.Value:
         """Append one node with one output to the arithmetic at the front."""
         node = ir.node(op, inputs, attributes)
-        self.graph.insert_before(self._first, node)
+        if self._last is None:
+            self.graph.insert_before(self.graph[0], node)
+        else:
+            self.graph.insert_after(self._last, node)
+        self._last = node
         return node.outputs[0]
 
     def named(self, name: str, tensor: np.ndarray | ir.TensorProtocol) -> ir.Value:
