@@ -14,6 +14,7 @@ from onnx.numpy_helper import to_array
 
 from edgepriv.artifact.emit import INTEGER_MARK, SCALE, ZERO_POINT
 from edgepriv.artifact.session import histogram, read_model
+from edgepriv.errors import UserError
 from edgepriv.recipe import FULL_WIDTH
 
 Granularity = Literal["none", "tensor", "channel", "block"]
@@ -68,8 +69,11 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     model = read_model(path)
     constants = _constants(model)
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    found = layers(model)
+    metadata = _metadata(model)
+    try:
+        found = layers(model)
+    except (KeyError, IndexError, ValueError, OverflowError) as error:
+        raise UserError(f"{os.fspath(path)} is damaged: the graph in it contradicts itself") from error
     parameters = sum(layer.parameters for layer in found)
     stored = sum(layer.stored_bytes for layer in found)
     return {
@@ -93,8 +97,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def class_names(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
     """Names of the classes from the file's metadata; None where it holds none."""
-    metadata = {entry.key: entry.value for entry in read_model(path).metadata_props}
-    names = _names(metadata.get("class_names"))
+    names = _names(_metadata(read_model(path)).get("class_names"))
     return tuple(names) if names is not None else None
 
 
@@ -216,9 +219,14 @@ def _value(value: onnx.ValueInfoProto) -> dict[str, Any]:
     return {"name": value.name, "type": kind, "shape": shape}
 
 
+def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """Entries that are text; protobuf hands over damaged ones as bytes."""
+    return {entry.key: entry.value for entry in model.metadata_props if isinstance(entry.value, str)}
+
+
 def _names(stored: str | None) -> list[str] | None:
     try:
         names = json.loads(stored or "null")
-    except json.JSONDecodeError:
+    except ValueError:
         return None
     return [str(name) for name in names] if isinstance(names, list) else None

@@ -69,7 +69,10 @@ def check_contract(session: ort.InferenceSession, probe: np.ndarray | None = Non
     any other inputs or outputs, in one sentence.
     """
     if session not in _contracts:
-        _contracts[session] = _read_contract(session, probe)
+        try:
+            _contracts[session] = _read_contract(session, probe)
+        except UnicodeDecodeError as error:
+            raise UserError("the model is damaged: a name or a metadata entry in it is not valid text") from error
     return _contracts[session]
 
 
