@@ -135,6 +135,17 @@ def test_a_shared_weight_is_stored_once(everything_packed):
     np.testing.assert_allclose(run(proto, x), np.maximum(x @ w.T, 0) @ w.T + 1, atol=1e-5)
 
 
+def test_every_layer_of_a_network_that_begins_with_a_packed_linear(monkeypatch):
+    monkeypatch.setattr(profiles, "PACKED_LINEAR_FROM", 300)
+    weights = {"w": quantized((20, 300), 4), "v": quantized((6, 20), 3), "u": quantized((3, 6), 4, zero_point=8)}
+    nodes = [node("Gemm", "x w", "a", transB=1), node("Gemm", "a v", "b", transB=1), node("Gemm", "b u", transB=1)]
+    proto, report = lowered(nodes, weights, inputs={"x": ["N", 300]})
+    assert report.packed_linears == 1
+    x = np.random.default_rng(0).random((2, 300), dtype=np.float32)
+    w, v, u = (tensor.dequantize() for tensor in weights.values())
+    np.testing.assert_allclose(run(proto, x), x @ w.T @ v.T @ u.T, rtol=1e-4, atol=1e-4)
+
+
 def test_small_linears_are_restored_and_large_ones_stay_packed():
     large = quantized((2048, 1536), 4)
     _, report = lowered([node("Gemm", "x w", transB=1)], {"w": large}, inputs={"x": ["N", 1536]})
