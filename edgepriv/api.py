@@ -70,6 +70,8 @@ def harden(
     """
     shipped = output / "model.onnx"
     robust = beside(shipped, "robust.pt")
+    partial = beside(shipped, "partial")
+    force = force or partial.exists()  # what an interrupted run has written is replaced by the run that goes on
     refuse_existing([*written_by_export(shipped), beside(shipped, "pt"), robust, *kit_paths(output / "device")], force)
     given = project.open_checkpoint(model, recipe, data_dir, download)
     hardened_by = project.resolved(_hardening(given.checkpoint.recipe, recipe, changes, model), given.dataset)
@@ -82,7 +84,6 @@ def harden(
             without_qat = hardened_by.with_changes(qat={"epochs": 0}, quantize={"bits": FULL_WIDTH})
             checkpoint.save(robust, given.checkpoint.with_recipe(without_qat).with_weights(classifier, stages=done))
 
-    partial = beside(shipped, "partial")
     history = run_stages(
         classifier, hardened_by, stages, given.dataset, given.split, partial=partial, after_stage=keep_robust
     )
