@@ -68,8 +68,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "stages": list(checkpoint.stages),
         "history": list(checkpoint.history),
     }
-    with written_aside(path) as aside:
-        torch.save(content, aside)
+    # A path would put its temporary name inside the archive, so that equal checkpoints differ.
+    with written_aside(path) as aside, aside.open("wb") as handle:
+        torch.save(content, handle)
 
 
 def load_tensors(path: Path) -> dict[str, Any]:

@@ -48,6 +48,13 @@ def test_what_is_saved_is_loaded(path, trained):
     assert not found.classifier().training
 
 
+def test_the_same_checkpoint_is_the_same_bytes(tmp_path, trained):
+    """Neither the name of the file nor the process that wrote it is inside."""
+    for name in ("a.pt", "other.pt"):
+        checkpoint.save(tmp_path / name, trained)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()
+
+
 def test_weights_are_copied_not_shared(trained):
     classifier = trained.classifier()
     copied = trained.with_weights(classifier)
