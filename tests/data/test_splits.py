@@ -109,11 +109,14 @@ def known(dataset):
 
 
 def test_known_members_stay_members_whatever_the_seed(known):
+    drawn = set()
     for seed in range(3):
         split = make_split(known, Data(), seed)
+        drawn.add(split.non_members.tobytes())
         np.testing.assert_array_equal(split.members, np.arange(80))
         assert min(split.non_members.min(), split.reference.min(), split.holdout.min()) >= 80
         assert (len(split.non_members), len(split.reference)) == (48, 48)
+    assert len(drawn) == 3
     remake_split(known, split.record())
 
 

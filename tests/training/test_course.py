@@ -67,8 +67,10 @@ def test_the_same_recipe_gives_the_same_bits(run, uninterrupted):
     assert torch.equal(weights, uninterrupted[1])
 
 
-def test_another_seed_gives_others(run, recipe, uninterrupted):
-    assert not torch.equal(run(recipe=recipe.with_changes(seed=1))[1], uninterrupted[1])
+def test_another_seed_gives_another_order_of_examples(toy, split, recipe, uninterrupted):
+    classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+    rows = run_stages(classifier, recipe.with_changes(seed=1), ("train",), toy, split, quiet=True)
+    assert rows[0]["loss"] != uninterrupted[0][0]["loss"]
 
 
 def test_keeping_a_partial_file_changes_nothing(run, uninterrupted, tmp_path):
@@ -98,6 +100,17 @@ def test_killed_when_patience_has_run_out_gives_the_same_bits(run, killed_after,
     assert len(rows) == 2  # nothing learnt, so the first epoch stays the best
     killed_after(2, tmp_path / "p", recipe=impatient, stages=("robust",))
     again = run(tmp_path / "p", recipe=impatient, stages=("robust",))
+    assert again[0] == rows
+    assert torch.equal(again[1], weights)
+
+
+def test_dropout_is_resumed_where_it_was(run, killed_after, recipe, tmp_path):
+    """Its masks come from torch's global generator."""
+    with_dropout = recipe.with_changes(model={"name": "dropout_net:build", "args": {}})
+    rows, weights = run(recipe=with_dropout, stages=("train",))
+    killed_after(1, tmp_path / "p", recipe=with_dropout, stages=("train",))
+    torch.manual_seed(99)
+    again = run(tmp_path / "p", recipe=with_dropout, stages=("train",))
     assert again[0] == rows
     assert torch.equal(again[1], weights)
 
@@ -159,7 +172,7 @@ def test_other_starting_weights_are_another_run(killed_after, toy, split, recipe
     assert "not resumed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("size", [0, 100, 0.5, 0.99])
+@pytest.mark.parametrize("size", [0, 0.5])
 def test_a_damaged_partial_file_is_noted_and_replaced(run, killed_after, uninterrupted, tmp_path, capsys, size):
     killed_after(5, tmp_path / "p")
     whole = (tmp_path / "p").read_bytes()

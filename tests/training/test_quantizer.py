@@ -42,6 +42,7 @@ PECULIAR = {
     "denormal": torch.tensor([[1e-40, -2e-40, 0.0]]),
     "tiny": torch.tensor([[1e-30, -2e-30, 5e-31]]),
     "huge": torch.tensor([[1e38, -1e38, 3e37]]),
+    "wider than float32": torch.tensor([[2e38, -2e38, 3e37]]),
     "outlier": torch.tensor([[1000.0, 0.001, -0.001, 0.002]]),
 }
 
@@ -127,6 +128,10 @@ def test_the_papers_equations_exactly_where_r_min_is_a_multiple_of_the_step():
         quantized(weight, 4).dequantize(), paper_quantizer(weight.numpy().astype(np.float64), 4), atol=1e-7
     )
     assert quantized(weight, 4).zero_point.tolist() == [6]
+
+
+def test_a_channel_of_zeros_has_a_scale_of_one():
+    assert quantized(PECULIAR["one channel zero"], 4).scale.tolist() == [1.0, pytest.approx(0.2)]
 
 
 def test_channels_are_independent():
