@@ -77,7 +77,7 @@ NonMembers = Annotated[Path | None, typer.Option(help=".npz with x and y: exampl
 
 @app.command()
 def train(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint to write, such as model.pt.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint to write.")] = Path("model.pt"),
     data: DataName = None,
     model: ModelName = None,
     widths: Widths = None,
@@ -135,7 +135,7 @@ def harden(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="MODEL.pt", help="Checkpoint, or a bare state_dict with --model and --data.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write into.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write into.")] = Path("out"),
     bits: Bits = None,
     granularity: Granularity = None,
     quantizer: QuantizerName = None,
@@ -180,7 +180,7 @@ def export(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="MODEL.pt", help="Checkpoint, or a bare state_dict with --model and --data.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write, such as model.onnx.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("model.onnx"),
     bits: Bits = None,
     granularity: Granularity = None,
     quantizer: QuantizerName = None,

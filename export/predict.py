@@ -41,7 +41,8 @@ def open_session(
     if dump_optimized is not None:
         options.optimized_model_filepath = dump_optimized
     source = model if isinstance(model, bytes) else os.fspath(model)
-    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    # Without this the wrapper prints a banner on standard output when a file is damaged.
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
 def open_or_explain(path: Path, threads: int = 1, dump_optimized: str | None = None) -> ort.InferenceSession:
