@@ -1,5 +1,7 @@
 """edgepriv: from a PyTorch classifier to one small, robust, private and audited ONNX file."""
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -8,12 +10,20 @@ if TYPE_CHECKING:
 __all__ = ["audit", "bench", "compare", "export", "harden", "train"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the verbs when one is first asked for: importing torch takes seconds that ``edgepriv --help`` has no use for."""
-    if name not in __all__:
-        raise AttributeError(f"module 'edgepriv' has no attribute {name!r}")
-    from edgepriv import api
+class _Verbs(ModuleType):
+    """Imports the verbs when one is first asked for: importing torch takes seconds that ``edgepriv --help`` has no use for."""
 
-    # Set all at once, because importing the package edgepriv.audit puts that package where the verb belongs.
-    globals().update({verb: getattr(api, verb) for verb in __all__})
-    return globals()[name]
+    def __getattr__(self, name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module 'edgepriv' has no attribute {name!r}")
+        from edgepriv import api
+
+        return getattr(api, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing the package edgepriv.audit would put that package where the verb of the same name belongs.
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Verbs

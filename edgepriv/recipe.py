@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edgepriv.errors import UserError
 
@@ -65,6 +65,12 @@ class Stage(_Section):
     flatten: float = Field(0.0, ge=0)
     select: Literal["last", "best"] = "last"
     patience: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _patience_compares_epochs(self) -> "Stage":
+        if self.patience is not None and self.select != "best":
+            raise ValueError("patience needs select = 'best': else no epoch is better than another")
+        return self
 
 
 class Train(Stage):

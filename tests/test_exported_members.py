@@ -21,10 +21,9 @@ def test_the_verbs_and_nothing_else():
 def test_every_verb_is_a_function_of_the_api_though_packages_share_a_name():
     """There is a package edgepriv.audit too; importing it must not take the verb's place."""
     code = (
-        "from edgepriv import audit, train\n"
         "import edgepriv\n"
-        "from edgepriv import api\n"
         "from edgepriv.audit import gate\n"
+        "from edgepriv import api, audit, train\n"
         "print(all(getattr(edgepriv, verb) is getattr(api, verb) for verb in edgepriv.__all__))\n"
         "print(audit is api.audit, train is api.train)"
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import torch
+from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
 from edgepriv.audit.evidence import Outputs, References, Shadow, log_odds
@@ -143,10 +144,13 @@ def _train_missing(work: list[_Job], dataset: Dataset, folder: Path, label: str,
     finished = joblib.Parallel(n_jobs=min(jobs, len(missing)), return_as="generator_unordered")(
         joblib.delayed(_train_one)(job, dataset, folder / job.name) for job in missing
     )
-    for _ in tqdm(
-        finished, desc=f"reference models ({label})", total=len(missing), unit="model", disable=None, dynamic_ncols=True
-    ):
-        pass
+    title = f"reference models ({label})"
+    try:
+        for _ in tqdm(finished, desc=title, total=len(missing), unit="model", disable=None, dynamic_ncols=True):
+            pass
+    except BaseException:
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)  # else they would go on training, unseen
+        raise
 
 
 def _train_one(job: _Job, dataset: Dataset, path: Path) -> None:

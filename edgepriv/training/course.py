@@ -123,8 +123,13 @@ def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[in
 
 def _gains_from_bfloat16(network: nn.Module, image_network: bool) -> bool:
     """Where the processor multiplies bfloat16 natively; measured, it then halves the time of even LeNet-5's epochs."""
-    native = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
-    return bool(native and image_network and any(isinstance(module, nn.Conv2d) for module in network.modules()))
+    convolves = any(isinstance(module, nn.Conv2d) for module in network.modules())
+    return _multiplies_bfloat16() and image_network and convolves
+
+
+def _multiplies_bfloat16() -> bool:
+    has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(torch.backends.mkldnn.is_available() and has_instructions())
 
 
 def _title(name: str, task: Task) -> str:
@@ -144,8 +149,9 @@ def _postfix(row: dict[str, Any]) -> dict[str, str]:
 
 @cache
 def code_version() -> str:
-    """Hex sha256 of the code that decides what training yields (its syntax, so comments and docstrings do not count)."""
-    digest = hashlib.sha256(torch.__version__.encode())
+    """Hex sha256 of what, beside recipe and data, decides what training yields: torch, whether bfloat16 is native, and the
+    code (its syntax, so comments and docstrings do not count)."""
+    digest = hashlib.sha256(f"{torch.__version__} {_multiplies_bfloat16()}".encode())
     package = Path(__file__).parent.parent
     for source in sorted([*(package / "models").glob("*.py"), *(package / "training").glob("*.py")]):
         tree = ast.parse(source.read_text())

@@ -92,6 +92,10 @@ def fit(
     stage, state = task.stage, state or State()
     if stage.flatten > 0 and not holdout:
         raise UserError("posterior flattening needs a privacy holdout: set data.holdout above 0")
+    if stage.select == "best" and not validation:
+        raise UserError(
+            "keeping the best epoch needs a validation set: set data.validation above 0, or select = 'last'"
+        )
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     if task.channels_last:
