@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tomllib
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -48,8 +49,8 @@ class Stage(_Section):
 
     ``adversarial``: minimise the loss on perturbed inputs (see Adversary). ``quantized``: with fake-quantized weights (see
     Quantize). ``flatten``: weight lambda of posterior flattening (Drif & Berrabah 2025, eq. 8). ``select = "best"`` keeps
-    the epoch with the highest held-out accuracy (robust accuracy in an adversarial stage), ``patience`` stops after so
-    many epochs without a better one.
+    the epoch with the highest held-out accuracy (in an adversarial stage the mean of clean and robust accuracy),
+    ``patience`` stops after so many epochs without a better one.
     """
 
     epochs: int = Field(0, ge=0)
@@ -170,8 +171,13 @@ class Recipe(_Section):
     bench: Bench = Bench()
 
     def with_changes(self, **sections: Any) -> "Recipe":
-        """Copy with changed fields: ``recipe.with_changes(seed=1, quantize={"bits": 4})``; ``None`` changes nothing."""
+        """Copy with changed fields: ``recipe.with_changes(seed=1, quantize={"bits": 4})``; ``None`` changes nothing.
+
+        Another norm of the adversary forgets ``eps`` and ``step``: they were lengths in the old one.
+        """
         content = self.model_dump()
+        if (sections.get("adversary") or {}).get("norm") not in (None, self.adversary.norm):
+            content["adversary"] |= {"eps": None, "step": None}
         for name, change in sections.items():
             if isinstance(change, dict):
                 content[name] |= {key: value for key, value in change.items() if value is not None}
@@ -193,9 +199,9 @@ class Recipe(_Section):
         """The stages that have epochs, by name, in order."""
         return {name: stage for name in STAGES if (stage := getattr(self, name)).epochs > 0}
 
-    def float_twin(self) -> "Recipe":
-        """What trained the model that was hardened: the first stage alone, at full width."""
-        return self.with_changes(robust={"epochs": 0}, qat={"epochs": 0}, quantize={"bits": FULL_WIDTH})
+    def as_run(self, stages: Iterable[str]) -> "Recipe":
+        """The recipe without the stages that have not run: a checkpoint may stop short of what its recipe goes on to."""
+        return self.with_changes(**{name: {"epochs": 0} for name in STAGES if name not in stages})
 
     def training_hash(self) -> str:
         """Hex sha256 of every field that the trained, quantized weights depend on; fields without effect do not count."""

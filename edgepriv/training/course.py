@@ -23,7 +23,7 @@ from edgepriv.recipe import Recipe
 from edgepriv.training.adversary import budget_of
 from edgepriv.training.loop import Examples, State, Task, fit
 
-_VALIDATION_EXAMPLES = 512
+_VALIDATION_EXAMPLES = 1024
 
 
 def examples_of(dataset: Dataset, index: np.ndarray) -> Examples:

@@ -261,8 +261,12 @@ def _schedule(name: str, done: float) -> float:
 
 
 def _remember_best(state: State, row: dict[str, Any], classifier: Classifier, epoch: int) -> None:
-    score = row.get("validation_robust_accuracy", row.get("validation_accuracy"))
-    if score is not None and score > state.best:
+    held_out = [row[name] for name in ("validation_accuracy", "validation_robust_accuracy") if name in row]
+    if not held_out:
+        return
+    # The mean of both, since the robust accuracy of a few hundred examples alone is too noisy to rank epochs by.
+    score = sum(held_out) / len(held_out)
+    if score > state.best:
         state.best, state.best_epoch = score, epoch
         state.best_model = {name: value.detach().clone() for name, value in classifier.state_dict().items()}
 
@@ -273,7 +277,8 @@ def _should_stop(state: State, stage: Stage) -> bool:
     if stage.patience is not None and state.epoch - 1 - state.best_epoch >= stage.patience:
         return True
     # FGSM training can collapse: robust accuracy falls to nothing within an epoch and does not come back.
-    return state.history[-1].get("validation_robust_accuracy", state.best) < state.best - _COLLAPSE
+    robust = [row["validation_robust_accuracy"] for row in state.history if "validation_robust_accuracy" in row]
+    return bool(robust) and robust[-1] < max(robust) - _COLLAPSE
 
 
 def _keep(

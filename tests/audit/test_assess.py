@@ -1,5 +1,5 @@
 import json
-import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -166,7 +166,7 @@ def test_histograms_count_everyone_once(scores):
     assert (np.diff(found["edges"]) > 0).all()
 
 
-def test_thirty_thousand_candidates_and_64_references_take_seconds():
+def test_thirty_thousand_candidates_and_64_references_take_less_than_2_gib():
     rng, n, references = np.random.default_rng(0), 30_000, 64
     probabilities = rng.dirichlet(np.ones(10), size=n).astype(np.float32)
     member = rng.permutation(n) < n // 2
@@ -178,7 +178,9 @@ def test_thirty_thousand_candidates_and_64_references_take_seconds():
         references=References(rng.normal(size=(references, n)), trained_on),
         population=Population(rng.normal(size=5000), rng.normal(size=(references, 5000))),
     )
-    start = time.perf_counter()
+    tracemalloc.start()
     for name in ("lira-offline", "lira-online", "rmia-offline", "rmia-online"):
         assert np.isfinite(ATTACKS[name].run(evidence)).all()
-    assert time.perf_counter() - start < 10
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * 2**30
