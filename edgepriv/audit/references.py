@@ -9,10 +9,14 @@ Every attacker here knows more than most real ones: the recipe, the privacy hold
 """
 
 import hashlib
+import importlib.util
 import json
 import os
+import threading
+import time
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import joblib
@@ -24,7 +28,7 @@ from tqdm import tqdm
 from edgepriv.audit.evidence import Outputs, References, Shadow, log_odds
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
-from edgepriv.files import written_aside
+from edgepriv.files import sha256_of, written_aside
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages
@@ -129,8 +133,25 @@ def _trained_on(split: Split, members: np.ndarray) -> Split:
 
 
 def _key(recipe: Recipe, dataset: Dataset, split: Split) -> str:
-    made_of = [recipe.training_hash(), dataset.sha256, split.record(), code_version()]
+    made_of = [
+        recipe.training_hash(),
+        dataset.sha256,
+        split.record(),
+        code_version(),
+        *_foreign_code(recipe.model.name),
+    ]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _foreign_code(model: str) -> list[str]:
+    """The digest of the module that ``package.module:factory`` names, nothing for our own architectures."""
+    module, colon, _ = model.partition(":")
+    try:
+        source = importlib.util.find_spec(module) if colon else None
+    except (ImportError, ValueError):
+        return []  # building the model says what is wrong
+    origin = source and source.origin
+    return [sha256_of(Path(origin))] if origin and Path(origin).is_file() else []
 
 
 def _train_missing(work: list[_Job], dataset: Dataset, folder: Path, label: str, jobs: int) -> None:
@@ -142,7 +163,7 @@ def _train_missing(work: list[_Job], dataset: Dataset, folder: Path, label: str,
     except OSError as error:
         raise UserError(f"cannot write reference models to {folder}: {error.strerror}") from error
     finished = joblib.Parallel(n_jobs=min(jobs, len(missing)), return_as="generator_unordered")(
-        joblib.delayed(_train_one)(job, dataset, folder / job.name) for job in missing
+        joblib.delayed(_train_one)(job, dataset, folder / job.name, os.getpid()) for job in missing
     )
     title = f"reference models ({label})"
     try:
@@ -153,7 +174,21 @@ def _train_missing(work: list[_Job], dataset: Dataset, folder: Path, label: str,
         raise
 
 
-def _train_one(job: _Job, dataset: Dataset, path: Path) -> None:
+@cache
+def _end_with_parent(parent: int) -> None:
+    """End this worker when the audit that started it is killed: nobody would be left to stop it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _train_one(job: _Job, dataset: Dataset, path: Path, parent: int) -> None:
+    if os.getpid() != parent:
+        _end_with_parent(parent)
     torch.set_num_threads(1)
     classifier = new_classifier(job.recipe, dataset.num_classes, dataset.input_shape)
     run_stages(classifier, job.recipe, tuple(job.recipe.stages()), dataset, job.split, quiet=True)
