@@ -22,7 +22,7 @@ from edgepriv.measure.bench import bench as measure
 from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH, Recipe
+from edgepriv.recipe import FULL_WIDTH, Recipe, parse
 from edgepriv.report import html, tables
 from edgepriv.training import new_classifier, quantize_weights, run_stages
 from edgepriv.training.course import forget
@@ -139,7 +139,7 @@ def audit(
     manifest beside the model says what it was trained on, and reference models are trained by its recipe. Raises
     GateFailed, after writing, when one of ``limits`` is exceeded.
     """
-    output = output or beside(model, "audit.json")
+    output = _json_name(output) or beside(model, "audit.json")
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
     refuse_existing(written, force)
     gates = [gate.parse_limit(limit) for limit in limits]
@@ -156,7 +156,7 @@ def audit(
     write_report(model, content, written[1])
     sentences = gate.exceeded(gates, content)
     if sentences:
-        raise GateFailed("; ".join(sentences))
+        raise GateFailed("; ".join(sentences), content)
     return content
 
 
@@ -164,7 +164,7 @@ def bench(
     model: Path, recipe: Recipe, *, against: Sequence[Path] = (), output: Path | None = None, force: bool = False
 ) -> dict[str, Any]:
     """Measure ``model`` beside its float twin and ``against``, each in fresh processes; write model.bench.json."""
-    output = output or beside(model, "bench.json")
+    output = _json_name(output) or beside(model, "bench.json")
     refuse_existing([output], force)
     variants = _variants(model, against)
     for path in variants.values():
@@ -175,9 +175,9 @@ def bench(
     )
     content = measured | {"model": model.name, "files": {name: _file_facts(path) for name, path in variants.items()}}
     write_json(output, content)
-    audited = beside(model, "audit.json")
-    if audited.exists() and output == beside(model, "bench.json"):
-        write_report(model, read_json(audited, "audit"), audited.with_suffix(".html"))
+    audited = _audit_beside(model)
+    if audited is not None and output == beside(model, "bench.json"):
+        write_report(model, audited, beside(model, "audit.html"))
     return content
 
 
@@ -220,12 +220,11 @@ def show(path: Path) -> dict[str, Any]:
 
 def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> None:
     """The HTML page of whatever is known of ``model``: its audit, its bench, its layers."""
-    benched = beside(model, "bench.json")
     known = manifest.read_beside(model)
     page = html.render(
         title=model.name,
         audit=audited,
-        bench=read_json(benched, "bench") if benched.exists() else None,
+        bench=_bench_beside(model),
         layers=describe.describe(model)["layers"],
         manifest=known.model_dump(mode="json") if known else None,
         command=f"edgepriv audit {model.name}",
@@ -236,31 +235,41 @@ def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> N
 def _hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any], model: Path) -> Recipe:
     """The checkpoint's recipe with the sections of ``recipe`` that concern hardening and what follows, then ``changes``.
 
-    Without a recipe, what the options leave open is PGD for 10 epochs, then 4 bits for 5.
+    Without a recipe, or with one that only says what a bare state_dict is, what the options leave open is PGD for 10
+    epochs, then 4 bits for 5.
     """
-    if recipe is None:
-        chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
-        robust = 10 if chosen.adversary.method != "none" else 0
-        qat = 5 if chosen.quantize.active else 0
-        return chosen.with_changes(robust={"epochs": robust}, qat={"epochs": qat}).with_changes(**changes)
-    if recipe.model.name != trained_by.model.name or recipe.seed != trained_by.seed:
+    if recipe is not None and (recipe.model.name != trained_by.model.name or recipe.seed != trained_by.seed):
         raise UserError(
             f"the recipe is for model {recipe.model.name!r}, seed {recipe.seed}; "
             f"{model} is {trained_by.model.name!r}, seed {trained_by.seed}"
         )
     sections = ("precision", "robust", "qat", "adversary", "quantize", "export", "audit", "bench")
+    if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
+        chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
+        robust = 10 if chosen.adversary.method != "none" else 0
+        qat = 5 if chosen.quantize.active else 0
+        return chosen.with_changes(robust={"epochs": robust}, qat={"epochs": qat}).with_changes(**changes)
     settings = {name: value for name, value in recipe.model_dump().items() if name in sections}
-    return trained_by.with_changes(**settings).with_changes(**changes)
+    return parse(trained_by.model_dump() | settings, "the recipe").with_changes(**changes)
+
+
+def _json_name(output: Path | None) -> Path | None:
+    """The name that was asked for; any other ending could be the model itself, or one of the files beside the JSON."""
+    if output is not None and output.suffix != ".json":
+        raise UserError(f"-o {output}: the name must end in .json")
+    return output
 
 
 def _variants(model: Path, against: Sequence[Path]) -> dict[str, Path]:
     known = manifest.read_beside(model)
-    if known is not None:
-        manifest.verify(model, known)
     variants = {"model": model}
-    twin_file = model.parent / known.float_twin["file"] if known and known.float_twin else beside(model, "fp32.onnx")
-    if twin_file.exists():
-        variants["float"] = twin_file
+    if known is None:
+        twin_file = beside(model, "fp32.onnx")
+        variants |= {"float": twin_file} if twin_file.exists() else {}
+    else:
+        manifest.verify(model, known)
+        twin = manifest.unchanged_twin(model, known)  # another file of that name may be left from an earlier export
+        variants |= {"float": twin} if twin else {}
     return variants | dict(zip(_unique_names(against), against, strict=True))
 
 
@@ -281,3 +290,11 @@ def _audit_beside(model: Path) -> dict[str, Any] | None:
         return None
     content = read_json(audited, "audit")
     return content if content.get("sha256") == sha256_of(model) else None
+
+
+def _bench_beside(model: Path) -> dict[str, Any] | None:
+    benched = beside(model, "bench.json")
+    if not benched.exists():
+        return None
+    content = read_json(benched, "bench")
+    return content if content.get("files", {}).get("model", {}).get("sha256") == sha256_of(model) else None

@@ -31,6 +31,8 @@ ADVERSARIES = {
     "pgd-l2": {"method": "pgd", "norm": "l2"},
 }
 BOTH = ("adaptive", "oblivious")
+INTERRUPTED = 130
+RESUME = "interrupted: run the same command again to go on where it stopped"
 UNWRITABLE = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -232,6 +234,7 @@ def audit(
     cache_dir: Annotated[
         Path | None, typer.Option(help="Where reference models are kept; default the data folder.")
     ] = None,
+    recipe: RecipeFile = None,
     force: Force = False,
     json_: AsJson = False,
 ) -> None:
@@ -239,7 +242,7 @@ def audit(
     from edgepriv import api
     from edgepriv.report import tables
 
-    changes = {
+    asked: dict[str, dict[str, Any]] = {
         "adversary": {"eps": eps, "norm": norm},
         "audit": {
             "attacks": attacks,
@@ -249,19 +252,28 @@ def audit(
             "pgd_steps": steps,
         },
     }
-    result = api.audit(
-        model,
-        changes,
-        members=members,
-        non_members=non_members,
-        output=output,
-        data_dir=data_dir,
-        cache_dir=cache_dir,
-        float_twin=float_twin,
-        limits=fail_if or (),
-        force=force,
-    )
-    _print(json_, result, lambda: [tables.attack_table(result), tables.robustness_table(result["robustness"])])
+    changes = _audit_settings(recipe, asked) if recipe else asked
+
+    def report(result: dict[str, Any]) -> None:
+        _print(json_, result, lambda: [tables.attack_table(result), tables.robustness_table(result["robustness"])])
+
+    try:
+        result = api.audit(
+            model,
+            changes,
+            members=members,
+            non_members=non_members,
+            output=output,
+            data_dir=data_dir,
+            cache_dir=cache_dir,
+            float_twin=float_twin,
+            limits=fail_if or (),
+            force=force,
+        )
+    except GateFailed as failed:
+        report(failed.audit)
+        raise
+    report(result)
 
 
 @app.command()
@@ -274,6 +286,7 @@ def bench(
     rounds: Annotated[int | None, typer.Option(help="Processes for each model.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Batch size (repeatable).")] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Threads, 0 for all (repeatable).")] = None,
+    recipe: RecipeFile = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="JSON to write; default MODEL.bench.json.")
     ] = None,
@@ -285,7 +298,9 @@ def bench(
     from edgepriv.report import tables
 
     settings = {"runs": runs, "rounds": rounds, "batches": batch or None, "threads": threads or None}
-    result = api.bench(model, Recipe().with_changes(bench=settings), against=against or (), output=output, force=force)
+    result = api.bench(
+        model, _recipe(recipe).with_changes(bench=settings), against=against or (), output=output, force=force
+    )
     _print(json_, result, lambda: tables.bench_table(result))
 
 
@@ -294,13 +309,14 @@ def compare(
     models: Annotated[list[Path], typer.Argument(metavar="A.onnx B.onnx ...", help="Models to set side by side.")],
     runs: Annotated[int | None, typer.Option(help="Inferences timed in each process.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Processes for each model.")] = None,
+    recipe: RecipeFile = None,
     json_: AsJson = False,
 ) -> None:
     """One table: size, latency, memory, accuracy, robust accuracy, leakage."""
     from edgepriv import api
     from edgepriv.report import tables
 
-    result = api.compare(models, Recipe().with_changes(bench={"runs": runs, "rounds": rounds}))
+    result = api.compare(models, _recipe(recipe).with_changes(bench={"runs": runs, "rounds": rounds}))
     _print(json_, result, lambda: tables.compare_table(result))
 
 
@@ -344,12 +360,16 @@ def main() -> None:
     """Run a command; bad input is one sentence on standard error and exit code 2."""
     try:
         sys.exit(app(standalone_mode=True))
+    except SystemExit as ended:
+        if ended.code != INTERRUPTED:
+            raise
+        code, message = INTERRUPTED, RESUME  # typer turns Ctrl-C into this exit, without a word
     except UserError as error:
         code, message = 2, f"error: {_one_line(error)}"
     except GateFailed as error:
         code, message = 3, f"limit exceeded: {_one_line(error)}"
     except KeyboardInterrupt:
-        code, message = 130, "interrupted: run the same command again to go on where it stopped"
+        code, message = INTERRUPTED, RESUME
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -369,6 +389,15 @@ def _one_line(error: Exception) -> str:
 
 def _recipe(path: Path | None) -> Recipe:
     return recipes.load(path) if path else Recipe()
+
+
+def _audit_settings(path: Path, asked: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What a recipe file says of an audit, under the options; how the model was trained is the manifest's to say."""
+    settings = _recipe(path).with_changes(**asked)
+    changes: dict[str, dict[str, Any]] = {"audit": settings.audit.model_dump()}
+    if settings.adversary != Recipe().adversary:
+        changes["adversary"] = {"eps": settings.adversary.eps, "norm": settings.adversary.norm}
+    return changes
 
 
 def _for_bare_state_dict(

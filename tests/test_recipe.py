@@ -159,7 +159,20 @@ def test_undefended_drops_every_defence_and_nothing_else():
 
 def test_stages_are_those_with_epochs_in_order():
     assert tuple(Recipe(train={"epochs": 0}, robust={"epochs": 1}, qat={"epochs": 2}).stages()) == ("robust", "qat")
-    assert tuple(Recipe(robust={"epochs": 1}, qat={"epochs": 1}).float_twin().stages()) == ("train",)
+
+
+def test_stages_that_have_not_run_are_no_part_of_the_training():
+    whole = Recipe(robust={"epochs": 1}, qat={"epochs": 1})
+    assert tuple(whole.as_run(["train", "qat"]).stages()) == ("train", "qat")
+    assert whole.as_run(["train", "robust", "qat"]) == whole
+
+
+def test_another_norm_forgets_the_lengths_of_the_old_one():
+    linf = Recipe(adversary={"eps": 0.1, "step": 0.02})
+    assert linf.with_changes(adversary={"norm": "l2"}).adversary.eps is None
+    assert linf.with_changes(adversary={"norm": "l2"}).adversary.step is None
+    assert linf.with_changes(adversary={"norm": "l2", "eps": 0.3}).adversary.eps == 0.3
+    assert linf.with_changes(adversary={"norm": "linf"}) == linf
 
 
 def test_customary_budgets():

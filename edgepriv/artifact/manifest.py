@@ -99,3 +99,11 @@ def verify(onnx_path: Path, manifest: Manifest) -> None:
             f"{onnx_path} has changed since its manifest was written (sha256 differs): export it again, or move "
             f"{path_beside(onnx_path).name} away to treat it as a foreign file"
         )
+
+
+def unchanged_twin(onnx_path: Path, manifest: Manifest) -> Path | None:
+    """The float twin beside the .onnx, None if there is none or it is not the file that was exported with it."""
+    if manifest.float_twin is None:
+        return None
+    path = onnx_path.parent / manifest.float_twin["file"]
+    return path if path.is_file() and sha256_of(path) == manifest.float_twin["sha256"] else None

@@ -76,6 +76,15 @@ def check_contract(session: ort.InferenceSession, probe: np.ndarray | None = Non
     return _contracts[session]
 
 
+def row_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
+    """The declared shape of one example, None where free; empty for a model that ``check_contract`` refuses anyway."""
+    try:
+        inputs = session.get_inputs()
+    except UnicodeDecodeError:
+        return ()
+    return tuple(size if isinstance(size, int) else None for size in inputs[0].shape[1:]) if len(inputs) == 1 else ()
+
+
 def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None) -> Contract:
     inputs = session.get_inputs()
     if len(inputs) != 1:

@@ -10,10 +10,12 @@ import numpy as np
 from edgepriv.artifact import manifest
 from edgepriv.artifact.export import Exported, export
 from edgepriv.data import Dataset
+from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH
+from edgepriv.recipe import FULL_WIDTH, Quantize
 from edgepriv.training import load_quantized, quantize_weights
+from edgepriv.training.quantizer import widths
 
 CHECKED_AGAINST = 2_000
 """Real inputs that an export proves parity on, if there are as many."""
@@ -52,6 +54,9 @@ def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dic
 def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin: dict[str, Any] | None) -> Exported:
     classifier = found.classifier()
     weights = quantize_weights(classifier.network, found.recipe.quantize)
+    if found.recipe.quantize.active and not weights:
+        layers = ", ".join(name.removesuffix(".weight") for name in widths(classifier.network, Quantize(bits=8)))
+        raise UserError(f"bits {found.recipe.quantize.bits!r} matches no layer: the model's are {layers or 'none'}")
     load_quantized(classifier.network, weights)
     exported = export(
         classifier,

@@ -80,21 +80,22 @@ class Twin(nn.Module):
         return result.clamp(min=torch.finfo(result.dtype).tiny).log() if self.log_output else result
 
 
-def load_twin(path: str | os.PathLike[str]) -> Twin:
+def load_twin(path: str | os.PathLike[str], probe: np.ndarray | None = None) -> Twin:
     """The twin of an .onnx in eval mode: inputs in [0, 1] -> logits, any batch size, on the CPU.
 
     A Softmax at the end is left out; if the output holds probabilities without one, their logarithm is returned; other
     outputs are logits already. Weights are unpacked once, here. The twin is compared with onnxruntime before it is
-    returned. Raises Untwinnable for graphs with operators that have no torch counterpart here, no gradient, or another
-    result; UserError for files that are no classifier at all.
+    returned, on ``probe`` (a few inputs, which a graph with free sizes needs) or on random inputs. Raises Untwinnable for
+    graphs with operators that have no torch counterpart here, no gradient, or another result; UserError for files that are
+    no classifier at all.
     """
     session = open_session(path)
-    contract = check_contract(session)
+    contract = check_contract(session, probe)
     model = read_model(path)
     twin = _build(model, contract)
     twin.fixed_batch = contract.fixed_batch
     shape = (contract.fixed_batch or 3, *(size or 224 for size in contract.row_shape))
-    x = np.random.default_rng(1).random(shape, dtype=np.float32)
+    x = np.random.default_rng(1).random(shape, dtype=np.float32) if probe is None else np.ascontiguousarray(probe)
     try:
         with torch.no_grad():
             probabilities = twin(torch.from_numpy(x)).softmax(dim=1).numpy()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor, nn
 
 from edgepriv import data, project
 from edgepriv.artifact import describe, manifest, session, twin
@@ -11,20 +12,53 @@ from edgepriv.audit import assess
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.references import Fleet, train_fleet
 from edgepriv.audit.run import Target, membership_part, robustness_part
+from edgepriv.data import Dataset
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
-from edgepriv.recipe import Recipe, parse
+from edgepriv.recipe import FULL_WIDTH, Recipe, parse
 
+_FEW = 8
 Audited = tuple[dict[str, Any], dict[str, np.ndarray]]
 """The content of ``model.audit.json``, and every attack's scores."""
 
 
-def _target(path: Path) -> Target:
+def _target(path: Path, examples: Dataset) -> Target:
+    """The model behind a door that takes examples as a Dataset holds them, images channels first."""
     opened = session.open_session(path)
+    axes = _wanted_axes(session.row_shape(opened), examples.input_shape)
+
+    def turned(x: np.ndarray) -> np.ndarray:
+        return x if axes is None else x.transpose(axes)
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        return session.predict(opened, turned(x))
+
+    few = examples.inputs(slice(_FEW))
+    predict(few)  # what does not fit is said before a twin is built
     try:
-        return Target(lambda x: session.predict(opened, x), twin.load_twin(path))
+        inner = twin.load_twin(path, turned(few))
     except twin.Untwinnable as reason:
-        return Target(lambda x: session.predict(opened, x), None, str(reason))
+        return Target(predict, None, str(reason))
+    return Target(predict, inner if axes is None else nn.Sequential(_Transposed(axes), inner))
+
+
+def _wanted_axes(row: tuple[int | None, ...], input_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The transposition of images [N, C, H, W] for a foreign model that takes [N, H, W, C]; None for any other."""
+
+    def fits(shape: tuple[int, ...]) -> bool:
+        return len(row) == len(shape) and all(size in (None, have) for size, have in zip(row, shape, strict=True))
+
+    channels_last = (*input_shape[1:], input_shape[0])
+    return (0, 2, 3, 1) if len(input_shape) == 3 and fits(channels_last) and not fits(input_shape) else None
+
+
+class _Transposed(nn.Module):
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.axes = axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(self.axes)
 
 
 def audit_by_manifest(
@@ -38,11 +72,13 @@ def audit_by_manifest(
         )
     manifest.verify(model, known)
     dataset, split = project.recorded_data(known.data, data_dir, str(model))
-    recipe = parse(known.recipe, str(manifest.path_beside(model))).with_changes(**changes)
+    trained_by = _trained_by(known, model)
+    recipe = trained_by.with_changes(**changes)
     attacks = assess.select(recipe.audit.attacks)
     needed = {need for name in attacks for need in ATTACKS[name].needs}
     count = recipe.audit.references if "references" in needed else 0
-    recipes = {"adaptive": recipe, "oblivious": recipe.undefended()}
+    # Not ``recipe``: the perturbations that the audit is asked to measure say nothing about how the target was trained.
+    recipes = {"adaptive": trained_by, "oblivious": trained_by.undefended()}
 
     def fleet(trained_by: Recipe, label: str) -> Fleet:
         return train_fleet(trained_by, dataset, split, count=count, cache_dir=cache_dir / "references", label=label)
@@ -50,16 +86,18 @@ def audit_by_manifest(
     fleets: dict[str, Fleet] = {}
     if needed & {"references", "shadow"}:
         fleets = {name: fleet(recipes[name], name) for name in recipe.audit.threat_models}
-    target = _target(model)
+    target = _target(model, dataset)
     content, scores = membership_part(
         target, dataset, split.members, split.non_members, fleets, attacks=attacks, seed=recipe.seed
     )
     content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
-    twin_file = _unchanged_twin(model, known) if float_twin else None
+    twin_file = manifest.unchanged_twin(model, known) if float_twin else None
     if twin_file is not None:
-        twin_recipe = recipe.float_twin()
+        twin_known = manifest.read_beside(twin_file)
+        twin_recipe = _trained_by(twin_known, twin_file) if twin_known else trained_by.as_run(["train"])
+        twin_recipe = twin_recipe.with_changes(quantize={"bits": FULL_WIDTH})
         twin_fleets = {"adaptive": fleet(twin_recipe, "float twin")} if fleets else {}
-        undefended = _target(twin_file)
+        undefended = _target(twin_file, dataset)
         content["float"], _ = membership_part(
             undefended, dataset, split.members, split.non_members, twin_fleets, attacks=attacks, seed=recipe.seed
         )
@@ -67,20 +105,20 @@ def audit_by_manifest(
     return _described(model, recipe, known.data, content, count), scores
 
 
-def _unchanged_twin(model: Path, known: manifest.Manifest) -> Path | None:
-    if known.float_twin is None:
-        return None
-    path = model.parent / known.float_twin["file"]
-    return path if path.exists() and sha256_of(path) == known.float_twin["sha256"] else None
+def _trained_by(known: manifest.Manifest, model: Path) -> Recipe:
+    """The recipe of the stages that have run, which is what an adaptive attacker follows."""
+    recipe = parse(known.recipe, str(manifest.path_beside(model)))
+    return recipe.as_run(known.stages) if known.stages else recipe
 
 
 def audit_on_files(model: Path, members: Path, non_members: Path, changes: dict[str, Any]) -> Audited:
     known = manifest.read_beside(model)
     if known is not None:
         manifest.verify(model, known)
-    target = _target(model)
     recipe = (parse(known.recipe, str(manifest.path_beside(model))) if known else Recipe()).with_changes(**changes)
-    examples = data.from_member_files(members, non_members, _class_names(model))
+    examples = data.from_member_files(members, non_members)
+    target = _target(model, examples)
+    examples = data.with_classes(examples, _class_names(model, target.predict(examples.inputs(slice(_FEW)))))
     asked = np.arange(len(examples))
     inside, outside = np.split(asked, [examples.known_members or 0])
     attacks = assess.select(recipe.audit.attacks)
@@ -90,10 +128,9 @@ def audit_on_files(model: Path, members: Path, non_members: Path, changes: dict[
     return _described(model, recipe, record, content, 0), scores
 
 
-def _class_names(model: Path) -> tuple[str, ...]:
+def _class_names(model: Path, probabilities: np.ndarray) -> tuple[str, ...]:
     """From the file's metadata, else numbers, as many as the model has outputs."""
-    classes = session.check_contract(session.open_session(model)).classes
-    return describe.class_names(model) or tuple(str(label) for label in range(classes))
+    return describe.class_names(model) or tuple(str(label) for label in range(probabilities.shape[1]))
 
 
 def _described(

@@ -1,6 +1,6 @@
 """Where examples come from and who is a member."""
 
-from edgepriv.data.dataset import Dataset, as_inputs, checked, members_beside
+from edgepriv.data.dataset import Dataset, as_inputs, checked, members_beside, with_classes
 from edgepriv.data.files import from_member_files
 from edgepriv.data.sources import default_data_dir, load
 from edgepriv.data.splits import Split, make_split, remake_split
@@ -16,4 +16,5 @@ __all__ = [
     "make_split",
     "members_beside",
     "remake_split",
+    "with_classes",
 ]

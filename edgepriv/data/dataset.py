@@ -1,7 +1,7 @@
 """Dataset: checked examples and labels in one layout."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -79,6 +79,12 @@ def checked(
     return Dataset(name, _checked_inputs(name, _channels_first(name, x)), labels, names)
 
 
+def with_classes(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
+    """The examples under a model's class names; UserError for a label that it does not have."""
+    _checked_labels(dataset.name, dataset.y, class_names)
+    return replace(dataset, class_names=class_names)
+
+
 def _checked_labels(name: str, y: np.ndarray, class_names: tuple[str, ...] | None) -> np.ndarray:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -145,11 +151,17 @@ def members_beside(members: Dataset, non_members: Dataset) -> Dataset:
             f"{shared} of the {len(non_members)} non-members ({non_members.name}) stand among the members "
             f"({members.name}) too: remove them from one of the files"
         )
+    labels = np.concatenate([members.y, non_members.y])
+    if (labels == labels[0]).all():
+        raise UserError(
+            f"all {len(labels)} examples of {members.name} and {non_members.name} have label {labels[0]}; "
+            "a classifier needs at least two classes"
+        )
     same_type = members.x.dtype == non_members.x.dtype
     return Dataset(
         f"members:{members.name}|{non_members.name}",
         np.concatenate([part.x if same_type else part.inputs() for part in (members, non_members)]),
-        np.concatenate([members.y, non_members.y]),
+        labels,
         max(members.class_names, non_members.class_names, key=len),
         known_members=len(members),
     )

@@ -254,6 +254,15 @@ def test_changed_code_of_training_makes_the_cache_stale(fleet_of, files, monkeyp
     assert len({path.parent for path in files()}) == 2
 
 
+def test_changed_code_of_a_factory_makes_the_cache_stale(tmp_path, monkeypatch, dataset, split):
+    monkeypatch.syspath_prepend(tmp_path)
+    keys = set()
+    for line in ("", "# changed"):
+        (tmp_path / "a_factory.py").write_text(f"def make(num_classes, input_shape): ...\n{line}")
+        keys.add(references._key(RECIPE.with_changes(model={"name": "a_factory:make"}), dataset, split))
+    assert len(keys) == 2
+
+
 def test_what_training_does_not_depend_on_keeps_the_cache(fleet_of, files):
     fleet_of(count=0)
     fleet_of(RECIPE.with_changes(audit={"pgd_steps": 3}, export={"profile": "memory"}), count=0)

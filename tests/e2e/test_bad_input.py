@@ -113,6 +113,9 @@ def test_member_files_that_do_not_fit(
     np.savez(tmp_path / "shape2.npz", x=np.ones((60, 1, 9, 9), np.float32), y=np.arange(60) % 10)
     assert "shape" in audit_with("--members", tmp_path / "shape.npz", "--non-members", tmp_path / "shape2.npz")
     assert "go together" in audit_with("--members", members)
+    for name, part in (("one", slice(200, 240)), ("two", slice(240, 280))):
+        np.savez(tmp_path / f"{name}.npz", x=digits.x[part], y=np.full(40, 3))
+    assert "two classes" in audit_with("--members", tmp_path / "one.npz", "--non-members", tmp_path / "two.npz")
     assert not (tmp_path / "x.json").exists()
 
 
@@ -136,6 +139,31 @@ def test_output_that_exists_is_kept(refused: Refused, hardened: Path, tmp_path: 
     assert "--force" in refused("bench", shipped, "-o", tmp_path / "m.json")
     assert "--force" in refused("harden", hardened / "float.pt", "-o", hardened / "out")
     assert {path.read_text() for path in tmp_path.iterdir()} == {"mine"}
+
+
+def test_bits_for_layers_that_do_not_exist_name_those_that_do(refused: Refused, hardened: Path, tmp_path: Path) -> None:
+    assert "conv1, conv2" in refused("export", hardened / "float.pt", "--bits", "nope=4", "-o", tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_is_never_written_over_a_model(refused: Refused, hardened: Path) -> None:
+    model = hardened / "out" / "model.onnx"
+    content = model.read_bytes()
+    for verb in ("audit", "bench"):
+        assert "must end in .json" in refused(verb, model, "-o", model, "--force")
+    assert model.read_bytes() == content
+
+
+def test_an_interrupt_says_how_to_go_on(edgepriv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgepriv import api
+
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "train", interrupted)
+    ran = edgepriv("train", "-o", tmp_path / "m.pt")
+    assert ran.code == 130
+    assert "run the same command again" in ran.err
 
 
 def test_a_disk_that_is_full_leaves_nothing(hardened: Path, tmp_path: Path) -> None:

@@ -139,6 +139,43 @@ def test_a_limit_that_is_exceeded_exits_3_and_names_the_attack(edgepriv, audited
     assert ran.code == 3
     assert "auc>0.01 is exceeded" in ran.err
     assert audited.with_suffix(".audit.json").exists()
+    ran = edgepriv(
+        "audit", audited, "--attacks", "quick", "--no-float-twin", "--fail-if", "auc>0.01", "--force", "--json"
+    )
+    assert ran.code == 3
+    assert ran.json["attacks"]
+
+
+def test_what_is_measured_does_not_change_how_references_are_trained(edgepriv, audited: Path, tmp_path: Path) -> None:
+    cache = audited.parent.parent / "cache"
+    trained = {path: path.stat().st_mtime_ns for path in cache.rglob("*.npz")}
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[audit]\nrobust_examples = 7\npgd_steps = 2\n[train]\nepochs = 77\n[adversary]\nnorm = "l2"\n')
+    ran = edgepriv("audit", audited, "--cache-dir", cache, "--recipe", recipe, "--references", 4, "-o",
+                   tmp_path / "l2.json", "--json")  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert (ran.json["robustness"]["norm"], ran.json["robustness"]["eps"]) == ("l2", 0.5)
+    assert ran.json["robustness"]["n"] == 7
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.npz")} == trained
+
+
+def test_references_are_trained_by_the_stages_that_have_run(
+    edgepriv, hardened: Path, tmp_path: Path, monkeypatch
+) -> None:
+    from edgepriv.audit import deployed
+    from edgepriv.errors import UserError
+
+    edgepriv("export", hardened / "float.pt", "--bits", 4, "-o", tmp_path / "m.onnx")
+    asked = []
+
+    def train_fleet(recipe, *args, **options):
+        asked.append(recipe)
+        raise UserError("enough")
+
+    monkeypatch.setattr(deployed, "train_fleet", train_fleet)
+    assert edgepriv("audit", tmp_path / "m.onnx").code == 2
+    assert tuple(asked[0].stages()) == ("train",)
+    assert asked[0].quantize.bits == 4
 
 
 def test_every_command_prints_one_json_object(edgepriv, hardened: Path, tmp_path: Path) -> None:

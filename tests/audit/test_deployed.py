@@ -1,0 +1,59 @@
+"""Audits of ONNX files that are not ours, in the shapes that other exporters give them."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgepriv import api, data
+
+WEIGHTS = np.random.default_rng(0).normal(size=(48, 3)).astype(np.float32)
+DENSE = [helper.make_node("Flatten", ["t"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["logits"])]
+
+
+def save(path, nodes, shape):
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    returned = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])
+    graph = helper.make_graph(nodes, "foreign", [given], [returned], [numpy_helper.from_array(WEIGHTS, "w")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+@pytest.fixture
+def audited(tmp_path):
+    """The audit of a model on colour images that are stored channels last."""
+    x, y = np.random.default_rng(1).integers(0, 256, (60, 4, 4, 3), np.uint8), np.arange(60) % 3
+    # 4x4 pixels would be taken for four channels; five rows are not.
+    x = np.concatenate([x, x[:, :1]], axis=1)[:, :5]
+    files = tmp_path / "a.npz", tmp_path / "b.npz"
+    for part, path in zip((slice(30), slice(30, 60)), files, strict=True):
+        np.savez(path, x=x[part], y=y[part].astype(float))
+
+    def audited(model):
+        changes = {"audit": {"robust_examples": 5, "pgd_steps": 2, "attacks": "quick"}}
+        return api.audit(model, changes, members=files[0], non_members=files[1]), data.from_member_files(*files)
+
+    return audited
+
+
+def channels_last(path):
+    nodes = [helper.make_node("Slice", ["x", "from", "to", "axis"], ["s"]), helper.make_node("Identity", ["s"], ["t"])]
+    constants = [("from", [0]), ("to", [4]), ("axis", [1])]
+    given = [helper.make_node("Constant", [], [name], value_ints=value) for name, value in constants]
+    return save(path, [*given, *nodes, *DENSE], ["N", 5, 4, 3])
+
+
+def test_images_are_turned_for_a_model_that_takes_channels_last(audited, tmp_path):
+    content, examples = audited(channels_last(tmp_path / "m.onnx"))
+    rows = examples.inputs().transpose(0, 2, 3, 1)[:, :4].reshape(60, -1)
+    right = (rows @ WEIGHTS).argmax(1) == examples.y
+    assert content["utility"]["member_accuracy"] == pytest.approx(right[:30].mean())
+    assert content["robustness"]["worst_case_accuracy"] is not None
+
+
+def test_free_sizes_take_those_of_the_examples(audited, tmp_path):
+    nodes = [helper.make_node("Slice", ["x", "from", "to", "axis"], ["t"])]
+    constants = [("from", [0]), ("to", [4]), ("axis", [2])]
+    given = [helper.make_node("Constant", [], [name], value_ints=value) for name, value in constants]
+    content, _ = audited(save(tmp_path / "m.onnx", [*given, *nodes, *DENSE], ["N", "C", "H", "W"]))
+    assert content["robustness"]["worst_case_accuracy"] is not None

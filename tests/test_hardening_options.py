@@ -1,0 +1,44 @@
+"""What hardening does, from the checkpoint's recipe, a recipe file and the options."""
+
+from pathlib import Path
+
+import pytest
+
+from edgepriv import api
+from edgepriv.errors import UserError
+from edgepriv.recipe import Recipe
+
+TRAINED = Recipe(adversary={"eps": 0.1}, audit={"references": 3})
+
+
+def hardening(recipe, **changes):
+    return api._hardening(TRAINED, recipe, changes, Path("model.pt"))
+
+
+@pytest.mark.parametrize("recipe", [None, Recipe(data={"name": "npz:a.npz"})], ids=["no recipe", "a description"])
+def test_what_options_leave_open_is_pgd_then_four_bits(recipe):
+    found = hardening(recipe)
+    assert tuple(found.stages()) == ("train", "robust", "qat")
+    assert (found.adversary.method, found.adversary.eps, found.quantize.bits) == ("pgd", 0.1, 4)
+    assert found.audit.references == 3
+
+
+def test_a_recipe_that_says_how_is_followed():
+    found = hardening(Recipe(robust={"epochs": 2}, adversary={"method": "fgsm"}))
+    assert (found.robust.epochs, found.qat.epochs, found.adversary.method) == (2, 0, "fgsm")
+    assert not found.quantize.active
+
+
+def test_settings_of_a_recipe_replace_those_of_the_checkpoint_even_where_it_leaves_them_out():
+    trained = TRAINED.with_changes(robust={"epochs": 1, "patience": 3})
+    recipe = Recipe(robust={"epochs": 2, "select": "last"})
+    assert api._hardening(trained, recipe, {}, Path("model.pt")).robust.patience is None
+
+
+def test_the_default_radius_is_that_of_the_norm():
+    assert hardening(None, adversary={"method": "pgd", "norm": "l2"}).adversary.eps is None
+
+
+def test_a_recipe_for_another_model_is_refused():
+    with pytest.raises(UserError, match="is for model 'lenet'"):
+        hardening(Recipe(model={"name": "lenet"}))
