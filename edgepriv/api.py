@@ -74,8 +74,17 @@ def harden(
     force = force or partial.exists()  # what an interrupted run has written is replaced by the run that goes on
     refuse_existing([*written_by_export(shipped), beside(shipped, "pt"), robust, *kit_paths(output / "device")], force)
     given = project.open_checkpoint(model, recipe, data_dir, download)
+    if set(given.checkpoint.stages) - {"train"}:
+        raise UserError(
+            f"{model} has been hardened already (stages {', '.join(given.checkpoint.stages)}): "
+            "harden the checkpoint that it was made from, or export this one"
+        )
     hardened_by = project.resolved(_hardening(given.checkpoint.recipe, recipe, changes, model), given.dataset)
     stages = tuple(name for name in hardened_by.stages() if name != "train")
+    if hardened_by.qat.flatten > 0 and "qat" not in stages:
+        raise UserError(
+            "--flatten acts in quantization-aware fine-tuning, which has no epochs here: give --bits and --qat-epochs"
+        )
     classifier = given.checkpoint.classifier()
 
     def keep_robust(stage: str, classifier: Any) -> None:

@@ -104,6 +104,12 @@ PREFIXES: dict[str, Callable[[Path], Dataset]] = {
 }
 
 
+def canonical_name(name: str) -> str:
+    """How a data set is recorded: a file by its whole path, so that it is found from another folder too."""
+    prefix, colon, location = name.partition(":")
+    return f"{prefix}:{Path(location).resolve()}" if colon and prefix != "members" else name
+
+
 def load(name: str, data_dir: Path | None = None, download: bool = False) -> Dataset:
     """Load a data set by name (``fashion_mnist``) or from a file (``npz:FILE``, ``csv:FILE``, ``folder:DIR``).
 
@@ -117,8 +123,7 @@ def load(name: str, data_dir: Path | None = None, download: bool = False) -> Dat
             raise UserError(
                 f"unknown data source {prefix!r} in {name!r}: known are {', '.join(f'{p}:...' for p in PREFIXES)}"
             )
-        dataset = PREFIXES[prefix](Path(location))
-        return replace(dataset, name=name if prefix == "members" else f"{prefix}:{Path(location).resolve()}")
+        return replace(PREFIXES[prefix](Path(location)), name=canonical_name(name))
     if name in NAMED:
         try:
             return NAMED[name](data_dir)

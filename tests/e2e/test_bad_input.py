@@ -194,3 +194,12 @@ def test_numbers_that_make_no_sense(refused: Refused, hardened: Path, tmp_path: 
     assert "eps" in refused("train", "--adv", "pgd", "--eps", 0, *output)
     assert "widths" in refused("train", "--model", "mlp", "--widths", "a,b", *output)
     assert "rounds" in refused("bench", hardened / "out" / "model.onnx", "--rounds", 0, "-o", tmp_path / "x.json")
+
+
+def test_a_checkpoint_keeps_its_data_and_is_hardened_once(refused: Refused, hardened: Path, tmp_path: Path) -> None:
+    output = ("-o", tmp_path / "out")
+    told = refused("harden", hardened / "float.pt", "--model", "cnn", "--data", "location30", *output)
+    assert "was trained on digits" in told
+    assert "hardened already" in refused("harden", hardened / "out" / "model.robust.pt", *output)
+    assert "--flatten" in refused("harden", hardened / "float.pt", "--bits", 32, "--flatten", 1, *output)
+    assert not (tmp_path / "out").exists()
