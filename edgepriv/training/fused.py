@@ -1,7 +1,7 @@
 """Batch normalization folded into convolutions while its statistics are frozen, as they are during an attack.
 
 An attack runs the network forwards and backwards many times with fixed weights and running statistics; there a batch
-normalization is an affine map that the convolution before it can absorb, which spares a third of the time.
+normalization is an affine map that the convolution before it can absorb; it took 29% of a ResNet-20 attack's time.
 """
 
 import copy
