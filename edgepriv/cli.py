@@ -30,6 +30,7 @@ ADVERSARIES = {
     "pgd": {"method": "pgd", "norm": "linf"},
     "pgd-l2": {"method": "pgd", "norm": "l2"},
 }
+OUTPUTS = ("probabilities", "logits", "label")
 BOTH = ("adaptive", "oblivious")
 INTERRUPTED = 130
 RESUME = "interrupted: run the same command again to go on where it stopped"
@@ -68,18 +69,23 @@ Eps = Annotated[float | None, typer.Option(help="Radius of the perturbations, in
 Norm = Annotated[str | None, typer.Option(help="Norm of the perturbations: linf or l2.")]
 Steps = Annotated[int | None, typer.Option(help="Gradient steps of PGD in training.")]
 Bits = Annotated[str | None, typer.Option(help="Width of the weights: 2 to 8, 32, or rules such as conv1=8,*=4.")]
-Granularity = Annotated[str | None, typer.Option(help="One scale for each tensor or channel.")]
+FirstLast = Annotated[int | None, typer.Option(help="Width of the first and the last layer: 2 to 8, or 32.")]
+Granularity = Annotated[str | None, typer.Option(help="One scale for each tensor, channel or block:N.")]
 QuantizerName = Annotated[str | None, typer.Option("--quantizer", help="How weights are rounded: minmax.")]
 Flatten = Annotated[float | None, typer.Option(help="Weight lambda of posterior flattening.")]
 Precision = Annotated[str | None, typer.Option(help="Arithmetic of training: auto, float32 or bfloat16.")]
-Profile = Annotated[str | None, typer.Option(help="Layout of the integer weights: latency.")]
+Profile = Annotated[str | None, typer.Option(help="Layout of the integer weights: latency, memory or portable.")]
+Compute = Annotated[str | None, typer.Option(help="Activations inside packed layers: float32, or int8 (faster).")]
+InputType = Annotated[str | None, typer.Option("--input", help="What the file takes: float32 in [0, 1], or uint8.")]
+OutputForm = Annotated[str | None, typer.Option("--output", help="What it returns: probabilities, logits or label.")]
+Ort = Annotated[bool | None, typer.Option("--ort", help="Write a .ort file too, for onnxruntime's minimal builds.")]
 Members = Annotated[Path | None, typer.Option(help=".npz with x and y: examples that the model was trained on.")]
 NonMembers = Annotated[Path | None, typer.Option(help=".npz with x and y: examples that it was not trained on.")]
 
 
 @app.command()
 def train(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint to write.")] = Path("model.pt"),
+    output: Annotated[Path, typer.Option("-o", "--out", "--output", help="Checkpoint to write.")] = Path("model.pt"),
     data: DataName = None,
     model: ModelName = None,
     widths: Widths = None,
@@ -87,6 +93,7 @@ def train(
     eps: Eps = None,
     steps: Steps = None,
     bits: Bits = None,
+    first_last: FirstLast = None,
     granularity: Granularity = None,
     quantizer: QuantizerName = None,
     flatten: Flatten = None,
@@ -125,7 +132,7 @@ def train(
             "quantized": None if bits is None else True,
         },
         adversary=_adversary(adv, eps, None, steps),
-        quantize={"bits": bits, "granularity": granularity, "quantizer": quantizer},
+        quantize={"bits": bits, "first_last": first_last, "granularity": granularity, "quantizer": quantizer},
     )
     result = api.train(asked, output, data_dir=data_dir, download=download, force=force)
     last = result["history"][-1]
@@ -137,8 +144,9 @@ def harden(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="MODEL.pt", help="Checkpoint, or a bare state_dict with --model and --data.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write into.")] = Path("out"),
+    output: Annotated[Path, typer.Option("-o", "--out", help="Folder to write into.")] = Path("out"),
     bits: Bits = None,
+    first_last: FirstLast = None,
     granularity: Granularity = None,
     quantizer: QuantizerName = None,
     adv: Adv = None,
@@ -148,6 +156,10 @@ def harden(
     epochs: Annotated[int | None, typer.Option(help="Epochs of adversarial training.")] = None,
     qat_epochs: Annotated[int | None, typer.Option(help="Epochs of quantization-aware fine-tuning.")] = None,
     profile: Profile = None,
+    compute: Compute = None,
+    input_: InputType = None,
+    output_form: OutputForm = None,
+    ort: Ort = None,
     precision: Precision = None,
     data: DataName = None,
     model: ModelName = None,
@@ -170,8 +182,8 @@ def harden(
         "robust": {"epochs": epochs},
         "qat": {"epochs": qat_epochs, "flatten": flatten},
         "adversary": _adversary(adv, eps, None, steps),
-        "quantize": {"bits": bits, "granularity": granularity, "quantizer": quantizer},
-        "export": {"profile": profile},
+        "quantize": {"bits": bits, "first_last": first_last, "granularity": granularity, "quantizer": quantizer},
+        "export": _export_settings(profile, compute, input_, output_form, ort),
     }
     result = api.harden(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
     _print(json_, result, lambda: _exported(result))
@@ -182,11 +194,16 @@ def export(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="MODEL.pt", help="Checkpoint, or a bare state_dict with --model and --data.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("model.onnx"),
+    output: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("model.onnx"),
     bits: Bits = None,
+    first_last: FirstLast = None,
     granularity: Granularity = None,
     quantizer: QuantizerName = None,
     profile: Profile = None,
+    compute: Compute = None,
+    input_: InputType = None,
+    output_form: OutputForm = None,
+    ort: Ort = None,
     data: DataName = None,
     model: ModelName = None,
     widths: Widths = None,
@@ -204,8 +221,8 @@ def export(
 
     given = _for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
     changes = {
-        "quantize": {"bits": bits, "granularity": granularity, "quantizer": quantizer},
-        "export": {"profile": profile},
+        "quantize": {"bits": bits, "first_last": first_last, "granularity": granularity, "quantizer": quantizer},
+        "export": _export_settings(profile, compute, input_, output_form, ort),
     }
     result = api.export(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
     _print(json_, result, lambda: _exported(result))
@@ -223,12 +240,18 @@ def audit(
     norm: Norm = None,
     steps: Annotated[int | None, typer.Option(help="Gradient steps of PGD in the audit.")] = None,
     robust_examples: Annotated[int | None, typer.Option(help="Non-members to perturb.")] = None,
+    queried_examples: Annotated[
+        int | None, typer.Option(help="Candidates for the attacks that ask the model many times for each.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Where reference models are trained: local, or dask:tcp://HOST:PORT.")
+    ] = None,
     float_twin: Annotated[bool, typer.Option(help="Audit the float twin too.")] = True,
     fail_if: Annotated[
         list[str] | None, typer.Option(help='Exit 3 if exceeded: "auc>0.55", "tpr@0.01>0.03", "robust_accuracy<0.6".')
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="JSON to write; default MODEL.audit.json.")
+        Path | None, typer.Option("-o", "--out", "--output", help="JSON to write; default MODEL.audit.json.")
     ] = None,
     data_dir: DataDir = None,
     cache_dir: Annotated[
@@ -250,6 +273,8 @@ def audit(
             "threat_models": _threat_models(threat_model),
             "robust_examples": robust_examples,
             "pgd_steps": steps,
+            "queried_examples": queried_examples,
+            "engine": engine,
         },
     }
     changes = _audit_settings(recipe, asked) if recipe else asked
@@ -288,7 +313,7 @@ def bench(
     threads: Annotated[list[int] | None, typer.Option(help="Threads, 0 for all (repeatable).")] = None,
     recipe: RecipeFile = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="JSON to write; default MODEL.bench.json.")
+        Path | None, typer.Option("-o", "--out", "--output", help="JSON to write; default MODEL.bench.json.")
     ] = None,
     force: Force = False,
     json_: AsJson = False,
@@ -335,7 +360,7 @@ def show(
 
 @app.command()
 def quickstart(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write into.")] = Path("quickstart"),
+    output: Annotated[Path, typer.Option("-o", "--out", "--output", help="Folder to write into.")] = Path("quickstart"),
     force: Force = False,
     json_: AsJson = False,
 ) -> None:
@@ -441,6 +466,14 @@ def _adversary(adv: str | None, eps: float | None, norm: str | None, steps: int 
     if adv is not None and adv not in ADVERSARIES:
         raise UserError(f"unknown adversarial training {adv!r}: known are {', '.join(ADVERSARIES)}")
     return {"eps": eps, "norm": norm, "steps": steps} | (ADVERSARIES[adv] if adv else {})
+
+
+def _export_settings(
+    profile: str | None, compute: str | None, input_: str | None, output: str | None, ort: bool | None
+) -> dict[str, Any]:
+    if output is not None and output not in OUTPUTS:
+        raise UserError(f"--output {output!r}: known are {', '.join(OUTPUTS)} (the file to write is named by -o)")
+    return {"profile": profile, "compute": compute, "input": input_, "output": output, "ort": ort}
 
 
 def _threat_models(asked: str | None) -> tuple[str, ...] | None:

@@ -105,11 +105,18 @@ class Adversary(_Section):
 
 
 class Quantize(_Section):
-    """Weight-only quantization. ``bits``: one width from 2 to 8, 32 for none, or rules such as ``"conv1=8,fc*=2,*=4"``."""
+    """Weight-only quantization.
+
+    ``bits``: one width from 2 to 8, 32 for none, or rules such as ``"conv1=8,fc*=2,*=4"``. ``first_last``: the width of the
+    first and of the last layer that would be quantized, whatever ``bits`` says of them; the two that hurt most when
+    they are narrow. ``granularity``: one scale for each ``tensor``, output ``channel``, or ``block:N`` of N consecutive
+    weights of an output channel, N a power of two from 16 to 256.
+    """
 
     bits: int | str = FULL_WIDTH
+    first_last: int | None = Field(None, ge=2, le=FULL_WIDTH)
     quantizer: str = "minmax"
-    granularity: Literal["tensor", "channel"] = "channel"
+    granularity: str = "channel"
 
     @field_validator("bits")
     @classmethod
@@ -123,6 +130,22 @@ class Quantize(_Section):
         """Width in bits of the weights of ``layer`` (its dotted module name): the first rule that matches."""
         return next((bits for pattern, bits in bit_rules(self.bits) if fnmatchcase(layer, pattern)), FULL_WIDTH)
 
+    @field_validator("first_last")
+    @classmethod
+    def _known_width(cls, value: int | None) -> int | None:
+        return value if value is None else bit_rules(value)[0][1]
+
+    @field_validator("granularity")
+    @classmethod
+    def _known_granularity(cls, value: str) -> str:
+        block_size(value)
+        return value
+
+    @property
+    def block(self) -> int | None:
+        """Weights that share a scale, None for granularity tensor or channel."""
+        return block_size(self.granularity)
+
     @property
     def active(self) -> bool:
         """Whether any rule asks for fewer than 32 bits."""
@@ -130,19 +153,33 @@ class Quantize(_Section):
 
 
 class Export(_Section):
-    """How the integers are laid out for the runtime, and what the file returns."""
+    """How the integers are laid out for the runtime, and what the file takes and returns.
 
-    profile: str = "latency"
+    ``compute = "int8"`` lets packed layers quantize their activations to 8 bits inside the kernel: faster, and no longer
+    weight-only. ``input = "uint8"`` takes a camera's bytes. ``ort`` writes a ``.ort`` file beside the .onnx as well.
+    """
+
+    profile: Literal["latency", "memory", "portable"] = "latency"
+    compute: Literal["float32", "int8"] = "float32"
+    input: Literal["float32", "uint8"] = "float32"
+    output: Literal["probabilities", "logits", "label"] = "probabilities"
+    ort: bool = False
 
 
 class Audit(_Section):
-    """What the audit runs: which attacks, how many reference models, which perturbations."""
+    """What the audit runs: which attacks, how many reference models, which perturbations.
+
+    ``queried_examples``: candidates, half of them members, on which the attacks that ask the model many times for each are
+    run. ``engine``: where reference models are trained: ``local`` processes, or ``dask:tcp://HOST:PORT``.
+    """
 
     attacks: str = "all"
     references: int = Field(16, ge=0)
     threat_models: tuple[Literal["adaptive", "oblivious"], ...] = ("adaptive", "oblivious")
     robust_examples: int = Field(1000, ge=1)
     pgd_steps: int = Field(20, ge=1)
+    queried_examples: int = Field(1000, ge=2)
+    engine: str = "local"
 
 
 class Bench(_Section):
@@ -230,6 +267,16 @@ def bit_rules(bits: int | str) -> list[tuple[str, int]]:
         if bits_asked not in {*range(2, 9), FULL_WIDTH}:
             raise ValueError(f"bits {bits_asked} for {pattern!r}: weights have 2 to 8 bits, or 32 (not quantized)")
     return rules
+
+
+def block_size(granularity: str) -> int | None:
+    """``"block:64"`` -> 64; None for ``"tensor"`` and ``"channel"``. Raises ValueError on anything else."""
+    if granularity in ("tensor", "channel"):
+        return None
+    kind, _, size = granularity.partition(":")
+    if kind != "block" or size not in {"16", "32", "64", "128", "256"}:
+        raise ValueError(f"granularity {granularity!r}: tensor, channel, or block:N with N of 16, 32, 64, 128, 256")
+    return int(size)
 
 
 def parse(content: dict[str, Any], where: str) -> Recipe:

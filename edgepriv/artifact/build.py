@@ -13,7 +13,7 @@ from edgepriv.artifact.profiles import profile as lowering_of
 from edgepriv.artifact.strip import strip
 from edgepriv.artifact.trace import trace
 from edgepriv.errors import UserError
-from edgepriv.recipe import FULL_WIDTH
+from edgepriv.recipe import FULL_WIDTH, Export
 from edgepriv.training.quantizer import QuantizedTensor
 
 _LARGEST_FILE = 2**31 - 1
@@ -36,7 +36,7 @@ def build_graph(
     *,
     input_shape: Sequence[int],
     class_names: Sequence[str],
-    profile: str = "latency",
+    settings: Export = Export(),  # noqa: B008 - frozen
 ) -> Built:
     """Trace, fold, pack and strip.
 
@@ -45,7 +45,7 @@ def build_graph(
     Input ``input`` float32 [N, *input_shape], output ``probabilities`` float32 [N, K]. Raises UserError when the network
     cannot be traced, a weight does not fit its parameter, or the file would pass the 2 GB of the format.
     """
-    lower = lowering_of(profile)
+    lower = lowering_of(settings.profile)
     model = trace(classifier, input_shape)
     _check_weights(model.graph, weights)
     _check_classes(model.graph, class_names)
@@ -59,7 +59,7 @@ def build_graph(
         edgepriv_version=version("edgepriv"),
         class_names=json.dumps(list(class_names), ensure_ascii=False, separators=(",", ":")),
         bits=bits,
-        profile=profile,
+        profile=settings.profile,
     )
     return Built(_serialized(model), lowered.packed_linears, lowered.left_float)
 

@@ -16,6 +16,7 @@ from edgepriv.artifact.parity import Parity, prove_parity
 from edgepriv.artifact.session import histogram, open_session, optimized_graph
 from edgepriv.errors import UserError
 from edgepriv.files import written_aside
+from edgepriv.recipe import Export
 from edgepriv.training.quantizer import QuantizedTensor
 
 _PACKED = (TensorProto.UINT4, TensorProto.INT4, TensorProto.UINT8, TensorProto.INT8)
@@ -43,7 +44,7 @@ def export(
     class_names: Sequence[str],
     x: np.ndarray,
     path: Path,
-    profile: str = "latency",
+    settings: Export = Export(),  # noqa: B008 - frozen
 ) -> Exported:
     """Write ``path``, whole and proven, or nothing.
 
@@ -52,7 +53,7 @@ def export(
     bytes that ship: torch and onnxruntime agree (``parity.prove_parity``), and in the graph that onnxruntime executes no
     weight is unpacked at inference and every packed Linear runs as MatMulNBits. Raises UserError when a proof fails.
     """
-    built = build_graph(classifier, weights, input_shape=input_shape, class_names=class_names, profile=profile)
+    built = build_graph(classifier, weights, input_shape=input_shape, class_names=class_names, settings=settings)
     with written_aside(path) as aside:
         aside.write_bytes(built.content)
         parity = prove_parity(classifier, weights, open_session(aside), x)

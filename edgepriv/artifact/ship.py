@@ -65,7 +65,7 @@ def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin:
         class_names=found.class_names,
         x=inputs,
         path=output,
-        profile=found.recipe.export.profile,
+        settings=found.recipe.export,
     )
     record = manifest.manifest_of(
         exported, found.recipe.model_dump(mode="json"), found.data, stages=found.stages, float_twin=float_twin

@@ -42,12 +42,17 @@ POPULATION = 5_000
 @dataclass(frozen=True)
 class Fleet:
     """``references``: None without reference models. ``population``: float64 [R, m], their log-odds on ``population_index``
-    (into the data set). ``shadow``: None without a reference pool."""
+    (into the data set). ``shadow``: None without a reference pool; ``shadow_index``: into the data set, its members first.
+    ``models``, ``shadow_model``: files of the trained models, for ``load_model``; ``recipe``: what they were trained by."""
 
     references: References | None
     population: np.ndarray
     population_index: np.ndarray
     shadow: Shadow | None
+    shadow_index: np.ndarray
+    models: tuple[Path, ...]
+    shadow_model: Path | None
+    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,10 @@ def train_fleet(
         population=_population(folder, dataset.y[population_index], len(candidates), count),
         population_index=population_index,
         shadow=_shadow(folder / "shadow.npz", dataset, shadow_in, shadow_out),
+        shadow_index=np.concatenate([shadow_in, shadow_out]),
+        models=tuple(folder / f"reference-{r:04d}.npz" for r in range(count)),
+        shadow_model=folder / "shadow.npz" if len(shadow_in) and len(shadow_out) else None,
+        recipe=recipe,
     )
 
 
@@ -206,6 +215,19 @@ def probabilities_of(classifier: Classifier, dataset: Dataset, index: np.ndarray
     examples = Examples(torch.from_numpy(dataset.x[index]), torch.from_numpy(dataset.y[index]))
     parts = [classifier(examples.batch(part)[0]).softmax(1) for part in torch.arange(len(index)).split(512)]
     return torch.cat(parts).numpy()
+
+
+def load_model(path: Path, recipe: Recipe, dataset: Dataset) -> Classifier:
+    """A reference or shadow model of a Fleet, in eval mode, with the weights that it would ship with."""
+    classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
+    with np.load(path, allow_pickle=False) as archive:
+        stored = {
+            name.removeprefix("weights/"): torch.from_numpy(archive[name])
+            for name in archive.files
+            if name.startswith("weights/")
+        }
+    classifier.network.load_state_dict(stored)
+    return classifier.eval()
 
 
 def _answers(path: Path) -> np.ndarray:
