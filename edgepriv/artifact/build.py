@@ -22,12 +22,13 @@ _LARGEST_FILE = 2**31 - 1
 
 @dataclass(frozen=True)
 class Built:
-    """``content``: the bytes of the .onnx. ``packed_linears``: MatMulNBits nodes that must run.
-    ``left_float``: quantized parameter -> why it is not in the file as integers."""
+    """``content``: the bytes of the .onnx. ``packed_linears``: MatMulNBits nodes that must run. ``left_float``: quantized
+    parameter -> why it is not in the file as integers. ``dequantized``: DequantizeLinear nodes that run on weights."""
 
     content: bytes
     packed_linears: int
     left_float: Mapping[str, str]
+    dequantized: int = 0
 
 
 def build_graph(
@@ -51,7 +52,7 @@ def build_graph(
     _check_classes(model.graph, class_names)
     bits = _bits_in_words(model.graph, weights)
     drop_zero_biases(model.graph)
-    lowered = lower(model.graph, fold_batch_norms(model.graph, weights))
+    lowered = lower(model.graph, fold_batch_norms(model.graph, weights), settings)
     if lowered.packed_linears:
         model.opset_imports["com.microsoft"] = 1
     strip(model)
@@ -61,7 +62,7 @@ def build_graph(
         bits=bits,
         profile=settings.profile,
     )
-    return Built(_serialized(model), lowered.packed_linears, lowered.left_float)
+    return Built(_serialized(model), lowered.packed_linears, lowered.left_float, lowered.dequantized)
 
 
 def _check_weights(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> None:

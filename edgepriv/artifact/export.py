@@ -1,6 +1,7 @@
 """A trained classifier -> model.onnx, proven before it appears."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def export(
         aside.write_bytes(built.content)
         parity = prove_parity(classifier, weights, open_session(aside), x)
         optimized = optimized_graph(aside)
-        prove_kernels(optimized, built.packed_linears)
+        prove_kernels(optimized, built.packed_linears, built.dequantized)
     return Exported(
         path,
         len(built.content),
@@ -70,20 +71,20 @@ def export(
     )
 
 
-def prove_kernels(optimized: onnx.ModelProto, packed_linears: int) -> None:
-    """Raise UserError unless the executed graph reads packed integers in ``packed_linears`` MatMulNBits and nowhere else."""
+def prove_kernels(optimized: onnx.ModelProto, packed_linears: int, dequantized: int = 0) -> None:
+    """Raise UserError unless the executed graph reads packed integers in ``packed_linears`` MatMulNBits, in
+    ``dequantized`` DequantizeLinear and nowhere else."""
     packed = {tensor.name for tensor in optimized.graph.initializer if tensor.data_type in _PACKED}
-    unpacking = sorted(
-        {node.op_type for node in optimized.graph.node if node.op_type != "MatMulNBits" and packed & {*node.input}}
-    )
-    if unpacking:
+    readers = Counter(node.op_type for node in optimized.graph.node if packed & {*node.input})
+    readers.pop("MatMulNBits", None)
+    if readers != Counter({"DequantizeLinear": dequantized} if dequantized else {}):
         raise UserError(
-            f"onnxruntime would unpack weights at every inference (by {', '.join(unpacking)}) instead of once at load: "
-            "export with a tested version of onnxruntime"
+            f"onnxruntime would unpack weights at every inference (by {', '.join(sorted(readers)) or 'nothing'}), where "
+            f"{dequantized} DequantizeLinear were meant to: export with a tested version of onnxruntime"
         )
     running = sum(node.op_type == "MatMulNBits" for node in optimized.graph.node)
     if running != packed_linears:
         raise UserError(
-            f"{packed_linears} Linear layers were packed, but onnxruntime runs {running} as MatMulNBits: "
+            f"{packed_linears} layers were packed, but onnxruntime runs {running} as MatMulNBits: "
             "export with a tested version of onnxruntime"
         )

@@ -9,6 +9,7 @@ from edgepriv.artifact.emit import Emitter
 from edgepriv.artifact.fold import drop_unused_initializers
 from edgepriv.artifact.lower import linear_uses, restore, to_matmul_nbits
 from edgepriv.errors import UserError
+from edgepriv.recipe import Export
 from edgepriv.training.quantizer import QuantizedTensor
 
 PACKED_LINEAR_FROM = 3 * 2**20
@@ -23,13 +24,18 @@ one thread on a server core (2 MiB L2, 32 MiB L3 shared), microseconds restored 
 
 @dataclass(frozen=True)
 class Lowered:
-    """``packed_linears``: MatMulNBits nodes in the graph. ``left_float``: parameter -> why its integers are not in it."""
+    """``packed_linears``: MatMulNBits nodes in the graph. ``left_float``: parameter -> why its integers are not in it.
+    ``dequantized``: DequantizeLinear nodes that are meant to unpack weights at every inference."""
 
     packed_linears: int
     left_float: Mapping[str, str]
+    dequantized: int = 0
 
 
-def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> Lowered:
+Lowering = Callable[[ir.Graph, Mapping[str, QuantizedTensor], Export], Lowered]
+
+
+def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], settings: Export) -> Lowered:
     """A session with default options, anywhere, is as fast as float32 or faster.
 
     Every weight is stored at exactly its bits and restored when the session is opened; a large Linear of at most 4
@@ -53,10 +59,10 @@ def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -
     return Lowered(sum(node.op_type == "MatMulNBits" for node in graph), left_float)
 
 
-PROFILES: dict[str, Callable[[ir.Graph, Mapping[str, QuantizedTensor]], Lowered]] = {"latency": lower_for_latency}
+PROFILES: dict[str, Lowering] = {"latency": lower_for_latency}
 
 
-def profile(name: str) -> Callable[[ir.Graph, Mapping[str, QuantizedTensor]], Lowered]:
+def profile(name: str) -> Lowering:
     """The lowering called ``name``. Raises UserError with the known names."""
     if name not in PROFILES:
         raise UserError(f"unknown profile {name!r}: known are {', '.join(PROFILES)}")

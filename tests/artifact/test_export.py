@@ -79,7 +79,7 @@ def test_weights_unpacked_at_inference_write_nothing(tmp_path, ready, monkeypatc
 
 def test_missing_packed_kernels_write_nothing(tmp_path, ready):
     ready["packed_linears"] = 2
-    assert_refused(tmp_path, "2 Linear layers were packed, but onnxruntime runs 0")
+    assert_refused(tmp_path, "2 layers were packed, but onnxruntime runs 0")
 
 
 def test_bytes_that_no_runtime_opens_write_nothing(tmp_path, ready):

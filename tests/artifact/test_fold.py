@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from edgepriv.artifact.fold import drop_zero_biases, fold_batch_norms, scale_channels
 from edgepriv.artifact.profiles import lower_for_latency
+from edgepriv.recipe import Export
 
 NORM = ("gamma", "beta", "mean", "variance")
 
@@ -45,7 +46,7 @@ def test_folded_graph_computes_the_same_without_the_norm(kind, bits, granularity
     original = model(after_norm([layer], input_shape), constants, inputs={"x": input_shape})
     folded = ir.from_proto(original)
     weights = fold_batch_norms(folded.graph, {"w": weight} if bits else {})
-    lower_for_latency(folded.graph, weights)
+    lower_for_latency(folded.graph, weights, Export())
     assert "BatchNormalization" not in {each.op_type for each in folded.graph}
     assert not set(NORM) & set(folded.graph.initializers)
     x = np.random.default_rng(1).random((2, *input_shape[1:]), dtype=np.float32)
@@ -73,7 +74,7 @@ def test_a_channel_switched_off_gives_its_shift():
     constants = {"w": weight.dequantize(), **norm_constants(4)}
     constants["gamma"] = np.zeros(4, np.float32)
     folded = ir.from_proto(model(after_norm([node("Conv", "x w", "h")], None), constants, inputs={"x": ["N", 3, 2, 2]}))
-    lower_for_latency(folded.graph, fold_batch_norms(folded.graph, {"w": weight}))
+    lower_for_latency(folded.graph, fold_batch_norms(folded.graph, {"w": weight}), Export())
     result = run(folded, np.ones((1, 3, 2, 2), np.float32))
     np.testing.assert_allclose(result[0, :, 0, 0], constants["beta"], rtol=1e-6)
 

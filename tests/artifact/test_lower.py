@@ -14,13 +14,14 @@ from edgepriv.artifact.lower import block_for
 from edgepriv.artifact.pack import FIELDS
 from edgepriv.artifact.session import histogram, optimized_graph
 from edgepriv.errors import UserError
+from edgepriv.recipe import Export
 
 
 def lowered(nodes, weights, constants=None, **options):
     """A graph over float weights named as in ``weights``, after lowering."""
     floats = {name: tensor.dequantize() for name, tensor in weights.items()}
     graph = ir.from_proto(model(nodes, floats | (constants or {}), **options))
-    report = profiles.lower_for_latency(graph.graph, weights)
+    report = profiles.lower_for_latency(graph.graph, weights, Export())
     return ir.to_proto(graph), report
 
 
@@ -184,5 +185,5 @@ def test_kernel_proof_sees_weights_unpacked_at_inference():
 
 
 def test_kernel_proof_counts_the_packed_linears():
-    with pytest.raises(UserError, match="1 Linear layers were packed, but onnxruntime runs 0"):
+    with pytest.raises(UserError, match="1 layers were packed, but onnxruntime runs 0"):
         prove_kernels(onnx.ModelProto(), 1)
