@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from edgepriv.audit.evidence import Evidence, Floats
+
+Asks = Literal["clean", "label-only", "adversarial", "distilled"]
 
 
 class Unavailable(Exception):
@@ -15,8 +18,13 @@ class Attack:
     """A membership inference attack.
 
     name: the registry's key. title: for people. paper: where it comes from. needs: what must be in the evidence, of
-    "labels", "shadow", "references", "population". run: Evidence -> float64 [n], finite, higher = more likely a
-    member; raises Unavailable with the reason if the evidence is too thin.
+    "labels", "shadow", "references", "population", "generated", "gradients", "label-queries". run: Evidence -> float64
+    [n], finite, higher = more likely a member; raises Unavailable with the reason if the evidence is too thin.
+
+    queries: questions to the target for each candidate, at most. reads: what it reads in an answer, all probabilities or
+    only the label. asks: the evidence that it is run on: answers to the candidates as they are ("clean"), labels of many
+    variants of each ("label-only"), answers to perturbed candidates ("adversarial"), or the losses of a copy distilled
+    from the target ("distilled").
     """
 
     name: str
@@ -24,3 +32,6 @@ class Attack:
     paper: str
     needs: frozenset[str]
     run: Callable[[Evidence], Floats]
+    queries: int = 1
+    reads: Literal["probabilities", "label"] = "probabilities"
+    asks: Asks = "clean"
