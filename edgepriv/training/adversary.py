@@ -1,7 +1,8 @@
 """Perturbations inside training: x + delta in [0, 1] with ||delta||_p <= eps, raising the cross-entropy.
 
 Every attack is ``attack(logits_of, x, y, budget, generator) -> perturbed x``, with x float32 [N, ...] in [0, 1], y int64
-[N] and ``logits_of`` a differentiable function of x. Budgets are in input units: normalisation is inside the model.
+[N] or soft labels float32 [N, K], and ``logits_of`` a differentiable function of x. Budgets are in input units:
+normalisation is inside the model.
 """
 
 from collections.abc import Callable

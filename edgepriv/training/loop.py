@@ -24,7 +24,7 @@ _COLLAPSE = 0.20
 
 @dataclass(frozen=True)
 class Examples:
-    """``x``: uint8 or float32 [N, ...]; ``y``: int64 [N]."""
+    """``x``: uint8 or float32 [N, ...]; ``y``: int64 [N], or soft labels: float32 [N, K], rows that sum to 1."""
 
     x: Tensor
     y: Tensor
@@ -36,6 +36,11 @@ class Examples:
         """float32 inputs in [0, 1] and labels at ``index``."""
         x = self.x[index]
         return (x.float().div_(255) if x.dtype == torch.uint8 else x), self.y[index]
+
+
+def correct(logits: Tensor, y: Tensor) -> Tensor:
+    """bool [N]: whether the largest of ``logits`` [N, K] is the label, or the most probable of soft labels."""
+    return logits.argmax(1) == (y.argmax(1) if y.is_floating_point() else y)
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def fit(
             loss.backward()
             optimizer.step()
             loss_sum += float(loss.detach()) * len(index)
-            right += int((logits.argmax(1) == y).sum())
+            right += int(correct(logits, y).sum())
             seen += len(index)
             after_step()
         if not math.isfinite(loss_sum):
@@ -157,11 +162,11 @@ def validate(
         x, y = examples.batch(index)
         x = _laid_out(x, task)
         with torch.no_grad():
-            clean += int((logits_of(x).argmax(1) == y).sum())
+            clean += int(correct(logits_of(x), y).sum())
         if budget:
             x = perturbed(logits_of, x, y, budget, generator)
             with torch.no_grad():
-                robust += int((logits_of(x).argmax(1) == y).sum())
+                robust += int(correct(logits_of(x), y).sum())
     result = {"validation_accuracy": clean / len(examples)}
     return result | ({"validation_robust_accuracy": robust / len(examples)} if budget else {})
 

@@ -134,6 +134,31 @@ def test_flattening_without_a_holdout_is_refused(classifier, members):
             fit(classifier(), members, task(flatten=1.0), seed=0, holdout=holdout)
 
 
+def test_soft_labels_that_are_certain_train_like_labels(classifier, members, others):
+    """Also when perturbing and when choosing the epoch."""
+    asked = task(budget=BUDGET, select="best")
+
+    def soft(part):
+        return Examples(part.x, functional.one_hot(part.y, 4).float())
+
+    hard_model, soft_model = classifier(), classifier()
+    hard_rows = fit(hard_model, members, asked, seed=0, validation=others)
+    soft_rows = fit(soft_model, soft(members), asked, seed=0, validation=soft(others))
+    for hard_row, soft_row in zip(hard_rows, soft_rows, strict=True):
+        assert soft_row == pytest.approx(hard_row, rel=1e-4)
+    torch.testing.assert_close(weights_of(soft_model), weights_of(hard_model), rtol=1e-3, atol=1e-4)
+
+
+def test_a_student_takes_its_teachers_probabilities(classifier, members):
+    """Cross-entropy against probabilities is least where the student's softmax equals them."""
+    teacher = torch.tensor([0.1, 0.2, 0.3, 0.4]).expand(len(members), 4)
+    student = classifier()
+    history = fit(student, Examples(members.x, teacher), task(epochs=20), seed=0)
+    with torch.no_grad():
+        torch.testing.assert_close(student(members.x).softmax(1), teacher, rtol=0, atol=0.03)
+    assert history[-1]["accuracy"] == 1.0
+
+
 def test_divergence_is_one_sentence(classifier, members):
     with pytest.raises(UserError, match=r"diverged in epoch \d+: lower the learning rate \(1e\+06\)"):
         fit(classifier(), members, task(lr=1e6, optimizer="sgd"), seed=0)
