@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgepriv.audit import statistics
-from edgepriv.audit.attacks import ATTACKS, Attack, Unavailable
+from edgepriv.audit.attacks import ATTACKS, NEEDS, Attack, Unavailable
 from edgepriv.audit.evidence import Bools, Evidence, Floats, Outputs
 from edgepriv.errors import UserError
 
@@ -74,21 +74,13 @@ def assess(
         missing = attack.needs - evidence.offers
         try:
             if missing:
-                raise Unavailable(f"needs {' and '.join(_WORDS[need] for need in sorted(missing))}")
+                raise Unavailable(f"needs {' and '.join(NEEDS[need] for need in sorted(missing))}")
             scores[attack.name] = attack.run(evidence)
         except Unavailable as reason:
             left_out.append({"name": attack.name, "reason": str(reason)})
             continue
         results.append(_measure(attack, evidence, scores[attack.name], membership, threat_model, seed))
     return Assessment(results, left_out, scores)
-
-
-_WORDS = {
-    "labels": "labels",
-    "shadow": "a shadow model",
-    "references": "reference models",
-    "population": "population examples",
-}
 
 
 def _measure(
@@ -119,7 +111,11 @@ def _threshold(attack: Attack, evidence: Evidence, scores: Floats, membership: B
         rehearsed = _rehearse(attack, evidence)
         if rehearsed is not None:
             return statistics.best_threshold(*rehearsed), "reference models", everyone
-    elif evidence.shadow is not None and min(evidence.shadow.member.sum(), (~evidence.shadow.member).sum()) >= 4:
+    elif (
+        attack.needs <= {"labels", "shadow"}
+        and evidence.shadow is not None
+        and min(evidence.shadow.member.sum(), (~evidence.shadow.member).sum()) >= 4
+    ):
         # Attacks that learn on the shadow model would look too good on what they learnt from: learn on one half only.
         first = statistics.halves(evidence.shadow.member, evidence.seed)
         learnt, rest = evidence.shadow.take(first), evidence.shadow.take(~first)

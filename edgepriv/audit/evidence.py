@@ -131,9 +131,30 @@ class Population:
 
 
 @dataclass(frozen=True, eq=False)
+class PopulationInputs:
+    """What the inputs look like, and how the target answers m examples that it was not trained on.
+
+    ``candidates`` float32 [n, F] and ``population`` float32 [m, F]: features of the inputs alone, no model's answers.
+    ``answers``: the target's outputs on the m population examples.
+    """
+
+    candidates: npt.NDArray[np.float32]
+    population: npt.NDArray[np.float32]
+    answers: Outputs
+
+    def __post_init__(self) -> None:
+        c, p = self.candidates, self.population
+        if c.ndim != 2 or p.shape != (len(self.answers.labels), *c.shape[1:]):
+            raise UserError(f"population inputs need features [n, F] and [m, F], got {c.shape} and {p.shape}")
+        if not (np.isfinite(c).all() and np.isfinite(p).all()):
+            raise UserError("the features of the inputs are NaN or infinite")
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """All an attack may use: the target's outputs on the n candidates, and what the attacker trained himself.
 
+    ``generated``: float32 [g, K], the target's probabilities on inputs that cannot be members because they were made up.
     ``seed`` drives whatever an attack draws at random.
     """
 
@@ -141,6 +162,8 @@ class Evidence:
     shadow: Shadow | None = None
     references: References | None = None
     population: Population | None = None
+    generated: npt.NDArray[np.floating] | None = None
+    inputs: PopulationInputs | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -149,11 +172,22 @@ class Evidence:
             raise UserError(f"references cover {references.confidence.shape[1]} candidates, the target {n}")
         if population is not None and (references is None or len(references.confidence) != len(population.references)):
             raise UserError("the population must be seen by exactly the same reference models as the candidates")
+        if self.inputs is not None and len(self.inputs.candidates) != n:
+            raise UserError(f"the inputs' features cover {len(self.inputs.candidates)} candidates, the target {n}")
+        generated, classes = self.generated, self.target.probabilities.shape[1]
+        if generated is not None and (generated.ndim != 2 or len(generated) < 2 or generated.shape[1] != classes):
+            raise UserError(f"generated answers must be [g >= 2, {classes}], got {generated.shape}")
 
     @property
     def offers(self) -> frozenset[str]:
         """What is there, in the words of ``Attack.needs``."""
-        optional = {"shadow": self.shadow, "references": self.references, "population": self.population}
+        optional = {
+            "shadow": self.shadow,
+            "references": self.references,
+            "population": self.population,
+            "generated": self.generated,
+            "population inputs": self.inputs,
+        }
         return frozenset({"labels"} | {name for name, value in optional.items() if value is not None})
 
     def with_reference_as_target(self, r: int) -> tuple["Evidence", Bools]:
@@ -169,4 +203,16 @@ class Evidence:
         )
         others = References(np.delete(confidence, r, axis=0), np.delete(member, r, axis=0))
         target = Outputs.of_confidence(confidence[r])
-        return replace(self, target=target, references=others, population=population), member[r]
+        # What the target answered to other inputs is not what reference model r would have answered.
+        pretended = replace(self, target=target, references=others, population=population, generated=None, inputs=None)
+        return pretended, member[r]
+
+    def take(self, index: npt.NDArray[np.generic]) -> "Evidence":
+        """The same evidence on the candidates at ``index`` (integers or a mask)."""
+        references, inputs = self.references, self.inputs
+        return replace(
+            self,
+            target=self.target.take(index),
+            references=references and References(references.confidence[:, index], references.member[:, index]),
+            inputs=inputs and replace(inputs, candidates=inputs.candidates[index]),
+        )

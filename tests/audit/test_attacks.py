@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from simulated import simulate
 
-from edgepriv.audit.attacks import ATTACKS, signals
+from edgepriv.audit.attacks import ATTACKS, NEEDS, signals
 from edgepriv.audit.evidence import Evidence, Outputs, References, Shadow
 from edgepriv.audit.statistics import auc, best_threshold
 
@@ -19,13 +19,13 @@ def leaky():
 
 
 def test_names_are_keys_and_needs_are_known():
-    known = {"labels", "shadow", "references", "population"}
-    assert all(attack.name == name and attack.needs <= known for name, attack in ATTACKS.items())
+    assert all(attack.name == name and attack.needs <= set(NEEDS) for name, attack in ATTACKS.items())
 
 
 def test_evidence_holds_no_evaluated_membership():
     """A field added to Evidence must be weighed here: an attack may see everything in it."""
-    assert {field.name for field in fields(Evidence)} == {"target", "shadow", "references", "population", "seed"}
+    trained = {"shadow", "references", "population"}
+    assert {field.name for field in fields(Evidence)} == {"target", *trained, "generated", "inputs", "seed"}
 
 
 @EVERY_ATTACK

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from functools import partial
 
 from edgepriv.audit.attacks import signals
-from edgepriv.audit.attacks.base import Attack, Unavailable
+from edgepriv.audit.attacks.base import NEEDS, TRAINED, Attack, Unavailable
 from edgepriv.audit.attacks.classwise import classwise
 from edgepriv.audit.attacks.lira import lira_offline, lira_online
 from edgepriv.audit.attacks.rmia import rmia_offline, rmia_online
 from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
 from edgepriv.audit.evidence import Evidence, Floats, Outputs
 
-__all__ = ["ATTACKS", "Attack", "Unavailable"]
+__all__ = ["ATTACKS", "NEEDS", "TRAINED", "Attack", "Unavailable"]
 
 YEOM, SONG, FAMILI = "Yeom et al. 2018", "Song & Mittal 2021", "Famili & Lao 2023"
 CARLINI, ZARIFZADEH = "Carlini et al. 2022", "Zarifzadeh et al. 2024"

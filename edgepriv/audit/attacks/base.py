@@ -8,6 +8,21 @@ from edgepriv.audit.evidence import Evidence, Floats
 
 Asks = Literal["clean", "label-only", "adversarial", "distilled"]
 
+NEEDS = {
+    "labels": "labels",
+    "shadow": "a shadow model",
+    "references": "reference models",
+    "population": "population examples",
+    "population inputs": "population examples with their inputs",
+    "generated": "answers to generated inputs",
+    "gradients": "a differentiable twin of the model",
+    "label-queries": "labels of many variants of each example",
+}
+"""What an attack may need, in the evidence's words -> in people's."""
+
+TRAINED = frozenset({"shadow", "references", "population"})
+"""The needs for which an attacker trains models, by the recipe of the threat model."""
+
 
 class Unavailable(Exception):
     """This attack cannot be run on this evidence; the message is the reason that the audit prints."""
@@ -17,9 +32,9 @@ class Unavailable(Exception):
 class Attack:
     """A membership inference attack.
 
-    name: the registry's key. title: for people. paper: where it comes from. needs: what must be in the evidence, of
-    "labels", "shadow", "references", "population", "generated", "gradients", "label-queries". run: Evidence -> float64
-    [n], finite, higher = more likely a member; raises Unavailable with the reason if the evidence is too thin.
+    name: the registry's key. title: for people. paper: where it comes from. needs: what must be in the evidence, keys of
+    ``NEEDS``. run: Evidence -> float64 [n], finite, higher = more likely a member; raises Unavailable with the reason if
+    the evidence is too thin.
 
     queries: questions to the target for each candidate, at most. reads: what it reads in an answer, all probabilities or
     only the label. asks: the evidence that it is run on: answers to the candidates as they are ("clean"), labels of many
