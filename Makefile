@@ -1,9 +1,10 @@
-# The four things people do: install, lint, test, bench; and quickstart, the whole pipeline in one command.
+# The four things people do: install, lint, test, bench; quickstart, the whole pipeline in one command; and oracles, the
+# tests against independent implementations, which have to be installed first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install quickstart test lint bench clean
+.PHONY: install quickstart test oracles lint bench clean
 
 install: $(VENV)/.installed
 
@@ -17,6 +18,16 @@ quickstart: install
 
 test: install
 	$(BIN)/python -m pytest
+
+oracles: $(VENV)/.oracles
+	$(BIN)/python -m pytest -rs tests/oracles
+
+# One of the two says that it needs an older Python; the module that we compare with does not.
+$(VENV)/.oracles: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[oracles]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --ignore-requires-python \
+		tensorflow-empirical-privacy jax-privacy
+	touch $@
 
 lint: install
 	$(BIN)/ruff check .
