@@ -48,8 +48,10 @@ def fold_batch_norms(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) ->
 def scale_channels(tensor: QuantizedTensor, factor: np.ndarray) -> QuantizedTensor:
     """The integers of ``factor * weight``; ``factor`` float64 [C] of any sign, one for each row of axis 0."""
     top = np.uint8(2**tensor.bits - 1)
+    integers = np.where(_along_rows(factor < 0, tensor.integers.ndim), top - tensor.integers, tensor.integers)
+    if tensor.block is not None:
+        factor = factor[:, None]
     flip = factor < 0
-    integers = np.where(_along_rows(flip, tensor.integers.ndim), top - tensor.integers, tensor.integers)
     zero_point = np.where(flip, top - tensor.zero_point, tensor.zero_point)
     # A channel switched off (factor 0) keeps the smallest scale there is: what it adds vanishes beside any shift.
     scale = np.maximum(tensor.scale * np.abs(factor), np.finfo(np.float32).tiny).astype(np.float32)
