@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from edgepriv.audit import statistics
 from edgepriv.audit.attacks import ATTACKS, NEEDS, Attack, Unavailable
-from edgepriv.audit.evidence import Bools, Evidence, Floats, Outputs
+from edgepriv.audit.evidence import Bools, Evidence, Floats, Outputs, Shadow
 from edgepriv.errors import UserError
 
 FALSE_POSITIVE_RATES = (0.01, 0.001)
@@ -111,11 +111,7 @@ def _threshold(attack: Attack, evidence: Evidence, scores: Floats, membership: B
         rehearsed = _rehearse(attack, evidence)
         if rehearsed is not None:
             return statistics.best_threshold(*rehearsed), "reference models", everyone
-    elif (
-        attack.needs <= {"labels", "shadow"}
-        and evidence.shadow is not None
-        and min(evidence.shadow.member.sum(), (~evidence.shadow.member).sum()) >= 4
-    ):
+    elif attack.needs <= {"labels", "shadow"} and _rich(evidence.shadow):
         # Attacks that learn on the shadow model would look too good on what they learnt from: learn on one half only.
         first = statistics.halves(evidence.shadow.member, evidence.seed)
         learnt, rest = evidence.shadow.take(first), evidence.shadow.take(~first)
@@ -124,6 +120,11 @@ def _threshold(attack: Attack, evidence: Evidence, scores: Floats, membership: B
     first = statistics.halves(membership, evidence.seed)
     threshold = statistics.best_threshold(scores[first], membership[first])
     return threshold, "random half of the candidates, judged on the other half", ~first
+
+
+def _rich(shadow: Shadow | None) -> TypeGuard[Shadow]:
+    """Whether each half of the shadow model's examples holds two members and two non-members."""
+    return shadow is not None and min(shadow.member.sum(), (~shadow.member).sum()) >= 4
 
 
 def _rehearse(attack: Attack, evidence: Evidence) -> tuple[Floats, Bools] | None:
