@@ -7,7 +7,8 @@ import onnx_ir as ir
 
 from edgepriv.artifact.emit import Emitter
 from edgepriv.artifact.fold import drop_unused_initializers
-from edgepriv.artifact.lower import linear_uses, restore, to_matmul_nbits
+from edgepriv.artifact.lower import linear_uses, restore
+from edgepriv.artifact.packed import pack_matrix, replace_linears
 from edgepriv.errors import UserError
 from edgepriv.recipe import Export
 from edgepriv.training.quantizer import QuantizedTensor
@@ -54,7 +55,7 @@ def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], s
         if linears is None:
             weight.replace_all_uses_with(restore(emit, name, tensor))
         else:
-            to_matmul_nbits(emit, name, tensor, linears)
+            replace_linears(emit, pack_matrix(emit, name, tensor, settings.compute), linears)
     drop_unused_initializers(graph)
     return Lowered(sum(node.op_type == "MatMulNBits" for node in graph), left_float)
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from edgepriv.artifact import profiles
 from edgepriv.artifact.export import prove_kernels
-from edgepriv.artifact.lower import block_for
 from edgepriv.artifact.pack import FIELDS
+from edgepriv.artifact.packed import block_for
 from edgepriv.artifact.session import histogram, optimized_graph
 from edgepriv.errors import UserError
 from edgepriv.recipe import Export
@@ -165,8 +165,10 @@ def test_a_weight_that_no_operator_reads_is_named_with_the_reason():
     assert report.left_float == {"auxiliary.weight": "no operator of the exported graph reads it"}
 
 
-@pytest.mark.parametrize(("columns", "block"), [(1, 16), (16, 16), (100, 64), (255, 128), (256, 256), (9000, 256)])
-def test_blocks_are_the_largest_that_a_row_fills(columns, block):
+@pytest.mark.parametrize(
+    ("columns", "block"), [(1, 16), (16, 16), (100, 128), (255, 256), (256, 256), (576, 64), (9000, 256)]
+)
+def test_blocks_take_the_least_memory(columns, block):
     assert block_for(columns) == block
 
 
