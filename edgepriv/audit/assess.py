@@ -27,11 +27,14 @@ class Assessment(NamedTuple):
 
 
 def select(names: str) -> list[str]:
-    """``"all"``, ``"quick"`` (those that need no other model) or ``"a,b"`` -> names in registry order."""
+    """``"all"``, ``"quick"`` or ``"a,b"`` -> names in registry order.
+
+    Quick are the attacks that train nothing and ask one question about each candidate.
+    """
     if names == "all":
         return list(ATTACKS)
     if names == "quick":
-        return [name for name, attack in ATTACKS.items() if attack.needs <= {"labels"}]
+        return [name for name, attack in ATTACKS.items() if attack.needs <= {"labels"} and attack.queries == 1]
     wanted = {name.strip() for name in names.split(",") if name.strip()}
     unknown = sorted(wanted - set(ATTACKS))
     if unknown or not wanted:
@@ -73,14 +76,22 @@ def assess(
     for attack in (ATTACKS[name] for name in attacks):
         missing = attack.needs - evidence.offers
         try:
+            if evidence.labels_only and attack.reads != "label":
+                raise Unavailable("the file returns labels only")
             if missing:
-                raise Unavailable(f"needs {' and '.join(NEEDS[need] for need in sorted(missing))}")
+                raise Unavailable(_lacking(missing, evidence))
             scores[attack.name] = attack.run(evidence)
         except Unavailable as reason:
             left_out.append({"name": attack.name, "reason": str(reason)})
             continue
         results.append(_measure(attack, evidence, scores[attack.name], membership, threat_model, seed))
     return Assessment(results, left_out, scores)
+
+
+def _lacking(missing: frozenset[str], evidence: Evidence) -> str:
+    known = [evidence.lacks[need] for need in sorted(missing) if need in evidence.lacks]
+    unknown = [NEEDS[need] for need in sorted(missing - set(evidence.lacks))]
+    return "; ".join([*known, *([f"needs {' and '.join(unknown)}"] if unknown else [])])
 
 
 def _measure(
@@ -93,6 +104,10 @@ def _measure(
         "title": attack.title,
         "paper": attack.paper,
         "threat_model": threat_model,
+        "queries": "clean" if attack.asks == "distilled" else attack.asks,
+        "queries_per_example": attack.queries,
+        "n_members": int(membership.sum()),
+        "n_non_members": int((~membership).sum()),
         "auc": area,
         "auc_ci": list(interval),
         "threshold_source": source,
@@ -111,12 +126,11 @@ def _threshold(attack: Attack, evidence: Evidence, scores: Floats, membership: B
         rehearsed = _rehearse(attack, evidence)
         if rehearsed is not None:
             return statistics.best_threshold(*rehearsed), "reference models", everyone
-    elif attack.needs <= {"labels", "shadow"} and _rich(evidence.shadow):
+    elif attack.needs <= {"labels", "shadow", "gradients", "label-queries"} and _rich(evidence.shadow):
         # Attacks that learn on the shadow model would look too good on what they learnt from: learn on one half only.
         first = statistics.halves(evidence.shadow.member, evidence.seed)
-        learnt, rest = evidence.shadow.take(first), evidence.shadow.take(~first)
-        rehearsal = attack.run(Evidence(rest.outputs, shadow=learnt, seed=evidence.seed))
-        return statistics.best_threshold(rehearsal, rest.member), "shadow model", everyone
+        rehearsal, known = evidence.with_shadow_as_target(first)
+        return statistics.best_threshold(attack.run(rehearsal), known), "shadow model", everyone
     first = statistics.halves(membership, evidence.seed)
     threshold = statistics.best_threshold(scores[first], membership[first])
     return threshold, "random half of the candidates, judged on the other half", ~first

@@ -1,6 +1,7 @@
 """What an attacker observes. Nothing in this file can say who was in the target's training data."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -150,12 +151,35 @@ class PopulationInputs:
             raise UserError("the features of the inputs are NaN or infinite")
 
 
+LABEL_QUERIES = frozenset({"augmentation", "noise", "boundary"})
+"""The kinds of ``Queried`` for which labels are asked and nothing more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Queried:
+    """What repeated questions about each example showed, one row of numbers for each.
+
+    target: float64 [n, ...] of the n candidates, asked of the target; shadow: float64 [s, ...] of the s examples of
+    ``Evidence.shadow``, asked of the shadow model in the same way; None without one.
+    """
+
+    target: Floats
+    shadow: Floats | None = None
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.target).all() or (self.shadow is not None and not np.isfinite(self.shadow).all()):
+            raise UserError("what a model answered to repeated questions contains NaN or infinity: it is broken there")
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """All an attack may use: the target's outputs on the n candidates, and what the attacker trained himself.
 
     ``generated``: float32 [g, K], the target's probabilities on inputs that cannot be members because they were made up.
-    ``seed`` drives whatever an attack draws at random.
+    ``seed`` drives whatever an attack draws at random. ``queried``: by what was asked ("augmentation", "noise", "boundary",
+    "worst-case" or "trajectory"). ``adversarial``: the models did not answer to the candidates as they are but to
+    perturbed ones, each model to those that fool it. ``labels_only``: the target shows no probabilities; those in ``target``
+    are 1 for its label. ``lacks``: a need of an attack -> why it is not met.
     """
 
     target: Outputs
@@ -165,6 +189,10 @@ class Evidence:
     generated: npt.NDArray[np.floating] | None = None
     inputs: PopulationInputs | None = None
     seed: int = 0
+    queried: Mapping[str, Queried] = field(default_factory=dict)
+    adversarial: bool = False
+    labels_only: bool = False
+    lacks: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n, references, population = len(self.target.labels), self.references, self.population
@@ -174,6 +202,10 @@ class Evidence:
             raise UserError("the population must be seen by exactly the same reference models as the candidates")
         if self.inputs is not None and len(self.inputs.candidates) != n:
             raise UserError(f"the inputs' features cover {len(self.inputs.candidates)} candidates, the target {n}")
+        for name, asked in self.queried.items():
+            known = None if self.shadow is None or asked.shadow is None else len(self.shadow.member)
+            if len(asked.target) != n or (asked.shadow is not None and len(asked.shadow) != known):
+                raise UserError(f"the answers about {name} do not cover the candidates and the shadow model's examples")
         generated, classes = self.generated, self.target.probabilities.shape[1]
         if generated is not None and (generated.ndim != 2 or len(generated) < 2 or generated.shape[1] != classes):
             raise UserError(f"generated answers must be [g >= 2, {classes}], got {generated.shape}")
@@ -188,7 +220,9 @@ class Evidence:
             "generated": self.generated,
             "population inputs": self.inputs,
         }
-        return frozenset({"labels"} | {name for name, value in optional.items() if value is not None})
+        offered = {"labels"} | {name for name, value in optional.items() if value is not None}
+        offered |= {"gradients"} if self.adversarial else set()
+        return frozenset(offered | ({"label-queries"} if LABEL_QUERIES & set(self.queried) else set()))
 
     def with_reference_as_target(self, r: int) -> tuple["Evidence", Bools]:
         """Pretend that reference model ``r`` is the target, attacked with the other R - 1 >= 1 references.
@@ -207,6 +241,21 @@ class Evidence:
         pretended = replace(self, target=target, references=others, population=population, generated=None, inputs=None)
         return pretended, member[r]
 
+    def with_shadow_as_target(self, learnt: Bools) -> tuple["Evidence", Bools]:
+        """Pretend that the shadow model is the target: it is known on the examples of the mask ``learnt`` [s], attacked on
+        the others.
+
+        Returns the evidence and the known membership of the others.
+        """
+        if self.shadow is None:
+            raise ValueError("needs a shadow model")
+        rest = self.shadow.take(~learnt)
+        asked = {name: asked.shadow for name, asked in self.queried.items() if asked.shadow is not None}
+        queried = {name: Queried(answers[~learnt], answers[learnt]) for name, answers in asked.items()}
+        known = self.shadow.take(learnt)
+        pretended = Evidence(rest.outputs, known, seed=self.seed, queried=queried, adversarial=self.adversarial)
+        return pretended, rest.member
+
     def take(self, index: npt.NDArray[np.generic]) -> "Evidence":
         """The same evidence on the candidates at ``index`` (integers or a mask)."""
         references, inputs = self.references, self.inputs
@@ -215,4 +264,5 @@ class Evidence:
             target=self.target.take(index),
             references=references and References(references.confidence[:, index], references.member[:, index]),
             inputs=inputs and replace(inputs, candidates=inputs.candidates[index]),
+            queried={name: Queried(asked.target[index], asked.shadow) for name, asked in self.queried.items()},
         )

@@ -15,7 +15,7 @@ from edgepriv.errors import UserError
 
 KEYS = {
     "name", "title", "paper", "threat_model", "auc", "auc_ci", "threshold_source", "balanced_accuracy", "accuracy",
-    "member", "non_member", "confusion", "tpr_at_fpr", "epsilon_lower_bound", "roc", "histogram",
+    "queries", "queries_per_example", "n_members", "n_non_members", "member", "non_member", "confusion", "tpr_at_fpr", "epsilon_lower_bound", "roc", "histogram",
 }  # fmt: skip
 
 

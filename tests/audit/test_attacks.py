@@ -24,8 +24,10 @@ def test_names_are_keys_and_needs_are_known():
 
 def test_evidence_holds_no_evaluated_membership():
     """A field added to Evidence must be weighed here: an attack may see everything in it."""
-    trained = {"shadow", "references", "population"}
-    assert {field.name for field in fields(Evidence)} == {"target", *trained, "generated", "inputs", "seed"}
+    assert {field.name for field in fields(Evidence)} == {
+        "target", "shadow", "references", "population", "generated", "inputs", "seed",
+        "queried", "adversarial", "labels_only", "lacks",
+    }  # fmt: skip
 
 
 @EVERY_ATTACK
