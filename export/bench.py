@@ -11,6 +11,7 @@ import gc
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,19 @@ WARMUP = 20
 SEED = 0
 
 
-def measure(path: Path, batch: int = 1, threads: int = 1, runs: int = 200, samples: bool = False) -> dict[str, Any]:
+def measure(
+    path: Path, batch: int = 1, threads: int = 1, runs: int = 200, samples: bool = False, warmup: int = WARMUP
+) -> dict[str, Any]:
     """Load time, first inference, steady latency, memory and executed operators of one model, as a JSON-ready object.
 
     Memory is resident memory less ``rss_mb.baseline``, that of this process with numpy and onnxruntime imported and
     nothing loaded. ``loaded`` includes what onnxruntime allocates for the first session of any process (about 10 MB on
     x86 Linux); ``peak`` spans loading and all inferences, the input batch included. With ``samples`` the object also
-    holds every latency in ``samples_ms``. Raises KitError.
+    holds every latency in ``samples_ms``. ``warmup``: inferences after the first one that are not timed. Raises KitError.
     """
-    if batch < 1 or runs < 1:
-        raise KitError(f"batch {batch} and runs {runs} must be at least 1")
-    size, sha256 = _read_once(path)
+    if batch < 1 or runs < 1 or warmup < 0:
+        raise KitError(f"batch {batch} and runs {runs} must be at least 1, warm-up {warmup} at least 0")
+    size, sha256 = read_once(path)
     generator = np.random.default_rng(SEED)
     gc.collect()
     memory = Memory()
@@ -52,28 +55,17 @@ def measure(path: Path, batch: int = 1, threads: int = 1, runs: int = 200, sampl
 
     x = random_inputs(session, batch, generator)
     feed, outputs = {session.get_inputs()[0].name: x}, [session.get_outputs()[0].name]
-    latencies = np.zeros(runs, dtype=np.int64)
-    gc.disable()
     try:
-        start = time.perf_counter_ns()
-        session.run(outputs, feed)
-        first_ns = time.perf_counter_ns() - start
-        for _ in range(WARMUP):
-            session.run(outputs, feed)
-        for run in range(runs):
-            start = time.perf_counter_ns()
-            session.run(outputs, feed)
-            latencies[run] = time.perf_counter_ns() - start
+        first_ns, latencies = timed(lambda: session.run(outputs, feed), runs, warmup)
     except Exception as error:
         raise KitError(f"{path} cannot run a batch of {batch}: {reason_of(error)}") from error
-    finally:
-        gc.enable()
     peak = memory.peak()
 
     steady = latencies / 1e6
     p50, p90, p99 = np.percentile(steady, [50, 90, 99]).tolist()
     return {
         "model": path.name,
+        "runtime": "onnxruntime",
         "sha256": sha256,
         "size_bytes": size,
         "batch": batch,
@@ -84,7 +76,7 @@ def measure(path: Path, batch: int = 1, threads: int = 1, runs: int = 200, sampl
         "rss_mb": {"baseline": memory.baseline, "loaded": memory.above(loaded), "peak": memory.above(peak)},
         "ops": executed_ops(path, threads),
         "method": {
-            "warmup": WARMUP,
+            "warmup": warmup,
             "inputs": f"uniform random, seed {SEED}",
             "memory": memory.source,
             "timer_ns": timer_ns(),
@@ -94,7 +86,26 @@ def measure(path: Path, batch: int = 1, threads: int = 1, runs: int = 200, sampl
     } | ({"samples_ms": steady.tolist()} if samples else {})
 
 
-def _read_once(path: Path) -> tuple[int, str]:
+def timed(infer: Callable[[], Any], runs: int, warmup: int) -> tuple[int, np.ndarray]:
+    """Nanoseconds of the first call, and int64 [runs] of those after another ``warmup``; no garbage is collected meanwhile."""
+    latencies = np.zeros(runs, dtype=np.int64)
+    gc.disable()
+    try:
+        start = time.perf_counter_ns()
+        infer()
+        first_ns = time.perf_counter_ns() - start
+        for _ in range(warmup):
+            infer()
+        for run in range(runs):
+            start = time.perf_counter_ns()
+            infer()
+            latencies[run] = time.perf_counter_ns() - start
+    finally:
+        gc.enable()
+    return first_ns, latencies
+
+
+def read_once(path: Path) -> tuple[int, str]:
     """Size and sha256; reading the file also puts it into the page cache, so that load times compare."""
     digest = hashlib.sha256()
     try:
@@ -161,14 +172,15 @@ def _table(result: dict[str, Any]) -> str:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Time an ONNX classifier on this machine.")
-    parser.add_argument("model", type=Path, help="the .onnx file")
+    parser.add_argument("model", type=Path, help="the .onnx or .ort file")
     parser.add_argument("--batch", type=int, default=1, help="examples per inference (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="0 takes all cores (default 1)")
     parser.add_argument("--runs", type=int, default=200, help="timed inferences (default 200)")
+    parser.add_argument("--warmup", type=int, default=WARMUP, help=f"inferences before them (default {WARMUP})")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--samples", action="store_true", help="with --json: every single latency too")
     options = parser.parse_args()
-    result = measure(options.model, options.batch, options.threads, options.runs, options.samples)
+    result = measure(options.model, options.batch, options.threads, options.runs, options.samples, options.warmup)
     print(json.dumps(result) if options.json else _table(result))
 
 

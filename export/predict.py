@@ -95,8 +95,8 @@ def read_inputs(path: Path) -> np.ndarray:
 def fit_inputs(session: ort.InferenceSession, x: np.ndarray) -> np.ndarray:
     """``x`` as the type that the model takes, one row per example; KitError if shape, type or range do not fit.
 
-    uint8 becomes float32 by division by 255 when the model takes float32. A single example may come without its
-    batch axis.
+    uint8 becomes float32 by division by 255 when the model takes float32; whole numbers up to 255 become uint8 when it
+    takes that. A single example may come without its batch axis.
     """
     wanted = session.get_inputs()[0]
     if wanted.type not in _NUMPY_TYPES:
@@ -110,14 +110,23 @@ def fit_inputs(session: ort.InferenceSession, x: np.ndarray) -> np.ndarray:
     kind = _NUMPY_TYPES[wanted.type]
     if x.dtype == np.uint8:
         return x if kind == np.uint8 else x.astype(np.float32) / np.float32(255)
-    if kind == np.uint8 or x.dtype.kind not in "fiu":
+    if x.dtype.kind not in "fiu":
         raise KitError(f"the inputs are {x.dtype}, but the model takes {wanted.type}")
+    if kind == np.uint8:
+        return _bytes(x)
     x = x.astype(np.float32)
     if not np.isfinite(x).all():
         raise KitError("the inputs hold values that are not finite numbers")
     if "edgepriv_version" in session.get_modelmeta().custom_metadata_map and x.size and (x.min() < 0 or x.max() > 1):
         raise KitError(f"the inputs lie in [{x.min():g}, {x.max():g}], but the model takes [0, 1]: scale them first")
     return x
+
+
+def _bytes(x: np.ndarray) -> np.ndarray:
+    """Whole numbers as uint8. Fractions up to 1 are refused, though some of them are whole: they are another scale."""
+    if not ((x >= 0) & (x <= 255) & (x == np.round(x))).all() or (x.dtype.kind == "f" and x.size and x.max() <= 1):
+        raise KitError(f"the inputs are {x.dtype}, but the model takes bytes: whole numbers from 0 to 255")
+    return x.astype(np.uint8)
 
 
 def _fits(shape: tuple[int, ...], wanted: list[Any]) -> bool:
@@ -127,10 +136,34 @@ def _fits(shape: tuple[int, ...], wanted: list[Any]) -> bool:
 
 
 def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> np.ndarray:
-    """First output of the model for ``x`` [n, ...], ``batch`` rows at a time: float32 [n, K]. n is at least 1."""
+    """First output of the model for ``x`` [n, ...], ``batch`` rows at a time. n is at least 1.
+
+    float32 [n, K], probabilities or logits; int64 [n] from a file that returns labels.
+    """
     name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
     parts = [session.run([output], {name: x[start : start + batch]})[0] for start in range(0, len(x), batch)]
     return np.concatenate(parts)
+
+
+def output_kind(session: ort.InferenceSession, outputs: np.ndarray) -> str:
+    """What the first output holds: ``probabilities``, ``logits`` or ``label``; KitError if none of them.
+
+    edgepriv names outputs so. In a file of another origin integers are labels, and rows that sum to 1 probabilities.
+    """
+    name = session.get_outputs()[0].name
+    if outputs.dtype.kind in "iu" and outputs.ndim == 1:
+        return "label"
+    if outputs.dtype.kind != "f" or outputs.ndim != 2:
+        raise KitError(f"the model returns {outputs.dtype} {list(outputs.shape)} first, not one number per class")
+    if name in ("probabilities", "logits"):
+        return name
+    return "probabilities" if np.allclose(outputs.sum(axis=1), 1, atol=1e-3) and (outputs >= 0).all() else "logits"
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [n, K] of logits [n, K]."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def run_command(command: Callable[[], None]) -> None:
@@ -153,37 +186,36 @@ def _complain(error: KitError) -> int:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Classify the rows of a .npy, .npz or .csv file.")
-    parser.add_argument("model", type=Path, help="the .onnx file")
+    parser.add_argument("model", type=Path, help="the .onnx or .ort file")
     parser.add_argument("inputs", type=Path, help="values in [0, 1] (or uint8), one example per row")
     parser.add_argument("--threads", type=int, default=1, help="0 takes all cores (default 1)")
-    parser.add_argument("--json", action="store_true", help="one JSON object with all probabilities")
+    parser.add_argument("--json", action="store_true", help="one JSON object with all that the model returns")
     options = parser.parse_args()
     session = open_or_explain(options.model, options.threads)
     x = fit_inputs(session, read_inputs(options.inputs))
     if not len(x):
         raise KitError(f"{options.inputs} holds no example")
     try:
-        probabilities = predict(session, x)
+        outputs = predict(session, x)
     except Exception as error:
         raise KitError(f"{options.model} cannot classify these inputs: {reason_of(error)}") from error
-    if probabilities.ndim != 2:
-        raise KitError(
-            f"{options.model} returns shape {list(probabilities.shape)} first, not one probability per class"
-        )
-    labels = probabilities.argmax(axis=1)
+    kind = output_kind(session, outputs)
+    labels = (outputs if kind == "label" else outputs.argmax(axis=1)).tolist()
+    classes = max(labels) + 1 if kind == "label" else outputs.shape[1]
     names = class_names(session)
-    if len(names) != probabilities.shape[1]:
-        names = [str(label) for label in range(probabilities.shape[1])]
+    if len(names) != classes and (kind != "label" or len(names) < classes):
+        names = [str(label) for label in range(classes)]
     if options.json:
-        rows = [
-            {"label": int(label), "name": names[label], "probabilities": row.tolist()}
-            for label, row in zip(labels, probabilities, strict=True)
-        ]
+        rows: list[dict[str, Any]] = [{"label": label, "name": names[label]} for label in labels]
+        if kind != "label":
+            rows = [row | {kind: scores} for row, scores in zip(rows, outputs.tolist(), strict=True)]
         print(json.dumps({"class_names": names, "predictions": rows}))
         return
     width = max(len(name) for name in names)
-    for index, (label, row) in enumerate(zip(labels, probabilities, strict=True)):
-        print(f"{index:6d}  {names[label]:<{width}}  {row[label]:.4f}")
+    shown = {"probabilities": lambda: outputs, "logits": lambda: softmax(outputs), "label": lambda: None}[kind]()
+    for index, label in enumerate(labels):
+        probability = "" if shown is None else f"  {shown[index, label]:.4f}"
+        print(f"{index:6d}  {names[label]:<{width}}{probability}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """Check that a shipped model arrived whole and computes here what it computed at export: ``python verify.py``.
 
-Needs Python 3.10+, numpy and onnxruntime, nothing else. ``device.json`` beside this file names the model, the sha256 of
-its bytes and the allowed difference; ``golden.npz`` holds random inputs and the outputs that they gave.
+Needs Python 3.10+, numpy and onnxruntime, nothing else. ``device.json`` beside this file names the shipped files, the
+sha256 of their bytes and the allowed difference; ``golden.json`` holds random inputs and the outputs that they gave.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ else:
 def verify(folder: Path, model: Path | None = None, threads: int = 1) -> dict[str, Any]:
     """Compare ``model`` with the records in ``folder`` (the kit); return what agreed, or raise KitError.
 
-    Without ``model`` the file named in device.json is looked for in the folder above the kit, then in the kit.
+    Without ``model`` the file named in device.json is looked for in the folder above the kit, then in the kit. Labels
+    must be equal (``difference`` counts those that are not); other outputs may differ by the record's tolerance.
     """
     record = _read_record(folder / "device.json")
     if model is None:
@@ -32,37 +33,61 @@ def verify(folder: Path, model: Path | None = None, threads: int = 1) -> dict[st
         model = next((path for path in beside if path.is_file()), beside[0])
     if not model.is_file():
         raise KitError(f"no such file: {model}")
-    if hashlib.sha256(model.read_bytes()).hexdigest() != record["sha256"]:
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    if sha256 not in record["sha256"]:
         raise KitError(f"{model} is not the file that was shipped (its sha256 differs): copy it again")
-    try:
-        with np.load(folder / "golden.npz", allow_pickle=False) as golden:
-            inputs, expected = golden["x"], golden["outputs"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise KitError(f"{folder / 'golden.npz'} cannot be read ({error}): copy the kit again") from error
+    inputs, expected = _read_golden(folder / "golden.json")
     session = open_or_explain(model, threads)
     try:
         outputs = predict(session, fit_inputs(session, inputs), batch=len(inputs))
     except Exception as error:
         raise KitError(f"{model} does not run here: {reason_of(error)}") from error
-    difference = float(np.abs(outputs - expected).max())
-    if not difference <= record["tolerance"]:  # also true for NaN
-        raise KitError(
-            f"{model} computes something else here: outputs differ by up to {difference:.1e} from those at export, "
-            f"{record['tolerance']:.0e} is allowed; try another version of onnxruntime"
+    labels = outputs.dtype.kind in "iu"
+    difference, tolerance = compare(outputs, expected), 0.0 if labels else record["tolerance"]
+    if not difference <= tolerance:  # also true for NaN
+        found = (
+            f"{difference:.0f} of {len(expected)} labels are not those at export"
+            if labels
+            else f"outputs differ by up to {difference:.1e} from those at export, {tolerance:.0e} is allowed"
         )
+        raise KitError(f"{model} computes something else here: {found}; try another version of onnxruntime")
     return {
         "model": model.name,
-        "sha256": record["sha256"],
+        "sha256": sha256,
         "examples": len(inputs),
         "difference": difference,
-        "tolerance": record["tolerance"],
+        "tolerance": tolerance,
     }
 
 
+def compare(outputs: np.ndarray, expected: np.ndarray) -> float:
+    """Number of labels that are not equal, else the largest difference; infinite where the shapes differ."""
+    if outputs.shape != expected.shape:
+        return float("inf")
+    if outputs.dtype.kind in "iu":
+        return float((outputs != expected).sum())
+    return float(np.abs(outputs - expected).max())
+
+
 def _read_record(path: Path) -> dict[str, Any]:
+    """``model``: the default file; ``sha256``: of every shipped file; ``tolerance``."""
     try:
         record = json.loads(path.read_text())
-        return {"model": str(record["model"]), "sha256": record["sha256"], "tolerance": float(record["tolerance"])}
+        return {
+            "model": str(record["model"]),
+            "sha256": set(record["files"].values()),
+            "tolerance": float(record["tolerance"]),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise KitError(f"{path} cannot be read ({error}): copy the kit again") from error
+
+
+def _read_golden(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs uint8 [n, ...] and what the model returned for them at export."""
+    try:
+        golden = json.loads(path.read_text())
+        inputs = np.frombuffer(base64.b64decode(golden["x"]), np.uint8).reshape(golden["shape"])
+        return inputs, np.asarray(golden["outputs"], dtype=golden["type"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KitError(f"{path} cannot be read ({error}): copy the kit again") from error
 
@@ -72,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Check that the shipped model arrived whole and computes the same here."
     )
-    parser.add_argument("model", type=Path, nargs="?", help="the .onnx file (default: the one that device.json names)")
+    parser.add_argument("model", type=Path, nargs="?", help="the file to check (default: the one of device.json)")
     parser.add_argument("--threads", type=int, default=1, help="0 takes all cores (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_args()
@@ -81,8 +106,11 @@ def main() -> None:
         print(json.dumps(result))
         return
     print(f"{result['model']}: the bytes are those that were shipped")
-    allowed = f"allowed {result['tolerance']:.0e}"
-    print(f"{result['examples']} golden outputs agree within {result['difference']:.1e} ({allowed})")
+    if result["tolerance"]:
+        allowed = f"allowed {result['tolerance']:.0e}"
+        print(f"{result['examples']} golden outputs agree within {result['difference']:.1e} ({allowed})")
+    else:
+        print(f"{result['examples']} golden labels are the same")
 
 
 if __name__ == "__main__":

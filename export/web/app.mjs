@@ -1,0 +1,282 @@
+// The page: loads the shipped model (or another), classifies what is drawn, opened or typed, verifies and times.
+
+import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
+import { KitError, checkGolden, contractOf, fitInputs, nameOf, percentile, read, run, sizeOf } from "../js/classifier.mjs";
+import { cropped, drawable, layoutOf, show, toBytes } from "./picture.mjs";
+
+const KIT = new URL("../", import.meta.url);
+const BARS = 10;
+const SAMPLES = 11;
+const SAMPLE_MS = 4;
+const at = (id) => document.getElementById(id);
+
+ort.env.wasm.wasmPaths = new URL("node_modules/onnxruntime-web/dist/", import.meta.url).href;
+ort.env.wasm.numThreads = 1;
+ort.env.logLevel = "fatal";
+
+/** What is open: {name, bytes, session, contract, layout}. */
+let open = null;
+let device = null;
+let pad = null;
+/** The picture that was opened last; null while drawing. */
+let picture = null;
+
+async function bytesOf(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new KitError(`cannot load ${url} (${response.status}): copy the kit again`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+const jsonOf = async (name) => JSON.parse(new TextDecoder().decode(await bytesOf(new URL(name, KIT))));
+
+async function openShipped(name) {
+  const beside = [new URL(`../${name}`, KIT), new URL(name, KIT)];
+  let bytes = null;
+  for (const url of beside) bytes ??= await bytesOf(url).catch(() => null);
+  if (bytes === null) throw new KitError(`${name} is neither beside the kit nor in it`);
+  await openModel(name, bytes, device.class_names);
+}
+
+async function openModel(name, bytes, names) {
+  at("verify").disabled = true;
+  let session;
+  try {
+    session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 4 });
+  } catch (error) {
+    throw new KitError(`${name} cannot be opened as an ONNX model: ${String(error.message ?? error).split("\n")[0]}`);
+  }
+  const contract = contractOf(session, bytes, names);
+  if (contract.fixedBatch > 1) throw new KitError(`the model takes ${contract.fixedBatch} examples at once, not one`);
+  await open?.session.release();
+  open = { name, bytes, session, contract, layout: layoutOf(contract.row) };
+  describe();
+}
+
+function describe() {
+  const { name, bytes, contract, layout } = open;
+  const classes = contract.classNames.length ? `, ${contract.classNames.length} classes` : "";
+  document.title = at("name").textContent = name;
+  at("facts").textContent =
+    `${bytes.length.toLocaleString("en")} bytes, takes ${contract.type} [${contract.row.join(" × ")}]${classes}, ` +
+    `onnxruntime-web ${ort.env.versions.web}`;
+  at("classes").textContent = contract.classNames.join(", ") || "The file names none.";
+  at("verified").className = "soft";
+  at("verified").textContent = "Compares the file with device.json, and its outputs with those at export.";
+  at("verify").disabled = false;
+  at("picture").hidden = !layout;
+  at("numbers").hidden = !!layout;
+  at("label").textContent = "\u00a0";
+  at("bars").replaceChildren();
+  at("latency").textContent = "Nothing has been classified yet.";
+  if (layout) preparePicture(layout);
+  else prepareNumbers(contract);
+}
+
+function preparePicture(layout) {
+  const canvas = at("drawing");
+  const scale = Math.max(1, Math.round(336 / Math.max(layout.width, layout.height)));
+  canvas.width = layout.width * scale;
+  canvas.height = layout.height * scale;
+  document.querySelector(".colour").hidden = layout.channels === 1;
+  at("size").value = Math.max(4, Math.min(60, Math.round(canvas.width / 13)));
+  at("seen-size").textContent = `What the model sees: ${layout.width} × ${layout.height}, ${layout.channels === 1 ? "grey" : "colour"}`;
+  clear();
+}
+
+function prepareNumbers(contract) {
+  const range = contract.type === "uint8" ? "whole numbers from 0 to 255" : contract.own ? "numbers from 0 to 1" : "numbers";
+  at("values-label").textContent = `${sizeOf(contract.row)} ${range}, separated by commas or spaces`;
+  at("values").value = "";
+}
+
+function clear() {
+  picture = null;
+  pad.clear();
+  at("hint").hidden = false;
+  at("invert").checked = false;
+  show(at("seen"), new Uint8Array(sizeOf(open.contract.row)), open.layout);
+}
+
+async function classifyPicture() {
+  at("hint").hidden = true;
+  const bytes = toBytes(cropped(picture ?? at("drawing"), open.layout), open.layout, at("invert").checked);
+  show(at("seen"), bytes, open.layout);
+  return classify({ values: bytes, shape: open.contract.row });
+}
+
+async function openPicture(file) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file);
+  } catch {
+    throw new KitError(`${file.name} is not a picture that this browser can read`);
+  }
+  picture = bitmap;
+  const canvas = at("drawing");
+  const seen = cropped(bitmap, { width: canvas.width, height: canvas.height });
+  const part = document.createElement("canvas");
+  [part.width, part.height] = [seen.width, seen.height];
+  part.getContext("2d").putImageData(seen, 0, 0);
+  canvas.getContext("2d").drawImage(part, 0, 0, canvas.width, canvas.height);
+  return classifyPicture();
+}
+
+async function classifyNumbers() {
+  const cells = at("values").value.split(/[\s,;]+/).filter((cell) => cell);
+  const wanted = sizeOf(open.contract.row);
+  if (cells.length !== wanted) throw new KitError(`there are ${cells.length} numbers, but the model takes ${wanted}`);
+  return classify({ values: cells.map(Number), shape: open.contract.row });
+}
+
+async function classify(x) {
+  const { session, contract } = open;
+  const fitted = fitInputs(contract, x);
+  const answer = read(contract, await run(ort, session, contract, fitted));
+  const [label] = answer.labels;
+  at("label").textContent = nameOf(contract, label);
+  at("bars").replaceChildren(...bars(contract, answer.probabilities?.[0] ?? []));
+  const latency = await time(() => run(ort, session, contract, fitted));
+  const only = answer.kind === "label" ? "The file returns the label alone. " : "";
+  at("latency").textContent = `${only}${latency.median.toPrecision(3)} ms for one example, median of ${SAMPLES} × ${latency.runs} runs, one thread`;
+  return { label, kind: answer.kind, probabilities: answer.probabilities?.[0] ?? null, latency_ms: latency.median };
+}
+
+/** The largest probabilities as rows of name, bar and number. */
+function bars(contract, probabilities) {
+  const order = probabilities.map((probability, label) => ({ probability, label }));
+  order.sort((left, right) => right.probability - left.probability);
+  return order.slice(0, BARS).map(({ probability, label }) => {
+    const row = document.createElement("li");
+    const [name, track, value] = ["name", "track", "value"].map((kind) => {
+      const part = document.createElement("span");
+      part.className = kind;
+      row.append(part);
+      return part;
+    });
+    name.textContent = name.title = nameOf(contract, label);
+    value.textContent = `${(100 * probability).toFixed(1)}%`;
+    const bar = document.createElement("div");
+    bar.className = "bar";
+    bar.style.width = `${100 * probability}%`;
+    track.append(bar);
+    return row;
+  });
+}
+
+/** Median milliseconds of a run. A browser's clock is coarse, so each sample is the mean of enough runs to be seen. */
+async function time(once) {
+  const start = performance.now();
+  await once();
+  const runs = Math.min(200, Math.max(1, Math.ceil(SAMPLE_MS / Math.max(performance.now() - start, 0.02))));
+  const samples = [];
+  for (let sample = 0; sample < SAMPLES; sample++) {
+    const before = performance.now();
+    for (let done = 0; done < runs; done++) await once();
+    samples.push((performance.now() - before) / runs);
+  }
+  samples.sort((left, right) => left - right);
+  return { median: percentile(samples, 50), runs };
+}
+
+async function verify() {
+  const { bytes, session, contract } = open;
+  let identity = "The bytes were not compared: a browser offers sha256 only over https or on localhost. ";
+  if (crypto.subtle) {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    const sha256 = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (!Object.values(device.files).includes(sha256)) {
+      throw new KitError("this is not the file that was shipped (its sha256 differs): copy it again");
+    }
+    identity = "The bytes are those that were shipped. ";
+  }
+  const found = await checkGolden(ort, session, contract, await jsonOf("golden.json"), device);
+  const outputs = found.labels
+    ? `${found.examples} golden labels are the same.`
+    : `${found.examples} golden outputs agree within ${found.difference.toExponential(1)} (allowed ${found.tolerance.toExponential(0)}).`;
+  at("verified").className = "good";
+  at("verified").textContent = identity + outputs;
+  return found;
+}
+
+/** Run a step; what goes wrong is shown in `place`. */
+function shown(step, place = "problem") {
+  return async (...given) => {
+    at("problem").hidden = true;
+    try {
+      return await step(...given);
+    } catch (error) {
+      at(place).className = place === "problem" ? "" : "bad";
+      at(place).textContent = error instanceof KitError ? error.message : `unexpected: ${error.message ?? error}`;
+      at(place).hidden = false;
+      if (!(error instanceof KitError)) console.error(error);
+      return null;
+    }
+  };
+}
+
+function connect() {
+  const redraw = shown(classifyPicture);
+  pad = drawable(
+    at("drawing"),
+    () => ({ size: Number(at("size").value), colour: open.layout.channels === 1 ? "#fff" : at("colour").value }),
+    redraw,
+  );
+  at("drawing").addEventListener("pointerdown", () => {
+    picture = null; // what is drawn over an opened picture counts as a drawing
+    at("hint").hidden = true;
+  });
+  at("clear").addEventListener("click", shown(clear));
+  at("invert").addEventListener("change", redraw);
+  at("classify").addEventListener("click", shown(classifyNumbers));
+  at("random").addEventListener("click", shown(randomNumbers));
+  at("verify").addEventListener("click", shown(verify, "verified"));
+  at("shipped").addEventListener("change", shown(() => openShipped(at("shipped").value)));
+  const files = (id, use) =>
+    at(id).addEventListener("change", async () => {
+      const [file] = at(id).files;
+      if (file) await shown(use)(file);
+      at(id).value = "";
+    });
+  files("upload", openPicture);
+  files("other", async (file) => openModel(file.name, new Uint8Array(await file.arrayBuffer()), []));
+}
+
+function randomNumbers() {
+  const bytes = open.contract.type === "uint8";
+  const values = Array.from({ length: sizeOf(open.contract.row) }, () =>
+    bytes ? Math.floor(256 * Math.random()) : Math.random().toFixed(3),
+  );
+  at("values").value = values.join(", ");
+  return classifyNumbers();
+}
+
+async function start() {
+  connect();
+  device = await jsonOf("device.json");
+  at("shipped").replaceChildren(...Object.keys(device.files).map((name) => new Option(name, name)));
+  at("shipped").value = device.model;
+  at("shipped").hidden = Object.keys(device.files).length < 2;
+  await openShipped(device.model);
+}
+
+/** ?selftest: verify, classify a drawing and an opened picture (or numbers), and leave the findings in the page. */
+async function selftest() {
+  const found = { verified: await verify(), contract: open.contract };
+  if (open.layout) {
+    const { width, height } = at("drawing");
+    const stroke = [[0.28, 0.22], [0.72, 0.22], [0.42, 0.82]].map(([x, y]) => [x * width, y * height]);
+    stroke.slice(1).forEach((to, index) => pad.line(stroke[index], to));
+    const file = new Promise((done) => at("drawing").toBlob((blob) => done(new File([blob], "drawing.png"))));
+    found.drawn = await classifyPicture();
+    found.opened = await openPicture(await file);
+  } else {
+    found.numbers = await randomNumbers();
+  }
+  return found;
+}
+
+await shown(start)();
+if (new URLSearchParams(location.search).has("selftest")) {
+  const found = open ? await shown(selftest)() : null;
+  at("selftest").textContent = JSON.stringify(found ?? { problem: at("problem").textContent });
+}

@@ -1,0 +1,80 @@
+// Serve the page, the kit's records, the runtime and the shipped files, and nothing else: node serve.mjs
+// The folder above the kit may hold files that must not leave the house (a manifest, a checkpoint).
+
+import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
+import { createServer } from "node:http";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const WEB = path.dirname(fileURLToPath(import.meta.url));
+const KIT = path.dirname(WEB);
+const RUNTIME = "node_modules/onnxruntime-web/dist/";
+const PAGE = ["index.html", "style.css", "app.mjs", "picture.mjs"];
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".mjs": "text/javascript; charset=utf-8",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+};
+
+/** The file behind a path of the site, null if there is none. The site looks like the folder that the kit stands in. */
+function fileAt(place) {
+  const { files } = JSON.parse(readFileSync(path.join(KIT, "device.json"), "utf8"));
+  const name = place.slice(1);
+  if (name in files) return [path.join(path.dirname(KIT), name), path.join(KIT, name)].find(existsSync) ?? null;
+  if (place === "/device/web/") return path.join(WEB, "index.html");
+  const inside = name.startsWith("device/") ? name.slice("device/".length) : "";
+  if (["device.json", "golden.json", "js/classifier.mjs"].includes(inside)) return path.join(KIT, inside);
+  const inWeb = inside.startsWith("web/") ? inside.slice("web/".length) : "";
+  const runtime = inWeb.startsWith(RUNTIME) && /^[\w.-]+\.(mjs|wasm)$/.test(inWeb.slice(RUNTIME.length));
+  const file = path.join(WEB, inWeb);
+  return (PAGE.includes(inWeb) || runtime) && existsSync(file) ? file : null;
+}
+
+function answer(request, response) {
+  const place = decodeURIComponent(new URL(request.url, "http://site").pathname);
+  if (place === "/") {
+    response.writeHead(302, { Location: "/device/web/" }).end();
+    return;
+  }
+  const file = request.method === "GET" || request.method === "HEAD" ? fileAt(place) : null;
+  if (file === null) {
+    response.writeHead(404, { "Content-Type": "text/plain" }).end("not found\n");
+    return;
+  }
+  response.writeHead(200, {
+    "Content-Type": TYPES[path.extname(file)] ?? "application/octet-stream",
+    "Content-Length": statSync(file).size,
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    // An isolated page reads a finer clock.
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+  });
+  if (request.method === "HEAD") response.end();
+  else createReadStream(file).pipe(response);
+}
+
+const { values: options } = parseArgs({
+  options: { port: { type: "string", default: "8080" }, host: { type: "string", default: "127.0.0.1" } },
+});
+if (!existsSync(path.join(WEB, RUNTIME))) {
+  console.error(`error: onnxruntime-web is not installed: run npm install --ignore-scripts in ${WEB}`);
+  process.exit(2);
+}
+const server = createServer((request, response) => {
+  try {
+    answer(request, response);
+  } catch (error) {
+    response.writeHead(error instanceof URIError || error.code === "ERR_INVALID_URL" ? 400 : 500).end(`${error.message}\n`);
+  }
+});
+server.on("error", (error) => {
+  console.error(`error: cannot listen on ${options.host}:${options.port} (${error.code}): choose another --port`);
+  process.exit(2);
+});
+server.listen(Number(options.port), options.host, () => {
+  console.log(`http://${options.host}:${server.address().port}/ (Ctrl-C ends it)`);
+});
