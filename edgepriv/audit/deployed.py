@@ -88,7 +88,14 @@ def audit_by_manifest(
         fleets = {name: fleet(recipes[name], name) for name in recipe.audit.threat_models}
     target = _target(model, dataset)
     content, scores = membership_part(
-        target, dataset, split.members, split.non_members, fleets, attacks=attacks, seed=recipe.seed
+        target,
+        dataset,
+        split.members,
+        split.non_members,
+        fleets,
+        attacks=attacks,
+        seed=recipe.seed,
+        pool=split.reference,
     )
     content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
     twin_file = manifest.unchanged_twin(model, known) if float_twin else None
@@ -99,7 +106,14 @@ def audit_by_manifest(
         twin_fleets = {"adaptive": fleet(twin_recipe, "float twin")} if fleets else {}
         undefended = _target(twin_file, dataset)
         content["float"], _ = membership_part(
-            undefended, dataset, split.members, split.non_members, twin_fleets, attacks=attacks, seed=recipe.seed
+            undefended,
+            dataset,
+            split.members,
+            split.non_members,
+            twin_fleets,
+            attacks=attacks,
+            seed=recipe.seed,
+            pool=split.reference,
         )
         content["float"]["robustness"] = robustness_part(undefended, dataset, split.non_members, recipe, "float twin")
     return _described(model, recipe, known.data, content, count), scores

@@ -1,7 +1,7 @@
 """The audit of one model file: what its answers tell about members, and how perturbed inputs break it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from edgepriv.audit import evasion
 from edgepriv.audit.assess import assess, utility
-from edgepriv.audit.attacks import ATTACKS
-from edgepriv.audit.evidence import Evidence, Outputs, Population, log_odds
-from edgepriv.audit.references import Fleet
+from edgepriv.audit.attacks import ATTACKS, TRAINED
+from edgepriv.audit.evidence import Evidence, Outputs, Population, PopulationInputs, log_odds
+from edgepriv.audit.inputs import features, generated_inputs
+from edgepriv.audit.references import POPULATION, Fleet
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
 from edgepriv.training.adversary import budget_of
@@ -48,22 +49,26 @@ def membership_part(
     *,
     attacks: Sequence[str],
     seed: int,
+    pool: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """``utility``, ``attacks``, ``left_out`` of the audit, and every attack's scores on the members, then non-members.
 
     ``fleets``: threat model -> what that attacker trained, the headline first; empty for an attacker who trains nothing.
-    Attacks that need nothing trained are run once, in the headline threat model.
+    ``pool``: examples that neither the target nor any reference model was trained on, None without. Attacks that need
+    nothing trained are run once, in the headline threat model.
     """
     candidates = np.concatenate([members, non_members])
     membership = np.arange(len(candidates)) < len(members)
     outputs = Outputs(answers(target, dataset, candidates), dataset.y[candidates])
     result: dict[str, Any] = {"utility": utility(outputs, membership), "attacks": [], "left_out": []}
     scores: dict[str, np.ndarray] = {"member": membership, "index": candidates}
+    needs = {need for name in attacks for need in ATTACKS[name].needs}
+    observed = _observed(target, dataset, candidates, outputs, pool, needs, seed)
     attackers: dict[str, Fleet | None] = {**fleets} or {"none": None}
     for threat_model, fleet in attackers.items():
         first = not result["attacks"] and not result["left_out"]
-        names = [name for name in attacks if first or ATTACKS[name].needs - {"labels"}]
-        evidence = _evidence(target, dataset, outputs, fleet)
+        names = [name for name in attacks if first or ATTACKS[name].needs & TRAINED]
+        evidence = _with_fleet(observed, target, dataset, fleet)
         part = assess(evidence, membership, attacks=names, threat_model=threat_model, seed=seed)
         result["attacks"] += part.attacks
         result["left_out"] += [row | {"threat_model": threat_model} for row in part.left_out]
@@ -71,15 +76,39 @@ def membership_part(
     return result, scores
 
 
-def _evidence(target: Target, dataset: Dataset, outputs: Outputs, fleet: Fleet | None) -> Evidence:
+def _observed(
+    target: Target,
+    dataset: Dataset,
+    candidates: np.ndarray,
+    outputs: Outputs,
+    pool: np.ndarray | None,
+    needs: Set[str],
+    seed: int,
+) -> Evidence:
+    """What is seen of the target without training anything: as much of it as the attacks need."""
+    generated = inputs = None
+    if "generated" in needs:
+        made_up = generated_inputs(dataset, candidates, seed)
+        generated = np.concatenate(
+            [target.predict(made_up[start : start + _CHUNK]) for start in range(0, len(made_up), _CHUNK)]
+        )
+    if "population inputs" in needs and pool is not None and len(pool):
+        asked = np.sort(np.random.default_rng([seed, 4]).permutation(pool)[:POPULATION])
+        of_candidates, of_pool = features(dataset, candidates, asked, fitted_on=asked, seed=seed)
+        answered = Outputs(answers(target, dataset, asked), dataset.y[asked])
+        inputs = PopulationInputs(of_candidates, of_pool, answered)
+    return Evidence(outputs, generated=generated, inputs=inputs)
+
+
+def _with_fleet(observed: Evidence, target: Target, dataset: Dataset, fleet: Fleet | None) -> Evidence:
     if fleet is None:
-        return Evidence(outputs)
+        return observed
     population = None
     if fleet.references is not None and len(fleet.population_index):
         labels = dataset.y[fleet.population_index]
         seen = log_odds(answers(target, dataset, fleet.population_index), labels)
         population = Population(seen, fleet.population)
-    return Evidence(outputs, shadow=fleet.shadow, references=fleet.references, population=population)
+    return replace(observed, shadow=fleet.shadow, references=fleet.references, population=population)
 
 
 def robustness_part(

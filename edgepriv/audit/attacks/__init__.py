@@ -5,23 +5,30 @@ from functools import partial
 
 from edgepriv.audit.attacks import signals
 from edgepriv.audit.attacks.base import NEEDS, TRAINED, Attack, Unavailable
+from edgepriv.audit.attacks.blindmi import blindmi_diff, blindmi_diff_without, blindmi_one_class
 from edgepriv.audit.attacks.classwise import classwise
+from edgepriv.audit.attacks.difficulty import difficulty_calibration
 from edgepriv.audit.attacks.lira import lira_offline, lira_online
+from edgepriv.audit.attacks.ml_leaks import ml_leaks, top_one
+from edgepriv.audit.attacks.quantile import quantile_regression
 from edgepriv.audit.attacks.rmia import rmia_offline, rmia_online
 from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
+from edgepriv.audit.attacks.three_subnet import three_subnet
 from edgepriv.audit.evidence import Evidence, Floats, Outputs
 
 __all__ = ["ATTACKS", "NEEDS", "TRAINED", "Attack", "Unavailable"]
 
 YEOM, SONG, FAMILI = "Yeom et al. 2018", "Song & Mittal 2021", "Famili & Lao 2023"
 CARLINI, ZARIFZADEH = "Carlini et al. 2022", "Zarifzadeh et al. 2024"
+SALEM, NASR, HUI = "Salem et al. 2019", "Nasr et al. 2018", "Hui et al. 2021"
+WATSON, BERTRAN = "Watson et al. 2022", "Bertran et al. 2023"
 
 
 def _on_target(signal: Callable[[Outputs], Floats]) -> Callable[[Evidence], Floats]:
     return lambda evidence: signal(evidence.target)
 
 
-LABELS, UNLABELLED = frozenset({"labels"}), frozenset[str]()
+LABELS, UNLABELLED, GENERATED = frozenset({"labels"}), frozenset[str](), frozenset({"generated"})
 SHADOW, REFERENCES = frozenset({"labels", "shadow"}), frozenset({"labels", "references"})
 
 ATTACKS: dict[str, Attack] = {
@@ -32,12 +39,21 @@ ATTACKS: dict[str, Attack] = {
         Attack("entropy", "Entropy", SONG, UNLABELLED, _on_target(signals.entropy)),
         Attack("modified-entropy", "Modified entropy", SONG, LABELS, _on_target(signals.modified_entropy)),
         Attack("loss", "Loss", YEOM, LABELS, _on_target(signals.loss)),
+        Attack("top-1", "Largest probability", SALEM, UNLABELLED, _on_target(top_one)),
+        Attack("blindmi-diff-without", "BlindMI-Diff without generated", HUI, UNLABELLED, blindmi_diff_without),
+        Attack("blindmi-diff", "BlindMI-Diff with generated", HUI, GENERATED, blindmi_diff),
+        Attack("blindmi-one-class", "BlindMI one-class", HUI, GENERATED, blindmi_one_class),
+        Attack("quantile-regression", "Quantile regression", BERTRAN, frozenset({"labels", "population inputs"}),
+               quantile_regression),
         Attack("confidence-classwise", "Confidence by class", SONG, SHADOW, classwise(signals.confidence)),
         Attack("entropy-classwise", "Entropy by class", SONG, SHADOW, classwise(signals.entropy)),
         Attack("modified-entropy-classwise", "Modified entropy by class", SONG, SHADOW,
                classwise(signals.modified_entropy)),
         Attack("loss-classwise", "Loss by class", SONG, SHADOW, classwise(signals.loss)),
         Attack("shadow-mlp", "Shadow model and MLP", FAMILI, frozenset({"shadow"}), shadow_mlp),
+        Attack("ml-leaks", "ML-Leaks, three largest", SALEM, frozenset({"shadow"}), ml_leaks),
+        Attack("three-subnet", "Three-subnet network", NASR, SHADOW, three_subnet),
+        Attack("difficulty-calibration", "Difficulty calibration", WATSON, REFERENCES, difficulty_calibration),
         Attack("lira-offline", "LiRA offline", CARLINI, REFERENCES, lira_offline),
         Attack("lira-online", "LiRA online", CARLINI, REFERENCES, lira_online),
         Attack("lira-offline-per-example", "LiRA offline, variance per example", CARLINI, REFERENCES,

@@ -1,8 +1,10 @@
 """A network that learns on a shadow model to tell members' confidence vectors from non-members'."""
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -14,13 +16,19 @@ HIDDEN, EPOCHS, PATIENCE = 64, 100, 10
 LEARNING_RATE, WEIGHT_DECAY = 5e-3, 1e-2
 
 
-def shadow_mlp(evidence: Evidence) -> Floats:
+def raw(probabilities: npt.NDArray[np.floating]) -> Floats:
+    """The confidence vector [n, K] as it is, float64."""
+    return probabilities.astype(np.float64)
+
+
+def shadow_mlp(evidence: Evidence, features: Callable[[npt.NDArray[np.floating]], Floats] = raw) -> Floats:
     """P(member) in [0, 1] by an MLP with one hidden layer on the raw confidence vector (Famili & Lao 2023, 4.1.3).
 
     The vector is neither sorted nor joined with the label, as in the paper. The paper leaves width and optimiser
     open: 64 ReLU units, Adam, at most 100 epochs, fewer once the loss stands still for 10. No part of the shadow data
     is held out to stop earlier: membership is so noisy a label that on 1,000 examples this stops within a few epochs
-    and misses most of the leak; weight decay guards against overfitting instead.
+    and misses most of the leak; weight decay guards against overfitting instead. ``features``: probabilities [n, K] ->
+    what the network sees of them.
     """
     if evidence.shadow is None:
         raise Unavailable("needs a shadow model")
@@ -39,6 +47,6 @@ def shadow_mlp(evidence: Evidence) -> Floats:
     with warnings.catch_warnings(), threadpool_limits(1):
         # The bound on epochs is meant; reaching it is no fault.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        network.fit(known.astype(np.float64), evidence.shadow.member)
-    chance: Floats = network.predict_proba(target.astype(np.float64))[:, 1]
+        network.fit(features(known), evidence.shadow.member)
+    chance: Floats = network.predict_proba(features(target))[:, 1]
     return chance

@@ -1,0 +1,34 @@
+"""ML-Leaks (Salem et al. 2019): the largest probabilities, whatever classes they stand for."""
+
+import numpy as np
+import numpy.typing as npt
+
+from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
+from edgepriv.audit.evidence import Evidence, Floats, Outputs, log_odds
+
+LARGEST = 3
+
+
+def largest(probabilities: npt.NDArray[np.floating]) -> Floats:
+    """The three largest of [n, K] probabilities (two if K is 2), falling, float64."""
+    kept = min(LARGEST, probabilities.shape[1])
+    top = np.partition(probabilities, -kept, axis=1)[:, -kept:]
+    return -np.sort(-top.astype(np.float64), axis=1)
+
+
+def top_one(outputs: Outputs) -> Floats:
+    """Log-odds of the largest probability (adversary 3, section V: the maximum posterior against a threshold).
+
+    Ranks as the probability itself does, but still where a float32 softmax has rounded it to 1. No label is used.
+    """
+    return log_odds(outputs.probabilities, outputs.probabilities.argmax(axis=1))
+
+
+def ml_leaks(evidence: Evidence) -> Floats:
+    """P(member) by a network that saw a shadow model's three largest probabilities (adversary 1, section III).
+
+    Ding et al. 2023, section 4.4.1, attack with it too. A multilayer perceptron with 64 hidden units, as printed;
+    optimiser and length of training, which are not, as in ``shadow_mlp``. No label is used, though that paper's
+    attacker knows it.
+    """
+    return shadow_mlp(evidence, largest)
