@@ -12,6 +12,7 @@ from edgepriv.audit import evasion
 from edgepriv.audit.assess import assess, utility
 from edgepriv.audit.attacks import ATTACKS, TRAINED
 from edgepriv.audit.evidence import Evidence, Outputs, Population, PopulationInputs, log_odds
+from edgepriv.audit.exposure import exposure
 from edgepriv.audit.inputs import features, generated_inputs
 from edgepriv.audit.references import POPULATION, Fleet
 from edgepriv.data import Dataset
@@ -51,7 +52,8 @@ def membership_part(
     seed: int,
     pool: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """``utility``, ``attacks``, ``left_out`` of the audit, and every attack's scores on the members, then non-members.
+    """``utility``, ``attacks``, ``left_out``, ``per_class`` and ``most_exposed`` of the audit, and every attack's scores on
+    the members, then non-members.
 
     ``fleets``: threat model -> what that attacker trained, the headline first; empty for an attacker who trains nothing.
     ``pool``: examples that neither the target nor any reference model was trained on, None without. Attacks that need
@@ -73,6 +75,15 @@ def membership_part(
         result["attacks"] += part.attacks
         result["left_out"] += [row | {"threat_model": threat_model} for row in part.left_out]
         scores |= {f"{threat_model}/{name}": values for name, values in part.scores.items()}
+    result |= exposure(
+        result["attacks"],
+        scores,
+        membership,
+        labels=outputs.labels,
+        index=candidates,
+        class_names=dataset.class_names,
+        threat_model=next(iter(attackers)),
+    )
     return result, scores
 
 
