@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import Adversary, eps_for
+from edgepriv.training.draws import Generator, filled
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -37,7 +38,7 @@ def budget_of(adversary: Adversary, input_shape: tuple[int, ...]) -> Budget:
     return Budget(adversary.norm, eps, step, steps)
 
 
-def perturbed(logits_of: Logits, x: Tensor, y: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
+def perturbed(logits_of: Logits, x: Tensor, y: Tensor, budget: Budget, generator: Generator) -> Tensor:
     """Projected gradient ascent from a random start (Madry et al. 2018, eq. 3); with one step it is FGSM with a random
     start (Wong, Rice & Kolter 2020)."""
     start, ascent, project = _NORMS[_known_norm(budget.norm)]
@@ -59,14 +60,14 @@ def _known_norm(norm: str) -> str:
     return norm
 
 
-def _uniform_in_box(x: Tensor, eps: float, generator: torch.Generator) -> Tensor:
-    return torch.empty_like(x).uniform_(-eps, eps, generator=generator)
+def _uniform_in_box(x: Tensor, eps: float, generator: Generator) -> Tensor:
+    return filled(torch.empty_like(x), lambda rows, own: rows.uniform_(-eps, eps, generator=own), generator)
 
 
-def _uniform_in_ball(x: Tensor, eps: float, generator: torch.Generator) -> Tensor:
-    direction = _unit(torch.empty_like(x).normal_(generator=generator))
-    radius = torch.empty(len(x), device=x.device).uniform_(generator=generator) ** (1 / x[0].numel())
-    return eps * direction * _per_example(radius, x)
+def _uniform_in_ball(x: Tensor, eps: float, generator: Generator) -> Tensor:
+    direction = _unit(filled(torch.empty_like(x), lambda rows, own: rows.normal_(generator=own), generator))
+    share = filled(torch.empty(len(x), device=x.device), lambda rows, own: rows.uniform_(generator=own), generator)
+    return eps * direction * _per_example(share ** (1 / x[0].numel()), x)
 
 
 def _unit(gradient: Tensor) -> Tensor:

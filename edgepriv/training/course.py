@@ -3,7 +3,7 @@
 import ast
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,9 @@ from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.checkpoint import load_tensors
 from edgepriv.recipe import Recipe
 from edgepriv.training.adversary import budget_of
-from edgepriv.training.loop import Examples, State, Task, fit
+from edgepriv.training.examples import Examples
+from edgepriv.training.loop import State, Task, fit
+from edgepriv.training.stacked import Stack, StackedExamples, stackable
 
 _VALIDATION_EXAMPLES = 1024
 
@@ -98,6 +100,33 @@ def run_stages(
         finished = {"position": position + 1, "start": classifier.state_dict(), "rows": rows, "state": asdict(State())}
         _write_partial(partial, {"key": key} | finished)
     return rows
+
+
+def run_stages_stacked(
+    classifiers: Sequence[Classifier], recipes: Sequence[Recipe], dataset: Dataset, splits: Sequence[Split]
+) -> None:
+    """Run all stages of each recipe on its split's members, in place and all models at once.
+
+    The recipes must be ``stackable`` and equal but for their seeds, the splits equal but for the members, whose numbers are
+    equal. Each classifier becomes what ``run_stages`` makes of it, up to rounding.
+    """
+    recipe, validation = recipes[0], _some(splits[0].validation, splits[0].seed)
+    if not stackable(recipe, dataset.input_shape):
+        raise ValueError("these models must be trained one by one")
+    stack = Stack(classifiers)
+    members = _stacked_examples(dataset, [split.members for split in splits])
+    held_out = _stacked_examples(dataset, [validation] * len(splits))
+    for position, name in enumerate(recipe.stages()):
+        task = task_of(stack.network, recipe, name, dataset.input_shape)
+        seeds = [own.seed + position for own in recipes]
+        fit(stack, members, task, seed=seeds, validation=held_out)
+    stack.copy_to(classifiers)
+
+
+def _stacked_examples(dataset: Dataset, indices: Sequence[np.ndarray]) -> StackedExamples:
+    return StackedExamples(
+        torch.from_numpy(dataset.x), torch.from_numpy(dataset.y), torch.from_numpy(np.stack(indices))
+    )
 
 
 def forget(partial: Path) -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import FULL_WIDTH, Quantize
+from edgepriv.training.stacked import StackedLinear, StackedMLP
 
 Grid = tuple[Tensor, Tensor]
 """scale (float32, > 0) and zero_point (float32 whole numbers) of each group of weights, both [G]."""
@@ -102,7 +103,7 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
     found: dict[str, int] = {}
     for layer, module in network.named_modules():
         names = []
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear | StackedLinear):
             names = ["weight"]
         elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
             names = ["in_proj_weight"]
@@ -117,9 +118,14 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
 
 
 def fake_quantized(network: nn.Module, rule: Quantize) -> dict[str, Tensor]:
-    """Fake-quantized weights by parameter name, for ``torch.func.functional_call``."""
+    """Fake-quantized weights by parameter name, for ``torch.func.functional_call``; of a stack, each model's by itself."""
     parameters = dict(network.named_parameters())
-    return {name: fake_quantize(parameters[name], bits, rule) for name, bits in widths(network, rule).items()}
+    rounded = _each_by_itself if isinstance(network, StackedMLP) else fake_quantize
+    return {name: rounded(parameters[name], bits, rule) for name, bits in widths(network, rule).items()}
+
+
+def _each_by_itself(weights: Tensor, bits: int, rule: Quantize) -> Tensor:
+    return torch.vmap(lambda weight: fake_quantize(weight, bits, rule))(weights)
 
 
 @torch.no_grad()

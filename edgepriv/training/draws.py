@@ -1,0 +1,47 @@
+"""Random numbers for one model, or for several that are trained at once and each draw what they would draw alone."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Generators:
+    """One torch.Generator for each of R models."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.each = tuple(torch.Generator().manual_seed(seed) for seed in seeds)
+
+    def get_state(self) -> Tensor:
+        """uint8 [R, bytes]."""
+        return torch.stack([generator.get_state() for generator in self.each])
+
+    def set_state(self, state: Tensor) -> None:
+        """Go on from what ``get_state`` returned."""
+        for generator, own in zip(self.each, state, strict=True):
+            generator.set_state(own.clone())  # torch reads from where the storage starts
+
+
+Generator = torch.Generator | Generators
+
+
+def generator_of(seed: int | Sequence[int]) -> Generator:
+    """One generator, or one for each seed."""
+    return torch.Generator().manual_seed(seed) if isinstance(seed, int) else Generators(seed)
+
+
+def permutation(n: int, generator: Generator) -> Tensor:
+    """int64 [n], or [R, n]."""
+    if isinstance(generator, torch.Generator):
+        return torch.randperm(n, generator=generator)
+    return torch.stack([torch.randperm(n, generator=own) for own in generator.each])
+
+
+def filled(values: Tensor, fill: Callable[[Tensor, torch.Generator], object], generator: Generator) -> Tensor:
+    """``values``, filled in place by ``fill(rows, generator)``: all rows [N, ...], or each model's equal part of them."""
+    if isinstance(generator, torch.Generator):
+        fill(values, generator)
+    else:
+        for part, own in zip(values.chunk(len(generator.each)), generator.each, strict=True):
+            fill(part, own)
+    return values
