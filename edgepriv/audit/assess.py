@@ -8,6 +8,7 @@ import numpy as np
 
 from edgepriv.audit import statistics
 from edgepriv.audit.attacks import ATTACKS, NEEDS, Attack, Unavailable
+from edgepriv.audit.attacks.base import QUERIES
 from edgepriv.audit.evidence import Bools, Evidence, Floats, Outputs, Shadow
 from edgepriv.errors import UserError
 
@@ -90,8 +91,7 @@ def assess(
 
 def _lacking(missing: frozenset[str], evidence: Evidence) -> str:
     known = [evidence.lacks[need] for need in sorted(missing) if need in evidence.lacks]
-    unknown = [NEEDS[need] for need in sorted(missing - set(evidence.lacks))]
-    return "; ".join([*known, *([f"needs {' and '.join(unknown)}"] if unknown else [])])
+    return "; ".join(known) or f"needs {' and '.join(NEEDS[need] for need in sorted(missing))}"
 
 
 def _measure(
@@ -104,7 +104,7 @@ def _measure(
         "title": attack.title,
         "paper": attack.paper,
         "threat_model": threat_model,
-        "queries": "clean" if attack.asks == "distilled" else attack.asks,
+        "queries": QUERIES[attack.asks],
         "queries_per_example": attack.queries,
         "n_members": int(membership.sum()),
         "n_non_members": int((~membership).sum()),

@@ -35,11 +35,13 @@ def _target(path: Path, examples: Dataset) -> Target:
 
     few = examples.inputs(slice(_FEW))
     predict(few)  # what does not fit is said before a twin is built
+    labels_only = session.check_contract(opened).returns == "label"
     try:
         inner = twin.load_twin(path, turned(few))
     except twin.Untwinnable as reason:
-        return Target(predict, None, str(reason))
-    return Target(predict, inner if axes is None else nn.Sequential(_Transposed(axes), inner))
+        return Target(predict, None, str(reason), labels_only)
+    turning = inner if axes is None else nn.Sequential(_Transposed(axes), inner)
+    return Target(predict, turning, labels_only=labels_only)
 
 
 def _wanted_axes(row: tuple[int | None, ...], input_shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -75,7 +77,9 @@ def audit_by_manifest(
     trained_by = _trained_by(known, model)
     recipe = trained_by.with_changes(**changes)
     attacks = assess.select(recipe.audit.attacks)
-    needed = {need for name in attacks for need in ATTACKS[name].needs}
+    target = _target(model, dataset)
+    usable = [ATTACKS[name] for name in attacks if ATTACKS[name].reads == "label" or not target.labels_only]
+    needed = {need for attack in usable for need in attack.needs}
     count = recipe.audit.references if "references" in needed else 0
     # Not ``recipe``: the perturbations that the audit is asked to measure say nothing about how the target was trained.
     recipes = {"adaptive": trained_by, "oblivious": trained_by.undefended()}
@@ -86,7 +90,6 @@ def audit_by_manifest(
     fleets: dict[str, Fleet] = {}
     if needed & {"references", "shadow"}:
         fleets = {name: fleet(recipes[name], name) for name in recipe.audit.threat_models}
-    target = _target(model, dataset)
     content, scores = membership_part(
         target,
         dataset,
@@ -94,7 +97,7 @@ def audit_by_manifest(
         split.non_members,
         fleets,
         attacks=attacks,
-        seed=recipe.seed,
+        recipe=recipe,
         pool=split.reference,
     )
     content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
@@ -112,7 +115,7 @@ def audit_by_manifest(
             split.non_members,
             twin_fleets,
             attacks=attacks,
-            seed=recipe.seed,
+            recipe=recipe,
             pool=split.reference,
         )
         content["float"]["robustness"] = robustness_part(undefended, dataset, split.non_members, recipe, "float twin")
@@ -135,9 +138,9 @@ def audit_on_files(model: Path, members: Path, non_members: Path, changes: dict[
     examples = data.with_classes(examples, _class_names(model, target.predict(examples.inputs(slice(_FEW)))))
     asked = np.arange(len(examples))
     inside, outside = np.split(asked, [examples.known_members or 0])
-    attacks = assess.select(recipe.audit.attacks)
-    content, scores = membership_part(target, examples, inside, outside, {}, attacks=attacks, seed=recipe.seed)
-    content["robustness"] = robustness_part(target, examples, outside, project.resolved(recipe, examples))
+    attacks, resolved = assess.select(recipe.audit.attacks), project.resolved(recipe, examples)
+    content, scores = membership_part(target, examples, inside, outside, {}, attacks=attacks, recipe=resolved)
+    content["robustness"] = robustness_part(target, examples, outside, resolved)
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
     return _described(model, recipe, record, content, 0), scores
 
@@ -157,6 +160,10 @@ def _described(
         "threat_model": headline,
         "references": references,
         "seed": recipe.seed,
+        "settings": {
+            "audit": recipe.audit.model_dump(mode="json"),
+            "adversary": recipe.adversary.model_dump(mode="json", include={"eps", "norm"}),
+        },
         "data": record,
         "versions": manifest.versions(),
         **content,

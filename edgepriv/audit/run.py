@@ -14,6 +14,8 @@ from edgepriv.audit.attacks import ATTACKS, TRAINED
 from edgepriv.audit.evidence import Evidence, Outputs, Population, PopulationInputs, log_odds
 from edgepriv.audit.exposure import exposure
 from edgepriv.audit.inputs import features, generated_inputs
+from edgepriv.audit.interview import Interview, balanced
+from edgepriv.audit.queries import Asked
 from edgepriv.audit.references import POPULATION, Fleet
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
@@ -28,17 +30,23 @@ _CHUNK = 2048
 @dataclass(frozen=True)
 class Target:
     """A deployed model. ``predict``: float32 [n, ...] -> probabilities [n, K] through the session that ships. ``twin``: the
-    same function with gradients, to logits; None when there is none, for the reason ``no_twin``."""
+    same function with gradients, to logits; None when there is none, for the reason ``no_twin``. ``labels_only``: the file
+    returns labels, and ``predict`` 1 for the label."""
 
     predict: Callable[[np.ndarray], np.ndarray]
     twin: nn.Module | None
     no_twin: str = ""
+    labels_only: bool = False
 
 
 def answers(target: Target, dataset: Dataset, index: np.ndarray) -> np.ndarray:
     """float32 [len(index), K]: the deployed model's probabilities on the examples at ``index``."""
     chunks = [index[start : start + _CHUNK] for start in range(0, len(index), _CHUNK)]
     return np.concatenate([target.predict(dataset.inputs(chunk)) for chunk in chunks])
+
+
+def _in_chunks(target: Target, x: np.ndarray) -> np.ndarray:
+    return np.concatenate([target.predict(x[start : start + _CHUNK]) for start in range(0, len(x), _CHUNK)])
 
 
 def membership_part(
@@ -49,7 +57,7 @@ def membership_part(
     fleets: Mapping[str, Fleet],
     *,
     attacks: Sequence[str],
-    seed: int,
+    recipe: Recipe,
     pool: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """``utility``, ``attacks``, ``left_out``, ``per_class`` and ``most_exposed`` of the audit, and every attack's scores on
@@ -57,8 +65,10 @@ def membership_part(
 
     ``fleets``: threat model -> what that attacker trained, the headline first; empty for an attacker who trains nothing.
     ``pool``: examples that neither the target nor any reference model was trained on, None without. Attacks that need
-    nothing trained are run once, in the headline threat model.
+    nothing trained are run once, in the headline threat model. ``recipe``: seed, perturbations and sizes of the audit.
+    An attack that was run on some of the candidates has their positions among them beside its scores, as ``NAME/index``.
     """
+    seed = recipe.seed
     candidates = np.concatenate([members, non_members])
     membership = np.arange(len(candidates)) < len(members)
     outputs = Outputs(answers(target, dataset, candidates), dataset.y[candidates])
@@ -66,15 +76,24 @@ def membership_part(
     scores: dict[str, np.ndarray] = {"member": membership, "index": candidates}
     needs = {need for name in attacks for need in ATTACKS[name].needs}
     observed = _observed(target, dataset, candidates, outputs, pool, needs, seed)
+    chosen = balanced(membership, recipe.audit.queried_examples, seed)
+    asked = Asked(lambda x: _in_chunks(target, x), target.twin)
+    interview = Interview(asked, dataset, candidates, chosen, recipe, target.no_twin)
     attackers: dict[str, Fleet | None] = {**fleets} or {"none": None}
     for threat_model, fleet in attackers.items():
         first = not result["attacks"] and not result["left_out"]
         names = [name for name in attacks if first or ATTACKS[name].needs & TRAINED]
-        evidence = _with_fleet(observed, target, dataset, fleet)
-        part = assess(evidence, membership, attacks=names, threat_model=threat_model, seed=seed)
-        result["attacks"] += part.attacks
-        result["left_out"] += [row | {"threat_model": threat_model} for row in part.left_out]
-        scores |= {f"{threat_model}/{name}": values for name, values in part.scores.items()}
+        plain = _with_fleet(observed, target, dataset, fleet)
+        for asks in dict.fromkeys(ATTACKS[name].asks for name in names):
+            chosen, evidence = interview.evidence(asks, plain, fleet, pool)
+            these = [name for name in names if ATTACKS[name].asks == asks]
+            part = assess(evidence, membership[chosen], attacks=these, threat_model=threat_model, seed=seed)
+            result["attacks"] += part.attacks
+            result["left_out"] += [row | {"threat_model": threat_model} for row in part.left_out]
+            for name, values in part.scores.items():
+                scores[f"{threat_model}/{name}"] = values
+                if len(values) < len(candidates):
+                    scores[f"{threat_model}/{name}/index"] = chosen
     result |= exposure(
         result["attacks"],
         scores,
@@ -100,15 +119,13 @@ def _observed(
     generated = inputs = None
     if "generated" in needs:
         made_up = generated_inputs(dataset, candidates, seed)
-        generated = np.concatenate(
-            [target.predict(made_up[start : start + _CHUNK]) for start in range(0, len(made_up), _CHUNK)]
-        )
+        generated = _in_chunks(target, made_up)
     if "population inputs" in needs and pool is not None and len(pool):
         asked = np.sort(np.random.default_rng([seed, 4]).permutation(pool)[:POPULATION])
         of_candidates, of_pool = features(dataset, candidates, asked, fitted_on=asked, seed=seed)
         answered = Outputs(answers(target, dataset, asked), dataset.y[asked])
         inputs = PopulationInputs(of_candidates, of_pool, answered)
-    return Evidence(outputs, generated=generated, inputs=inputs)
+    return Evidence(outputs, generated=generated, inputs=inputs, labels_only=target.labels_only)
 
 
 def _with_fleet(observed: Evidence, target: Target, dataset: Dataset, fleet: Fleet | None) -> Evidence:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from edgepriv.audit.attacks import signals
+from edgepriv.audit.attacks import repeated, signals
 from edgepriv.audit.attacks.base import NEEDS, TRAINED, Attack, Unavailable
 from edgepriv.audit.attacks.blindmi import blindmi_diff, blindmi_diff_without, blindmi_one_class
 from edgepriv.audit.attacks.classwise import classwise
@@ -14,6 +14,8 @@ from edgepriv.audit.attacks.quantile import quantile_regression
 from edgepriv.audit.attacks.rmia import rmia_offline, rmia_online
 from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
 from edgepriv.audit.attacks.three_subnet import three_subnet
+from edgepriv.audit.augment import MOST_COPIES
+from edgepriv.audit.boundary import NOISE_QUERIES, boundary_queries
 from edgepriv.audit.evidence import Evidence, Floats, Outputs
 
 __all__ = ["ATTACKS", "NEEDS", "TRAINED", "Attack", "Unavailable"]
@@ -22,6 +24,11 @@ YEOM, SONG, FAMILI = "Yeom et al. 2018", "Song & Mittal 2021", "Famili & Lao 202
 CARLINI, ZARIFZADEH = "Carlini et al. 2022", "Zarifzadeh et al. 2024"
 SALEM, NASR, HUI = "Salem et al. 2019", "Nasr et al. 2018", "Hui et al. 2021"
 WATSON, BERTRAN = "Watson et al. 2022", "Bertran et al. 2023"
+CHOQUETTE, LIU, ROBUST = "Choquette-Choo et al. 2021", "Liu et al. 2022", "Song, Shokri & Mittal 2019"
+
+
+WORST_OF = 3
+"""Random starts of the worst case; the first is that of every other attack on perturbed candidates."""
 
 
 def _on_target(signal: Callable[[Outputs], Floats]) -> Callable[[Evidence], Floats]:
@@ -30,37 +37,66 @@ def _on_target(signal: Callable[[Outputs], Floats]) -> Callable[[Evidence], Floa
 
 LABELS, UNLABELLED, GENERATED = frozenset({"labels"}), frozenset[str](), frozenset({"generated"})
 SHADOW, REFERENCES = frozenset({"labels", "shadow"}), frozenset({"labels", "references"})
+LABEL_QUERIES, GRADIENTS = LABELS | {"label-queries"}, frozenset({"gradients"})
 
-ATTACKS: dict[str, Attack] = {
-    attack.name: attack
-    for attack in (
-        Attack("correctness", "Correct prediction (gap)", YEOM, LABELS, _on_target(signals.correctness)),
-        Attack("confidence", "Confidence", SONG, LABELS, _on_target(signals.confidence)),
-        Attack("entropy", "Entropy", SONG, UNLABELLED, _on_target(signals.entropy)),
-        Attack("modified-entropy", "Modified entropy", SONG, LABELS, _on_target(signals.modified_entropy)),
-        Attack("loss", "Loss", YEOM, LABELS, _on_target(signals.loss)),
-        Attack("top-1", "Largest probability", SALEM, UNLABELLED, _on_target(top_one)),
-        Attack("blindmi-diff-without", "BlindMI-Diff without generated", HUI, UNLABELLED, blindmi_diff_without),
-        Attack("blindmi-diff", "BlindMI-Diff with generated", HUI, GENERATED, blindmi_diff),
-        Attack("blindmi-one-class", "BlindMI one-class", HUI, GENERATED, blindmi_one_class),
-        Attack("quantile-regression", "Quantile regression", BERTRAN, frozenset({"labels", "population inputs"}),
-               quantile_regression),
-        Attack("confidence-classwise", "Confidence by class", SONG, SHADOW, classwise(signals.confidence)),
-        Attack("entropy-classwise", "Entropy by class", SONG, SHADOW, classwise(signals.entropy)),
-        Attack("modified-entropy-classwise", "Modified entropy by class", SONG, SHADOW,
-               classwise(signals.modified_entropy)),
-        Attack("loss-classwise", "Loss by class", SONG, SHADOW, classwise(signals.loss)),
-        Attack("shadow-mlp", "Shadow model and MLP", FAMILI, frozenset({"shadow"}), shadow_mlp),
-        Attack("ml-leaks", "ML-Leaks, three largest", SALEM, frozenset({"shadow"}), ml_leaks),
-        Attack("three-subnet", "Three-subnet network", NASR, SHADOW, three_subnet),
-        Attack("difficulty-calibration", "Difficulty calibration", WATSON, REFERENCES, difficulty_calibration),
-        Attack("lira-offline", "LiRA offline", CARLINI, REFERENCES, lira_offline),
-        Attack("lira-online", "LiRA online", CARLINI, REFERENCES, lira_online),
-        Attack("lira-offline-per-example", "LiRA offline, variance per example", CARLINI, REFERENCES,
-               partial(lira_offline, variance="per-example")),
-        Attack("lira-online-per-example", "LiRA online, variance per example", CARLINI, REFERENCES,
-               partial(lira_online, variance="per-example")),
-        Attack("rmia-offline", "RMIA offline", ZARIFZADEH, REFERENCES, rmia_offline),
-        Attack("rmia-online", "RMIA online", ZARIFZADEH, REFERENCES, rmia_online),
+_PLAIN = (
+    Attack("correctness", "Correct prediction (gap)", YEOM, LABELS, _on_target(signals.correctness), reads="label"),
+    Attack("confidence", "Confidence", SONG, LABELS, _on_target(signals.confidence)),
+    Attack("entropy", "Entropy", SONG, UNLABELLED, _on_target(signals.entropy)),
+    Attack("modified-entropy", "Modified entropy", SONG, LABELS, _on_target(signals.modified_entropy)),
+    Attack("loss", "Loss", YEOM, LABELS, _on_target(signals.loss)),
+    Attack("top-1", "Largest probability", SALEM, UNLABELLED, _on_target(top_one)),
+    Attack("blindmi-diff-without", "BlindMI-Diff without generated", HUI, UNLABELLED, blindmi_diff_without),
+    Attack("blindmi-diff", "BlindMI-Diff with generated", HUI, GENERATED, blindmi_diff),
+    Attack("blindmi-one-class", "BlindMI one-class", HUI, GENERATED, blindmi_one_class),
+    Attack("quantile-regression", "Quantile regression", BERTRAN, frozenset({"labels", "population inputs"}),
+           quantile_regression),
+    Attack("confidence-classwise", "Confidence by class", SONG, SHADOW, classwise(signals.confidence)),
+    Attack("entropy-classwise", "Entropy by class", SONG, SHADOW, classwise(signals.entropy)),
+    Attack("modified-entropy-classwise", "Modified entropy by class", SONG, SHADOW,
+           classwise(signals.modified_entropy)),
+    Attack("loss-classwise", "Loss by class", SONG, SHADOW, classwise(signals.loss)),
+    Attack("shadow-mlp", "Shadow model and MLP", FAMILI, frozenset({"shadow"}), shadow_mlp),
+    Attack("ml-leaks", "ML-Leaks, three largest", SALEM, frozenset({"shadow"}), ml_leaks),
+    Attack("three-subnet", "Three-subnet network", NASR, SHADOW, three_subnet),
+    Attack("difficulty-calibration", "Difficulty calibration", WATSON, REFERENCES, difficulty_calibration),
+    Attack("lira-offline", "LiRA offline", CARLINI, REFERENCES, lira_offline),
+    Attack("lira-online", "LiRA online", CARLINI, REFERENCES, lira_online),
+    Attack("lira-offline-per-example", "LiRA offline, variance per example", CARLINI, REFERENCES,
+           partial(lira_offline, variance="per-example")),
+    Attack("lira-online-per-example", "LiRA online, variance per example", CARLINI, REFERENCES,
+           partial(lira_online, variance="per-example")),
+    Attack("rmia-offline", "RMIA offline", ZARIFZADEH, REFERENCES, rmia_offline),
+    Attack("rmia-online", "RMIA online", ZARIFZADEH, REFERENCES, rmia_online),
+)  # fmt: skip
+
+_REPEATED = (
+    Attack("label-only-augmentation", "Labels of augmented copies", CHOQUETTE, LABEL_QUERIES, repeated.augmentation,
+           MOST_COPIES, "label", "augmentation"),
+    Attack("label-only-augmentation-mlp", "Labels of augmented copies and MLP", CHOQUETTE, LABEL_QUERIES | SHADOW,
+           repeated.augmentation_mlp, MOST_COPIES, "label", "augmentation"),
+    Attack("label-only-noise", "Labels under noise", CHOQUETTE, LABEL_QUERIES, repeated.noise,
+           1 + NOISE_QUERIES, "label", "noise"),
+    Attack("label-only-boundary", "Distance to the boundary by labels", CHOQUETTE, LABEL_QUERIES, repeated.boundary,
+           boundary_queries(), "label", "boundary"),
+    Attack("loss-trajectory", "Loss trajectory of a distilled copy", LIU, SHADOW, repeated.loss_trajectory,
+           asks="distilled"),
+    Attack("adversarial-robustness", "Worst-case confidence", ROBUST, LABELS | GRADIENTS,
+           repeated.worst_case_confidence, WORST_OF, asks="adversarial"),
+)  # fmt: skip
+
+# The same attacks on perturbed candidates (Song, Shokri & Mittal 2019): a robust model remembers its members' surroundings.
+_PERTURBED = tuple(
+    Attack(
+        f"adversarial/{attack.name}",
+        f"{attack.title}, on perturbed inputs",
+        attack.paper,
+        attack.needs | GRADIENTS,
+        repeated.on_adversarial(attack.run),
+        asks="adversarial",
     )
-}  # fmt: skip
+    for attack in _PLAIN
+    if attack.needs <= SHADOW | REFERENCES
+)
+
+ATTACKS: dict[str, Attack] = {attack.name: attack for attack in (*_PLAIN, *_REPEATED, *_PERTURBED)}

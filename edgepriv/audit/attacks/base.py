@@ -6,7 +6,17 @@ from typing import Literal
 
 from edgepriv.audit.evidence import Evidence, Floats
 
-Asks = Literal["clean", "label-only", "adversarial", "distilled"]
+Asks = Literal["clean", "augmentation", "noise", "boundary", "adversarial", "distilled"]
+
+QUERIES: dict[Asks, str] = {
+    "clean": "clean",
+    "augmentation": "label-only",
+    "noise": "label-only",
+    "boundary": "label-only",
+    "adversarial": "adversarial",
+    "distilled": "clean",
+}
+"""What an attack asks -> the word for it in the audit's JSON."""
 
 NEEDS = {
     "labels": "labels",
@@ -38,8 +48,8 @@ class Attack:
 
     queries: questions to the target for each candidate, at most. reads: what it reads in an answer, all probabilities or
     only the label. asks: the evidence that it is run on: answers to the candidates as they are ("clean"), labels of many
-    variants of each ("label-only"), answers to perturbed candidates ("adversarial"), or the losses of a copy distilled
-    from the target ("distilled").
+    variants of each ("augmentation", "noise", "boundary"), answers to perturbed candidates ("adversarial"), or the losses of
+    a copy distilled from the target ("distilled").
     """
 
     name: str

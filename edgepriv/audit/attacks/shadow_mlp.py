@@ -10,7 +10,7 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from edgepriv.audit.attacks.base import Unavailable
-from edgepriv.audit.evidence import Evidence, Floats
+from edgepriv.audit.evidence import Bools, Evidence, Floats
 
 HIDDEN, EPOCHS, PATIENCE = 64, 100, 10
 LEARNING_RATE, WEIGHT_DECAY = 5e-3, 1e-2
@@ -35,18 +35,23 @@ def shadow_mlp(evidence: Evidence, features: Callable[[npt.NDArray[np.floating]]
     known, target = evidence.shadow.outputs.probabilities, evidence.target.probabilities
     if known.shape[1] != target.shape[1]:
         raise Unavailable(f"the shadow model has {known.shape[1]} classes, the target {target.shape[1]}")
+    return learnt_by_mlp(features(known), evidence.shadow.member, features(target), evidence.seed)
+
+
+def learnt_by_mlp(known: Floats, member: Bools, asked: Floats, seed: int) -> Floats:
+    """P(member) float64 [n] of the rows ``asked`` [n, F], by the MLP described above, trained on ``known`` [s, F]."""
     network = MLPClassifier(
         hidden_layer_sizes=(HIDDEN,),
         learning_rate_init=LEARNING_RATE,
         alpha=WEIGHT_DECAY,
         max_iter=EPOCHS,
         n_iter_no_change=PATIENCE,
-        random_state=evidence.seed,
+        random_state=seed,
     )
     # Matrices this small only lose by being shared out to threads, badly so on a busy machine.
     with warnings.catch_warnings(), threadpool_limits(1):
         # The bound on epochs is meant; reaching it is no fault.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        network.fit(features(known), evidence.shadow.member)
-    chance: Floats = network.predict_proba(features(target))[:, 1]
+        network.fit(known, member)
+    chance: Floats = network.predict_proba(asked)[:, 1]
     return chance

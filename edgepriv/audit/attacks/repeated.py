@@ -1,0 +1,69 @@
+"""Attacks that score what repeated questions about each candidate showed (``Evidence.queried``)."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgepriv.audit.attacks.base import Unavailable
+from edgepriv.audit.attacks.shadow_mlp import learnt_by_mlp
+from edgepriv.audit.boundary import noise_distance
+from edgepriv.audit.evidence import Evidence, Floats, Queried
+
+
+def augmentation(evidence: Evidence) -> Floats:
+    """Share of the variants of each candidate that are classified right (Choquette-Choo et al. 2021)."""
+    return _asked(evidence, "augmentation").target.mean(axis=1)
+
+
+def augmentation_mlp(evidence: Evidence) -> Floats:
+    """P(member) by an MLP on which variants are classified right, learnt on the shadow model (ibid.)."""
+    return _learnt(evidence, "augmentation")
+
+
+def noise(evidence: Evidence) -> Floats:
+    """Distance to the boundary by the noise that the label survives; see ``boundary.noise_distance``."""
+    return noise_distance(_asked(evidence, "noise").target)
+
+
+def boundary(evidence: Evidence) -> Floats:
+    """Distance to the boundary by searching for it with labels; see ``boundary.boundary_distance``."""
+    return _asked(evidence, "boundary").target
+
+
+def worst_case_confidence(evidence: Evidence) -> Floats:
+    """Lowest log-odds of the true label over all tries to perturb the input (Song, Shokri & Mittal 2019)."""
+    return _asked(evidence, "worst-case").target.min(axis=1)
+
+
+def loss_trajectory(evidence: Evidence) -> Floats:
+    """P(member) by an MLP on the losses of a copy after each epoch of its distillation, and of the model itself at last,
+    learnt on the shadow model (Liu et al. 2022)."""
+    return _learnt(evidence, "trajectory")
+
+
+def on_adversarial(run: Callable[[Evidence], Floats]) -> Callable[[Evidence], Floats]:
+    """The same attack, on nothing but answers to perturbed candidates."""
+
+    def adversarial(evidence: Evidence) -> Floats:
+        if not evidence.adversarial:
+            raise Unavailable("needs answers to perturbed candidates")
+        return run(evidence)
+
+    return adversarial
+
+
+def _asked(evidence: Evidence, what: str) -> Queried:
+    if what not in evidence.queried:
+        raise Unavailable(evidence.lacks.get(what, f"the model was not asked for {what}"))
+    return evidence.queried[what]
+
+
+def _learnt(evidence: Evidence, what: str) -> Floats:
+    """Standardised by the shadow model's mean and spread and kept within 5, as an MLP wants its inputs."""
+    asked = _asked(evidence, what)
+    if evidence.shadow is None or asked.shadow is None:
+        raise Unavailable("needs a shadow model")
+    mean, spread = asked.shadow.mean(axis=0), asked.shadow.std(axis=0)
+    spread = np.where(spread > 1e-6, spread, 1.0)
+    known, target = (np.clip((values - mean) / spread, -5, 5) for values in (asked.shadow, asked.target))
+    return learnt_by_mlp(known, evidence.shadow.member, target, evidence.seed)

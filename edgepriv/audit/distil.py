@@ -1,0 +1,57 @@
+"""A copy of a model, distilled from its answers, and how the copy's losses fall (Liu et al. 2022)."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from edgepriv.audit.evidence import Floats, log_odds
+from edgepriv.data import Dataset
+from edgepriv.recipe import Recipe, Stage
+from edgepriv.training import new_classifier
+from edgepriv.training.course import task_of
+from edgepriv.training.examples import Examples
+from edgepriv.training.loop import State, fit
+
+EPOCHS = 20
+FEWEST, MOST = 50, 5_000
+"""Examples to distil from: with fewer than the one a copy learns nothing, more than the other cost time."""
+
+
+def loss_trajectories(
+    soft_labels: np.ndarray, pool: np.ndarray, asked: np.ndarray, recipe: Recipe, dataset: Dataset
+) -> Floats:
+    """Train a copy on ``soft_labels`` float32 [m, K], a model's probabilities on the examples at ``pool`` [m].
+
+    The copy has the recipe's architecture, optimiser and batch size, and none of its defences. Returns float64
+    [len(asked), EPOCHS]: the copy's loss on the true labels of the examples at ``asked`` after each epoch. Deterministic.
+    """
+    plain = recipe.undefended()
+    copy = new_classifier(plain, dataset.num_classes, dataset.input_shape)
+    train = plain.train
+    stage = Stage(
+        epochs=EPOCHS,
+        batch_size=train.batch_size,
+        optimizer=train.optimizer,
+        lr=train.lr,
+        momentum=train.momentum,
+        weight_decay=train.weight_decay,
+    )
+    task = replace(task_of(copy.network, plain, "train", dataset.input_shape), stage=stage)
+    examples = Examples(torch.from_numpy(dataset.x[pool]), torch.from_numpy(soft_labels))
+    questions = Examples(torch.from_numpy(dataset.x[asked]), torch.from_numpy(dataset.y[asked]))
+    losses: list[Floats] = []
+
+    @torch.no_grad()
+    def after_epoch(state: State) -> None:
+        copy.eval()
+        parts = [copy(questions.batch(part)[0]).softmax(1) for part in torch.arange(len(asked)).split(512)]
+        losses.append(loss_of(torch.cat(parts).numpy(), dataset.y[asked]))
+
+    fit(copy, examples, task, seed=recipe.seed, after_epoch=after_epoch)
+    return np.stack(losses, axis=1)
+
+
+def loss_of(probabilities: np.ndarray, labels: np.ndarray) -> Floats:
+    """Cross-entropy float64 [n] of the true labels."""
+    return np.asarray(np.logaddexp(0.0, -log_odds(probabilities, labels)))

@@ -1,0 +1,206 @@
+"""Evidence from many questions about some of the candidates, from perturbed candidates, and from a distilled copy.
+
+The shadow model's and the reference models' answers are kept beside the models, under a hash of everything that they
+depend on, so that a killed audit goes on where it was.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from edgepriv.audit import augment, boundary, distil, queries
+from edgepriv.audit.attacks import WORST_OF
+from edgepriv.audit.attacks.base import Asks
+from edgepriv.audit.evidence import Bools, Evidence, Floats, Outputs, Queried, References, Shadow, log_odds
+from edgepriv.audit.queries import Asked, asked, labels_on, on_perturbed
+from edgepriv.audit.references import Fleet, load_model
+from edgepriv.audit.statistics import halves
+from edgepriv.data import Dataset
+from edgepriv.files import sha256_of, written_aside
+from edgepriv.recipe import Recipe
+from edgepriv.training.adversary import Budget, budget_of
+
+Index = np.ndarray
+_CODE = (augment, boundary, distil, queries)
+
+
+@dataclass
+class Interview:
+    """One target and what is asked of it beyond its plain answers; nothing is asked twice, however many attackers there are.
+
+    candidates: int64 [n] into ``dataset``. chosen: int64 [m] into the candidates, those asked about repeatedly and with
+    perturbations. ``no_twin``: why the target has no gradients, if it has none. recipe: seed, budget and sizes.
+    """
+
+    target: Asked
+    dataset: Dataset
+    candidates: Index
+    chosen: Index
+    recipe: Recipe
+    no_twin: str = ""
+    _answers: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def evidence(self, asks: Asks, plain: Evidence, fleet: Fleet | None, pool: Index | None) -> tuple[Index, Evidence]:
+        """``plain``: the evidence of plain answers to all candidates -> which of them (int64 into the candidates), and the
+        evidence on those, of what ``asks`` says. ``pool``: the attacker's own examples, to distil from."""
+        if asks == "clean":
+            return np.arange(len(self.candidates)), plain
+        if asks == "distilled":
+            return np.arange(len(self.candidates)), self._distilled(plain, fleet, pool)
+        if asks == "adversarial":
+            return self.chosen, self._adversarial(plain, fleet)
+        return self.chosen, self._labels(asks, plain, fleet)
+
+    @property
+    def budget(self) -> Budget:
+        """The recipe's, with the steps and step size of the audit."""
+        given, steps = budget_of(self.recipe.adversary, self.dataset.input_shape), self.recipe.audit.pgd_steps
+        return Budget(given.norm, given.eps, 2.5 * given.eps / steps, steps)
+
+    def _labels(self, kind: str, plain: Evidence, fleet: Fleet | None) -> Evidence:
+        x = self.dataset.x
+        binary = x.ndim == 2 and bool(((x == 0) | (x == 1)).all())
+        seed = self.recipe.seed
+
+        def ask(model: Asked, index: Index) -> np.ndarray:
+            return labels_on(kind, model, self.dataset.inputs(index), self.dataset.y[index], binary=binary, seed=seed)
+
+        index = self.candidates[self.chosen]
+        if kind not in self._answers:
+            self._answers[kind] = ask(self.target, index)
+        shadow, known = self._shadow_part(fleet), None
+        if fleet is not None and fleet.shadow_model is not None and shadow is not None:
+            part, model = fleet.shadow_index[shadow[0]], fleet.shadow_model
+            known = _kept(
+                model, [kind, seed, binary, _digest(part)], lambda: ask(asked(self._load(model, fleet)), part)
+            )
+        return replace(
+            plain.take(self.chosen),
+            shadow=shadow and shadow[1],
+            references=None,
+            population=None,
+            queried={kind: Queried(self._answers[kind], known)},
+        )
+
+    def _adversarial(self, plain: Evidence, fleet: Fleet | None) -> Evidence:
+        some = replace(
+            plain.take(self.chosen), shadow=None, references=None, population=None, generated=None, inputs=None
+        )
+        if self.target.logits_of is None:
+            reason = f"no gradients of this graph can be had: {self.no_twin}"
+            return replace(some, lacks={**some.lacks, "gradients": reason})
+        index, labels = self.candidates[self.chosen], self.dataset.y[self.candidates[self.chosen]]
+        if "adversarial" not in self._answers:
+            self._answers["adversarial"] = self._perturbed(self.target, index, WORST_OF)
+        seen = self._answers["adversarial"]
+        shadow, known = None, None
+        part = self._shadow_part(fleet)
+        if fleet is not None and fleet.shadow_model is not None and part is not None:
+            answers = self._model_perturbed(fleet.shadow_model, fleet, fleet.shadow_index[part[0]], WORST_OF)
+            shadow = Shadow(Outputs(answers[0], part[1].outputs.labels), part[1].member)
+            known = _odds(answers, part[1].outputs.labels)
+        return Evidence(
+            Outputs(seen[0], labels),
+            shadow=shadow,
+            references=self._references(fleet, index) if plain.references is not None else None,
+            seed=plain.seed,
+            queried={"worst-case": Queried(_odds(seen, labels), known)},
+            adversarial=True,
+            labels_only=plain.labels_only,
+        )
+
+    def _references(self, fleet: Fleet | None, index: Index) -> References | None:
+        if fleet is None or fleet.references is None:
+            return None
+        labels = self.dataset.y[index]
+        models = tqdm(fleet.models, desc="perturbed candidates", unit="model", disable=None, dynamic_ncols=True)
+        confidence = [log_odds(self._model_perturbed(path, fleet, index, 1)[0], labels) for path in models]
+        return References(np.stack(confidence), fleet.references.member[:, self.chosen])
+
+    def _perturbed(self, model: Asked, index: Index, tries: int) -> np.ndarray:
+        x, y = self.dataset.inputs(index), self.dataset.y[index]
+        return on_perturbed(model, x, y, self.budget, tries=tries, seed=self.recipe.seed)
+
+    def _model_perturbed(self, path: Path, fleet: Fleet, index: Index, tries: int) -> np.ndarray:
+        budget = self.budget
+        made_of = ["perturbed", tries, self.recipe.seed, budget.norm, budget.eps, budget.steps, _digest(index)]
+        return _kept(path, made_of, lambda: self._perturbed(asked(self._load(path, fleet)), index, tries))
+
+    def _distilled(self, plain: Evidence, fleet: Fleet | None, pool: Index | None) -> Evidence:
+        some = replace(plain, references=None, population=None, generated=None, inputs=None)
+        if fleet is None or fleet.shadow is None or fleet.shadow_model is None or pool is None:
+            return replace(some, shadow=None)
+        asked_about = np.flatnonzero(halves(fleet.shadow.member, self.recipe.seed))
+        of_shadow = fleet.shadow_index[asked_about]
+        # No copy learns from an example that it is judged on.
+        free = np.random.default_rng([self.recipe.seed, 5]).permutation(np.setdiff1d(pool, of_shadow))[: distil.MOST]
+        shadow = fleet.shadow.take(asked_about)
+        some = replace(some, shadow=shadow)
+        if len(free) < distil.FEWEST:
+            reason = (
+                f"only {len(free)} examples of the attacker's own are left to distil from, fewer than {distil.FEWEST}"
+            )
+            return replace(some, lacks={**some.lacks, "trajectory": reason})
+        shadow_model = asked(self._load(fleet.shadow_model, fleet))
+        of_target = self._trajectories(self.target, free, self.candidates, plain.target, fleet)
+        known = self._trajectories(shadow_model, free, of_shadow, shadow.outputs, fleet)
+        return replace(some, queried={"trajectory": Queried(of_target, known)})
+
+    def _trajectories(self, teacher: Asked, pool: Index, about: Index, at_last: Outputs, fleet: Fleet) -> Floats:
+        soft_labels = teacher.predict(self.dataset.inputs(pool)).astype(np.float32)
+        made_of = ["trajectory", distil.EPOCHS, self.recipe.seed, _digest(soft_labels), _digest(pool), _digest(about)]
+        recipe = fleet.recipe.with_changes(seed=self.recipe.seed)
+        assert fleet.shadow_model is not None
+        losses = _kept(
+            fleet.shadow_model,
+            made_of,
+            lambda: distil.loss_trajectories(soft_labels, pool, about, recipe, self.dataset),
+        )
+        return np.column_stack([losses, distil.loss_of(at_last.probabilities, at_last.labels)])
+
+    def _shadow_part(self, fleet: Fleet | None) -> tuple[Index, Shadow] | None:
+        """As many of the shadow model's examples as of the candidates, half of them its members."""
+        if fleet is None or fleet.shadow is None:
+            return None
+        part = balanced(fleet.shadow.member, self.recipe.audit.queried_examples, self.recipe.seed)
+        return part, fleet.shadow.take(part)
+
+    def _load(self, path: Path, fleet: Fleet) -> Any:
+        return load_model(path, fleet.recipe, self.dataset)
+
+
+def balanced(member: Bools, count: int, seed: int) -> Index:
+    """Sorted int64 indices of at most ``count`` examples, half of them members; at least two of each."""
+    rng = np.random.default_rng([seed, 6])
+    sides = [rng.permutation(np.flatnonzero(side))[: max(2, count // 2)] for side in (member, ~member)]
+    return np.sort(np.concatenate(sides))
+
+
+def _odds(answers: np.ndarray, labels: np.ndarray) -> Floats:
+    """Log-odds float64 [n, tries] of the true labels, of probabilities [tries, n, K]."""
+    return np.stack([log_odds(part, labels) for part in answers], axis=1)
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _kept(model: Path, made_of: Sequence[object], compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """What ``compute`` gives, read from beside ``model`` if the same was computed before by the same code."""
+    code = [sha256_of(Path(str(module.__file__))) for module in _CODE]
+    key = hashlib.sha256(json.dumps([*made_of, *code]).encode()).hexdigest()[:16]
+    path = model.with_name(f"{model.stem}.{key}.npz")
+    if zipfile.is_zipfile(path):
+        with np.load(path, allow_pickle=False) as archive:
+            return archive["answers"]
+    answers = compute()
+    with written_aside(path) as aside, aside.open("wb") as handle:
+        np.savez_compressed(handle, answers=answers)
+    return answers

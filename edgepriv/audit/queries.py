@@ -1,0 +1,81 @@
+"""What is asked of one model to see more of it than its answers to the examples as they are.
+
+Target, shadow model and reference models are asked in exactly the same way, so that their answers can be compared.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from edgepriv.audit.augment import copies
+from edgepriv.audit.boundary import boundary_distance, noise_survival
+from edgepriv.models import Classifier
+from edgepriv.training.adversary import Budget, perturbed
+
+Inputs = npt.NDArray[np.float32]
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model to be asked. ``predict``: float32 [n, ...] in [0, 1] -> probabilities [n, K]. ``logits_of``: the same function
+    with gradients, to logits; None when there is none."""
+
+    predict: Callable[[Inputs], npt.NDArray[np.floating]]
+    logits_of: Callable[[Tensor], Tensor] | None
+
+
+def asked(classifier: Classifier) -> Asked:
+    """A trained torch classifier."""
+    classifier.eval()
+    for parameter in classifier.parameters():
+        parameter.requires_grad_(False)  # the gradients wanted are those of the inputs
+
+    @torch.no_grad()
+    def predict(x: Inputs) -> npt.NDArray[np.floating]:
+        inputs = torch.from_numpy(np.ascontiguousarray(x))
+        return torch.cat([classifier(part).softmax(1) for part in inputs.split(_BATCH)]).numpy()
+
+    return Asked(predict, classifier)
+
+
+def labels_on(
+    kind: str, model: Asked, x: Inputs, y: npt.NDArray[np.int64], *, binary: bool, seed: int
+) -> npt.NDArray[np.float64]:
+    """What labels of variants of the examples tell: for "augmentation" bool-like [n, copies], whether each copy is
+    classified right; for "noise" [n, 1 + strengths], see ``noise_survival``; for "boundary" [n], the distance.
+
+    ``binary``: whether a table holds nothing but 0 and 1.
+    """
+
+    def labels_of(variants: Inputs) -> npt.NDArray[np.integer]:
+        return np.asarray(model.predict(variants).argmax(axis=1))
+
+    if kind == "augmentation":
+        right = [labels_of(variants) == y for variants in copies(x, binary=binary, seed=seed)]
+        return np.stack(right, axis=1).astype(np.float64)
+    return (noise_survival if kind == "noise" else boundary_distance)(labels_of, x, y, seed=seed)
+
+
+def on_perturbed(
+    model: Asked, x: Inputs, y: npt.NDArray[np.int64], budget: Budget, *, tries: int, seed: int
+) -> npt.NDArray[np.float32]:
+    """Probabilities float32 [tries, n, K] on the examples perturbed by PGD against this very model, from random starts.
+
+    Gradients are those of ``logits_of``; the answers are ``predict``'s.
+    """
+    if model.logits_of is None:
+        raise ValueError("needs gradients")
+    generator = torch.Generator().manual_seed(seed)
+    answers = []
+    for _ in range(tries):
+        for start in range(0, len(x), _BATCH):
+            inputs = torch.from_numpy(np.ascontiguousarray(x[start : start + _BATCH]))
+            labels = torch.from_numpy(y[start : start + _BATCH])
+            answers.append(model.predict(perturbed(model.logits_of, inputs, labels, budget, generator).numpy()))
+    return np.concatenate(answers).astype(np.float32).reshape(tries, len(x), -1)
