@@ -5,9 +5,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgepriv.api import audit, bench, compare, export, harden, train
+    from edgepriv.api import attacks, audit, bench, compare, export, harden, train
 
-__all__ = ["audit", "bench", "compare", "export", "harden", "train"]
+__all__ = ["attacks", "audit", "bench", "compare", "export", "harden", "train"]
 
 
 class _Verbs(ModuleType):

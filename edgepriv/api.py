@@ -15,6 +15,7 @@ from edgepriv import data, project
 from edgepriv.artifact import describe, manifest, session
 from edgepriv.artifact.ship import export_with_twin, written_by_export
 from edgepriv.audit import gate
+from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
 from edgepriv.audit.deployed import audit_by_manifest, audit_on_files
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.files import read_json, refuse_existing, sha256_of, write_bytes, write_json, write_text
@@ -167,6 +168,26 @@ def audit(
     if sentences:
         raise GateFailed("; ".join(sentences), content)
     return content
+
+
+def attacks() -> list[dict[str, Any]]:
+    """Every membership attack by name, in the order of an audit: its paper, what it needs, how often it asks.
+
+    ``needs``: words of ``edgepriv.audit.attacks.NEEDS``; ``trains``: whether for one of them the attacker trains models.
+    ``queries``: questions to the target for each candidate, at most; ``reads``: "probabilities" or "label".
+    """
+    return [
+        {
+            "name": attack.name,
+            "title": attack.title,
+            "paper": attack.paper,
+            "needs": [need for need in NEEDS if need in attack.needs],
+            "trains": bool(attack.needs & TRAINED),
+            "queries": attack.queries,
+            "reads": attack.reads,
+        }
+        for attack in ATTACKS.values()
+    ]
 
 
 def bench(

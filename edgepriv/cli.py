@@ -302,6 +302,16 @@ def audit(
 
 
 @app.command()
+def attacks(json_: AsJson = False) -> None:
+    """The membership attacks that an audit knows, and what each needs."""
+    from edgepriv import api
+    from edgepriv.report import tables
+
+    result = api.attacks()
+    _print(json_, result, lambda: tables.known_attacks_tables(result))
+
+
+@app.command()
 def bench(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The file that ships.")],
     against: Annotated[

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from edgepriv.audit.attacks import NEEDS
 from edgepriv.recipe import differences
 from edgepriv.report.verdict import strongest
 from edgepriv.report.words import (
@@ -41,6 +43,37 @@ def attack_table(audit: Mapping[str, Any]) -> Table:
     for left_out in audit["left_out"]:
         _row(table, left_out["name"], "", f"left out: {left_out['reason']}", "", "", "")
     return table
+
+
+def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | str]:
+    """What every attack needs, in the order of an audit, and what the words for it mean; fits into 80 columns.
+
+    Attacks that are others on other questions ("adversarial/loss" is "loss") share one row.
+    """
+    table = Table(
+        title=Text(f"{len(attacks)} membership attacks"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for heading in ("attack", "needs", "queries", "paper"):
+        table.add_column(
+            Text(heading), no_wrap=heading == "attack", justify="right" if heading == "queries" else "left"
+        )
+    names, shown, needed = {attack["name"] for attack in attacks}, set[str](), set[str]()
+    for attack in attacks:
+        kind, _, base = attack["name"].rpartition("/")
+        needed |= set(attack["needs"])
+        if kind not in shown or not kind:
+            queries = f"{attack['queries']:,}" + (" label" if attack["reads"] == "label" else "")
+            needs = ", ".join(attack["needs"]) or "nothing"
+            row = (f"{kind}/...", "as ..., gradients", queries, "as ...") if kind and base in names else None
+            _row(table, *(row or (attack["name"], needs, queries, attack["paper"])))
+        shown |= {kind}
+    words = [f"  {need}: {meaning}" for need, meaning in NEEDS.items() if need in needed and need != meaning]
+    lines = ["needs, beside the model's answers to the candidates:", *words, "queries: for each candidate, at most"]
+    return [table, "\n".join(lines)]
 
 
 def tpr(attack: Mapping[str, Any], fpr: str) -> str:
