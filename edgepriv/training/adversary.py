@@ -17,6 +17,8 @@ from edgepriv.recipe import Adversary, eps_for
 from edgepriv.training.draws import Generator, filled
 
 Logits = Callable[[Tensor], Tensor]
+_Within = Callable[[Tensor], Tensor]
+"""Moves perturbed inputs back into the budget around their originals, and into [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ def budget_of(adversary: Adversary, input_shape: tuple[int, ...]) -> Budget:
 def perturbed(logits_of: Logits, x: Tensor, y: Tensor, budget: Budget, generator: Generator) -> Tensor:
     """Projected gradient ascent from a random start (Madry et al. 2018, eq. 3); with one step it is FGSM with a random
     start (Wong, Rice & Kolter 2020)."""
-    start, ascent, project = _NORMS[_known_norm(budget.norm)]
+    start, ascent, near = _NORMS[_known_norm(budget.norm)]
+    within = near(x, budget.eps)
     adversarial = (x + start(x, budget.eps, generator)).clamp(0, 1)
     for _ in range(budget.steps):
         adversarial.requires_grad_(True)
@@ -49,8 +52,7 @@ def perturbed(logits_of: Logits, x: Tensor, y: Tensor, budget: Budget, generator
             loss = functional.cross_entropy(logits_of(adversarial), y, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, adversarial)
         with torch.no_grad():
-            moved = adversarial + budget.step * ascent(gradient)
-            adversarial = (x + project(moved - x, budget.eps)).clamp(0, 1)
+            adversarial = within(adversarial.add(ascent(gradient), alpha=budget.step))
     return adversarial.detach()
 
 
@@ -75,20 +77,25 @@ def _unit(gradient: Tensor) -> Tensor:
     return gradient / _per_example(norms, gradient)
 
 
-def _into_box(delta: Tensor, eps: float) -> Tensor:
-    return delta.clamp(-eps, eps)
+def _box(x: Tensor, eps: float) -> _Within:
+    low, high = (x - eps).clamp_(min=0), (x + eps).clamp_(max=1)
+    return lambda moved: moved.clamp(low, high)
 
 
-def _into_ball(delta: Tensor, eps: float) -> Tensor:
-    norms = delta.flatten(1).norm(dim=1).clamp(min=1e-12)
-    return delta * _per_example((eps / norms).clamp(max=1), delta)
+def _ball(x: Tensor, eps: float) -> _Within:
+    def within(moved: Tensor) -> Tensor:
+        delta = moved - x
+        norms = delta.flatten(1).norm(dim=1).clamp(min=1e-12)
+        return (x + delta * _per_example((eps / norms).clamp(max=1), delta)).clamp(0, 1)
+
+    return within
 
 
 def _per_example(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *(1,) * (like.ndim - 1))
 
 
-_NORMS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor], Callable[[Tensor, float], Tensor]]] = {
-    "linf": (_uniform_in_box, torch.sign, _into_box),
-    "l2": (_uniform_in_ball, _unit, _into_ball),
+_NORMS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor], Callable[[Tensor, float], _Within]]] = {
+    "linf": (_uniform_in_box, torch.sign, _box),
+    "l2": (_uniform_in_ball, _unit, _ball),
 }
