@@ -1,4 +1,10 @@
-"""Limits for a release pipeline: ``--fail-if "auc>0.55"``."""
+"""Limits for a release pipeline: ``--fail-if "auc>0.55"``.
+
+A limit is about the worst attack, whichever examples it was run on, and is compared with the point estimate: the interval
+is named, so that a reader sees when few examples decide. A true-positive rate that no attack can resolve with so few
+non-members is an error, never a pass; if only some cannot (attacks on a part of the candidates), the others decide and
+the sentence names those that were not judged.
+"""
 
 import re
 from collections.abc import Sequence
@@ -37,35 +43,76 @@ def parse_limit(text: str) -> Limit:
         raise UserError(f"--fail-if {text!r}: the limit is not a number") from None
 
 
+def judged(limits: Sequence[Limit], audit: dict[str, Any]) -> list[dict[str, str]]:
+    """``limits`` of the audit's JSON: ``limit``, ``outcome`` ("exceeded", "met" or "not measured") and ``sentence`` each."""
+    return [
+        {"limit": limit.text, **dict(zip(("outcome", "sentence"), _judge(limit, audit), strict=True))}
+        for limit in limits
+    ]
+
+
 def exceeded(limits: Sequence[Limit], audit: dict[str, Any]) -> list[str]:
-    """One sentence for each limit that the audit's point estimates exceed, naming the attack."""
-    return [sentence for limit in limits if (sentence := _verdict(limit, audit))]
+    """One sentence for each limit that the audit exceeds, naming the attack; UserError for one that was not measured."""
+    found = judged(limits, audit)
+    for limit in found:
+        if limit["outcome"] == "not measured":
+            raise UserError(f"--fail-if {limit['limit']!r}: {limit['sentence']}")
+    return [limit["sentence"] for limit in found if limit["outcome"] == "exceeded"]
 
 
-def _verdict(limit: Limit, audit: dict[str, Any]) -> str | None:
-    values = _values(limit, audit)
+@dataclass(frozen=True)
+class _Value:
+    """A measured number, its interval if there is one, and what gave it."""
+
+    number: float
+    interval: Sequence[float] | None
+    by: str
+
+    def __str__(self) -> str:
+        bounds = "" if self.interval is None else f" [{self.interval[0]:.4f}, {self.interval[1]:.4f}]"
+        return f"{self.number:.4f}{bounds} ({self.by})"
+
+
+def _judge(limit: Limit, audit: dict[str, Any]) -> tuple[str, str]:
+    known = sorted({float(fpr) for attack in audit["attacks"] for fpr in attack["tpr_at_fpr"]}, reverse=True)
+    if known and limit.fpr is not None and limit.fpr not in known:
+        return "not measured", f"known are {', '.join(f'tpr@{fpr:g}' for fpr in known)}"
+    values, unresolved = _values(limit, audit)
     if not values:
-        raise UserError(f"--fail-if {limit.text!r}: this audit did not measure it")
-    worst, by = max(values) if limit.sign == ">" else min(values)
-    wrong = worst > limit.value if limit.sign == ">" else worst < limit.value
-    return f"{limit.text} is exceeded: {worst:.4f} ({by})" if wrong else None
+        return "not measured", "; ".join(["this audit did not measure it", *unresolved])
+    above = limit.sign == ">"
+    worst = (max if above else min)(values, key=lambda value: value.number)
+    if worst.number > limit.value if above else worst.number < limit.value:
+        return "exceeded", f"{limit.text} is exceeded: {worst}"
+    sentence = f"{limit.text} is not exceeded: {'at most' if above else 'at least'} {worst}"
+    return "met", "; ".join([sentence, *(f"not judged: {reason}" for reason in unresolved)])
 
 
-def _values(limit: Limit, audit: dict[str, Any]) -> list[tuple[float, str]]:
+def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str]]:
+    """What the limit is about, and the attacks that could not resolve it, by reason."""
     if limit.measure in {"robust_accuracy", "clean_accuracy"}:
-        key = "worst_case_accuracy" if limit.measure == "robust_accuracy" else "clean_accuracy"
-        value = audit["robustness"].get(key)
-        return [] if value is None else [(value, f"{audit['robustness']['norm']} eps {audit['robustness']['eps']:.4g}")]
-    found = []
+        robustness = audit["robustness"]
+        key, interval = (
+            ("worst_case_accuracy", "ci") if limit.measure == "robust_accuracy" else ("clean_accuracy", "clean_ci")
+        )
+        by = f"{robustness['norm']} eps {robustness['eps']:.4g}"
+        value = robustness.get(key)
+        return ([] if value is None else [_Value(value, robustness.get(interval), by)]), []
+    values, unresolved = [], dict[str, list[str]]()
     for attack in audit["attacks"]:
-        value = attack["auc"] if limit.fpr is None else _tpr(attack, limit.fpr)
-        if value is not None:
-            found.append((value, f"{attack['name']}, {attack['threat_model']}"))
-    return found
+        by = f"{attack['name']}, {attack['threat_model']}"
+        if limit.fpr is None:
+            values.append(_Value(attack["auc"], attack["auc_ci"], by))
+            continue
+        found = next(found for fpr, found in attack["tpr_at_fpr"].items() if float(fpr) == limit.fpr)
+        if found["value"] is None:
+            unresolved.setdefault(found["note"], []).append(by)
+        else:
+            values.append(_Value(found["value"], found["ci"], by))
+    return values, [f"{_named(names)} ({reason})" for reason, names in unresolved.items()]
 
 
-def _tpr(attack: dict[str, Any], fpr: float) -> float | None:
-    known = {float(rate): entry["value"] for rate, entry in attack["tpr_at_fpr"].items()}
-    if fpr not in known:
-        raise UserError(f"tpr@{fpr:g} is not measured: known are {', '.join(f'tpr@{rate:g}' for rate in known)}")
-    return known[fpr]
+def _named(attacks: Sequence[str]) -> str:
+    """The first two, and how many more."""
+    shown = "; ".join(attacks[:2])
+    return shown if len(attacks) <= 2 else f"{shown}; and {len(attacks) - 2} more"

@@ -79,3 +79,13 @@ def times(ratio: float | None) -> str:
 def signed_points(difference: float | None) -> str:
     """A difference of fractions in percentage points: -0.012 -> "−1.2 points"."""
     return "" if difference is None else f"{100 * difference:+.1f} points".replace("-", "−")
+
+
+def count(number: int, noun: str) -> str:
+    """1, "record" -> "1 record"; 1000, "record" -> "1,000 records"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def and_(names: Sequence[str]) -> str:
+    """Names joined by commas, the last by "and"."""
+    return ", ".join(names) if len(names) < 2 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -2,13 +2,22 @@
 
 import pytest
 
-from edgepriv.audit.gate import exceeded, parse_limit
+from edgepriv.audit.gate import exceeded, judged, parse_limit
 from edgepriv.errors import UserError
 
 
 def attack(name, auc, at_1, at_01, threat_model="adaptive"):
-    rates = {"0.01": {"value": at_1, "ci": [0, 1]}, "0.001": {"value": at_01, "ci": [0, 1]}}
-    return {"name": name, "threat_model": threat_model, "auc": auc, "tpr_at_fpr": rates}
+    rates = {fpr: {"value": value, "ci": [0, 1]} for fpr, value in (("0.01", at_1), ("0.001", at_01))}
+    for rate in rates.values():
+        if rate["value"] is None:
+            rate |= {"ci": None, "note": "not resolvable with 100 non-members"}
+    return {
+        "name": name,
+        "threat_model": threat_model,
+        "auc": auc,
+        "auc_ci": [auc - 0.1, auc + 0.1],
+        "tpr_at_fpr": rates,
+    }
 
 
 AUDIT = {
@@ -50,9 +59,9 @@ def test_what_is_no_limit_is_named(text):
 
 
 def test_the_worst_attack_is_named_with_its_threat_model():
-    assert verdicts("auc>0.6") == ["auc>0.6 is exceeded: 0.6200 (lira-online, adaptive)"]
-    assert verdicts("tpr@0.01>0.03") == ["tpr@0.01>0.03 is exceeded: 0.0500 (rmia-online, oblivious)"]
-    assert verdicts("auc<0.56") == ["auc<0.56 is exceeded: 0.5500 (confidence, adaptive)"]
+    assert verdicts("auc>0.6") == ["auc>0.6 is exceeded: 0.6200 [0.5200, 0.7200] (lira-online, adaptive)"]
+    assert verdicts("tpr@0.01>0.03") == ["tpr@0.01>0.03 is exceeded: 0.0500 [0.0000, 1.0000] (rmia-online, oblivious)"]
+    assert verdicts("auc<0.56") == ["auc<0.56 is exceeded: 0.5500 [0.4500, 0.6500] (confidence, adaptive)"]
 
 
 def test_a_limit_that_is_met_says_nothing():
@@ -67,17 +76,45 @@ def test_accuracies_name_the_perturbation():
     assert verdicts("robust_accuracy<0.75") == ["robust_accuracy<0.75 is exceeded: 0.7000 (linf eps 0.1)"]
     assert verdicts("clean_accuracy<0.95", "auc>0.6") == [
         "clean_accuracy<0.95 is exceeded: 0.9000 (linf eps 0.1)",
-        "auc>0.6 is exceeded: 0.6200 (lira-online, adaptive)",
+        "auc>0.6 is exceeded: 0.6200 [0.5200, 0.7200] (lira-online, adaptive)",
     ]
 
 
 def test_rates_that_some_attack_could_not_resolve_count_from_the_others():
-    assert verdicts("tpr@0.001>0.01") == ["tpr@0.001>0.01 is exceeded: 0.0120 (lira-online, adaptive)"]
+    [sentence] = verdicts("tpr@0.001>0.01")
+    assert sentence.startswith("tpr@0.001>0.01 is exceeded: 0.0120")
+    assert sentence.endswith("(lira-online, adaptive)")
+
+
+def test_an_attack_that_could_not_be_judged_is_named_when_the_others_pass():
+    [found] = judged([parse_limit("tpr@0.001>0.02")], AUDIT)
+    assert found["outcome"] == "met"
+    assert found["sentence"] == (
+        "tpr@0.001>0.02 is not exceeded: at most 0.0120 [0.0000, 1.0000] (lira-online, adaptive); "
+        "not judged: confidence, adaptive (not resolvable with 100 non-members)"
+    )
+
+
+def test_attacks_on_a_part_of_the_candidates_count_like_the_others():
+    part = attack("adversarial/lira-online", 0.7, 0.2, None) | {"queries": "adversarial", "n_non_members": 100}
+    more = AUDIT | {"attacks": [*AUDIT["attacks"], part]}
+    assert verdicts("auc>0.65", audit=more) == [
+        "auc>0.65 is exceeded: 0.7000 [0.6000, 0.8000] (adversarial/lira-online, adaptive)"
+    ]
 
 
 def test_a_rate_that_was_not_measured_names_the_known():
-    with pytest.raises(UserError, match=r"tpr@0\.05 is not measured: known are tpr@0\.01, tpr@0\.001"):
+    with pytest.raises(UserError, match=r"'tpr@0\.05>0\.1': known are tpr@0\.01, tpr@0\.001"):
         verdicts("tpr@0.05>0.1")
+
+
+def test_what_was_not_measured_is_recorded_as_such():
+    [found] = judged([parse_limit("tpr@0.001>0.1")], AUDIT | {"attacks": AUDIT["attacks"][:1]})
+    assert found == {
+        "limit": "tpr@0.001>0.1",
+        "outcome": "not measured",
+        "sentence": "this audit did not measure it; confidence, adaptive (not resolvable with 100 non-members)",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,148 @@
+"""What an audit found, for readers who never heard of an AUC: one question and one short answer at a time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from edgepriv.report.groups import counts
+from edgepriv.report.verdict import Finding, leakage, robustness, strongest
+from edgepriv.report.verdict import cost as cost_of
+from edgepriv.report.words import and_, count
+
+Audit = Mapping[str, Any]
+RARE_FIRST = ("0.001", "0.01")
+_KNOWLEDGE = {
+    "adaptive": "knows how the model was made, defence included, and does the same (adaptive)",
+    "oblivious": "knows the data and the network, and not the defence (oblivious)",
+    "none": "trains nothing, and only looks at the answers",
+}
+
+
+def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Finding]:
+    """Questions in the order in which a privacy officer asks them, each with its answer in plain words."""
+    found: list[Finding] = []
+    if audit is not None and audit["attacks"]:
+        found += [
+            Finding("What was tested", tested(audit)),
+            Finding("Who attacks", attackers(audit)),
+            Finding("What the worst attack finds", worst(audit)),
+        ]
+    found += [Finding("Leakage, in figures", leakage(audit).sentence), *limits(audit)]
+    return [*found, robustness(audit), cost_of(bench)]
+
+
+def tested(audit: Audit) -> str:
+    """File, data and number of records."""
+    utility, data = audit["utility"], audit.get("data") or {}
+    file = f"The file {audit['model']}, as it ships," if "model" in audit else "The model"
+    of = f" of the data set {data['name']}" if data.get("name") else ""
+    return (
+        f"{file} was asked about {count(utility['n_members'], 'record')}{of} that it was trained on (members) and "
+        f"{utility['n_non_members']:,} that it never saw (non-members). {count(len(audit['attacks']), 'attack')} tried to "
+        f"tell the two apart."
+    )
+
+
+def attackers(audit: Audit) -> str:
+    """What the attackers see, know and train."""
+    models = dict.fromkeys(attack["threat_model"] for attack in audit["attacks"])
+    known = [_KNOWLEDGE.get(model, model) for model in models]
+    who = f"One {known[0]}." if len(known) == 1 else f"One {'; another '.join(known)}."
+    trained = audit.get("references") or 0
+    if trained and "none" not in models:
+        who += f" Each trained {count(trained, 'model')} on records of the same kind to compare with."
+    return f"Someone who can ask the file about any record, sees the whole answer, and knows the record's true class. {who}"
+
+
+def worst(audit: Audit) -> str:
+    """The largest true-positive rate at the lowest resolvable false-positive rate, told as people out of a thousand."""
+    found = rarest(audit["attacks"])
+    if found is None:
+        best = strongest(audit["attacks"])
+        assert best is not None
+        return (
+            f"With {audit['utility']['n_non_members']:,} non-members, rare false alarms cannot be counted. The strongest "
+            f"attack, {_by(best)}, ranks a member above a non-member in {100 * best['auc']:.0f} of 100 pairs; guessing "
+            f"does in 50."
+        )
+    sentence = _of_a_thousand(audit, *found)
+    more = largest_rate(audit["attacks"], "0.01")
+    if found[1] != "0.01" and more is not None:
+        rate = more["tpr_at_fpr"]["0.01"]
+        sentence += (
+            f" With 10 false alarms per 1,000, {_by(more)} names {1000 * rate['value']:.0f} "
+            f"[{1000 * rate['ci'][0]:.0f} to {1000 * rate['ci'][1]:.0f}]; guessing names 10."
+        )
+    return sentence
+
+
+def _of_a_thousand(audit: Audit, attack: Mapping[str, Any], fpr: str) -> str:
+    rate, guessed = attack["tpr_at_fpr"][fpr], 1000 * float(fpr)
+    low, high = (1000 * bound for bound in rate["ci"])
+    sentence = (
+        f"Of 1,000 members, the best attack ({_by(attack)}) names {1000 * rate['value']:.0f} [{low:.0f} to {high:.0f}] with "
+        f"{count(round(guessed), 'false alarm')} per 1,000 non-members; guessing names {guessed:.0f}."
+    )
+    if low > guessed:
+        sentence += f" That is {rate['value'] / float(fpr):.1f} times as many as guessing."
+    else:
+        sentence += " The interval includes guessing, or lies below it."
+    members, others = counts(attack, audit["utility"])
+    if (members, others) != counts({}, audit["utility"]):
+        sentence += f" It was judged on {members:,} members and {others:,} non-members only."
+    return sentence + _beside_the_twin(audit, rate, fpr)
+
+
+def _by(attack: Mapping[str, Any]) -> str:
+    return f"{attack['name']}, {attack['threat_model']}" if attack["threat_model"] != "none" else str(attack["name"])
+
+
+def rarest(attacks: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], str] | None:
+    """(attack, fpr): the row with the largest rate at the lowest false-positive rate that any row could resolve."""
+    found = ((largest_rate(attacks, fpr), fpr) for fpr in RARE_FIRST)
+    return next(((attack, fpr) for attack, fpr in found if attack is not None), None)
+
+
+def largest_rate(attacks: Sequence[Mapping[str, Any]], fpr: str) -> Mapping[str, Any] | None:
+    """The row with the largest true-positive rate at ``fpr``, None if no row could resolve it."""
+    resolved = [row for row in attacks if (row["tpr_at_fpr"].get(fpr) or {}).get("value") is not None]
+    return max(resolved, key=lambda row: row["tpr_at_fpr"][fpr]["value"], default=None)
+
+
+def _beside_the_twin(audit: Audit, rate: Mapping[str, Any], fpr: str) -> str:
+    """Compared at the same false-positive rate; attacks that cannot resolve it say nothing."""
+    best = largest_rate((audit.get("float") or {}).get("attacks", []), fpr)
+    if best is None:
+        return ""
+    twin = best["tpr_at_fpr"][fpr]
+    if rate["ci"][1] < twin["ci"][0]:
+        relation = "the hardened model gives away fewer"
+    elif rate["ci"][0] > twin["ci"][1]:
+        relation = "the hardened model gives away more"
+    else:
+        relation = "the intervals overlap, so no difference is shown"
+    return f" On the undefended float model the best attack names {1000 * twin['value']:.0f}: {relation}."
+
+
+def limits(audit: Audit | None) -> Iterator[Finding]:
+    """Whether the limits of --fail-if hold; nothing for an audit that does not record whether there were any."""
+    if audit is None or "limits" not in audit:
+        return
+    asked = audit["limits"]
+    if not asked:
+        yield Finding("Limits", "None were asked for (--fail-if), so nothing is passed or failed.")
+        return
+    failed = [limit["limit"] for limit in asked if limit["outcome"] == "exceeded"]
+    unknown = [limit["limit"] for limit in asked if limit["outcome"] == "not measured"]
+    parts = []
+    if failed:
+        parts.append(f"FAILED: {and_(failed)}.")
+    if unknown:
+        parts.append(f"NOT JUDGED: {and_(unknown)}.")
+    if not parts:
+        parts.append("PASSED: all limits are kept." if len(asked) > 1 else "PASSED: the limit is kept.")
+    yield Finding("Limits", " ".join(parts + [f"{_sentence(limit)}." for limit in asked]))
+
+
+def _sentence(limit: Mapping[str, str]) -> str:
+    said = limit["sentence"]
+    return said if said.startswith(limit["limit"]) else f"{limit['limit']}: {said}"
