@@ -7,9 +7,9 @@ import { KitError, contractOf, percentile, sizeOf } from "../js/classifier.mjs";
 import { bytesOf, openSession, reasonOf, runCommand, runtime, sha256, shippedModel, wholeNumber } from "./kit.mjs";
 import { executedOps, machine, memory } from "./machine.mjs";
 
-const WARMUP = 20;
+const WARMUP = "20";
 
-async function measure(file, batch, threads, runs) {
+async function measure(file, batch, threads, runs, warmup) {
   let bytes = bytesOf(file); // reading the file also puts it into the page cache, so that load times compare
   const facts = { model: path.basename(file), runtime: "onnxruntime-node", sha256: sha256(bytes), size_bytes: bytes.length };
   bytes = null;
@@ -37,7 +37,7 @@ async function measure(file, batch, threads, runs) {
     start = performance.now();
     await session.run(feed, fetch);
     first = performance.now() - start;
-    for (let done = 0; done < WARMUP; done++) await session.run(feed, fetch);
+    for (let done = 0; done < warmup; done++) await session.run(feed, fetch);
     for (let done = 0; done < runs; done++) {
       start = performance.now();
       await session.run(feed, fetch);
@@ -58,7 +58,7 @@ async function measure(file, batch, threads, runs) {
     rss_mb: { baseline: resident.baseline, loaded: loaded - resident.baseline, peak: peak - resident.baseline },
     ops: await executedOps(ort, file, threads),
     method: {
-      warmup: WARMUP,
+      warmup,
       inputs: "uniform random",
       memory: resident.source,
       timer: "performance.now around an awaited run: a turn of the event loop is part of every latency",
@@ -89,13 +89,14 @@ async function main() {
   const flag = { type: "boolean", default: false };
   const { values: options, positionals } = parseArgs({
     allowPositionals: true,
-    options: { batch: number("1"), threads: number("1"), runs: number("200"), json: flag, samples: flag },
+    options: { batch: number("1"), threads: number("1"), runs: number("200"), warmup: number(WARMUP), json: flag, samples: flag },
   });
   const { samples_ms: samples, ...found } = await measure(
     positionals[0] ?? shippedModel(),
     wholeNumber("batch", options.batch, 1),
     wholeNumber("threads", options.threads, 0),
     wholeNumber("runs", options.runs, 1),
+    wholeNumber("warmup", options.warmup, 0),
   );
   console.log(options.json ? JSON.stringify(options.samples ? { ...found, samples_ms: samples } : found) : table(found));
 }

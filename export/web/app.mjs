@@ -138,7 +138,6 @@ async function classify(x) {
   const latency = await time(() => run(ort, session, contract, fitted));
   const only = answer.kind === "label" ? "The file returns the label alone. " : "";
   at("latency").textContent = `${only}${latency.median.toPrecision(3)} ms for one example, median of ${SAMPLES} × ${latency.runs} runs, one thread`;
-  return { label, kind: answer.kind, probabilities: answer.probabilities?.[0] ?? null, latency_ms: latency.median };
 }
 
 /** The largest probabilities as rows of name, bar and number. */
@@ -195,7 +194,6 @@ async function verify() {
     : `${found.examples} golden outputs agree within ${found.difference.toExponential(1)} (allowed ${found.tolerance.toExponential(0)}).`;
   at("verified").className = "good";
   at("verified").textContent = identity + outputs;
-  return found;
 }
 
 /** Run a step; what goes wrong is shown in `place`. */
@@ -259,24 +257,4 @@ async function start() {
   await openShipped(device.model);
 }
 
-/** ?selftest: verify, classify a drawing and an opened picture (or numbers), and leave the findings in the page. */
-async function selftest() {
-  const found = { verified: await verify(), contract: open.contract };
-  if (open.layout) {
-    const { width, height } = at("drawing");
-    const stroke = [[0.28, 0.22], [0.72, 0.22], [0.42, 0.82]].map(([x, y]) => [x * width, y * height]);
-    stroke.slice(1).forEach((to, index) => pad.line(stroke[index], to));
-    const file = new Promise((done) => at("drawing").toBlob((blob) => done(new File([blob], "drawing.png"))));
-    found.drawn = await classifyPicture();
-    found.opened = await openPicture(await file);
-  } else {
-    found.numbers = await randomNumbers();
-  }
-  return found;
-}
-
 await shown(start)();
-if (new URLSearchParams(location.search).has("selftest")) {
-  const found = open ? await shown(selftest)() : null;
-  at("selftest").textContent = JSON.stringify(found ?? { problem: at("problem").textContent });
-}

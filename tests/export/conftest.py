@@ -1,7 +1,16 @@
+import shutil
+import subprocess
+from pathlib import Path
+
 import onnx
 import onnx.parser
 import pytest
 
+import edgepriv.device.predict
+from edgepriv.measure.kit import write_kit
+from edgepriv.recipe import Export, Quantize
+
+SOURCE = Path(edgepriv.device.predict.__file__).parent
 GRAPH = """
 <ir_version: 10, opset_import: ["" : 21]>
 small (float[N, 3] input) => (float[N, 2] probabilities)
@@ -32,3 +41,91 @@ def model_of(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def deployed(tmp_path):
+    """Write model.onnx, a 4-bit colour classifier of 12 x 12 pixels, as ``Export`` settings ask, and its kit."""
+    import torch
+    from torch import nn
+
+    from edgepriv.artifact.build import build_graph
+    from edgepriv.models import Classifier
+    from edgepriv.training import quantize_weights
+
+    def write(**settings):
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, padding=1, groups=8),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(576, 32),
+            nn.ReLU(),
+            nn.Linear(32, 5),
+        )
+        network[-1].weight.data *= 20  # so that the probabilities of different inputs differ
+        classifier = Classifier(network, [0.4] * 3, [0.25] * 3).eval()
+        weights = quantize_weights(classifier.network, Quantize(bits=4))
+        names = ["bridge", "cliff", "forest", "harbour", "meadow"]
+        built = build_graph(
+            classifier, weights, input_shape=(3, 12, 12), class_names=names, settings=Export(**settings)
+        )
+        path = tmp_path / "out" / "model.onnx"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(built.content)
+        write_kit(path, force=True)
+        return path
+
+    return write
+
+
+def _installed(kind, tmp_path_factory):
+    """node_modules of the kit's ``kind``, removed afterwards; the test is skipped where npm cannot install it."""
+    for command in ("node", "npm"):
+        if shutil.which(command) is None:
+            pytest.skip(f"{command} is not installed")
+    folder = tmp_path_factory.mktemp(kind)
+    shutil.copy(SOURCE / kind / "package.json", folder)
+    quiet = ["--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline", "--loglevel=error"]
+    try:
+        ended = subprocess.run(
+            ["npm", "install", "--ignore-scripts", *quiet], cwd=folder, capture_output=True, text=True, timeout=180
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip("npm install took more than 180 seconds")
+    if ended.returncode != 0:
+        pytest.skip(f"npm install failed: {' '.join(ended.stderr.split())[:200]}")
+    yield folder / "node_modules"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def onnxruntime_node(tmp_path_factory):
+    yield from _installed("node", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def onnxruntime_web(tmp_path_factory):
+    yield from _installed("web", tmp_path_factory)
+
+
+@pytest.fixture
+def as_ort(tmp_path):
+    """Write a model as .ort, return its path."""
+    import onnxruntime as ort
+
+    def convert(path):
+        options = ort.SessionOptions()
+        options.optimized_model_filepath = str(path.with_suffix(".ort"))
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.log_severity_level = 4
+        options.add_session_config_entry("session.save_model_format", "ORT")
+        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return path.with_suffix(".ort")
+
+    return convert
