@@ -196,7 +196,8 @@ def _loss(
         classifier.train()
     weights = fake_quantized(classifier.network, task.quantize) if task.quantize else {}
     logits = _logits(classifier, weights, x, task)
-    loss = functional.cross_entropy(logits, y) * models_in(classifier)  # the sum of the models' means
+    # The sum of the models' means; divided so that no model's gradient depends on how many there are.
+    loss = functional.cross_entropy(logits, y, reduction="sum") / (len(y) // models_in(classifier))
     if flatten > 0 and holdout is not None:
         assert isinstance(generator, torch.Generator)  # see ``stackable``
         others, _ = holdout.batch(torch.randint(len(holdout), (len(y),), generator=generator))
