@@ -26,6 +26,7 @@ from edgepriv.project import Trained, beside
 from edgepriv.recipe import FULL_WIDTH, Recipe, parse
 from edgepriv.report import html, tables
 from edgepriv.training import new_classifier, quantize_weights, run_stages
+from edgepriv.report.reproduce import audit_command
 from edgepriv.training.course import forget
 
 
@@ -160,6 +161,7 @@ def audit(
     else:
         content, scores = audit_by_manifest(model, changes, data_dir, cache_dir or data.default_data_dir(), float_twin)
     archive = io.BytesIO()
+    content["limits"] = gate.judged(gates, content)
     np.savez_compressed(archive, **scores)  # type: ignore[arg-type]
     write_bytes(written[2], archive.getvalue())
     write_json(written[0], content)
@@ -257,7 +259,7 @@ def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> N
         bench=_bench_beside(model),
         layers=describe.describe(model)["layers"],
         manifest=known.model_dump(mode="json") if known else None,
-        command=f"edgepriv audit {model.name}",
+        command=audit_command(model.name, audited),
     )
     write_text(output, page)
 

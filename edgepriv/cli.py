@@ -263,7 +263,9 @@ def audit(
 ) -> None:
     """Attack a deployed model: what it leaks about its training data, how perturbed inputs break it."""
     from edgepriv import api
+    from edgepriv.project import beside
     from edgepriv.report import tables
+    from edgepriv.report.attack_tables import attack_tables
 
     asked: dict[str, dict[str, Any]] = {
         "adversary": {"eps": eps, "norm": norm},
@@ -280,7 +282,10 @@ def audit(
     changes = _audit_settings(recipe, asked) if recipe else asked
 
     def report(result: dict[str, Any]) -> None:
-        _print(json_, result, lambda: [tables.attack_table(result), tables.robustness_table(result["robustness"])])
+        file = (output or beside(model, "audit.json")).name
+        _print(
+            json_, result, lambda: [*attack_tables(result, file), tables.robustness_table(result["robustness"])]
+        )
 
     try:
         result = api.audit(

@@ -76,5 +76,5 @@ def reasons(left_out: Iterable[Row]) -> Iterator[tuple[str, str]]:
         by_attackers: dict[str, list[str]] = {}
         for name, attackers in names.items():
             by_attackers.setdefault(" and ".join(filter(None, attackers)), []).append(name)
-        for attackers, together in by_attackers.items():
-            yield ", ".join(together) + (f" ({attackers})" if attackers else ""), reason
+        for who, together in by_attackers.items():
+            yield ", ".join(together) + (f" ({who})" if who else ""), reason

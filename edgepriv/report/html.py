@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgepriv.report import plots, words
@@ -12,7 +12,6 @@ from edgepriv.report.tables import flat, tpr
 from edgepriv.report.verdict import FLOAT, findings, headline, like_guessing, strongest, verdict
 
 HISTOGRAMS = 4
-_SHOWN_ELSEWHERE = {"utility", "attacks", "left_out", "robustness", "float"}
 
 Row = tuple[str, str, str, str]
 
@@ -32,10 +31,17 @@ def render(
     same for the undefended float model. ``layers``: name, op, bits, parameters, stored_bytes, granularity each.
     ``manifest`` (a plain dictionary) and ``command`` are printed under "How to reproduce".
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(words=words, tpr=tpr, like_guessing=like_guessing)
-    template = environment.from_string(files("edgepriv.report").joinpath("report.html").read_text())
-    attacks = sorted(audit["attacks"], key=lambda attack: -attack["auc"]) if audit else []
+    environment = Environment(
+        loader=FunctionLoader(lambda name: files("edgepriv.report").joinpath(name).read_text()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(words=words, tpr=tpr, like_guessing=like_guessing, counts=counts)
+    template = environment.get_template("report.html")
+    attacks = by_strength(audit["attacks"]) if audit else []
+    kinds = by_kind(attacks)
     robustness = audit.get("robustness") if audit else None
     twin = (audit or {}).get("float") or {}
     has_twin = bool(twin) or (bench is not None and any(row["name"] == FLOAT for row in bench["variants"]))
@@ -45,18 +51,29 @@ def render(
     return template.render(
         title=title,
         verdict=verdict(audit, bench),
-        findings=findings(audit, bench),
+        summary=summary(audit, bench),
         own=own,
         has_twin=has_twin,
         comparison=list(comparison(audit, bench)),
         audit=audit,
         attacks=attacks,
         rocs=[plot for plot in (_roc(own, audit), _roc("undefended float", twin)) if plot],
-        histograms=[plots.histogram(attack) for attack in attacks[:HISTOGRAMS]],
-        threat_models=list(side_by_side(attacks)),
+        histograms=[plots.histogram(attack) for attack in representatives(kinds)],
+        pairs=[
+            (title, text, sides, ordered(list(rows)))
+            for title, text, sides, rows in (
+                (*_THREAT_MODELS, by_threat_model(attacks)),
+                (*_QUERIES, by_queries(attacks)),
+            )
+        ],
+        classes=sorted(
+            (((audit or {}).get("per_class") or {}).get("rows") or []), key=lambda row: -(row["auc"] or 0.0)
+        ),
         robustness=robustness,
         curve=plots.robust_accuracy(curves) if curves else None,
         bench=bench,
+        kinds=[(*KINDS[name], rows) for name, rows in kinds.items()],
+        folded=len(attacks) > FEW,
         ratios={_setting(ratio): ratio for ratio in bench["ratios"]} if bench else {},
         layers=_with_bars(layers or []),
         missing=list(missing(audit, bench, layers)),
@@ -67,8 +84,35 @@ def render(
 
 def _roc(model: str, half: Mapping[str, Any] | None) -> Markup | None:
     if not half or not half.get("attacks"):
+        essentials=list(essentials(audit, manifest)),
         return None
-    return plots.roc(model, half["attacks"], half["utility"]["n_non_members"])
+    return plots.roc(model, half["attacks"], half["utility"])
+
+
+_THREAT_MODELS = (
+    "Attackers who know the defence, and who do not",
+    "An oblivious attacker trains reference models without the defence, an adaptive one by the same recipe. A defence that "
+    "stops only the oblivious one is no protection.",
+    ("oblivious", "adaptive"),
+)
+_QUERIES = (
+    "Clean queries, and perturbed ones",
+    "The same attacks on the answers to the record itself, and to the record changed so that the model errs if it can. "
+    "Models trained to resist such changes can give away more under them.",
+    ("clean", "perturbed"),
+)
+
+
+def ordered(pairs: list[tuple[str, Any, Any]]) -> list[tuple[str, Any, Any]]:
+    """Pairs in the order of the stronger side."""
+    return sorted(pairs, key=lambda pair: -max(pair[1]["auc"], pair[2]["auc"]))
+
+
+def representatives(kinds: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    """At most four attacks: the strongest of each kind, then the strongest of those left."""
+    first = [rows[0] for rows in kinds.values()]
+    rest = by_strength(attack for rows in kinds.values() for attack in rows[1:])
+    return by_strength([*first, *rest][:HISTOGRAMS])
 
 
 def comparison(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -> Iterator[Row]:
@@ -147,15 +191,6 @@ def _setting(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["name"], row["threads"], row["batch"]
 
 
-def side_by_side(attacks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any, Any]]:
-    """(name, oblivious result, adaptive result) of every attack that was run by both attackers."""
-    found = {(attack["name"], attack["threat_model"]): attack for attack in attacks}
-    for name in dict.fromkeys(attack["name"] for attack in attacks):
-        pair = found.get((name, "oblivious")), found.get((name, "adaptive"))
-        if all(pair):
-            yield name, *pair
-
-
 def _with_bars(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     largest = max((layer["stored_bytes"] for layer in layers), default=0)
     return [
@@ -175,14 +210,14 @@ def missing(
     if audit is None:
         yield "audit", "not run: leakage and robustness are unknown"
     else:
-        for left_out in audit["left_out"]:
-            who = f" ({left_out['threat_model']})" if "threat_model" in left_out else ""
-            yield left_out["name"] + who, left_out["reason"]
+        yield from reasons(audit["left_out"])
         for fpr in ("0.01", "0.001"):
-            notes = [attack["tpr_at_fpr"].get(fpr, {}).get("note") for attack in audit["attacks"]]
-            note = next((note for note in notes if note), None)
-            if note:
-                yield f"true-positive rate at {100 * float(fpr):g}% false positives", note
+            found = [attack["tpr_at_fpr"].get(fpr, {}) for attack in audit["attacks"]]
+            notes = dict.fromkeys(entry["note"] for entry in found if entry.get("note"))
+            for note in notes:
+                of = sum(entry.get("note") == note for entry in found)
+                which = "" if of == len(found) else f" of {words.count(of, 'attack')}"
+                yield f"true-positive rate at {100 * float(fpr):g}% false positives{which}", note
         robustness = audit.get("robustness")
         if robustness is None:
             yield "robustness", "no evasion attack was run"
@@ -197,17 +232,3 @@ def missing(
         yield "bench", "not run: latency and memory are unknown"
     if not layers:
         yield "weights by layer", "no description of the file was given"
-
-
-def facts(
-    audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None
-) -> Iterator[tuple[str, str]]:
-    """(name, value) of everything recorded that the page shows nowhere else, nested names joined by dots."""
-    if audit:
-        yield from flat({key: value for key, value in audit.items() if key not in _SHOWN_ELSEWHERE}, "audit")
-    if bench:
-        yield from flat({key: bench[key] for key in ("machine", "method", "reference")}, "bench")
-        hashes = {row["name"]: row["sha256"] for row in bench["variants"]}
-        yield from flat(hashes, "bench.sha256")
-    if manifest:
-        yield from flat({key: value for key, value in manifest.items() if key != "layers"}, "manifest")

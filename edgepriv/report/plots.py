@@ -12,6 +12,9 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edgepriv.audit.statistics import clopper_pearson
+from edgepriv.report.groups import by_strength, counts
+
 # Okabe and Ito's colours stay apart for colour-blind readers.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MEMBERS, NON_MEMBERS, FAINT = "#d55e00", "#0072b2", "#b8bec6"
@@ -24,16 +27,18 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#5b6570",
-    "legend.frameon": False,
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "none",
     "legend.fontsize": 8,
 }
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def roc(model: str, attacks: Sequence[Mapping[str, Any]], n_non_members: int) -> Markup:
-    """Log-log ROC: the strongest six attacks in colour, the others faint, the diagonal of guessing dashed."""
-    ranked = sorted(attacks, key=lambda attack: -attack["auc"])
-    floor = min(0.5 / n_non_members, 1e-2)
+def roc(model: str, attacks: Sequence[Mapping[str, Any]], utility: Mapping[str, Any]) -> Markup:
+    """Log-log ROC: six attacks in colour, the strongest with the band of its intervals, the others faint, the diagonal of
+    guessing dashed. ``utility``: n_members and n_non_members of all candidates."""
+    ranked = _coloured_first(by_strength(attacks))
+    floor = min(0.5 / utility["n_non_members"], 1e-2)
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(5.4, 4.6)
         axes.plot([floor, 1], [floor, 1], "--", color="#333333", linewidth=1, label="guessing")
@@ -49,21 +54,38 @@ def roc(model: str, attacks: Sequence[Mapping[str, Any]], n_non_members: int) ->
                 drawstyle="steps-post",
                 label=f"{attack['name']} ({attack['threat_model']}), AUC {attack['auc']:.3f}" if named else None,
             )
+            if place == 0:
+                low, high = (np.maximum(side, floor) for side in _band(attack, utility))
+                axes.fill_between(fpr, low, high, step="post", color=COLOURS[0], alpha=0.15, linewidth=0, zorder=2)
         axes.set(xscale="log", yscale="log", xlim=(floor, 1.02), ylim=(floor, 1.1))
         axes.set(
             xlabel="false-positive rate (non-members taken for members)", ylabel="true-positive rate (members found)"
         )
         axes.set_title(model, fontsize=9)
-        if floor < 1 / n_non_members:
-            axes.axvspan(floor, 1 / n_non_members, color="#eef0f2", zorder=0)
+        if floor < 1 / utility["n_non_members"]:
+            axes.axvspan(floor, 1 / utility["n_non_members"], color="#eef0f2", zorder=0)
         handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], loc="lower right")
+        axes.legend(handles[::-1], labels[::-1], loc="lower right", fontsize=7)
     best = ranked[0]
     return _inline(
         figure,
         f"Log-log ROC curves of {len(ranked)} membership attacks ({model}) against the diagonal of guessing; "
         f"the strongest is {best['name']} with an AUC of {best['auc']:.3f}.",
     )
+
+
+def _coloured_first(attacks: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The strongest five, then the best at 1% false positives, whose curve an AUC may not show, then the others."""
+    first, rest = attacks[: len(COLOURS) - 1], attacks[len(COLOURS) - 1 :]
+    rest = sorted(rest, key=lambda attack: -((attack["tpr_at_fpr"].get("0.01") or {}).get("value") or 0.0))
+    return [*first, *rest]
+
+
+def _band(attack: Mapping[str, Any], utility: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Clopper-Pearson intervals of the true-positive rate at each point of the curve: lower and upper ends."""
+    members, _ = counts(attack, utility)
+    bounds = np.array([clopper_pearson(rate * members, members) for rate in attack["roc"]["tpr"]])
+    return bounds[:, 0], bounds[:, 1]
 
 
 def histogram(attack: Mapping[str, Any]) -> Markup:

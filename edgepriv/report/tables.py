@@ -25,26 +25,6 @@ from edgepriv.report.words import (
 )
 
 
-def attack_table(audit: Mapping[str, Any]) -> Table:
-    """Membership attacks of an audit, strongest first."""
-    utility = audit["utility"]
-    title = f"Membership attacks ({utility['n_members']:,} members, {utility['n_non_members']:,} non-members)"
-    table = _table(title, ["attack", "threat model"], ["AUC", "balanced accuracy", "TPR at 1% FPR", "TPR at 0.1% FPR"])
-    for attack in sorted(audit["attacks"], key=lambda attack: -attack["auc"]):
-        _row(
-            table,
-            attack["name"],
-            attack["threat_model"],
-            with_interval(attack["auc"], attack["auc_ci"], area),
-            percent(attack["balanced_accuracy"]),
-            tpr(attack, "0.01"),
-            tpr(attack, "0.001"),
-        )
-    for left_out in audit["left_out"]:
-        _row(table, left_out["name"], "", f"left out: {left_out['reason']}", "", "", "")
-    return table
-
-
 def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | str]:
     """What every attack needs, in the order of an audit, and what the words for it mean; fits into 80 columns.
 

@@ -86,7 +86,7 @@ PHRASES = (
     "label-only : needs 2,000 queries for each record",
     "softmax saturation",
     "nchwc.Conv 2",
-    "audit.versions.torch 2.13.0",
+    "version.torch 2.13.0",
     "audit.epsilons 1, 2",
     "manifest.sha256 abc",
     "+56.0 points",

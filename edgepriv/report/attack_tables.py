@@ -1,0 +1,92 @@
+"""The membership attacks of an audit for a terminal of 80 columns: the strongest ones, and the rest by name of the file."""
+
+from collections.abc import Iterator, Mapping
+from textwrap import fill
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from edgepriv.report.groups import ADVERSARIAL, by_strength, counts, reasons
+from edgepriv.report.words import count, percent
+
+SHOWN, MANY, WIDTH = 15, 4, 80
+_LONGEST = len("modified-entropy-classwise")
+
+
+def attack_tables(audit: Mapping[str, Any], file: str, shown: int = SHOWN) -> list[Table | str]:
+    """The ``shown`` strongest attacks, then what is not in the table: more attacks in ``file``, attacks left out, limits."""
+    utility, ranked = audit["utility"], by_strength(audit["attacks"])
+    title = f"Membership attacks ({utility['n_members']:,} members, {utility['n_non_members']:,} non-members)"
+    table = Table(
+        title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1)
+    )
+    table.add_column("attack", min_width=_LONGEST + 1, overflow="fold")
+    table.add_column("attacker", no_wrap=True)
+    for heading in ("AUC", "TPR@1%", "TPR@0.1%"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for attack in ranked[:shown]:
+        table.add_row(
+            Text(_name(attack, utility)),
+            Text(attack["threat_model"]),
+            f"{attack['auc']:.3f} {_bounds(attack['auc_ci'], lambda end: f'{end:.2f}'.removeprefix('0'))}",
+            _rate(attack, "0.01", with_interval=True),
+            _rate(attack, "0.001", with_interval=False),
+        )
+    return [table, "\n".join(_notes(audit, file, ranked[:shown], len(ranked) - shown))]
+
+
+def _name(attack: Mapping[str, Any], utility: Mapping[str, Any]) -> str:
+    """A long name breaks where its prefix ends; a star says that fewer candidates were judged."""
+    name = attack["name"] + ("*" if _is_part(attack, utility) else "")
+    return name.replace(ADVERSARIAL, f"{ADVERSARIAL}\n") if len(name) > _LONGEST else name
+
+
+def _is_part(attack: Mapping[str, Any], utility: Mapping[str, Any]) -> bool:
+    return counts(attack, utility) != counts({}, utility)
+
+
+def _bounds(interval: Any, form: Any) -> str:
+    return f"{form(interval[0])}-{form(interval[1])}"
+
+
+def _rate(attack: Mapping[str, Any], fpr: str, *, with_interval: bool) -> str:
+    """ "13.3% 9.7-18", or a dash where no such rate could be resolved."""
+    found = attack["tpr_at_fpr"].get(fpr)
+    if found is None or found["value"] is None:
+        return "-"
+    bounds = f" {_bounds(found['ci'], lambda end: f'{100 * end:.2g}')}" if with_interval else ""
+    return percent(found["value"]) + bounds
+
+
+def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], more: int) -> Iterator[str]:
+    if more > 0:
+        yield f"... {more} more in {file}"
+    yield "TPR@1%: members found with 1% false alarms (guessing: 1%). Ranges: 95%."
+    parts = dict.fromkeys(counts(attack, audit["utility"]) for attack in shown if _is_part(attack, audit["utility"]))
+    if parts:
+        yield f"* on fewer candidates: {'; '.join(f'{members:,} + {others:,}' for members, others in parts)}"
+    unresolved = [
+        found["note"]
+        for attack in shown
+        for found in attack["tpr_at_fpr"].values()
+        if found["value"] is None and found.get("note")
+    ]
+    if unresolved:
+        yield f"-: {'; '.join(dict.fromkeys(unresolved))}"
+    left_out = list(reasons(audit["left_out"]))
+    if left_out:
+        yield f"left out, {count(len(left_out), 'reason')}:"
+        yield from (_wrapped(f"- {reason}: {_some(names)}") for names, reason in left_out)
+    yield from (_wrapped(limit["sentence"]) for limit in audit.get("limits", []) if limit["outcome"] == "met")
+
+
+def _some(names: str) -> str:
+    """The first of many names, and how many more; the attackers, which stand in brackets at the end, are dropped then."""
+    every = names.split(" (")[0].split(", ")
+    return names if len(every) <= MANY else f"{', '.join(every[: MANY - 1])} and {len(every) - MANY + 1} more"
+
+
+def _wrapped(text: str) -> str:
+    return fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
