@@ -8,9 +8,14 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgepriv.report import plots, words
-from edgepriv.report.tables import flat, tpr
-from edgepriv.report.verdict import FLOAT, findings, headline, like_guessing, strongest, verdict
+from edgepriv.report.groups import KINDS, by_kind, by_queries, by_strength, by_threat_model, counts, reasons
+from edgepriv.report.reproduce import essentials, facts
+from edgepriv.report.summary import summary
+from edgepriv.report.tables import tpr
+from edgepriv.report.verdict import FLOAT, headline, like_guessing, strongest, verdict
 
+FEW = 12
+"""Attacks up to which every table is shown unfolded."""
 HISTOGRAMS = 4
 
 Row = tuple[str, str, str, str]
@@ -54,9 +59,14 @@ def render(
         summary=summary(audit, bench),
         own=own,
         has_twin=has_twin,
+        classes=sorted(
+            (((audit or {}).get("per_class") or {}).get("rows") or []), key=lambda row: -(row["auc"] or 0.0)
+        ),
         comparison=list(comparison(audit, bench)),
         audit=audit,
         attacks=attacks,
+        kinds=[(*KINDS[name], rows) for name, rows in kinds.items()],
+        folded=len(attacks) > FEW,
         rocs=[plot for plot in (_roc(own, audit), _roc("undefended float", twin)) if plot],
         histograms=[plots.histogram(attack) for attack in representatives(kinds)],
         pairs=[
@@ -66,17 +76,13 @@ def render(
                 (*_QUERIES, by_queries(attacks)),
             )
         ],
-        classes=sorted(
-            (((audit or {}).get("per_class") or {}).get("rows") or []), key=lambda row: -(row["auc"] or 0.0)
-        ),
         robustness=robustness,
         curve=plots.robust_accuracy(curves) if curves else None,
         bench=bench,
-        kinds=[(*KINDS[name], rows) for name, rows in kinds.items()],
-        folded=len(attacks) > FEW,
         ratios={_setting(ratio): ratio for ratio in bench["ratios"]} if bench else {},
         layers=_with_bars(layers or []),
         missing=list(missing(audit, bench, layers)),
+        essentials=list(essentials(audit, manifest)),
         facts=list(facts(audit, bench, manifest)),
         command=command,
     )
@@ -84,7 +90,6 @@ def render(
 
 def _roc(model: str, half: Mapping[str, Any] | None) -> Markup | None:
     if not half or not half.get("attacks"):
-        essentials=list(essentials(audit, manifest)),
         return None
     return plots.roc(model, half["attacks"], half["utility"])
 
