@@ -85,7 +85,15 @@ def audit_by_manifest(
     recipes = {"adaptive": trained_by, "oblivious": trained_by.undefended()}
 
     def fleet(trained_by: Recipe, label: str) -> Fleet:
-        return train_fleet(trained_by, dataset, split, count=count, cache_dir=cache_dir / "references", label=label)
+        return train_fleet(
+            trained_by,
+            dataset,
+            split,
+            count=count,
+            cache_dir=cache_dir / "references",
+            label=label,
+            engine=recipe.audit.engine,
+        )
 
     fleets: dict[str, Fleet] = {}
     if needed & {"references", "shadow"}:

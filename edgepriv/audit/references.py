@@ -11,30 +11,22 @@ Every attacker here knows more than most real ones: the recipe, the privacy hold
 import hashlib
 import importlib.util
 import json
-import os
-import threading
-import time
 import zipfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
-from joblib.externals.loky import get_reusable_executor
-from tqdm import tqdm
 
 from edgepriv.audit.evidence import Outputs, References, Shadow, log_odds
+from edgepriv.audit.workers import Job, check_engine, train_jobs
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
-from edgepriv.files import sha256_of, written_aside
+from edgepriv.files import sha256_of
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
-from edgepriv.training import new_classifier, run_stages
+from edgepriv.training import new_classifier
 from edgepriv.training.course import code_version
-from edgepriv.training.loop import Examples
-from edgepriv.training.quantizer import load_quantized, quantize_weights
 
 POPULATION = 5_000
 
@@ -55,52 +47,53 @@ class Fleet:
     recipe: Recipe
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One model to train: ``name`` of its file, the split to train on, the examples to answer for."""
-
-    name: str
-    recipe: Recipe
-    split: Split
-    answers_for: np.ndarray
-
-
 def candidates_of(split: Split) -> np.ndarray:
     """int64 indices of everything that an attack is asked about: the members, then the non-members."""
     return np.concatenate([split.members, split.non_members])
 
 
 def train_fleet(
-    recipe: Recipe, dataset: Dataset, split: Split, *, count: int, cache_dir: Path, label: str, jobs: int | None = None
+    recipe: Recipe,
+    dataset: Dataset,
+    split: Split,
+    *,
+    count: int,
+    cache_dir: Path,
+    label: str,
+    engine: str = "local",
+    jobs: int | None = None,
 ) -> Fleet:
     """Train, or read from ``cache_dir``, ``count`` reference models and the shadow model of ``recipe``.
 
     Each model is written as it is finished, under a hash of the recipe, the data, the split and the code of training, so
-    a killed audit goes on where it was and nothing stale is reused. ``jobs`` processes of one thread each; by default one
-    for each processor.
+    a killed audit goes on where it was and nothing stale is reused. ``engine``: where they are trained, ``local`` (``jobs``
+    processes of one thread each, by default one for each processor) or ``dask:ADDRESS`` (see ``workers``).
     """
+    check_engine(engine)
     candidates = candidates_of(split)
     population_index = _sample(split.reference, POPULATION, recipe.seed)
     folder = cache_dir / _key(recipe, dataset, split)
     shadow_in, shadow_out = _shadow_halves(split, recipe.seed)
     answers_for = np.concatenate([candidates, population_index])
+    memberships = _memberships(len(candidates), count, recipe.seed)
     work = [
-        _Job(f"reference-{r:04d}.npz", _reseeded(recipe, r), _trained_on(split, candidates[member]), answers_for)
-        for r, member in enumerate(_memberships(len(candidates), count, recipe.seed))
+        Job(f"reference-{r:04d}.npz", _reseeded(recipe, r), _trained_on(split, candidates[member]), answers_for)
+        for r, member in enumerate(memberships)
     ]
     if len(shadow_in) and len(shadow_out):
         work.append(
-            _Job(
+            Job(
                 "shadow.npz",
                 _reseeded(recipe, -1),
                 _trained_on(split, shadow_in),
                 np.concatenate([shadow_in, shadow_out]),
             )
         )
-    _train_missing(work, dataset, folder, label, jobs or os.cpu_count() or 1)
+    _train_missing(work, dataset, folder, label, engine, jobs)
+    odds = _log_odds(folder, dataset.y[answers_for], count)
     return Fleet(
-        references=_references(folder, dataset.y[candidates], recipe.seed, count) if count else None,
-        population=_population(folder, dataset.y[population_index], len(candidates), count),
+        references=References(odds[:, : len(candidates)], np.stack(memberships)) if count else None,
+        population=odds[:, len(candidates) :],
         population_index=population_index,
         shadow=_shadow(folder / "shadow.npz", dataset, shadow_in, shadow_out),
         shadow_index=np.concatenate([shadow_in, shadow_out]),
@@ -163,7 +156,7 @@ def _foreign_code(model: str) -> list[str]:
     return [sha256_of(Path(origin))] if origin and Path(origin).is_file() else []
 
 
-def _train_missing(work: list[_Job], dataset: Dataset, folder: Path, label: str, jobs: int) -> None:
+def _train_missing(work: list[Job], dataset: Dataset, folder: Path, label: str, engine: str, jobs: int | None) -> None:
     missing = [job for job in work if not zipfile.is_zipfile(folder / job.name)]  # absent, or damaged since
     if not missing:
         return
@@ -171,50 +164,7 @@ def _train_missing(work: list[_Job], dataset: Dataset, folder: Path, label: str,
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write reference models to {folder}: {error.strerror}") from error
-    finished = joblib.Parallel(n_jobs=min(jobs, len(missing)), return_as="generator_unordered")(
-        joblib.delayed(_train_one)(job, dataset, folder / job.name, os.getpid()) for job in missing
-    )
-    title = f"reference models ({label})"
-    try:
-        for _ in tqdm(finished, desc=title, total=len(missing), unit="model", disable=None, dynamic_ncols=True):
-            pass
-    except BaseException:
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)  # else they would go on training, unseen
-        raise
-
-
-@cache
-def _end_with_parent(parent: int) -> None:
-    """End this worker when the audit that started it is killed: nobody would be left to stop it."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _train_one(job: _Job, dataset: Dataset, path: Path, parent: int) -> None:
-    if os.getpid() != parent:
-        _end_with_parent(parent)
-    torch.set_num_threads(1)
-    classifier = new_classifier(job.recipe, dataset.num_classes, dataset.input_shape)
-    run_stages(classifier, job.recipe, tuple(job.recipe.stages()), dataset, job.split, quiet=True)
-    load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
-    probabilities = probabilities_of(classifier, dataset, job.answers_for)
-    weights = {f"weights/{name}": value.numpy() for name, value in classifier.network.state_dict().items()}
-    with written_aside(path) as aside, aside.open("wb") as handle:
-        np.savez(handle, probabilities=probabilities, **weights)
-
-
-@torch.no_grad()
-def probabilities_of(classifier: Classifier, dataset: Dataset, index: np.ndarray) -> np.ndarray:
-    """float32 [len(index), K]: a torch classifier's softmax on the examples at ``index``."""
-    classifier.eval()
-    examples = Examples(torch.from_numpy(dataset.x[index]), torch.from_numpy(dataset.y[index]))
-    parts = [classifier(examples.batch(part)[0]).softmax(1) for part in torch.arange(len(index)).split(512)]
-    return torch.cat(parts).numpy()
+    train_jobs(missing, dataset, folder, label=label, engine=engine, processes=jobs)
 
 
 def load_model(path: Path, recipe: Recipe, dataset: Dataset) -> Classifier:
@@ -235,18 +185,14 @@ def _answers(path: Path) -> np.ndarray:
         return archive["probabilities"]
 
 
-def _references(folder: Path, labels: np.ndarray, seed: int, count: int) -> References:
-    confidence = np.stack(
-        [log_odds(_answers(folder / f"reference-{r:04d}.npz")[: len(labels)], labels) for r in range(count)]
-    )
-    if not np.isfinite(confidence).all():
+def _log_odds(folder: Path, labels: np.ndarray, count: int) -> np.ndarray:
+    """float64 [R, n]: of the true ``labels`` of everything that the references answered for. One file is open at a time."""
+    odds = np.empty((count, len(labels)))
+    for r in range(count):
+        odds[r] = log_odds(_answers(folder / f"reference-{r:04d}.npz"), labels)
+    if not np.isfinite(odds).all():
         raise UserError("a reference model's training diverged: lower the learning rate of the recipe")
-    return References(confidence, np.stack(_memberships(len(labels), count, seed)))
-
-
-def _population(folder: Path, labels: np.ndarray, n_candidates: int, count: int) -> np.ndarray:
-    rows = [log_odds(_answers(folder / f"reference-{r:04d}.npz")[n_candidates:], labels) for r in range(count)]
-    return np.stack(rows) if rows else np.empty((0, len(labels)))
+    return odds
 
 
 def _shadow(path: Path, dataset: Dataset, shadow_in: np.ndarray, shadow_out: np.ndarray) -> Shadow | None:

@@ -1,0 +1,207 @@
+"""Where reference models are trained: by processes on this machine, or on a Dask cluster.
+
+Perceptrons are trained several at a time (``training.stacked``), other networks one by one, each on one thread.
+"""
+
+import io
+import itertools
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from joblib.externals.loky import get_reusable_executor
+from tqdm import tqdm
+
+from edgepriv.data import Dataset, Split
+from edgepriv.errors import UserError
+from edgepriv.files import write_bytes
+from edgepriv.models import Classifier
+from edgepriv.recipe import Recipe
+from edgepriv.training import new_classifier, run_stages, run_stages_stacked
+from edgepriv.training.course import code_version
+from edgepriv.training.examples import Examples
+from edgepriv.training.quantizer import load_quantized, quantize_weights
+from edgepriv.training.stacked import stackable
+
+LOCAL, DASK = "local", "dask"
+_MOST_STACKED = 10  # beyond, nothing is gained, and a killed audit loses more
+_MOST_PARAMETERS = 4_000_000  # of a whole stack; larger networks keep a processor busy by themselves
+_CONNECT_SECONDS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One model to train: ``name`` of its file, the split to train on, the examples to answer for."""
+
+    name: str
+    recipe: Recipe
+    split: Split
+    answers_for: np.ndarray
+
+
+def check_engine(engine: str) -> None:
+    """Raise UserError unless ``engine`` is ``local`` or ``dask:ADDRESS``."""
+    kind, _, address = engine.partition(":")
+    if engine != LOCAL and not (kind == DASK and address):
+        raise UserError(f"unknown engine {engine!r}: known are 'local' and 'dask:tcp://HOST:PORT'")
+
+
+def train_jobs(
+    jobs: Sequence[Job], dataset: Dataset, folder: Path, *, label: str, engine: str, processes: int | None
+) -> None:
+    """Train ``jobs``, whose recipes are equal but for the seed, and write each model to ``folder``.
+
+    A file is written here as soon as its model, or its stack of models, is trained. ``processes``: of engine ``local``,
+    by default one for each processor.
+    """
+    title = f"reference models ({label})"
+    with tqdm(desc=title, total=len(jobs), unit="model", disable=None, dynamic_ncols=True) as bar:
+        bar.refresh()
+        trained = (
+            _trained_here(jobs, dataset, folder, min(processes or os.cpu_count() or 1, len(jobs)))
+            if engine == LOCAL
+            else _trained_there(jobs, dataset, folder, engine.partition(":")[2])
+        )
+        for count in trained:
+            bar.update(count)
+
+
+def _trained_here(jobs: Sequence[Job], dataset: Dataset, folder: Path, processes: int) -> Iterator[int]:
+    """The number of models just written, again and again."""
+    threads = torch.get_num_threads()
+    finished = joblib.Parallel(n_jobs=processes, return_as="generator_unordered", batch_size=1)(
+        joblib.delayed(_train_here)(group, dataset, folder, os.getpid())
+        for group in groups_of(jobs, dataset, processes)
+    )
+    try:
+        yield from finished
+    except BaseException:
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)  # else they would go on training, unseen
+        raise
+    finally:
+        torch.set_num_threads(threads)  # which a single process changed
+
+
+def _train_here(group: Sequence[Job], dataset: Dataset, folder: Path, parent: int) -> int:
+    if os.getpid() != parent:
+        _end_with_parent(parent)
+    for job, content in zip(group, train_group(group, dataset), strict=True):
+        write_bytes(folder / job.name, content)
+    return len(group)
+
+
+@cache
+def _end_with_parent(parent: int) -> None:
+    """End this worker when the audit that started it is killed: nobody would be left to stop it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _trained_there(jobs: Sequence[Job], dataset: Dataset, folder: Path, address: str) -> Iterator[int]:
+    """As ``_trained_here``; the workers send the files' bytes, since they may not share this machine's disk."""
+    with _cluster(address) as client:
+        groups = groups_of(jobs, dataset, len(client.ncores()))
+        with joblib.parallel_config(backend=DASK, client=client, scatter=[dataset]):
+            finished: Iterable[list[tuple[str, bytes]]] = joblib.Parallel(
+                n_jobs=-1, return_as="generator_unordered", batch_size=1
+            )(joblib.delayed(_train_there)(group, dataset, code_version()) for group in groups)
+            for models in finished:
+                for name, content in models:
+                    write_bytes(folder / name, content)
+                yield len(models)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Any]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError(f"engine 'dask:{address}' needs Dask: pip install 'edgepriv[dask]'") from None
+    try:
+        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no Dask scheduler answers at {address!r}: check the address, or use engine 'local'"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+        except TimeoutError as error:
+            raise UserError(
+                f"the Dask scheduler at {address!r} has no workers: start some, then run this again"
+            ) from error
+        yield client
+
+
+# Seeds are drawn from torch's global generator, which the threads of a worker share.
+_one_at_a_time = threading.Lock()
+
+
+def _train_there(group: Sequence[Job], dataset: Dataset, code: str) -> list[tuple[str, bytes]]:
+    if code_version() != code:
+        raise UserError(
+            "a Dask worker would train other models than this machine (another edgepriv, another torch, or a processor with "
+            "other bfloat16 instructions): install the same versions, or set precision = 'float32'"
+        )
+    with _one_at_a_time:
+        return [(job.name, content) for job, content in zip(group, train_group(group, dataset), strict=True)]
+
+
+def groups_of(jobs: Sequence[Job], dataset: Dataset, workers: int) -> list[list[Job]]:
+    """What is trained together: perceptrons with equally many members, in as many equal groups as keep ``workers`` busy."""
+    recipe = jobs[0].recipe
+    if not stackable(recipe, dataset.input_shape):
+        return [[job] for job in jobs]
+    probe = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
+    parameters = sum(parameter.numel() for parameter in probe.parameters())
+    most = max(1, min(_MOST_STACKED, _MOST_PARAMETERS // parameters))
+    groups: list[list[Job]] = []
+    for size in dict.fromkeys(len(job.split.members) for job in jobs):
+        equal = [job for job in jobs if len(job.split.members) == size]
+        count = min(len(equal), workers * -(-len(equal) // (workers * most)))
+        bounds = [round(part * len(equal) / count) for part in range(count + 1)]
+        groups += [equal[start:stop] for start, stop in itertools.pairwise(bounds)]
+    return groups
+
+
+def train_group(group: Sequence[Job], dataset: Dataset) -> Iterator[bytes]:
+    """Train the models of ``group`` together, then yield the file of each: its answers and its weights as .npz."""
+    torch.set_num_threads(1)
+    classifiers = [new_classifier(job.recipe, dataset.num_classes, dataset.input_shape) for job in group]
+    if len(group) > 1:
+        with warnings.catch_warnings():
+            # The processes share one copy of the data, which training only reads.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            run_stages_stacked(classifiers, [job.recipe for job in group], dataset, [job.split for job in group])
+    for job, classifier in zip(group, classifiers, strict=True):
+        if len(group) == 1:
+            run_stages(classifier, job.recipe, tuple(job.recipe.stages()), dataset, job.split, quiet=True)
+        load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
+        weights = {f"weights/{name}": value.numpy() for name, value in classifier.network.state_dict().items()}
+        file = io.BytesIO()
+        np.savez(file, probabilities=probabilities_of(classifier, dataset, job.answers_for), **weights)
+        yield file.getvalue()
+
+
+@torch.no_grad()
+def probabilities_of(classifier: Classifier, dataset: Dataset, index: np.ndarray) -> np.ndarray:
+    """float32 [len(index), K]: a torch classifier's softmax on the examples at ``index``."""
+    classifier.eval()
+    examples = Examples(torch.from_numpy(dataset.x[index]), torch.from_numpy(dataset.y[index]))
+    parts = [classifier(examples.batch(part)[0]).softmax(1) for part in torch.arange(len(index)).split(512)]
+    return torch.cat(parts).numpy()
