@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from edgepriv.audit.evidence import Evidence, Outputs, Population, References, Shadow, log_odds
+from edgepriv.audit.evidence import (
+    Evidence,
+    Outputs,
+    Population,
+    PopulationInputs,
+    References,
+    Shadow,
+    log_odds,
+)
 
 
 def simulate(
@@ -32,6 +40,10 @@ def simulate(
     def half(count: int) -> np.ndarray:
         return rng.permutation(count) < count // 2
 
+    def seen_from_outside(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        true = logits[np.arange(len(labels)), labels]
+        return np.stack([true, np.partition(logits, -2, axis=1)[:, -2]], axis=1).astype(np.float32)
+
     candidates, shadows, strangers = examples(n), examples(n), examples(500)
     membership, nobody = half(n), np.zeros(500, dtype=bool)
     # Half of the reference models are trained on each candidate.
@@ -47,5 +59,7 @@ def simulate(
         population=Population(
             log_odds(target_on_strangers.probabilities, target_on_strangers.labels), np.stack(strange)
         ),
+        generated=target_on_strangers.probabilities,
+        inputs=PopulationInputs(seen_from_outside(*candidates), seen_from_outside(*strangers), target_on_strangers),
     )
     return evidence, membership

@@ -35,8 +35,8 @@ OWN = float(len(VARIANCES))
 MOST, CHUNK = 2_000, 1_000
 # Rounds end by themselves when nothing moves any more, in practice within a few.
 ROUNDS = 50
-# Share of generated answers that the one-class machine may call strange.
-STRANGE = 0.1
+# Share of generated answers that the one-class machine may leave outside: they are all non-members.
+STRANGE = 0.01
 
 Float32s = npt.NDArray[np.float32]
 
