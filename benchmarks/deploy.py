@@ -1,119 +1,177 @@
-"""Size, latency and memory of the shipped file against its float twin, for several networks.
+"""Size, speed and memory of the files that we write, beside their float twin and what other tools make of the same network.
 
-    python benchmarks/deploy.py [NETWORK ...] [--bits 4] [--rounds 5] [--runs 300]
+    python benchmarks/deploy.py [NETWORK ...] [--resume] [--markdown]     about half an hour on two quiet cores
+    python benchmarks/deploy.py --sizes [TORCHVISION NETWORK ...]         sizes at 2, 3, 4, 6 and 8 bits, nothing timed
 
-Weights are random: neither the size nor the speed of a file depends on their values. Every file is exported with its proof of
-parity, then measured in fresh processes, the two variants in turn. Prints a table and writes benchmarks/results/deploy.json.
+Variants (variants.py, peers.py):
+    float                float32, batch normalizations folded: the twin that every ratio refers to
+    latency, memory,     our profiles; -int8 lets packed layers quantize their activations
+    portable
+    naive-qdq            DequantizeLinear before each weight of the unfolded graph that torch.onnx exports
+    ort-dynamic-int8     onnxruntime.quantization.quantize_dynamic after quant_pre_process
+    ort-matmul-4bit      onnxruntime's MatMulNBitsQuantizer, which leaves every Conv in float32
+    openvino-*           OpenVINO running our float and portable files, and its own 4-bit weight compression (NNCF: Conv at
+                         8 bits); packages openvino and nncf are optional
+
+Every variant is measured in fresh processes, all variants in turn, each round in the other direction. How many inferences
+a process times depends on how long the float twin takes for one (--seconds), and is the same for all variants.
+``label_agreement`` and ``max_difference`` compare what a variant computes with the float network. Weights are random and
+rounded as they are, without the quantization-aware epochs of ``edgepriv harden``: look at differences among variants of
+the same width only. Results are written after each network; --resume keeps the networks measured with the same options.
 """
 
 import argparse
+import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from deploy_tables import markdown, network_tables, sizes_table, skipped_table, targets_table
 from rich.console import Console
-from rich.table import Table
+from sizes import NAMES, sizes_of
+from targets import targets
+from variants import NETWORKS, OPENVINO_TIMER, VARIANTS, agreement, answers, reason_of, subject_of, written
 
-from edgepriv.artifact.export import export
-from edgepriv.files import write_json
+from edgepriv.errors import UserError
+from edgepriv.files import read_json, write_json
 from edgepriv.measure.bench import bench
-from edgepriv.models import build_classifier
-from edgepriv.recipe import Model, Quantize
-from edgepriv.training import load_quantized, quantize_weights
+from edgepriv.recipe import Quantize
+
+WARMUP = 20
+PILOT_RUNS = 3
 
 
-@dataclass(frozen=True)
-class Network:
-    """``shape``: of one input."""
-
-    model: Model
-    shape: tuple[int, ...]
-    classes: int
-
-
-NETWORKS = {
-    "lenet": Network(Model(name="lenet"), (1, 28, 28), 10),
-    "resnet20": Network(Model(name="resnet20"), (3, 32, 32), 10),
-    "mlp-6170": Network(Model(name="mlp", args={"widths": [1024, 512, 256, 128]}), (6170,), 100),
-    "resnet18-32": Network(Model(name="resnet18"), (3, 32, 32), 10),
-    "resnet18-224": Network(Model(name="resnet18"), (3, 224, 224), 1000),
-    "mobilenet-224": Network(Model(name="mobilenet_v3_small"), (3, 224, 224), 1000),
-}
-DEFAULT = ("lenet", "resnet20", "mlp-6170")
-
-
-def exported_pair(network: Network, rule: Quantize, folder: Path, inputs: int) -> dict[str, Path]:
-    """The float twin and the quantized file of one network with random weights."""
-    torch.manual_seed(0)
-    x = np.random.default_rng(0).random((inputs, *network.shape), dtype=np.float32)
-    paths = {"float": folder / "float.onnx", f"{rule.bits} bits": folder / "quantized.onnx"}
-    for path, widths in zip(paths.values(), (Quantize(), rule), strict=True):
-        classifier = build_classifier(network.model, network.classes, network.shape).eval()
-        weights = quantize_weights(classifier.network, widths)
-        load_quantized(classifier.network, weights)
-        names = [str(label) for label in range(network.classes)]
-        export(classifier, weights, input_shape=network.shape, class_names=names, x=x, path=path)
-    return paths
-
-
-def measured(
-    name: str, rule: Quantize, rounds: int, runs: int, batches: Sequence[int], threads: Sequence[int]
-) -> dict[str, Any]:
-    """The bench of both files of one network."""
-    network = NETWORKS[name]
+def measured(name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """All variants of one network: ``files``, ``skipped``, and the rows of ``bench`` for every setting."""
+    subject = subject_of(NETWORKS[name], Quantize.model_validate({"bits": asked["bits"]}), asked["inputs"])
     with tempfile.TemporaryDirectory() as folder:
-        inputs = 1000 if int(np.prod(network.shape)) < 10_000 else 64
-        paths = exported_pair(network, rule, Path(folder), inputs)
-        return bench(paths, batches=batches, threads=threads, runs=runs, rounds=rounds)
+        paths, skipped = written(subject, asked["variants"], Path(folder))
+        if "float" not in paths:
+            raise UserError(f"{name}: the float twin, which all is compared with, fails: {skipped['float']}")
+        expected = answers("float", paths["float"], subject.x)
+        quality = {}
+        for variant, path in list(paths.items()):
+            try:
+                quality[variant] = agreement(expected, answers(variant, path, subject.x))
+            except Exception as error:  # a runtime refuses a file with exceptions of its own
+                skipped[variant] = f"cannot be run: {reason_of(error)}"
+                del paths[variant]
+        result = timed(name, paths, asked)
+    sizes = {row["name"]: row["size_bytes"] for row in result["variants"]}
+    files = {variant: {"bytes": sizes[variant]} | quality[variant] for variant in paths}
+    return {"asked": dict(asked), "files": files, "skipped": skipped} | result
+
+
+def timed(name: str, paths: Mapping[str, Path], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """``bench`` setting by setting, since the number of runs depends on it."""
+    timers = {variant: OPENVINO_TIMER for variant in paths if VARIANTS[variant].openvino}
+    result: dict[str, Any] = {"settings": [], "variants": [], "ratios": []}
+    for threads in asked["threads"]:
+        for batch in asked["batch"]:
+            at = {"batches": [batch], "threads": [threads]}
+            pilot = bench({"float": paths["float"]}, **at, runs=PILOT_RUNS, rounds=1, warmup=1)
+            per_run = pilot["variants"][0]["latency_ms"]["p50"] / 1e3
+            least, most = asked["runs"]
+            runs = min(most, max(least, round(asked["seconds"] / per_run)))
+            warmup = min(WARMUP, runs // 5)  # the first inference comes before
+
+            def tell(done: int, total: int, what: str) -> None:
+                note(f"{name} {done + 1}/{total}: {what}")
+
+            found = bench(paths, **at, runs=runs, rounds=asked["rounds"], warmup=warmup, timers=timers, progress=tell)
+            result["settings"].append({"batch": batch, "threads": threads, "runs": runs, "warmup": warmup})
+            result["variants"] += found["variants"]
+            result["ratios"] += found["ratios"]
+            result |= {"machine": found["machine"], "method": found["method"]}
+    # These two differ from setting to setting and stand there.
+    result["method"] = {key: value for key, value in result["method"].items() if key not in ("runs", "warmup")}
+    return result
+
+
+def note(text: str) -> None:
+    """Progress, on one line of a terminal and line by line elsewhere."""
+    end = "\r" if sys.stderr.isatty() else "\n"
+    print(f"{text:<78}", end=end, file=sys.stderr, flush=True)
+
+
+def previous(path: Path) -> dict[str, Any]:
+    """What ``path`` holds already, empty where it does not exist."""
+    stored = read_json(path, "benchmark result") if path.exists() else {}
+    return {"networks": stored.get("networks", {}), "sizes": stored.get("sizes", {})}
+
+
+def arguments() -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("networks", nargs="*", help=f"of {', '.join(NETWORKS)}; with --sizes of {', '.join(NAMES)}")
+    parser.add_argument("--bits", default="4")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--seconds", type=float, default=0.4, help="that a process of the float twin times (default 0.4)"
+    )
+    parser.add_argument("--runs", type=int, nargs=2, default=[3, 2000], metavar=("LEAST", "MOST"))
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="VARIANT", help=", ".join(VARIANTS))
+    parser.add_argument("--inputs", type=int, default=256, help="random inputs that outputs are compared on")
+    parser.add_argument("--sizes", action="store_true", help="only sizes, of torchvision's networks")
+    parser.add_argument("--resume", action="store_true", help="keep what was measured with the same options")
+    parser.add_argument("--markdown", action="store_true", help="print the main table as Markdown as well")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "deploy.json")
+    options = parser.parse_args()
+    known = NAMES if options.sizes else tuple(NETWORKS)
+    for kind, given, names in (("network", options.networks, known), ("variant", options.variants, tuple(VARIANTS))):
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            parser.error(f"unknown {kind} {unknown[0]!r}: known are {', '.join(names)}")
+    options.networks = options.networks or list(known)
+    # In the order of the registry; everything is compared with float.
+    options.variants = [name for name in VARIANTS if name == "float" or name in options.variants]
+    return options
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", default=DEFAULT, help=f"of {', '.join(NETWORKS)}")
-    parser.add_argument("--bits", default="4")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--runs", type=int, default=300)
-    parser.add_argument("--batch", type=int, nargs="+", default=[1])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1])
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "deploy.json")
-    options = parser.parse_args()
-    unknown = [name for name in options.networks if name not in NETWORKS]
-    if unknown:
-        parser.error(f"unknown network {unknown[0]!r}: known are {', '.join(NETWORKS)}")
+    options = arguments()
+    section = "sizes" if options.sizes else "networks"
+    keys = ("bits", "rounds", "seconds", "runs", "batch", "threads", "variants", "inputs")
+    asked = {key: getattr(options, key) for key in keys}
+    report = previous(options.output)
+    kept = report[section] if options.resume else {}
+    report[section] = {name: found for name, found in kept.items() if options.sizes or found.get("asked") == asked}
+    for name in options.networks:
+        if name in report[section]:
+            note(f"{name}: kept from {options.output}")
+            continue
+        note(f"{name}: writing files")
+        started = time.perf_counter()
+        report[section][name] = sizes_of(name) if options.sizes else measured(name, asked)
+        report["targets"] = targets(report)
+        write_json(options.output, report)
+        note(f"{name}: done in {time.perf_counter() - started:.0f} s")
+    report["targets"] = targets(report)
+    write_json(options.output, report)
 
-    rule = Quantize.model_validate({"bits": options.bits})
-    results = {
-        name: measured(name, rule, options.rounds, options.runs, options.batch, options.threads)
-        for name in options.networks
-    }
-    write_json(options.output, {"bits": options.bits, "networks": results})
-    table = Table(title=f"{options.bits} bits / float, onnxruntime, batch and threads as given")
-    for title in ("network", "batch", "threads", "bytes", "size", "p50 ms", "p50 ratio [rounds]", "peak memory"):
-        table.add_column(title)
-    for name, result in results.items():
-        for ratio in result["ratios"]:
-            own = next(
-                row
-                for row in result["variants"]
-                if (row["name"], row["batch"], row["threads"]) == (ratio["name"], ratio["batch"], ratio["threads"])
-            )
-            low, _, high = ratio["latency_rounds"]
-            table.add_row(
-                name,
-                str(ratio["batch"]),
-                str(ratio["threads"]),
-                f"{own['size_bytes']:,}",
-                f"{ratio['size']:.3f}",
-                f"{own['latency_ms']['p50']:.4f}",
-                f"{ratio['latency_p50']:.2f} [{low:.2f}, {high:.2f}]",
-                "-" if ratio["rss_peak"] is None else f"{ratio['rss_peak']:.2f}",
-            )
-    Console().print(table)
+    # Wide tables stay whole when they are piped into a file.
+    console = Console(width=None if sys.stdout.isatty() else 190)
+    if options.sizes:
+        console.print(sizes_table(report["sizes"]))
+    else:
+        for name in options.networks:
+            console.print(*network_tables(name, report["networks"][name]), sep="\n")
+        left_out = skipped_table(report["networks"])
+        if left_out is not None:
+            console.print(left_out)
+    console.print(targets_table(report["targets"]))
+    if options.markdown:
+        print(markdown(report["networks"]))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -35,6 +35,8 @@ def bench(
     threads: Sequence[int] = (1,),
     runs: int = 200,
     rounds: int = 5,
+    warmup: int | None = None,
+    timers: Mapping[str, Path] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure every file of ``paths`` (name -> .onnx) and compare it with the one named "float", else with the first.
@@ -42,7 +44,8 @@ def bench(
     Each round runs all variants one after the other, each in a process of its own, and every other round in reverse
     order (A B B A ...), so that a machine that warms up or is busy for a while slows all of them. Latencies are pooled
     over the rounds (n = runs * rounds); load time, first inference and memory are medians over the rounds. ``threads``:
-    0 takes all cores.
+    0 takes all cores. ``warmup``: inferences before those that are timed, the device kit's number if None. ``timers``: names
+    whose files another script times, which takes the arguments of the kit's bench.py and prints its JSON (another runtime).
 
     Returns the content of ``model.bench.json``: milliseconds, megabytes of 10^6 bytes, and ``ratios`` as variant /
     reference, so that 0.5 is half; ``latency_rounds`` is [min, median, max] of the ratio of p50 within each round, and
@@ -56,6 +59,8 @@ def bench(
     if rounds < 1:
         raise UserError(f"rounds {rounds}: give a number from 1 up")
     settings = [Setting(*pair) for pair in product(dict.fromkeys(threads), dict.fromkeys(batches))]
+    scripts = {name: str(files("edgepriv.device").joinpath("bench.py")) for name in paths}
+    scripts |= {name: str(script) for name, script in (timers or {}).items()}
     measured: dict[tuple[str, Setting], list[dict[str, Any]]] = {}
     names = list(paths)
     order = [
@@ -67,7 +72,9 @@ def bench(
     for done, (setting, name) in enumerate(order):
         if progress is not None:
             progress(done, len(order), f"{name}, batch {setting.batch}, {setting.threads or 'all'} threads")
-        measured.setdefault((name, setting), []).append(_fresh_process(paths[name], setting, runs))
+        measured.setdefault((name, setting), []).append(
+            _fresh_process(scripts[name], paths[name], setting, runs, warmup)
+        )
 
     first = next(iter(measured.values()))[0]
     reference = REFERENCE if REFERENCE in paths else next(iter(paths))
@@ -81,13 +88,14 @@ def bench(
     }
 
 
-def _fresh_process(path: Path, setting: Setting, runs: int) -> dict[str, Any]:
-    script = files("edgepriv.device").joinpath("bench.py")
+def _fresh_process(script: str, path: Path, setting: Setting, runs: int, warmup: int | None) -> dict[str, Any]:
     numbers = {"--batch": setting.batch, "--threads": setting.threads, "--runs": runs}
+    if warmup is not None:
+        numbers["--warmup"] = warmup
     arguments = [part for name, value in numbers.items() for part in (name, str(value))]
     # On Ctrl-C subprocess.run kills the child before it passes the interrupt on.
     ended = subprocess.run(
-        [sys.executable, str(script), str(path), *arguments, "--json", "--samples"], capture_output=True, text=True
+        [sys.executable, script, str(path), *arguments, "--json", "--samples"], capture_output=True, text=True
     )
     if ended.returncode == 130:
         raise KeyboardInterrupt

@@ -75,6 +75,19 @@ def test_without_a_float_the_first_is_the_reference(stopwatch):
     assert result["ratios"][0]["latency_p50"] == 3
 
 
+def test_another_script_may_time_a_variant(model, tmp_path):
+    script = tmp_path / "timer.py"
+    script.write_text(
+        "import json, sys; from edgepriv.device.bench import measure; from pathlib import Path\n"
+        "found = measure(Path(sys.argv[1]), runs=2, samples=True, warmup=int(sys.argv[sys.argv.index('--warmup') + 1]))\n"
+        "print(json.dumps(found | {'ops': {'Elsewhere': 1}}))"
+    )
+    paths = {"float": model, "other": model}
+    result = bench(paths, batches=[1], runs=2, rounds=1, warmup=3, timers={"other": script})
+    assert [row["ops"] for row in result["variants"]] == [{"MatMul": 1, "Softmax": 1}, {"Elsewhere": 1}]
+    assert result["method"]["warmup"] == 3
+
+
 def test_real_processes(model, tmp_path):
     shutil.copy(model, tmp_path / "copy.onnx")
     seen = []
