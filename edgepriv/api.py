@@ -20,6 +20,7 @@ from edgepriv.audit.deployed import audit_by_manifest, audit_on_files
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.files import read_json, refuse_existing, sha256_of, write_bytes, write_json, write_text
 from edgepriv.measure.bench import bench as measure
+from edgepriv.measure.devices import merged, read_devices
 from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.project import Trained, beside
@@ -105,7 +106,7 @@ def harden(
     )
     checkpoint.save(beside(shipped, "pt"), hardened)
     exported = export_with_twin(Trained(hardened, given.dataset, given.split), given.checkpoint, shipped)
-    write_kit(shipped, output / "device", force=force)
+    write_kit(shipped, output / "device", also=[beside(shipped, "ort")] if exported.get("ort") else [], force=force)
     forget(partial)
     return exported | {"checkpoint": str(beside(shipped, "pt")), "kit": str(output / "device"), "history": history}
 
@@ -193,19 +194,37 @@ def attacks() -> list[dict[str, Any]]:
 
 
 def bench(
-    model: Path, recipe: Recipe, *, against: Sequence[Path] = (), output: Path | None = None, force: bool = False
+    model: Path,
+    recipe: Recipe,
+    *,
+    against: Sequence[Path] = (),
+    imports: Sequence[Path] = (),
+    output: Path | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
-    """Measure ``model`` beside its float twin and ``against``, each in fresh processes; write model.bench.json."""
+    """Measure ``model`` beside its float twin and ``against``, each in fresh processes; write model.bench.json.
+
+    ``imports``: what the device kit's bench.py or bench.mjs printed elsewhere; it goes into ``devices``. They are added to
+    the bench that exists of the same file, without measuring again; ``force`` and ``against`` measure anew.
+    """
     output = _json_name(output) or beside(model, "bench.json")
-    refuse_existing([output], force)
-    variants = _variants(model, against)
-    for path in variants.values():
-        session.open_session(path)
-    settings = recipe.bench
-    measured = measure(
-        variants, batches=settings.batches, threads=settings.threads, runs=settings.runs, rounds=settings.rounds
-    )
-    content = measured | {"model": model.name, "files": {name: _file_facts(path) for name, path in variants.items()}}
+    content = _bench_in(output, model) if imports and not against and not force else None
+    if content is None:
+        refuse_existing([output], force)
+        variants = _variants(model, against)
+        files = {name: _file_facts(path) for name, path in variants.items()}
+        devices = _imported(model, files, imports)
+        for path in variants.values():
+            session.open_session(path)
+        settings = recipe.bench
+        measured = measure(
+            variants, batches=settings.batches, threads=settings.threads, runs=settings.runs, rounds=settings.rounds
+        )
+        content = measured | {"model": model.name, "files": files}
+    else:
+        devices = _imported(model, content["files"], imports)
+    if devices:
+        content["devices"] = merged(content.get("devices", []), devices)
     write_json(output, content)
     audited = _audit_beside(model)
     if audited is not None and output == beside(model, "bench.json"):
@@ -256,7 +275,7 @@ def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> N
     page = html.render(
         title=model.name,
         audit=audited,
-        bench=_bench_beside(model),
+        bench=_bench_in(beside(model, "bench.json"), model),
         layers=describe.describe(model)["layers"],
         manifest=known.model_dump(mode="json") if known else None,
         command=audit_command(model.name, audited),
@@ -324,8 +343,17 @@ def _audit_beside(model: Path) -> dict[str, Any] | None:
     return content if content.get("sha256") == sha256_of(model) else None
 
 
-def _bench_beside(model: Path) -> dict[str, Any] | None:
-    benched = beside(model, "bench.json")
+def _imported(model: Path, files: dict[str, Any], paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """What devices measured of the files of a bench, or of the .ort that was written with the model."""
+    names = {facts["sha256"]: name for name, facts in files.items()}
+    ort_file = beside(model, "ort")
+    if paths and ort_file.exists():
+        names.setdefault(sha256_of(ort_file), ort_file.name)
+    return [run for path in paths for run in read_devices(path, names)]
+
+
+def _bench_in(benched: Path, model: Path) -> dict[str, Any] | None:
+    """The bench in a file, if it is one of these very bytes."""
     if not benched.exists():
         return None
     content = read_json(benched, "bench")

@@ -322,6 +322,14 @@ def bench(
     against: Annotated[
         list[Path] | None, typer.Option(help="Other .onnx files to measure beside it (repeatable).")
     ] = None,
+    imports: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--import",
+            help="JSON that the device kit's bench printed on a device (repeatable); added to MODEL.bench.json, "
+            "which is measured only if there is none.",
+        ),
+    ] = None,
     runs: Annotated[int | None, typer.Option(help="Inferences timed in each process.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Processes for each model.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Batch size (repeatable).")] = None,
@@ -339,9 +347,14 @@ def bench(
 
     settings = {"runs": runs, "rounds": rounds, "batches": batch or None, "threads": threads or None}
     result = api.bench(
-        model, _recipe(recipe).with_changes(bench=settings), against=against or (), output=output, force=force
+        model,
+        _recipe(recipe).with_changes(bench=settings),
+        against=against or (),
+        imports=imports or (),
+        output=output,
+        force=force,
     )
-    _print(json_, result, lambda: tables.bench_table(result))
+    _print(json_, result, lambda: tables.bench_tables(result))
 
 
 @app.command()

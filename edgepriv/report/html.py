@@ -8,6 +8,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgepriv.report import plots, words
+from edgepriv.report.devices import device_rows
 from edgepriv.report.groups import KINDS, by_kind, by_queries, by_strength, by_threat_model, counts, reasons
 from edgepriv.report.reproduce import essentials, facts
 from edgepriv.report.summary import summary
@@ -80,6 +81,7 @@ def render(
         curve=plots.robust_accuracy(curves) if curves else None,
         bench=bench,
         ratios={_setting(ratio): ratio for ratio in bench["ratios"]} if bench else {},
+        devices=device_rows(bench) if bench else [],
         layers=_with_bars(layers or []),
         missing=list(missing(audit, bench, layers)),
         essentials=list(essentials(audit, manifest)),

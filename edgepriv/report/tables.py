@@ -9,6 +9,7 @@ from rich.text import Text
 
 from edgepriv.audit.attacks import NEEDS
 from edgepriv.recipe import differences
+from edgepriv.report.devices import device_rows
 from edgepriv.report.verdict import strongest
 from edgepriv.report.words import (
     area,
@@ -106,6 +107,28 @@ def bench_table(bench: Mapping[str, Any]) -> Table:
             megabytes(row["rss_mb"]["loaded"]),
             megabytes(row["rss_mb"]["peak"]),
             against,
+        )
+    return table
+
+
+def bench_tables(bench: Mapping[str, Any]) -> list[Table]:
+    """``bench_table``, then what was measured on devices, if anything was imported."""
+    return [bench_table(bench), *([device_table(bench)] if bench.get("devices") else [])]
+
+
+def device_table(bench: Mapping[str, Any]) -> Table:
+    """Load time and latency on every device that was imported, and p50 against this workstation's."""
+    table = _table("On devices", ["model", "where"], ["load", "p50", "p99", "/ here"])
+    table.columns[1].min_width = 13  # on a narrow terminal, words break before numbers do
+    for row in device_rows(bench):
+        _row(
+            table,
+            f"{row['name']}, batch {row['batch']}, threads {row['threads'] or 'all'}",
+            f"{row['where']}; {row['runtime']}",
+            milliseconds(row["load_ms"]),
+            milliseconds(row["latency_ms"]["p50"]),
+            milliseconds(row["latency_ms"]["p99"]),
+            times(row["ratio"]),
         )
     return table
 
