@@ -1,0 +1,111 @@
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from edgepriv.audit.exposure import MOST_EXPOSED, exposure
+
+N = 600
+LABELS = np.arange(N) % 3
+MEMBER = np.random.default_rng(0).permutation(N) < 300
+
+
+def row(name, auc, threat_model="adaptive"):
+    return {"name": name, "auc": auc, "threat_model": threat_model}
+
+
+@pytest.fixture(scope="module")
+def scores():
+    rng = np.random.default_rng(1)
+    return {
+        "adaptive/weak": rng.normal(size=N),
+        "adaptive/strong": rng.normal(size=N) + MEMBER * np.array([0.0, 1.0, 3.0])[LABELS],
+        "adaptive/on-a-part": rng.normal(size=50),
+        "oblivious/strongest": rng.normal(size=N) + 5 * MEMBER,
+    }
+
+
+@pytest.fixture(scope="module")
+def found(scores):
+    attacks = [
+        row("weak", 0.5),
+        row("strong", 0.8),
+        row("on-a-part", 0.9),
+        row("strongest", 0.99, "oblivious"),
+    ]
+    return exposure(
+        attacks,
+        scores,
+        MEMBER,
+        labels=LABELS,
+        index=np.arange(N) + 1000,
+        class_names=("cat", "dog", "eel", "fox"),
+        threat_model="adaptive",
+    )
+
+
+def test_it_is_the_strongest_of_the_headline_on_all_candidates_and_says_that_it_was_picked(found):
+    json.dumps(found, allow_nan=False)
+    for table in found.values():
+        assert set(table) == {"attack", "threat_model", "note", "rows"}
+        assert (table["attack"], table["threat_model"]) == ("strong", "adaptive")
+        assert "strongest of 2 attacks by its AUC on these same candidates" in table["note"]
+
+
+def test_every_class_that_occurs_has_its_own_area(found, scores):
+    rows = found["per_class"]["rows"]
+    assert [row["class"] for row in rows] == ["cat", "dog", "eel"]
+    for label, row in enumerate(rows):
+        chosen = label == LABELS
+        assert row["members"] == (MEMBER & chosen).sum()
+        assert row["non_members"] == (~MEMBER & chosen).sum()
+        assert row["auc"] == pytest.approx(roc_auc_score(MEMBER[chosen], scores["adaptive/strong"][chosen]))
+        assert row["auc_ci"][0] < row["auc"] < row["auc_ci"][1]
+    assert rows[0]["auc"] < rows[1]["auc"] < rows[2]["auc"]
+
+
+def test_a_rate_that_a_class_cannot_resolve_is_none_with_the_reason(found):
+    for row in found["per_class"]["rows"]:
+        if row["non_members"] < 100:
+            assert row["tpr_at_0.01"] is None
+            assert row["note"] == f"not resolvable with {row['non_members']} non-members"
+        else:
+            assert 0 <= row["tpr_at_0.01"] <= 1
+            assert "note" not in row
+    assert {row["non_members"] < 100 for row in found["per_class"]["rows"]} == {True, False}
+
+
+def test_the_most_exposed_are_members_by_falling_score_with_the_rate_that_catches_them(found, scores):
+    rows, values = found["most_exposed"]["rows"], scores["adaptive/strong"]
+    assert [row["rank"] for row in rows] == list(range(1, MOST_EXPOSED + 1))
+    assert [row["score"] for row in rows] == sorted(values[MEMBER], reverse=True)[:MOST_EXPOSED]
+    for row in rows:
+        candidate = row["index"] - 1000
+        assert MEMBER[candidate]
+        assert row["label"] == LABELS[candidate]
+        assert row["fpr"] == max(1, (values[~MEMBER] >= row["score"]).sum()) / 300
+    assert min(row["fpr"] for row in rows) == 1 / 300
+
+
+def test_a_class_without_non_members_has_no_area():
+    values = {"adaptive/a": np.array([1.0, 0.0, 0.5, 0.2])}
+    found = exposure(
+        [row("a", 0.5)],
+        values,
+        np.array([True, False, True, False]),
+        labels=np.array([0, 0, 1, 0]),
+        index=np.arange(4),
+        class_names=("x", "y"),
+        threat_model="adaptive",
+    )
+    assert found["per_class"]["rows"][1] == {
+        "class": "y", "members": 1, "non_members": 0, "auc": None, "auc_ci": None, "tpr_at_0.01": None,
+        "note": "has no non-members",
+    }  # fmt: skip
+    assert [row["index"] for row in found["most_exposed"]["rows"]] == [0, 2]
+
+
+def test_without_an_attack_on_all_candidates_there_are_no_tables(scores):
+    arguments = {"labels": LABELS, "index": LABELS, "class_names": ("a",), "threat_model": "adaptive"}
+    assert exposure([row("on-a-part", 0.9)], scores, MEMBER, **arguments) == {}
