@@ -26,8 +26,8 @@ from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.project import Trained, beside
 from edgepriv.recipe import FULL_WIDTH, Recipe, parse
 from edgepriv.report import html, tables
-from edgepriv.training import new_classifier, quantize_weights, run_stages
 from edgepriv.report.reproduce import audit_command
+from edgepriv.training import new_classifier, quantize_weights, run_stages
 from edgepriv.training.course import forget
 
 
@@ -161,8 +161,8 @@ def audit(
         content, scores = audit_on_files(model, members, non_members, changes)
     else:
         content, scores = audit_by_manifest(model, changes, data_dir, cache_dir or data.default_data_dir(), float_twin)
-    archive = io.BytesIO()
     content["limits"] = gate.judged(gates, content)
+    archive = io.BytesIO()
     np.savez_compressed(archive, **scores)  # type: ignore[arg-type]
     write_bytes(written[2], archive.getvalue())
     write_json(written[0], content)
@@ -249,7 +249,9 @@ def show(path: Path) -> dict[str, Any]:
     if path.suffix != ".pt":
         known = manifest.read_beside(path)
         facts = describe.describe(path)
-        return facts | ({"recipe": known.recipe, "data": known.data} if known else {})
+        return facts | (
+            {"left_float": known.left_float, "recipe": known.recipe, "data": known.data} if known else {}
+        )
     found = checkpoint.load(path)
     classifier = found.classifier()
     quantized = quantize_weights(classifier.network, found.recipe.quantize)

@@ -283,9 +283,7 @@ def audit(
 
     def report(result: dict[str, Any]) -> None:
         file = (output or beside(model, "audit.json")).name
-        _print(
-            json_, result, lambda: [*attack_tables(result, file), tables.robustness_table(result["robustness"])]
-        )
+        _print(json_, result, lambda: [*attack_tables(result, file), tables.robustness_table(result["robustness"])])
 
     try:
         result = api.audit(
@@ -513,14 +511,28 @@ def _threat_models(asked: str | None) -> tuple[str, ...] | None:
 
 
 def _exported(result: dict[str, Any]) -> str:
-    parity = result["parity"]
+    parity, settings = result["parity"], result["export"]
     size = f"{result['model']}: {result['size_bytes']:,} bytes"
     if "float" in result:
         size += (
             f", {result['size_bytes'] / result['float']['size_bytes']:.3f} of its float twin {result['float']['file']}"
         )
-    proof = f"parity with torch on {parity['n']} real inputs: max |dp| {parity['max_difference']:.1e}, no label changed"
-    return f"{size}\n{proof}"
+    lines = [size]
+    if result["ort"]:
+        lines.append(f"{result['ort']['file']}: {result['ort']['size_bytes']:,} bytes, as onnxruntime has optimized it")
+    if settings["input"] == "uint8":
+        lines.append("input: bytes, 0 to 255")
+    if settings["output"] != "probabilities":
+        lines.append(f"output: {settings['output']}")
+    largest = "" if parity["max_difference"] is None else f"max |dp| {parity['max_difference']:.1e}, "
+    lines.append(f"parity with torch on {parity['n']} real inputs: {largest}no label changed")
+    if parity["int8"]:
+        inside = parity["int8"]
+        largest = "" if inside["max_difference"] is None else f"max |dp| {inside['max_difference']:.1e}, "
+        lines[-1] += " (with float activations)"
+        lines.append(f"activations of 8 bits: {largest}{inside['labels_changed']} of {inside['n']} labels changed")
+    lines += [f"left float: {name} ({reason})" for name, reason in result["left_float"].items()]
+    return "\n".join(lines)
 
 
 def _console_for_progress() -> Console:

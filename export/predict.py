@@ -31,8 +31,9 @@ def open_session(
     """The session every number is measured in: default options except for what the arguments say.
 
     ``model``: path, or the bytes of the file. ``threads``: threads inside one operator, 0 for all cores; operators run
-    one after the other. ``dump_optimized``: where onnxruntime shall write the graph that it really executes.
-    Raises onnxruntime's own exceptions if the model cannot be opened.
+    one after the other. ``dump_optimized``: where onnxruntime shall write the graph that it really executes; under a name
+    that ends in .ort, in the format of its minimal builds, without what only this kind of processor can run. Raises
+    onnxruntime's own exceptions if the model cannot be opened.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -40,6 +41,8 @@ def open_session(
     options.log_severity_level = 4  # an error is raised anyway; logged as well, it would reach the terminal twice
     if dump_optimized is not None:
         options.optimized_model_filepath = dump_optimized
+        if dump_optimized.endswith(".ort"):
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     source = model if isinstance(model, bytes) else os.fspath(model)
     # Without this the wrapper prints a banner on standard output when a file is damaged.
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"], enable_fallback=0)

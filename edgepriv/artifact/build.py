@@ -8,22 +8,27 @@ from importlib.metadata import version
 import onnx_ir as ir
 from torch import nn
 
+from edgepriv.artifact.blocks import simplest
 from edgepriv.artifact.fold import drop_zero_biases, fold_batch_norms
+from edgepriv.artifact.forms import apply_forms
+from edgepriv.artifact.left_float import weights_left_float
 from edgepriv.artifact.profiles import profile as lowering_of
 from edgepriv.artifact.strip import strip
-from edgepriv.artifact.trace import trace
+from edgepriv.artifact.trace import network_of, trace
 from edgepriv.errors import UserError
 from edgepriv.recipe import FULL_WIDTH, Export
 from edgepriv.training.quantizer import QuantizedTensor
 
 _LARGEST_FILE = 2**31 - 1
 """Bytes of a protobuf message."""
+_TOLD = ("compute", "input", "output")
+"""Settings that a device is told in the metadata, where they are not the default."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """``content``: the bytes of the .onnx. ``packed_linears``: MatMulNBits nodes that must run. ``left_float``: quantized
-    parameter -> why it is not in the file as integers. ``dequantized``: DequantizeLinear nodes that run on weights."""
+    """``content``: the bytes of the .onnx. ``packed_linears``: MatMulNBits nodes that must run. ``left_float``: parameter ->
+    why it is not in the file as integers. ``dequantized``: DequantizeLinear nodes that run on weights."""
 
     content: bytes
     packed_linears: int
@@ -43,16 +48,20 @@ def build_graph(
 
     ``weights``: integers by parameter name inside ``classifier.network``, used in place of the parameters themselves;
     empty for the float twin, which is the same graph with float32 weights. ``input_shape``: of one example.
-    Input ``input`` float32 [N, *input_shape], output ``probabilities`` float32 [N, K]. Raises UserError when the network
-    cannot be traced, a weight does not fit its parameter, or the file would pass the 2 GB of the format.
+    Input ``input`` float32 [N, *input_shape], output ``probabilities`` float32 [N, K], unless ``settings`` ask for other
+    forms. Raises UserError when the network cannot be traced, a weight does not fit its parameter, or the file would pass
+    the 2 GB of the format.
     """
     lower = lowering_of(settings.profile)
     model = trace(classifier, input_shape)
     _check_weights(model.graph, weights)
     _check_classes(model.graph, class_names)
+    weights = {name: simplest(tensor) for name, tensor in weights.items()}
     bits = _bits_in_words(model.graph, weights)
     drop_zero_biases(model.graph)
+    left_float = weights_left_float(model.graph, network_of(classifier), weights)
     lowered = lower(model.graph, fold_batch_norms(model.graph, weights), settings)
+    apply_forms(model.graph, settings)
     if lowered.packed_linears:
         model.opset_imports["com.microsoft"] = 1
     strip(model)
@@ -61,8 +70,9 @@ def build_graph(
         class_names=json.dumps(list(class_names), ensure_ascii=False, separators=(",", ":")),
         bits=bits,
         profile=settings.profile,
+        **{name: getattr(settings, name) for name in _TOLD if getattr(settings, name) != getattr(Export(), name)},
     )
-    return Built(_serialized(model), lowered.packed_linears, lowered.left_float, lowered.dequantized)
+    return Built(_serialized(model), lowered.packed_linears, {**left_float, **lowered.left_float}, lowered.dequantized)
 
 
 def _check_weights(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> None:

@@ -12,7 +12,7 @@ import onnx
 from onnx import AttributeProto, TensorProto
 from onnx.numpy_helper import to_array
 
-from edgepriv.artifact.emit import INTEGER_MARK, SCALE, ZERO_POINT
+from edgepriv.artifact.emit import INTEGER_MARK, SCALE, TAIL
 from edgepriv.artifact.session import histogram, read_model
 from edgepriv.errors import UserError
 from edgepriv.recipe import FULL_WIDTH
@@ -83,6 +83,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
         "profile": metadata.get("profile"),
         "bits": metadata.get("bits"),
+        **{name: metadata[name] for name in ("compute", "input", "output") if name in metadata},
         "edgepriv_version": metadata.get("edgepriv_version"),
         "class_names": _names(metadata.get("class_names")),
         "ops": histogram(model),
@@ -115,7 +116,7 @@ def layers(model: onnx.ModelProto) -> list[LayerSummary]:
             beside = _origins(
                 [node.input[index] for index in companions if index < len(node.input)], constants, producers
             )
-            summary = _summary(node, origins | (beside or {}))
+            summary = _summary(node, node.input[place], origins | (beside or {}), producers)
             found.setdefault(summary.name, summary)
             break
     return list(found.values())
@@ -153,9 +154,11 @@ def _origins(
     return found
 
 
-def _summary(node: onnx.NodeProto, tensors: Mapping[str, TensorProto]) -> LayerSummary:
+def _summary(
+    node: onnx.NodeProto, name: str, tensors: Mapping[str, TensorProto], producers: Mapping[str, onnx.NodeProto]
+) -> LayerSummary:
     if any(name.endswith(SCALE) for name in tensors):
-        return _own_summary(node, tensors)
+        return _own_summary(node, name, tensors, producers)
     stored = [tensor for tensor in tensors.values() if tensor.data_type in _BITS]
     integers = [tensor for tensor in stored if tensor.data_type in _INTEGERS]
     weight = max(integers or stored, key=_stored_bytes, default=None)
@@ -176,28 +179,44 @@ def _summary(node: onnx.NodeProto, tensors: Mapping[str, TensorProto]) -> LayerS
     return LayerSummary(weight.name, node.op_type, bits, count, total, granularity)
 
 
-def _own_summary(node: onnx.NodeProto, tensors: Mapping[str, TensorProto]) -> LayerSummary:
-    """Of a weight laid out by ``lower``: the names tell which tensor is what."""
-    name = next(name.removesuffix(SCALE) for name in tensors if name.endswith(SCALE))
+def _own_summary(
+    node: onnx.NodeProto, weight: str, tensors: Mapping[str, TensorProto], producers: Mapping[str, onnx.NodeProto]
+) -> LayerSummary:
+    """Of a weight laid out by a profile: the names tell which tensor is what."""
+    name = next(name for name in tensors if name.endswith(SCALE)).partition(INTEGER_MARK)[0]
     own = {other: tensor for other, tensor in tensors.items() if other.partition(INTEGER_MARK)[0] == name}
+    parts = {other.removeprefix(name): tensor for other, tensor in own.items()}
+    # ``name`` itself is of the container type, ``name:4`` holds fields of 4 bits; what else there is has a word for a name.
     widths = [
-        _BITS[tensor.data_type] if other == name else int(other.removeprefix(name + INTEGER_MARK))
-        for other, tensor in own.items()
-        if other not in (name + SCALE, name + ZERO_POINT)
+        _BITS[tensor.data_type] if not part else int(part[1:])
+        for part, tensor in parts.items()
+        if not part or part[1:].isdigit()
     ]
     if node.op_type == "MatMulNBits":
         attributes = _integer_attributes(node)
         count = attributes["N"] * attributes["K"]
-    elif name in own:
-        count = _count(own[name])
     else:
-        # Bytes of planes: how many values are in them is said by the shape that they are restored to.
-        shapes = [to_array(tensor) for tensor in tensors.values() if tensor.data_type == TensorProto.INT64]
-        count = max(int(np.prod(shape)) for shape in shapes)
-    granularity: Granularity = "tensor" if _count(own[name + SCALE]) == 1 else "channel"
+        count = _restored_count(weight, tensors, producers)
+    scale = parts[SCALE]
+    blocks = TAIL + SCALE in parts or sum(size > 1 for size in scale.dims) > 1
+    granularity: Granularity = "tensor" if _count(scale) == 1 else "block" if blocks else "channel"
     return LayerSummary(
         name, node.op_type, sum(widths), count, sum(_stored_bytes(tensor) for tensor in own.values()), granularity
     )
+
+
+def _restored_count(name: str, tensors: Mapping[str, TensorProto], producers: Mapping[str, onnx.NodeProto]) -> int:
+    """Weights behind ``name``: of the integers at the end of the first inputs, or of the shape that they are given."""
+    while name not in tensors:
+        node = producers[name]
+        if node.op_type == "Reshape":
+            shape = [int(size) for size in to_array(tensors[node.input[1]])]
+            if min(shape) > 0:
+                return int(np.prod(shape))
+        if node.op_type == "Concat":
+            return sum(_restored_count(part, tensors, producers) for part in node.input)
+        name = node.input[0]
+    return _count(tensors[name])
 
 
 def _integer_attributes(node: onnx.NodeProto) -> dict[str, int]:

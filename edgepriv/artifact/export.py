@@ -3,8 +3,9 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,10 +14,11 @@ from torch import nn
 
 from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.describe import LayerSummary, layers
-from edgepriv.artifact.parity import Parity, prove_parity
+from edgepriv.artifact.ort_format import to_ort
+from edgepriv.artifact.parity import Parity, measure_int8, prove_parity
 from edgepriv.artifact.session import histogram, open_session, optimized_graph
 from edgepriv.errors import UserError
-from edgepriv.files import written_aside
+from edgepriv.files import write_bytes, written_aside
 from edgepriv.recipe import Export
 from edgepriv.training.quantizer import QuantizedTensor
 
@@ -26,7 +28,8 @@ _PACKED = (TensorProto.UINT4, TensorProto.INT4, TensorProto.UINT8, TensorProto.I
 @dataclass(frozen=True)
 class Exported:
     """What was written and what was proven about it. ``ops``: operators of the optimized graph with their counts.
-    ``left_float``: quantized parameter -> why it is not in the file as integers; empty as a rule."""
+    ``left_float``: parameter of a quantized file -> why it is not in it as integers. ``ort``: name, sha256 and size of the
+    .ort file, if one was asked for."""
 
     path: Path
     size_bytes: int
@@ -35,6 +38,7 @@ class Exported:
     ops: dict[str, int]
     layers: list[LayerSummary]
     left_float: dict[str, str]
+    ort: dict[str, Any] | None = None
 
 
 def export(
@@ -50,16 +54,30 @@ def export(
     """Write ``path``, whole and proven, or nothing.
 
     ``weights``: integers by parameter name in ``classifier.network``, empty for the float twin. ``x``: real inputs
-    float32 [n, *input_shape] in [0, 1], 1,000 or all there are. An existing ``path`` is replaced. Two proofs, on the very
-    bytes that ship: torch and onnxruntime agree (``parity.prove_parity``), and in the graph that onnxruntime executes no
-    weight is unpacked at inference and every packed Linear runs as MatMulNBits. Raises UserError when a proof fails.
+    float32 [n, *input_shape] in [0, 1], 1,000 or all there are. An existing ``path`` is replaced; a .ort file that
+    ``settings`` ask for stands beside it. Two proofs, on the very bytes that ship: torch and onnxruntime agree
+    (``parity.prove_parity``), and in the graph that onnxruntime executes weights are unpacked at inference only where the
+    profile means them to be, and every packed Linear runs as MatMulNBits. With ``compute = "int8"`` the first proof is made
+    on the same graph with float activations, and the difference of the shipped bytes is measured. Raises UserError when a
+    proof fails.
     """
     built = build_graph(classifier, weights, input_shape=input_shape, class_names=class_names, settings=settings)
     with written_aside(path) as aside:
         aside.write_bytes(built.content)
-        parity = prove_parity(classifier, weights, open_session(aside), x)
+        session = open_session(aside)
+        if settings.compute == "int8":
+            parity = prove_parity(classifier, weights, open_session(with_float_activations(built.content)), x)
+            parity = replace(parity, int8=measure_int8(classifier, weights, session, x))
+        else:
+            parity = prove_parity(classifier, weights, session, x)
         optimized = optimized_graph(aside)
         prove_kernels(optimized, built.packed_linears, built.dequantized)
+        ort = to_ort(aside, x, settings.profile) if settings.ort else None
+    facts = None
+    if ort is not None:
+        ort_path = path.with_suffix(".ort")
+        write_bytes(ort_path, ort)
+        facts = {"file": ort_path.name, "sha256": hashlib.sha256(ort).hexdigest(), "size_bytes": len(ort)}
     return Exported(
         path,
         len(built.content),
@@ -68,22 +86,36 @@ def export(
         histogram(optimized),
         layers(onnx.load_from_string(built.content)),
         dict(built.left_float),
+        facts,
     )
+
+
+def with_float_activations(content: bytes) -> bytes:
+    """The same graph and integers, its packed layers computing with float32 activations (accuracy_level 1)."""
+    model = onnx.load_from_string(content)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "MatMulNBits" and attribute.name == "accuracy_level":
+                attribute.i = 1
+    return model.SerializeToString(deterministic=True)
 
 
 def prove_kernels(optimized: onnx.ModelProto, packed_linears: int, dequantized: int = 0) -> None:
     """Raise UserError unless the executed graph reads packed integers in ``packed_linears`` MatMulNBits, in
-    ``dequantized`` DequantizeLinear and nowhere else."""
+    ``dequantized`` DequantizeLinear and nowhere else. onnxruntime may fuse a DequantizeLinear and the MatMul behind it to one
+    more MatMulNBits, and repeat one for each of its readers."""
     packed = {tensor.name for tensor in optimized.graph.initializer if tensor.data_type in _PACKED}
     readers = Counter(node.op_type for node in optimized.graph.node if packed & {*node.input})
-    readers.pop("MatMulNBits", None)
-    if readers != Counter({"DequantizeLinear": dequantized} if dequantized else {}):
+    running = sum(node.op_type == "MatMulNBits" for node in optimized.graph.node)
+    unpacked = {node.input[0] for node in optimized.graph.node if node.op_type == "DequantizeLinear"} & packed
+    fused = running - packed_linears if dequantized else 0
+    if readers.keys() - {"MatMulNBits", "DequantizeLinear"} or len(unpacked) + max(fused, 0) != dequantized:
+        readers.pop("MatMulNBits", None)
         raise UserError(
             f"onnxruntime would unpack weights at every inference (by {', '.join(sorted(readers)) or 'nothing'}), where "
             f"{dequantized} DequantizeLinear were meant to: export with a tested version of onnxruntime"
         )
-    running = sum(node.op_type == "MatMulNBits" for node in optimized.graph.node)
-    if running != packed_linears:
+    if running < packed_linears or (running > packed_linears and not dequantized):
         raise UserError(
             f"{packed_linears} layers were packed, but onnxruntime runs {running} as MatMulNBits: "
             "export with a tested version of onnxruntime"

@@ -20,7 +20,7 @@ class Manifest(BaseModel):
 
     ``sha256``: hex, of the .onnx. ``recipe``: resolved. ``data``: name, sha256 and split record of the training data, None
     when unknown. ``stages``: of training that have run. ``float_twin``: file, size and sha256 of the float32 model beside
-    it, which an audit and a bench compare it with. ``parity``, ``ops``, ``layers``, ``left_float``: as in
+    it, which an audit and a bench compare it with. ``parity``, ``ops``, ``layers``, ``left_float``, ``ort``: as in
     ``export.Exported``. ``versions``: of the packages that made the file.
     """
 
@@ -37,6 +37,7 @@ class Manifest(BaseModel):
     ops: dict[str, int]
     layers: list[dict[str, Any]]
     left_float: dict[str, str]
+    ort: dict[str, Any] | None = None
     versions: dict[str, str]
 
     def write(self, path: Path) -> None:
@@ -63,6 +64,7 @@ def manifest_of(
         ops=exported.ops,
         layers=[asdict(layer) for layer in exported.layers],
         left_float=exported.left_float,
+        ort=exported.ort,
         versions=versions(),
     )
 

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import torch
 from torch import nn
 
-from edgepriv.artifact.session import predict
+from edgepriv.artifact.session import check_contract, on_byte_grid, predict
 from edgepriv.artifact.trace import prefix_of
 from edgepriv.errors import UserError
 from edgepriv.training.quantizer import QuantizedTensor
@@ -17,20 +17,34 @@ TOLERANCE = 1e-4
 """Largest difference of a probability."""
 TIE = 1e-6
 """Two probabilities closer than this are equal as far as float32 can tell: which one wins is rounding."""
+LARGEST_CHANGE = 0.05
+"""Share of the labels that activations of 8 bits may change before an export is refused."""
 
 _LARGEST_BATCH = 2**21
 
 
 @dataclass(frozen=True)
 class Parity:
-    """``n`` inputs compared; ``max_difference``: largest difference of a probability; ``labels_changed``: rows whose
-    most likely class differs, other than the ``ties``, whose two best probabilities are within TIE of each other."""
+    """``n`` inputs compared; ``max_difference``: largest difference of a probability, None where the file returns labels
+    only; ``labels_changed``: rows whose most likely class differs, other than the ``ties``, whose two best probabilities are
+    within TIE of each other. ``int8``: the same of the file as it runs with activations of 8 bits, which is measured and
+    not proven; None where activations stay float."""
 
     n: int
-    max_difference: float
+    max_difference: float | None
     labels_changed: int
     ties: int
     tolerance: float = TOLERANCE
+    int8: "Difference | None" = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """As in Parity, against torch with float activations."""
+
+    n: int
+    max_difference: float | None
+    labels_changed: int
 
 
 def torch_probabilities(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], x: np.ndarray) -> np.ndarray:
@@ -53,13 +67,13 @@ def torch_probabilities(classifier: nn.Module, weights: Mapping[str, QuantizedTe
     return torch.cat(parts).numpy()
 
 
-def compare(expected: np.ndarray, found: np.ndarray) -> Parity:
-    """Parity of two arrays of probabilities [n, K]."""
+def compare(expected: np.ndarray, found: np.ndarray, labels_only: bool = False) -> Parity:
+    """Parity of two arrays of probabilities [n, K]; with ``labels_only``, ``found`` has a single 1 in each row."""
     rows = np.arange(len(expected))
     label, other = expected.argmax(axis=1), found.argmax(axis=1)
     changed = label != other
     tied = changed & (expected[rows, label] - expected[rows, other] <= TIE)
-    difference = float(np.abs(expected - found).max())
+    difference = None if labels_only else float(np.abs(expected - found).max())
     return Parity(len(expected), difference, int((changed & ~tied).sum()), int(tied.sum()))
 
 
@@ -68,16 +82,44 @@ def prove_parity(
 ) -> Parity:
     """Compare torch in float32 with the shipped bytes on ``x`` float32 [n >= 1, ...], the inputs that matter.
 
-    Raises UserError when a probability differs by more than TOLERANCE or a label changes.
+    A file that takes bytes is compared on ``x`` rounded to bytes, one that returns labels by them alone. Raises UserError
+    when a probability differs by more than TOLERANCE or a label changes.
     """
+    parity = _measured(classifier, weights, session, x)
+    too_far = parity.max_difference is not None and not parity.max_difference <= TOLERANCE
+    if too_far or parity.labels_changed:
+        apart = (
+            ""
+            if parity.max_difference is None
+            else (f"probabilities differ by up to {parity.max_difference:.2g} (at most {TOLERANCE:g} is allowed) and ")
+        )
+        raise UserError(
+            f"the exported file does not compute what was trained: on {parity.n} inputs {apart}"
+            f"{parity.labels_changed} labels change"
+        )
+    return parity
+
+
+def measure_int8(
+    classifier: nn.Module, weights: Mapping[str, QuantizedTensor], session: ort.InferenceSession, x: np.ndarray
+) -> Difference:
+    """How far 8-bit activations take the shipped bytes from torch. Raises UserError when too many labels change."""
+    found = _measured(classifier, weights, session, x)
+    if found.labels_changed > LARGEST_CHANGE * found.n:
+        raise UserError(
+            f"with --compute int8 {found.labels_changed} of {found.n} labels change (at most {LARGEST_CHANGE:.0%} is "
+            "allowed): export with --compute float32"
+        )
+    return Difference(found.n, found.max_difference, found.labels_changed)
+
+
+def _measured(
+    classifier: nn.Module, weights: Mapping[str, QuantizedTensor], session: ort.InferenceSession, x: np.ndarray
+) -> Parity:
     if not len(x):
         raise UserError("parity needs at least one input to compare on: pass real examples")
     x = np.ascontiguousarray(x, np.float32)
     shipped = predict(session, x)
-    parity = compare(torch_probabilities(classifier, weights, x), shipped)
-    if not parity.max_difference <= TOLERANCE or parity.labels_changed:
-        raise UserError(
-            f"the exported file does not compute what was trained: on {parity.n} inputs probabilities differ by up to "
-            f"{parity.max_difference:.2g} (at most {TOLERANCE:g} is allowed) and {parity.labels_changed} labels change"
-        )
-    return parity
+    contract = check_contract(session)
+    expected = torch_probabilities(classifier, weights, on_byte_grid(x, contract))
+    return compare(expected, shipped, contract.returns == "label")

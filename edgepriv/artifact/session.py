@@ -1,9 +1,11 @@
 """The shipped bytes, as onnxruntime runs them."""
 
+import json
 import os
 import tempfile
 import weakref
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +19,10 @@ from edgepriv.errors import UserError
 
 Model = str | bytes | os.PathLike[str]
 
+Form = Literal["probabilities", "logits", "label"]
+
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+_INPUTS: dict[str, Literal["float32", "uint8"]] = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 _LARGEST_BATCH = 2**22
 """Numbers fed at once: 16 MiB of float32, so that the activations of a large network fit a laptop's memory."""
 _PROBES = 8
@@ -26,15 +31,17 @@ _PROBES = 8
 @dataclass(frozen=True)
 class Contract:
     """What a classifier file takes and returns. ``row_shape``: of one example, None where free. ``fixed_batch``: the only
-    number of rows it accepts, None if any. ``returns``: what its output was found to hold; ``predict`` returns
-    probabilities either way."""
+    number of rows it accepts, None if any. ``returns``: what its output was found to hold: ``predict`` returns
+    probabilities of ``"probabilities"`` and ``"logits"``, and rows with a single 1 of ``"label"``. ``input_dtype``:
+    ``predict`` takes [0, 1] either way and feeds whole bytes to ``"uint8"``."""
 
     input_name: str
     row_shape: tuple[int | None, ...]
     fixed_batch: int | None
     output_name: str
     classes: int
-    returns: Literal["probabilities", "logits"]
+    returns: Form
+    input_dtype: Literal["float32", "uint8"] = "float32"
 
 
 def name_of(model: Model) -> str:
@@ -63,10 +70,11 @@ _contracts: weakref.WeakKeyDictionary[ort.InferenceSession, Contract] = weakref.
 def check_contract(session: ort.InferenceSession, probe: np.ndarray | None = None) -> Contract:
     """How to feed and read a session; decided once for each session.
 
-    One input, float32 [N, ...]; the first float output [N, K] with K >= 2 counts, so the label that scikit-learn
-    exporters put first is passed over. It holds probabilities if its rows are non-negative and sum to one, else
-    logits; a few rows tell: ``probe``, or random ones where the input's shape is known. Raises UserError for
-    any other inputs or outputs, in one sentence.
+    One input, float32 [N, ...] in [0, 1] or uint8; the first float output [N, K] with K >= 2 counts, so the label that
+    scikit-learn exporters put first is passed over. It holds probabilities if its rows are non-negative and sum to one,
+    else logits; a few rows tell: ``probe``, or random ones where the input's shape is known. Files of edgepriv say it
+    themselves, and may return nothing but labels, int64 [N]. Raises UserError for any other inputs or outputs, in one
+    sentence.
     """
     if session not in _contracts:
         try:
@@ -91,25 +99,52 @@ def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None) -> C
         names = ", ".join(value.name for value in inputs) or "none"
         raise UserError(f"the model must take one input, float32 [N, ...] (its inputs are: {names})")
     (source,) = inputs
-    if source.type != "tensor(float)" or len(source.shape) < 2:
+    if source.type not in _INPUTS or len(source.shape) < 2:
         raise UserError(
-            f"the model must take float32 [N, ...] (its input {source.name!r} is {source.type} {source.shape})"
+            f"the model must take float32 or uint8 [N, ...] (its input {source.name!r} is {source.type} {source.shape})"
         )
+    dtype = _INPUTS[source.type]
     batch, *row = (size if isinstance(size, int) else None for size in source.shape)
+    metadata = session.get_modelmeta().custom_metadata_map
+    if metadata.get("output") == "label":
+        classes = _class_count(metadata)
+        return Contract(source.name, tuple(row), batch, session.get_outputs()[0].name, classes, "label", dtype)
     if probe is None or batch is not None or None not in row:
         # A free size without data to go by: any one will do that pooling layers do not reduce to nothing.
         sizes = (batch or _PROBES, *(size or 224 for size in row))
         probe = np.random.default_rng(0).random(sizes, dtype=np.float32)
     output = _probability_output(session)
-    scores = _run(session, output, source.name, np.ascontiguousarray(probe[:_PROBES], np.float32))
-    if scores.ndim != 2 or len(scores) != len(probe[:_PROBES]) or scores.shape[1] < 2:
+    few = _as_fed(np.ascontiguousarray(probe[:_PROBES], np.float32), dtype)
+    scores = _run(session, output, source.name, few)
+    if scores.ndim != 2 or len(scores) != len(few) or scores.shape[1] < 2:
         raise UserError(
             f"the model must return one probability per class, float32 [N, K] with K of 2 or more "
-            f"(its output {output!r} has shape {list(scores.shape)} for {len(probe[:_PROBES])} rows)"
+            f"(its output {output!r} has shape {list(scores.shape)} for {len(few)} rows)"
         )
-    own = "edgepriv_version" in session.get_modelmeta().custom_metadata_map
-    returns: Literal["probabilities", "logits"] = "probabilities" if own or _sums_to_one(scores) else "logits"
-    return Contract(source.name, tuple(row), batch, output, scores.shape[1], returns)
+    returns: Form = "probabilities" if _sums_to_one(scores) else "logits"
+    if "edgepriv_version" in metadata:
+        returns = "logits" if metadata.get("output") == "logits" else "probabilities"
+    return Contract(source.name, tuple(row), batch, output, scores.shape[1], returns, dtype)
+
+
+def _class_count(metadata: Mapping[str, str]) -> int:
+    try:
+        names = json.loads(metadata.get("class_names", ""))
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or len(names) < 2:
+        raise UserError("the model returns labels, but its metadata does not name the classes that they stand for")
+    return len(names)
+
+
+def _as_fed(x: np.ndarray, dtype: Literal["float32", "uint8"]) -> np.ndarray:
+    """float32 in [0, 1] as the file takes it; bytes are rounded, as a camera's are."""
+    return x if dtype == "float32" else np.rint(x.clip(0, 1) * 255).astype(np.uint8)
+
+
+def on_byte_grid(x: np.ndarray, contract: Contract) -> np.ndarray:
+    """The float32 inputs that a file which takes bytes really sees of ``x`` in [0, 1]; for any other, ``x`` itself."""
+    return x if contract.input_dtype == "float32" else _as_fed(x, "uint8").astype(np.float32) / np.float32(255)
 
 
 def _probability_output(session: ort.InferenceSession) -> str:
@@ -135,7 +170,8 @@ def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
     """Probabilities float32 [n, K] for ``x`` float32 [n, ...].
 
     At most ``batch`` rows at a time, fewer for large images; as many as the graph says if it accepts only one number.
-    Logits become probabilities by softmax. Raises UserError when ``x`` does not fit or a result is not finite.
+    A file that takes bytes is fed round(255 x). Logits become probabilities by softmax; of a file that returns labels come
+    rows with a single 1. Raises UserError when ``x`` does not fit or a result is not finite.
     """
     if not np.issubdtype(x.dtype, np.floating):
         raise UserError(f"the inputs must be float32 (they are {x.dtype}): divide images of bytes by 255 first")
@@ -144,6 +180,8 @@ def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
     _check_rows(contract, x)
     if not len(x):
         return np.zeros((0, contract.classes), np.float32)
+    if contract.input_dtype == "uint8" and not np.isfinite(x).all():
+        raise UserError("the inputs hold values that are not finite numbers, and the model takes bytes")
     rows = contract.fixed_batch or min(batch, max(1, _LARGEST_BATCH // x[0].size))
     parts = []
     for start in range(0, len(x), rows):
@@ -151,12 +189,21 @@ def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
         missing = contract.fixed_batch - len(part) if contract.fixed_batch else 0
         if missing:
             part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.float32)])
-        scores = _run(session, contract.output_name, contract.input_name, part)
+        scores = _run(session, contract.output_name, contract.input_name, _as_fed(part, contract.input_dtype))
         parts.append(scores[: rows - missing] if missing else scores)
-    scores = np.concatenate(parts).astype(np.float32, copy=False)
+    scores = np.concatenate(parts)
+    if contract.returns == "label":
+        return _one_hot(scores, contract)
+    scores = scores.astype(np.float32, copy=False)
     if not np.isfinite(scores).all():
         raise UserError("the model returns values that are not finite numbers: check the inputs and the weights")
     return scores if contract.returns == "probabilities" else _softmax(scores)
+
+
+def _one_hot(labels: np.ndarray, contract: Contract) -> np.ndarray:
+    if labels.ndim != 1 or labels.min() < 0 or labels.max() >= contract.classes:
+        raise UserError(f"the model must return one label per row, 0 to {contract.classes - 1} by its class names")
+    return np.eye(contract.classes, dtype=np.float32)[labels]
 
 
 def _check_rows(contract: Contract, x: np.ndarray) -> None:

@@ -22,9 +22,9 @@ CHECKED_AGAINST = 2_000
 
 
 def written_by_export(output: Path) -> list[Path]:
-    """Every file that ``export_with_twin`` writes."""
+    """Every file that ``export_with_twin`` may write."""
     float_file = beside(output, "fp32.onnx")
-    return [output, manifest.path_beside(output), float_file, manifest.path_beside(float_file)]
+    return [output, manifest.path_beside(output), float_file, manifest.path_beside(float_file), beside(output, "ort")]
 
 
 def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dict[str, Any]:
@@ -35,19 +35,27 @@ def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dic
         aside = Path(folder) / output.name
         facts: dict[str, Any] = {}
         if trained.checkpoint.recipe.quantize.active or trained.checkpoint.stages != twin_of.stages:
-            float_checkpoint = twin_of.with_recipe(twin_of.recipe.with_changes(quantize={"bits": FULL_WIDTH}))
+            # The twin takes and returns the same, but there is nothing in it to lay out or to pack.
+            forms = {name: getattr(trained.checkpoint.recipe.export, name) for name in ("input", "output")}
+            plain = {"profile": "latency", "compute": "float32", "ort": False}
+            float_recipe = twin_of.recipe.with_changes(quantize={"bits": FULL_WIDTH}, export=forms | plain)
+            float_checkpoint = twin_of.with_recipe(float_recipe)
             exported = _export_one(float_checkpoint, inputs, beside(aside, "fp32.onnx"), None)
             facts["float"] = {"file": exported.path.name, "sha256": exported.sha256, "size_bytes": exported.size_bytes}
         exported = _export_one(trained.checkpoint, inputs, aside, facts.get("float"))
         for path in written_by_export(aside):
             if path.exists():
                 path.replace(output.parent / path.name)
+        if exported.ort is None:
+            beside(output, "ort").unlink(missing_ok=True)  # of an earlier export: it holds another model
     return facts | {
         "model": str(output),
         "size_bytes": exported.size_bytes,
         "parity": asdict(exported.parity),
         "ops": exported.ops,
         "left_float": exported.left_float,
+        "export": trained.checkpoint.recipe.export.model_dump(mode="json"),
+        "ort": exported.ort,
     }
 
 

@@ -92,10 +92,6 @@ def test_inputs_that_do_not_fit_write_nothing(tmp_path, ready):
     assert_refused(tmp_path, "at least one input", x=np.zeros((0, 40), np.float32))
 
 
-def test_unknown_profiles_write_nothing(tmp_path):
-    assert_refused(tmp_path, "unknown profile 'tiny': known are latency", profile="tiny")
-
-
 def test_ties_are_not_labels_changed():
     expected = np.array([[0.5, 0.5], [0.6, 0.4], [0.3, 0.7]], np.float32)
     found = np.array([[0.4999999, 0.5000001], [0.6, 0.4], [0.3, 0.7]], np.float32)

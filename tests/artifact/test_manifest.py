@@ -41,7 +41,9 @@ def test_manifest_is_plain_json_with_everything_in_it(shipped):
     assert content["sha256"] == sha256_of(path)
     assert content["recipe"] == {"seed": 0}
     assert content["data"] == {"name": "digits"}
-    assert content["parity"] == {"n": 1000, "max_difference": 1e-6, "labels_changed": 0, "ties": 0, "tolerance": 1e-4}
+    assert content["parity"] == {
+        "n": 1000, "max_difference": 1e-6, "labels_changed": 0, "ties": 0, "tolerance": 1e-4, "int8": None
+    }  # fmt: skip
     assert content["layers"][0]["name"] == "first.weight"
     assert content["left_float"] == {"aux": "unused"}
     assert content["versions"] == {name: version(name) for name in ("edgepriv", "torch", "onnxruntime")}

@@ -59,6 +59,27 @@ def test_no_rows_give_no_rows():
     assert predict(session, X[:0]).shape == (0, 3)
 
 
+def test_files_that_take_bytes_are_fed_whole_bytes():
+    nodes = [node("Cast", "x", "f", to=1), node("Softmax", "f")]
+    session = session_of(nodes, inputs={"x": ["N", 4]}, input_type=TensorProto.UINT8)
+    assert check_contract(session).input_dtype == "uint8"
+    found = predict(session, np.array([[0.0, 1 / 255, 1.4 / 255, 2.0]], np.float32))
+    powers = np.exp(np.array([[0.0, 1, 1, 255]]) - 255)  # not beyond a byte
+    np.testing.assert_allclose(found, powers / powers.sum(), atol=1e-6)
+    found = predict(session, np.array([[0.0, 1 / 255, 1.4 / 255, 1.6 / 255]], np.float32))
+    powers = np.exp(np.array([[0.0, 1, 1, 2]]))
+    np.testing.assert_allclose(found, powers / powers.sum(), atol=1e-6)
+    with pytest.raises(UserError, match="not finite"):
+        predict(session, np.full((1, 4), np.nan, np.float32))
+
+
+def test_labels_without_names_of_classes_are_refused():
+    proto = labels_only()
+    helper.set_model_props(proto, {"edgepriv_version": "1", "output": "label"})
+    with pytest.raises(UserError, match="does not name the classes"):
+        check_contract(open_session(proto.SerializeToString()))
+
+
 def test_large_images_are_fed_few_at_a_time(monkeypatch):
     from edgepriv.artifact import session as module
 
@@ -103,11 +124,7 @@ REFUSED = {
     "no input": (model([node("Identity", "w")], {"w": W}, inputs={"w": [4, 3]}), "one input"),
     "integers": (
         model([node("Cast", "x", "y", to=1)], inputs={"x": ["N", 4]}, input_type=TensorProto.INT64),
-        r"float32 \[N, ...\] \(its input 'x' is tensor\(int64\)",
-    ),
-    "bytes": (
-        model([node("Cast", "x", "y", to=1)], inputs={"x": ["N", 4]}, input_type=TensorProto.UINT8),
-        r"tensor\(uint8\)",
+        r"float32 or uint8 \[N, ...\] \(its input 'x' is tensor\(int64\)",
     ),
     "one number per row": (model([node("ReduceSum", "x a", keepdims=1)], {"a": np.array([1])}), "K of 2 or more"),
     "images out": (model([node("Identity", "x")], inputs={"x": ["N", 3, 4, 4]}), "one probability per class"),

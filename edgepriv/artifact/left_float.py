@@ -1,0 +1,47 @@
+"""Which weights stay float in a quantized file, and why: none is left out in silence."""
+
+from collections.abc import Iterator, Mapping
+
+import onnx_ir as ir
+from torch import nn
+
+from edgepriv.recipe import Quantize
+from edgepriv.training.quantizer import QuantizedTensor, widths
+
+_REASONS = {
+    "ConvTranspose": "a transposed convolution, whose output channels do not lie on the axis that scales are laid along",
+    "Gather": "an embedding, a table that is looked up and not multiplied with",
+}
+
+
+def weights_left_float(graph: ir.Graph, network: nn.Module, weights: Mapping[str, QuantizedTensor]) -> dict[str, str]:
+    """Parameter of ``network`` in ``graph`` without integers -> the reason; empty where nothing is quantized.
+
+    Vectors are not listed: biases, batch norms and other numbers for each channel.
+    """
+    if not weights:
+        return {}
+    quantizable = widths(network, Quantize(bits=8))
+    found = {}
+    for name, parameter in network.named_parameters():
+        value = graph.initializers.get(name)
+        if value is None or name in weights or parameter.numel() <= max(parameter.shape, default=1):
+            continue
+        readers = sorted({node.op_type for node in _readers(value)})
+        if not readers:
+            continue
+        if name in quantizable:
+            found[name] = "the recipe leaves it at 32 bits"
+        else:
+            why = next((_REASONS[op] for op in readers if op in _REASONS), None)
+            found[name] = why or f"not the weight of a convolution, Linear or attention (read by {', '.join(readers)})"
+    return found
+
+
+def _readers(value: ir.Value) -> Iterator[ir.Node]:
+    """The nodes that compute with a value, behind those that only turn it."""
+    for node, _ in value.uses():
+        if node.op_type in ("Transpose", "Reshape", "Unsqueeze", "Squeeze", "Cast", "Identity"):
+            yield from _readers(node.outputs[0])
+        else:
+            yield node
