@@ -7,7 +7,8 @@ depend on, so that a killed audit goes on where it was.
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,11 @@ class Interview:
     def evidence(self, asks: Asks, plain: Evidence, fleet: Fleet | None, pool: Index | None) -> tuple[Index, Evidence]:
         """``plain``: the evidence of plain answers to all candidates -> which of them (int64 into the candidates), and the
         evidence on those, of what ``asks`` says. ``pool``: the attacker's own examples, to distil from."""
-        if asks == "clean":
-            return np.arange(len(self.candidates)), plain
+        everyone = np.arange(len(self.candidates))
+        if asks == "clean" or (plain.labels_only and asks in ("adversarial", "distilled")):
+            return everyone, plain
         if asks == "distilled":
-            return np.arange(len(self.candidates)), self._distilled(plain, fleet, pool)
+            return everyone, self._distilled(plain, fleet, pool)
         if asks == "adversarial":
             return self.chosen, self._adversarial(plain, fleet)
         return self.chosen, self._labels(asks, plain, fleet)
@@ -70,7 +72,9 @@ class Interview:
         seed = self.recipe.seed
 
         def ask(model: Asked, index: Index) -> np.ndarray:
-            return labels_on(kind, model, self.dataset.inputs(index), self.dataset.y[index], binary=binary, seed=seed)
+            x, y = self.dataset.inputs(index), self.dataset.y[index]
+            with _shown(model, f"labels ({kind})") as watched:
+                return labels_on(kind, watched, x, y, binary=binary, seed=seed)
 
         index = self.candidates[self.chosen]
         if kind not in self._answers:
@@ -137,9 +141,11 @@ class Interview:
         some = replace(plain, references=None, population=None, generated=None, inputs=None)
         if fleet is None or fleet.shadow is None or fleet.shadow_model is None or pool is None:
             return replace(some, shadow=None)
+        if min(fleet.shadow.member.sum(), (~fleet.shadow.member).sum()) < 4:
+            return replace(some, lacks={**some.lacks, "trajectory": "the shadow model has too few examples"})
         asked_about = np.flatnonzero(halves(fleet.shadow.member, self.recipe.seed))
         of_shadow = fleet.shadow_index[asked_about]
-        # No copy learns from an example that it is judged on.
+        # No copy learns from an example that it is judged on, but both learn from examples that the shadow model was trained on.
         free = np.random.default_rng([self.recipe.seed, 5]).permutation(np.setdiff1d(pool, of_shadow))[: distil.MOST]
         shadow = fleet.shadow.take(asked_about)
         some = replace(some, shadow=shadow)
@@ -149,19 +155,19 @@ class Interview:
             )
             return replace(some, lacks={**some.lacks, "trajectory": reason})
         shadow_model = asked(self._load(fleet.shadow_model, fleet))
-        of_target = self._trajectories(self.target, free, self.candidates, plain.target, fleet)
-        known = self._trajectories(shadow_model, free, of_shadow, shadow.outputs, fleet)
+        recipe, beside = fleet.recipe.with_changes(seed=self.recipe.seed), fleet.shadow_model
+        of_target = self._trajectories(self.target, free, self.candidates, plain.target, recipe, beside)
+        known = self._trajectories(shadow_model, free, of_shadow, shadow.outputs, recipe, beside)
         return replace(some, queried={"trajectory": Queried(of_target, known)})
 
-    def _trajectories(self, teacher: Asked, pool: Index, about: Index, at_last: Outputs, fleet: Fleet) -> Floats:
+    def _trajectories(
+        self, teacher: Asked, pool: Index, about: Index, at_last: Outputs, recipe: Recipe, beside: Path
+    ) -> Floats:
+        """Losses of a copy of ``teacher``, kept ``beside`` the shadow model, and the teacher's own, which were ``at_last``."""
         soft_labels = teacher.predict(self.dataset.inputs(pool)).astype(np.float32)
-        made_of = ["trajectory", distil.EPOCHS, self.recipe.seed, _digest(soft_labels), _digest(pool), _digest(about)]
-        recipe = fleet.recipe.with_changes(seed=self.recipe.seed)
-        assert fleet.shadow_model is not None
+        made_of = ["trajectory", recipe.seed, _digest(soft_labels), _digest(pool), _digest(about)]
         losses = _kept(
-            fleet.shadow_model,
-            made_of,
-            lambda: distil.loss_trajectories(soft_labels, pool, about, recipe, self.dataset),
+            beside, made_of, lambda: distil.loss_trajectories(soft_labels, pool, about, recipe, self.dataset)
         )
         return np.column_stack([losses, distil.loss_of(at_last.probabilities, at_last.labels)])
 
@@ -174,6 +180,18 @@ class Interview:
 
     def _load(self, path: Path, fleet: Fleet) -> Any:
         return load_model(path, fleet.recipe, self.dataset)
+
+
+@contextmanager
+def _shown(model: Asked, title: str) -> Iterator[Asked]:
+    """The same model, whose answers are counted on a progress bar."""
+    with tqdm(desc=title, unit="answer", disable=None, dynamic_ncols=True, leave=False) as bar:
+
+        def predict(x: np.ndarray) -> np.ndarray:
+            bar.update(len(x))
+            return model.predict(x)
+
+        yield Asked(predict, model.logits_of)
 
 
 def balanced(member: Bools, count: int, seed: int) -> Index:
