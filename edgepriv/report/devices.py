@@ -10,7 +10,8 @@ def device_rows(bench: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of the section "On devices", empty if nothing was imported.
 
     For every file and setting that a device measured: the workstation's row, if it measured the same, then the devices'.
-    ``where``, ``runtime`` and ``system`` say what computed, ``ratio`` is the p50 latency as device / workstation, None without one.
+    ``where``, ``runtime`` and ``system`` say what computed; ``ratio`` is the p50 latency as device / workstation, None where
+    one of them is missing.
     """
     devices: Sequence[Mapping[str, Any]] = bench.get("devices", [])
     own = {_setting(row): row for row in bench["variants"]}

@@ -23,7 +23,7 @@ const TYPES = {
 function fileAt(place) {
   const { files } = JSON.parse(readFileSync(path.join(KIT, "device.json"), "utf8"));
   const name = place.slice(1);
-  if (name in files) return [path.join(path.dirname(KIT), name), path.join(KIT, name)].find(existsSync) ?? null;
+  if (Object.hasOwn(files, name)) return [path.join(path.dirname(KIT), name), path.join(KIT, name)].find(existsSync) ?? null;
   if (place === "/device/web/") return path.join(WEB, "index.html");
   const inside = name.startsWith("device/") ? name.slice("device/".length) : "";
   if (["device.json", "golden.json", "js/classifier.mjs"].includes(inside)) return path.join(KIT, inside);

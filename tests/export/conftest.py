@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import onnx
@@ -43,9 +44,8 @@ def model_of(tmp_path):
     return write
 
 
-@pytest.fixture
-def deployed(tmp_path):
-    """Write model.onnx, a 4-bit colour classifier of 12 x 12 pixels, as ``Export`` settings ask, and its kit."""
+@cache
+def _built(settings):
     import torch
     from torch import nn
 
@@ -53,31 +53,35 @@ def deployed(tmp_path):
     from edgepriv.models import Classifier
     from edgepriv.training import quantize_weights
 
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(576, 32),
+        nn.ReLU(),
+        nn.Linear(32, 5),
+    )
+    network[-1].weight.data *= 20  # so that the probabilities of different inputs differ
+    classifier = Classifier(network, [0.4] * 3, [0.25] * 3).eval()
+    weights = quantize_weights(classifier.network, Quantize(bits=4))
+    names = ["bridge", "cliff", "forest", "harbour", "meadow"]
+    return build_graph(classifier, weights, input_shape=(3, 12, 12), class_names=names, settings=settings).content
+
+
+@pytest.fixture
+def deployed(tmp_path):
+    """Write model.onnx, a 4-bit colour classifier of 12 x 12 pixels, as ``Export`` settings ask, and its kit."""
+
     def write(**settings):
-        torch.manual_seed(0)
-        network = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Conv2d(8, 8, 3, padding=1, groups=8),
-            nn.ReLU(),
-            nn.Conv2d(8, 16, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(576, 32),
-            nn.ReLU(),
-            nn.Linear(32, 5),
-        )
-        network[-1].weight.data *= 20  # so that the probabilities of different inputs differ
-        classifier = Classifier(network, [0.4] * 3, [0.25] * 3).eval()
-        weights = quantize_weights(classifier.network, Quantize(bits=4))
-        names = ["bridge", "cliff", "forest", "harbour", "meadow"]
-        built = build_graph(
-            classifier, weights, input_shape=(3, 12, 12), class_names=names, settings=Export(**settings)
-        )
         path = tmp_path / "out" / "model.onnx"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(built.content)
+        path.write_bytes(_built(Export(**settings)))
         write_kit(path, force=True)
         return path
 

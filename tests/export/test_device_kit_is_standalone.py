@@ -1,7 +1,10 @@
 """The kit runs where only Python 3.10, numpy and onnxruntime are."""
 
 import ast
+import json
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,3 +40,29 @@ def test_only_predict_constructs_a_session():
     sources = [path for folder in ("edgepriv", "export") for path in (repository / folder).rglob("*.py")]
     constructing = [path.name for path in sources if "InferenceSession(" in path.read_text()]
     assert constructing == ["predict.py"]
+
+
+def test_the_kit_is_every_file_of_its_folders_and_the_wheel_carries_them():
+    carried = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    patterns = [pattern for pattern in carried["edgepriv.device"] if "/" in pattern]
+    found = {str(path.relative_to(FOLDER)) for pattern in patterns for path in FOLDER.glob(pattern) if path.is_file()}
+    assert found - {f"{folder}/package-lock.json" for folder in ("node", "web")} == {
+        name for name in KIT if "/" in name
+    }
+
+
+@pytest.mark.parametrize("kind", ["node", "web"])
+def test_javascript_needs_its_runtime_alone_and_one_version_of_it(kind):
+    package = json.loads((FOLDER / kind / "package.json").read_text())
+    assert package["dependencies"].keys() == {f"onnxruntime-{kind}"}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", package["dependencies"][f"onnxruntime-{kind}"])
+    for source in FOLDER.glob(f"{kind}/*.mjs"):
+        for imported in re.findall(r"""(?:from|import\()\s*["']([^"']+)""", source.read_text()):
+            assert imported.startswith(("node:", "./", "../")) or imported == f"onnxruntime-{kind}", (source, imported)
+
+
+def test_the_page_asks_no_other_host():
+    for source in (FOLDER / "web").iterdir():
+        if source.suffix in (".html", ".mjs", ".css"):
+            addresses = re.findall(r"https?://[^\s\"'`$]+", source.read_text())
+            assert set(addresses) <= {"http://site"}, source

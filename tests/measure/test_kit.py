@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import json
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ def verify(folder, *arguments):
 def test_the_kit_verifies_its_model_wherever_both_are_copied(model, tmp_path):
     folder = write_kit(model)
     assert folder == model.parent / "device"
-    assert sorted(folder.iterdir()) == sorted(kit_paths(folder))
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(kit_paths(folder))
     device = tmp_path / "elsewhere"
     shutil.copytree(folder, device / "device")
     shutil.copy(model, device)
@@ -30,10 +32,22 @@ def test_the_kit_verifies_its_model_wherever_both_are_copied(model, tmp_path):
 
 def test_golden_inputs_are_noise_from_a_fixed_seed(model, tmp_path):
     one, two = write_kit(model, tmp_path / "one"), write_kit(model, tmp_path / "two")
-    assert (one / "golden.npz").read_bytes() == (two / "golden.npz").read_bytes()
-    golden = np.load(one / "golden.npz")
-    assert golden["x"].shape == (16, 3)
-    assert golden["outputs"].std() > 0.1
+    assert (one / "golden.json").read_bytes() == (two / "golden.json").read_bytes()
+    golden = json.loads((one / "golden.json").read_text())
+    assert golden["shape"] == [16, 3]
+    assert len(base64.b64decode(golden["x"])) == 48
+    assert np.std(golden["outputs"]) > 0.1
+
+
+def test_the_record_says_what_a_device_may_know(model):
+    record = json.loads((write_kit(model) / "device.json").read_text())
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    assert record == {
+        "model": "model.onnx",
+        "files": {"model.onnx": digest},
+        "class_names": ["a", "b"],
+        "tolerance": 1e-3,
+    }
 
 
 def test_a_changed_model_is_noticed(model):
@@ -47,14 +61,15 @@ def test_a_changed_model_is_noticed(model):
 @pytest.mark.parametrize("damage", [0.01, np.nan])
 def test_other_outputs_are_noticed(model, damage):
     folder = write_kit(model)
-    golden = dict(np.load(folder / "golden.npz"))
-    np.savez(folder / "golden.npz", x=golden["x"], outputs=golden["outputs"] + damage)
+    golden = json.loads((folder / "golden.json").read_text())
+    golden["outputs"][3][1] += damage
+    (folder / "golden.json").write_text(json.dumps(golden))
     ended = verify(folder)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert "computes something else here" in ended.stderr
 
 
-@pytest.mark.parametrize("name", ["device.json", "golden.npz"])
+@pytest.mark.parametrize("name", ["device.json", "golden.json"])
 def test_a_damaged_kit_is_noticed(model, name):
     folder = write_kit(model)
     (folder / name).write_text("{}")
