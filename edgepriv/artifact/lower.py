@@ -1,5 +1,6 @@
 """Quantized weights -> integers in the file and the arithmetic by which a runtime gets them back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,16 @@ from edgepriv.artifact.blocks import column, one_if_equal, spread
 from edgepriv.artifact.emit import SCALE, ZERO_POINT, Emitter
 from edgepriv.artifact.pack import FIELDS, split_fields
 from edgepriv.training.quantizer import QuantizedTensor
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """``packed_linears``: MatMulNBits nodes in the graph. ``left_float``: parameter -> why its integers are not in it.
+    ``dequantized``: DequantizeLinear nodes that are meant to unpack weights at every inference."""
+
+    packed_linears: int
+    left_float: Mapping[str, str]
+    dequantized: int = 0
 
 
 @dataclass(frozen=True)

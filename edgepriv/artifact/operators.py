@@ -388,6 +388,7 @@ TYPES = {
     1: torch.float32,
     2: torch.uint8,
     3: torch.int8,
+    5: torch.int16,
     6: torch.int32,
     7: torch.int64,
     9: torch.bool,

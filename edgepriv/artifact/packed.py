@@ -6,21 +6,27 @@ the blocks, 2^(bits - 1) when left out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
+from edgepriv.artifact.blocks import one_if_equal
 from edgepriv.artifact.emit import INTEGER_MARK, SCALE, ZERO_POINT, Emitter
-from edgepriv.artifact.lower import Linear, integers_of, one_if_equal
+from edgepriv.artifact.lower import Linear, integers_of
 from edgepriv.artifact.pack import FIELDS, pack_nibbles, split_fields
 from edgepriv.training.quantizer import QuantizedTensor
 
 BLOCKS = (16, 32, 64, 128, 256)
 """Sizes that MatMulNBits knows."""
+_PADDING = 1 / 16
+"""Share of a row by which the file may grow so that the kernel reads the rows as they are stored. Padded when the session
+is opened, a matrix is in memory twice while it is copied, and the heap keeps both places."""
 
 Compute = Literal["float32", "int8"]
+_LEVELS: dict[Compute, int] = {"float32": 1, "int8": 4}
+"""accuracy_level of the kernel."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,12 @@ class PackedMatrix:
 
 
 def pack_matrix(
-    emit: Emitter, name: str, tensor: QuantizedTensor, compute: Compute, taps: Sequence[int] = (), of: int = 1
+    emit: Emitter,
+    name: str,
+    tensor: QuantizedTensor,
+    compute: Compute,
+    taps: Sequence[int] = (0,),
+    of: int = 1,
 ) -> PackedMatrix:
     """Integers [N, K] in the kernel's layout.
 
@@ -78,21 +89,25 @@ def pack_matrix(
     the kernel quantizes each row of activations to 8 bits, and has 4 and 8 bits.
 
     Scales and zero points are wanted for every block of columns, and rows of whole blocks: they are expanded and padded when
-    the session is opened. Columns are ``of`` taps of K / of channels; only ``taps`` take part in the product, all if empty.
+    the session is opened. Columns are ``of`` taps of as many channels each; the product takes ``taps`` only.
     """
     rows, columns = tensor.integers.shape
     narrow = tensor.bits <= 4
+    cells = 2 if narrow else 1  # values in a byte
+    chosen = columns // of * len(taps)
+    block = tensor.block or block_for(chosen)
+    padding = -chosen % block
+    if tensor.bits == 4 and chosen == columns and padding <= columns * _PADDING:
+        tensor = replace(tensor, integers=np.pad(tensor.integers, ((0, 0), (0, padding))))
     stored = _nibble_pairs(emit, name, tensor) if narrow else integers_of(emit, name, tensor)
-    cells = 2 if narrow else 1
-    if taps and len(taps) < of:
-        channels = columns // of
-        columns = len(taps) * channels
-        stored = emit.node("Reshape", [stored, emit.shape(rows, of, channels // cells)])
+    width = -(-tensor.integers.shape[1] // cells)
+    if chosen < columns:
+        stored = emit.node("Reshape", [stored, emit.shape(rows, of, -1)])
         stored = emit.node("Gather", [stored, emit.shape(*taps)], axis=1)
-        stored = emit.node("Reshape", [stored, emit.shape(rows, columns // cells)])
-    block = tensor.block or block_for(columns)
-    blocks = -(-columns // block)
-    missing = blocks * block // cells - -(-columns // cells)
+        stored = emit.node("Reshape", [stored, emit.shape(rows, -1)])
+        width = chosen // cells
+    blocks = -(-chosen // block)
+    missing = blocks * block // cells - width
     if missing:
         stored = emit.node("Pad", [stored, emit.shape(0, 0, 0, missing)])
     scales = _scales(emit, name, tensor, (rows, blocks))
@@ -100,13 +115,16 @@ def pack_matrix(
         lows, highs = _halves(emit, *_even_and_odd(emit, stored, blocks * block))
         low_zeros, high_zeros = _halved_zero_points(emit, name, tensor, rows, blocks)
         sixteenfold = emit.node("Mul", [scales, emit.constant(np.array(16, np.float32))])
-        matrices: list[tuple[ir.Value, ir.Value, ir.Value | None]] = [(lows, scales, low_zeros), (highs, sixteenfold, high_zeros)]
+        matrices: list[tuple[ir.Value, ir.Value, ir.Value | None]] = [
+            (lows, scales, low_zeros),
+            (highs, sixteenfold, high_zeros),
+        ]
     else:
         matrices = [(stored, scales, _zero_points(emit, name, tensor, rows, blocks))]
     bits = 8 if not narrow and compute == "int8" else 4
     shape = (rows, blocks, block * bits // 8)
-    parts = [Part(_shaped(emit, matrix, shape), *others) for matrix, *others in matrices]
-    return PackedMatrix(rows, columns, block, bits, 1 if compute == "float32" else 4, tuple(parts))
+    parts = [Part(_shaped(emit, matrix, shape), scale, zeros) for matrix, scale, zeros in matrices]
+    return PackedMatrix(rows, chosen, block, bits, _LEVELS[compute], tuple(parts))
 
 
 def replace_linears(emit: Emitter, matrix: PackedMatrix, linears: list[Linear]) -> None:
@@ -120,8 +138,9 @@ def replace_linears(emit: Emitter, matrix: PackedMatrix, linears: list[Linear]) 
 
 
 def block_for(columns: int) -> int:
-    """Block size of MatMulNBits that takes the least memory for a row: values, a float scale and half a zero point."""
-    return min(reversed(BLOCKS), key=lambda block: -(-columns // block) * (block / 2 + 4.5))
+    """Block size of MatMulNBits that takes the fewest bytes for a row of 4-bit values: the row in the file and in memory,
+    and for each block a float scale and half a byte of zero point in memory."""
+    return min(reversed(BLOCKS), key=lambda block: -(-columns // block) * (block + 4.5))
 
 
 def _nibble_pairs(emit: Emitter, name: str, tensor: QuantizedTensor) -> ir.Value:

@@ -1,14 +1,15 @@
 """How the integer weights are laid out for the runtime, by name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from edgepriv.artifact.emit import Emitter
 from edgepriv.artifact.fold import drop_unused_initializers
-from edgepriv.artifact.lower import linear_uses, restore
+from edgepriv.artifact.lower import Lowered, linear_uses, restore
+from edgepriv.artifact.memory import lower_for_memory
 from edgepriv.artifact.packed import pack_matrix, replace_linears
+from edgepriv.artifact.portable import dequantize
 from edgepriv.errors import UserError
 from edgepriv.recipe import Export
 from edgepriv.training.quantizer import QuantizedTensor
@@ -23,24 +24,21 @@ one thread on a server core (2 MiB L2, 32 MiB L3 shared), microseconds restored 
 """
 
 
-@dataclass(frozen=True)
-class Lowered:
-    """``packed_linears``: MatMulNBits nodes in the graph. ``left_float``: parameter -> why its integers are not in it.
-    ``dequantized``: DequantizeLinear nodes that are meant to unpack weights at every inference."""
-
-    packed_linears: int
-    left_float: Mapping[str, str]
-    dequantized: int = 0
-
-
 Lowering = Callable[[ir.Graph, Mapping[str, QuantizedTensor], Export], Lowered]
+
+
+INT8_LINEAR_FROM = 2**16
+"""The same for ``compute = "int8"``, whose kernel is fast from where quantizing the activations is paid for. Measured as
+above, microseconds restored / packed 4 bits / packed 8 bits with one row: 16 Ki weights 8.5 / 9.4 / 9.3, 64 Ki 11.1 / 10.4 /
+10.1, 256 Ki 26 / 13 / 14, 1 Mi 58 / 19 / 22; with 32 rows: 16 Ki 18 / 24 / 23, 64 Ki 50 / 46 / 45, 1 Mi 740 / 331 / 310."""
 
 
 def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], settings: Export) -> Lowered:
     """A session with default options, anywhere, is as fast as float32 or faster.
 
     Every weight is stored at exactly its bits and restored when the session is opened; a large Linear of at most 4
-    bits stays packed while it runs (kernels with float activations exist for 4 bits only).
+    bits stays packed while it runs (kernels with float activations exist for 4 bits only). With ``compute = "int8"`` so
+    do smaller Linears, and wider ones: those kernels also exist for 8 bits.
     """
     emit = Emitter(graph)
     left_float: dict[str, str] = {}
@@ -49,8 +47,7 @@ def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], s
         if weight is None or not weight.uses():
             left_float[name] = "no operator of the exported graph reads it"
             continue
-        large = tensor.bits <= 4 and tensor.integers.ndim == 2 and tensor.integers.size >= PACKED_LINEAR_FROM
-        linears = linear_uses(weight) if large else None
+        linears = linear_uses(weight) if _is_faster_packed(tensor, settings) else None
         graph.initializers.pop(name)
         if linears is None:
             weight.replace_all_uses_with(restore(emit, name, tensor))
@@ -60,7 +57,45 @@ def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], s
     return Lowered(sum(node.op_type == "MatMulNBits" for node in graph), left_float)
 
 
-PROFILES: dict[str, Lowering] = {"latency": lower_for_latency}
+def _is_faster_packed(tensor: QuantizedTensor, settings: Export) -> bool:
+    if tensor.integers.ndim != 2:
+        return False
+    if settings.compute == "int8":
+        return tensor.integers.size >= INT8_LINEAR_FROM
+    return tensor.bits <= 4 and tensor.integers.size >= PACKED_LINEAR_FROM
+
+
+def lower_for_portable(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], settings: Export) -> Lowered:
+    """Standard operators only, each weight behind DequantizeLinear: what compilers for other runtimes look for.
+
+    onnxruntime itself may unpack such weights at every inference.
+    """
+    if settings.compute == "int8":
+        raise UserError(
+            "the profile portable cannot compute in int8: no standard ONNX operator multiplies packed weights by activations "
+            "that it quantizes itself; take the profile latency or memory, or compute float32"
+        )
+    emit = Emitter(graph)
+    left_float: dict[str, str] = {}
+    dequantized = 0
+    for name, tensor in weights.items():
+        weight = graph.initializers.get(name)
+        if weight is None or not weight.uses():
+            left_float[name] = "no operator of the exported graph reads it"
+            continue
+        graph.initializers.pop(name)
+        restored, nodes = dequantize(emit, name, tensor)
+        weight.replace_all_uses_with(restored)
+        dequantized += nodes
+    drop_unused_initializers(graph)
+    return Lowered(0, left_float, dequantized)
+
+
+PROFILES: dict[str, Lowering] = {
+    "latency": lower_for_latency,
+    "memory": lower_for_memory,
+    "portable": lower_for_portable,
+}
 
 
 def profile(name: str) -> Lowering:

@@ -158,6 +158,7 @@ def _pool_globally(graph: ir.Graph) -> None:
         keeps = "keepdims" not in node.attributes or node.attributes["keepdims"].value == 1
         if keeps and sorted(axis % 4 for axis in axes.const_value.numpy().reshape(-1)) == [2, 3]:
             pool = ir.node("GlobalAveragePool", [x])
+            pool.outputs[0].shape, pool.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
             graph.insert_before(node, pool)
             node.outputs[0].replace_all_uses_with(pool.outputs[0], replace_graph_outputs=True)
             graph.remove(node, safe=True)
