@@ -99,7 +99,9 @@ def note(text: str) -> None:
 def previous(path: Path) -> dict[str, Any]:
     """What ``path`` holds already, empty where it does not exist."""
     stored = read_json(path, "benchmark result") if path.exists() else {}
-    return {"networks": stored.get("networks", {}), "sizes": stored.get("sizes", {})}
+    # Results of an older form do not say what was asked for.
+    networks = {name: found for name, found in stored.get("networks", {}).items() if "asked" in found}
+    return {"networks": networks, "sizes": stored.get("sizes", {})}
 
 
 def arguments() -> argparse.Namespace:
