@@ -29,18 +29,18 @@ def audited(tmp_path):
     for part, path in zip((slice(30), slice(30, 60)), files, strict=True):
         np.savez(path, x=x[part], y=y[part].astype(float))
 
-    def audited(model):
-        changes = {"audit": {"robust_examples": 5, "pgd_steps": 2, "attacks": "quick"}}
+    def audited(model, attacks="quick"):
+        changes = {"audit": {"robust_examples": 5, "pgd_steps": 2, "attacks": attacks, "queried_examples": 20}}
         return api.audit(model, changes, members=files[0], non_members=files[1]), data.from_member_files(*files)
 
     return audited
 
 
-def channels_last(path):
+def channels_last(path, rest=DENSE):
     nodes = [helper.make_node("Slice", ["x", "from", "to", "axis"], ["s"]), helper.make_node("Identity", ["s"], ["t"])]
     constants = [("from", [0]), ("to", [4]), ("axis", [1])]
     given = [helper.make_node("Constant", [], [name], value_ints=value) for name, value in constants]
-    return save(path, [*given, *nodes, *DENSE], ["N", 5, 4, 3])
+    return save(path, [*given, *nodes, *rest], ["N", 5, 4, 3])
 
 
 def test_images_are_turned_for_a_model_that_takes_channels_last(audited, tmp_path):
@@ -57,3 +57,20 @@ def test_free_sizes_take_those_of_the_examples(audited, tmp_path):
     given = [helper.make_node("Constant", [], [name], value_ints=value) for name, value in constants]
     content, _ = audited(save(tmp_path / "m.onnx", [*given, *nodes, *DENSE], ["N", "C", "H", "W"]))
     assert content["robustness"]["worst_case_accuracy"] is not None
+
+
+def test_a_foreign_model_is_asked_many_times_without_reference_models(audited, tmp_path):
+    """Labels alone, and gradients of the twin, are to be had of any file."""
+    names = ["label-only-augmentation", "label-only-noise", "label-only-boundary", "adversarial-robustness"]
+    content, _ = audited(channels_last(tmp_path / "m.onnx"), ",".join([*names, "adversarial/loss", "loss-trajectory"]))
+    assert [row["name"] for row in content["attacks"]] == [*names, "adversarial/loss"]
+    assert all(row["n_members"] == row["n_non_members"] == 10 for row in content["attacks"])
+    assert [row["name"] for row in content["left_out"]] == ["loss-trajectory"]
+
+
+def test_a_foreign_model_without_a_twin_is_asked_for_labels(audited, tmp_path):
+    sort = helper.make_node("Hardmax", ["logits_of_all"], ["logits"], axis=-1)
+    nodes = [helper.make_node("Flatten", ["t"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["logits_of_all"]), sort]
+    content, _ = audited(channels_last(tmp_path / "m.onnx", nodes), "label-only-noise,adversarial/loss")
+    assert [row["name"] for row in content["attacks"]] == ["label-only-noise"]
+    assert content["left_out"][0]["reason"].startswith("no gradients of this graph can be had: ")
