@@ -226,3 +226,54 @@ def test_dequantize_is_the_formula_along_axis_0():
 def test_an_unknown_quantizer_names_the_known():
     with pytest.raises(UserError, match="unknown quantizer 'famous': known are minmax"):
         grid_of(normal(), 4, Quantize(bits=4, quantizer="famous"))
+
+
+# --- first and last layer, blocks ---
+
+
+def test_the_first_and_the_last_layer_may_have_a_width_of_their_own():
+    network = build("lenet", 10, (1, 28, 28))
+    found = widths(network, Quantize(bits=2, first_last=8))
+    assert found == {"conv1.weight": 8, "conv2.weight": 2, "fc1.weight": 2, "fc2.weight": 2, "fc3.weight": 8}
+    found = widths(network, Quantize(bits="conv1=32,*=4", first_last=8))
+    assert found == {"conv2.weight": 8, "fc1.weight": 4, "fc2.weight": 4, "fc3.weight": 8}, "of those to quantize"
+    assert set(widths(network, Quantize(bits=4, first_last=32))) == {"conv2.weight", "fc1.weight", "fc2.weight"}
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize("columns", [16, 50, 7])
+def test_each_block_has_the_grid_of_its_own_weights(bits, columns):
+    weight = normal(rows=3, columns=columns)
+    tensor = quantized(weight, bits, "block:16")
+    blocks = -(-columns // 16)
+    assert (tensor.block, tensor.scale.shape, tensor.zero_point.shape) == (16, (3, blocks), (3, blocks))
+    for start in range(0, columns, 16):
+        alone = quantized(weight[:, start : start + 16], bits)
+        np.testing.assert_array_equal(tensor.integers[:, start : start + 16], alone.integers)
+        np.testing.assert_array_equal(tensor.scale[:, start // 16], alone.scale)
+        np.testing.assert_array_equal(tensor.dequantize()[:, start : start + 16], alone.dequantize())
+
+
+def test_blocks_of_a_convolution_run_through_channels_and_kernel():
+    network = build("lenet", 10, (1, 28, 28))
+    weight = network.conv2.weight.detach()
+    tensor = quantize_weights(network, Quantize(bits=4, granularity="block:64"))["conv2.weight"]
+    assert tensor.scale.shape == (16, 3)  # of 6 x 5 x 5 = 150 weights
+    flat = quantized(weight.flatten(1), 4, "block:64")
+    np.testing.assert_array_equal(tensor.integers.reshape(16, -1), flat.integers)
+    np.testing.assert_array_equal(tensor.dequantize().reshape(16, -1), flat.dequantize())
+
+
+def test_fake_weights_of_blocks_are_what_the_integers_stand_for():
+    weight = normal(columns=50)
+    fake = fake_quantize(weight, 3, Quantize(bits=3, granularity="block:16"))
+    np.testing.assert_allclose(fake, quantized(weight, 3, "block:16").dequantize(), atol=1e-6)
+
+
+def test_smaller_blocks_follow_the_weights_more_closely():
+    weight = normal(rows=8, columns=512) * torch.linspace(0.1, 2, 512)
+    errors = [
+        np.abs(quantized(weight, 4, granularity).dequantize() - weight.numpy()).mean()
+        for granularity in ("tensor", "channel", "block:128", "block:16")
+    ]
+    assert errors == sorted(errors, reverse=True)
