@@ -18,6 +18,8 @@ from edgepriv.report.groups import by_strength, counts
 # Okabe and Ito's colours stay apart for colour-blind readers.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MEMBERS, NON_MEMBERS, FAINT = "#d55e00", "#0072b2", "#b8bec6"
+CROWDED = 40
+"""Percent of a group in one bin from which a histogram is drawn on a logarithmic axis."""
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edgepriv",
@@ -99,6 +101,9 @@ def histogram(attack: Mapping[str, Any]) -> Markup:
             axes.stairs(shares, edges, color=colour, fill=True, alpha=0.25)
             axes.stairs(shares, edges, color=colour, linewidth=1.2, label=label)
         axes.set(xlabel="attack score (higher: taken for a member)", ylabel="% of each group")
+        if axes.get_ylim()[1] > CROWDED:
+            # One bin holds nearly everyone; who stands out is in the others.
+            axes.set(yscale="log", ylabel="% of each group, logarithmic")
         axes.set_title(f"{attack['name']} ({attack['threat_model']})", fontsize=9)
         axes.legend()
     return _inline(

@@ -15,7 +15,6 @@ from edgepriv.report.words import (
     area,
     budget,
     file_size,
-    interval,
     megabytes,
     milliseconds,
     percent,
@@ -80,32 +79,28 @@ def robustness_table(robustness: Mapping[str, Any]) -> Table:
 
 
 def bench_table(bench: Mapping[str, Any]) -> Table:
-    """Size, load time, latency and memory of every variant and setting, ratios against the reference."""
-    reference = bench["reference"]
+    """Size, load time, latency and peak memory of every variant and setting, ratios against the reference; the first
+    inference, the p90 and the memory after loading are in the JSON. Fits into 80 columns."""
     title = (
         f"{bench['machine']['cpu']}, {bench['machine']['cores']} cores, onnxruntime {bench['machine']['onnxruntime']}"
     )
-    columns = ["size", "load", "first", "latency p50", "p99", "memory loaded", "peak", f"latency / {reference}"]
-    table = _table(title, ["model", "threads", "batch"], columns)
+    columns = ["size", "load, ms", "p50, ms", "p99, ms", "peak, MB", f"p50 / {bench['reference']}"]
+    table = _table(title, ["model", "threads, batch"], columns, compact=True)
     ratios = {_setting(ratio): ratio for ratio in bench["ratios"]}
     for row in bench["variants"]:
         ratio = ratios.get(_setting(row))
         against = ""
         if ratio is not None:
             low, _, high = ratio["latency_rounds"]
-            against = f"{times(ratio['latency_p50'])} {interval((low, high), lambda value: significant(value or 0.0))}"
+            against = f"{times(ratio['latency_p50'])} {significant(low)}-{significant(high)}"
+        peak = row["rss_mb"]["peak"]
         _row(
             table,
             row["name"],
-            str(row["threads"] or "all"),
-            str(row["batch"]),
+            f"{row['threads'] or 'all'}, {row['batch']}",
             file_size(row["size_bytes"]),
-            milliseconds(row["load_ms"]),
-            milliseconds(row["first_ms"]),
-            milliseconds(row["latency_ms"]["p50"]),
-            milliseconds(row["latency_ms"]["p99"]),
-            megabytes(row["rss_mb"]["loaded"]),
-            megabytes(row["rss_mb"]["peak"]),
+            *(significant(value) for value in (row["load_ms"], row["latency_ms"]["p50"], row["latency_ms"]["p99"])),
+            "" if peak is None else f"{peak:.1f}",
             against,
         )
     return table
@@ -161,30 +156,38 @@ def compare_row(name: str, audit: Mapping[str, Any] | None, bench: Mapping[str, 
 
 
 def compare_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Models as rows; takes what ``compare_row`` returns."""
-    columns = ["size", "latency p50", "peak memory", "clean accuracy", "robust accuracy", "AUC", "TPR at 1% FPR"]
-    table = _table("", ["model"], [*columns, "strongest attack"])
-    for row in rows:
-        best, tested = row["strongest_attack"], row["robust_budget"]
-        robust = with_interval(row["robust_accuracy"], row["robust_accuracy_ci"], percent)
-        _row(
-            table,
-            row["name"],
-            file_size(row["size_bytes"]),
-            milliseconds(row["latency_p50_ms"]),
-            megabytes(row["rss_peak_mb"]),
-            with_interval(row["clean_accuracy"], row["clean_accuracy_ci"], percent),
-            f"{robust} ({budget(tested)})" if tested and row["robust_accuracy"] is not None else robust,
-            with_interval(best["auc"], best["auc_ci"], area) if best else area(None),
-            tpr(best, "0.01") if best else rate(None),
-            f"{best['name']} ({best['threat_model']})" if best else "",
-        )
+    """Models as columns, so that two or three fit side by side into 80; takes what ``compare_row`` returns."""
+    table = _table("", [""], [row["name"] for row in rows], compact=True)
+    for label, show in _COMPARED.items():
+        _row(table, label, *map(show, rows))
     return table
+
+
+def _robust(row: Mapping[str, Any]) -> str:
+    shown = with_interval(row["robust_accuracy"], row["robust_accuracy_ci"], percent)
+    tested = row["robust_budget"]
+    return f"{shown} ({budget(tested)})" if tested and row["robust_accuracy"] is not None else shown
+
+
+def _of_strongest(show: Callable[[Mapping[str, Any]], str], nothing: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: show(row["strongest_attack"]) if row["strongest_attack"] else nothing
+
+
+_COMPARED: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "size": lambda row: file_size(row["size_bytes"]),
+    "latency p50": lambda row: milliseconds(row["latency_p50_ms"]),
+    "peak memory": lambda row: megabytes(row["rss_peak_mb"]),
+    "clean accuracy": lambda row: with_interval(row["clean_accuracy"], row["clean_accuracy_ci"], percent),
+    "robust accuracy": _robust,
+    "strongest attack": _of_strongest(lambda best: f"{best['name']} ({best['threat_model']})", ""),
+    "its AUC": _of_strongest(lambda best: with_interval(best["auc"], best["auc_ci"], area), area(None)),
+    "its TPR at 1% FPR": _of_strongest(lambda best: tpr(best, "0.01"), rate(None)),
+}
 
 
 def verdict_table(rows: Iterable[Sequence[str]]) -> Table:
     """The undefended float model beside the hardened one; takes the rows of ``html.comparison``."""
-    table = _table("", [""], ["undefended float", "hardened", "change"])
+    table = _table("", [""], ["undefended float", "hardened", "change"], compact=True)
     for row in rows:
         _row(table, *row)
     return table
@@ -237,12 +240,15 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, str(value)
 
 
-def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
+def _table(title: str, words: Sequence[str], numbers: Sequence[str], *, compact: bool = False) -> Table:
+    """``compact``: without the lines that cost columns; words break before numbers do."""
     table = Table(title=title and Text(title), title_justify="left")
+    if compact:
+        table.box, table.pad_edge, table.collapse_padding = SIMPLE_HEAD, False, True
     for heading in words:
         table.add_column(Text(heading), overflow="fold")
     for heading in numbers:
-        table.add_column(Text(heading), justify="right")
+        table.add_column(Text(heading), justify="right", overflow="fold")
     return table
 
 

@@ -7,8 +7,8 @@ from edgepriv.report import tables
 from edgepriv.report.html import comparison
 
 
-def text(table):
-    console = Console(width=220, no_color=True)
+def text(table, width=220):
+    console = Console(width=width, no_color=True)
     with console.capture() as captured:
         console.print(table)
     return captured.get()
@@ -23,7 +23,7 @@ def test_robustness_ends_with_the_worst_case(audit):
 
 def test_bench_shows_ratios_only_where_there_are_any(bench):
     rows = [line for line in text(tables.bench_table(bench)).splitlines() if "kB" in line]
-    assert "×1.02 [0.970, 1.07]" in rows[1]
+    assert "×1.02 0.970-1.07" in rows[1]
     assert "×" not in rows[0]
 
 
@@ -35,6 +35,19 @@ def test_compare_takes_rows_that_are_json(audit, bench):
     printed = text(tables.compare_table(rows))
     assert "61.0% [58.0%, 64.0%] (linf 0.1)" in printed.replace("eps ", "")
     assert printed.count("not measured") == 7
+
+
+def test_numbers_are_whole_in_80_columns(audit, bench):
+    rows = [tables.compare_row("hardened", audit, bench), tables.compare_row("float", audit["float"], bench)]
+    for table, whole in (
+        (tables.bench_table(bench), ("34.5 kB", "×1.02", "0.970-1.07", "0.204")),
+        (tables.compare_table(rows), ("61.0% [58.0%, 64.0%]", "34.5 kB", "0.204 ms", "its TPR at 1% FPR")),
+        (tables.verdict_table(comparison(audit, bench)), ("61.0% [58.0%, 64.0%]", "+56.0 points")),
+    ):
+        lines = text(table, 80).splitlines()
+        assert max(map(len, lines)) <= 80
+        assert [number for number in whole if not any(number in line for line in lines)] == []
+        assert not any("…" in line for line in lines)
 
 
 def test_layers(layers):

@@ -1,0 +1,76 @@
+from edgepriv.report.summary import attackers, limits, summary, tested, worst
+
+
+def row(name, value, fpr="0.01", ci=(0.1, 0.2), **more):
+    unknown = {"value": None, "ci": None, "note": "not resolvable with 50 non-members"}
+    rates = {"0.01": unknown, "0.001": unknown} | ({} if value is None else {fpr: {"value": value, "ci": list(ci)}})
+    return {"name": name, "threat_model": "adaptive", "auc": 0.6, "auc_ci": [0.5, 0.7], "tpr_at_fpr": rates} | more
+
+
+def audit_of(*attacks, **more):
+    return {"utility": {"n_members": 1000, "n_non_members": 1000}, "attacks": list(attacks), "left_out": []} | more
+
+
+def test_the_worst_attack_is_told_as_people_out_of_a_thousand():
+    said = worst(audit_of(row("weak", 0.05), row("strong", 0.15)))
+    assert said.startswith(
+        "Of 1,000 members, the best attack (strong, adaptive) names 150 [100 to 200] with 10 false alarms per 1,000 "
+        "non-members; guessing names 10. That is 15.0 times as many as guessing."
+    )
+
+
+def test_the_rarest_false_alarms_that_can_be_counted_come_first():
+    said = worst(audit_of(row("common", 0.3), row("rare", 0.02, "0.001", (0.01, 0.03))))
+    assert "(rare, adaptive) names 20 [10 to 30] with 1 false alarm per 1,000 non-members; guessing names 1." in said
+    assert said.endswith("With 10 false alarms per 1,000, common, adaptive names 300 [100 to 200]; guessing names 10.")
+
+
+def test_no_more_than_guessing_is_said_when_the_interval_allows_it():
+    assert "includes guessing" in worst(audit_of(row("weak", 0.011, ci=(0.005, 0.02))))
+
+
+def test_too_few_non_members_leave_pairs_to_compare():
+    said = worst(audit_of(row("loss", None)))
+    assert "rare false alarms cannot be counted" in said
+    assert "in 60 of 100 pairs" in said
+
+
+def test_a_part_of_the_candidates_is_named():
+    said = worst(audit_of(row("adversarial/loss", 0.15, n_members=200, n_non_members=200)))
+    assert "judged on 200 members and 200 non-members only" in said
+
+
+def test_the_float_twin_is_compared_at_the_same_false_alarms():
+    twin = audit_of(row("loss", 0.5, ci=(0.4, 0.6)))
+    assert "names 500: the hardened model gives away fewer." in worst(audit_of(row("loss", 0.15), float=twin))
+    twin = audit_of(row("loss", 0.15, ci=(0.12, 0.25)))
+    assert "the intervals overlap, so no difference is shown" in worst(audit_of(row("loss", 0.15), float=twin))
+
+
+def test_file_data_and_attackers_are_named():
+    rows = [row("loss", 0.1), row("loss", 0.1) | {"threat_model": "oblivious"}]
+    audit = audit_of(*rows, model="m.onnx", data={"name": "digits"}, references=8)
+    assert tested(audit).startswith(
+        "The file m.onnx, as it ships, was asked about 1,000 records of the data set digits"
+    )
+    assert "does the same (adaptive); another knows the data" in attackers(audit)
+    assert "Each trained 8 models" in attackers(audit)
+
+
+def test_limits_pass_fail_or_were_not_judged():
+    def said(*outcomes):
+        asked = [{"limit": f"l{i}", "outcome": outcome, "sentence": f"s{i}"} for i, outcome in enumerate(outcomes)]
+        [found] = limits({"limits": asked})
+        return found.sentence
+
+    assert said("met") == "PASSED: the limit is kept. l0: s0."
+    assert said("met", "exceeded").startswith("FAILED: l1. ")
+    assert said("not measured", "exceeded").startswith("FAILED: l1. NOT JUDGED: l0. ")
+    assert said().startswith("None were asked for")
+    assert list(limits({})) == []
+
+
+def test_without_an_audit_the_summary_says_that_nothing_is_known(bench):
+    topics = {finding.topic: finding.sentence for finding in summary(None, bench)}
+    assert "nothing is known" in topics["Leakage, in figures"]
+    assert "Who attacks" not in topics
