@@ -25,7 +25,7 @@ def answers(model, x):
 def test_all_forms_say_the_same(deployed):
     kind, probabilities = answers(deployed(), noise())
     assert kind == "probabilities"
-    kind, logits = answers(deployed(output="logits"), noise())
+    kind, logits = answers(deployed(output="logits", input="uint8"), noise())
     assert kind == "logits"
     np.testing.assert_allclose(kit.softmax(logits), probabilities, atol=1e-6)
     for source in ("float32", "uint8"):
@@ -35,7 +35,7 @@ def test_all_forms_say_the_same(deployed):
 
 
 def test_bytes_are_taken_as_whole_numbers_of_any_type(deployed):
-    session = kit.open_session(deployed(input="uint8"))
+    session = kit.open_session(deployed(output="logits", input="uint8"))
     for kind in (np.uint8, np.int64, np.float32):
         fitted = kit.fit_inputs(session, noise().astype(kind))
         assert fitted.dtype == np.uint8
@@ -47,7 +47,7 @@ def test_bytes_are_taken_as_whole_numbers_of_any_type(deployed):
 
 @pytest.mark.parametrize("form", ["logits", "label"])
 def test_the_command_prints_names(form, deployed, tmp_path):
-    model = deployed(output=form)
+    model = deployed(output=form, input="uint8")
     np.save(tmp_path / "x.npy", noise(2))
     command = [sys.executable, kit.__file__, model, tmp_path / "x.npy"]
     rows = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True).stdout)["predictions"]
@@ -69,7 +69,7 @@ def test_labels_verify_exactly(deployed):
 
 
 def test_logits_may_differ_in_proportion_to_their_size(deployed):
-    model = deployed(output="logits")
+    model = deployed(output="logits", input="uint8")
     _, logits = answers(model, np.zeros((1, 3, 12, 12), np.uint8))
     assert verify(model.parent / "device")["tolerance"] > 1e-3 * max(1, np.abs(logits).max()) / 2
 

@@ -37,10 +37,9 @@ def noise(n=20):
 
 
 FORMS = [{"profile": profile} for profile in PROFILES] + [
-    {"output": "logits"},
+    {"output": "logits", "input": "uint8"},
     {"output": "label"},
-    {"input": "uint8"},
-    {"input": "uint8", "output": "label"},
+    {"output": "label", "input": "uint8"},
 ]
 
 

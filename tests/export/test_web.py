@@ -107,6 +107,14 @@ def shares(model, x):
     return dict(zip(kit.class_names(session), 100 * row, strict=True))
 
 
+def test_the_browser_of_these_tests_notices_errors_and_requests(browser):
+    browser.errors.clear()
+    browser.requested.clear()
+    browser.open("data:text/html,<script>console.error('wrong')</script><img src='http://example.invalid/x.png'>")
+    assert any("wrong" in error for error in browser.errors)
+    assert "http://example.invalid/x.png" in browser.requested
+
+
 def test_a_picture_is_classified_as_in_python_and_the_file_verifies(deployed, page, tmp_path):
     model = deployed()
     pixels = np.random.default_rng(5).integers(0, 256, (12, 12, 3), dtype=np.uint8)
