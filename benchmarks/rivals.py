@@ -1,0 +1,234 @@
+"""Who audits in benchmarks/audit.py: edgepriv, and three other ways to get the same reference models.
+
+Each is ``audit(Setting) -> Found`` on the same undefended target, data, architecture, number of reference models, epochs,
+batch size and optimizer (AdamW, of the recipe). ``edgepriv`` trains the shadow model too and runs every attack that asks
+each example once; ``edgepriv-lira`` stops at LiRA, as the others do.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Subset, TensorDataset
+
+from edgepriv import data
+from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.references import candidates_of, train_fleet
+from edgepriv.audit.run import Target, membership_part
+from edgepriv.audit.statistics import auc
+from edgepriv.audit.workers import probabilities_of
+from edgepriv.data import Dataset, Split
+from edgepriv.models import Classifier
+from edgepriv.recipe import Recipe
+from edgepriv.training import new_classifier, run_stages
+
+LOADER_WORKERS = 4
+"""Processes of a DataLoader in ML Privacy Meter (dataset/utils.py, get_dataloader)."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """``target``: undefended, trained on ``split.members`` by ``recipe``, which has no stage but ``train``."""
+
+    recipe: Recipe
+    dataset: Dataset
+    split: Split
+    references: int
+    target: Classifier
+
+    @property
+    def candidates(self) -> np.ndarray:
+        return candidates_of(self.split)
+
+    @property
+    def member(self) -> np.ndarray:
+        return np.arange(len(self.candidates)) < len(self.split.members)
+
+
+@dataclass(frozen=True)
+class Found:
+    """``auc`` of ``attack`` on the target; ``steps``: optimizer steps of each reference model."""
+
+    attack: str
+    auc: float
+    steps: int
+
+
+def setting(recipe: Recipe, references: int) -> Setting:
+    dataset = data.load(recipe.data.name)
+    split = data.make_split(dataset, recipe.data, recipe.seed)
+    target = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
+    run_stages(target, recipe, ("train",), dataset, split, quiet=True)
+    return Setting(recipe, dataset, split, references, target)
+
+
+def edgepriv(given: Setting, attacks: tuple[str, ...] | None = None) -> Found:
+    """``attacks``: all that ask each example once."""
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return given.target(torch.from_numpy(x)).softmax(1).numpy()
+
+    with tempfile.TemporaryDirectory() as cache:
+        fleet = train_fleet(
+            given.recipe, given.dataset, given.split, count=given.references, cache_dir=Path(cache), label="benchmark"
+        )
+        names = attacks or [name for name, attack in ATTACKS.items() if attack.queries == 1]
+        content, _ = membership_part(
+            Target(predict, None, "not needed here"),
+            given.dataset,
+            given.split.members,
+            given.split.non_members,
+            {"adaptive": fleet},
+            attacks=names,
+            recipe=given.recipe,
+        )
+    found = {attack["name"]: attack["auc"] for attack in content["attacks"]}
+    return Found("LiRA online", found["lira-online"], _steps(given))
+
+
+def plain(given: Setting) -> Found:
+    """The loop that papers' repositories hold: one model after another, tensors indexed, torch's own threads."""
+
+    def train(model: nn.Module, index: np.ndarray, generator: torch.Generator) -> None:
+        x, y = torch.from_numpy(given.dataset.inputs(index)), torch.from_numpy(given.dataset.y[index])
+        optimizer, schedule = _optimizer(model, given)
+        for _ in range(given.recipe.train.epochs):
+            for batch in torch.randperm(len(x), generator=generator).split(given.recipe.train.batch_size):
+                optimizer.zero_grad()
+                functional.cross_entropy(model(x[batch]), y[batch]).backward()
+                optimizer.step()
+                schedule.step()
+
+    return _lira(given, train)
+
+
+def privacy_meter(given: Setting) -> Found:
+    """As ML Privacy Meter trains (models/utils.py, trainers/default_trainer.py of its main branch): for each model two
+    DataLoaders with four processes each, and its accuracy on the other half measured after every epoch. The learning rate
+    follows the recipe, not that tool's own schedule, so that all train alike; LiRA is scored as for ``plain``."""
+    whole = TensorDataset(torch.from_numpy(given.dataset.inputs()), torch.from_numpy(given.dataset.y))
+
+    def loader(index: np.ndarray, generator: torch.Generator) -> DataLoader:
+        return DataLoader(
+            Subset(whole, index.tolist()),
+            batch_size=given.recipe.train.batch_size,
+            shuffle=True,
+            num_workers=LOADER_WORKERS,
+            persistent_workers=True,
+            prefetch_factor=16,
+            generator=generator,
+        )
+
+    def train(model: nn.Module, index: np.ndarray, generator: torch.Generator) -> None:
+        members, others = loader(index, generator), loader(np.setdiff1d(given.candidates, index), generator)
+        optimizer, schedule = _optimizer(model, given)
+        for _ in range(given.recipe.train.epochs):
+            model.train()
+            right, loss_sum = 0, 0.0
+            for x, y in members:
+                optimizer.zero_grad(set_to_none=True)
+                logits = model(x)
+                loss = functional.cross_entropy(logits, y)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                loss_sum += loss.item()
+                right += int((logits.argmax(1) == y).sum())
+            model.eval()
+            with torch.no_grad():
+                for x, y in others:
+                    logits = model(x)
+                    loss_sum += functional.cross_entropy(logits, y).item()
+                    right += int((logits.argmax(1) == y).sum())
+
+    return _lira(given, train)
+
+
+def art(given: Setting) -> Found:
+    """Adversarial Robustness Toolbox: ShadowModels on the candidates, then MembershipInferenceBlackBox (a network on the
+    confidence vector and the label). It trains at a constant learning rate."""
+    from art.attacks.inference.membership_inference import MembershipInferenceBlackBox, ShadowModels
+    from art.estimators.classification import PyTorchClassifier
+
+    stage, dataset = given.recipe.train, given.dataset
+
+    class Shadow(PyTorchClassifier):
+        def fit(self, x: np.ndarray, y: np.ndarray, **options: Any) -> None:
+            super().fit(x, y, batch_size=stage.batch_size, nb_epochs=stage.epochs, **options)
+
+    def wrapped(model: nn.Module) -> Any:
+        # Adam with decoupled weight decay is AdamW, in the form whose settings ART can copy.
+        optimizer = torch.optim.Adam(
+            model.parameters(), stage.lr, weight_decay=stage.weight_decay, decoupled_weight_decay=True
+        )
+        loss, shape = nn.CrossEntropyLoss(), dataset.input_shape
+        return Shadow(model, loss, shape, dataset.num_classes, optimizer=optimizer, device_type="cpu")
+
+    x, y = dataset.inputs(given.candidates), np.eye(dataset.num_classes, dtype=np.float32)[dataset.y[given.candidates]]
+    fresh = new_classifier(given.recipe, dataset.num_classes, dataset.input_shape)
+    shadows = ShadowModels(wrapped(fresh), num_shadow_models=given.references, random_state=given.recipe.seed)
+    (_, y_in, seen_in), (_, y_out, seen_out) = shadows.generate_shadow_dataset(x, y)
+    attack = MembershipInferenceBlackBox(wrapped(given.target))
+    attack.fit(pred=seen_in, y=y_in, test_pred=seen_out, test_y=y_out)
+    scores = np.ravel(attack.infer(x, y, probabilities=True))
+    return Found("MembershipInferenceBlackBox", auc(scores, given.member)[0], _steps(given))
+
+
+AUDITS: dict[str, Callable[[Setting], Found]] = {
+    "edgepriv": edgepriv,
+    "edgepriv-lira": lambda given: edgepriv(given, ("lira-online",)),
+    "plain": plain,
+    "privacy-meter": privacy_meter,
+    "art": art,
+}
+
+
+def _steps(given: Setting) -> int:
+    return math.ceil(len(given.candidates) // 2 / given.recipe.train.batch_size) * given.recipe.train.epochs
+
+
+def _optimizer(model: nn.Module, given: Setting) -> tuple[torch.optim.Optimizer, Any]:
+    stage, total = given.recipe.train, _steps(given)
+    optimizer = torch.optim.AdamW(model.parameters(), stage.lr, weight_decay=stage.weight_decay)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.5 * (1 + math.cos(math.pi * s / total)))
+
+
+def _lira(given: Setting, train: Callable[[nn.Module, np.ndarray, torch.Generator], None]) -> Found:
+    """Train the reference models in turn, on complementary halves of the candidates; then Algorithm 1 of Carlini et al.
+    2022 with the variances pooled over candidates, in plain numpy."""
+    candidates, member, odds = given.candidates, [], []
+    rng = np.random.default_rng(given.recipe.seed + 1)
+    for r in range(given.references):
+        if r % 2 == 0:
+            inside = rng.permutation(len(candidates)) < len(candidates) // 2
+        member.append(inside if r % 2 == 0 else ~inside)
+        seed = given.recipe.seed + 1 + r
+        own = given.recipe.with_changes(seed=seed)
+        model = new_classifier(own, given.dataset.num_classes, given.dataset.input_shape)
+        train(model.train(), candidates[member[-1]], torch.Generator().manual_seed(seed))
+        odds.append(_odds(model.eval(), given))
+    seen, chosen = np.stack(odds), np.stack(member)
+    observed = _odds(given.target, given)
+    likelihoods = []
+    for side in (chosen, ~chosen):
+        mean = np.where(side, seen, 0).sum(axis=0) / np.maximum(side.sum(axis=0), 1)
+        spread = np.sqrt((np.where(side, seen - mean, 0) ** 2).sum() / side.sum())
+        likelihoods.append(-0.5 * ((observed - mean) / spread) ** 2 - np.log(spread))
+    return Found("LiRA online", auc(likelihoods[0] - likelihoods[1], given.member)[0], _steps(given))
+
+
+def _odds(model: Classifier, given: Setting) -> np.ndarray:
+    labels = given.dataset.y[given.candidates]
+    p = probabilities_of(model, given.dataset, given.candidates).astype(np.float64)
+    rows = np.arange(len(labels))
+    true = p[rows, labels]
+    p[rows, labels] = 0
+    return np.log(true + 1e-45) - np.log(p.sum(axis=1) + 1e-45)
