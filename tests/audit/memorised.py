@@ -12,7 +12,7 @@ import torch
 from edgepriv.audit.evidence import Evidence, Outputs, Population, PopulationInputs, References, Shadow, log_odds
 
 CLASSES, FEATURES, HIDDEN, STEPS = 20, 64, 128, 50
-CANDIDATES, SHADOWS, STRANGERS, REFERENCES, SHADOW_MODELS = 400, 400, 300, 34, 4
+CANDIDATES, SHADOWS, STRANGERS, REFERENCES, SHADOW_MODELS = 400, 400, 300, 32, 3
 
 
 def memorised(seed: int = 0, steps: int = STEPS) -> tuple[Evidence, np.ndarray]:

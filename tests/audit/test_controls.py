@@ -32,13 +32,13 @@ def scores_of(name: str, steps: int | None = None) -> np.ndarray:
     return ATTACKS[name].run(evidence_of(steps)[0])
 
 
-def share_covered(scores: np.ndarray, membership: np.ndarray) -> float:
+def share_covered(scores: np.ndarray, membership: np.ndarray, draws: int = DRAWS) -> float:
     """How often the interval of the AUC holds 0.5 when the truth is drawn anew."""
     rng, covered = np.random.default_rng(1), 0
-    for _ in range(DRAWS):
+    for _ in range(draws):
         low, high = auc(scores, rng.permutation(membership))[1]
         covered += low <= 0.5 <= high
-    return covered / DRAWS
+    return covered / draws
 
 
 @EVERY_ATTACK
@@ -48,7 +48,8 @@ def test_shuffled_membership_of_a_leaking_model_is_chance_at_the_nominal_rate(na
 
 @EVERY_ATTACK
 def test_an_untrained_model_is_chance_at_the_nominal_rate(name):
-    assert 0.92 <= share_covered(scores_of(name, 0), evidence_of(0)[1]) <= 0.98
+    """Of a hundred draws at the nominal rate, fewer than 88 would be covered about once in 700 times."""
+    assert share_covered(scores_of(name, 0), evidence_of(0)[1], draws=100) >= 0.88
 
 
 @EVERY_ATTACK
