@@ -51,7 +51,7 @@ def lower_for_memory(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], se
         elif convolutions is not None:
             _replace_convolutions(emit, name, tensor, convolutions, settings.compute, channels_last)
         elif in_groups and tensor.integers.size >= DEQUANTIZED_FROM:
-            restored, nodes = dequantize(emit, name, tensor)
+            restored, nodes = dequantize(emit, name, tensor, weight)
             weight.replace_all_uses_with(restored)
             dequantized += nodes
         else:

@@ -10,40 +10,43 @@ from edgepriv.artifact.emit import SCALE, TAIL, ZERO_POINT, Emitter
 from edgepriv.training.quantizer import QuantizedTensor
 
 
-def dequantize(emit: Emitter, name: str, tensor: QuantizedTensor) -> tuple[ir.Value, int]:
-    """The float32 weight by DequantizeLinear (opset 21), and how many of these nodes it takes.
+def dequantize(emit: Emitter, name: str, tensor: QuantizedTensor, weight: ir.Value) -> tuple[ir.Value, int]:
+    """What replaces ``weight``: float32 by DequantizeLinear (opset 21), and how many of these nodes it takes.
 
     Integers of 2 to 4 bits are stored as UINT4, of 5 to 8 as UINT8: the standard has no other widths at this opset. The
     zero point has the same type. A scale per tensor or channel lies on axis 0. Blocks are consecutive weights of a channel,
-    so they are laid on axis 1 of the weight as a matrix [C, K]. Where the last block of a channel is shorter than the
+    so they are laid on the last axis of the weight as a matrix [C, K]. Where the last block of a channel is shorter than the
     others it is dequantized apart, with a scale per channel, and appended: not every runtime reads ragged blocks (OpenVINO
     does not), all read this.
+
+    onnxruntime fuses DequantizeLinear and a MatMul behind it to a kernel that quantizes activations to 8 bits. A weight of
+    such a product is therefore given its shape by a Reshape, past which that fusion does not look.
     """
     tensor = simplest(tensor)
+    rows = len(tensor.integers)
+    opaque = any(node.op_type not in ("Conv", "Gemm") for node, _ in weight.uses())
+    scale, zero_point = tensor.scale, tensor.zero_point
     if tensor.block is None:
-        return _linear(emit, name, tensor.integers, tensor.scale, tensor.zero_point, tensor.bits, {"axis": 0}), 1
-    integers = tensor.integers.reshape(len(tensor.integers), -1)
-    whole = integers.shape[1] // tensor.block
-    blocked = {"axis": 1, "block_size": tensor.block}
-    ends = integers[:, whole * tensor.block :]
-    parts = [
-        _linear(
-            emit,
-            name,
-            integers[:, : whole * tensor.block],
-            tensor.scale[:, :whole],
-            tensor.zero_point[:, :whole],
-            tensor.bits,
-            blocked,
-        )
-    ]
-    if ends.size:
-        last = tensor.scale[:, whole], tensor.zero_point[:, whole]
-        parts.append(_linear(emit, name + TAIL, ends, *last, tensor.bits, {"axis": 0}))
-    matrix = parts[0] if len(parts) == 1 else emit.node("Concat", parts, axis=1)
-    if tensor.integers.ndim > 2:
-        matrix = emit.node("Reshape", [matrix, emit.shape(*tensor.integers.shape)])
-    return matrix, len(parts)
+        stored = tensor.integers[:, None] if opaque else tensor.integers
+        if opaque and scale.size == 1:  # onnxruntime moves a DequantizeLinear with one scale past the Reshape
+            scale, zero_point = scale.repeat(rows), zero_point.repeat(rows)
+        parts = [_linear(emit, name, stored, scale, zero_point, tensor.bits, {"axis": 0})]
+    else:
+        stored = tensor.integers.reshape(rows, *[1] * opaque, -1)
+        if opaque:
+            scale, zero_point = scale[:, None], zero_point[:, None]
+        whole = stored.shape[-1] // tensor.block
+        end = whole * tensor.block
+        blocked = {"axis": stored.ndim - 1, "block_size": tensor.block}
+        blocks = stored[..., :end], scale[..., :whole], zero_point[..., :whole]
+        parts = [_linear(emit, name, *blocks, tensor.bits, blocked)]
+        if end < stored.shape[-1]:
+            last = stored[..., end:], scale[..., whole].reshape(rows), zero_point[..., whole].reshape(rows)
+            parts.append(_linear(emit, name + TAIL, *last, tensor.bits, {"axis": 0}))
+    restored = parts[0] if len(parts) == 1 else emit.node("Concat", parts, axis=stored.ndim - 1)
+    if stored.shape != tensor.integers.shape:
+        restored = emit.node("Reshape", [restored, emit.shape(*tensor.integers.shape)])
+    return restored, len(parts)
 
 
 def _linear(

@@ -84,7 +84,7 @@ def lower_for_portable(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], 
             left_float[name] = "no operator of the exported graph reads it"
             continue
         graph.initializers.pop(name)
-        restored, nodes = dequantize(emit, name, tensor)
+        restored, nodes = dequantize(emit, name, tensor, weight)
         weight.replace_all_uses_with(restored)
         dequantized += nodes
     drop_unused_initializers(graph)
