@@ -28,8 +28,8 @@ Compute = Literal["float32", "int8"]
 _LEVELS: dict[Compute, int] = {"float32": 1, "int8": 4}
 """accuracy_level of the kernel. Why more than 4 bits are two products in float32, measured with one thread on a server core,
 time / float32 Gemm for 512 x 4608 weights with 1, 4, 16, 64 rows: two of 4 bits 2.2, 4.4, 2.9, 2.0; DequantizeLinear + Gemm
-3.2, 4.2, 1.8, 1.4 with the float32 matrix in memory meanwhile; one of 8 bits 26, 19, 6, 2.2. For 1024 x 6170 weights and one row:
-0.73, 2.3 and 10. At level 4, 8 bits take 0.3 to 0.6."""
+3.2, 4.2, 1.8, 1.4 with the float32 matrix in memory meanwhile; one of 8 bits 26, 19, 6, 2.2. For 1024 x 6170 weights and
+one row: 0.73, 2.3 and 10. At level 4, 8 bits take 0.3 to 0.6."""
 
 
 @dataclass(frozen=True)
