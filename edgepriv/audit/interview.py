@@ -145,7 +145,7 @@ class Interview:
             return replace(some, lacks={**some.lacks, "trajectory": "the shadow model has too few examples"})
         asked_about = np.flatnonzero(halves(fleet.shadow.member, self.recipe.seed))
         of_shadow = fleet.shadow_index[asked_about]
-        # No copy learns from an example that it is judged on, but both learn from examples that the shadow model was trained on.
+        # No copy learns from an example that it is judged on. Both learn from some that the shadow model was trained on.
         free = np.random.default_rng([self.recipe.seed, 5]).permutation(np.setdiff1d(pool, of_shadow))[: distil.MOST]
         shadow = fleet.shadow.take(asked_about)
         some = replace(some, shadow=shadow)

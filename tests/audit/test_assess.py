@@ -64,9 +64,7 @@ def test_thresholds_come_from_other_data_and_are_nearly_the_best(leaky, assessed
 def test_the_thresholds_do_not_depend_on_the_evaluated_membership(leaky, assessed):
     """With another truth, the same examples are called members."""
     evidence, membership = leaky
-    other = assess(
-        evidence, np.random.default_rng(0).permutation(membership), attacks=PLAIN, threat_model="", seed=1
-    )
+    other = assess(evidence, np.random.default_rng(0).permutation(membership), attacks=PLAIN, threat_model="", seed=1)
     for before, after in zip(assessed.attacks, other.attacks, strict=True):
         if before["name"] in UNREHEARSED:
             continue
