@@ -13,6 +13,7 @@ benchmarks/results/audit.json row by row: rows that stand there for the same set
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -192,6 +193,7 @@ def main() -> None:
     if options.alone:
         write_json(options.answer, alone(options))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the row's process ends as well
     known = read_json(options.output, "result of benchmarks/audit.py") if options.output.exists() else {}
     rows: dict[str, Any] = known.get("rows", {})
     options.output.parent.mkdir(parents=True, exist_ok=True)
