@@ -16,11 +16,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 quickstart: install
 	$(BIN)/edgepriv quickstart --output quickstart --force
 
+# One thread each: beside another process, torch's threads wait for each other longer than they work.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 oracles: $(VENV)/.oracles
-	$(BIN)/python -m pytest -rs tests/oracles
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/oracles
 
 # One of the two says that it needs an older Python; the module that we compare with does not.
 $(VENV)/.oracles: $(VENV)/.installed

@@ -212,10 +212,10 @@ def bench(
     if content is None:
         refuse_existing([output], force)
         variants = _variants(model, against)
-        files = {name: _file_facts(path) for name, path in variants.items()}
-        devices = _imported(model, files, imports)
         for path in variants.values():
             session.open_session(path)
+        files = {name: _file_facts(path) for name, path in variants.items()}
+        devices = _imported(model, files, imports)
         settings = recipe.bench
         measured = measure(
             variants, batches=settings.batches, threads=settings.threads, runs=settings.runs, rounds=settings.rounds
@@ -249,9 +249,7 @@ def show(path: Path) -> dict[str, Any]:
     if path.suffix != ".pt":
         known = manifest.read_beside(path)
         facts = describe.describe(path)
-        return facts | (
-            {"left_float": known.left_float, "recipe": known.recipe, "data": known.data} if known else {}
-        )
+        return facts | ({"left_float": known.left_float, "recipe": known.recipe, "data": known.data} if known else {})
     found = checkpoint.load(path)
     classifier = found.classifier()
     quantized = quantize_weights(classifier.network, found.recipe.quantize)

@@ -38,6 +38,7 @@ def trace(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
     names = _first_names(classifier)
     _simplify(model, opaque=set(names))
     _rename_parameters(model.graph, names)
+    _drop_idle_casts(model.graph)
     _pool_globally(model.graph)
     _append_softmax(model.graph)
     model.ir_version = IR_VERSION
@@ -147,6 +148,17 @@ def _rename_parameters(graph: ir.Graph, names: dict[str, str]) -> None:
             value.replace_all_uses_with(graph.initializers[names[name]])
         else:
             graph.register_initializer(value)
+
+
+def _drop_idle_casts(graph: ir.Graph) -> None:
+    """Attention scales by a float32 number that it casts "like" a float32 value; onnxruntime would do so at every inference."""
+    for node in graph:
+        if node.op_type != "CastLike":
+            continue
+        x, like = node.inputs
+        if x is not None and like is not None and x.dtype is not None and x.dtype == like.dtype:
+            node.outputs[0].replace_all_uses_with(x, replace_graph_outputs=True)
+            graph.remove(node, safe=True)
 
 
 def _pool_globally(graph: ir.Graph) -> None:
