@@ -151,14 +151,22 @@ def _rename_parameters(graph: ir.Graph, names: dict[str, str]) -> None:
 
 
 def _drop_idle_casts(graph: ir.Graph) -> None:
-    """Attention scales by a float32 number that it casts "like" a float32 value; onnxruntime would do so at every inference."""
+    """Attention casts its float32 scale "like" a float32 value, which onnxruntime would do at every inference."""
     for node in graph:
-        if node.op_type != "CastLike":
-            continue
-        x, like = node.inputs
-        if x is not None and like is not None and x.dtype is not None and x.dtype == like.dtype:
-            node.outputs[0].replace_all_uses_with(x, replace_graph_outputs=True)
-            graph.remove(node, safe=True)
+        if node.op_type == "CastLike":
+            x, like = node.inputs
+            if x is not None and x.dtype is not None and x.dtype == _dtype_of(like):
+                node.outputs[0].replace_all_uses_with(x, replace_graph_outputs=True)
+                graph.remove(node, safe=True)
+
+
+def _dtype_of(value: ir.Value | None) -> ir.DataType | None:
+    """The type of a value, that of what it is a view of where the exporter does not say."""
+    while value is not None and value.dtype is None:
+        producer = value.producer()
+        views = producer is not None and producer.op_type in ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
+        value = producer.inputs[0] if producer is not None and views else None
+    return None if value is None else value.dtype
 
 
 def _pool_globally(graph: ir.Graph) -> None:

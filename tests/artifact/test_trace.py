@@ -1,7 +1,7 @@
 import onnx_ir as ir
 import pytest
 import torch
-from nets import IMAGE, TABLE, Convolutions, Table
+from nets import IMAGE, TABLE, Convolutions, Table, Tokens
 from torch import nn
 
 from edgepriv.artifact.trace import trace
@@ -34,6 +34,12 @@ def test_inputs_outputs_and_operators():
     assert "GlobalAveragePool" in operators
     assert "Sub" not in operators, "a normalisation that changes nothing costs nothing"
     assert not {"Shape", "Identity", "Constant", "Expand"} & set(operators)
+
+
+def test_attention_casts_nothing_from_a_type_to_the_same():
+    operators = {node.op_type for node in trace(plain(Tokens()), IMAGE).graph}
+    assert "Softmax" in operators
+    assert not {"Cast", "CastLike"} & operators
 
 
 def test_a_shared_parameter_is_one_initializer_under_its_first_name():
