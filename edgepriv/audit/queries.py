@@ -74,8 +74,10 @@ def on_perturbed(
     generator = torch.Generator().manual_seed(seed)
     answers = []
     for _ in range(tries):
+        made = []
         for start in range(0, len(x), _BATCH):
             inputs = torch.from_numpy(np.ascontiguousarray(x[start : start + _BATCH]))
             labels = torch.from_numpy(y[start : start + _BATCH])
-            answers.append(model.predict(perturbed(model.logits_of, inputs, labels, budget, generator).numpy()))
-    return np.concatenate(answers).astype(np.float32).reshape(tries, len(x), -1)
+            made.append(perturbed(model.logits_of, inputs, labels, budget, generator).numpy())
+        answers.append(model.predict(np.concatenate(made)))
+    return np.stack(answers).astype(np.float32)

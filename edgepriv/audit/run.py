@@ -41,12 +41,22 @@ class Target:
 
 def answers(target: Target, dataset: Dataset, index: np.ndarray) -> np.ndarray:
     """float32 [len(index), K]: the deployed model's probabilities on the examples at ``index``."""
-    chunks = [index[start : start + _CHUNK] for start in range(0, len(index), _CHUNK)]
-    return np.concatenate([target.predict(dataset.inputs(chunk)) for chunk in chunks])
+    return _mixed(len(index), lambda rows: target.predict(dataset.inputs(index[rows])))
 
 
 def _in_chunks(target: Target, x: np.ndarray) -> np.ndarray:
-    return np.concatenate([target.predict(x[start : start + _CHUNK]) for start in range(0, len(x), _CHUNK)])
+    return _mixed(len(x), lambda rows: target.predict(x[rows]))
+
+
+def _mixed(count: int, ask: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Answers to questions 0 .. count - 1, asked in random order, in the order of the questions.
+
+    Candidates come members first. Files that quantize a whole batch by its own range answer alike within a batch: asked in
+    that order, the batch, not the example, would tell who is a member.
+    """
+    order = np.random.default_rng(count).permutation(count)
+    found = np.concatenate([ask(order[start : start + _CHUNK]) for start in range(0, count, _CHUNK)])
+    return found[np.argsort(order)]
 
 
 def membership_part(

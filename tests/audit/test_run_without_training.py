@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from edgepriv.audit import run
 from edgepriv.audit.run import Target, membership_part
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
@@ -62,3 +63,20 @@ def test_without_a_pool_the_regression_is_left_out_with_the_reason(target, datas
     content, _ = membership_part(target, dataset, MEMBERS, NON_MEMBERS, {}, attacks=ATTACKS[3:4], recipe=Recipe())
     assert content["left_out"][0]["reason"] == "needs population examples with their inputs"
     assert "per_class" not in content
+
+
+def test_the_order_of_the_questions_tells_nothing(dataset, monkeypatch):
+    """A file that answers each batch its own way, as one that quantizes activations by the batch's range."""
+    monkeypatch.setattr(run, "_CHUNK", 20)
+    batches = []
+
+    def predict(x):
+        batches.append(len(x))
+        return softmax(np.eye(3)[(10 * x[:, 0]).astype(int) % 3] * (1 + len(batches))).astype(np.float32)
+
+    attacks = ["top-1", "entropy", "label-only-noise"]
+    content, _ = membership_part(
+        Target(predict, None), dataset, MEMBERS, NON_MEMBERS, {}, attacks=attacks, recipe=Recipe()
+    )
+    assert max(batches) == 20
+    assert all(row["auc_ci"][0] < 0.5 < row["auc_ci"][1] for row in content["attacks"])

@@ -39,7 +39,10 @@ def shadow_mlp(evidence: Evidence, features: Callable[[npt.NDArray[np.floating]]
 
 
 def learnt_by_mlp(known: Floats, member: Bools, asked: Floats, seed: int) -> Floats:
-    """P(member) float64 [n] of the rows ``asked`` [n, F], by the MLP described above, trained on ``known`` [s, F]."""
+    """P(member) float64 [n] of the rows ``asked`` [n, F], by the MLP described above, trained on ``known`` [s, F].
+
+    Equal rows score exactly alike: computed row by row, they would differ by rounding, by their place among the others.
+    """
     network = MLPClassifier(
         hidden_layer_sizes=(HIDDEN,),
         learning_rate_init=LEARNING_RATE,
@@ -53,5 +56,6 @@ def learnt_by_mlp(known: Floats, member: Bools, asked: Floats, seed: int) -> Flo
         # The bound on epochs is meant; reaching it is no fault.
         warnings.simplefilter("ignore", ConvergenceWarning)
         network.fit(known, member)
-    chance: Floats = network.predict_proba(asked)[:, 1]
+        distinct, place = np.unique(asked, axis=0, return_inverse=True)
+        chance: Floats = network.predict_proba(distinct)[:, 1][place.reshape(-1)]
     return chance
