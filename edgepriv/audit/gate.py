@@ -37,10 +37,12 @@ def parse_limit(text: str) -> Limit:
             f"--fail-if {text!r}: expected auc>0.55, tpr@0.01>0.03, tpr@0.001>0.01, robust_accuracy<0.6 or clean_accuracy<0.9"
         )
     try:
-        fpr = float(match["fpr"]) if match["fpr"] else None
-        return Limit(text, match["measure"].split("@")[0], fpr, match["sign"], float(match["value"]))
+        fpr, value = float(match["fpr"]) if match["fpr"] else None, float(match["value"])
     except ValueError:
         raise UserError(f"--fail-if {text!r}: the limit is not a number") from None
+    if value > 1:  # a limit in percent would be met by every model
+        raise UserError(f"--fail-if {text!r}: the limit is a share from 0 to 1, such as 0.55 for 55%")
+    return Limit(text, match["measure"].split("@")[0], fpr, match["sign"], value)
 
 
 def judged(limits: Sequence[Limit], audit: dict[str, Any]) -> list[dict[str, str]]:
@@ -52,12 +54,18 @@ def judged(limits: Sequence[Limit], audit: dict[str, Any]) -> list[dict[str, str
 
 
 def exceeded(limits: Sequence[Limit], audit: dict[str, Any]) -> list[str]:
-    """One sentence for each limit that the audit exceeds, naming the attack; UserError for one that was not measured."""
+    """One sentence for each limit that the audit exceeds, naming the attack.
+
+    Where none is, UserError for those that were not measured.
+    """
     found = judged(limits, audit)
-    for limit in found:
-        if limit["outcome"] == "not measured":
-            raise UserError(f"--fail-if {limit['limit']!r}: {limit['sentence']}")
-    return [limit["sentence"] for limit in found if limit["outcome"] == "exceeded"]
+    unknown = [
+        f"--fail-if {limit['limit']!r}: {limit['sentence']}" for limit in found if limit["outcome"] == "not measured"
+    ]
+    sentences = [limit["sentence"] for limit in found if limit["outcome"] == "exceeded"]
+    if unknown and not sentences:
+        raise UserError("; ".join(unknown))
+    return [*sentences, *unknown]
 
 
 @dataclass(frozen=True)

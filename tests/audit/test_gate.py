@@ -48,6 +48,18 @@ def test_limits_are_read(text, measure, fpr, sign, value):
     assert (limit.text, limit.measure, limit.fpr, limit.sign, limit.value) == (text, measure, fpr, sign, value)
 
 
+def test_a_limit_in_percent_is_refused():
+    """It would be met by every model."""
+    with pytest.raises(UserError, match=r"'auc>55': the limit is a share from 0 to 1"):
+        parse_limit("auc>55")
+
+
+def test_an_exceeded_limit_is_named_beside_one_that_was_not_measured():
+    first, second = verdicts("tpr@0.05>0.1", "auc>0.6")
+    assert first.startswith("auc>0.6 is exceeded: 0.6200")
+    assert second == "--fail-if 'tpr@0.05>0.1': known are tpr@0.01, tpr@0.001"
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "auc", "auc=0.5", "auc>=0.5", "auc>high", "auc>55%", "auc>0.5.5", "auc>.", "tpr>0.1", "loss>1", "tpr@.>1"],
