@@ -130,9 +130,11 @@ def _trained_there(jobs: Sequence[Job], dataset: Dataset, folder: Path, address:
 def _cluster(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
+        from distributed.comm import get_address_host_port
     except ImportError:
         raise UserError(f"engine 'dask:{address}' needs Dask: pip install 'edgepriv[dask]'") from None
     try:
+        get_address_host_port(address)  # a client of an address that cannot be read hangs as it is thrown away
         client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UserError(
