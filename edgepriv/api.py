@@ -13,7 +13,7 @@ import numpy as np
 
 from edgepriv import data, project
 from edgepriv.artifact import describe, manifest, session
-from edgepriv.artifact.ship import export_with_twin, written_by_export
+from edgepriv.artifact.ship import export_with_twin, rehearse, written_by_export
 from edgepriv.audit import gate
 from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
 from edgepriv.audit.deployed import audit_by_manifest, audit_on_files
@@ -88,6 +88,7 @@ def harden(
         raise UserError(
             "--flatten acts in quantization-aware fine-tuning, which has no epochs here: give --bits and --qat-epochs"
         )
+    rehearse(given.checkpoint.with_recipe(hardened_by))
     classifier = given.checkpoint.classifier()
 
     def keep_robust(stage: str, classifier: Any) -> None:

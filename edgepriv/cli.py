@@ -531,6 +531,8 @@ def _exported(result: dict[str, Any]) -> str:
         largest = "" if inside["max_difference"] is None else f"max |dp| {inside['max_difference']:.1e}, "
         lines[-1] += " (with float activations)"
         lines.append(f"activations of 8 bits: {largest}{inside['labels_changed']} of {inside['n']} labels changed")
+        if "MatMulNBits" not in result["ops"]:
+            lines.append("no layer is large enough to gain by computing in int8: this file computes in float32")
     lines += [f"left float: {name} ({reason})" for name, reason in result["left_float"].items()]
     return "\n".join(lines)
 

@@ -96,7 +96,12 @@ def verify(onnx_path: Path, manifest: Manifest) -> None:
     """Raise UserError if the .onnx is not the file that the manifest was written for."""
     if not onnx_path.is_file():
         raise UserError(f"no such file: {onnx_path}")
-    if sha256_of(onnx_path) != manifest.sha256:
+    sha256 = sha256_of(onnx_path)
+    if manifest.ort is not None and sha256 == manifest.ort["sha256"]:
+        raise UserError(
+            f"{onnx_path} is in onnxruntime's own format: name the .onnx beside it, which computes the same"
+        )
+    if sha256 != manifest.sha256:
         raise UserError(
             f"{onnx_path} has changed since its manifest was written (sha256 differs): export it again, or move "
             f"{path_beside(onnx_path).name} away to treat it as a foreign file"

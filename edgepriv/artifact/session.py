@@ -237,6 +237,8 @@ def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
     try:
         model = onnx.load(path, format="protobuf")
     except Exception as error:  # protobuf's and onnx's own exceptions
+        if Path(path).suffix == ".ort":
+            raise UserError(f"{os.fspath(path)} is in onnxruntime's own format: name the .onnx beside it") from error
         raise UserError(f"{os.fspath(path)} is not a readable ONNX file (truncated, or of another format)") from error
     if not model.graph.node or not model.graph.output:
         raise UserError(f"{os.fspath(path)} is not a readable ONNX file: it holds no graph")

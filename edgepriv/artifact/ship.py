@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from edgepriv.artifact import manifest
+from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.export import Exported, export
+from edgepriv.artifact.ort_format import to_ort
 from edgepriv.data import Dataset
 from edgepriv.errors import UserError
-from edgepriv.models import Checkpoint
+from edgepriv.models import Checkpoint, Classifier
 from edgepriv.project import Trained, beside
 from edgepriv.recipe import FULL_WIDTH, Quantize
 from edgepriv.training import load_quantized, quantize_weights
-from edgepriv.training.quantizer import widths
+from edgepriv.training.quantizer import QuantizedTensor, widths
 
 CHECKED_AGAINST = 2_000
 """Real inputs that an export proves parity on, if there are as many."""
@@ -25,6 +27,25 @@ def written_by_export(output: Path) -> list[Path]:
     """Every file that ``export_with_twin`` may write."""
     float_file = beside(output, "fp32.onnx")
     return [output, manifest.path_beside(output), float_file, manifest.path_beside(float_file), beside(output, "ort")]
+
+
+def rehearse(found: Checkpoint) -> None:
+    """Raise the UserError that exporting ``found`` would end with whatever its weights are, before anything is trained.
+
+    The network cannot be traced, no layer has the widths that are asked for, or the profile does not go with the rest.
+    """
+    classifier = found.classifier()
+    settings = found.recipe.export
+    weights = _quantized(found, classifier)
+    built = build_graph(
+        classifier, weights, input_shape=found.input_shape, class_names=found.class_names, settings=settings
+    )
+    if settings.ort:
+        x = np.random.default_rng(0).random((2, *found.input_shape), dtype=np.float32)
+        with tempfile.TemporaryDirectory(prefix="edgepriv-") as folder:
+            model = Path(folder) / "model.onnx"
+            model.write_bytes(built.content)
+            to_ort(model, x, settings.profile)
 
 
 def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dict[str, Any]:
@@ -61,10 +82,7 @@ def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dic
 
 def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin: dict[str, Any] | None) -> Exported:
     classifier = found.classifier()
-    weights = quantize_weights(classifier.network, found.recipe.quantize)
-    if found.recipe.quantize.active and not weights:
-        layers = ", ".join(name.removesuffix(".weight") for name in widths(classifier.network, Quantize(bits=8)))
-        raise UserError(f"bits {found.recipe.quantize.bits!r} matches no layer: the model's are {layers or 'none'}")
+    weights = _quantized(found, classifier)
     load_quantized(classifier.network, weights)
     exported = export(
         classifier,
@@ -80,6 +98,18 @@ def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin:
     )
     record.write(manifest.path_beside(output))
     return exported
+
+
+def _quantized(found: Checkpoint, classifier: Classifier) -> dict[str, QuantizedTensor]:
+    """The integers of the weights. Raises UserError when there are none to what the recipe asks for."""
+    quantize, compute = found.recipe.quantize, found.recipe.export.compute
+    weights = quantize_weights(classifier.network, quantize)
+    if quantize.active and not weights:
+        layers = ", ".join(name.removesuffix(".weight") for name in widths(classifier.network, Quantize(bits=8)))
+        raise UserError(f"bits {quantize.bits!r} matches no layer: the model's are {layers or 'none'}")
+    if compute == "int8" and not weights:
+        raise UserError("--compute int8 multiplies activations by integer weights, and this file has none: give --bits")
+    return weights
 
 
 def _parity_inputs(dataset: Dataset, seed: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from edgepriv import data
 
 Refused = Callable[..., str]
+Command = Callable[..., Any]
 
 
 @pytest.fixture
@@ -144,6 +146,32 @@ def test_output_that_exists_is_kept(refused: Refused, hardened: Path, tmp_path: 
 def test_bits_for_layers_that_do_not_exist_name_those_that_do(refused: Refused, hardened: Path, tmp_path: Path) -> None:
     assert "conv1, conv2" in refused("export", hardened / "float.pt", "--bits", "nope=4", "-o", tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--profile", "portable", "--compute", "int8"), "the profile portable cannot compute in int8"),
+        (("--profile", "portable", "--bits", "4", "--ort"), "cannot hold the weights of profile portable"),
+        (("--bits", "nope=4"), "matches no layer"),
+        (("--bits", "32", "--compute", "int8"), "this file has none: give --bits"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_anything_is_trained(
+    refused: Refused, hardened: Path, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    for verb, name in (("export", "m.onnx"), ("harden", "out")):
+        assert reason in refused(verb, hardened / "float.pt", *options, "-o", tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_ort_file_is_answered_with_the_onnx_beside_it(
+    edgepriv: Command, refused: Refused, hardened: Path, tmp_path: Path
+) -> None:
+    options = ("--bits", "4", "--profile", "memory", "--ort")
+    assert edgepriv("export", hardened / "float.pt", *options, "-o", tmp_path / "m.onnx").code == 0
+    for verb in ("audit", "bench", "show"):
+        assert "name the .onnx beside it" in refused(verb, tmp_path / "m.ort")
 
 
 def test_json_is_never_written_over_a_model(refused: Refused, hardened: Path) -> None:
