@@ -183,6 +183,22 @@ def _conv(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) 
     return convolve(x, weight, bias, strides, before, dilations, a.get("group", 1))
 
 
+@_operator("ConvTranspose")
+def _conv_transpose(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    axes = weight.ndim - 2
+    if axes not in (1, 2, 3) or "output_shape" in a or a.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise Unsupported("ConvTranspose over other than 1 to 3 axes, or whose output shape decides the padding")
+    before, after = _pads(a, x, list(weight.shape[2:]))
+    convolve: Any = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
+    strides, dilations = a.get("strides", [1] * axes), a.get("dilations", [1] * axes)
+    whole = convolve(x, weight, None, strides, 0, 0, a.get("group", 1), dilations)
+    added = a.get("output_padding", [0] * axes)
+    cropped = _padded(
+        whole, [-pad for pad in before], [more - pad for more, pad in zip(added, after, strict=True)], 0.0
+    )
+    return cropped if bias is None else cropped + bias.reshape(-1, *[1] * axes)
+
+
 # Pooling
 
 
@@ -238,6 +254,13 @@ def _layer_norm(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor | None = N
 @_operator("InstanceNormalization")
 def _instance_norm(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     return F.instance_norm(x, weight=scale, bias=bias, eps=a.get("epsilon", 1e-5))
+
+
+@_operator("GroupNormalization")
+def _group_norm(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    if a.opset < 21:  # one number for each group
+        scale, bias = (value.repeat_interleave(x.shape[1] // a["num_groups"]) for value in (scale, bias))
+    return F.group_norm(x, a["num_groups"], scale, bias, a.get("epsilon", 1e-5))
 
 
 # Reductions
