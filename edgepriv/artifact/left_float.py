@@ -34,6 +34,8 @@ def weights_left_float(graph: ir.Graph, network: nn.Module, weights: Mapping[str
             found[name] = "the recipe leaves it at 32 bits"
         else:
             why = next((_REASONS[op] for op in readers if op in _REASONS), None)
+            if isinstance(network.get_submodule(name.rpartition(".")[0]), nn.RNNBase):
+                why = "a recurrent layer, whose weights one operator reads in its own layout"
             found[name] = why or f"not the weight of a convolution, Linear or attention (read by {', '.join(readers)})"
     return found
 

@@ -63,5 +63,23 @@ def test_a_linear_whose_weight_an_embedding_had_first_stays_float_with_it(profil
     np.testing.assert_allclose(predict(open_session(file.content), x), expected, atol=1e-5)
 
 
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.GRU(4, 6, batch_first=True)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.steps(x)[0][:, -1])
+
+
+def test_a_recurrent_layer_stays_float_and_is_called_so():
+    classifier = Classifier(Recurrent(), [0.5], [0.25]).eval()
+    weights = quantize_weights(classifier.network, Quantize(bits=4))
+    file = build_graph(classifier, weights, input_shape=(5, 4), class_names=list("abc"))
+    assert file.left_float.keys() == {"steps.weight_ih_l0", "steps.weight_hh_l0"}
+    assert all(reason.startswith("a recurrent layer") for reason in file.left_float.values())
+
+
 def test_a_float_file_leaves_nothing_out():
     assert exported(32)[2].left_float == {}
