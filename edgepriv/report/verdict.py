@@ -51,10 +51,13 @@ def strongest(attacks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 
 def like_guessing(attack: Mapping[str, Any]) -> bool:
-    """Whether the AUC's interval contains 0.5 and every resolvable true-positive rate's contains its FPR."""
+    """Whether the AUC's interval contains 0.5 and no resolvable true-positive rate's lies above its FPR.
+
+    Below it lies wherever scores are tied, as those of labels are: fewer false positives than allowed can be had then.
+    """
     low, high = attack["auc_ci"]
     resolved = [(float(fpr), found["ci"]) for fpr, found in attack["tpr_at_fpr"].items() if found["ci"] is not None]
-    return low <= 0.5 <= high and all(bounds[0] <= fpr <= bounds[1] for fpr, bounds in resolved)
+    return low <= 0.5 <= high and all(bounds[0] <= fpr for fpr, bounds in resolved)
 
 
 def leakage(audit: Mapping[str, Any] | None) -> Finding:
@@ -68,7 +71,8 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
     sample = f"{utility['n_members']:,} members and {utility['n_non_members']:,} non-members"
     auc = f"AUC {with_interval(best['auc'], best['auc_ci'], area)}"
     who = f"{best['name']}, {THREAT_MODELS.get(best['threat_model'], best['threat_model'])}"
-    if all(map(like_guessing, attacks)):
+    beyond = [attack for attack in attacks if not like_guessing(attack)]
+    if not beyond:
         sentence = (
             f"Training records could not be told from others: all {len(attacks)} attacks are {GUESSING} ({sample}); "
             f"the strongest ({who}) has {auc}, where 0.5 is guessing."
@@ -79,6 +83,14 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
             f"Training records can partly be told from others: the strongest of {len(attacks)} attacks ({who}) has "
             f"{auc}, where 0.5 is guessing{_found(best)} ({sample})."
         )
+        if best not in beyond:  # the largest AUC, on fewer candidates, may be chance: name what the claim rests on
+            best = max(beyond, key=lambda attack: attack["auc"])
+            auc = f"AUC {with_interval(best['auc'], best['auc_ci'], area)}"
+            sentence = (
+                f"{sentence[:-1]}, which may be guessing; beyond it by their intervals are {len(beyond)}, the strongest of "
+                f"them {best['name']}, {THREAT_MODELS.get(best['threat_model'], best['threat_model'])}, with "
+                f"{auc}{_found(best)}."
+            )
         short = f"membership can partly be told ({auc})"
     twin = strongest(audit.get("float", {}).get("attacks", []))
     if twin is not None:

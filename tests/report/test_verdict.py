@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+from edgepriv.audit.statistics import tpr_at_fpr
 from edgepriv.report.verdict import GUESSING, cost, findings, headline, leakage, like_guessing, robustness, verdict
 
 
@@ -9,11 +11,30 @@ def test_guessing_is_said_only_if_every_interval_contains_it(tight_audit):
     assert GUESSING not in leakage(tight_audit).sentence
 
 
-@pytest.mark.parametrize("bounds", [[0.011, 0.03], [0.0, 0.009]])
-def test_a_rate_beside_its_fpr_is_not_guessing(tight_audit, bounds):
-    tight_audit["attacks"][0]["tpr_at_fpr"]["0.01"]["ci"] = bounds
+def test_a_rate_above_its_fpr_is_not_guessing(tight_audit):
+    tight_audit["attacks"][0]["tpr_at_fpr"]["0.01"]["ci"] = [0.011, 0.03]
     assert not like_guessing(tight_audit["attacks"][0])
     assert "can partly be told from others" in leakage(tight_audit).sentence
+
+
+def test_ties_are_no_leak(tight_audit):
+    """An attack of two scores, right and wrong, names nobody at 1% false alarms."""
+    scores, member = np.tile([0.0, 1.0, 1.0], 400), np.arange(1200) < 600
+    found = tpr_at_fpr(scores, member, 0.01)
+    assert found["ci"][1] < 0.01
+    tight_audit["attacks"][0]["tpr_at_fpr"]["0.01"] = found
+    assert like_guessing(tight_audit["attacks"][0])
+    assert GUESSING in leakage(tight_audit).sentence
+
+
+def test_a_claim_names_an_attack_whose_interval_supports_it(tight_audit):
+    """The largest AUC may be chance on few candidates."""
+    tight_audit["attacks"][0] |= {"auc": 0.58, "auc_ci": [0.43, 0.72]}
+    tight_audit["attacks"][3] |= {"auc": 0.55, "auc_ci": [0.51, 0.59]}
+    found = leakage(tight_audit)
+    assert found.short == "membership can partly be told (AUC 0.550 [0.510, 0.590])"
+    assert "AUC 0.580 [0.430, 0.720], where 0.5 is guessing" in found.sentence
+    assert f"the strongest of them {tight_audit['attacks'][3]['name']}" in found.sentence
 
 
 def test_an_oblivious_attack_counts_if_it_is_the_strongest(tight_audit):
