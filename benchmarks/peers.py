@@ -2,8 +2,7 @@
 
 Each peer gets its best chance by its own documentation. onnxruntime's quantizers run on a graph that its own
 ``quant_pre_process`` has prepared (batch normalizations folded), and its 4-bit quantizer, which knows MatMul only, on one
-whose Gemm were rewritten to MatMul by onnxruntime's own helper. Olive is left out: for networks like these its ONNX
-passes call the quantizers of onnxruntime that are measured here.
+whose Gemm were rewritten to MatMul by onnxruntime's own helper. Olive was not measured.
 """
 
 import contextlib
