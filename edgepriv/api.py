@@ -17,6 +17,7 @@ from edgepriv.artifact.ship import export_with_twin, rehearse, written_by_export
 from edgepriv.audit import gate
 from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
 from edgepriv.audit.deployed import audit_by_manifest, audit_on_files
+from edgepriv.composition import refuse_impossible
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.files import read_json, refuse_existing, sha256_of, write_bytes, write_json, write_text
 from edgepriv.measure.bench import bench as measure
@@ -38,20 +39,23 @@ def train(
     refuse_existing([output], force)
     if recipe.train.epochs == 0:
         raise UserError("train.epochs is 0: there is nothing to train")
+    refuse_impossible(recipe)
     dataset = data.load(recipe.data.name, data_dir, download)
     split = data.make_split(dataset, recipe.data, recipe.seed)
     recipe = project.resolved(recipe, dataset)
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
     partial = beside(output, "partial")
-    history = run_stages(classifier, recipe, ("train",), dataset, split, partial=partial)
+    course = run_stages(classifier, recipe, ("train",), dataset, split, partial=partial)
     blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, project.data_record(dataset, split))
-    checkpoint.save(output, blank.with_weights(classifier, stages=("train",), history=tuple(history)))
+    trained = blank.with_weights(classifier, stages=("train",), history=tuple(course.history), defences=course.defences)
+    checkpoint.save(output, trained)
     forget(partial)
     return {
         "checkpoint": str(output),
         "recipe": recipe.model_dump(mode="json"),
         "split": split.record(),
-        "history": history,
+        "history": course.history,
+        "defences": course.defences,
     }
 
 
@@ -88,6 +92,7 @@ def harden(
         raise UserError(
             "--flatten acts in quantization-aware fine-tuning, which has no epochs here: give --bits and --qat-epochs"
         )
+    refuse_impossible(hardened_by)
     rehearse(given.checkpoint.with_recipe(hardened_by))
     classifier = given.checkpoint.classifier()
 
@@ -97,19 +102,24 @@ def harden(
             without_qat = hardened_by.with_changes(qat={"epochs": 0}, quantize={"bits": FULL_WIDTH})
             checkpoint.save(robust, given.checkpoint.with_recipe(without_qat).with_weights(classifier, stages=done))
 
-    history = run_stages(
+    course = run_stages(
         classifier, hardened_by, stages, given.dataset, given.split, partial=partial, after_stage=keep_robust
     )
     hardened = given.checkpoint.with_recipe(hardened_by).with_weights(
         classifier,
         stages=given.checkpoint.stages + stages,
-        history=given.checkpoint.history + tuple(history),
+        history=given.checkpoint.history + tuple(course.history),
+        defences=given.checkpoint.defences | course.defences,
     )
     checkpoint.save(beside(shipped, "pt"), hardened)
     exported = export_with_twin(Trained(hardened, given.dataset, given.split), given.checkpoint, shipped)
     write_kit(shipped, output / "device", also=[beside(shipped, "ort")] if exported.get("ort") else [], force=force)
     forget(partial)
-    return exported | {"checkpoint": str(beside(shipped, "pt")), "kit": str(output / "device"), "history": history}
+    return exported | {
+        "checkpoint": str(beside(shipped, "pt")),
+        "kit": str(output / "device"),
+        "history": course.history,
+    }
 
 
 def export(

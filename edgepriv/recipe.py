@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from edgepriv.errors import UserError
 
 FULL_WIDTH = 32
-STAGES = ("train", "robust", "qat")
+STAGES = ("train", "noisy", "robust", "qat")
 
 
 class _Section(BaseModel):
@@ -35,11 +35,13 @@ class Model(_Section):
     """Architecture by name, its keyword arguments (``widths`` of an MLP, ...), and the normalisation put inside it.
 
     ``mean``, ``std``: one number for each channel (or feature), in input units; left out, images take 0.5 and 0.25, which
-    say nothing about the training data, and tables are not normalised.
+    say nothing about the training data, and tables are not normalised. ``dropout``: share of the inputs of every Linear
+    but the network's first layer that training sets to zero (a defence of Salem et al. 2019); no weight depends on it.
     """
 
     name: str = "cnn"
     args: dict[str, Any] = Field(default_factory=dict)
+    dropout: float = Field(0.0, ge=0, lt=1)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
@@ -48,9 +50,10 @@ class Stage(_Section):
     """One pass through the training loop. ``epochs = 0`` leaves the stage out.
 
     ``adversarial``: minimise the loss on perturbed inputs (see Adversary). ``quantized``: with fake-quantized weights (see
-    Quantize). ``flatten``: weight lambda of posterior flattening (Drif & Berrabah 2025, eq. 8). ``select = "best"`` keeps
-    the epoch with the highest held-out accuracy (in an adversarial stage the mean of clean and robust accuracy),
-    ``patience`` stops after so many epochs without a better one.
+    Quantize). ``flatten``: weight lambda of posterior flattening (Drif & Berrabah 2025, eq. 8). ``relax``: the loss, in
+    nats, that RelaxLoss (Chen et al. 2022) holds training at; 0 leaves it out. ``select = "best"`` keeps the epoch with the
+    highest held-out accuracy (in an adversarial stage the mean of clean and robust accuracy), ``patience`` stops after so
+    many epochs without a better one.
     """
 
     epochs: int = Field(0, ge=0)
@@ -64,6 +67,7 @@ class Stage(_Section):
     adversarial: bool = False
     quantized: bool = False
     flatten: float = Field(0.0, ge=0)
+    relax: float = Field(0.0, ge=0)
     select: Literal["last", "best"] = "last"
     patience: int | None = Field(None, ge=1)
 
@@ -78,6 +82,10 @@ class Train(Stage):
     """From random weights."""
 
     epochs: int = Field(20, ge=0)
+
+
+class Noisy(Stage):
+    """From new random weights, on members with noise (see Noise), the trained model as teacher."""
 
 
 class Robust(Stage):
@@ -104,17 +112,62 @@ class Adversary(_Section):
     steps: int = Field(7, ge=1)
 
 
+class Noise(_Section):
+    """Optimal noise on the members (Kassa, Adi & Bouhaddi, eq. 5-8 and section 5.1), or its baseline ``uniform``.
+
+    ``tau``: entropy in nats that the teacher's answer to a noisy member should reach. ``eps``: budget of each feature, in
+    input units; ``beta``: how much of it an important feature loses. ``alpha``: share of the teacher's answer in the loss of
+    the noisy stage and the stages after it, which all see the members with their noise.
+    """
+
+    method: Literal["none", "shapley", "uniform"] = "none"
+    tau: float = Field(0.5, ge=0)
+    eps: float = Field(0.1, gt=0)
+    beta: float = Field(0.8, ge=0, le=1)
+    alpha: float = Field(0.5, ge=0, le=1)
+
+
+class Dp(_Section):
+    """Differentially private training (Abadi et al. 2016) of the stage ``train``. ``epsilon``: to spend, None for no DP.
+
+    ``delta``: None for 1 / (10 x members). ``clip``: bound on the L2 norm of each example's gradient.
+    """
+
+    epsilon: float | None = Field(None, gt=0)
+    delta: float | None = Field(None, gt=0, lt=1)
+    clip: float = Field(1.0, gt=0)
+
+    @property
+    def active(self) -> bool:
+        """Whether any budget is set."""
+        return self.epsilon is not None
+
+
+class Head(_Section):
+    """What stands after the softmax, trained by the owner when the model is done.
+
+    ``member``, ``nonmember``: the two masks of Ding et al. 2023; ``rank``: fixed values placed by rank; ``memguard``: Jia et
+    al. 2019, an optimisation for each query that the device kit runs, not the graph.
+    """
+
+    method: Literal["none", "member", "nonmember", "rank", "memguard"] = "none"
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(128, ge=1)
+    lr: float = Field(1e-3, gt=0)
+
+
 class Quantize(_Section):
     """Weight-only quantization.
 
-    ``bits``: one width from 2 to 8, 32 for none, or rules such as ``"conv1=8,fc*=2,*=4"``. ``first_last``: the width of the
-    first and of the last layer that would be quantized, whatever ``bits`` says of them; the two that hurt most when
-    they are narrow. ``granularity``: one scale for each ``tensor``, output ``channel``, or ``block:N`` of N consecutive
-    weights of an output channel, N a power of two from 16 to 256.
+    ``bits``: one width from 2 to 16, 32 for none, or rules such as ``"conv1=8,fc*=2,*=4"``. ``first_last``: the width of the
+    first and of the last layer that would be quantized, whatever ``bits`` says of them; the two that hurt most when they are
+    narrow. ``last_k``: quantize only so many layers, counted from the end. ``granularity``: one scale for each ``tensor``,
+    output ``channel``, or ``block:N`` of N consecutive weights of an output channel, N a power of two from 16 to 256.
     """
 
     bits: int | str = FULL_WIDTH
     first_last: int | None = Field(None, ge=2, le=FULL_WIDTH)
+    last_k: int | None = Field(None, ge=1)
     quantizer: str = "minmax"
     granularity: str = "channel"
 
@@ -199,9 +252,13 @@ class Recipe(_Section):
     data: Data = Data()
     model: Model = Model()
     train: Train = Train()
+    noisy: Noisy = Noisy()
     robust: Robust = Robust()
     qat: Qat = Qat()
     adversary: Adversary = Adversary()
+    noise: Noise = Noise()
+    dp: Dp = Dp()
+    head: Head = Head()
     quantize: Quantize = Quantize()
     export: Export = Export()
     audit: Audit = Audit()
@@ -224,13 +281,15 @@ class Recipe(_Section):
 
     def undefended(self) -> "Recipe":
         """The same training without any defence: what an oblivious attacker's reference models are trained by."""
-        return self.with_changes(
-            train={"adversarial": False, "quantized": False, "flatten": 0.0},
+        plain = self.with_changes(
+            model={"dropout": 0.0},
+            train={"adversarial": False, "quantized": False, "flatten": 0.0, "relax": 0.0},
+            noisy={"epochs": 0},
             robust={"epochs": 0},
             qat={"epochs": 0},
             adversary={"method": "none"},
-            quantize={"bits": FULL_WIDTH},
         )
+        return plain.model_copy(update={"noise": Noise(), "dp": Dp(), "head": Head(), "quantize": Quantize()})
 
     def stages(self) -> dict[str, Stage]:
         """The stages that have epochs, by name, in order."""
@@ -246,8 +305,16 @@ class Recipe(_Section):
         idle: set[str] = {"export", "audit", "bench"} | {name for name in STAGES if name not in stages}
         if self.adversary.method == "none" or not any(stage.adversarial for stage in stages.values()):
             idle.add("adversary")
-        if not self.quantize.active:
-            idle.add("quantize")
+        idle |= {
+            name
+            for name, used in {
+                "quantize": self.quantize.active,
+                "noise": self.noise.method != "none",
+                "dp": self.dp.active,
+                "head": self.head.method != "none",
+            }.items()
+            if not used
+        }
         trained_by = self.model_dump(mode="json", exclude=idle)
         return hashlib.sha256(json.dumps(trained_by, sort_keys=True).encode()).hexdigest()
 
@@ -264,8 +331,8 @@ def bit_rules(bits: int | str) -> list[tuple[str, int]]:
                 raise ValueError(f"bits {bits!r}: expected a number, or rules such as 'conv1=8,fc*=2,*=4'")
             rules.append((pattern, int(width)))
     for pattern, bits_asked in rules:
-        if bits_asked not in {*range(2, 9), FULL_WIDTH}:
-            raise ValueError(f"bits {bits_asked} for {pattern!r}: weights have 2 to 8 bits, or 32 (not quantized)")
+        if bits_asked not in {*range(2, 17), FULL_WIDTH}:
+            raise ValueError(f"bits {bits_asked} for {pattern!r}: weights have 2 to 16 bits, or 32 (not quantized)")
     return rules
 
 

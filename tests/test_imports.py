@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "edgepriv"
 
 ORDER = (
-    {"errors", "files", "recipe", "recipes", "torchvision_compat", "device"},
+    {"errors", "files", "recipe", "composition", "recipes", "torchvision_compat", "device"},
     {"data"},
     {"models"},
     {"project"},

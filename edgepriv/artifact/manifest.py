@@ -19,7 +19,8 @@ class Manifest(BaseModel):
     """Everything an audit needs that the device must not know.
 
     ``sha256``: hex, of the .onnx. ``recipe``: resolved. ``data``: name, sha256 and split record of the training data, None
-    when unknown. ``stages``: of training that have run. ``float_twin``: file, size and sha256 of the float32 model beside
+    when unknown. ``stages``: of training that have run. ``defences``: what they measured as they ran, such as the epsilon
+    spent. ``float_twin``: file, size and sha256 of the float32 model beside
     it, which an audit and a bench compare it with. ``parity``, ``ops``, ``layers``, ``left_float``, ``ort``: as in
     ``export.Exported``. ``versions``: of the packages that made the file.
     """
@@ -32,6 +33,7 @@ class Manifest(BaseModel):
     recipe: dict[str, Any]
     data: dict[str, Any] | None
     stages: list[str] = []
+    defences: dict[str, Any] = {}
     float_twin: dict[str, Any] | None = None
     parity: dict[str, Any]
     ops: dict[str, int]
@@ -50,6 +52,7 @@ def manifest_of(
     recipe: dict[str, Any],
     data: dict[str, Any] | None,
     stages: Sequence[str] = (),
+    defences: dict[str, Any] | None = None,
     float_twin: dict[str, Any] | None = None,
 ) -> Manifest:
     """The manifest of a file just exported. ``recipe``, ``data`` and ``float_twin`` are JSON-ready."""
@@ -59,6 +62,7 @@ def manifest_of(
         recipe=recipe,
         data=data,
         stages=list(stages),
+        defences=defences or {},
         float_twin=float_twin,
         parity=asdict(exported.parity),
         ops=exported.ops,

@@ -94,7 +94,12 @@ def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin:
         settings=found.recipe.export,
     )
     record = manifest.manifest_of(
-        exported, found.recipe.model_dump(mode="json"), found.data, stages=found.stages, float_twin=float_twin
+        exported,
+        found.recipe.model_dump(mode="json"),
+        found.data,
+        stages=found.stages,
+        defences=found.defences,
+        float_twin=float_twin,
     )
     record.write(manifest.path_beside(output))
     return exported

@@ -2,7 +2,7 @@
 
 import pickle
 import pickletools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ class Checkpoint:
 
     ``state_dict``: of the network, without its normalisation. ``recipe``: resolved. ``data``: name, sha256 and split record
     of the training data, None when the weights come from elsewhere. ``stages``: those that have run, in order, e.g.
-    ``("train", "robust", "qat")``. ``history``: one dictionary for each epoch.
+    ``("train", "robust", "qat")``. ``history``: one dictionary for each epoch. ``defences``: what defences measured as they
+    ran, by name, as JSON.
     """
 
     state_dict: dict[str, Tensor]
@@ -33,6 +34,7 @@ class Checkpoint:
     data: dict[str, Any] | None = None
     stages: tuple[str, ...] = ()
     history: tuple[dict[str, Any], ...] = ()
+    defences: dict[str, Any] = field(default_factory=dict)
 
     def classifier(self) -> Classifier:
         """The classifier in eval mode. Raises UserError when the weights do not fit the architecture."""
@@ -67,6 +69,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "data": checkpoint.data,
         "stages": list(checkpoint.stages),
         "history": list(checkpoint.history),
+        "defences": checkpoint.defences,
     }
     # A path would put its temporary name inside the archive, so that equal checkpoints differ.
     with written_aside(path) as aside, aside.open("wb") as handle:
@@ -135,6 +138,7 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
             data=content["data"],
             stages=tuple(content["stages"]),
             history=tuple(content["history"]),
+            defences=content.get("defences", {}),
         )
     except KeyError as error:
         raise UserError(f"{path} lacks {error}: it is not a whole edgepriv checkpoint") from error

@@ -4,7 +4,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,15 @@ from edgepriv.training.loop import State, Task, fit
 from edgepriv.training.stacked import Stack, StackedExamples, stackable
 
 _VALIDATION_EXAMPLES = 1024
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a run of stages leaves beside the weights. ``history``: one row for each epoch. ``defences``: what the defences
+    measured as they ran, by name (``dp``, ``noise``), as JSON; it goes into checkpoint and manifest."""
+
+    history: list[dict[str, Any]]
+    defences: dict[str, Any] = field(default_factory=dict)
 
 
 def examples_of(dataset: Dataset, index: np.ndarray) -> Examples:
@@ -54,8 +63,8 @@ def run_stages(
     partial: Path | None = None,
     quiet: bool = False,
     after_stage: Callable[[str, Classifier], None] = lambda stage, classifier: None,
-) -> list[dict[str, Any]]:
-    """Run ``stages`` of ``recipe`` on the split's members, in place; returns one row for each epoch.
+) -> Course:
+    """Run ``stages`` of ``recipe`` on the split's members, in place.
 
     ``partial`` is where the run is kept, epoch by epoch, and at its end; a file there that was left by the same recipe, data
     and starting weights is resumed, any other is ignored. Remove it (``forget``) once the result is safe elsewhere.
@@ -67,13 +76,14 @@ def run_stages(
     key = _key(classifier, recipe, stages, dataset, split)
     done = _read_partial(partial, key)
     rows: list[dict[str, Any]] = done["rows"]
+    defences: dict[str, Any] = done["defences"]
     if done["start"] is not None:
         classifier.load_state_dict(done["start"])
     for position, name in list(enumerate(stages))[done["position"] :]:
         state = done["state"] if position == done["position"] else State()
         start = {entry: value.clone() for entry, value in classifier.state_dict().items()}
         task = task_of(classifier.network, recipe, name, dataset.input_shape)
-        keep = _keeper(partial, {"key": key, "position": position, "start": start, "rows": rows})
+        keep = _keeper(partial, {"key": key, "position": position, "start": start, "rows": rows, "defences": defences})
         steps = -(-len(members) // task.stage.batch_size)
         with tqdm(
             total=task.stage.epochs * steps,
@@ -98,8 +108,8 @@ def run_stages(
         rows += [{"stage": name} | row for row in history]
         after_stage(name, classifier)
         finished = {"position": position + 1, "start": classifier.state_dict(), "rows": rows, "state": asdict(State())}
-        _write_partial(partial, {"key": key} | finished)
-    return rows
+        _write_partial(partial, {"key": key, "defences": defences} | finished)
+    return Course(rows, defences)
 
 
 def run_stages_stacked(
@@ -202,7 +212,7 @@ def _key(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], datase
 
 
 def _read_partial(partial: Path | None, key: str) -> dict[str, Any]:
-    fresh: dict[str, Any] = {"position": 0, "start": None, "rows": [], "state": State()}
+    fresh: dict[str, Any] = {"position": 0, "start": None, "rows": [], "defences": {}, "state": State()}
     if partial is None or not partial.exists():
         return fresh
     try:

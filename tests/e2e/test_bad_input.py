@@ -69,7 +69,7 @@ def test_unknown_names_are_answered_with_the_known(refused: Refused, hardened: P
     assert "lenet" in refused("train", "--model", "nope", *output)
     assert "fgsm" in refused("train", "--adv", "nope", *output)
     assert "minmax" in refused("train", "--bits", 4, "--quantizer", "nope", "--epochs", 1, *output)
-    assert "2 to 8" in refused("train", "--bits", 9, *output)
+    assert "2 to 16" in refused("train", "--bits", 17, *output)
     assert "latency" in refused("export", hardened / "float.pt", "--profile", "nope", "-o", tmp_path / "x.onnx")
     shipped = hardened / "out" / "model.onnx"
     assert "lira-online" in refused("audit", shipped, "--attacks", "nope", "-o", tmp_path / "x.json")

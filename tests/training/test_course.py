@@ -27,7 +27,7 @@ class Killed(BaseException):
 def run(toy, split, recipe):
     def run(partial=None, recipe=recipe, toy=toy, split=split, stages=("train", "robust", "qat"), **options):
         classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
-        rows = run_stages(classifier, recipe, stages, toy, split, partial=partial, quiet=True, **options)
+        rows = run_stages(classifier, recipe, stages, toy, split, partial=partial, quiet=True, **options).history
         return rows, weights_of(classifier)
 
     return run
@@ -57,7 +57,7 @@ def killed_after(monkeypatch, run):
 @pytest.fixture(scope="module")
 def uninterrupted(toy, split, recipe):
     classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
-    rows = run_stages(classifier, recipe, ("train", "robust", "qat"), toy, split, quiet=True)
+    rows = run_stages(classifier, recipe, ("train", "robust", "qat"), toy, split, quiet=True).history
     return rows, weights_of(classifier)
 
 
@@ -69,7 +69,7 @@ def test_the_same_recipe_gives_the_same_bits(run, uninterrupted):
 
 def test_another_seed_gives_another_order_of_examples(toy, split, recipe, uninterrupted):
     classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
-    rows = run_stages(classifier, recipe.with_changes(seed=1), ("train",), toy, split, quiet=True)
+    rows = run_stages(classifier, recipe.with_changes(seed=1), ("train",), toy, split, quiet=True).history
     assert rows[0]["loss"] != uninterrupted[0][0]["loss"]
 
 

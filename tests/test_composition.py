@@ -1,0 +1,43 @@
+"""Defences compose; what does not is refused with the reason."""
+
+import pytest
+
+from edgepriv.composition import refuse_impossible
+from edgepriv.errors import UserError
+from edgepriv.recipe import Recipe
+
+PRIVATE = {"dp": {"epsilon": 8.0}}
+NOISY = {"noise": {"method": "shapley"}, "noisy": {"epochs": 2}}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"train": {"epochs": 2, "flatten": 1.0, "relax": 0.5}, "quantize": {"bits": 4}, "qat": {"epochs": 1}},
+        NOISY | {"adversary": {"method": "pgd"}, "robust": {"epochs": 1}, "head": {"method": "member"}},
+        PRIVATE | {"adversary": {"method": "pgd"}, "train": {"adversarial": True}, "quantize": {"bits": 4}},
+        PRIVATE | {"head": {"method": "rank"}, "export": {"output": "label"}},
+        {"model": {"dropout": 0.5}, "head": {"method": "memguard"}},
+    ],
+)
+def test_defences_compose(sections):
+    refuse_impossible(Recipe.model_validate(sections))
+
+
+@pytest.mark.parametrize(
+    ("sections", "reason"),
+    [
+        (PRIVATE | {"qat": {"epochs": 2}}, "--ptq"),
+        (PRIVATE | {"train": {"flatten": 1.0}}, "mix the examples"),
+        (PRIVATE | {"train": {"relax": 1.0}}, "mix the examples"),
+        (PRIVATE | {"head": {"method": "member"}}, "--regenerate rank"),
+        (NOISY | {"noisy": {"epochs": 2, "relax": 0.5}}, "RelaxLoss"),
+        ({"noise": {"method": "uniform"}}, "noisy.epochs"),
+        ({"noisy": {"epochs": 3}}, "noise.method"),
+        ({"head": {"method": "rank"}, "export": {"output": "logits"}}, "no logits"),
+        ({"head": {"method": "memguard"}, "export": {"output": "label"}}, "never the label"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(sections, reason):
+    with pytest.raises(UserError, match=reason):
+        refuse_impossible(Recipe.model_validate(sections))
