@@ -10,6 +10,7 @@ from edgepriv.audit import statistics
 from edgepriv.audit.attacks import ATTACKS, NEEDS, Attack, Unavailable
 from edgepriv.audit.attacks.base import QUERIES
 from edgepriv.audit.evidence import Bools, Evidence, Floats, Outputs, Shadow
+from edgepriv.audit.significance import p_value
 from edgepriv.errors import UserError
 
 FALSE_POSITIVE_RATES = (0.01, 0.001)
@@ -28,15 +29,16 @@ class Assessment(NamedTuple):
 
 
 def select(names: str) -> list[str]:
-    """``"all"``, ``"quick"`` or ``"a,b"`` -> names in registry order.
+    """``"all"``, ``"quick"``, ``"a,b"`` or ``"quick,a"`` -> names in registry order.
 
     Quick are the attacks that train nothing and ask one question about each candidate.
     """
-    if names == "all":
-        return list(ATTACKS)
-    if names == "quick":
-        return [name for name, attack in ATTACKS.items() if attack.needs <= {"labels"} and attack.queries == 1]
-    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    groups = {
+        "all": set(ATTACKS),
+        "quick": {name for name, attack in ATTACKS.items() if attack.needs <= {"labels"} and attack.queries == 1},
+    }
+    asked = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = set().union(*(groups.get(name, {name}) for name in asked))
     unknown = sorted(wanted - set(ATTACKS))
     if unknown or not wanted:
         what = f"unknown attack {', '.join(unknown)}" if unknown else "no attack named"
@@ -113,6 +115,7 @@ def _measure(
         "threshold_source": source,
         **statistics.at_threshold(scores[tested], membership[tested], threshold),
         "tpr_at_fpr": {str(fpr): statistics.tpr_at_fpr(scores, membership, fpr) for fpr in FALSE_POSITIVE_RATES},
+        "p_value": p_value(scores, membership, FALSE_POSITIVE_RATES),
         "epsilon_lower_bound": statistics.epsilon_lower_bound(scores, membership, seed),
         "roc": roc_points(scores, membership),
         "histogram": histogram(scores, membership),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgepriv.audit.assess import FALSE_POSITIVE_RATES
 from edgepriv.errors import UserError
 
 _LIMIT = re.compile(
@@ -40,6 +41,10 @@ def parse_limit(text: str) -> Limit:
         fpr, value = float(match["fpr"]) if match["fpr"] else None, float(match["value"])
     except ValueError:
         raise UserError(f"--fail-if {text!r}: the limit is not a number") from None
+    if fpr is not None and fpr not in FALSE_POSITIVE_RATES:
+        raise UserError(
+            f"--fail-if {text!r}: known are {', '.join(f'tpr@{known:g}' for known in FALSE_POSITIVE_RATES)}"
+        )
     if value > 1:  # a limit in percent would be met by every model
         raise UserError(f"--fail-if {text!r}: the limit is a share from 0 to 1, such as 0.55 for 55%")
     return Limit(text, match["measure"].split("@")[0], fpr, match["sign"], value)
@@ -82,9 +87,6 @@ class _Value:
 
 
 def _judge(limit: Limit, audit: dict[str, Any]) -> tuple[str, str]:
-    known = sorted({float(fpr) for attack in audit["attacks"] for fpr in attack["tpr_at_fpr"]}, reverse=True)
-    if known and limit.fpr is not None and limit.fpr not in known:
-        return "not measured", f"known are {', '.join(f'tpr@{fpr:g}' for fpr in known)}"
     values, unresolved = _values(limit, audit)
     if not values:
         return "not measured", "; ".join(["this audit did not measure it", *unresolved])

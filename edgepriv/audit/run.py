@@ -17,6 +17,7 @@ from edgepriv.audit.inputs import features, generated_inputs
 from edgepriv.audit.interview import Interview, balanced
 from edgepriv.audit.queries import Asked
 from edgepriv.audit.references import POPULATION, Fleet
+from edgepriv.audit.significance import holm
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
 from edgepriv.training.adversary import budget_of
@@ -104,6 +105,8 @@ def membership_part(
                 scores[f"{threat_model}/{name}"] = values
                 if len(values) < len(candidates):
                     scores[f"{threat_model}/{name}/index"] = chosen
+    for row, adjusted in zip(result["attacks"], holm([row["p_value"] for row in result["attacks"]]), strict=True):
+        row["p_adjusted"] = adjusted
     result |= exposure(
         result["attacks"],
         scores,

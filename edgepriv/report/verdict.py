@@ -19,6 +19,7 @@ from edgepriv.report.words import (
 )
 
 FLOAT = "float"
+SIGNIFICANT = 0.05
 GUESSING = "indistinguishable from guessing at this sample size"
 
 
@@ -51,10 +52,13 @@ def strongest(attacks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 
 def like_guessing(attack: Mapping[str, Any]) -> bool:
-    """Whether the AUC's interval contains 0.5 and no resolvable true-positive rate's lies above its FPR.
+    """Whether the attack, one of as many as were run, did no better than chance: p, adjusted for their number, is 0.05 or more.
 
-    Below it lies wherever scores are tied, as those of labels are: fewer false positives than allowed can be had then.
+    Of an audit that has no p: whether the AUC's interval contains 0.5 and no resolvable true-positive rate's lies above its
+    FPR. Below it lies wherever scores are tied, as those of labels are: fewer false positives than allowed can be had then.
     """
+    if "p_adjusted" in attack:
+        return bool(attack["p_adjusted"] >= SIGNIFICANT)
     low, high = attack["auc_ci"]
     resolved = [(float(fpr), found["ci"]) for fpr, found in attack["tpr_at_fpr"].items() if found["ci"] is not None]
     return low <= 0.5 <= high and all(bounds[0] <= fpr for fpr, bounds in resolved)
@@ -87,8 +91,9 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
             best = max(beyond, key=lambda attack: attack["auc"])
             auc = f"AUC {with_interval(best['auc'], best['auc_ci'], area)}"
             sentence = (
-                f"{sentence[:-1]}, which may be guessing; beyond it by their intervals are {len(beyond)}, the strongest of "
-                f"them {best['name']}, {THREAT_MODELS.get(best['threat_model'], best['threat_model'])}, with "
+                f"{sentence[:-1]}, which may be guessing; beyond it, corrected for {len(attacks)} tries, are "
+                f"{len(beyond)}, the strongest of them {best['name']}, "
+                f"{THREAT_MODELS.get(best['threat_model'], best['threat_model'])}, with "
                 f"{auc}{_found(best)}."
             )
         short = f"membership can partly be told ({auc})"

@@ -16,6 +16,7 @@ from edgepriv.errors import UserError
 KEYS = {
     "name", "title", "paper", "threat_model", "auc", "auc_ci", "threshold_source", "balanced_accuracy", "accuracy",
     "queries", "queries_per_example", "n_members", "n_non_members", "member", "non_member", "confusion", "tpr_at_fpr",
+    "p_value",
     "epsilon_lower_bound", "roc", "histogram",
 }  # fmt: skip
 PLAIN = [name for name, attack in ATTACKS.items() if attack.asks == "clean"]
@@ -136,6 +137,8 @@ def test_attacks_are_selected_by_name():
     assert {"correctness", "loss"} <= set(select("quick"))
     assert all(ATTACKS[name].needs <= {"labels"} and ATTACKS[name].queries == 1 for name in select("quick"))
     assert select(" rmia-online, loss,loss") == ["loss", "rmia-online"]
+    both = select("quick,lira-online")
+    assert both == [name for name in ATTACKS if name in {*select("quick"), "lira-online"}]
     with pytest.raises(UserError, match=r"unknown attack lyra, rmya: choose all, quick, or some of correctness,"):
         select("loss,rmya,lyra")
     with pytest.raises(UserError, match="no attack named"):

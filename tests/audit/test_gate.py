@@ -55,9 +55,10 @@ def test_a_limit_in_percent_is_refused():
 
 
 def test_an_exceeded_limit_is_named_beside_one_that_was_not_measured():
-    first, second = verdicts("tpr@0.05>0.1", "auc>0.6")
+    unmeasured = AUDIT | {"robustness": AUDIT["robustness"] | {"worst_case_accuracy": None}}
+    first, second = verdicts("robust_accuracy<0.5", "auc>0.6", audit=unmeasured)
     assert first.startswith("auc>0.6 is exceeded: 0.6200")
-    assert second == "--fail-if 'tpr@0.05>0.1': known are tpr@0.01, tpr@0.001"
+    assert second == "--fail-if 'robust_accuracy<0.5': this audit did not measure it"
 
 
 @pytest.mark.parametrize(
@@ -115,9 +116,9 @@ def test_attacks_on_a_part_of_the_candidates_count_like_the_others():
     ]
 
 
-def test_a_rate_that_was_not_measured_names_the_known():
+def test_a_rate_that_no_audit_measures_is_refused_before_the_audit():
     with pytest.raises(UserError, match=r"'tpr@0\.05>0\.1': known are tpr@0\.01, tpr@0\.001"):
-        verdicts("tpr@0.05>0.1")
+        parse_limit("tpr@0.05>0.1")
 
 
 def test_what_was_not_measured_is_recorded_as_such():

@@ -1,4 +1,5 @@
-from edgepriv.report.summary import attackers, limits, summary, tested, worst
+from edgepriv.report import summary as page
+from edgepriv.report.summary import attackers, limits, summary, worst
 
 
 def row(name, value, fpr="0.01", ci=(0.1, 0.2), **more):
@@ -50,7 +51,7 @@ def test_the_float_twin_is_compared_at_the_same_false_alarms():
 def test_file_data_and_attackers_are_named():
     rows = [row("loss", 0.1), row("loss", 0.1) | {"threat_model": "oblivious"}]
     audit = audit_of(*rows, model="m.onnx", data={"name": "digits"}, references=8)
-    assert tested(audit).startswith(
+    assert page.tested(audit).startswith(
         "The file m.onnx, as it ships, was asked about 1,000 records of the data set digits"
     )
     assert "does the same (adaptive); another knows the data" in attackers(audit)

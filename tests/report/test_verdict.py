@@ -17,6 +17,16 @@ def test_a_rate_above_its_fpr_is_not_guessing(tight_audit):
     assert "can partly be told from others" in leakage(tight_audit).sentence
 
 
+def test_of_many_attacks_one_beyond_its_own_interval_is_chance(tight_audit):
+    """Of 75 attacks on a model that leaks nothing, some intervals exclude 0.5."""
+    for row in tight_audit["attacks"]:
+        row["p_adjusted"] = 0.4
+    tight_audit["attacks"][3]["auc_ci"] = [0.501, 0.54]
+    assert GUESSING in leakage(tight_audit).sentence
+    tight_audit["attacks"][3]["p_adjusted"] = 0.04
+    assert "can partly be told from others" in leakage(tight_audit).sentence
+
+
 def test_ties_are_no_leak(tight_audit):
     """An attack of two scores, right and wrong, names nobody at 1% false alarms."""
     scores, member = np.tile([0.0, 1.0, 1.0], 400), np.arange(1200) < 600
