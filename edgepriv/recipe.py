@@ -299,6 +299,15 @@ class Recipe(_Section):
         """The recipe without the stages that have not run: a checkpoint may stop short of what its recipe goes on to."""
         return self.with_changes(**{name: {"epochs": 0} for name in STAGES if name not in stages})
 
+    def undefended_start(self) -> "Recipe | None":
+        """``undefended()`` if that is how this recipe begins before it goes on to other stages, else None: training by
+        either then makes the same weights up to the end of the stage ``train``."""
+        if len(self.stages()) < 2 or self.train.epochs == 0:
+            return None
+        start = self.as_run(["train"]).model_copy(update={"noise": Noise(), "head": Head(), "quantize": Quantize()})
+        plain = self.undefended()
+        return plain if start.training_hash() == plain.training_hash() else None
+
     def training_hash(self) -> str:
         """Hex sha256 of every field that the trained, quantized weights depend on; fields without effect do not count."""
         stages = self.stages()

@@ -97,7 +97,9 @@ def audit_by_manifest(
 
     fleets: dict[str, Fleet] = {}
     if needed & {"references", "shadow"}:
-        fleets = {name: fleet(recipes[name], name) for name in recipe.audit.threat_models}
+        # The plainest first: what follows goes on from it where it can.
+        trained = {name: fleet(recipes[name], name) for name in sorted(recipe.audit.threat_models, reverse=True)}
+        fleets = {name: trained[name] for name in recipe.audit.threat_models}
     content, scores = membership_part(
         target,
         dataset,

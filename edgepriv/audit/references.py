@@ -12,14 +12,13 @@ import hashlib
 import importlib.util
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from edgepriv.audit.evidence import Outputs, References, Shadow, log_odds
-from edgepriv.audit.workers import Job, check_engine, train_jobs
+from edgepriv.audit.workers import Job, check_engine, stored_weights, train_jobs
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
@@ -66,7 +65,10 @@ def train_fleet(
     """Train, or read from ``cache_dir``, ``count`` reference models and the shadow model of ``recipe``.
 
     Each model is written as it is finished, under a hash of the recipe, the data, the split and the code of training, so
-    a killed audit goes on where it was and nothing stale is reused. ``engine``: where they are trained, ``local`` (``jobs``
+    a killed audit goes on where it was and nothing stale is reused. A model whose first stage is in the cache already, since
+    the fleet of ``recipe.undefended_start()`` was trained before, goes on from there.
+
+    ``engine``: where they are trained, ``local`` (``jobs``
     processes of one thread each, by default one for each processor) or ``dask:ADDRESS`` (see ``workers``).
     """
     check_engine(engine)
@@ -89,7 +91,9 @@ def train_fleet(
                 np.concatenate([shadow_in, shadow_out]),
             )
         )
-    _train_missing(work, dataset, folder, label, engine, jobs)
+    start = recipe.undefended_start()
+    earlier = cache_dir / _key(start, dataset, split) if start else None
+    _train_missing(work, dataset, folder, earlier, label, engine, jobs)
     odds = _log_odds(folder, dataset.y[answers_for], count)
     return Fleet(
         references=References(odds[:, : len(candidates)], np.stack(memberships)) if count else None,
@@ -156,8 +160,21 @@ def _foreign_code(model: str) -> list[str]:
     return [sha256_of(Path(origin))] if origin and Path(origin).is_file() else []
 
 
-def _train_missing(work: list[Job], dataset: Dataset, folder: Path, label: str, engine: str, jobs: int | None) -> None:
+def _train_missing(
+    work: list[Job],
+    dataset: Dataset,
+    folder: Path,
+    earlier: Path | None,
+    label: str,
+    engine: str,
+    jobs: int | None,
+) -> None:
+    """``earlier``: the folder of the same models after their first stage, None when they have only one."""
     missing = [job for job in work if not zipfile.is_zipfile(folder / job.name)]  # absent, or damaged since
+    if earlier is not None:
+        missing = [
+            replace(job, start=earlier / job.name) if zipfile.is_zipfile(earlier / job.name) else job for job in missing
+        ]
     if not missing:
         return
     try:
@@ -170,13 +187,7 @@ def _train_missing(work: list[Job], dataset: Dataset, folder: Path, label: str, 
 def load_model(path: Path, recipe: Recipe, dataset: Dataset) -> Classifier:
     """A reference or shadow model of a Fleet, in eval mode, with the weights that it would ship with."""
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
-    with np.load(path, allow_pickle=False) as archive:
-        stored = {
-            name.removeprefix("weights/"): torch.from_numpy(archive[name])
-            for name in archive.files
-            if name.startswith("weights/")
-        }
-    classifier.network.load_state_dict(stored)
+    classifier.network.load_state_dict(stored_weights(path))
     return classifier.eval()
 
 

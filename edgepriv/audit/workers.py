@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,17 @@ _CONNECT_SECONDS = 10
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One model to train: ``name`` of its file, the split to train on, the examples to answer for."""
+    """One model to train: ``name`` of its file, the split to train on, the examples to answer for.
+
+    ``start``: the file (or its bytes) of a model by the same recipe cut after its first stage, to go on from; None trains
+    all stages.
+    """
 
     name: str
     recipe: Recipe
     split: Split
     answers_for: np.ndarray
+    start: Path | bytes | None = None
 
 
 def check_engine(engine: str) -> None:
@@ -119,11 +124,15 @@ def _trained_there(jobs: Sequence[Job], dataset: Dataset, folder: Path, address:
         with joblib.parallel_config(backend=DASK, client=client, scatter=[dataset]):
             finished: Iterable[list[tuple[str, bytes]]] = joblib.Parallel(
                 n_jobs=-1, return_as="generator_unordered", batch_size=1
-            )(joblib.delayed(_train_there)(group, dataset, code_version()) for group in groups)
+            )(joblib.delayed(_train_there)(_sent(group), dataset, code_version()) for group in groups)
             for models in finished:
                 for name, content in models:
                     write_bytes(folder / name, content)
                 yield len(models)
+
+
+def _sent(group: Sequence[Job]) -> list[Job]:
+    return [replace(job, start=job.start.read_bytes()) if isinstance(job.start, Path) else job for job in group]
 
 
 @contextmanager
@@ -165,7 +174,8 @@ def _train_there(group: Sequence[Job], dataset: Dataset, code: str) -> list[tupl
 
 
 def groups_of(jobs: Sequence[Job], dataset: Dataset, workers: int) -> list[list[Job]]:
-    """What is trained together: perceptrons with equally many members, in as many equal groups as keep ``workers`` busy."""
+    """What is trained together: perceptrons with equally many members and stages to go, in as many equal groups as keep
+    ``workers`` busy."""
     recipe = jobs[0].recipe
     if not stackable(recipe, dataset.input_shape):
         return [[job] for job in jobs]
@@ -173,31 +183,51 @@ def groups_of(jobs: Sequence[Job], dataset: Dataset, workers: int) -> list[list[
     parameters = sum(parameter.numel() for parameter in probe.parameters())
     most = max(1, min(_MOST_STACKED, _MOST_PARAMETERS // parameters))
     groups: list[list[Job]] = []
-    for size in dict.fromkeys(len(job.split.members) for job in jobs):
-        equal = [job for job in jobs if len(job.split.members) == size]
+    for alike in dict.fromkeys(_alike(job) for job in jobs):
+        equal = [job for job in jobs if _alike(job) == alike]
         count = min(len(equal), workers * -(-len(equal) // (workers * most)))
         bounds = [round(part * len(equal) / count) for part in range(count + 1)]
         groups += [equal[start:stop] for start, stop in itertools.pairwise(bounds)]
     return groups
 
 
+def _alike(job: Job) -> tuple[int, bool]:
+    return len(job.split.members), job.start is None
+
+
 def train_group(group: Sequence[Job], dataset: Dataset) -> Iterator[bytes]:
     """Train the models of ``group`` together, then yield the file of each: its answers and its weights as .npz."""
     torch.set_num_threads(1)
     classifiers = [new_classifier(job.recipe, dataset.num_classes, dataset.input_shape) for job in group]
+    for job, classifier in zip(group, classifiers, strict=True):
+        if job.start is not None:
+            classifier.network.load_state_dict(stored_weights(job.start))
+    done = 0 if group[0].start is None else 1
     if len(group) > 1:
         with warnings.catch_warnings():
             # The processes share one copy of the data, which training only reads.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            run_stages_stacked(classifiers, [job.recipe for job in group], dataset, [job.split for job in group])
+            recipes, splits = [job.recipe for job in group], [job.split for job in group]
+            run_stages_stacked(classifiers, recipes, dataset, splits, done_before=done)
     for job, classifier in zip(group, classifiers, strict=True):
         if len(group) == 1:
-            run_stages(classifier, job.recipe, tuple(job.recipe.stages()), dataset, job.split, quiet=True)
+            stages = tuple(job.recipe.stages())
+            run_stages(classifier, job.recipe, stages, dataset, job.split, quiet=True, done_before=done)
         load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
         weights = {f"weights/{name}": value.numpy() for name, value in classifier.network.state_dict().items()}
         file = io.BytesIO()
         np.savez(file, probabilities=probabilities_of(classifier, dataset, job.answers_for), **weights)
         yield file.getvalue()
+
+
+def stored_weights(file: Path | bytes) -> dict[str, torch.Tensor]:
+    """The network's weights and buffers by name, from a file of ``train_group`` or its bytes."""
+    with np.load(io.BytesIO(file) if isinstance(file, bytes) else file, allow_pickle=False) as archive:
+        return {
+            name.removeprefix("weights/"): torch.from_numpy(archive[name])
+            for name in archive.files
+            if name.startswith("weights/")
+        }
 
 
 @torch.no_grad()

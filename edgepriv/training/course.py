@@ -62,13 +62,15 @@ def run_stages(
     *,
     partial: Path | None = None,
     quiet: bool = False,
+    done_before: int = 0,
     after_stage: Callable[[str, Classifier], None] = lambda stage, classifier: None,
 ) -> Course:
     """Run ``stages`` of ``recipe`` on the split's members, in place.
 
     ``partial`` is where the run is kept, epoch by epoch, and at its end; a file there that was left by the same recipe, data
     and starting weights is resumed, any other is ignored. Remove it (``forget``) once the result is safe elsewhere.
-    ``after_stage(name, classifier)`` is called as each stage ends.
+    ``after_stage(name, classifier)`` is called as each stage ends. ``done_before``: how many of the first stages the
+    classifier's weights have behind them already.
     """
     members = examples_of(dataset, split.members)
     holdout = examples_of(dataset, split.holdout)
@@ -79,7 +81,7 @@ def run_stages(
     defences: dict[str, Any] = done["defences"]
     if done["start"] is not None:
         classifier.load_state_dict(done["start"])
-    for position, name in list(enumerate(stages))[done["position"] :]:
+    for position, name in list(enumerate(stages))[max(done["position"], done_before) :]:
         state = done["state"] if position == done["position"] else State()
         start = {entry: value.clone() for entry, value in classifier.state_dict().items()}
         task = task_of(classifier.network, recipe, name, dataset.input_shape)
@@ -113,12 +115,17 @@ def run_stages(
 
 
 def run_stages_stacked(
-    classifiers: Sequence[Classifier], recipes: Sequence[Recipe], dataset: Dataset, splits: Sequence[Split]
+    classifiers: Sequence[Classifier],
+    recipes: Sequence[Recipe],
+    dataset: Dataset,
+    splits: Sequence[Split],
+    *,
+    done_before: int = 0,
 ) -> None:
     """Run all stages of each recipe on its split's members, in place and all models at once.
 
     The recipes must be ``stackable`` and equal but for their seeds, the splits equal but for the members, whose numbers are
-    equal. Each classifier becomes what ``run_stages`` makes of it, up to rounding.
+    equal. Each classifier becomes what ``run_stages`` makes of it, up to rounding. ``done_before``: as for ``run_stages``.
     """
     recipe, validation = recipes[0], _some(splits[0].validation, splits[0].seed)
     if not stackable(recipe, dataset.input_shape):
@@ -126,7 +133,7 @@ def run_stages_stacked(
     stack = Stack(classifiers)
     members = _stacked_examples(dataset, [split.members for split in splits])
     held_out = _stacked_examples(dataset, [validation] * len(splits))
-    for position, name in enumerate(recipe.stages()):
+    for position, name in list(enumerate(recipe.stages()))[done_before:]:
         task = task_of(stack.network, recipe, name, dataset.input_shape)
         seeds = [own.seed + position for own in recipes]
         fit(stack, members, task, seed=seeds, validation=held_out)

@@ -13,7 +13,7 @@ from edgepriv.audit.references import candidates_of, train_fleet
 from edgepriv.audit.workers import probabilities_of
 from edgepriv.data import load, make_split
 from edgepriv.errors import UserError
-from edgepriv.recipe import Data, Recipe
+from edgepriv.recipe import Data, Model, Recipe
 from edgepriv.training import load_quantized, new_classifier, quantize_weights, run_stages
 
 RECIPE = Recipe(
@@ -235,6 +235,83 @@ def test_two_processes_give_what_one_gives(fleet_of, files):
     for path in files():
         path.unlink()
     np.testing.assert_allclose(fleet_of(count=2).references.confidence, together, atol=ROUNDING)
+
+
+# --- going on from the oblivious attacker's models ---
+
+
+@pytest.fixture
+def stages_run(monkeypatch):
+    """(number of models, first stage that was trained) of each group."""
+    groups = []
+    stacked, alone = workers.run_stages_stacked, workers.run_stages
+
+    def watched_stack(classifiers, recipes, dataset, splits, *, done_before):
+        groups.append((len(classifiers), list(recipes[0].stages())[done_before]))
+        stacked(classifiers, recipes, dataset, splits, done_before=done_before)
+
+    def watched(classifier, recipe, stages, dataset, split, *, quiet, done_before):
+        groups.append((1, stages[done_before]))
+        alone(classifier, recipe, stages, dataset, split, quiet=quiet, done_before=done_before)
+
+    monkeypatch.setattr(workers, "run_stages_stacked", watched_stack)
+    monkeypatch.setattr(workers, "run_stages", watched)
+    return groups
+
+
+@pytest.mark.parametrize("model", [RECIPE.model, Model(name="cnn", args={"width": 4})], ids=["stacked", "alone"])
+def test_the_undefended_stage_is_trained_once_for_both_attackers(fleet_of, files, stages_run, model):
+    recipe = RECIPE.model_copy(update={"model": model})
+    whole = fleet_of(recipe, count=1)
+    odds, shadow = whole.references.confidence, whole.shadow.outputs.probabilities
+    for path in files():
+        path.unlink()
+    fleet_of(recipe.undefended(), count=1)
+    assert {first for _, first in stages_run} == {"train"}
+    stages_run.clear()
+    gone_on = fleet_of(recipe, count=1)
+    assert {first for _, first in stages_run} == {"qat"}
+    np.testing.assert_allclose(gone_on.references.confidence, odds, atol=ROUNDING)
+    np.testing.assert_allclose(gone_on.shadow.outputs.probabilities, shadow, atol=ROUNDING)
+    assert len({path.parent for path in files()}) == 2
+
+
+def test_a_model_whose_first_stage_is_missing_is_trained_from_the_start(fleet_of, files, stages_run):
+    whole = fleet_of().references.confidence
+    for path in files():
+        path.unlink()
+    fleet_of(RECIPE.undefended())
+    files()[1].unlink()
+    files()[3].write_bytes(b"damaged")
+    stages_run.clear()
+    np.testing.assert_allclose(fleet_of().references.confidence, whole, atol=ROUNDING)
+    # One stack of 2 from the start, and stacks of equally many members that go on: references 0 and 2, and the shadow.
+    assert sorted(stages_run) == [(1, "qat"), (2, "qat"), (2, "train")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train": {"flatten": 1.0}},
+        {"train": {"relax": 0.5}},
+        {"train": {"adversarial": True}, "adversary": {"method": "pgd"}},
+        {"model": {"dropout": 0.5}},
+        {"train": {"epochs": 0}},
+        {"qat": {"epochs": 0}},
+    ],
+    ids=["flatten", "relax", "adversarial", "dropout", "no train", "one stage"],
+)
+def test_a_defended_first_stage_is_nobody_elses(changes):
+    assert RECIPE.undefended_start() == RECIPE.undefended()
+    assert RECIPE.with_changes(**changes).undefended_start() is None
+
+
+def test_an_undefended_start_says_nothing_of_later_stages():
+    other = RECIPE.with_changes(
+        robust={"epochs": 3}, adversary={"method": "pgd"}, quantize={"bits": 2}, head={"method": "rank"}
+    )
+    assert other.undefended_start().training_hash() == RECIPE.undefended_start().training_hash()
+    assert other.with_changes(seed=1).undefended_start().training_hash() != other.undefended_start().training_hash()
 
 
 def changed_image(dataset, split):

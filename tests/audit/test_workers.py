@@ -165,6 +165,15 @@ def test_networks_that_share_a_workers_threads_are_the_same_bits(fleet_of, clust
 
 
 @needs_dask
+def test_a_cluster_goes_on_from_models_on_this_machine(fleet_of, cluster):
+    hardened = RECIPE.with_changes(qat={"epochs": 1, "batch_size": 32, "adversarial": False}, quantize={"bits": 4})
+    whole = fleet_of("here", hardened, jobs=1)
+    fleet_of("there", hardened.undefended(), jobs=1)
+    there = fleet_of("there", hardened, engine=f"dask:{cluster}")
+    np.testing.assert_allclose(there.references.confidence, whole.references.confidence, atol=1e-4)
+
+
+@needs_dask
 def test_a_user_error_on_a_worker_is_one_here(fleet_of, cluster):
     with pytest.raises(UserError, match="diverged"):
         fleet_of(recipe=RECIPE.with_changes(train={"lr": 1e12, "optimizer": "sgd"}), engine=f"dask:{cluster}")
