@@ -68,8 +68,8 @@ def train_fleet(
     a killed audit goes on where it was and nothing stale is reused. A model whose first stage is in the cache already, since
     the fleet of ``recipe.undefended_start()`` was trained before, goes on from there.
 
-    ``engine``: where they are trained, ``local`` (``jobs``
-    processes of one thread each, by default one for each processor) or ``dask:ADDRESS`` (see ``workers``).
+    ``engine``: where they are trained, ``local`` (``jobs`` processes of one thread each, by default one for each processor)
+    or ``dask:ADDRESS`` (see ``workers``).
     """
     check_engine(engine)
     candidates = candidates_of(split)
