@@ -71,8 +71,8 @@ def membership_part(
     recipe: Recipe,
     pool: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """``utility``, ``attacks``, ``left_out``, ``per_class`` and ``most_exposed`` of the audit, and every attack's scores on
-    the members, then non-members.
+    """``utility``, ``shadow_models``, ``attacks``, ``left_out``, ``per_class`` and ``most_exposed`` of the audit, and every
+    attack's scores on the members, then non-members. ``shadow_models``: the utility of the shadow model by threat model.
 
     ``fleets``: threat model -> what that attacker trained, the headline first; empty for an attacker who trains nothing.
     ``pool``: examples that neither the target nor any reference model was trained on, None without. Attacks that need
@@ -90,6 +90,8 @@ def membership_part(
     chosen = balanced(membership, recipe.audit.queried_examples, seed)
     asked = Asked(lambda x: _in_chunks(target, x), target.twin)
     interview = Interview(asked, dataset, candidates, chosen, recipe, target.no_twin)
+    shadows = {name: fleet.shadow for name, fleet in fleets.items() if fleet.shadow is not None}
+    result["shadow_models"] = {name: utility(shadow.outputs, shadow.member) for name, shadow in shadows.items()}
     attackers: dict[str, Fleet | None] = {**fleets} or {"none": None}
     for threat_model, fleet in attackers.items():
         first = not result["attacks"] and not result["left_out"]

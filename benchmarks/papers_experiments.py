@@ -1,0 +1,178 @@
+"""What benchmarks/papers.py runs: experiments of rows, each a recipe of recipes/papers with changes, and their scale."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from edgepriv import recipe as recipes
+from edgepriv.recipe import FULL_WIDTH, Recipe
+
+RECIPES = Path(__file__).parents[1] / "recipes" / "papers"
+
+Changes = Mapping[str, Any]
+
+SCALES: dict[str, dict[str, Any]] = {
+    "001-lenet": {
+        "data": {"members": 3_000, "non_members": 3_000, "reference": 6_000},
+        "audit": {"references": 8},
+    },
+    "001-resnet20": {
+        "data": {"members": 1_000, "non_members": 1_000, "reference": 2_000, "holdout": 200, "validation": 200},
+        "train": {"epochs": 20, "batch_size": 32},
+        "audit": {"references": 0},
+    },
+    "000-lenet": {
+        "data": {"members": 3_000, "non_members": 3_000, "reference": 6_000},
+        "train": {"epochs": 20},
+        "adversary": {"steps": 3, "step": 0.05},
+        "robust": {"epochs": 8},
+        "qat": {"epochs": 4},
+        "audit": {"references": 8, "robust_examples": 500},
+    },
+    "003-cifar100": {
+        "data": {"members": 1_500, "non_members": 1_500, "reference": 3_000, "holdout": 500, "validation": 200},
+        "model": {"args": {"width": 16}},
+        "audit": {"references": 0},
+    },
+    "003-location": {},
+    "004-location": {"audit": {"references": 8}},
+    "004-adult": {
+        "data": {"members": 1_000, "non_members": 1_000, "reference": 2_000, "holdout": 200, "validation": 200},
+        "audit": {"references": 8},
+    },
+    "best-fashion_mnist": {
+        "data": {"members": 3_000, "non_members": 3_000, "reference": 4_000},
+        "audit": {"references": 8},
+    },
+    "best-cifar10": {
+        "data": {"members": 1_500, "non_members": 1_500, "reference": 2_000, "holdout": 500, "validation": 200},
+        "model": {"args": {"width": 16}},
+        "audit": {"references": 8},
+    },
+    "best-location30": {},
+}
+"""What two processor cores can do in an hour, by experiment: these fields of its recipe are changed unless ``--full``."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """``recipe``: file in recipes/papers. ``rows``: name -> changes of that recipe, one model each. ``cpu_minutes``: of one cell
+    at our scale, measured, its share of reference models included; for the estimate before any cell is there."""
+
+    recipe: str
+    rows: Mapping[str, Changes]
+    cpu_minutes: float
+
+
+FLOAT: Changes = {"train": {"quantized": False}, "quantize": {"bits": FULL_WIDTH, "quantizer": "minmax"}}
+UNDEFENDED: Changes = {
+    "robust": {"epochs": 0},
+    "qat": {"epochs": 0},
+    "adversary": {"method": "none"},
+    "quantize": {"bits": FULL_WIDTH},
+}
+
+
+def _widths(*bits: int) -> dict[str, Changes]:
+    return {f"{width}-bit": {"quantize": {"bits": width}} for width in bits}
+
+
+EPOCHS_003 = (5, 12, 30)
+"""Ding et al.'s growing overfitting: the epochs of the target in Table 7 and Figures 9 to 11."""
+HEADS = ("none", "member", "nonmember", "rank")
+DROPOUT = 0.5
+EPOCHS_004 = (10, 25, 50, 100)
+
+
+def _heads_by_epochs() -> dict[str, Changes]:
+    rows: dict[str, Changes] = {}
+    for epochs in EPOCHS_003:
+        for head in HEADS:
+            rows[f"{head}-{epochs}"] = {"head": {"method": head}, "train": {"epochs": epochs}}
+        rows[f"dropout-{epochs}"] = {"model": {"dropout": DROPOUT}, "train": {"epochs": epochs}}
+    return rows
+
+
+def _noise_by_epochs() -> dict[str, Changes]:
+    rows: dict[str, Changes] = {}
+    for epochs in EPOCHS_004:
+        rows[f"none-{epochs}"] = {
+            "noise": {"method": "none"},
+            "train": {"epochs": epochs},
+            "noisy": {"epochs": 0},
+        }
+        for method in ("uniform", "shapley"):
+            rows[f"{method}-{epochs}"] = {"noise": {"method": method}, "noisy": {"epochs": epochs}}
+    return rows
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "001-lenet": Experiment("001_lenet", {**_widths(4, 8, 16), "full": FLOAT}, 2.6),
+    "001-resnet20": Experiment(
+        "001_resnet20",
+        {
+            **_widths(4, 8, 16),
+            "full": FLOAT,
+            "dorefa-4": {"quantize": {"quantizer": "dorefa", "bits": 4}},
+            "dorefa-16": {"quantize": {"quantizer": "dorefa", "bits": 16}},
+            "last-5": {"quantize": {"bits": 4, "last_k": 5}},
+        },
+        2.0,
+    ),
+    "000-lenet": Experiment(
+        "000_lenet",
+        {**_widths(4, 8), "4-bit-flatten": {"qat": {"flatten": 1.0}}},
+        4.0,
+    ),
+    "003-cifar100": Experiment("003_cifar100", _heads_by_epochs(), 0.7),
+    "003-location": Experiment(
+        "003_location",
+        {
+            **{head: {"head": {"method": head}} for head in (*HEADS, "memguard")},
+            "dropout": {"model": {"dropout": DROPOUT}},
+        },
+        0.5,
+    ),
+    "004-location": Experiment("004_location", _noise_by_epochs(), 0.6),
+    "004-adult": Experiment("004_adult", _noise_by_epochs(), 0.6),
+}
+
+
+def experiment_of(name: str) -> Experiment:
+    """Of the papers, or of ``best`` (see papers_best), which builds on this module."""
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name]
+    from papers_best import BEST
+
+    return BEST[name]
+
+
+@cache
+def paper_recipe(name: str) -> Recipe:
+    """A recipe of recipes/papers by its stem, at the paper's own setting."""
+    return recipes.load(RECIPES / f"{name}.toml")
+
+
+def recipe_of(experiment: str, row: str, seed: int, full: bool) -> Recipe:
+    """What one cell trains. A row's changes win over the scale where both name a field: it is what the row is about."""
+    described = experiment_of(experiment)
+    scaled = {} if full else SCALES[experiment]
+    return paper_recipe(described.recipe).with_changes(**scaled).with_changes(seed=seed, **described.rows[row])
+
+
+def scale_factors(experiment: str) -> dict[str, dict[str, Any]]:
+    """Field -> ``full`` and ``ours``, and ``factor`` where both are numbers: how much smaller our runs are."""
+    base = paper_recipe(experiment_of(experiment).recipe).model_dump(mode="json")
+    factors: dict[str, dict[str, Any]] = {}
+    for section, fields in SCALES[experiment].items():
+        for name, ours in fields.items():
+            whole = base[section][name]
+            if ours == whole:
+                continue
+            factors[f"{section}.{name}"] = {"full": whole, "ours": ours}
+            if ours and isinstance(ours, int | float) and isinstance(whole, int | float):
+                factors[f"{section}.{name}"]["factor"] = whole / ours
+    return json.loads(json.dumps(factors))

@@ -1,0 +1,106 @@
+"""A table of the papers on the terminal: the paper's number over ours in each cell."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from papers_tables import FEWEST_SEEDS, MEASURES, OURS
+from rich.console import Console
+from rich.table import Table
+
+PLAIN = {"distance", "auc", "adaptive_auc"}
+"""Not percentages."""
+
+
+def number(name: str, value: float) -> str:
+    """``0.5007`` -> ``50.1%``; AUCs and distances as they are."""
+    return f"{value:.3f}" if name in PLAIN else f"{100 * value:.1f}%"
+
+
+def ours(name: str, value: Mapping[str, Any] | None) -> str:
+    """``50.3% [49.8, 50.9]``; without the interval below three seeds."""
+    if value is None:
+        return "not measured"
+    if value["ci"] is None:
+        return number(name, value["mean"])
+    low, high = (number(name, end).rstrip("%") for end in value["ci"])
+    return f"{number(name, value['mean'])} [{low}, {high}]"
+
+
+def lira(found: Mapping[str, Any] | None) -> str:
+    """Adaptive LiRA's cell: ``1.2% [0.9, 1.6]``, or why there is none."""
+    if found is None:
+        return "no reference models"
+    if found["value"] is None:
+        return str(found["note"])
+    low, high = (100 * end for end in found["ci"])
+    return f"{100 * found['value']:.2f}% [{low:.2f}, {high:.2f}]"
+
+
+def cost(row: Mapping[str, Any]) -> str:
+    """``34.9 kB (0.141), 0.027 ms (×1.01)``; ratios to the float file of the same weights, where the file is not that."""
+    found = row["ours"]
+    size, latency = found["size_bytes"]["mean"], found["latency_ms"]["mean"]
+    ratio = found["size_ratio"], found["latency_ratio"]
+    of_float = [f" ({ratio[0]['mean']:.3f})", f" (×{ratio[1]['mean']:.2f})"] if all(ratio) else ["", ""]
+    return f"{size / 1e3:.1f} kB{of_float[0]}\n{latency:.4f} ms{of_float[1]}"
+
+
+def show(content: Mapping[str, Any], console: Console) -> None:
+    """Print one table's JSON."""
+    table = Table(title=f"{content['table']}: {content['title']}", caption=caption(content), caption_justify="left")
+    table.add_column("")
+    table.add_column("seeds")
+    for name in content["measures"]:
+        table.add_column(f"{MEASURES[name][0]}\npaper\nours")
+    lacking = [name for name in OURS[:1] if name not in content["measures"]]
+    for name in lacking:
+        table.add_column(f"{MEASURES[name][0]}\n\nours")
+    for heading in ("best adaptive attack\n\nAUC", "adaptive LiRA\n\nTPR at 0.1% FPR", "file\n\np50, batch 1, 1 thread"):
+        table.add_column(heading)
+    for row in content["lines"]:
+        table.add_row(*cells(row, content["measures"], lacking))
+    console.print(table)
+
+
+def cells(row: Mapping[str, Any], measures: list[str], lacking: list[str]) -> list[str]:
+    """The texts of one line."""
+    told = [number(name, row["paper"][name]) if name in row["paper"] else "" for name in measures]
+    if "ours" not in row:
+        texts = [f"{text}\nnot run" for text in told] + ["not run"] * (len(lacking) + 3)
+        return [f"{row['label']}\n({row['not_run']})", "0", *texts]
+    found = row["ours"]
+    return [
+        row["label"],
+        str(len(row["seeds"])),
+        *(f"{text}\n{ours(name, found[name])}" for name, text in zip(measures, told, strict=True)),
+        *(ours(name, found[name]) for name in lacking),
+        f"{row['best_adaptive_attack'] or 'none run'}\n{ours('adaptive_auc', found['adaptive_auc'])}",
+        lira(row["lira"]),
+        cost(row),
+    ]
+
+
+def caption(content: Mapping[str, Any]) -> str:
+    """Scale, notes, and how the intervals are made."""
+    said = [scale(content), content["note"], content["published_note"] and f"In the paper: {content['published_note']}"]
+    said.append(
+        f"Ours: mean over seeds; ranges are Student's t at 95% over seeds, from {FEWEST_SEEDS} seeds on. LiRA's are "
+        "Clopper-Pearson at 95% for the members of all seeds together."
+    )
+    if len(content["codes"]) > 1:
+        said.append(f"Its cells were made by {len(content['codes'])} versions of the code.")
+    return "\n".join(text for text in said if text)
+
+
+def scale(content: Mapping[str, Any]) -> str:
+    """How much smaller our runs are than the recipes, which state the paper's setting."""
+    if content["full"]:
+        return "At the size of recipes/papers."
+    parts = []
+    for experiment, fields in content["scale"].items():
+        changed = [
+            f"{name} {field['full']} -> {field['ours']}" + (f" (÷{field['factor']:.3g})" if "factor" in field else "")
+            for name, field in fields.items()
+        ]
+        parts.append(f"{experiment}: {', '.join(changed) or 'at the size of its recipe'}")
+    return "Scaled down. " + "; ".join(parts) + "."

@@ -1,0 +1,347 @@
+"""From cells to tables: which lines each table of the papers has, what is measured in them, means and intervals over seeds."""
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from papers_experiments import DROPOUT, EPOCHS_003, EPOCHS_004, HEADS
+from scipy.stats import t
+
+from edgepriv.audit.statistics import clopper_pearson
+
+PUBLISHED = Path(__file__).parent / "papers_published.toml"
+FEWEST_SEEDS = 3
+"""Below this no interval over seeds is given."""
+
+SHADOW = ("shadow-mlp", "oblivious")
+ML_LEAKS = ("ml-leaks", "oblivious")
+BLINDMI = ("blindmi-diff", "")
+THREE_SUBNET = ("three-subnet", "adaptive")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table. ``experiment``, ``row``: its cells, None where there are none, for ``reason``. ``published``: line of
+    papers_published.toml. ``attack``: the paper's attack and its threat model ("" for an attack that trains nothing).
+    ``x``: where a figure of lines has it."""
+
+    label: str
+    experiment: str | None
+    row: str | None
+    attack: tuple[str, str]
+    published: str = ""
+    reason: str = ""
+    x: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """``measures``: what the paper tells of each line, of ``MEASURES``. ``figure``: how it is drawn, "" for a table; of
+    ``lines`` and ``points`` the first measures are drawn. ``note``: what our setting does otherwise."""
+
+    title: str
+    measures: tuple[str, ...]
+    lines: tuple[Line, ...]
+    figure: str = ""
+    note: str = ""
+
+
+Cell = Mapping[str, Any]
+
+
+def attack_row(cell: Cell, attack: tuple[str, str]) -> Mapping[str, Any] | None:
+    """What the audit found with an attack in a threat model; None where it was not run."""
+    name, threat_model = attack
+    rows = [row for row in cell["attacks"] if row["name"] == name and row["threat_model"] in (threat_model, "adaptive")]
+    rows = rows if not threat_model else [row for row in rows if row["threat_model"] == threat_model]
+    return rows[0] if rows else None
+
+
+def _of_attack(read: Callable[[Mapping[str, Any]], float]) -> Callable[[Cell, tuple[str, str]], float | None]:
+    def measure(cell: Cell, attack: tuple[str, str]) -> float | None:
+        found = attack_row(cell, attack)
+        return None if found is None else read(found)
+
+    return measure
+
+
+def _share(kind: str) -> Callable[[Cell, tuple[str, str]], float | None]:
+    return _of_attack(lambda row: row["confusion"][kind] / sum(row["confusion"].values()))
+
+
+def _per_class(side: str, what: str) -> Callable[[Cell, tuple[str, str]], float | None]:
+    return _of_attack(lambda row: row[side][what])
+
+
+def _mean_of_classes(what: str) -> Callable[[Cell, tuple[str, str]], float | None]:
+    return _of_attack(lambda row: (row["member"][what] + row["non_member"][what]) / 2)
+
+
+def _shadow_accuracy(threat_model: str) -> Callable[[Cell, tuple[str, str]], float | None]:
+    def measure(cell: Cell, attack: tuple[str, str]) -> float | None:
+        shadow = cell["shadow_models"].get(threat_model)
+        return None if shadow is None else shadow["non_member_accuracy"]
+
+    return measure
+
+
+def best_adaptive(cell: Cell) -> Mapping[str, Any] | None:
+    """The attack with the highest AUC of an attacker who knows the defence; those that train nothing are among his."""
+    rows = [row for row in cell["attacks"] if row["threat_model"] == "adaptive"]
+    return max(rows, key=lambda row: row["auc"]) if rows else None
+
+
+def _adaptive_auc(cell: Cell, attack: tuple[str, str]) -> float | None:
+    best = best_adaptive(cell)
+    return None if best is None else best["auc"]
+
+
+def _timed(cell: Cell) -> Mapping[str, Any]:
+    return next(row for row in cell["timed"] if row["name"] == "model")
+
+
+MEASURES: dict[str, tuple[str, Callable[[Cell, tuple[str, str]], float | None]]] = {
+    "target_accuracy": ("test acc.", lambda cell, attack: cell["utility"]["non_member_accuracy"]),
+    "member_accuracy": ("train acc.", lambda cell, attack: cell["utility"]["member_accuracy"]),
+    "gap": ("gap", lambda cell, attack: cell["utility"]["generalisation_gap"]),
+    "robust_accuracy": ("robust acc.", lambda cell, attack: cell["robustness"]["worst_case_accuracy"]),
+    "shadow_accuracy": ("shadow acc.", _shadow_accuracy("oblivious")),
+    "adaptive_shadow_accuracy": ("adaptive shadow acc.", _shadow_accuracy("adaptive")),
+    "attack_accuracy": ("attack acc.", _of_attack(lambda row: row["balanced_accuracy"])),
+    "auc": ("attack AUC", _of_attack(lambda row: row["auc"])),
+    **{kind: (kind.upper(), _share(kind)) for kind in ("tn", "fp", "fn", "tp")},
+    **{
+        f"{side}_{what}": (f"{short} {what}", _per_class(side, what))
+        for side, short in (("member", "in"), ("non_member", "out"))
+        for what in ("precision", "recall", "f1")
+    },
+    **{f"mean_{what}": (f"mean {what}", _mean_of_classes(what)) for what in ("precision", "recall", "f1")},
+    "distance": ("distance", lambda cell, attack: cell["distance"]),
+    "adaptive_auc": ("best adaptive AUC", _adaptive_auc),
+    "size_bytes": ("bytes", lambda cell, attack: _timed(cell)["size_bytes"]),
+    "latency_ms": ("p50 ms", lambda cell, attack: _timed(cell)["latency_ms"]["p50"]),
+    "size_ratio": ("file / float", lambda cell, attack: cell["ratios"][0]["size"] if cell["ratios"] else None),
+    "latency_ratio": ("p50 / float", lambda cell, attack: cell["ratios"][0]["latency_p50"] if cell["ratios"] else None),
+}
+"""Name -> heading, and how it is read from a cell and the paper's attack; None where it was not measured."""
+
+OURS = ("target_accuracy", "adaptive_auc", "size_bytes", "size_ratio", "latency_ms", "latency_ratio")
+"""Measured for every line, whatever the paper tells."""
+CLASSES = tuple(f"{side}_{what}" for side in ("non_member", "member") for what in ("precision", "recall", "f1"))
+SHARES = ("attack_accuracy", "tn", "fp", "fn", "tp")
+NOT_RESNET50 = "ResNet-50 takes days on two cores, and edgepriv has no ResNet-50 for 32x32 images"
+NOT_ROBUST_RESNET = "adversarial training of ResNet-20 with its reference models takes a night on two cores"
+
+
+def _widths_001(attack: tuple[str, str]) -> tuple[Line, ...]:
+    lines = []
+    for name, experiment in (("LeNet", "001-lenet"), ("ResNet-20", "001-resnet20"), ("ResNet-50", None)):
+        for width, row in (("4", "4-bit"), ("8", "8-bit"), ("16", "16-bit"), ("full", "full")):
+            label = f"{name} {width}"
+            reason = "" if experiment else NOT_RESNET50
+            lines.append(Line(label, experiment, row if experiment else None, attack, label, reason))
+    return tuple(lines)
+
+
+def _lines_000(attack: tuple[str, str]) -> tuple[Line, ...]:
+    """Proposed is printed at each of our widths: the paper does not say which is its own."""
+    lines = [Line(f"LeNet [10] {width}", "001-lenet", f"{width}-bit", attack, f"LeNet [10] {width}") for width in (4, 8)]
+    for name, row in (("4", "4-bit"), ("8", "8-bit"), ("4, flattened", "4-bit-flatten")):
+        lines.append(Line(f"LeNet Proposed {name}", "000-lenet", row, attack, "LeNet Proposed"))
+    for width in (4, 8):
+        lines.append(Line(f"ResNet-20 [10] {width}", "001-resnet20", f"{width}-bit", attack, f"ResNet-20 [10] {width}"))
+    for name, reason in (("ResNet-20", NOT_ROBUST_RESNET), ("ResNet-50", NOT_RESNET50)):
+        for row in ("[10] 4", "[10] 8", "Proposed"):
+            if name != "ResNet-20" or row == "Proposed":
+                lines.append(Line(f"{name} {row}", None, None, attack, f"{name} {row}", reason))
+    return tuple(lines)
+
+
+def _heads_003(attack: tuple[str, str], name: str) -> tuple[Line, ...]:
+    return tuple(
+        Line(f"{name} {head}", "003-cifar100", f"{head}-{EPOCHS_003[-1]}", attack, f"{name} {head}")
+        for head in HEADS
+    )
+
+
+def _epochs_003(defences: Sequence[str]) -> tuple[Line, ...]:
+    return tuple(
+        Line(
+            f"{defence}, degree {degree} ({epochs} epochs)",
+            "003-cifar100",
+            f"{defence}-{epochs}",
+            BLINDMI,
+            f"{defence}, degree {degree}",
+            x=epochs,
+        )
+        for defence in defences
+        for degree, epochs in enumerate(EPOCHS_003, start=1)
+    )
+
+
+def _noise_004(epochs: Sequence[int]) -> tuple[Line, ...]:
+    return tuple(
+        Line(f"{data}, {method}, {count} epochs", experiment, f"{method}-{count}", THREE_SUBNET, x=count)
+        for data, experiment in (("Location-30", "004-location"), ("Adult", "004-adult"))
+        for method in ("none", "uniform", "shapley")
+        for count in epochs
+    )
+
+
+_RESNET = tuple(line for line in _widths_001(SHADOW) if line.experiment == "001-resnet20")
+_TABLE6 = (
+    Line("DoReFa 4", "001-resnet20", "dorefa-4", SHADOW, "DoReFa 4"),
+    Line("DoReFa 16", "001-resnet20", "dorefa-16", SHADOW, "DoReFa 16"),
+    *(replace(line, label=line.label.replace("ResNet-20", "Proposed")) for line in _RESNET[:3]),
+    replace(_RESNET[3], label="full", published="full"),
+)
+_NOTE_001 = "Shadow model at full width (oblivious); the adaptive columns are by an attacker who trains with the quantizer."
+_NOTE_003 = "CIFAR-100 is a third of the set, the network a small CNN, not ResNet; ML-Leaks' shadow model is the same CNN."
+_NOTE_004 = "Location-30 and Adult stand in for Purchase-100 and Texas-100; the attacker has a pool of his own and no members."
+
+TABLES: dict[str, Table] = {
+    "001-table3": Table(
+        "Accuracy of the shadow and attack models",
+        ("shadow_accuracy", "attack_accuracy", "adaptive_shadow_accuracy"),
+        _widths_001(SHADOW),
+        note=_NOTE_001,
+    ),
+    "001-table4": Table("Precision, recall, F1 of both classes", CLASSES, _widths_001(SHADOW), note=_NOTE_001),
+    "001-table5": Table("Attack accuracy, TN, FP, FN, TP", SHARES, _widths_001(SHADOW), note=_NOTE_001),
+    "001-table6": Table(
+        "DoReFa beside the proposed quantizer, ResNet-20",
+        ("member_f1", "member_precision", "member_recall", "mean_f1", "mean_precision", "mean_recall"),
+        tuple(replace(line, published=line.label) for line in _TABLE6),
+        note="DoReFa's activations are quantized in the paper; see the recipe's quantizer for ours. " + _NOTE_001,
+    ),
+    "001-figure5": Table("ROC of quantized ResNet-20", ("auc",), _RESNET, "roc", _NOTE_001),
+    "001-figure6": Table(
+        "ResNet-20, last 5 layers at 4 bits",
+        CLASSES,
+        (
+            Line("full", "001-resnet20", "full", SHADOW),
+            Line("last 5 layers at 4 bits", "001-resnet20", "last-5", SHADOW),
+        ),
+        "bars",
+        _NOTE_001,
+    ),
+    "000-table1": Table(
+        "Accuracy of the shadow and attack models", ("shadow_accuracy", "attack_accuracy"), _lines_000(SHADOW)
+    ),
+    "000-table2": Table("Precision, recall, F1 of both classes", CLASSES, _lines_000(SHADOW)),
+    "000-table3": Table("Attack accuracy, TN, FP, FN, TP", SHARES, _lines_000(SHADOW)),
+    "000-table4": Table("The same with robust accuracy", (*SHARES, "robust_accuracy"), _lines_000(SHADOW)),
+    "000-figure1": Table(
+        "ROC of the proposed method and of [10], LeNet",
+        ("auc",),
+        tuple(replace(line, published="") for line in _lines_000(SHADOW) if line.label.startswith("LeNet")),
+        "roc",
+    ),
+    "003-table4": Table(
+        "Attacks before and after the heads, CIFAR-100",
+        ("attack_accuracy", "member_precision", "member_recall", "member_f1"),
+        (*_heads_003(ML_LEAKS, "ML-Leaks"), *_heads_003(BLINDMI, "BlindMI")),
+        note=_NOTE_003,
+    ),
+    "003-table6": Table(
+        "BlindMI against MemGuard and the heads",
+        ("member_accuracy", "target_accuracy", "attack_accuracy", "member_precision", "member_recall", "member_f1"),
+        tuple(
+            Line(name, "003-location", name, BLINDMI, name)
+            for name in ("none", "memguard", "nonmember", "member", "rank", "dropout")
+        ),
+        note="Location-30 stands in for Texas-100; rank and dropout are not in the paper's table.",
+    ),
+    "003-table7": Table(
+        "BlindMI by degree of overfitting",
+        ("member_accuracy", "target_accuracy", "attack_accuracy"),
+        _epochs_003(("dropout", "member", "nonmember", "rank")),
+        note=f"{_NOTE_003} Dropout takes {DROPOUT:g} of the inputs of the Linears.",
+    ),
+    **{
+        f"003-figure{number}": Table(title, (measure,), _epochs_003(HEADS), "lines", _NOTE_003)
+        for number, title, measure in (
+            (9, "Distance between the answers to members and non-members", "distance"),
+            (10, "Test accuracy by epochs", "target_accuracy"),
+            (11, "BlindMI's accuracy by epochs", "attack_accuracy"),
+        )
+    },
+    "004-figure2": Table("Test accuracy by epochs", ("target_accuracy",), _noise_004(EPOCHS_004), "lines", _NOTE_004),
+    "004-figure3": Table("Attack AUC", ("auc",), _noise_004(EPOCHS_004[-1:]), "bars", _NOTE_004),
+    "004-figure4": Table(
+        "Attack accuracy against the generalisation gap",
+        ("gap", "attack_accuracy"),
+        _noise_004(EPOCHS_004[-1:]),
+        "points",
+        _NOTE_004,
+    ),
+}
+
+
+@cache
+def published(table: str) -> dict[str, Any]:
+    """``note`` and ``lines`` of one table of papers_published.toml."""
+    content: dict[str, Any] = tomllib.loads(PUBLISHED.read_text())
+    return {"lines": {}, **content.get(table, {})}
+
+
+def over_seeds(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """``mean``, ``seeds``, ``values``, and ``ci``, Student's t at 95% over the seeds, None with fewer than three of them.
+
+    None where no seed has a value.
+    """
+    known = np.array([value for value in values if value is not None], dtype=np.float64)
+    if not len(known):
+        return None
+    ci = None
+    if len(known) >= FEWEST_SEEDS:
+        reach = float(t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known)))
+        ci = [float(known.mean()) - reach, float(known.mean()) + reach]
+    return {"mean": float(known.mean()), "ci": ci, "seeds": len(known), "values": known.tolist()}
+
+
+def lira_at_low_fpr(cells: Sequence[Cell], fpr: str = "0.001") -> dict[str, Any] | None:
+    """Adaptive LiRA's true-positive rate at 0.1% false positives: online where it was run, else offline.
+
+    ``value``: the mean over seeds; ``ci``: Clopper-Pearson for all seeds' members together (a member of several seeds counts
+    several times); ``note`` instead where too few non-members resolve the rate; None where LiRA was not run.
+    """
+    for name in ("lira-online", "lira-offline"):
+        rows = [row for cell in cells if (row := attack_row(cell, (name, "adaptive"))) is not None]
+        if not rows:
+            continue
+        rates = [row["tpr_at_fpr"][fpr] for row in rows]
+        if any(rate["value"] is None for rate in rates):
+            return {"attack": name, "value": None, "note": next(rate["note"] for rate in rates if rate["value"] is None)}
+        members = sum(row["n_members"] for row in rows)
+        hits = sum(rate["value"] * row["n_members"] for rate, row in zip(rates, rows, strict=True))
+        return {"attack": name, "value": hits / members, "ci": list(clopper_pearson(hits, members)), "members": members}
+    return None
+
+
+def aggregated(line: Line, measures: Sequence[str], cells: Sequence[Cell], table: str) -> dict[str, Any]:
+    """One line of a table's JSON: the paper's numbers, ours over seeds, and what the paper lacks."""
+    row: dict[str, Any] = {
+        "label": line.label,
+        "experiment": line.experiment,
+        "row": line.row,
+        "attack": line.attack[0],
+        "x": line.x,
+        "paper": published(table)["lines"].get(line.published, {}),
+        "seeds": [cell["seed"] for cell in cells],
+    }
+    if not cells:
+        return row | {"not_run": line.reason or "no cell of it has been run"}
+    wanted = dict.fromkeys((*measures, *OURS))
+    row["ours"] = {name: over_seeds([MEASURES[name][1](cell, line.attack) for cell in cells]) for name in wanted}
+    bests = [best for cell in cells if (best := best_adaptive(cell)) is not None]
+    row["best_adaptive_attack"] = max(bests, key=lambda best: best["auc"])["name"] if bests else None
+    row["lira"] = lira_at_low_fpr(cells)
+    shown = attack_row(cells[0], line.attack)
+    row["roc"] = shown["roc"] if shown else None
+    row["codes"] = len({cell["key"]["code"] for cell in cells})
+    return row
