@@ -120,9 +120,13 @@ def main() -> None:
     parser.add_argument("--row", nargs="+", default=None, help="run these rows only")
     parser.add_argument("--full", action="store_true", help="at the papers' sizes")
     parser.add_argument("--print", action="store_true", help="run nothing: print and draw what is in the results")
-    parser.add_argument("--gather", action="store_true", help="run nothing: make the tables from the cells that are there")
+    parser.add_argument(
+        "--gather", action="store_true", help="run nothing: make the tables from the cells that are there"
+    )
     parser.add_argument("--estimate", action="store_true", help="run nothing: say how long it would take")
-    parser.add_argument("--accept-stale", action="store_true", help="count cells that other code has made; the table says so")
+    parser.add_argument(
+        "--accept-stale", action="store_true", help="count cells that other code has made; the table says so"
+    )
     parser.add_argument("--work", type=Path, default=papers_cells.WORK, help="folder of cells and reference models")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--data-dir", type=Path, default=None)
@@ -134,14 +138,12 @@ def main() -> None:
             console.print(f"{name}  {table.title}", highlight=False)
         console.print("best  clean accuracy, leakage and size of defences on three data sets", highlight=False)
         return
-    names = list(TABLES) if options.tables == ["all"] else options.tables
+    names = list(dict.fromkeys(each for name in options.tables for each in (TABLES if name == "all" else [name])))
     unknown = sorted(set(names) - {*TABLES, "best"})
     if unknown:
         raise UserError(f"no table {', '.join(unknown)}: choose all, best, or some of {', '.join(TABLES)}")
     pairs = [pair for name in names for pair in rows_of(name)]
-    cells = list(
-        papers_cells.cells_of(pairs, options.seeds, full=options.full, work=options.work, only=options.row)
-    )
+    cells = list(papers_cells.cells_of(pairs, options.seeds, full=options.full, work=options.work, only=options.row))
     if options.estimate:
         estimate(cells, console)
         return

@@ -1,1 +1,236 @@
-def rows(): return []
+"""``papers.py best``: what defences cost and give on three data sets, the frontier among them, and the point to take."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import papers_cells
+from matplotlib.figure import Figure
+from papers_experiments import UNDEFENDED, Changes, Experiment, scale_factors
+from papers_tables import MEASURES, attack_row, lira_at_low_fpr, over_seeds
+from rich.console import Console
+from rich.table import Table
+
+from edgepriv.files import write_bytes
+from edgepriv.recipe import FULL_WIDTH
+
+LIRA = ("lira-online", "adaptive")
+CUT, POINTS = 5.0, 0.02
+"""What the best point has to reach: LiRA's true-positive rate at 0.1% false positives cut by so much, for at most so much
+clean accuracy (a fraction)."""
+
+FOUR_BITS: Changes = {"quantize": {"bits": 4}, "qat": {"epochs": 5}}
+FLOAT: Changes = {"quantize": {"bits": FULL_WIDTH}, "qat": {"epochs": 0}}
+RANK: Changes = {"head": {"method": "rank"}}
+EARLY: Changes = {"train": {"select": "best", "patience": 3}}
+BASE: Changes = {"adversary": {"method": "none"}, "robust": {"epochs": 0}}
+
+
+def joined(*changes: Changes) -> dict[str, Any]:
+    """Changes of several sections as one; where two name a field, the later wins."""
+    result: dict[str, Any] = {}
+    for change in changes:
+        for section, fields in change.items():
+            result[section] = {**result.get(section, {}), **fields}
+    return result
+
+
+def grid(relax: Sequence[float], epsilons: Sequence[float], dp_epochs: int) -> dict[str, Changes]:
+    """The defences that are compared, alone and together. ``relax``: RelaxLoss's alphas, in nats."""
+    alone: dict[str, Changes] = {
+        "undefended": {},
+        "early": EARLY,
+        "dropout": {"model": {"dropout": 0.5}},
+        "flatten": {"train": {"flatten": 1.0}},
+        **{f"relax-{alpha:g}": {"train": {"relax": alpha}} for alpha in relax},
+        **{f"dp-{epsilon:g}": {"dp": {"epsilon": epsilon}, "train": {"epochs": dp_epochs}} for epsilon in epsilons},
+        "rank": RANK,
+    }
+    rows = {name: joined(UNDEFENDED, FLOAT, changes) for name, changes in alone.items()}
+    together = {
+        "qat4": {},
+        "early-qat4": EARLY,
+        "rank-qat4": RANK,
+        "early-rank-qat4": joined(EARLY, RANK),
+        **{f"relax-{a:g}-qat4": {"train": {"relax": a}, "qat": {"relax": a}} for a in relax},
+    }
+    rows |= {name: joined(BASE, FOUR_BITS, changes) for name, changes in together.items()}
+    return rows
+
+
+BEST: dict[str, Experiment] = {
+    "best-fashion_mnist": Experiment("../fashion_lenet", grid((0.3, 0.6), (8.0, 2.0), 20), 1.3),
+    "best-cifar10": Experiment("../cifar_cnn", grid((0.5, 1.0), (8.0, 2.0), 20), 2.0),
+    "best-location30": Experiment("../location_mlp", grid((0.5, 1.0), (8.0, 2.0), 30), 0.6),
+}
+
+
+def rows() -> list[tuple[str, str]]:
+    """Every (experiment, row) of the grids."""
+    return [(name, row) for name, experiment in BEST.items() for row in experiment.rows]
+
+
+def _point(name: str, row: str, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if not cells:
+        return {"row": row, "seeds": [], "not_run": "no cell of it has been run"}
+    measured = {
+        what: over_seeds([MEASURES[what][1](cell, LIRA) for cell in cells])
+        for what in ("target_accuracy", "auc", "adaptive_auc", "size_bytes", "size_ratio", "latency_ms")
+    }
+    found = [attack_row(cell, LIRA) for cell in cells]
+    cis = [row["auc_ci"] for row in found if row is not None]
+    return {
+        "row": row,
+        "seeds": [cell["seed"] for cell in cells],
+        "auc_cis": cis,
+        "lira": lira_at_low_fpr(cells),
+        **measured,
+    }
+
+
+def _rate(point: Mapping[str, Any]) -> float | None:
+    return None if not point.get("lira") else point["lira"]["value"]
+
+
+def frontier(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows that no other beats in one of accuracy and LiRA's rate without losing in the other."""
+    known = [(p["row"], p["target_accuracy"]["mean"], rate) for p in points if (rate := _rate(p)) is not None]
+    return [
+        row
+        for row, accuracy, rate in known
+        if not any(a >= accuracy and r <= rate and (a > accuracy or r < rate) for _, a, r in known)
+    ]
+
+
+def best_point(points: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The row that cuts LiRA's rate at 0.1% false positives most among those that lose at most 2 points of accuracy.
+
+    ``cut``: how many times (None: to nothing found); ``points_lost``: of accuracy, a fraction; ``met``: whether the cut is
+    at least fivefold. None where the undefended row has not been run, or has nothing that could be cut.
+    """
+    named = {point["row"]: point for point in points}
+    before = _rate(named.get("undefended", {}))
+    if not before:
+        return None
+    accuracy = named["undefended"]["target_accuracy"]["mean"]
+    allowed = [
+        (rate, -point["target_accuracy"]["mean"], row)
+        for row, point in named.items()
+        if row != "undefended"
+        and (rate := _rate(point)) is not None
+        and accuracy - point["target_accuracy"]["mean"] <= POINTS
+    ]
+    if not allowed:
+        return None
+    rate, minus_accuracy, row = min(allowed)
+    cut = before / rate if rate else None
+    return {"row": row, "cut": cut, "points_lost": accuracy + minus_accuracy, "met": cut is None or cut >= CUT}
+
+
+def gather(*, full: bool, work: Path, stale: bool) -> dict[str, Any]:
+    """The JSON of ``best`` from the cells that have been run."""
+    content: dict[str, Any] = {"table": "best", "full": full, "experiments": {}, "codes": [], "commits": []}
+    every: list[dict[str, Any]] = []
+    for name, experiment in BEST.items():
+        points = []
+        for row in experiment.rows:
+            cells = papers_cells.found(name, row, full=full, work=work, stale=stale)
+            points.append(_point(name, row, cells))
+            every += cells
+        content["experiments"][name] = {
+            "recipe": experiment.recipe.removeprefix("../"),
+            "scale": {} if full else scale_factors(name),
+            "points": points,
+            "frontier": frontier(points),
+            "best": best_point(points),
+        }
+    content["codes"] = sorted({cell["key"]["code"] for cell in every})
+    content["commits"] = sorted({cell["commit"] for cell in every})
+    content["bench"] = papers_cells.BENCH
+    content["machine"] = every[0]["machine"] if every else None
+    content["versions"] = every[0]["versions"] if every else None
+    return content
+
+
+def sentence(best: Mapping[str, Any] | None) -> str:
+    """The best point in words."""
+    if best is None:
+        return "no point to name: the undefended row is missing or nothing was found in it, or no defence keeps the accuracy"
+    cut = f"to 1/{best['cut']:.1f}" if best["cut"] else "to none found"
+    reached = "" if best["met"] else f" (short of 1/{CUT:g})"
+    return (
+        f"best: {best['row']}, LiRA's TPR at 0.1% FPR {cut}{reached}, accuracy {-100 * best['points_lost']:+.1f} points"
+    )
+
+
+def show(content: Mapping[str, Any], console: Console) -> None:
+    """Print one table for each data set."""
+    for name, found in content["experiments"].items():
+        factors = ", ".join(f"{field} {f['full']} -> {f['ours']}" for field, f in found["scale"].items())
+        caption = f"{sentence(found['best'])}\n{found['recipe']}.toml" + (
+            f", scaled down: {factors}" if factors else ""
+        )
+        table = Table(title=name, caption=caption, caption_justify="left")
+        for heading in (
+            "",
+            "seeds",
+            "accuracy",
+            "LiRA online AUC",
+            "TPR at 0.1% FPR",
+            "best adaptive AUC",
+            "file",
+            "frontier",
+        ):
+            table.add_column(heading)
+        for point in found["points"]:
+            table.add_row(*_texts(point, point["row"] in found["frontier"]))
+        console.print(table)
+
+
+def _texts(point: Mapping[str, Any], on_frontier: bool) -> list[str]:
+    from papers_print import lira, ours
+
+    if "not_run" in point:
+        return [point["row"], "0", *["not run"] * 5, ""]
+    area = ours("auc", point["auc"])
+    if len(point["auc_cis"]) == 1:
+        low, high = point["auc_cis"][0]
+        area += f" [{low:.3f}, {high:.3f}]"
+    ratio = f" ({point['size_ratio']['mean']:.3f})" if point["size_ratio"] else ""
+    return [
+        point["row"],
+        str(len(point["seeds"])),
+        ours("target_accuracy", point["target_accuracy"]),
+        area,
+        lira(point["lira"]),
+        ours("adaptive_auc", point["adaptive_auc"]),
+        f"{point['size_bytes']['mean'] / 1e3:.1f} kB{ratio}",
+        "*" if on_frontier else "",
+    ]
+
+
+def draw(content: Mapping[str, Any], folder: Path) -> None:
+    """One SVG for each data set: clean accuracy against LiRA's rate at 0.1% false positives."""
+    for name, found in content["experiments"].items():
+        points = [point for point in found["points"] if _rate(point) is not None]
+        if not points:
+            continue
+        figure = Figure(figsize=(6.5, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for point in points:
+            x, y = 100 * _rate(point), 100 * point["target_accuracy"]["mean"]
+            low, high = (100 * end for end in point["lira"]["ci"])
+            colour = "C1" if point["row"] in found["frontier"] else "C0"
+            axes.errorbar(x, y, xerr=[[max(0.0, x - low)], [max(0.0, high - x)]], marker="o", color=colour, capsize=2)
+            axes.annotate(point["row"], (x, y), textcoords="offset points", xytext=(4, 4), fontsize=6)
+        axes.set(xlabel="LiRA online, adaptive: TPR at 0.1% FPR, %", ylabel="accuracy on non-members, %")
+        axes.set_title(f"{name} (orange: the frontier)", fontsize=9)
+        axes.grid(alpha=0.3)
+        image = io.BytesIO()
+        figure.savefig(image, format="svg", metadata={"Date": None})
+        write_bytes(folder / f"{name}.svg", image.getvalue())

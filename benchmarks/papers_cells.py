@@ -17,7 +17,7 @@ import psutil
 from papers_experiments import experiment_of, recipe_of
 
 import edgepriv
-from edgepriv import api, data, project
+from edgepriv import api, data
 from edgepriv.artifact.session import open_session, predict
 from edgepriv.audit.attacks.blindmi import VARIANCES
 from edgepriv.audit.attacks.ml_leaks import largest
@@ -122,7 +122,9 @@ def run(cell: Cell, commit: str, data_dir: Path | None = None) -> dict[str, Any]
         "shadow_models": audited["shadow_models"],
         "attacks": [{name: value for name, value in row.items() if name != "histogram"} for row in audited["attacks"]],
         "left_out": audited["left_out"],
-        "robustness": {name: value for name, value in audited["robustness"].items() if name not in ("attacks", "curve")},
+        "robustness": {
+            name: value for name, value in audited["robustness"].items() if name not in ("attacks", "curve")
+        },
         "distance": _distance(model, recipe, data_dir),
         "left_float": exported["left_float"],
         "timed": timed["variants"],
@@ -142,7 +144,9 @@ def _trained(recipe: Recipe, folder: Path, data_dir: Path | None) -> Path:
     later: dict[str, Any] = {"noise": Noise(), "head": Head()}
     later |= {} if recipe.train.quantized else {"quantize": Quantize()}
     later |= {} if recipe.train.adversarial else {"adversary": Adversary()}
-    alone = recipe.as_run(("train",)).model_copy(update=later | {"export": Export(), "audit": Audit(), "bench": Bench()})
+    alone = recipe.as_run(("train",)).model_copy(
+        update=later | {"export": Export(), "audit": Audit(), "bench": Bench()}
+    )
     made_by = hashlib.sha256(f"{alone.model_dump_json()} {version()}".encode())
     path = folder / f"{made_by.hexdigest()[:32]}.pt"
     if not path.exists():
@@ -193,7 +197,9 @@ def cells_of(
     known = dict.fromkeys(rows)
     unknown = sorted(set(only or ()) - {row for _, row in known})
     if unknown:
-        raise UserError(f"no row {', '.join(unknown)}: these tables have {', '.join(sorted({row for _, row in known}))}")
+        raise UserError(
+            f"no row {', '.join(unknown)}: these tables have {', '.join(sorted({row for _, row in known}))}"
+        )
     for seed in seeds:
         for experiment, row in known:
             if not only or row in only:

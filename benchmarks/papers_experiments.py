@@ -14,6 +14,8 @@ RECIPES = Path(__file__).parents[1] / "recipes" / "papers"
 
 Changes = Mapping[str, Any]
 
+BEST_ATTACKS = "quick,shadow-mlp,ml-leaks,three-subnet,lira-online,lira-offline,rmia-online,rmia-offline"
+
 SCALES: dict[str, dict[str, Any]] = {
     "001-lenet": {
         "data": {"members": 3_000, "non_members": 3_000, "reference": 6_000},
@@ -44,23 +46,23 @@ SCALES: dict[str, dict[str, Any]] = {
         "audit": {"references": 8},
     },
     "best-fashion_mnist": {
-        "data": {"members": 3_000, "non_members": 3_000, "reference": 4_000},
-        "audit": {"references": 8},
+        "data": {"members": 3_000, "non_members": 3_000, "reference": 4_000, "holdout": 1_000, "validation": 1_000},
+        "audit": {"references": 8, "attacks": BEST_ATTACKS, "threat_models": ("adaptive",)},
     },
     "best-cifar10": {
-        "data": {"members": 1_500, "non_members": 1_500, "reference": 2_000, "holdout": 500, "validation": 200},
+        "data": {"members": 1_000, "non_members": 1_000, "reference": 2_000, "holdout": 500, "validation": 500},
         "model": {"args": {"width": 16}},
-        "audit": {"references": 8},
+        "audit": {"references": 8, "attacks": BEST_ATTACKS},
     },
-    "best-location30": {},
+    "best-location30": {"audit": {"attacks": BEST_ATTACKS, "threat_models": ("adaptive",)}},
 }
 """What two processor cores can do in an hour, by experiment: these fields of its recipe are changed unless ``--full``."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """``recipe``: file in recipes/papers. ``rows``: name -> changes of that recipe, one model each. ``cpu_minutes``: of one cell
-    at our scale, measured, its share of reference models included; for the estimate before any cell is there."""
+    """``recipe``: file in recipes/papers. ``rows``: name -> changes of that recipe, one model each. ``cpu_minutes``: of one
+    cell at our scale, reference models included; for the estimate before any cell is there."""
 
     recipe: str
     rows: Mapping[str, Changes]
@@ -175,4 +177,5 @@ def scale_factors(experiment: str) -> dict[str, dict[str, Any]]:
             factors[f"{section}.{name}"] = {"full": whole, "ours": ours}
             if ours and isinstance(ours, int | float) and isinstance(whole, int | float):
                 factors[f"{section}.{name}"]["factor"] = whole / ours
-    return json.loads(json.dumps(factors))
+    plain: dict[str, dict[str, Any]] = json.loads(json.dumps(factors))
+    return plain

@@ -44,7 +44,9 @@ def _bars(axes: Axes, rows: Rows, measures: Sequence[str]) -> None:
             yerr=[_reach(value) if value else 0.0 for value in values],
             label=row["label"],
         )
-    axes.set_xticks([index + 0.4 - width / 2 for index in range(len(measures))], [MEASURES[name][0] for name in measures])
+    axes.set_xticks(
+        [index + 0.4 - width / 2 for index in range(len(measures))], [MEASURES[name][0] for name in measures]
+    )
     axes.tick_params(axis="x", labelrotation=30)
 
 
@@ -56,7 +58,9 @@ def _lines(axes: Axes, rows: Rows, measures: Sequence[str]) -> None:
             series.setdefault(row["row"].rpartition("-")[0] + f" ({row['experiment']})", []).append((row["x"], value))
     for name, points in series.items():
         x, values = zip(*sorted(points, key=lambda point: point[0]), strict=True)
-        axes.errorbar(x, [v["mean"] for v in values], yerr=[_reach(v) for v in values], marker="o", capsize=2, label=name)
+        axes.errorbar(
+            x, [v["mean"] for v in values], yerr=[_reach(v) for v in values], marker="o", capsize=2, label=name
+        )
     axes.set(xlabel="epochs", ylabel=MEASURES[measures[0]][0])
 
 
@@ -65,7 +69,9 @@ def _points(axes: Axes, rows: Rows, measures: Sequence[str]) -> None:
     for row in rows:
         a, b = row["ours"][across], row["ours"][up]
         if a and b:
-            axes.errorbar(a["mean"], b["mean"], xerr=_reach(a), yerr=_reach(b), marker="o", capsize=2, label=row["label"])
+            axes.errorbar(
+                a["mean"], b["mean"], xerr=_reach(a), yerr=_reach(b), marker="o", capsize=2, label=row["label"]
+            )
     axes.set(xlabel=MEASURES[across][0], ylabel=MEASURES[up][0])
 
 

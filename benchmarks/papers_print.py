@@ -29,7 +29,7 @@ def ours(name: str, value: Mapping[str, Any] | None) -> str:
 def lira(found: Mapping[str, Any] | None) -> str:
     """Adaptive LiRA's cell: ``1.2% [0.9, 1.6]``, or why there is none."""
     if found is None:
-        return "no reference models"
+        return "not run"
     if found["value"] is None:
         return str(found["note"])
     low, high = (100 * end for end in found["ci"])
@@ -55,7 +55,11 @@ def show(content: Mapping[str, Any], console: Console) -> None:
     lacking = [name for name in OURS[:1] if name not in content["measures"]]
     for name in lacking:
         table.add_column(f"{MEASURES[name][0]}\n\nours")
-    for heading in ("best adaptive attack\n\nAUC", "adaptive LiRA\n\nTPR at 0.1% FPR", "file\n\np50, batch 1, 1 thread"):
+    for heading in (
+        "best adaptive attack\n\nAUC",
+        "adaptive LiRA\n\nTPR at 0.1% FPR",
+        "file\n\np50, batch 1, 1 thread",
+    ):
         table.add_column(heading)
     for row in content["lines"]:
         table.add_row(*cells(row, content["measures"], lacking))

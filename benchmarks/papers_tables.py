@@ -25,8 +25,8 @@ THREE_SUBNET = ("three-subnet", "adaptive")
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table. ``experiment``, ``row``: its cells, None where there are none, for ``reason``. ``published``: line of
-    papers_published.toml. ``attack``: the paper's attack and its threat model ("" for an attack that trains nothing).
+    """One line of a table. ``experiment``, ``row``: its cells, None where there are none, for ``reason``. ``published``: line
+    of papers_published.toml. ``attack``: the paper's attack and its threat model ("" for an attack that trains nothing).
     ``x``: where a figure of lines has it."""
 
     label: str
@@ -133,8 +133,8 @@ OURS = ("target_accuracy", "adaptive_auc", "size_bytes", "size_ratio", "latency_
 """Measured for every line, whatever the paper tells."""
 CLASSES = tuple(f"{side}_{what}" for side in ("non_member", "member") for what in ("precision", "recall", "f1"))
 SHARES = ("attack_accuracy", "tn", "fp", "fn", "tp")
-NOT_RESNET50 = "ResNet-50 takes days on two cores, and edgepriv has no ResNet-50 for 32x32 images"
-NOT_ROBUST_RESNET = "adversarial training of ResNet-20 with its reference models takes a night on two cores"
+NOT_RESNET50 = "too large to train on two processor cores"
+NOT_ROBUST_RESNET = "adversarial training with its reference models: too long on two processor cores"
 
 
 def _widths_001(attack: tuple[str, str]) -> tuple[Line, ...]:
@@ -149,22 +149,27 @@ def _widths_001(attack: tuple[str, str]) -> tuple[Line, ...]:
 
 def _lines_000(attack: tuple[str, str]) -> tuple[Line, ...]:
     """Proposed is printed at each of our widths: the paper does not say which is its own."""
-    lines = [Line(f"LeNet [10] {width}", "001-lenet", f"{width}-bit", attack, f"LeNet [10] {width}") for width in (4, 8)]
-    for name, row in (("4", "4-bit"), ("8", "8-bit"), ("4, flattened", "4-bit-flatten")):
-        lines.append(Line(f"LeNet Proposed {name}", "000-lenet", row, attack, "LeNet Proposed"))
-    for width in (4, 8):
-        lines.append(Line(f"ResNet-20 [10] {width}", "001-resnet20", f"{width}-bit", attack, f"ResNet-20 [10] {width}"))
-    for name, reason in (("ResNet-20", NOT_ROBUST_RESNET), ("ResNet-50", NOT_RESNET50)):
-        for row in ("[10] 4", "[10] 8", "Proposed"):
-            if name != "ResNet-20" or row == "Proposed":
-                lines.append(Line(f"{name} {row}", None, None, attack, f"{name} {row}", reason))
-    return tuple(lines)
+    proposed = (("4", "4-bit"), ("8", "8-bit"), ("4, flattened", "4-bit-flatten"))
+    return (
+        *(_of_001("LeNet", "001-lenet", width, attack) for width in (4, 8)),
+        *(Line(f"LeNet Proposed {name}", "000-lenet", row, attack, "LeNet Proposed") for name, row in proposed),
+        *(_of_001("ResNet-20", "001-resnet20", width, attack) for width in (4, 8)),
+        _not_run("ResNet-20 Proposed", attack, NOT_ROBUST_RESNET),
+        *(_not_run(f"ResNet-50 {row}", attack, NOT_RESNET50) for row in ("[10] 4", "[10] 8", "Proposed")),
+    )
+
+
+def _of_001(name: str, experiment: str, width: int, attack: tuple[str, str]) -> Line:
+    return Line(f"{name} [10] {width}", experiment, f"{width}-bit", attack, f"{name} [10] {width}")
+
+
+def _not_run(label: str, attack: tuple[str, str], reason: str) -> Line:
+    return Line(label, None, None, attack, label, reason)
 
 
 def _heads_003(attack: tuple[str, str], name: str) -> tuple[Line, ...]:
     return tuple(
-        Line(f"{name} {head}", "003-cifar100", f"{head}-{EPOCHS_003[-1]}", attack, f"{name} {head}")
-        for head in HEADS
+        Line(f"{name} {head}", "003-cifar100", f"{head}-{EPOCHS_003[-1]}", attack, f"{name} {head}") for head in HEADS
     )
 
 
@@ -199,9 +204,15 @@ _TABLE6 = (
     *(replace(line, label=line.label.replace("ResNet-20", "Proposed")) for line in _RESNET[:3]),
     replace(_RESNET[3], label="full", published="full"),
 )
-_NOTE_001 = "Shadow model at full width (oblivious); the adaptive columns are by an attacker who trains with the quantizer."
-_NOTE_003 = "CIFAR-100 is a third of the set, the network a small CNN, not ResNet; ML-Leaks' shadow model is the same CNN."
-_NOTE_004 = "Location-30 and Adult stand in for Purchase-100 and Texas-100; the attacker has a pool of his own and no members."
+_NOTE_001 = (
+    "Shadow model at full width (oblivious); the adaptive columns are by an attacker who trains with the quantizer."
+)
+_NOTE_003 = (
+    "CIFAR-100 is a third of the set, the network a small CNN, not ResNet; ML-Leaks' shadow model is the same CNN."
+)
+_NOTE_004 = (
+    "Location-30 and Adult stand in for Purchase-100 and Texas-100; the attacker has a pool of his own and no members."
+)
 
 TABLES: dict[str, Table] = {
     "001-table3": Table(
@@ -316,7 +327,11 @@ def lira_at_low_fpr(cells: Sequence[Cell], fpr: str = "0.001") -> dict[str, Any]
             continue
         rates = [row["tpr_at_fpr"][fpr] for row in rows]
         if any(rate["value"] is None for rate in rates):
-            return {"attack": name, "value": None, "note": next(rate["note"] for rate in rates if rate["value"] is None)}
+            return {
+                "attack": name,
+                "value": None,
+                "note": next(rate["note"] for rate in rates if rate["value"] is None),
+            }
         members = sum(row["n_members"] for row in rows)
         hits = sum(rate["value"] * row["n_members"] for rate, row in zip(rates, rows, strict=True))
         return {"attack": name, "value": hits / members, "ci": list(clopper_pearson(hits, members)), "members": members}
