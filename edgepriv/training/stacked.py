@@ -37,6 +37,7 @@ class StackedMLP(nn.Module):
     def __init__(self, networks: Sequence[MLP]) -> None:
         super().__init__()
         self.models = len(networks)
+        self.widest = max(weight.numel() for weight in networks[0].parameters())  # numbers in one model's largest layer
         self.layers = nn.ModuleList(
             StackedLinear(layers) for layers in zip(*(network.layers for network in networks), strict=True)
         )

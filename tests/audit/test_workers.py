@@ -105,6 +105,24 @@ def test_a_killed_audit_goes_on_with_the_stacks_that_are_missing(fleet_of, monke
     assert left == ["reference-0003.npz", "reference-0004.npz", "shadow.npz"]
 
 
+@pytest.mark.parametrize("processes", [2, 3])
+def test_helpers_train_what_this_process_leaves(dataset, split, tmp_path, processes):
+    cnn = RECIPE.with_changes(model={"name": "cnn", "args": {"width": 2}}, train={"epochs": 1})
+    jobs, folder = jobs_of(split, [40, 40, 40, 40, 40], cnn), tmp_path / "models"
+    folder.mkdir()
+    counts = list(workers._trained_here(jobs, dataset, folder, processes))
+    assert counts == [1] * 5
+    assert sorted(path.name for path in folder.iterdir()) == [job.name for job in jobs]
+    assert len({path.read_bytes() for path in folder.iterdir()}) == 1  # equal seeds and members: equal wherever trained
+
+
+def test_an_error_of_a_helper_ends_the_audit(dataset, split, tmp_path):
+    diverging = RECIPE.with_changes(train={"lr": 1e12, "optimizer": "sgd", "epochs": 1})
+    jobs = [jobs_of(split, [50])[0], jobs_of(split, [40], diverging)[0]]
+    with pytest.raises(UserError, match="diverged"):
+        list(workers._trained_here(jobs, dataset, tmp_path, 2))
+
+
 def test_one_process_leaves_the_threads_as_they_were(fleet_of):
 
     before = torch.get_num_threads()

@@ -8,7 +8,7 @@ import torch
 from weights import weights_of
 
 from edgepriv.recipe import Quantize, Recipe, Stage
-from edgepriv.training import new_classifier, run_stages, run_stages_stacked
+from edgepriv.training import course, new_classifier, run_stages, run_stages_stacked
 from edgepriv.training.adversary import Budget
 from edgepriv.training.draws import Generators, permutation
 from edgepriv.training.examples import Examples
@@ -85,6 +85,20 @@ def test_a_stack_answers_like_its_models(fleet, toy):
     x = torch.from_numpy(toy.x[:15])
     expected = torch.cat([one(part) for one, part in zip(classifiers, x.chunk(3), strict=True)])
     torch.testing.assert_close(Stack(classifiers)(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_wide_stacks_take_bfloat16_and_the_target_does_not(monkeypatch):
+    monkeypatch.setattr(course, "_multiplies_bfloat16", lambda: True)
+
+    def in_bfloat16(widths, precision, stacked):
+        recipe = Recipe(model={"name": "mlp", "args": {"widths": widths}}, precision=precision)
+        classifier = new_classifier(recipe, 10, (446,))
+        return course.task_of((Stack([classifier]) if stacked else classifier).network, recipe, "train", (446,)).bfloat16
+
+    assert in_bfloat16([256], "auto", stacked=True)
+    assert not in_bfloat16([256], "auto", stacked=False)
+    assert not in_bfloat16([256], "float32", stacked=True)
+    assert not in_bfloat16([16], "auto", stacked=True)
 
 
 def test_weights_are_rounded_model_by_model(fleet):
