@@ -117,7 +117,7 @@ def test_helpers_train_what_this_process_leaves(dataset, split, tmp_path, proces
 
 
 def test_an_error_of_a_helper_ends_the_audit(dataset, split, tmp_path):
-    diverging = RECIPE.with_changes(train={"lr": 1e12, "optimizer": "sgd", "epochs": 1})
+    diverging = RECIPE.with_changes(train={"lr": 1e12, "optimizer": "sgd", "epochs": 8})
     jobs = [jobs_of(split, [50])[0], jobs_of(split, [40], diverging)[0]]
     with pytest.raises(UserError, match="diverged"):
         list(workers._trained_here(jobs, dataset, tmp_path, 2))

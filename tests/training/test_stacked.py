@@ -93,7 +93,9 @@ def test_wide_stacks_take_bfloat16_and_the_target_does_not(monkeypatch):
     def in_bfloat16(widths, precision, stacked):
         recipe = Recipe(model={"name": "mlp", "args": {"widths": widths}}, precision=precision)
         classifier = new_classifier(recipe, 10, (446,))
-        return course.task_of((Stack([classifier]) if stacked else classifier).network, recipe, "train", (446,)).bfloat16
+        return course.task_of(
+            (Stack([classifier]) if stacked else classifier).network, recipe, "train", (446,)
+        ).bfloat16
 
     assert in_bfloat16([256], "auto", stacked=True)
     assert not in_bfloat16([256], "auto", stacked=False)
