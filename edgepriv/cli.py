@@ -71,7 +71,8 @@ Steps = Annotated[int | None, typer.Option(help="Gradient steps of PGD in traini
 Bits = Annotated[str | None, typer.Option(help="Width of the weights: 2 to 16, 32, or rules such as conv1=8,*=4.")]
 FirstLast = Annotated[int | None, typer.Option(help="Width of the first and the last layer: 2 to 16, or 32.")]
 Granularity = Annotated[str | None, typer.Option(help="One scale for each tensor, channel or block:N.")]
-QuantizerName = Annotated[str | None, typer.Option("--quantizer", help="How weights are rounded: minmax.")]
+QUANTIZERS = "minmax, famili, famili-printed or dorefa"
+QuantizerName = Annotated[str | None, typer.Option("--quantizer", help=f"How weights are rounded: {QUANTIZERS}.")]
 Flatten = Annotated[float | None, typer.Option(help="Weight lambda of posterior flattening.")]
 Precision = Annotated[str | None, typer.Option(help="Arithmetic of training: auto, float32 or bfloat16.")]
 Profile = Annotated[str | None, typer.Option(help="Layout of the integer weights: latency, memory or portable.")]

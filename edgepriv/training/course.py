@@ -22,6 +22,7 @@ from edgepriv.models.checkpoint import load_tensors
 from edgepriv.recipe import Recipe
 from edgepriv.training.adversary import budget_of
 from edgepriv.training.examples import Examples
+from edgepriv.training.grids import refuse_unfit
 from edgepriv.training.loop import State, Task, fit
 from edgepriv.training.stacked import Stack, StackedExamples, stackable
 
@@ -72,6 +73,7 @@ def run_stages(
     ``after_stage(name, classifier)`` is called as each stage ends. ``done_before``: how many of the first stages the
     classifier's weights have behind them already.
     """
+    refuse_unfit(recipe.quantize)
     members = examples_of(dataset, split.members)
     holdout = examples_of(dataset, split.holdout)
     validation = examples_of(dataset, _some(split.validation, split.seed))

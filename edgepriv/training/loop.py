@@ -18,7 +18,7 @@ from edgepriv.training.draws import Generator, generator_of, permutation
 from edgepriv.training.examples import Examples, correct
 from edgepriv.training.fused import Fused, fuse
 from edgepriv.training.privacy import flattening_loss
-from edgepriv.training.quantizer import fake_quantized
+from edgepriv.training.quantizer import fake_quantized, quantized_activations
 from edgepriv.training.selection import Best, remember, take_best
 from edgepriv.training.stacked import models_in
 
@@ -195,13 +195,13 @@ def _loss(
         x = perturbed(_frozen_logits(classifier, task, fused), x, y, task.budget, generator)
         classifier.train()
     weights = fake_quantized(classifier.network, task.quantize) if task.quantize else {}
-    logits = _logits(classifier, weights, x, task)
+    logits = _simulated_logits(classifier, weights, x, task)
     # The sum of the models' means; divided so that no model's gradient depends on how many there are.
     loss = functional.cross_entropy(logits, y, reduction="sum") / (len(y) // models_in(classifier))
     if flatten > 0 and holdout is not None:
         assert isinstance(generator, torch.Generator)  # see ``stackable``
         others, _ = holdout.batch(torch.randint(len(holdout), (len(y),), generator=generator))
-        compared = _logits(classifier, weights, torch.cat([clean, _laid_out(others, task)]), task)
+        compared = _simulated_logits(classifier, weights, torch.cat([clean, _laid_out(others, task)]), task)
         loss = loss + flatten * flattening_loss(compared[: len(y)], compared[len(y) :])
     return loss, logits.detach()
 
@@ -221,6 +221,11 @@ def _frozen_logits(classifier: Classifier, task: Task, fused: Fused | None) -> C
             return fused(absorbed, classifier.normalised(x)).float()
 
     return logits_of
+
+
+def _simulated_logits(classifier: Classifier, weights: Mapping[str, Tensor], x: Tensor, task: Task) -> Tensor:
+    with quantized_activations(classifier.network, task.quantize):
+        return _logits(classifier, weights, x, task)
 
 
 def _logits(classifier: Classifier, weights: Mapping[str, Tensor], x: Tensor, task: Task) -> Tensor:

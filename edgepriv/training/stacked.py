@@ -16,6 +16,7 @@ from edgepriv.models import Classifier
 from edgepriv.models.small import MLP
 from edgepriv.recipe import Recipe
 from edgepriv.training.examples import Examples
+from edgepriv.training.grids import quantizer_of
 
 
 class StackedLinear(nn.Module):
@@ -78,11 +79,13 @@ class StackedExamples(Examples):
 
 
 def stackable(recipe: Recipe, input_shape: tuple[int, ...]) -> bool:
-    """Whether models trained by ``recipe`` may be stacked. Posterior flattening and augmentation draw for one model."""
+    """Whether models trained by ``recipe`` may be stacked. Posterior flattening and augmentation draw for one model;
+    quantized activations have the range of one model's batch."""
     plain = all(
         stage.flatten == 0 and (stage.augment == "none" or len(input_shape) == 1) for stage in recipe.stages().values()
     )
-    return plain and recipe.model.name == "mlp" and recipe.precision != "bfloat16"
+    rounds_activations = recipe.quantize.active and quantizer_of(recipe.quantize).activations
+    return plain and not rounds_activations and recipe.model.name == "mlp" and recipe.precision != "bfloat16"
 
 
 def models_in(classifier: Classifier) -> int:
