@@ -86,8 +86,8 @@ def dorefa(groups: Tensor, bits: int) -> Grid:
     """Grid of DoReFa-Net's weights (Zhou et al. 2016, eq. 9), over [-1, 1] whatever the group: s = 2 / (2^b - 1).
 
     The paper's zero point is (2^b - 1) / 2, between two integers; it is nudged by half a step to 2^(b - 1), so that
-    integers of b bits and whole zero points deploy it: W_Q is within s of the paper's, and 0 stays 0. The weights are
-    ``tanh_limited`` over the tensor first, so all granularities are one.
+    integers of b bits and whole zero points deploy it: W_Q is within s of the paper's, 0 stays 0, and the lowest integer is
+    left to -1 alone. The weights are ``tanh_limited`` over the tensor first, so all granularities are one.
 
     The largest weight of every layer becomes 1: a network must be trained with it, and one that no batch normalization
     scales back does badly when trained weights are only rounded.

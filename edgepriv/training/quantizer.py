@@ -18,8 +18,8 @@ from edgepriv.training.stacked import StackedLinear, StackedMLP
 class QuantizedTensor:
     """A weight as it ships: ``weight = (integers - zero_point) * scale``, each group of weights with its own pair.
 
-    ``integers``: uint8 (uint16 from 9 bits), the weight's shape, 0..2^bits - 1. ``scale``: float32 > 0, [C] along axis 0, [1], or
-    [C, ceil(K / block)] for blocks of ``block`` consecutive weights out of the K of a channel (the last one may be
+    ``integers``: uint8 (uint16 from 9 bits), the weight's shape, 0..2^bits - 1. ``scale``: float32 > 0, [C] along axis 0,
+    [1], or [C, ceil(K / block)] for blocks of ``block`` consecutive weights out of the K of a channel (the last one may be
     shorter). ``zero_point``: type of ``integers``, shape of ``scale``. ``bits``: 2 to 16.
     """
 

