@@ -69,7 +69,8 @@ def harden(
     download: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Adversarial training, then quantization-aware fine-tuning of the checkpoint ``model``; export and kit into ``output``.
+    """Retraining on noisy members if asked, adversarial training, then quantization-aware fine-tuning of the checkpoint
+    ``model``; export and kit into ``output``.
 
     ``recipe`` describes a bare state_dict, or brings the settings of hardening (it must agree with the checkpoint);
     ``changes`` are the options that win over it. Writes model.onnx, model.pt, model.robust.pt (after the adversarial
@@ -98,7 +99,7 @@ def harden(
 
     def keep_robust(stage: str, classifier: Any) -> None:
         if stage == "robust":
-            done = (*given.checkpoint.stages, "robust")
+            done = given.checkpoint.stages + stages[: stages.index("robust") + 1]
             without_qat = hardened_by.with_changes(qat={"epochs": 0}, quantize={"bits": FULL_WIDTH})
             checkpoint.save(robust, given.checkpoint.with_recipe(without_qat).with_weights(classifier, stages=done))
 
@@ -119,6 +120,7 @@ def harden(
         "checkpoint": str(beside(shipped, "pt")),
         "kit": str(output / "device"),
         "history": course.history,
+        "defences": hardened.defences,
     }
 
 
@@ -260,7 +262,10 @@ def show(path: Path) -> dict[str, Any]:
     if path.suffix != ".pt":
         known = manifest.read_beside(path)
         facts = describe.describe(path)
-        return facts | ({"left_float": known.left_float, "recipe": known.recipe, "data": known.data} if known else {})
+        if known is None:
+            return facts
+        made = {"left_float": known.left_float, "defences": known.defences, "recipe": known.recipe, "data": known.data}
+        return facts | made
     found = checkpoint.load(path)
     classifier = found.classifier()
     quantized = quantize_weights(classifier.network, found.recipe.quantize)
@@ -275,6 +280,7 @@ def show(path: Path) -> dict[str, Any]:
         "class_names": list(found.class_names),
         "input_shape": list(found.input_shape),
         "layers": layers,
+        "defences": found.defences,
         "recipe": found.recipe.model_dump(mode="json"),
         "data": found.data,
     }
@@ -298,21 +304,28 @@ def _hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any
     """The checkpoint's recipe with the sections of ``recipe`` that concern hardening and what follows, then ``changes``.
 
     Without a recipe, or with one that only says what a bare state_dict is, what the options leave open is PGD for 10
-    epochs, then 4 bits for 5.
+    epochs, then 4 bits for 5. Noise that no epochs are given for is trained as the stage ``train`` was: it starts anew too.
     """
     if recipe is not None and (recipe.model.name != trained_by.model.name or recipe.seed != trained_by.seed):
         raise UserError(
             f"the recipe is for model {recipe.model.name!r}, seed {recipe.seed}; "
             f"{model} is {trained_by.model.name!r}, seed {trained_by.seed}"
         )
-    sections = ("precision", "robust", "qat", "adversary", "quantize", "export", "audit", "bench")
+    sections = ("precision", "noisy", "noise", "robust", "qat", "adversary", "quantize", "export", "audit", "bench")
     if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
         chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
         robust = 10 if chosen.adversary.method != "none" else 0
         qat = 5 if chosen.quantize.active else 0
-        return chosen.with_changes(robust={"epochs": robust}, qat={"epochs": qat}).with_changes(**changes)
+        return _with_noisy(chosen.with_changes(robust={"epochs": robust}, qat={"epochs": qat}), changes)
     settings = {name: value for name, value in recipe.model_dump().items() if name in sections}
-    return parse(trained_by.model_dump() | settings, "the recipe").with_changes(**changes)
+    return _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes)
+
+
+def _with_noisy(chosen: Recipe, changes: dict[str, Any]) -> Recipe:
+    asked = chosen.with_changes(**changes)
+    if asked.noise.method == "none" or chosen.noisy.epochs > 0:
+        return asked
+    return chosen.with_changes(noisy=chosen.train.model_dump()).with_changes(**changes)
 
 
 def _json_name(output: Path | None) -> Path | None:

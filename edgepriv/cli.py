@@ -74,6 +74,16 @@ Granularity = Annotated[str | None, typer.Option(help="One scale for each tensor
 QUANTIZERS = "minmax, famili, famili-printed or dorefa"
 QuantizerName = Annotated[str | None, typer.Option("--quantizer", help=f"How weights are rounded: {QUANTIZERS}.")]
 Flatten = Annotated[float | None, typer.Option(help="Weight lambda of posterior flattening.")]
+NoiseMethod = Annotated[
+    str | None, typer.Option("--noise", help="Retrain on members with noise: shapley (optimal) or uniform.")
+]
+NoiseTau = Annotated[float | None, typer.Option(help="Entropy of a noisy member's prediction to reach, in nats.")]
+NoiseEps = Annotated[float | None, typer.Option(help="Largest noise on a feature, in input units ([0, 1]).")]
+NoiseBeta = Annotated[float | None, typer.Option(help="Share of it that the most important feature loses.")]
+NoiseAlpha = Annotated[float | None, typer.Option(help="Share of the teacher's answers in the loss on noisy members.")]
+NoiseEpochs = Annotated[
+    int | None, typer.Option(help="Epochs on noisy members, from new weights; default those of edgepriv train.")
+]
 Precision = Annotated[str | None, typer.Option(help="Arithmetic of training: auto, float32 or bfloat16.")]
 Profile = Annotated[str | None, typer.Option(help="Layout of the integer weights: latency, memory or portable.")]
 Compute = Annotated[str | None, typer.Option(help="Activations inside packed layers: float32, or int8 (faster).")]
@@ -154,6 +164,12 @@ def harden(
     eps: Eps = None,
     steps: Steps = None,
     flatten: Flatten = None,
+    noise: NoiseMethod = None,
+    noise_tau: NoiseTau = None,
+    noise_eps: NoiseEps = None,
+    noise_beta: NoiseBeta = None,
+    noise_alpha: NoiseAlpha = None,
+    noise_epochs: NoiseEpochs = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of adversarial training.")] = None,
     qat_epochs: Annotated[int | None, typer.Option(help="Epochs of quantization-aware fine-tuning.")] = None,
     profile: Profile = None,
@@ -180,6 +196,8 @@ def harden(
     given = _for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
     changes = {
         "precision": precision,
+        "noise": {"method": noise, "tau": noise_tau, "eps": noise_eps, "beta": noise_beta, "alpha": noise_alpha},
+        "noisy": {"epochs": noise_epochs},
         "robust": {"epochs": epochs},
         "qat": {"epochs": qat_epochs, "flatten": flatten},
         "adversary": _adversary(adv, eps, None, steps),
@@ -535,7 +553,20 @@ def _exported(result: dict[str, Any]) -> str:
         if "MatMulNBits" not in result["ops"]:
             lines.append("no layer is large enough to gain by computing in int8: this file computes in float32")
     lines += [f"left float: {name} ({reason})" for name, reason in result["left_float"].items()]
+    if "noise" in result.get("defences", {}):
+        lines.append(_noise_line(result["defences"]["noise"]))
     return "\n".join(lines)
+
+
+def _noise_line(noise: dict[str, Any]) -> str:
+    shapley = "share_all" in noise
+    within = "within every bound for" if shapley else "for"
+    return (
+        f"{noise['method']} noise on {noise['members']:,} members: entropy {noise['mean_entropy_before']:.3g} -> "
+        f"{noise['mean_entropy_after']:.3g} nats, as high as asked {within} "
+        f"{noise['share_all' if shapley else 'share_entropy']:.1%}; label kept for {noise['share_label_kept']:.1%}; "
+        f"mean L2 norm {noise['mean_norm']:.3g}"
+    )
 
 
 def _console_for_progress() -> Console:

@@ -27,7 +27,8 @@ _VALIDATION_STEPS = 10
 
 @dataclass(frozen=True)
 class Task:
-    """What one stage minimises. ``budget`` None: clean. ``quantize`` None: full-width weights.
+    """What one stage minimises. ``budget`` None: clean. ``quantize`` None: full-width weights. ``alpha``: share of the
+    teacher's answers in the loss, where the members have a teacher.
 
     ``bfloat16``, ``channels_last``, ``fold_norms`` (in attacks) say how it is computed.
     """
@@ -38,6 +39,7 @@ class Task:
     bfloat16: bool
     channels_last: bool
     fold_norms: bool
+    alpha: float = 0.0
 
 
 @dataclass
@@ -107,7 +109,7 @@ def fit(
                 group["lr"] = stage.lr * _schedule(stage.schedule, (epoch * steps_per_epoch + position) / total_steps)
             x, y = members.batch(index)
             x = _laid_out(augmented(x, stage.augment, generator), task)
-            loss, logits = _loss(classifier, x, y, task, holdout, generator, fused)
+            loss, logits = _loss(classifier, x, y, members.taught(index), task, holdout, generator, fused)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -183,6 +185,7 @@ def _loss(
     classifier: Classifier,
     x: Tensor,
     y: Tensor,
+    taught: Tensor | None,
     task: Task,
     holdout: Examples | None,
     generator: Generator,
@@ -198,12 +201,21 @@ def _loss(
     logits = _simulated_logits(classifier, weights, x, task)
     # The sum of the models' means; divided so that no model's gradient depends on how many there are.
     loss = functional.cross_entropy(logits, y, reduction="sum") / (len(y) // models_in(classifier))
+    if taught is not None:
+        divergence = divergence_from(taught, logits) / (len(y) // models_in(classifier))
+        loss = task.alpha * divergence + (1 - task.alpha) * loss
     if flatten > 0 and holdout is not None:
         assert isinstance(generator, torch.Generator)  # see ``stackable``
         others, _ = holdout.batch(torch.randint(len(holdout), (len(y),), generator=generator))
         compared = _simulated_logits(classifier, weights, torch.cat([clean, _laid_out(others, task)]), task)
         loss = loss + flatten * flattening_loss(compared[: len(y)], compared[len(y) :])
     return loss, logits.detach()
+
+
+def divergence_from(taught: Tensor, logits: Tensor) -> Tensor:
+    """KL(f' || f) in nats, summed over the batch, of the student's softmax f' of ``logits`` [N, K] and the teacher's
+    log-probabilities [N, K] (Kassa, Adi & Bouhaddi, section 5.1, in this direction)."""
+    return functional.kl_div(taught, logits.log_softmax(1), reduction="sum", log_target=True)
 
 
 def _frozen_logits(classifier: Classifier, task: Task, fused: Fused | None) -> Callable[[Tensor], Tensor]:

@@ -6,7 +6,7 @@ rounding of its sums.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -65,17 +65,24 @@ class Stack(Classifier):
 
 @dataclass(frozen=True)
 class StackedExamples(Examples):
-    """Examples of R models; ``rows``: int64 [R, n], those of each in ``x`` and ``y``. ``len`` is n."""
+    """Examples of R models; ``rows``: int64 [R, n], those of each in ``x``, ``y`` and ``teacher``. ``len`` is n."""
 
-    rows: Tensor
+    rows: Tensor = field(kw_only=True)
 
     def __len__(self) -> int:
         return self.rows.shape[1]
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """[R * B, ...] and [R * B] for int64 ``index`` [R, B], or [B] for the same positions in every model's rows."""
+        return super().batch(self._at(index))
+
+    def taught(self, index: Tensor) -> Tensor | None:
+        """The teachers' log-probabilities [R * B, K], each model's own."""
+        return super().taught(self._at(index))
+
+    def _at(self, index: Tensor) -> Tensor:
         rows = self.rows.gather(1, index) if index.ndim == 2 else self.rows[:, index]
-        return super().batch(rows.flatten())
+        return rows.flatten()
 
 
 def stackable(recipe: Recipe, input_shape: tuple[int, ...]) -> bool:
