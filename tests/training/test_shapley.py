@@ -80,13 +80,13 @@ def test_the_values_of_an_example_sum_to_what_it_gains_over_the_baselines(member
 
 
 def test_equal_seeds_give_equal_values_and_leave_the_global_generators_alone(members, network):
-    np.random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
     torch.manual_seed(5)
-    expected = np.random.random(), torch.rand(1)
-    np.random.seed(5)
+    expected = np.random.random(), torch.rand(1)  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002
     torch.manual_seed(5)
     first = shapley_values(network, members, seed=3)
-    assert (np.random.random(), torch.rand(1)) == expected
+    assert (np.random.random(), torch.rand(1)) == expected  # noqa: NPY002
     assert torch.equal(first, shapley_values(network, members, seed=3))
     assert not torch.equal(first, shapley_values(network, members, seed=4))
 
