@@ -126,7 +126,12 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "000-lenet": Experiment(
         "000_lenet",
-        {**_widths(4, 8), "4-bit-flatten": {"qat": {"flatten": 1.0}}},
+        {
+            "undefended": UNDEFENDED,
+            "float": {"qat": {"epochs": 0}, "quantize": {"bits": FULL_WIDTH}},
+            **_widths(4, 8),
+            "4-bit-flatten": {"qat": {"flatten": 1.0}},
+        },
         4.0,
     ),
     "003-cifar100": Experiment("003_cifar100", _heads_by_epochs(), 0.7),

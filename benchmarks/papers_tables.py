@@ -148,11 +148,14 @@ def _widths_001(attack: tuple[str, str]) -> tuple[Line, ...]:
 
 
 def _lines_000(attack: tuple[str, str]) -> tuple[Line, ...]:
-    """Proposed is printed at each of our widths: the paper does not say which is its own."""
+    """Proposed is printed at each of our widths: the paper does not say which is its own. Without a number in the paper: the
+    same training without its parts, which its claims compare with."""
     proposed = (("4", "4-bit"), ("8", "8-bit"), ("4, flattened", "4-bit-flatten"))
+    parts = (("undefended", "undefended"), ("PGD, full width", "float"))
     return (
         *(_of_001("LeNet", "001-lenet", width, attack) for width in (4, 8)),
         *(Line(f"LeNet Proposed {name}", "000-lenet", row, attack, "LeNet Proposed") for name, row in proposed),
+        *(Line(f"LeNet {name}", "000-lenet", row, attack) for name, row in parts),
         *(_of_001("ResNet-20", "001-resnet20", width, attack) for width in (4, 8)),
         _not_run("ResNet-20 Proposed", attack, NOT_ROBUST_RESNET),
         *(_not_run(f"ResNet-50 {row}", attack, NOT_RESNET50) for row in ("[10] 4", "[10] 8", "Proposed")),

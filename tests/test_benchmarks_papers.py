@@ -292,6 +292,7 @@ def test_one_real_cell(modules, tmp_path, monkeypatch):
     done = modules.cells.run(cell, "abc")
     assert modules.cells.stored(cell) == json.loads(json.dumps(done))
     assert done["timed"][0]["size_bytes"] < 10_000
+    assert done["shadow_models"].keys() == {"adaptive", "oblivious"}
     assert str(tmp_path) not in cell.path.read_text()
     assert not list((tmp_path / "models").iterdir())
     line = modules.papers.gather("001-table3", full=False, work=tmp_path, stale=False)["lines"][0]
