@@ -21,6 +21,7 @@ from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.checkpoint import load_tensors
 from edgepriv.recipe import Recipe
 from edgepriv.training.adversary import budget_of
+from edgepriv.training.dp import plan_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.grids import refuse_unfit
 from edgepriv.training.loop import State, Task, fit
@@ -129,6 +130,8 @@ def run_stages(
                 after_step=bar.update,
             )
         rows += [{"stage": name} | row for row in history]
+        if task.dp is not None:
+            defences["dp"] = plan_of(task.dp, task.stage, len(members)).spent(len(history))
         after_stage(name, classifier)
         finished = {"position": position + 1, "start": classifier.state_dict(), "rows": rows, "state": asdict(State())}
         _write_partial(partial, {"key": key, "teacher": teacher, "defences": defences} | finished)
@@ -206,15 +209,20 @@ def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[in
     stage = getattr(recipe, name)
     adversarial = stage.adversarial and recipe.adversary.method != "none"
     image_network = len(input_shape) == 3
+    dp = recipe.dp if recipe.dp.active and name == "train" else None
     return Task(
         stage=stage,
         budget=budget_of(recipe.adversary, input_shape) if adversarial else None,
         quantize=recipe.quantize if stage.quantized and recipe.quantize.active else None,
-        bfloat16=recipe.precision == "bfloat16"
-        or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network)),
-        channels_last=image_network and recipe.precision != "float32",
+        bfloat16=dp is None
+        and (
+            recipe.precision == "bfloat16"
+            or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network))
+        ),
+        channels_last=dp is None and image_network and recipe.precision != "float32",
         fold_norms=recipe.precision != "float32",
         alpha=recipe.noise.alpha if name != "train" else 0.0,
+        dp=dp,
     )
 
 
@@ -235,6 +243,8 @@ def _title(name: str, task: Task) -> str:
         parts.append(f"{task.budget.norm} eps {task.budget.eps:.3g}, {task.budget.steps} steps")
     if task.quantize:
         parts.append(f"{task.quantize.bits} bits")
+    if task.dp:
+        parts.append(f"DP, epsilon {task.dp.epsilon:g}")
     return f"{parts[0]} ({', '.join(parts[1:])})" if len(parts) > 1 else name
 
 

@@ -33,6 +33,7 @@ RECIPES = {
         model=MLP, train=STAGE, robust=STAGE, qat=STAGE, adversary=PGD, quantize={"bits": "layers.1=8,*=4"}
     ),
     "tensor": Recipe(model=MLP, qat=STAGE, train={"epochs": 0}, quantize={"bits": 4, "granularity": "tensor"}),
+    "relaxed": Recipe(model=MLP, train=STAGE | {"epochs": 4, "lr": 0.05, "relax": 0.6}),
     "block": Recipe(model=MLP, qat=STAGE, train={"epochs": 0}, quantize={"bits": 4, "granularity": "block:16"}),
 }
 
