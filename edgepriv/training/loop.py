@@ -211,7 +211,8 @@ def _private_step(
     if len(x):
         x = _attacked(classifier, x, y, task, generator, None)
     weights = fake_quantized(classifier.network, task.quantize) if task.quantize else {}
-    return set_private_gradients(classifier.network, weights, classifier.normalised(x), y, plan, generator)
+    with quantized_activations(classifier.network, task.quantize):
+        return set_private_gradients(classifier.network, weights, classifier.normalised(x), y, plan, generator)
 
 
 def _loss(

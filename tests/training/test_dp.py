@@ -43,12 +43,14 @@ def batch(examples, split):
     return examples(split.members).batch(torch.arange(20))
 
 
-@pytest.mark.parametrize("bits", [None, 3])
-@pytest.mark.parametrize("clip", [0.1, 1.5, 100.0])
-def test_each_gradient_is_clipped_by_itself(classifier, batch, clip, bits, monkeypatch):
+@pytest.mark.parametrize(
+    ("clip", "rule"),
+    [(0.1, None), (1.5, None), (100.0, None), (1.5, Quantize(bits=3)), (1.5, Quantize(bits=3, quantizer="dorefa"))],
+)
+def test_each_gradient_is_clipped_by_itself(classifier, batch, clip, rule, monkeypatch):
     monkeypatch.setattr("edgepriv.training.dp._NUMBERS_AT_ONCE", 10_000)  # a few examples at a time
     network, (x, y) = classifier().network, batch
-    weights_now = (lambda: fake_quantized(network, Quantize(bits=bits))) if bits else dict
+    weights_now = (lambda: fake_quantized(network, rule)) if rule else dict
     plan = dataclasses.replace(QUIET, clip=clip)
     loss, logits = set_private_gradients(network, weights_now(), x, y, plan, torch.Generator())
     expected, norms = by_hand(network, weights_now, x, y, clip)
@@ -106,7 +108,9 @@ def test_epsilon_is_what_opacus_accounts_for_the_same_run(toy, split):
     facts = run_stages(classifier, RECIPE, ("train",), toy, split, quiet=True).defences["dp"]
 
     engine = PrivacyEngine(accountant="rdp")
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(len(split.members), 2)), batch_size=32)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(torch.zeros(len(split.members), 2)), batch_size=32
+    )
     network = nn.Linear(2, 2)
     network, optimizer, loader = engine.make_private(
         module=network,
@@ -142,14 +146,23 @@ def test_epochs_that_were_not_run_cost_nothing(toy, split):
         {},
         {"train": {"adversarial": True}, "adversary": {"method": "pgd", "steps": 2, "eps": 0.05}},
         {"train": {"quantized": True}, "quantize": {"bits": 4}},
+        {"train": {"quantized": True}, "quantize": {"bits": 4, "quantizer": "dorefa"}},
         {"train": {"augment": "crop_flip", "batch_size": 1}},
         {"model": {"name": "dropout_net:build", "args": {}}},
         {"model": {"name": "resnet20", "args": {"norm": "group"}}, "train": {"epochs": 2}},
     ],
-    ids=["clean", "adversarial", "quantized", "augmented, batches often empty", "dropout", "group norm"],
+    ids=[
+        "clean",
+        "adversarial",
+        "quantized",
+        "activations too",
+        "augmented, batches often empty",
+        "dropout",
+        "group norm",
+    ],
 )
 def test_killed_and_started_again_gives_the_same_bits(toy, split, tmp_path, monkeypatch, sections):
-    members = split.members if sections.get("model", {}).get("name") != "resnet20" else split.members[:40]
+    members = split.members if sections.get("model", {}).get("name") != "resnet20" else split.members[:20]
     split = dataclasses.replace(split, members=members[:40] if "batch_size" in sections.get("train", {}) else members)
     recipe = Recipe.model_validate(RECIPE.model_dump())
     model = sections.get("model")

@@ -68,7 +68,10 @@ def test_training_holds_the_loss_near_alpha(toy, split):
 
 def test_it_composes_with_perturbed_inputs_and_rounded_weights(classifier, examples, split):
     task = Task(
-        Stage(epochs=20, batch_size=32, lr=0.02, relax=0.6), Budget("linf", 0.02, 0.01, 2), Quantize(bits=4), *[False] * 3
+        Stage(epochs=20, batch_size=32, lr=0.02, relax=0.6),
+        Budget("linf", 0.02, 0.01, 2),
+        Quantize(bits=4),
+        *[False] * 3,
     )
     rows = fit(classifier(), examples(split.members), task, seed=0)
     assert 0.4 < rows[-1]["loss"] < 0.8
