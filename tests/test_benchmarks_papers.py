@@ -82,6 +82,7 @@ def made_up(modules, cell, accuracy=0.8, **changed):
         "distance": 0.01,
         "timed": [{"name": "model", "size_bytes": 1000, "latency_ms": {"p50": 0.02}}],
         "ratios": [{"size": 0.14, "latency_p50": 1.01}],
+        "recipe": cell.recipe.model_dump(mode="json"),
         "machine": "a machine",
         "versions": {"edgepriv": "0"},
         "cpu_seconds": 120.0,
@@ -193,6 +194,7 @@ def test_figures_are_drawn_from_what_was_run(modules, tmp_path):
         content = modules.papers.gather(name, full=False, work=tmp_path, stale=False)
         assert modules.figures.draw(content, "lines", tmp_path / f"{name}.svg")
         assert b"<svg" in (tmp_path / f"{name}.svg").read_bytes()
+    assert [line["epochs"] for line in content["lines"][:3]] == [5, 12, 30]
     empty = modules.papers.gather("001-figure5", full=False, work=tmp_path, stale=False)
     assert not modules.figures.draw(empty, "roc", tmp_path / "none.svg")
     assert not (tmp_path / "none.svg").exists()
