@@ -316,14 +316,14 @@ def _hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any
         chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
         robust = 10 if chosen.adversary.method != "none" else 0
         qat = 5 if chosen.quantize.active else 0
-        return _with_noisy(chosen.with_changes(robust={"epochs": robust}, qat={"epochs": qat}), changes)
+        return _with_noisy(chosen.with_changes(robust={"epochs": robust}, qat={"epochs": qat}), changes, trained_by)
     settings = {name: value for name, value in recipe.model_dump().items() if name in sections}
-    return _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes)
+    return _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
 
 
-def _with_noisy(chosen: Recipe, changes: dict[str, Any]) -> Recipe:
+def _with_noisy(chosen: Recipe, changes: dict[str, Any], said_by: Recipe) -> Recipe:
     asked = chosen.with_changes(**changes)
-    if asked.noise.method == "none" or chosen.noisy.epochs > 0:
+    if asked.noise.method == "none" or said_by.noisy.epochs > 0:
         return asked
     return chosen.with_changes(noisy=chosen.train.model_dump()).with_changes(**changes)
 
