@@ -13,6 +13,7 @@ import numpy as np
 
 from edgepriv import data, project
 from edgepriv.artifact import describe, manifest, session
+from edgepriv.artifact.left_float import BY_RECIPE
 from edgepriv.artifact.ship import export_with_twin, rehearse, written_by_export
 from edgepriv.audit import gate
 from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
@@ -264,8 +265,8 @@ def show(path: Path) -> dict[str, Any]:
         facts = describe.describe(path)
         if known is None:
             return facts
-        made = {"left_float": known.left_float, "defences": known.defences, "recipe": known.recipe, "data": known.data}
-        return facts | made
+        left = {"left_float": _unasked(known.left_float), "notes": known.notes, "defences": known.defences}
+        return facts | left | {"recipe": known.recipe, "data": known.data}
     found = checkpoint.load(path)
     classifier = found.classifier()
     quantized = quantize_weights(classifier.network, found.recipe.quantize)
@@ -284,6 +285,11 @@ def show(path: Path) -> dict[str, Any]:
         "recipe": found.recipe.model_dump(mode="json"),
         "data": found.data,
     }
+
+
+def _unasked(left_float: dict[str, str]) -> dict[str, str]:
+    """Without what the recipe leaves at 32 bits, which the layers tell."""
+    return {name: reason for name, reason in left_float.items() if reason != BY_RECIPE}
 
 
 def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> None:

@@ -70,6 +70,7 @@ Norm = Annotated[str | None, typer.Option(help="Norm of the perturbations: linf 
 Steps = Annotated[int | None, typer.Option(help="Gradient steps of PGD in training.")]
 Bits = Annotated[str | None, typer.Option(help="Width of the weights: 2 to 16, 32, or rules such as conv1=8,*=4.")]
 FirstLast = Annotated[int | None, typer.Option(help="Width of the first and the last layer: 2 to 16, or 32.")]
+LastK = Annotated[int | None, typer.Option(help="Quantize only so many layers, counted from the last.")]
 Granularity = Annotated[str | None, typer.Option(help="One scale for each tensor, channel or block:N.")]
 QUANTIZERS = "minmax, famili, famili-printed or dorefa"
 QuantizerName = Annotated[str | None, typer.Option("--quantizer", help=f"How weights are rounded: {QUANTIZERS}.")]
@@ -105,6 +106,7 @@ def train(
     steps: Steps = None,
     bits: Bits = None,
     first_last: FirstLast = None,
+    last_k: LastK = None,
     granularity: Granularity = None,
     quantizer: QuantizerName = None,
     flatten: Flatten = None,
@@ -143,7 +145,7 @@ def train(
             "quantized": None if bits is None else True,
         },
         adversary=_adversary(adv, eps, None, steps),
-        quantize={"bits": bits, "first_last": first_last, "granularity": granularity, "quantizer": quantizer},
+        quantize=_quantize(bits, first_last, last_k, granularity, quantizer),
     )
     result = api.train(asked, output, data_dir=data_dir, download=download, force=force)
     last = result["history"][-1]
@@ -158,6 +160,7 @@ def harden(
     output: Annotated[Path, typer.Option("-o", "--out", help="Folder to write into.")] = Path("out"),
     bits: Bits = None,
     first_last: FirstLast = None,
+    last_k: LastK = None,
     granularity: Granularity = None,
     quantizer: QuantizerName = None,
     adv: Adv = None,
@@ -172,6 +175,7 @@ def harden(
     noise_epochs: NoiseEpochs = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of adversarial training.")] = None,
     qat_epochs: Annotated[int | None, typer.Option(help="Epochs of quantization-aware fine-tuning.")] = None,
+    ptq: Annotated[bool, typer.Option("--ptq", help="Round the trained weights, without fine-tuning.")] = False,
     profile: Profile = None,
     compute: Compute = None,
     input_: InputType = None,
@@ -193,15 +197,19 @@ def harden(
     """Harden a trained model: adversarial training, quantization-aware fine-tuning, export."""
     from edgepriv import api
 
+    if ptq and (qat_epochs or flatten):
+        raise UserError(
+            "--ptq rounds trained weights without fine-tuning, which --qat-epochs and --flatten belong to: drop it or them"
+        )
     given = _for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
     changes = {
         "precision": precision,
         "noise": {"method": noise, "tau": noise_tau, "eps": noise_eps, "beta": noise_beta, "alpha": noise_alpha},
         "noisy": {"epochs": noise_epochs},
         "robust": {"epochs": epochs},
-        "qat": {"epochs": qat_epochs, "flatten": flatten},
+        "qat": {"epochs": 0 if ptq else qat_epochs, "flatten": flatten},
         "adversary": _adversary(adv, eps, None, steps),
-        "quantize": {"bits": bits, "first_last": first_last, "granularity": granularity, "quantizer": quantizer},
+        "quantize": _quantize(bits, first_last, last_k, granularity, quantizer),
         "export": _export_settings(profile, compute, input_, output_form, ort),
     }
     result = api.harden(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
@@ -216,6 +224,7 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("model.onnx"),
     bits: Bits = None,
     first_last: FirstLast = None,
+    last_k: LastK = None,
     granularity: Granularity = None,
     quantizer: QuantizerName = None,
     profile: Profile = None,
@@ -240,7 +249,7 @@ def export(
 
     given = _for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
     changes = {
-        "quantize": {"bits": bits, "first_last": first_last, "granularity": granularity, "quantizer": quantizer},
+        "quantize": _quantize(bits, first_last, last_k, granularity, quantizer),
         "export": _export_settings(profile, compute, input_, output_form, ort),
     }
     result = api.export(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
@@ -513,6 +522,18 @@ def _adversary(adv: str | None, eps: float | None, norm: str | None, steps: int 
     return {"eps": eps, "norm": norm, "steps": steps} | (ADVERSARIES[adv] if adv else {})
 
 
+def _quantize(
+    bits: str | None, first_last: int | None, last_k: int | None, granularity: str | None, quantizer: str | None
+) -> dict[str, Any]:
+    return {
+        "bits": bits,
+        "first_last": first_last,
+        "last_k": last_k,
+        "granularity": granularity,
+        "quantizer": quantizer,
+    }
+
+
 def _export_settings(
     profile: str | None, compute: str | None, input_: str | None, output: str | None, ort: bool | None
 ) -> dict[str, Any]:
@@ -552,7 +573,7 @@ def _exported(result: dict[str, Any]) -> str:
         lines.append(f"activations of 8 bits: {largest}{inside['labels_changed']} of {inside['n']} labels changed")
         if "MatMulNBits" not in result["ops"]:
             lines.append("no layer is large enough to gain by computing in int8: this file computes in float32")
-    lines += [f"left float: {name} ({reason})" for name, reason in result["left_float"].items()]
+    lines += _notes(result)
     if "noise" in result.get("defences", {}):
         lines.append(_noise_line(result["defences"]["noise"]))
     return "\n".join(lines)
@@ -567,6 +588,18 @@ def _noise_line(noise: dict[str, Any]) -> str:
         f"{noise['share_all' if shapley else 'share_entropy']:.1%}; label kept for {noise['share_label_kept']:.1%}; "
         f"mean L2 norm {noise['mean_norm']:.3g}"
     )
+
+
+def _notes(result: dict[str, Any]) -> list[str]:
+    """What differs from what one may expect of the weights in the file."""
+    from edgepriv.artifact.left_float import BY_RECIPE
+
+    left = result["left_float"]
+    chosen = [name.removesuffix(".weight") for name, reason in left.items() if reason == BY_RECIPE]
+    lines = list(result["notes"])
+    if chosen:
+        lines.append(f"float by the recipe: {', '.join(chosen)}")
+    return lines + [f"left float: {name} ({reason})" for name, reason in left.items() if reason != BY_RECIPE]
 
 
 def _console_for_progress() -> Console:

@@ -22,7 +22,14 @@ from edgepriv.files import write_bytes, written_aside
 from edgepriv.recipe import Export
 from edgepriv.training.quantizer import QuantizedTensor
 
-_PACKED = (TensorProto.UINT4, TensorProto.INT4, TensorProto.UINT8, TensorProto.INT8)
+_PACKED = (
+    TensorProto.UINT4,
+    TensorProto.INT4,
+    TensorProto.UINT8,
+    TensorProto.INT8,
+    TensorProto.UINT16,
+    TensorProto.INT16,
+)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from edgepriv.models import Checkpoint, Classifier
 from edgepriv.project import Trained, beside
 from edgepriv.recipe import FULL_WIDTH, Quantize
 from edgepriv.training import load_quantized, quantize_weights
+from edgepriv.training.grids import notes_of
 from edgepriv.training.quantizer import QuantizedTensor, widths
 
 CHECKED_AGAINST = 2_000
@@ -75,6 +76,7 @@ def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dic
         "parity": asdict(exported.parity),
         "ops": exported.ops,
         "left_float": exported.left_float,
+        "notes": notes_of(trained.checkpoint.recipe.quantize),
         "export": trained.checkpoint.recipe.export.model_dump(mode="json"),
         "ort": exported.ort,
     }
@@ -100,6 +102,7 @@ def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin:
         stages=found.stages,
         defences=found.defences,
         float_twin=float_twin,
+        notes=notes_of(found.recipe.quantize),
     )
     record.write(manifest.path_beside(output))
     return exported

@@ -283,4 +283,6 @@ def _tensor(stored: TensorProto) -> Tensor:
     array = onnx.numpy_helper.to_array(stored)
     if stored.data_type in (TensorProto.UINT4, TensorProto.INT4):
         array = array.astype(np.uint8 if stored.data_type == TensorProto.UINT4 else np.int8)
+    if stored.data_type == TensorProto.UINT16:
+        array = array.astype(np.int32)
     return torch.from_numpy(np.array(array))

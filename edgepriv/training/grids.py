@@ -111,6 +111,14 @@ def quantizer_of(rule: Quantize) -> Quantizer:
     return QUANTIZERS[rule.quantizer]
 
 
+def notes_of(rule: Quantize) -> list[str]:
+    """Sentences about files of this rule that their widths alone do not tell."""
+    quantizer = quantizer_of(rule)
+    if not rule.active or not quantizer.extra_bits:
+        return []
+    return [f"{rule.quantizer}: more levels than the bits asked for hold, so {rule.bits} bits are stored one size up"]
+
+
 def refuse_unfit(rule: Quantize) -> None:
     """Raise UserError when the quantizer is unknown, or does not have the widths that are asked for."""
     quantizer = quantizer_of(rule)

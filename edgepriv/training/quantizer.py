@@ -79,8 +79,8 @@ def fake_quantize(weight: Tensor, bits: int, rule: Quantize) -> Tensor:
 
 def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
     """Bits of each weight to quantize, by parameter name: every Conv, Linear and attention projection that the rule
-    gives fewer than 32 bits, in the network's order. A parameter shared by several layers is listed once, under its
-    first name."""
+    gives fewer than 32 bits, in the network's order; with ``last_k``, the last so many of these. A parameter shared by
+    several layers is listed once, under its first name."""
     parameters = dict(network.named_parameters())
     found: dict[str, int] = {}
     for layer, module in network.named_modules():
@@ -94,6 +94,7 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
             full_name = f"{layer}.{name}" if layer else name
             if bits < FULL_WIDTH and full_name in parameters:
                 found[full_name] = bits
+    found = dict(list(found.items())[-(rule.last_k or len(found)) :])
     if rule.first_last is not None and found:
         found |= dict.fromkeys((next(iter(found)), next(reversed(found))), rule.first_last)
     return {name: bits for name, bits in found.items() if bits < FULL_WIDTH}
