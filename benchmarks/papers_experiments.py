@@ -17,9 +17,11 @@ Changes = Mapping[str, Any]
 BEST_ATTACKS = "quick,shadow-mlp,ml-leaks,three-subnet,lira-online,lira-offline,rmia-online,rmia-offline"
 
 SCALES: dict[str, dict[str, Any]] = {
+    # Batches as much smaller as the members are fewer: about as many steps as the paper's, on which memorising depends.
     "001-lenet": {
         "data": {"members": 3_000, "non_members": 3_000, "reference": 6_000},
-        "audit": {"references": 8},
+        "train": {"batch_size": 32},
+        "audit": {"references": 4},
     },
     "001-resnet20": {
         "data": {"members": 1_000, "non_members": 1_000, "reference": 2_000, "holdout": 200, "validation": 200},
@@ -80,6 +82,18 @@ UNDEFENDED: Changes = {
 }
 
 
+NOT_AUGMENTED: Changes = {"train": {"augment": "none"}}
+
+
+def joined(*changes: Changes) -> dict[str, Any]:
+    """Changes of several sections as one; where two name a field, the later wins."""
+    result: dict[str, Any] = {}
+    for change in changes:
+        for section, fields in change.items():
+            result[section] = {**result.get(section, {}), **fields}
+    return result
+
+
 def _widths(*bits: int) -> dict[str, Changes]:
     return {f"{width}-bit": {"quantize": {"bits": width}} for width in bits}
 
@@ -121,7 +135,16 @@ def _noise_by_epochs() -> dict[str, Changes]:
 
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "001-lenet": Experiment("001_lenet", {**_widths(4, 8, 16), "full": FLOAT}, 2.6),
+    "001-lenet": Experiment(
+        "001_lenet",
+        {
+            **_widths(4, 8, 16),
+            "full": FLOAT,
+            "plain-4-bit": {"quantize": {"bits": 4}} | NOT_AUGMENTED,
+            "plain-full": joined(FLOAT, NOT_AUGMENTED),
+        },
+        2.6,
+    ),
     "001-resnet20": Experiment(
         "001_resnet20",
         {

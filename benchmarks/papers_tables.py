@@ -141,6 +141,8 @@ def _widths_001(attack: tuple[str, str]) -> tuple[Line, ...]:
             label = f"{name} {width}"
             reason = "" if experiment else NOT_RESNET50
             lines.append(Line(label, experiment, row if experiment else None, attack, label, reason))
+    plain = (("4", "plain-4-bit"), ("full", "plain-full"))
+    lines += [Line(f"LeNet {width}, not augmented", "001-lenet", row, attack) for width, row in plain]
     return tuple(lines)
 
 
