@@ -13,6 +13,7 @@ import numpy as np
 
 from edgepriv import data, project
 from edgepriv.artifact import describe, manifest, session
+from edgepriv.artifact.behind import save_head, transferred, with_head
 from edgepriv.artifact.left_float import BY_RECIPE
 from edgepriv.artifact.ship import export_with_twin, rehearse, written_by_export
 from edgepriv.audit import gate
@@ -66,6 +67,7 @@ def harden(
     changes: dict[str, Any],
     output: Path,
     *,
+    head: Path | None = None,
     data_dir: Path | None = None,
     download: bool = False,
     force: bool = False,
@@ -75,13 +77,16 @@ def harden(
 
     ``recipe`` describes a bare state_dict, or brings the settings of hardening (it must agree with the checkpoint);
     ``changes`` are the options that win over it. Writes model.onnx, model.pt, model.robust.pt (after the adversarial
-    stage), model.fp32.onnx (the twin that was not hardened), their manifests, and the device kit in device/.
+    stage), model.head.pt (with a head in the graph; ``head`` takes the one in such a file instead of training one),
+    model.fp32.onnx (the twin that was not hardened), their manifests, and the device kit in device/.
     """
     shipped = output / "model.onnx"
     robust = beside(shipped, "robust.pt")
     partial = beside(shipped, "partial")
     force = force or partial.exists()  # what an interrupted run has written is replaced by the run that goes on
-    refuse_existing([*written_by_export(shipped), beside(shipped, "pt"), robust, *kit_paths(output / "device")], force)
+    head_file = beside(shipped, "head.pt")
+    own = [beside(shipped, "pt"), robust, head_file]
+    refuse_existing([*written_by_export(shipped), *own, *kit_paths(output / "device")], force)
     given = project.open_checkpoint(model, recipe, data_dir, download)
     if set(given.checkpoint.stages) - {"train"}:
         raise UserError(
@@ -94,7 +99,12 @@ def harden(
         raise UserError(
             "--flatten acts in quantization-aware fine-tuning, which has no epochs here: give --bits and --qat-epochs"
         )
+    if hardened_by.model.dropout > given.checkpoint.recipe.model.dropout and not stages:
+        raise UserError(
+            "--baseline dropout acts while training, and no stage trains here: use edgepriv train --baseline dropout"
+        )
     refuse_impossible(hardened_by)
+    given_head = transferred(head, hardened_by, given.dataset, given.split)
     rehearse(given.checkpoint.with_recipe(hardened_by))
     classifier = given.checkpoint.classifier()
 
@@ -113,12 +123,15 @@ def harden(
         history=given.checkpoint.history + tuple(course.history),
         defences=given.checkpoint.defences | course.defences,
     )
+    hardened = with_head(hardened, given_head, given.dataset, given.split)
     checkpoint.save(beside(shipped, "pt"), hardened)
+    save_head(head_file, hardened.head)
     exported = export_with_twin(Trained(hardened, given.dataset, given.split), given.checkpoint, shipped)
     write_kit(shipped, output / "device", also=[beside(shipped, "ort")] if exported.get("ort") else [], force=force)
     forget(partial)
     return exported | {
         "checkpoint": str(beside(shipped, "pt")),
+        "head": hardened.defences.get("head"),
         "kit": str(output / "device"),
         "history": course.history,
         "defences": hardened.defences,
@@ -141,6 +154,7 @@ def export(
     refuse_existing(written_by_export(output), force)
     given = project.open_checkpoint(model, recipe, data_dir, download)
     asked = given.checkpoint.recipe.with_changes(**changes)
+    refuse_impossible(asked)
     return export_with_twin(
         Trained(given.checkpoint.with_recipe(asked), given.dataset, given.split), given.checkpoint, output
     )
@@ -156,25 +170,29 @@ def audit(
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
     float_twin: bool = True,
+    cut_head: bool = False,
     limits: Sequence[str] = (),
     force: bool = False,
 ) -> dict[str, Any]:
     """Attack the file ``model`` as deployed; write model.audit.json, .html and .npz (every score).
 
     With ``members`` and ``non_members`` it audits any ONNX classifier on these files, without reference models; else the
-    manifest beside the model says what it was trained on, and reference models are trained by its recipe. Raises
+    manifest beside the model says what it was trained on, and reference models are trained by its recipe. ``cut_head``
+    audits the file with its head removed, as whoever holds it can, and writes model.cut-head.audit.json. Raises
     GateFailed, after writing, when one of ``limits`` is exceeded.
     """
-    output = _json_name(output) or beside(model, "audit.json")
+    output = _json_name(output) or beside(model, "cut-head.audit.json" if cut_head else "audit.json")
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
     refuse_existing(written, force)
     gates = [gate.parse_limit(limit) for limit in limits]
     if (members is None) != (non_members is None):
         raise UserError("--members and --non-members go together: an audit compares the two")
     if members is not None and non_members is not None:
-        content, scores = audit_on_files(model, members, non_members, changes)
+        content, scores = audit_on_files(model, members, non_members, changes, cut_head=cut_head)
     else:
-        content, scores = audit_by_manifest(model, changes, data_dir, cache_dir or data.default_data_dir(), float_twin)
+        content, scores = audit_by_manifest(
+            model, changes, data_dir, cache_dir or data.default_data_dir(), float_twin, cut_head=cut_head
+        )
     content["limits"] = gate.judged(gates, content)
     archive = io.BytesIO()
     np.savez_compressed(archive, **scores)  # type: ignore[arg-type]
@@ -317,7 +335,19 @@ def _hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any
             f"the recipe is for model {recipe.model.name!r}, seed {recipe.seed}; "
             f"{model} is {trained_by.model.name!r}, seed {trained_by.seed}"
         )
-    sections = ("precision", "noisy", "noise", "robust", "qat", "adversary", "quantize", "export", "audit", "bench")
+    sections = (
+        "precision",
+        "noisy",
+        "noise",
+        "robust",
+        "qat",
+        "adversary",
+        "head",
+        "quantize",
+        "export",
+        "audit",
+        "bench",
+    )
     if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
         chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
         robust = 10 if chosen.adversary.method != "none" else 0

@@ -32,6 +32,7 @@ ADVERSARIES = {
 }
 OUTPUTS = ("probabilities", "logits", "label")
 BOTH = ("adaptive", "oblivious")
+DROPOUT = 0.5
 INTERRUPTED = 130
 RESUME = "interrupted: run the same command again to go on where it stopped"
 UNWRITABLE = {
@@ -85,6 +86,8 @@ NoiseAlpha = Annotated[float | None, typer.Option(help="Share of the teacher's a
 NoiseEpochs = Annotated[
     int | None, typer.Option(help="Epochs on noisy members, from new weights; default those of edgepriv train.")
 ]
+Regenerate = Annotated[str | None, typer.Option(help="Head behind the softmax: member, nonmember or rank.")]
+Baseline = Annotated[str | None, typer.Option(help="A known defence to compare with: dropout or memguard.")]
 Precision = Annotated[str | None, typer.Option(help="Arithmetic of training: auto, float32 or bfloat16.")]
 Profile = Annotated[str | None, typer.Option(help="Layout of the integer weights: latency, memory or portable.")]
 Compute = Annotated[str | None, typer.Option(help="Activations inside packed layers: float32, or int8 (faster).")]
@@ -110,6 +113,7 @@ def train(
     granularity: Granularity = None,
     quantizer: QuantizerName = None,
     flatten: Flatten = None,
+    baseline: Annotated[str | None, typer.Option(help="A known defence to compare with: dropout.")] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -133,7 +137,7 @@ def train(
         seed=seed,
         precision=precision,
         data={"name": _data_name(data, members, non_members)},
-        model=_model(model, widths),
+        model=_model(model, widths) | _training_baseline(baseline),
         train={
             "epochs": epochs,
             "batch_size": batch_size,
@@ -173,6 +177,9 @@ def harden(
     noise_beta: NoiseBeta = None,
     noise_alpha: NoiseAlpha = None,
     noise_epochs: NoiseEpochs = None,
+    regenerate: Regenerate = None,
+    head: Annotated[Path | None, typer.Option(help="A model.head.pt to use instead of training a head.")] = None,
+    baseline: Baseline = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of adversarial training.")] = None,
     qat_epochs: Annotated[int | None, typer.Option(help="Epochs of quantization-aware fine-tuning.")] = None,
     ptq: Annotated[bool, typer.Option("--ptq", help="Round the trained weights, without fine-tuning.")] = False,
@@ -211,8 +218,11 @@ def harden(
         "adversary": _adversary(adv, eps, None, steps),
         "quantize": _quantize(bits, first_last, last_k, granularity, quantizer),
         "export": _export_settings(profile, compute, input_, output_form, ort),
+        **_baseline(baseline, regenerate),
     }
-    result = api.harden(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
+    result = api.harden(
+        checkpoint, given, changes, output, head=head, data_dir=data_dir, download=download, force=force
+    )
     _print(json_, result, lambda: _exported(result))
 
 
@@ -275,6 +285,9 @@ def audit(
         str | None, typer.Option(help="Where reference models are trained: local, or dask:tcp://HOST:PORT.")
     ] = None,
     float_twin: Annotated[bool, typer.Option(help="Audit the float twin too.")] = True,
+    cut_head: Annotated[
+        bool, typer.Option("--cut-head", help="Audit the file without its head, as whoever holds it can.")
+    ] = False,
     fail_if: Annotated[
         list[str] | None, typer.Option(help='Exit 3 if exceeded: "auc>0.55", "tpr@0.01>0.03", "robust_accuracy<0.6".')
     ] = None,
@@ -310,7 +323,7 @@ def audit(
     changes = _audit_settings(recipe, asked) if recipe else asked
 
     def report(result: dict[str, Any]) -> None:
-        file = (output or beside(model, "audit.json")).name
+        file = (output or beside(model, "cut-head.audit.json" if cut_head else "audit.json")).name
         _print(json_, result, lambda: [*attack_tables(result, file), tables.robustness_table(result["robustness"])])
 
     try:
@@ -323,6 +336,7 @@ def audit(
             data_dir=data_dir,
             cache_dir=cache_dir,
             float_twin=float_twin,
+            cut_head=cut_head,
             limits=fail_if or (),
             force=force,
         )
@@ -532,6 +546,26 @@ def _quantize(
         "granularity": granularity,
         "quantizer": quantizer,
     }
+
+
+def _baseline(name: str | None, regenerate: str | None) -> dict[str, dict[str, Any]]:
+    """The sections that ``--baseline`` and ``--regenerate`` change."""
+    if name not in (None, "dropout", "memguard"):
+        raise UserError(f"unknown baseline {name!r}: known are dropout and memguard")
+    if regenerate not in (None, "none", "member", "nonmember", "rank"):
+        raise UserError(f"unknown head {regenerate!r}: known are member, nonmember and rank")
+    if name == "memguard" and regenerate not in (None, "none"):
+        raise UserError("--baseline memguard and --regenerate both change the answers: pass one of them")
+    return {
+        "model": {"dropout": DROPOUT if name == "dropout" else None},
+        "head": {"method": name if name == "memguard" else regenerate},
+    }
+
+
+def _training_baseline(name: str | None) -> dict[str, Any]:
+    if name not in (None, "dropout"):
+        raise UserError(f"--baseline {name!r}: train knows dropout; memguard is for harden")
+    return {} if name is None else {"dropout": DROPOUT}
 
 
 def _export_settings(

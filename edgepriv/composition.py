@@ -27,6 +27,11 @@ IMPOSSIBLE: tuple[tuple[Callable[[Recipe], bool], str], ...] = (
         "does not cover: use --regenerate rank, which looks at no data",
     ),
     (
+        lambda recipe: recipe.dp.active and recipe.model.dropout > 0,
+        "the gradients of differentially private training are those of each example through the whole network, without "
+        "dropout: use one or the other",
+    ),
+    (
         lambda recipe: recipe.noise.method != "none" and _any(recipe, lambda stage: stage.relax > 0),
         "RelaxLoss holds the loss on hard labels, and members with optimal noise are trained on the teacher's soft answers: "
         "use one or the other",

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes
+from edgepriv.heads import answering, trained_head
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages, run_stages_stacked
@@ -196,7 +197,8 @@ def _alike(job: Job) -> tuple[int, bool]:
 
 
 def train_group(group: Sequence[Job], dataset: Dataset) -> Iterator[bytes]:
-    """Train the models of ``group`` together, then yield the file of each: its answers and its weights as .npz."""
+    """Train the models of ``group`` together, then yield the file of each as .npz: its answers, its weights, and those of the
+    head that the recipe asks for, trained on the model's own answers."""
     torch.set_num_threads(1)
     classifiers = [new_classifier(job.recipe, dataset.num_classes, dataset.input_shape) for job in group]
     for job, classifier in zip(group, classifiers, strict=True):
@@ -215,18 +217,25 @@ def train_group(group: Sequence[Job], dataset: Dataset) -> Iterator[bytes]:
             run_stages(classifier, job.recipe, stages, dataset, job.split, quiet=True, done_before=done)
         load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
         weights = {f"weights/{name}": value.numpy() for name, value in classifier.network.state_dict().items()}
+        probabilities = probabilities_of(classifier, dataset, job.answers_for)
+        head = trained_head(job.recipe, classifier, dataset, job.split)
+        show = answering(head, job.name)
+        if head is not None and show is not None:
+            weights |= {f"head/{name}": value.numpy() for name, value in head["state_dict"].items()}
+            probabilities = show(probabilities, dataset.inputs(job.answers_for))
         file = io.BytesIO()
-        np.savez(file, probabilities=probabilities_of(classifier, dataset, job.answers_for), **weights)
+        np.savez(file, probabilities=probabilities, **weights)
         yield file.getvalue()
 
 
-def stored_weights(file: Path | bytes) -> dict[str, torch.Tensor]:
-    """The network's weights and buffers by name, from a file of ``train_group`` or its bytes."""
+def stored_weights(file: Path | bytes, prefix: str = "weights/") -> dict[str, torch.Tensor]:
+    """The network's weights and buffers by name, from a file of ``train_group`` or its bytes; those of its head with the
+    prefix ``head/``."""
     with np.load(io.BytesIO(file) if isinstance(file, bytes) else file, allow_pickle=False) as archive:
         return {
-            name.removeprefix("weights/"): torch.from_numpy(archive[name])
+            name.removeprefix(prefix): torch.from_numpy(archive[name])
             for name in archive.files
-            if name.startswith("weights/")
+            if name.startswith(prefix)
         }
 
 

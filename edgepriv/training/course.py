@@ -223,6 +223,7 @@ def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[in
         fold_norms=recipe.precision != "float32",
         alpha=recipe.noise.alpha if name != "train" else 0.0,
         dp=dp,
+        dropout=recipe.model.dropout,
     )
 
 
@@ -260,7 +261,9 @@ def code_version() -> str:
     code (its syntax, so comments and docstrings do not count)."""
     digest = hashlib.sha256(f"{torch.__version__} {_multiplies_bfloat16()}".encode())
     package = Path(__file__).parent.parent
-    for source in sorted([*(package / "models").glob("*.py"), *(package / "training").glob("*.py")]):
+    for source in sorted(
+        source for part in ("models", "training", "heads") for source in (package / part).glob("*.py")
+    ):
         tree = ast.parse(source.read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:

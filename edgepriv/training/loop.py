@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from edgepriv.recipe import Dp, Quantize, Stage
 from edgepriv.training.adversary import Budget, perturbed
 from edgepriv.training.dp import Plan, plan_of, refuse_unsupported, set_private_gradients
 from edgepriv.training.draws import Generator, generator_of, permutation
+from edgepriv.training.dropout import dropping
 from edgepriv.training.examples import Examples, correct
 from edgepriv.training.fused import Fused, fuse
 from edgepriv.training.privacy import flattening_loss
@@ -25,6 +26,11 @@ from edgepriv.training.selection import Best, remember, take_best
 from edgepriv.training.stacked import models_in
 
 _VALIDATION_STEPS = 10
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": lambda logits, y: functional.cross_entropy(logits, y, reduction="sum"),
+    "squared": lambda logits, y: functional.mse_loss(logits.softmax(1), y, reduction="sum") / y.shape[1],
+}
+"""Summed over the batch."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,9 @@ class Task:
     """What one stage minimises. ``budget`` None: clean. ``quantize`` None: full-width weights. ``alpha``: share of the
     teacher's answers in the loss, where the members have a teacher.
 
-    ``bfloat16``, ``channels_last``, ``fold_norms`` (in attacks) say how it is computed. ``dp``: differentially private.
+    ``bfloat16``, ``channels_last``, ``fold_norms`` (in attacks) say how it is computed. ``loss``: of logits and labels;
+    "squared" is the mean squared error of probabilities against soft labels. ``dropout``: see ``dropping``.
+    ``dp``: differentially private.
     """
 
     stage: Stage
@@ -43,6 +51,8 @@ class Task:
     fold_norms: bool
     alpha: float = 0.0
     dp: Dp | None = None
+    loss: Literal["cross-entropy", "squared"] = "cross-entropy"
+    dropout: float = 0.0
 
 
 @dataclass
@@ -112,7 +122,9 @@ def fit(
             x = _laid_out(augmented(x, stage.augment, generator), task)
             optimizer.zero_grad(set_to_none=True)
             if plan is None:
-                loss, logits = _loss(classifier, x, y, members.taught(index), task, holdout, generator, fused, epoch)
+                taught = members.taught(index)
+                with dropping(classifier.network, task.dropout):
+                    loss, logits = _loss(classifier, x, y, taught, task, holdout, generator, fused, epoch)
                 loss.backward()
             else:
                 loss, logits = _private_step(classifier, x, y, task, plan, generator)
@@ -235,7 +247,7 @@ def _loss(
         loss = relax_loss(logits, y, relax, epoch, models_in(classifier))
     else:
         # The sum of the models' means; divided so that no model's gradient depends on how many there are.
-        loss = functional.cross_entropy(logits, y, reduction="sum") / (len(y) // models_in(classifier))
+        loss = _LOSSES[task.loss](logits, y) / (len(y) // models_in(classifier))
     if taught is not None:
         divergence = divergence_from(taught, logits) / (len(y) // models_in(classifier))
         loss = task.alpha * divergence + (1 - task.alpha) * loss

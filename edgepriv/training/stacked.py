@@ -86,13 +86,13 @@ class StackedExamples(Examples):
 
 
 def stackable(recipe: Recipe, input_shape: tuple[int, ...]) -> bool:
-    """Whether models trained by ``recipe`` may be stacked. Posterior flattening and augmentation draw for one model;
+    """Whether models trained by ``recipe`` may be stacked. Flattening, augmentation and dropout draw for one model;
     quantized activations have the range of one model's batch; differential privacy clips the examples of one."""
     plain = all(
         stage.flatten == 0 and (stage.augment == "none" or len(input_shape) == 1) for stage in recipe.stages().values()
     )
     rounds_activations = recipe.quantize.active and quantizer_of(recipe.quantize).activations
-    one_by_one = recipe.dp.active or rounds_activations
+    one_by_one = recipe.dp.active or rounds_activations or recipe.model.dropout > 0
     return plain and not one_by_one and recipe.model.name == "mlp" and recipe.precision != "bfloat16"
 
 
