@@ -164,7 +164,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             **_widths(4, 8),
             "4-bit-flatten": {"qat": {"flatten": 1.0}},
         },
-        3.0,
+        5.3,
     ),
     "003-cifar100": Experiment("003_cifar100", _heads_by_epochs(), 0.3),
     "003-location": Experiment(
