@@ -11,7 +11,7 @@ mpl.use("Agg")
 
 import papers_cells
 from matplotlib.figure import Figure
-from papers_experiments import UNDEFENDED, Changes, Experiment, scale_factors
+from papers_experiments import UNDEFENDED, Changes, Experiment, joined, scale_factors
 from papers_tables import MEASURES, attack_row, lira_at_low_fpr, over_seeds
 from rich.console import Console
 from rich.table import Table
@@ -29,15 +29,6 @@ FLOAT: Changes = {"quantize": {"bits": FULL_WIDTH}, "qat": {"epochs": 0}}
 RANK: Changes = {"head": {"method": "rank"}}
 EARLY: Changes = {"train": {"select": "best", "patience": 3}}
 BASE: Changes = {"adversary": {"method": "none"}, "robust": {"epochs": 0}}
-
-
-def joined(*changes: Changes) -> dict[str, Any]:
-    """Changes of several sections as one; where two name a field, the later wins."""
-    result: dict[str, Any] = {}
-    for change in changes:
-        for section, fields in change.items():
-            result[section] = {**result.get(section, {}), **fields}
-    return result
 
 
 def grid(relax: Sequence[float], epsilons: Sequence[float], dp_epochs: int) -> dict[str, Changes]:

@@ -1,6 +1,7 @@
 """The papers' figures from the JSON of their tables: curves, bars, points."""
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def _lines(axes: Axes, rows: Rows, measures: Sequence[str]) -> None:
     for row in rows:
         value = row["ours"][measures[0]]
         if value:
-            series.setdefault(row["row"].rpartition("-")[0] + f" ({row['experiment']})", []).append((row["x"], value))
+            name = re.sub(r"-\d+$", "", row["row"])
+            series.setdefault(f"{name} ({row['experiment']})", []).append((row["epochs"], value))
     for name, points in series.items():
         x, values = zip(*sorted(points, key=lambda point: point[0]), strict=True)
         axes.errorbar(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from papers_experiments import DROPOUT, EPOCHS_003, EPOCHS_004, HEADS
+from papers_experiments import DROPOUT, EPOCHS_003, EPOCHS_004, HEADS, NOISES
 from scipy.stats import t
 
 from edgepriv.audit.statistics import clopper_pearson
@@ -26,8 +26,7 @@ THREE_SUBNET = ("three-subnet", "adaptive")
 @dataclass(frozen=True)
 class Line:
     """One line of a table. ``experiment``, ``row``: its cells, None where there are none, for ``reason``. ``published``: line
-    of papers_published.toml. ``attack``: the paper's attack and its threat model ("" for an attack that trains nothing).
-    ``x``: where a figure of lines has it."""
+    of papers_published.toml. ``attack``: the paper's attack and its threat model ("" for an attack that trains nothing)."""
 
     label: str
     experiment: str | None
@@ -35,7 +34,6 @@ class Line:
     attack: tuple[str, str]
     published: str = ""
     reason: str = ""
-    x: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,7 @@ Cell = Mapping[str, Any]
 def attack_row(cell: Cell, attack: tuple[str, str]) -> Mapping[str, Any] | None:
     """What the audit found with an attack in a threat model; None where it was not run."""
     name, threat_model = attack
-    rows = [row for row in cell["attacks"] if row["name"] == name and row["threat_model"] in (threat_model, "adaptive")]
-    rows = rows if not threat_model else [row for row in rows if row["threat_model"] == threat_model]
+    rows = [row for row in cell["attacks"] if row["name"] == name and threat_model in ("", row["threat_model"])]
     return rows[0] if rows else None
 
 
@@ -91,7 +88,7 @@ def _shadow_accuracy(threat_model: str) -> Callable[[Cell, tuple[str, str]], flo
 
 def best_adaptive(cell: Cell) -> Mapping[str, Any] | None:
     """The attack with the highest AUC of an attacker who knows the defence; those that train nothing are among his."""
-    rows = [row for row in cell["attacks"] if row["threat_model"] == "adaptive"]
+    rows = [row for row in cell["attacks"] if row["threat_model"] in ("adaptive", "none")]
     return max(rows, key=lambda row: row["auc"]) if rows else None
 
 
@@ -144,15 +141,20 @@ def _widths_001(attack: tuple[str, str]) -> tuple[Line, ...]:
             label = f"{name} {width}"
             reason = "" if experiment else NOT_RESNET50
             lines.append(Line(label, experiment, row if experiment else None, attack, label, reason))
+    plain = (("4", "plain-4-bit"), ("full", "plain-full"))
+    lines += [Line(f"LeNet {width}, not augmented", "001-lenet", row, attack) for width, row in plain]
     return tuple(lines)
 
 
 def _lines_000(attack: tuple[str, str]) -> tuple[Line, ...]:
-    """Proposed is printed at each of our widths: the paper does not say which is its own."""
+    """Proposed is printed at each of our widths: the paper does not say which is its own. Without a number in the paper: the
+    same training without its parts, which its claims compare with."""
     proposed = (("4", "4-bit"), ("8", "8-bit"), ("4, flattened", "4-bit-flatten"))
+    parts = (("undefended", "undefended"), ("PGD, full width", "float"))
     return (
         *(_of_001("LeNet", "001-lenet", width, attack) for width in (4, 8)),
         *(Line(f"LeNet Proposed {name}", "000-lenet", row, attack, "LeNet Proposed") for name, row in proposed),
+        *(Line(f"LeNet {name}", "000-lenet", row, attack) for name, row in parts),
         *(_of_001("ResNet-20", "001-resnet20", width, attack) for width in (4, 8)),
         _not_run("ResNet-20 Proposed", attack, NOT_ROBUST_RESNET),
         *(_not_run(f"ResNet-50 {row}", attack, NOT_RESNET50) for row in ("[10] 4", "[10] 8", "Proposed")),
@@ -181,19 +183,22 @@ def _epochs_003(defences: Sequence[str]) -> tuple[Line, ...]:
             f"{defence}-{epochs}",
             BLINDMI,
             f"{defence}, degree {degree}",
-            x=epochs,
         )
         for defence in defences
         for degree, epochs in enumerate(EPOCHS_003, start=1)
     )
 
 
-def _noise_004(epochs: Sequence[int]) -> tuple[Line, ...]:
+def _noise_004(earlier: Sequence[int] = ()) -> tuple[Line, ...]:
+    """Each defence at its last epochs, and at ``earlier`` ones."""
     return tuple(
-        Line(f"{data}, {method}, {count} epochs", experiment, f"{method}-{count}", THREE_SUBNET, x=count)
+        line
         for data, experiment in (("Location-30", "004-location"), ("Adult", "004-adult"))
-        for method in ("none", "uniform", "shapley")
-        for count in epochs
+        for method in NOISES
+        for line in (
+            *(Line(f"{data}, {method}, {n} epochs", experiment, f"{method}-{n}", THREE_SUBNET) for n in earlier),
+            Line(f"{data}, {method}", experiment, method, THREE_SUBNET),
+        )
     )
 
 
@@ -282,11 +287,11 @@ TABLES: dict[str, Table] = {
         )
     },
     "004-figure2": Table("Test accuracy by epochs", ("target_accuracy",), _noise_004(EPOCHS_004), "lines", _NOTE_004),
-    "004-figure3": Table("Attack AUC", ("auc",), _noise_004(EPOCHS_004[-1:]), "bars", _NOTE_004),
+    "004-figure3": Table("Attack AUC", ("auc",), _noise_004(), "bars", _NOTE_004),
     "004-figure4": Table(
         "Attack accuracy against the generalisation gap",
         ("gap", "attack_accuracy"),
-        _noise_004(EPOCHS_004[-1:]),
+        _noise_004(),
         "points",
         _NOTE_004,
     ),
@@ -338,6 +343,11 @@ def lira_at_low_fpr(cells: Sequence[Cell], fpr: str = "0.001") -> dict[str, Any]
     return None
 
 
+def epochs_of(recipe: Mapping[str, Any]) -> int:
+    """Of the stage that ran last of ``train`` and ``noisy``: where a line stands in a figure of epochs."""
+    return int(recipe["noisy"]["epochs"] or recipe["train"]["epochs"])
+
+
 def aggregated(line: Line, measures: Sequence[str], cells: Sequence[Cell], table: str) -> dict[str, Any]:
     """One line of a table's JSON: the paper's numbers, ours over seeds, and what the paper lacks."""
     row: dict[str, Any] = {
@@ -345,7 +355,6 @@ def aggregated(line: Line, measures: Sequence[str], cells: Sequence[Cell], table
         "experiment": line.experiment,
         "row": line.row,
         "attack": line.attack[0],
-        "x": line.x,
         "paper": published(table)["lines"].get(line.published, {}),
         "seeds": [cell["seed"] for cell in cells],
     }
@@ -358,5 +367,6 @@ def aggregated(line: Line, measures: Sequence[str], cells: Sequence[Cell], table
     row["lira"] = lira_at_low_fpr(cells)
     shown = attack_row(cells[0], line.attack)
     row["roc"] = shown["roc"] if shown else None
+    row["epochs"] = epochs_of(cells[0]["recipe"])
     row["codes"] = len({cell["key"]["code"] for cell in cells})
     return row

@@ -13,6 +13,8 @@ import numpy as np
 
 from edgepriv import data, project
 from edgepriv.artifact import describe, manifest, session
+from edgepriv.artifact.behind import save_head, transferred, with_head
+from edgepriv.artifact.left_float import BY_RECIPE
 from edgepriv.artifact.ship import export_with_twin, rehearse, written_by_export
 from edgepriv.audit import gate
 from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
@@ -65,21 +67,26 @@ def harden(
     changes: dict[str, Any],
     output: Path,
     *,
+    head: Path | None = None,
     data_dir: Path | None = None,
     download: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Adversarial training, then quantization-aware fine-tuning of the checkpoint ``model``; export and kit into ``output``.
+    """Retraining on noisy members if asked, adversarial training, then quantization-aware fine-tuning of the checkpoint
+    ``model``; export and kit into ``output``.
 
     ``recipe`` describes a bare state_dict, or brings the settings of hardening (it must agree with the checkpoint);
     ``changes`` are the options that win over it. Writes model.onnx, model.pt, model.robust.pt (after the adversarial
-    stage), model.fp32.onnx (the twin that was not hardened), their manifests, and the device kit in device/.
+    stage), model.head.pt (with a head in the graph; ``head`` takes the one in such a file instead of training one),
+    model.fp32.onnx (the twin that was not hardened), their manifests, and the device kit in device/.
     """
     shipped = output / "model.onnx"
     robust = beside(shipped, "robust.pt")
     partial = beside(shipped, "partial")
     force = force or partial.exists()  # what an interrupted run has written is replaced by the run that goes on
-    refuse_existing([*written_by_export(shipped), beside(shipped, "pt"), robust, *kit_paths(output / "device")], force)
+    head_file = beside(shipped, "head.pt")
+    own = [beside(shipped, "pt"), robust, head_file]
+    refuse_existing([*written_by_export(shipped), *own, *kit_paths(output / "device")], force)
     given = project.open_checkpoint(model, recipe, data_dir, download)
     if set(given.checkpoint.stages) - {"train"}:
         raise UserError(
@@ -92,13 +99,18 @@ def harden(
         raise UserError(
             "--flatten acts in quantization-aware fine-tuning, which has no epochs here: give --bits and --qat-epochs"
         )
+    if hardened_by.model.dropout > given.checkpoint.recipe.model.dropout and not stages:
+        raise UserError(
+            "--baseline dropout acts while training, and no stage trains here: use edgepriv train --baseline dropout"
+        )
     refuse_impossible(hardened_by)
+    given_head = transferred(head, hardened_by, given.dataset, given.split)
     rehearse(given.checkpoint.with_recipe(hardened_by))
     classifier = given.checkpoint.classifier()
 
     def keep_robust(stage: str, classifier: Any) -> None:
         if stage == "robust":
-            done = (*given.checkpoint.stages, "robust")
+            done = given.checkpoint.stages + stages[: stages.index("robust") + 1]
             without_qat = hardened_by.with_changes(qat={"epochs": 0}, quantize={"bits": FULL_WIDTH})
             checkpoint.save(robust, given.checkpoint.with_recipe(without_qat).with_weights(classifier, stages=done))
 
@@ -111,14 +123,18 @@ def harden(
         history=given.checkpoint.history + tuple(course.history),
         defences=given.checkpoint.defences | course.defences,
     )
+    hardened = with_head(hardened, given_head, given.dataset, given.split)
     checkpoint.save(beside(shipped, "pt"), hardened)
+    save_head(head_file, hardened.head)
     exported = export_with_twin(Trained(hardened, given.dataset, given.split), given.checkpoint, shipped)
     write_kit(shipped, output / "device", also=[beside(shipped, "ort")] if exported.get("ort") else [], force=force)
     forget(partial)
     return exported | {
         "checkpoint": str(beside(shipped, "pt")),
+        "head": hardened.defences.get("head"),
         "kit": str(output / "device"),
         "history": course.history,
+        "defences": hardened.defences,
     }
 
 
@@ -138,6 +154,7 @@ def export(
     refuse_existing(written_by_export(output), force)
     given = project.open_checkpoint(model, recipe, data_dir, download)
     asked = given.checkpoint.recipe.with_changes(**changes)
+    refuse_impossible(asked)
     return export_with_twin(
         Trained(given.checkpoint.with_recipe(asked), given.dataset, given.split), given.checkpoint, output
     )
@@ -153,25 +170,29 @@ def audit(
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
     float_twin: bool = True,
+    cut_head: bool = False,
     limits: Sequence[str] = (),
     force: bool = False,
 ) -> dict[str, Any]:
     """Attack the file ``model`` as deployed; write model.audit.json, .html and .npz (every score).
 
     With ``members`` and ``non_members`` it audits any ONNX classifier on these files, without reference models; else the
-    manifest beside the model says what it was trained on, and reference models are trained by its recipe. Raises
+    manifest beside the model says what it was trained on, and reference models are trained by its recipe. ``cut_head``
+    audits the file with its head removed, as whoever holds it can, and writes model.cut-head.audit.json. Raises
     GateFailed, after writing, when one of ``limits`` is exceeded.
     """
-    output = _json_name(output) or beside(model, "audit.json")
+    output = _json_name(output) or beside(model, "cut-head.audit.json" if cut_head else "audit.json")
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
     refuse_existing(written, force)
     gates = [gate.parse_limit(limit) for limit in limits]
     if (members is None) != (non_members is None):
         raise UserError("--members and --non-members go together: an audit compares the two")
     if members is not None and non_members is not None:
-        content, scores = audit_on_files(model, members, non_members, changes)
+        content, scores = audit_on_files(model, members, non_members, changes, cut_head=cut_head)
     else:
-        content, scores = audit_by_manifest(model, changes, data_dir, cache_dir or data.default_data_dir(), float_twin)
+        content, scores = audit_by_manifest(
+            model, changes, data_dir, cache_dir or data.default_data_dir(), float_twin, cut_head=cut_head
+        )
     content["limits"] = gate.judged(gates, content)
     archive = io.BytesIO()
     np.savez_compressed(archive, **scores)  # type: ignore[arg-type]
@@ -260,7 +281,10 @@ def show(path: Path) -> dict[str, Any]:
     if path.suffix != ".pt":
         known = manifest.read_beside(path)
         facts = describe.describe(path)
-        return facts | ({"left_float": known.left_float, "recipe": known.recipe, "data": known.data} if known else {})
+        if known is None:
+            return facts
+        left = {"left_float": _unasked(known.left_float), "notes": known.notes, "defences": known.defences}
+        return facts | left | {"recipe": known.recipe, "data": known.data}
     found = checkpoint.load(path)
     classifier = found.classifier()
     quantized = quantize_weights(classifier.network, found.recipe.quantize)
@@ -275,9 +299,15 @@ def show(path: Path) -> dict[str, Any]:
         "class_names": list(found.class_names),
         "input_shape": list(found.input_shape),
         "layers": layers,
+        "defences": found.defences,
         "recipe": found.recipe.model_dump(mode="json"),
         "data": found.data,
     }
+
+
+def _unasked(left_float: dict[str, str]) -> dict[str, str]:
+    """Without what the recipe leaves at 32 bits, which the layers tell."""
+    return {name: reason for name, reason in left_float.items() if reason != BY_RECIPE}
 
 
 def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> None:
@@ -298,21 +328,40 @@ def _hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any
     """The checkpoint's recipe with the sections of ``recipe`` that concern hardening and what follows, then ``changes``.
 
     Without a recipe, or with one that only says what a bare state_dict is, what the options leave open is PGD for 10
-    epochs, then 4 bits for 5.
+    epochs, then 4 bits for 5. Noise that no epochs are given for is trained as the stage ``train`` was: it starts anew too.
     """
     if recipe is not None and (recipe.model.name != trained_by.model.name or recipe.seed != trained_by.seed):
         raise UserError(
             f"the recipe is for model {recipe.model.name!r}, seed {recipe.seed}; "
             f"{model} is {trained_by.model.name!r}, seed {trained_by.seed}"
         )
-    sections = ("precision", "robust", "qat", "adversary", "quantize", "export", "audit", "bench")
+    sections = (
+        "precision",
+        "noisy",
+        "noise",
+        "robust",
+        "qat",
+        "adversary",
+        "head",
+        "quantize",
+        "export",
+        "audit",
+        "bench",
+    )
     if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
         chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
         robust = 10 if chosen.adversary.method != "none" else 0
         qat = 5 if chosen.quantize.active else 0
-        return chosen.with_changes(robust={"epochs": robust}, qat={"epochs": qat}).with_changes(**changes)
+        return _with_noisy(chosen.with_changes(robust={"epochs": robust}, qat={"epochs": qat}), changes, trained_by)
     settings = {name: value for name, value in recipe.model_dump().items() if name in sections}
-    return parse(trained_by.model_dump() | settings, "the recipe").with_changes(**changes)
+    return _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
+
+
+def _with_noisy(chosen: Recipe, changes: dict[str, Any], said_by: Recipe) -> Recipe:
+    asked = chosen.with_changes(**changes)
+    if asked.noise.method == "none" or said_by.noisy.epochs > 0:
+        return asked
+    return chosen.with_changes(noisy=chosen.train.model_dump()).with_changes(**changes)
 
 
 def _json_name(output: Path | None) -> Path | None:

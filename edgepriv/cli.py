@@ -32,6 +32,7 @@ ADVERSARIES = {
 }
 OUTPUTS = ("probabilities", "logits", "label")
 BOTH = ("adaptive", "oblivious")
+DROPOUT = 0.5
 INTERRUPTED = 130
 RESUME = "interrupted: run the same command again to go on where it stopped"
 UNWRITABLE = {
@@ -70,9 +71,23 @@ Norm = Annotated[str | None, typer.Option(help="Norm of the perturbations: linf 
 Steps = Annotated[int | None, typer.Option(help="Gradient steps of PGD in training.")]
 Bits = Annotated[str | None, typer.Option(help="Width of the weights: 2 to 16, 32, or rules such as conv1=8,*=4.")]
 FirstLast = Annotated[int | None, typer.Option(help="Width of the first and the last layer: 2 to 16, or 32.")]
+LastK = Annotated[int | None, typer.Option(help="Quantize only so many layers, counted from the last.")]
 Granularity = Annotated[str | None, typer.Option(help="One scale for each tensor, channel or block:N.")]
-QuantizerName = Annotated[str | None, typer.Option("--quantizer", help="How weights are rounded: minmax.")]
+QUANTIZERS = "minmax, famili, famili-printed or dorefa"
+QuantizerName = Annotated[str | None, typer.Option("--quantizer", help=f"How weights are rounded: {QUANTIZERS}.")]
 Flatten = Annotated[float | None, typer.Option(help="Weight lambda of posterior flattening.")]
+NoiseMethod = Annotated[
+    str | None, typer.Option("--noise", help="Retrain on members with noise: shapley (optimal) or uniform.")
+]
+NoiseTau = Annotated[float | None, typer.Option(help="Entropy of a noisy member's prediction to reach, in nats.")]
+NoiseEps = Annotated[float | None, typer.Option(help="Largest noise on a feature, in input units ([0, 1]).")]
+NoiseBeta = Annotated[float | None, typer.Option(help="Share of it that the most important feature loses.")]
+NoiseAlpha = Annotated[float | None, typer.Option(help="Share of the teacher's answers in the loss on noisy members.")]
+NoiseEpochs = Annotated[
+    int | None, typer.Option(help="Epochs on noisy members, from new weights; default those of edgepriv train.")
+]
+Regenerate = Annotated[str | None, typer.Option(help="Head behind the softmax: member, nonmember or rank.")]
+Baseline = Annotated[str | None, typer.Option(help="A known defence to compare with: dropout or memguard.")]
 Precision = Annotated[str | None, typer.Option(help="Arithmetic of training: auto, float32 or bfloat16.")]
 Profile = Annotated[str | None, typer.Option(help="Layout of the integer weights: latency, memory or portable.")]
 Compute = Annotated[str | None, typer.Option(help="Activations inside packed layers: float32, or int8 (faster).")]
@@ -94,9 +109,11 @@ def train(
     steps: Steps = None,
     bits: Bits = None,
     first_last: FirstLast = None,
+    last_k: LastK = None,
     granularity: Granularity = None,
     quantizer: QuantizerName = None,
     flatten: Flatten = None,
+    baseline: Annotated[str | None, typer.Option(help="A known defence to compare with: dropout.")] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -120,7 +137,7 @@ def train(
         seed=seed,
         precision=precision,
         data={"name": _data_name(data, members, non_members)},
-        model=_model(model, widths),
+        model=_model(model, widths) | _training_baseline(baseline),
         train={
             "epochs": epochs,
             "batch_size": batch_size,
@@ -132,7 +149,7 @@ def train(
             "quantized": None if bits is None else True,
         },
         adversary=_adversary(adv, eps, None, steps),
-        quantize={"bits": bits, "first_last": first_last, "granularity": granularity, "quantizer": quantizer},
+        quantize=_quantize(bits, first_last, last_k, granularity, quantizer),
     )
     result = api.train(asked, output, data_dir=data_dir, download=download, force=force)
     last = result["history"][-1]
@@ -147,14 +164,25 @@ def harden(
     output: Annotated[Path, typer.Option("-o", "--out", help="Folder to write into.")] = Path("out"),
     bits: Bits = None,
     first_last: FirstLast = None,
+    last_k: LastK = None,
     granularity: Granularity = None,
     quantizer: QuantizerName = None,
     adv: Adv = None,
     eps: Eps = None,
     steps: Steps = None,
     flatten: Flatten = None,
+    noise: NoiseMethod = None,
+    noise_tau: NoiseTau = None,
+    noise_eps: NoiseEps = None,
+    noise_beta: NoiseBeta = None,
+    noise_alpha: NoiseAlpha = None,
+    noise_epochs: NoiseEpochs = None,
+    regenerate: Regenerate = None,
+    head: Annotated[Path | None, typer.Option(help="A model.head.pt to use instead of training a head.")] = None,
+    baseline: Baseline = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of adversarial training.")] = None,
     qat_epochs: Annotated[int | None, typer.Option(help="Epochs of quantization-aware fine-tuning.")] = None,
+    ptq: Annotated[bool, typer.Option("--ptq", help="Round the trained weights, without fine-tuning.")] = False,
     profile: Profile = None,
     compute: Compute = None,
     input_: InputType = None,
@@ -176,16 +204,25 @@ def harden(
     """Harden a trained model: adversarial training, quantization-aware fine-tuning, export."""
     from edgepriv import api
 
+    if ptq and (qat_epochs or flatten):
+        raise UserError(
+            "--ptq rounds trained weights without fine-tuning, which --qat-epochs and --flatten belong to: drop it or them"
+        )
     given = _for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
     changes = {
         "precision": precision,
+        "noise": {"method": noise, "tau": noise_tau, "eps": noise_eps, "beta": noise_beta, "alpha": noise_alpha},
+        "noisy": {"epochs": noise_epochs},
         "robust": {"epochs": epochs},
-        "qat": {"epochs": qat_epochs, "flatten": flatten},
+        "qat": {"epochs": 0 if ptq else qat_epochs, "flatten": flatten},
         "adversary": _adversary(adv, eps, None, steps),
-        "quantize": {"bits": bits, "first_last": first_last, "granularity": granularity, "quantizer": quantizer},
+        "quantize": _quantize(bits, first_last, last_k, granularity, quantizer),
         "export": _export_settings(profile, compute, input_, output_form, ort),
+        **_baseline(baseline, regenerate),
     }
-    result = api.harden(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
+    result = api.harden(
+        checkpoint, given, changes, output, head=head, data_dir=data_dir, download=download, force=force
+    )
     _print(json_, result, lambda: _exported(result))
 
 
@@ -197,6 +234,7 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("model.onnx"),
     bits: Bits = None,
     first_last: FirstLast = None,
+    last_k: LastK = None,
     granularity: Granularity = None,
     quantizer: QuantizerName = None,
     profile: Profile = None,
@@ -221,7 +259,7 @@ def export(
 
     given = _for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
     changes = {
-        "quantize": {"bits": bits, "first_last": first_last, "granularity": granularity, "quantizer": quantizer},
+        "quantize": _quantize(bits, first_last, last_k, granularity, quantizer),
         "export": _export_settings(profile, compute, input_, output_form, ort),
     }
     result = api.export(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
@@ -247,6 +285,9 @@ def audit(
         str | None, typer.Option(help="Where reference models are trained: local, or dask:tcp://HOST:PORT.")
     ] = None,
     float_twin: Annotated[bool, typer.Option(help="Audit the float twin too.")] = True,
+    cut_head: Annotated[
+        bool, typer.Option("--cut-head", help="Audit the file without its head, as whoever holds it can.")
+    ] = False,
     fail_if: Annotated[
         list[str] | None, typer.Option(help='Exit 3 if exceeded: "auc>0.55", "tpr@0.01>0.03", "robust_accuracy<0.6".')
     ] = None,
@@ -282,7 +323,7 @@ def audit(
     changes = _audit_settings(recipe, asked) if recipe else asked
 
     def report(result: dict[str, Any]) -> None:
-        file = (output or beside(model, "audit.json")).name
+        file = (output or beside(model, "cut-head.audit.json" if cut_head else "audit.json")).name
         _print(json_, result, lambda: [*attack_tables(result, file), tables.robustness_table(result["robustness"])])
 
     try:
@@ -295,6 +336,7 @@ def audit(
             data_dir=data_dir,
             cache_dir=cache_dir,
             float_twin=float_twin,
+            cut_head=cut_head,
             limits=fail_if or (),
             force=force,
         )
@@ -494,6 +536,38 @@ def _adversary(adv: str | None, eps: float | None, norm: str | None, steps: int 
     return {"eps": eps, "norm": norm, "steps": steps} | (ADVERSARIES[adv] if adv else {})
 
 
+def _quantize(
+    bits: str | None, first_last: int | None, last_k: int | None, granularity: str | None, quantizer: str | None
+) -> dict[str, Any]:
+    return {
+        "bits": bits,
+        "first_last": first_last,
+        "last_k": last_k,
+        "granularity": granularity,
+        "quantizer": quantizer,
+    }
+
+
+def _baseline(name: str | None, regenerate: str | None) -> dict[str, dict[str, Any]]:
+    """The sections that ``--baseline`` and ``--regenerate`` change."""
+    if name not in (None, "dropout", "memguard"):
+        raise UserError(f"unknown baseline {name!r}: known are dropout and memguard")
+    if regenerate not in (None, "none", "member", "nonmember", "rank"):
+        raise UserError(f"unknown head {regenerate!r}: known are member, nonmember and rank")
+    if name == "memguard" and regenerate not in (None, "none"):
+        raise UserError("--baseline memguard and --regenerate both change the answers: pass one of them")
+    return {
+        "model": {"dropout": DROPOUT if name == "dropout" else None},
+        "head": {"method": name if name == "memguard" else regenerate},
+    }
+
+
+def _training_baseline(name: str | None) -> dict[str, Any]:
+    if name not in (None, "dropout"):
+        raise UserError(f"--baseline {name!r}: train knows dropout; memguard is for harden")
+    return {} if name is None else {"dropout": DROPOUT}
+
+
 def _export_settings(
     profile: str | None, compute: str | None, input_: str | None, output: str | None, ort: bool | None
 ) -> dict[str, Any]:
@@ -533,8 +607,33 @@ def _exported(result: dict[str, Any]) -> str:
         lines.append(f"activations of 8 bits: {largest}{inside['labels_changed']} of {inside['n']} labels changed")
         if "MatMulNBits" not in result["ops"]:
             lines.append("no layer is large enough to gain by computing in int8: this file computes in float32")
-    lines += [f"left float: {name} ({reason})" for name, reason in result["left_float"].items()]
+    lines += _notes(result)
+    if "noise" in result.get("defences", {}):
+        lines.append(_noise_line(result["defences"]["noise"]))
     return "\n".join(lines)
+
+
+def _noise_line(noise: dict[str, Any]) -> str:
+    shapley = "share_all" in noise
+    within = "within every bound for" if shapley else "for"
+    return (
+        f"{noise['method']} noise on {noise['members']:,} members: entropy {noise['mean_entropy_before']:.3g} -> "
+        f"{noise['mean_entropy_after']:.3g} nats, as high as asked {within} "
+        f"{noise['share_all' if shapley else 'share_entropy']:.1%}; label kept for {noise['share_label_kept']:.1%}; "
+        f"mean L2 norm {noise['mean_norm']:.3g}"
+    )
+
+
+def _notes(result: dict[str, Any]) -> list[str]:
+    """What differs from what one may expect of the weights in the file."""
+    from edgepriv.artifact.left_float import BY_RECIPE
+
+    left = result["left_float"]
+    chosen = [name.removesuffix(".weight") for name, reason in left.items() if reason == BY_RECIPE]
+    lines = list(result["notes"])
+    if chosen:
+        lines.append(f"float by the recipe: {', '.join(chosen)}")
+    return lines + [f"left float: {name} ({reason})" for name, reason in left.items() if reason != BY_RECIPE]
 
 
 def _console_for_progress() -> Console:

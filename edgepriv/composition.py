@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from edgepriv.errors import UserError
-from edgepriv.recipe import Recipe, Stage
+from edgepriv.recipe import Noise, Recipe, Stage
 
 
 def _any(recipe: Recipe, asked: Callable[[Stage], bool]) -> bool:
@@ -27,6 +27,11 @@ IMPOSSIBLE: tuple[tuple[Callable[[Recipe], bool], str], ...] = (
         "does not cover: use --regenerate rank, which looks at no data",
     ),
     (
+        lambda recipe: recipe.dp.active and recipe.model.dropout > 0,
+        "the gradients of differentially private training are those of each example through the whole network, without "
+        "dropout: use one or the other",
+    ),
+    (
         lambda recipe: recipe.noise.method != "none" and _any(recipe, lambda stage: stage.relax > 0),
         "RelaxLoss holds the loss on hard labels, and members with optimal noise are trained on the teacher's soft answers: "
         "use one or the other",
@@ -38,6 +43,10 @@ IMPOSSIBLE: tuple[tuple[Callable[[Recipe], bool], str], ...] = (
     (
         lambda recipe: recipe.noise.method == "none" and recipe.noisy.epochs > 0,
         "noisy.epochs is above 0, but no noise is asked for: set noise.method to shapley or uniform",
+    ),
+    (
+        lambda recipe: recipe.noise.method == "none" and recipe.noise != Noise(),
+        "tau, eps, beta and alpha of the noise have no effect without a method: pass --noise shapley or uniform",
     ),
     (
         lambda recipe: recipe.head.method != "none" and recipe.export.output == "logits",

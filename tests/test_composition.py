@@ -34,6 +34,7 @@ def test_defences_compose(sections):
         (NOISY | {"noisy": {"epochs": 2, "relax": 0.5}}, "RelaxLoss"),
         ({"noise": {"method": "uniform"}}, "noisy.epochs"),
         ({"noisy": {"epochs": 3}}, "noise.method"),
+        ({"noise": {"tau": 1.0}}, "without a method"),
         ({"head": {"method": "rank"}, "export": {"output": "logits"}}, "no logits"),
         ({"head": {"method": "memguard"}, "export": {"output": "label"}}, "never the label"),
     ],

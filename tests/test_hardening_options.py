@@ -42,3 +42,46 @@ def test_the_default_radius_is_that_of_the_norm():
 def test_a_recipe_for_another_model_is_refused():
     with pytest.raises(UserError, match="is for model 'lenet'"):
         hardening(Recipe(model={"name": "lenet"}))
+
+
+# --- noise ---
+
+
+def test_noise_is_retrained_as_the_model_was_trained():
+    trained = TRAINED.with_changes(train={"epochs": 7, "lr": 0.02, "batch_size": 64})
+    found = api._hardening(trained, None, {"noise": {"method": "shapley", "tau": None}}, Path("model.pt"))
+    assert tuple(found.stages()) == ("train", "noisy", "robust", "qat")
+    assert found.noisy.model_dump() == found.train.model_dump()
+    fewer = {"noise": {"method": "uniform"}, "noisy": {"epochs": 2}}
+    assert api._hardening(trained, None, fewer, Path("model.pt")).noisy.epochs == 2
+    assert api._hardening(trained, None, fewer, Path("model.pt")).noisy.lr == 0.02
+
+
+def test_noise_of_a_recipe_is_followed():
+    found = hardening(Recipe(noise={"method": "shapley", "tau": 0.9}, noisy={"epochs": 4}))
+    assert (found.noise.tau, found.noisy.epochs, found.noisy.lr) == (0.9, 4, 1e-3)
+    assert hardening(Recipe(noise={"method": "shapley"})).noisy.epochs == TRAINED.train.epochs
+
+
+def test_without_noise_nothing_is_retrained_on_it():
+    found = hardening(None, noise={"method": None, "eps": None}, noisy={"epochs": None})
+    assert found.noise == Recipe().noise
+    assert found.noisy == Recipe().noisy
+
+
+# --- quantizers ---
+
+
+def test_the_help_of_quantizer_lists_the_registry():
+    from edgepriv.cli import QUANTIZERS
+    from edgepriv.training.grids import QUANTIZERS as registry
+
+    assert QUANTIZERS.replace(" or ", ", ").split(", ") == list(registry)
+
+
+def test_ptq_refuses_what_belongs_to_fine_tuning(tmp_path):
+    from edgepriv.cli import harden
+
+    for asked in ({"qat_epochs": 2}, {"flatten": 0.5}):
+        with pytest.raises(UserError, match="--ptq rounds trained weights"):
+            harden(tmp_path / "none.pt", ptq=True, **asked)

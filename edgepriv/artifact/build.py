@@ -11,11 +11,13 @@ from torch import nn
 from edgepriv.artifact.blocks import simplest
 from edgepriv.artifact.fold import drop_zero_biases, fold_batch_norms
 from edgepriv.artifact.forms import apply_forms
+from edgepriv.artifact.head import append_head
 from edgepriv.artifact.left_float import weights_left_float
 from edgepriv.artifact.profiles import profile as lowering_of
 from edgepriv.artifact.strip import strip
 from edgepriv.artifact.trace import network_of, trace
 from edgepriv.errors import UserError
+from edgepriv.heads.masks import Mask
 from edgepriv.recipe import FULL_WIDTH, Export
 from edgepriv.training.quantizer import QuantizedTensor
 
@@ -43,14 +45,16 @@ def build_graph(
     input_shape: Sequence[int],
     class_names: Sequence[str],
     settings: Export = Export(),  # noqa: B008 - frozen
+    head: Mask | None = None,
 ) -> Built:
     """Trace, fold, pack and strip.
 
     ``weights``: integers by parameter name inside ``classifier.network``, used in place of the parameters themselves;
     empty for the float twin, which is the same graph with float32 weights. ``input_shape``: of one example.
     Input ``input`` float32 [N, *input_shape], output ``probabilities`` float32 [N, K], unless ``settings`` ask for other
-    forms. Raises UserError when the network cannot be traced, a weight does not fit its parameter, or the file would pass
-    the 2 GB of the format.
+    forms. ``head`` stands behind the softmax, in the same plain
+    operators whatever the profile. Raises UserError when the network cannot be traced, a weight does not fit its parameter,
+    or the file would pass the 2 GB of the format.
     """
     lower = lowering_of(settings.profile)
     model = trace(classifier, input_shape)
@@ -61,6 +65,8 @@ def build_graph(
     drop_zero_biases(model.graph)
     left_float = weights_left_float(model.graph, network_of(classifier), weights)
     lowered = lower(model.graph, fold_batch_norms(model.graph, weights), settings)
+    if head is not None:
+        append_head(model.graph, head)
     apply_forms(model.graph, settings)
     if lowered.packed_linears:
         model.opset_imports["com.microsoft"] = 1
@@ -70,6 +76,7 @@ def build_graph(
         class_names=json.dumps(list(class_names), ensure_ascii=False, separators=(",", ":")),
         bits=bits,
         profile=settings.profile,
+        **({"head": head.kind} if head is not None else {}),
         **{name: getattr(settings, name) for name in _TOLD if getattr(settings, name) != getattr(Export(), name)},
     )
     return Built(_serialized(model), lowered.packed_linears, {**left_float, **lowered.left_float}, lowered.dequantized)

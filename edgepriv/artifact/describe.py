@@ -38,13 +38,22 @@ _BITS: dict[int, int] = {
     TensorProto.DOUBLE: 64,
     TensorProto.FLOAT16: 16,
     TensorProto.BFLOAT16: 16,
+    TensorProto.UINT16: 16,
+    TensorProto.INT16: 16,
     TensorProto.UINT8: 8,
     TensorProto.INT8: 8,
     TensorProto.UINT4: 4,
     TensorProto.INT4: 4,
 }
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
-_INTEGERS = (TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT4, TensorProto.INT4)
+_INTEGERS = (
+    TensorProto.UINT16,
+    TensorProto.INT16,
+    TensorProto.UINT8,
+    TensorProto.INT8,
+    TensorProto.UINT4,
+    TensorProto.INT4,
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from edgepriv.artifact.pack import mask_of, pack_nibbles, pack_planes, shifts_of
 
 INTEGER_MARK, SCALE, ZERO_POINT, TAIL = ":", ":scale", ":zero_point", ":tail"
 """``conv1.weight:2`` holds 2-bit fields of ``conv1.weight`` in bytes; ``conv1.weight`` itself is a tensor of the
-container type (uint4 or uint8). No parameter of a torch module has a colon in its name."""
+container type (uint4, uint8 or uint16). No parameter of a torch module has a colon in its name."""
 
 
 class Emitter:

@@ -14,15 +14,24 @@ from torch import nn
 
 from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.describe import LayerSummary, layers
+from edgepriv.artifact.head import before_head, without_head
 from edgepriv.artifact.ort_format import to_ort
-from edgepriv.artifact.parity import Parity, measure_int8, prove_parity
+from edgepriv.artifact.parity import Parity, measure_int8, prove_head, prove_parity
 from edgepriv.artifact.session import histogram, open_session, optimized_graph
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes, written_aside
+from edgepriv.heads.masks import Mask
 from edgepriv.recipe import Export
 from edgepriv.training.quantizer import QuantizedTensor
 
-_PACKED = (TensorProto.UINT4, TensorProto.INT4, TensorProto.UINT8, TensorProto.INT8)
+_PACKED = (
+    TensorProto.UINT4,
+    TensorProto.INT4,
+    TensorProto.UINT8,
+    TensorProto.INT8,
+    TensorProto.UINT16,
+    TensorProto.INT16,
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ def export(
     x: np.ndarray,
     path: Path,
     settings: Export = Export(),  # noqa: B008 - frozen
+    head: Mask | None = None,
 ) -> Exported:
     """Write ``path``, whole and proven, or nothing.
 
@@ -59,17 +69,25 @@ def export(
     (``parity.prove_parity``), and in the graph that onnxruntime executes weights are unpacked at inference only where the
     profile means them to be, and every packed Linear runs as MatMulNBits. With ``compute = "int8"`` the first proof is made
     on the same graph with float activations, and the difference of the shipped bytes is measured. Raises UserError when a
-    proof fails.
+    proof fails. With a ``head`` that proof is made on the file cut off before it, and one more that the whole file answers
+    what the head makes of the answers of the cut one.
     """
-    built = build_graph(classifier, weights, input_shape=input_shape, class_names=class_names, settings=settings)
+    built = build_graph(
+        classifier, weights, input_shape=input_shape, class_names=class_names, settings=settings, head=head
+    )
+    headless = without_head(built.content)
     with written_aside(path) as aside:
         aside.write_bytes(built.content)
-        session = open_session(aside)
+        session = open_session(headless)
         if settings.compute == "int8":
-            parity = prove_parity(classifier, weights, open_session(with_float_activations(built.content)), x)
+            parity = prove_parity(classifier, weights, open_session(with_float_activations(headless)), x)
             parity = replace(parity, int8=measure_int8(classifier, weights, session, x))
         else:
             parity = prove_parity(classifier, weights, session, x)
+        if head is not None:
+            parity = replace(
+                parity, head=prove_head(head, open_session(before_head(built.content)), open_session(aside), x)
+            )
         optimized = optimized_graph(aside)
         prove_kernels(optimized, built.packed_linears, built.dequantized)
         ort = to_ort(aside, x, settings.profile) if settings.ort else None

@@ -47,7 +47,7 @@ def fold_batch_norms(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) ->
 
 def scale_channels(tensor: QuantizedTensor, factor: np.ndarray) -> QuantizedTensor:
     """The integers of ``factor * weight``; ``factor`` float64 [C] of any sign, one for each row of axis 0."""
-    top = np.uint8(2**tensor.bits - 1)
+    top = tensor.integers.dtype.type(2**tensor.bits - 1)
     integers = np.where(_along_rows(factor < 0, tensor.integers.ndim), top - tensor.integers, tensor.integers)
     if tensor.block is not None:
         factor = factor[:, None]

@@ -8,6 +8,7 @@ from torch import nn
 from edgepriv.recipe import Quantize
 from edgepriv.training.quantizer import QuantizedTensor, widths
 
+BY_RECIPE = "the recipe leaves it at 32 bits"
 _REASONS = {
     "ConvTranspose": "a transposed convolution, whose output channels do not lie on the axis that scales are laid along",
     "Gather": "an embedding, a table that is looked up and not multiplied with",
@@ -31,7 +32,7 @@ def weights_left_float(graph: ir.Graph, network: nn.Module, weights: Mapping[str
         if not readers:
             continue
         if name in quantizable:
-            found[name] = "the recipe leaves it at 32 bits"
+            found[name] = BY_RECIPE
         else:
             why = next((_REASONS[op] for op in readers if op in _REASONS), None)
             if isinstance(network.get_submodule(name.rpartition(".")[0]), nn.RNNBase):

@@ -47,7 +47,9 @@ def restore(emit: Emitter, name: str, tensor: QuantizedTensor) -> ir.Value:
 
 
 def integers_of(emit: Emitter, name: str, tensor: QuantizedTensor) -> ir.Value:
-    """A uint8 or uint4 value of the weight's shape."""
+    """A uint8, uint4 or (from 9 bits) uint16 value of the weight's shape."""
+    if tensor.bits > 8:
+        return emit.named(name, tensor.integers)
     values = []
     offset = 0
     widths = FIELDS[tensor.bits]

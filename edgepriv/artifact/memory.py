@@ -9,7 +9,7 @@ from edgepriv.artifact.emit import Emitter
 from edgepriv.artifact.fold import drop_unused_initializers
 from edgepriv.artifact.im2col import Windows, window_matrix, windows_of
 from edgepriv.artifact.lower import Lowered, linear_uses, restore
-from edgepriv.artifact.packed import Compute, pack_matrix, replace_linears
+from edgepriv.artifact.packed import PACKED_BITS, Compute, pack_matrix, replace_linears
 from edgepriv.artifact.portable import dequantize
 from edgepriv.recipe import Export
 from edgepriv.training.quantizer import QuantizedTensor
@@ -30,7 +30,8 @@ def lower_for_memory(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], se
     """As little memory as default options allow, at about the speed of float32.
 
     Linears and dense convolutions become MatMulNBits; large weights of convolutions in groups are unpacked at inference;
-    what would save nothing packed is restored at load, as in ``latency``. The transposes around each convolution are left
+    what would save nothing packed is restored at load, as in ``latency``, and so are weights of more than 8 bits, which no
+    kernel multiplies by. The transposes around each convolution are left
     to onnxruntime, which cancels those between two of them.
     """
     emit = Emitter(graph)
@@ -42,15 +43,16 @@ def lower_for_memory(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], se
         if weight is None or not weight.uses():
             left_float[name] = "no operator of the exported graph reads it"
             continue
-        linears = linear_uses(weight) if tensor.integers.ndim == 2 and tensor.integers.size >= PACKED_FROM else None
-        convolutions = _packable_convolutions(weight, tensor)
+        large = tensor.integers.size >= PACKED_FROM and tensor.bits <= PACKED_BITS
+        linears = linear_uses(weight) if large and tensor.integers.ndim == 2 else None
+        convolutions = _packable_convolutions(weight, tensor) if large else None
         in_groups = all(node.op_type == "Conv" and _groups(node) > 1 for node, _ in weight.uses())
         graph.initializers.pop(name)
         if linears is not None:
             replace_linears(emit, pack_matrix(emit, name, tensor, settings.compute), linears)
         elif convolutions is not None:
             _replace_convolutions(emit, name, tensor, convolutions, settings.compute, channels_last)
-        elif in_groups and tensor.integers.size >= DEQUANTIZED_FROM:
+        elif in_groups and large and tensor.integers.size >= DEQUANTIZED_FROM:
             restored, nodes = dequantize(emit, name, tensor, weight)
             weight.replace_all_uses_with(restored)
             dequantized += nodes
@@ -66,7 +68,7 @@ def _groups(node: ir.Node) -> int:
 
 def _packable_convolutions(weight: ir.Value, tensor: QuantizedTensor) -> list[tuple[ir.Node, Windows]] | None:
     """Every use of a weight, if all are dense convolutions that the cost rules want packed."""
-    if tensor.integers.ndim < 3 or tensor.integers.size < PACKED_FROM:
+    if tensor.integers.ndim < 3:
         return None
     found = []
     for node, index in weight.uses():

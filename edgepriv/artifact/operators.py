@@ -417,8 +417,9 @@ TYPES = {
     9: torch.bool,
     10: torch.float16,
 }
-TYPES |= {11: torch.float64, 21: torch.uint8, 22: torch.int8}
-"""onnx.TensorProto.DataType -> torch; 4-bit integers are held in bytes."""
+TYPES |= {11: torch.float64, 4: torch.int32, 21: torch.uint8, 22: torch.int8}
+"""onnx.TensorProto.DataType -> torch; 4-bit integers are held in bytes, and uint16,
+which torch hardly computes with, in int32."""
 
 
 @_operator("Cast")

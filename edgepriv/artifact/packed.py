@@ -18,6 +18,8 @@ from edgepriv.artifact.lower import Linear, integers_of
 from edgepriv.artifact.pack import FIELDS, pack_nibbles, split_fields
 from edgepriv.training.quantizer import QuantizedTensor
 
+PACKED_BITS = 8
+"""The widest integers that the kernel reads."""
 BLOCKS = (16, 32, 64, 128, 256)
 """Sizes that MatMulNBits knows."""
 _PADDING = 1 / 16

@@ -11,6 +11,7 @@ from torch import nn
 from edgepriv.artifact.session import check_contract, on_byte_grid, predict
 from edgepriv.artifact.trace import prefix_of
 from edgepriv.errors import UserError
+from edgepriv.heads.masks import Mask, masked
 from edgepriv.training.quantizer import QuantizedTensor
 
 TOLERANCE = 1e-4
@@ -28,7 +29,8 @@ class Parity:
     """``n`` inputs compared; ``max_difference``: largest difference of a probability, None where the file returns labels
     only; ``labels_changed``: rows whose most likely class differs, other than the ``ties``, whose two best probabilities are
     within TIE of each other. ``int8``: the same of the file as it runs with activations of 8 bits, which is measured and
-    not proven; None where activations stay float."""
+    not proven; None where activations stay float. ``head``: of the whole file from what its head makes of the answers of the
+    file without it; None without a head."""
 
     n: int
     max_difference: float | None
@@ -36,6 +38,7 @@ class Parity:
     ties: int
     tolerance: float = TOLERANCE
     int8: "Difference | None" = None
+    head: "Difference | None" = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,22 @@ def prove_parity(
             f"{parity.labels_changed} labels change"
         )
     return parity
+
+
+def prove_head(head: Mask, before: ort.InferenceSession, session: ort.InferenceSession, x: np.ndarray) -> Difference:
+    """Compare the whole file with what torch's ``head`` makes of the probabilities that ``before`` feeds it.
+
+    Both see the very same probabilities: a head that ranks them turns differences in rounding into large ones. Raises
+    UserError as ``prove_parity`` does.
+    """
+    x = np.ascontiguousarray(x, np.float32)
+    shipped = predict(session, x)
+    found = compare(masked(head, predict(before, x)), shipped, check_contract(session).returns == "label")
+    if found.labels_changed or (found.max_difference is not None and not found.max_difference <= TOLERANCE):
+        raise UserError(
+            f"the exported head does not compute what was trained: on {found.n} inputs {found.labels_changed} labels change"
+        )
+    return Difference(found.n, found.max_difference, found.labels_changed)
 
 
 def measure_int8(

@@ -13,7 +13,7 @@ from edgepriv.training.quantizer import QuantizedTensor
 def dequantize(emit: Emitter, name: str, tensor: QuantizedTensor, weight: ir.Value) -> tuple[ir.Value, int]:
     """What replaces ``weight``: float32 by DequantizeLinear (opset 21), and how many of these nodes it takes.
 
-    Integers of 2 to 4 bits are stored as UINT4, of 5 to 8 as UINT8: the standard has no other widths at this opset. The
+    Integers of 2 to 4 bits are stored as UINT4, of 5 to 8 as UINT8, wider as UINT16: the standard has no other widths here. The
     zero point has the same type. A scale per tensor or channel lies on axis 0. Blocks are consecutive weights of a channel,
     so they are laid on the last axis of the weight as a matrix [C, K]. Where the last block of a channel is shorter than the
     others it is dequantized apart, with a scale per channel, and appended: not every runtime reads ragged blocks (OpenVINO

@@ -8,7 +8,7 @@ from edgepriv.artifact.emit import Emitter
 from edgepriv.artifact.fold import drop_unused_initializers
 from edgepriv.artifact.lower import Lowered, linear_uses, restore
 from edgepriv.artifact.memory import lower_for_memory
-from edgepriv.artifact.packed import pack_matrix, replace_linears
+from edgepriv.artifact.packed import PACKED_BITS, pack_matrix, replace_linears
 from edgepriv.artifact.portable import dequantize
 from edgepriv.errors import UserError
 from edgepriv.recipe import Export
@@ -58,7 +58,7 @@ def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], s
 
 
 def _is_faster_packed(tensor: QuantizedTensor, settings: Export) -> bool:
-    if tensor.integers.ndim != 2:
+    if tensor.integers.ndim != 2 or tensor.bits > PACKED_BITS:
         return False
     if settings.compute == "int8":
         return tensor.integers.size >= INT8_LINEAR_FROM

@@ -1,22 +1,26 @@
 """A checkpoint -> the files that ship: model.onnx, its manifest, and its float twin beside it."""
 
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgepriv.artifact import manifest
+from edgepriv.artifact.behind import mask_of
 from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.export import Exported, export
 from edgepriv.artifact.ort_format import to_ort
 from edgepriv.data import Dataset
 from edgepriv.errors import UserError
+from edgepriv.heads.masks import IN_GRAPH
+from edgepriv.heads.masks import build as build_mask
 from edgepriv.models import Checkpoint, Classifier
 from edgepriv.project import Trained, beside
 from edgepriv.recipe import FULL_WIDTH, Quantize
 from edgepriv.training import load_quantized, quantize_weights
+from edgepriv.training.grids import notes_of
 from edgepriv.training.quantizer import QuantizedTensor, widths
 
 CHECKED_AGAINST = 2_000
@@ -37,8 +41,14 @@ def rehearse(found: Checkpoint) -> None:
     classifier = found.classifier()
     settings = found.recipe.export
     weights = _quantized(found, classifier)
+    head = found.recipe.head.method
     built = build_graph(
-        classifier, weights, input_shape=found.input_shape, class_names=found.class_names, settings=settings
+        classifier,
+        weights,
+        input_shape=found.input_shape,
+        class_names=found.class_names,
+        settings=settings,
+        head=build_mask(head, len(found.class_names)) if head in IN_GRAPH else None,
     )
     if settings.ort:
         x = np.random.default_rng(0).random((2, *found.input_shape), dtype=np.float32)
@@ -55,12 +65,15 @@ def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dic
     with tempfile.TemporaryDirectory(prefix=".edgepriv-", dir=output.parent) as folder:
         aside = Path(folder) / output.name
         facts: dict[str, Any] = {}
-        if trained.checkpoint.recipe.quantize.active or trained.checkpoint.stages != twin_of.stages:
+        changed = trained.checkpoint.stages != twin_of.stages or trained.checkpoint.head is not None
+        if trained.checkpoint.recipe.quantize.active or changed:
             # The twin takes and returns the same, but there is nothing in it to lay out or to pack.
             forms = {name: getattr(trained.checkpoint.recipe.export, name) for name in ("input", "output")}
             plain = {"profile": "latency", "compute": "float32", "ort": False}
-            float_recipe = twin_of.recipe.with_changes(quantize={"bits": FULL_WIDTH}, export=forms | plain)
-            float_checkpoint = twin_of.with_recipe(float_recipe)
+            float_recipe = twin_of.recipe.with_changes(
+                quantize={"bits": FULL_WIDTH}, export=forms | plain, head={"method": "none"}
+            )
+            float_checkpoint = replace(twin_of, recipe=float_recipe, head=None)
             exported = _export_one(float_checkpoint, inputs, beside(aside, "fp32.onnx"), None)
             facts["float"] = {"file": exported.path.name, "sha256": exported.sha256, "size_bytes": exported.size_bytes}
         exported = _export_one(trained.checkpoint, inputs, aside, facts.get("float"))
@@ -75,6 +88,7 @@ def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dic
         "parity": asdict(exported.parity),
         "ops": exported.ops,
         "left_float": exported.left_float,
+        "notes": notes_of(trained.checkpoint.recipe.quantize),
         "export": trained.checkpoint.recipe.export.model_dump(mode="json"),
         "ort": exported.ort,
     }
@@ -92,6 +106,7 @@ def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin:
         x=inputs,
         path=output,
         settings=found.recipe.export,
+        head=mask_of(found),
     )
     record = manifest.manifest_of(
         exported,
@@ -100,6 +115,7 @@ def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin:
         stages=found.stages,
         defences=found.defences,
         float_twin=float_twin,
+        notes=notes_of(found.recipe.quantize),
     )
     record.write(manifest.path_beside(output))
     return exported

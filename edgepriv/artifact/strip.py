@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from edgepriv.artifact.head import HEAD
+
 _ALPHABET = string.ascii_letters
 
 _DEFAULTS: dict[str, dict[str, object]] = {
@@ -25,7 +27,8 @@ def strip(model: ir.Model) -> None:
     """Drop what torch's exporter left behind and rename every value but inputs, outputs and parameters, in place.
 
     Gone are documentation strings, metadata of nodes, values and the model (they hold source paths and stack traces),
-    shapes of intermediate values, names of nodes, and attributes that equal their defaults.
+    shapes of intermediate values, names of nodes, and attributes that equal their defaults. What belongs to a head keeps its
+    name, by which it can be told from the model.
     """
     graph = model.graph
     model.doc_string, model.producer_name, model.producer_version = None, "edgepriv", None
@@ -36,7 +39,8 @@ def strip(model: ir.Model) -> None:
     graph.name, graph.doc_string = "edgepriv", None
     graph.metadata_props.clear()
     for node in graph:
-        node.name, node.doc_string = None, None
+        node.name = node.name if (node.name or "").startswith(HEAD) else None
+        node.doc_string = None
         node.metadata_props.clear()
         _drop_default_attributes(node)
     _shorten_values(graph)
@@ -70,7 +74,8 @@ def _shorten_values(graph: ir.Graph) -> None:
             output.doc_string = None
             output.metadata_props.clear()
             if output not in kept:
-                output.name = next(names)
+                if not (output.name or "").startswith(HEAD):
+                    output.name = next(names)
                 output.shape, output.type = None, None
 
 

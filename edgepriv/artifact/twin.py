@@ -11,6 +11,7 @@ import torch
 from onnx import AttributeProto, TensorProto
 from torch import Tensor, nn
 
+from edgepriv.artifact.head import without_head
 from edgepriv.artifact.operators import OPERATORS, TYPES, Attributes, Operator, Unsupported, unpacked_matrix
 from edgepriv.artifact.session import Contract, check_contract, on_byte_grid, open_session, predict, read_model
 
@@ -89,14 +90,16 @@ def load_twin(path: str | os.PathLike[str], probe: np.ndarray | None = None) -> 
     """The twin of an .onnx in eval mode: inputs in [0, 1] -> logits, any batch size, on the CPU.
 
     A Softmax at the end is left out, and an ArgMax; if the output holds probabilities without a Softmax, their logarithm is
-    returned; other outputs are logits already. Weights are unpacked once, here. The twin is compared with onnxruntime
-    before it is returned, on ``probe`` (a few inputs, which a graph with free sizes needs) or on random inputs. Raises
-    Untwinnable for graphs with operators that have no torch counterpart here, no gradient, or another result; UserError for
-    files that are no classifier at all.
+    returned; other outputs are logits already. A head of edgepriv's is left out: the logits are those before it, since one
+    that ranks has no gradient and one that masks would hide what fools the model. Weights are unpacked once, here. The twin
+    is compared with onnxruntime before it is returned, on ``probe`` (a few inputs, which a graph with free sizes needs) or on
+    random inputs. Raises Untwinnable for graphs with operators that have no torch counterpart here, no gradient, or another
+    result; UserError for files that are no classifier at all.
     """
-    session = open_session(path)
+    headless = without_head(read_model(path).SerializeToString())
+    session = open_session(headless)
     contract = check_contract(session, probe)
-    model = read_model(path)
+    model = onnx.load_from_string(headless)
     twin = _build(model, contract)
     twin.fixed_batch = contract.fixed_batch
     shape = (contract.fixed_batch or 3, *(size or 224 for size in contract.row_shape))
@@ -283,4 +286,6 @@ def _tensor(stored: TensorProto) -> Tensor:
     array = onnx.numpy_helper.to_array(stored)
     if stored.data_type in (TensorProto.UINT4, TensorProto.INT4):
         array = array.astype(np.uint8 if stored.data_type == TensorProto.UINT4 else np.int8)
+    if stored.data_type == TensorProto.UINT16:
+        array = array.astype(np.int32)
     return torch.from_numpy(np.array(array))

@@ -1,5 +1,6 @@
 """The audit of a model file by itself: what stands beside it says who was a member, or the user's files do."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from edgepriv import data, project
 from edgepriv.artifact import describe, manifest, session, twin
+from edgepriv.artifact.head import head_of, without_head
 from edgepriv.audit import assess
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.references import Fleet, train_fleet
@@ -22,9 +24,11 @@ Audited = tuple[dict[str, Any], dict[str, np.ndarray]]
 """The content of ``model.audit.json``, and every attack's scores."""
 
 
-def _target(path: Path, examples: Dataset) -> Target:
+def _target(path: Path, examples: Dataset, *, cut_head: bool = False) -> Target:
     """The model behind a door that takes examples as a Dataset holds them, images channels first."""
-    opened = session.open_session(path)
+    if cut_head:
+        _refuse_to_cut(path)
+    opened = session.open_session(without_head(path.read_bytes()) if cut_head else path)
     axes = _wanted_axes(session.row_shape(opened), examples.input_shape)
 
     def turned(x: np.ndarray) -> np.ndarray:
@@ -64,8 +68,15 @@ class _Transposed(nn.Module):
 
 
 def audit_by_manifest(
-    model: Path, changes: dict[str, Any], data_dir: Path | None, cache_dir: Path, float_twin: bool
+    model: Path,
+    changes: dict[str, Any],
+    data_dir: Path | None,
+    cache_dir: Path,
+    float_twin: bool,
+    *,
+    cut_head: bool = False,
 ) -> Audited:
+    """``cut_head``: of the file without its head, asked by attackers who have no head either."""
     known = manifest.read_beside(model)
     if known is None:
         session.open_session(model)
@@ -75,9 +86,11 @@ def audit_by_manifest(
     manifest.verify(model, known)
     dataset, split = project.recorded_data(known.data, data_dir, str(model))
     trained_by = _trained_by(known, model)
+    if cut_head:
+        trained_by = trained_by.with_changes(head={"method": "none"})
     recipe = trained_by.with_changes(**changes)
     attacks = assess.select(recipe.audit.attacks)
-    target = _target(model, dataset)
+    target = _target(model, dataset, cut_head=cut_head)
     usable = [ATTACKS[name] for name in attacks if ATTACKS[name].reads == "label" or not target.labels_only]
     needed = {need for attack in usable for need in attack.needs}
     count = recipe.audit.references if "references" in needed else 0
@@ -129,7 +142,7 @@ def audit_by_manifest(
             pool=split.reference,
         )
         content["float"]["robustness"] = robustness_part(undefended, dataset, split.non_members, recipe, "float twin")
-    return _described(model, recipe, known.data, content, count), scores
+    return _described(model, recipe, known.data, content, count, cut_head), scores
 
 
 def _trained_by(known: manifest.Manifest, model: Path) -> Recipe:
@@ -138,13 +151,16 @@ def _trained_by(known: manifest.Manifest, model: Path) -> Recipe:
     return recipe.as_run(known.stages) if known.stages else recipe
 
 
-def audit_on_files(model: Path, members: Path, non_members: Path, changes: dict[str, Any]) -> Audited:
+def audit_on_files(
+    model: Path, members: Path, non_members: Path, changes: dict[str, Any], *, cut_head: bool = False
+) -> Audited:
+    """As ``audit_by_manifest``, without reference models: the two files say who is a member."""
     known = manifest.read_beside(model)
     if known is not None:
         manifest.verify(model, known)
     recipe = (parse(known.recipe, str(manifest.path_beside(model))) if known else Recipe()).with_changes(**changes)
     examples = data.from_member_files(members, non_members)
-    target = _target(model, examples)
+    target = _target(model, examples, cut_head=cut_head)
     examples = data.with_classes(examples, _class_names(model, target.predict(examples.inputs(slice(_FEW)))))
     asked = np.arange(len(examples))
     inside, outside = np.split(asked, [examples.known_members or 0])
@@ -152,7 +168,7 @@ def audit_on_files(model: Path, members: Path, non_members: Path, changes: dict[
     content, scores = membership_part(target, examples, inside, outside, {}, attacks=attacks, recipe=resolved)
     content["robustness"] = robustness_part(target, examples, outside, resolved)
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
-    return _described(model, recipe, record, content, 0), scores
+    return _described(model, recipe, record, content, 0, cut_head), scores
 
 
 def _class_names(model: Path, probabilities: np.ndarray) -> tuple[str, ...]:
@@ -161,12 +177,19 @@ def _class_names(model: Path, probabilities: np.ndarray) -> tuple[str, ...]:
 
 
 def _described(
-    model: Path, recipe: Recipe, record: dict[str, Any] | None, content: dict[str, Any], references: int
+    model: Path,
+    recipe: Recipe,
+    record: dict[str, Any] | None,
+    content: dict[str, Any],
+    references: int,
+    cut_head: bool,
 ) -> dict[str, Any]:
     headline = content["attacks"][0]["threat_model"] if content["attacks"] else "none"
     return {
         "model": model.name,
-        "sha256": sha256_of(model),
+        "sha256": hashlib.sha256(without_head(model.read_bytes())).hexdigest() if cut_head else sha256_of(model),
+        "head": _head_facts(model, cut_head),
+        "warnings": _warnings(model, cut_head),
         "threat_model": headline,
         "references": references,
         "seed": recipe.seed,
@@ -178,3 +201,28 @@ def _described(
         "versions": manifest.versions(),
         **content,
     }
+
+
+def _refuse_to_cut(model: Path) -> None:
+    if head_of(session.read_model(model)) is None:
+        raise UserError(f"{model} has no head to cut off: audit it without --cut-head")
+
+
+def _head_facts(model: Path, cut: bool) -> dict[str, Any] | None:
+    kind = head_of(session.read_model(model))
+    return None if kind is None else {"kind": kind, "cut": cut}
+
+
+def _warnings(model: Path, cut: bool) -> list[str]:
+    """What a reader must know to judge the figures."""
+    kind = head_of(session.read_model(model))
+    if kind is None:
+        return []
+    if cut:
+        return [
+            f"{model.name} was audited with its head ({kind}) cut off: these are the figures of an attacker who holds the file"
+        ]
+    return [
+        f"{model.name} answers through a head ({kind}), which whoever holds the file can cut off: what it then leaks must be "
+        f"read from edgepriv audit {model.name} --cut-head, and these figures hold only where nobody gets the file itself"
+    ]

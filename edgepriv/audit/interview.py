@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -21,7 +20,7 @@ from edgepriv.audit.attacks import WORST_OF
 from edgepriv.audit.attacks.base import Asks
 from edgepriv.audit.evidence import Bools, Evidence, Floats, Outputs, Queried, References, Shadow, log_odds
 from edgepriv.audit.queries import Asked, asked, labels_on, on_perturbed
-from edgepriv.audit.references import Fleet, load_model
+from edgepriv.audit.references import Fleet, load_head, load_model
 from edgepriv.audit.statistics import halves
 from edgepriv.data import Dataset
 from edgepriv.files import sha256_of, written_aside
@@ -82,9 +81,7 @@ class Interview:
         shadow, known = self._shadow_part(fleet), None
         if fleet is not None and fleet.shadow_model is not None and shadow is not None:
             part, model = fleet.shadow_index[shadow[0]], fleet.shadow_model
-            known = _kept(
-                model, [kind, seed, binary, _digest(part)], lambda: ask(asked(self._load(model, fleet)), part)
-            )
+            known = _kept(model, [kind, seed, binary, _digest(part)], lambda: ask(self._load(model, fleet), part))
         return replace(
             plain.take(self.chosen),
             shadow=shadow and shadow[1],
@@ -135,7 +132,7 @@ class Interview:
     def _model_perturbed(self, path: Path, fleet: Fleet, index: Index, tries: int) -> np.ndarray:
         budget = self.budget
         made_of = ["perturbed", tries, self.recipe.seed, budget.norm, budget.eps, budget.steps, _digest(index)]
-        return _kept(path, made_of, lambda: self._perturbed(asked(self._load(path, fleet)), index, tries))
+        return _kept(path, made_of, lambda: self._perturbed(self._load(path, fleet), index, tries))
 
     def _distilled(self, plain: Evidence, fleet: Fleet | None, pool: Index | None) -> Evidence:
         some = replace(plain, references=None, population=None, generated=None, inputs=None)
@@ -154,7 +151,7 @@ class Interview:
                 f"only {len(free)} examples of the attacker's own are left to distil from, fewer than {distil.FEWEST}"
             )
             return replace(some, lacks={**some.lacks, "trajectory": reason})
-        shadow_model = asked(self._load(fleet.shadow_model, fleet))
+        shadow_model = self._load(fleet.shadow_model, fleet)
         recipe, beside = fleet.recipe.with_changes(seed=self.recipe.seed), fleet.shadow_model
         of_target = self._trajectories(self.target, free, self.candidates, plain.target, recipe, beside)
         known = self._trajectories(shadow_model, free, of_shadow, shadow.outputs, recipe, beside)
@@ -178,8 +175,9 @@ class Interview:
         part = balanced(fleet.shadow.member, self.recipe.audit.queried_examples, self.recipe.seed)
         return part, fleet.shadow.take(part)
 
-    def _load(self, path: Path, fleet: Fleet) -> Any:
-        return load_model(path, fleet.recipe, self.dataset)
+    def _load(self, path: Path, fleet: Fleet) -> Asked:
+        head = load_head(path, fleet.recipe, self.dataset)
+        return asked(load_model(path, fleet.recipe, self.dataset), head)
 
 
 @contextmanager

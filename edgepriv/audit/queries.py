@@ -13,6 +13,7 @@ from torch import Tensor
 
 from edgepriv.audit.augment import copies
 from edgepriv.audit.boundary import boundary_distance, noise_survival
+from edgepriv.heads import Answering
 from edgepriv.models import Classifier
 from edgepriv.training.adversary import Budget, perturbed
 
@@ -24,14 +25,14 @@ _BATCH = 256
 @dataclass(frozen=True)
 class Asked:
     """A model to be asked. ``predict``: float32 [n, ...] in [0, 1] -> probabilities [n, K]. ``logits_of``: the same function
-    with gradients, to logits; None when there is none."""
+    with gradients, to logits, those before a head; None when there is none."""
 
     predict: Callable[[Inputs], npt.NDArray[np.floating]]
     logits_of: Callable[[Tensor], Tensor] | None
 
 
-def asked(classifier: Classifier) -> Asked:
-    """A trained torch classifier."""
+def asked(classifier: Classifier, head: Answering | None = None) -> Asked:
+    """A trained torch classifier, which answers through ``head`` if it has one."""
     classifier.eval()
     for parameter in classifier.parameters():
         parameter.requires_grad_(False)  # the gradients wanted are those of the inputs
@@ -39,7 +40,8 @@ def asked(classifier: Classifier) -> Asked:
     @torch.no_grad()
     def predict(x: Inputs) -> npt.NDArray[np.floating]:
         inputs = torch.from_numpy(np.ascontiguousarray(x))
-        return torch.cat([classifier(part).softmax(1) for part in inputs.split(_BATCH)]).numpy()
+        probabilities = torch.cat([classifier(part).softmax(1) for part in inputs.split(_BATCH)]).numpy()
+        return probabilities if head is None else head(probabilities, x)
 
     return Asked(predict, classifier)
 

@@ -22,6 +22,8 @@ from edgepriv.audit.workers import Job, check_engine, stored_weights, train_jobs
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
+from edgepriv.heads import Answering, answering
+from edgepriv.heads.masks import record_of
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier
@@ -189,6 +191,14 @@ def load_model(path: Path, recipe: Recipe, dataset: Dataset) -> Classifier:
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
     classifier.network.load_state_dict(stored_weights(path))
     return classifier.eval()
+
+
+def load_head(path: Path, recipe: Recipe, dataset: Dataset) -> Answering | None:
+    """The head that stands behind that model; None without one."""
+    if recipe.head.method == "none":
+        return None
+    state = stored_weights(path, "head/")
+    return answering(record_of(recipe.head.method, dataset.num_classes, state), path.name)
 
 
 def _answers(path: Path) -> np.ndarray:

@@ -9,28 +9,23 @@ import io
 import itertools
 import os
 import threading
-import time
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from queue import SimpleQueue
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import joblib
 import numpy as np
 import torch
-from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
+from edgepriv.audit.processes import done_by_processes
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes
+from edgepriv.heads import answering, trained_head
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages, run_stages_stacked
@@ -88,103 +83,18 @@ def train_jobs(
 
 
 def _trained_here(jobs: Sequence[Job], dataset: Dataset, folder: Path, processes: int) -> Iterator[int]:
-    """The number of models just written, again and again.
-
-    This process trains as well, from the first moment: another needs seconds until it has imported torch.
-    """
+    """The number of models just written, again and again."""
     threads = torch.get_num_threads()
-    waiting = deque(groups_of(jobs, dataset, processes))
-    first = waiting.popleft()
     try:
-        with _helpers(waiting, dataset, folder, min(processes - 1, len(waiting))) as helpers:
-            group: Sequence[Job] | None = first
-            while group is not None:
-                yield _train_here(group, dataset, folder)
-                yield from helpers.finished(wait=False)
-                group = _next_of(waiting)
-            yield from helpers.finished(wait=True)
+        yield from done_by_processes(groups_of(jobs, dataset, processes), dataset, folder, processes, _train_here)
     finally:
         torch.set_num_threads(threads)
-
-
-def _next_of(waiting: deque[list[Job]]) -> list[Job] | None:
-    try:
-        return waiting.popleft()
-    except IndexError:
-        return None
-
-
-class _Helpers:
-    """Other processes that train ``waiting`` groups, each the next one as it has finished one."""
-
-    def __init__(self, waiting: deque[list[Job]], train: Callable[[list[Job]], Future]) -> None:
-        self._waiting, self._train = waiting, train
-        self._sent = self._taken = 0
-        self._done: SimpleQueue[Future] = SimpleQueue()
-
-    def send(self) -> None:
-        group = _next_of(self._waiting)
-        if group is not None:
-            self._sent += 1
-            self._train(group).add_done_callback(self._finish)
-
-    def _finish(self, future: Future) -> None:
-        if not future.cancelled() and future.exception() is None:
-            self.send()
-        self._done.put(future)  # after the next is sent: as long as one is under way, fewer are taken than sent
-
-    def finished(self, wait: bool) -> Iterator[int]:
-        """The numbers of models that they have written since the last call; ``wait`` for all."""
-        while self._taken < self._sent and (wait or not self._done.empty()):
-            future = self._done.get()
-            self._taken += 1
-            yield future.result()
-
-
-@contextmanager
-def _helpers(waiting: deque[list[Job]], dataset: Dataset, folder: Path, count: int) -> Iterator[_Helpers]:
-    if count == 0:
-        yield _Helpers(waiting, lambda group: Future())
-        return
-    with TemporaryDirectory(prefix="edgepriv-", ignore_cleanup_errors=True) as shared:
-        examples = Path(shared) / "x.npy"  # which the processes map: one copy in memory for all
-        np.save(examples, dataset.x)
-        rest = replace(dataset, x=dataset.x[:0])
-        executor = get_reusable_executor(max_workers=count)
-        helpers = _Helpers(
-            waiting, lambda group: executor.submit(_train_beside, group, rest, examples, folder, os.getpid())
-        )
-        try:
-            for _ in range(count):
-                helpers.send()
-            yield helpers
-        except BaseException:
-            waiting.clear()
-            executor.shutdown(wait=True, kill_workers=True)  # else they would go on training, unseen
-            raise
-
-
-def _train_beside(group: Sequence[Job], rest: Dataset, examples: Path, folder: Path, parent: int) -> int:
-    _end_with_parent(parent)
-    return _train_here(group, replace(rest, x=np.load(examples, mmap_mode="r")), folder)
 
 
 def _train_here(group: Sequence[Job], dataset: Dataset, folder: Path) -> int:
     for job, content in zip(group, train_group(group, dataset), strict=True):
         write_bytes(folder / job.name, content)
     return len(group)
-
-
-@cache
-def _end_with_parent(parent: int) -> None:
-    """End this worker when the audit that started it is killed: nobody would be left to stop it."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _trained_there(jobs: Sequence[Job], dataset: Dataset, folder: Path, address: str) -> Iterator[int]:
@@ -266,7 +176,8 @@ def _alike(job: Job) -> tuple[int, bool]:
 
 
 def train_group(group: Sequence[Job], dataset: Dataset) -> Iterator[bytes]:
-    """Train the models of ``group`` together, then yield the file of each: its answers and its weights as .npz."""
+    """Train the models of ``group`` together, then yield the file of each as .npz: its answers, its weights, and those of the
+    head that the recipe asks for, trained on the model's own answers."""
     torch.set_num_threads(1)
     classifiers = [new_classifier(job.recipe, dataset.num_classes, dataset.input_shape) for job in group]
     for job, classifier in zip(group, classifiers, strict=True):
@@ -286,18 +197,25 @@ def train_group(group: Sequence[Job], dataset: Dataset) -> Iterator[bytes]:
             run_stages(classifier, job.recipe, stages, dataset, job.split, quiet=True, done_before=done)
         load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
         weights = {f"weights/{name}": value.numpy() for name, value in classifier.network.state_dict().items()}
+        probabilities = probabilities_of(classifier, dataset, job.answers_for)
+        head = trained_head(job.recipe, classifier, dataset, job.split)
+        show = answering(head, job.name)
+        if head is not None and show is not None:
+            weights |= {f"head/{name}": value.numpy() for name, value in head["state_dict"].items()}
+            probabilities = show(probabilities, dataset.inputs(job.answers_for))
         file = io.BytesIO()
-        np.savez(file, probabilities=probabilities_of(classifier, dataset, job.answers_for), **weights)
+        np.savez(file, probabilities=probabilities, **weights)
         yield file.getvalue()
 
 
-def stored_weights(file: Path | bytes) -> dict[str, torch.Tensor]:
-    """The network's weights and buffers by name, from a file of ``train_group`` or its bytes."""
+def stored_weights(file: Path | bytes, prefix: str = "weights/") -> dict[str, torch.Tensor]:
+    """The network's weights and buffers by name, from a file of ``train_group`` or its bytes; those of its head with the
+    prefix ``head/``."""
     with np.load(io.BytesIO(file) if isinstance(file, bytes) else file, allow_pickle=False) as archive:
         return {
-            name.removeprefix("weights/"): torch.from_numpy(archive[name])
+            name.removeprefix(prefix): torch.from_numpy(archive[name])
             for name in archive.files
-            if name.startswith("weights/")
+            if name.startswith(prefix)
         }
 
 

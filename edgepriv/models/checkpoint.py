@@ -24,7 +24,7 @@ class Checkpoint:
     ``state_dict``: of the network, without its normalisation. ``recipe``: resolved. ``data``: name, sha256 and split record
     of the training data, None when the weights come from elsewhere. ``stages``: those that have run, in order, e.g.
     ``("train", "robust", "qat")``. ``history``: one dictionary for each epoch. ``defences``: what defences measured as they
-    ran, by name, as JSON.
+    ran, by name, as JSON. ``head``: what stands after the softmax, as ``edgepriv.heads`` stores it.
     """
 
     state_dict: dict[str, Tensor]
@@ -35,6 +35,7 @@ class Checkpoint:
     stages: tuple[str, ...] = ()
     history: tuple[dict[str, Any], ...] = ()
     defences: dict[str, Any] = field(default_factory=dict)
+    head: dict[str, Any] | None = None
 
     def classifier(self) -> Classifier:
         """The classifier in eval mode. Raises UserError when the weights do not fit the architecture."""
@@ -70,6 +71,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "stages": list(checkpoint.stages),
         "history": list(checkpoint.history),
         "defences": checkpoint.defences,
+        "head": checkpoint.head,
     }
     # A path would put its temporary name inside the archive, so that equal checkpoints differ.
     with written_aside(path) as aside, aside.open("wb") as handle:
@@ -139,6 +141,7 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
             stages=tuple(content["stages"]),
             history=tuple(content["history"]),
             defences=content.get("defences", {}),
+            head=content.get("head"),
         )
     except KeyError as error:
         raise UserError(f"{path} lacks {error}: it is not a whole edgepriv checkpoint") from error

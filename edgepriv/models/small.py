@@ -6,7 +6,7 @@ from float32 [N, *input_shape] to logits [N, num_classes].
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -85,18 +85,20 @@ class MLP(nn.Module):
         return self.layers[-1](x)
 
 
+_Norm = Callable[[int], nn.Module]
+_NORMS: dict[str, _Norm] = {"batch": nn.BatchNorm2d, "group": lambda channels: nn.GroupNorm(8, channels)}
+
+
 class _ResidualBlock(nn.Module):
-    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+    def __init__(self, channels_in: int, channels: int, stride: int, norm: _Norm) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = norm(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.bn2 = norm(channels)
         self.shortcut = nn.Sequential()
         if stride != 1 or channels_in != channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
-            )
+            self.shortcut = nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride, bias=False), norm(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         out = functional.relu(self.bn1(self.conv1(x)))
@@ -104,15 +106,21 @@ class _ResidualBlock(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """ResNet-20 for small images (He et al. 2016, section 4.2), with projection shortcuts (option B)."""
+    """ResNet-20 for small images (He et al. 2016, section 4.2), with projection shortcuts (option B).
 
-    def __init__(self, num_classes: int, input_shape: Sequence[int]) -> None:
+    ``norm``: "batch", or "group" (8 groups) for differentially private training; both under the same parameter names.
+    """
+
+    def __init__(self, num_classes: int, input_shape: Sequence[int], norm: str = "batch") -> None:
         super().__init__()
+        if norm not in _NORMS:
+            raise UserError(f"model 'resnet20': unknown norm {norm!r}: known are {', '.join(_NORMS)}")
+        normalization = _NORMS[norm]
         _require_image("resnet20", input_shape, 8)
         self.conv1 = nn.Conv2d(input_shape[0], 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
+        self.bn1 = normalization(16)
         plan = [(16, 16, 1), *[(16, 16, 1)] * 2, (16, 32, 2), *[(32, 32, 1)] * 2, (32, 64, 2), *[(64, 64, 1)] * 2]
-        self.blocks = nn.Sequential(*(_ResidualBlock(*sizes) for sizes in plan))
+        self.blocks = nn.Sequential(*(_ResidualBlock(*sizes, normalization) for sizes in plan))
         self.fc = nn.Linear(64, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -75,6 +75,7 @@ def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], 
     ]
     if unresolved:
         yield f"-: {'; '.join(dict.fromkeys(unresolved))}"
+    yield from (_wrapped(f"warning: {warning}") for warning in audit.get("warnings", []))
     left_out = list(reasons(audit["left_out"]))
     if left_out:
         yield f"left out, {count(len(left_out), 'reason')}:"

@@ -31,6 +31,8 @@ _SHOWN_ELSEWHERE = {
     "data",
     "versions",
     "threat_model",
+    "head",
+    "warnings",
 }
 
 Fact = tuple[str, str]
@@ -53,6 +55,8 @@ def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
     robustness = audit.get("robustness")
     if robustness:
         words += ["--eps", str(robustness["eps"]), "--norm", robustness["norm"]]
+    if (audit.get("head") or {}).get("cut"):
+        words += ["--cut-head"]
     for limit in audit.get("limits", []):
         words += ["--fail-if", limit["limit"]]
     return shlex.join(words)

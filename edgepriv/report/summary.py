@@ -19,7 +19,7 @@ _KNOWLEDGE = {
 
 def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Finding]:
     """Questions in the order in which a privacy officer asks them, each with its answer in plain words."""
-    found: list[Finding] = []
+    found = [Finding("Warning", f"{warning}.") for warning in (audit or {}).get("warnings", [])]
     if audit is not None and audit["attacks"]:
         found += [
             Finding("What was tested", tested(audit)),
@@ -33,7 +33,8 @@ def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Findin
 def tested(audit: Audit) -> str:
     """File, data and number of records."""
     utility, data = audit["utility"], audit.get("data") or {}
-    file = f"The file {audit['model']}, as it ships," if "model" in audit else "The model"
+    form = "without its head" if (audit.get("head") or {}).get("cut") else "as it ships"
+    file = f"The file {audit['model']}, {form}," if "model" in audit else "The model"
     of = f" of the data set {data['name']}" if data.get("name") else ""
     return (
         f"{file} was asked about {count(utility['n_members'], 'record')}{of} that it was trained on (members) and "

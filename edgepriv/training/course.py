@@ -1,4 +1,4 @@
-"""A recipe's stages one after another, surviving a kill: train, then robust, then qat."""
+"""A recipe's stages one after another, surviving a kill: train, then noisy, then robust, then qat."""
 
 import ast
 import hashlib
@@ -21,8 +21,11 @@ from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.checkpoint import load_tensors
 from edgepriv.recipe import Recipe
 from edgepriv.training.adversary import budget_of
+from edgepriv.training.dp import plan_of
 from edgepriv.training.examples import Examples
+from edgepriv.training.grids import refuse_unfit
 from edgepriv.training.loop import State, Task, fit
+from edgepriv.training.noise import noisy_members
 from edgepriv.training.stacked import Stack, StackedExamples, StackedMLP, stackable
 
 _VALIDATION_EXAMPLES = 1024
@@ -71,8 +74,12 @@ def run_stages(
     ``partial`` is where the run is kept, epoch by epoch, and at its end; a file there that was left by the same recipe, data
     and starting weights is resumed, any other is ignored. Remove it (``forget``) once the result is safe elsewhere.
     ``after_stage(name, classifier)`` is called as each stage ends. ``done_before``: how many of the first stages the
-    classifier's weights have behind them already.
+    classifier's weights have behind them already, ``train`` at most.
+
+    The stage ``noisy`` takes the classifier as teacher, gives the members their noise and starts from new weights. It and
+    every stage after it see the members with that noise only: one epoch on the clean ones would teach them again.
     """
+    refuse_unfit(recipe.quantize)
     members = examples_of(dataset, split.members)
     holdout = examples_of(dataset, split.holdout)
     validation = examples_of(dataset, _some(split.validation, split.seed))
@@ -82,11 +89,26 @@ def run_stages(
     defences: dict[str, Any] = done["defences"]
     if done["start"] is not None:
         classifier.load_state_dict(done["start"])
+    teacher: dict[str, torch.Tensor] | None = done["teacher"]
     for position, name in list(enumerate(stages))[max(done["position"], done_before) :]:
         state = done["state"] if position == done["position"] else State()
         start = {entry: value.clone() for entry, value in classifier.state_dict().items()}
+        if name == "noisy":
+            teacher = start
+        if teacher is not None and members.teacher is None:
+            members, defences["noise"] = _noisy(teacher, recipe, members, dataset, quiet)
+        if name == "noisy":
+            classifier.load_state_dict(_fresh(recipe, dataset).state_dict())
         task = task_of(classifier.network, recipe, name, dataset.input_shape)
-        keep = _keeper(partial, {"key": key, "position": position, "start": start, "rows": rows, "defences": defences})
+        kept = {
+            "key": key,
+            "position": position,
+            "start": start,
+            "teacher": teacher,
+            "rows": rows,
+            "defences": defences,
+        }
+        keep = _keeper(partial, kept)
         steps = -(-len(members) // task.stage.batch_size)
         with tqdm(
             total=task.stage.epochs * steps,
@@ -109,10 +131,24 @@ def run_stages(
                 after_step=bar.update,
             )
         rows += [{"stage": name} | row for row in history]
+        if task.dp is not None:
+            defences["dp"] = plan_of(task.dp, task.stage, len(members)).spent(len(history))
         after_stage(name, classifier)
         finished = {"position": position + 1, "start": classifier.state_dict(), "rows": rows, "state": asdict(State())}
-        _write_partial(partial, {"key": key, "defences": defences} | finished)
+        _write_partial(partial, {"key": key, "teacher": teacher, "defences": defences} | finished)
     return Course(rows, defences)
+
+
+def _fresh(recipe: Recipe, dataset: Dataset) -> Classifier:
+    return new_classifier(recipe, dataset.num_classes, dataset.input_shape)
+
+
+def _noisy(
+    teacher: dict[str, torch.Tensor], recipe: Recipe, members: Examples, dataset: Dataset, quiet: bool
+) -> tuple[Examples, dict[str, Any]]:
+    classifier = _fresh(recipe, dataset)
+    classifier.load_state_dict(teacher)
+    return noisy_members(classifier, members, recipe.noise, seed=recipe.seed, quiet=quiet)
 
 
 def run_stages_stacked(
@@ -135,6 +171,10 @@ def run_stages_stacked(
     members = _stacked_examples(dataset, [split.members for split in splits])
     held_out = _stacked_examples(dataset, [validation] * len(splits))
     for position, name in list(enumerate(recipe.stages()))[done_before:]:
+        if name == "noisy":
+            stack.copy_to(classifiers)
+            members = _stacked_noisy(classifiers, recipes, dataset, splits)
+            stack = Stack([_fresh(own, dataset) for own in recipes])
         task = task_of(stack.network, recipe, name, dataset.input_shape)
         seeds = [own.seed + position for own in recipes]
         fit(stack, members, task, seed=seeds, validation=held_out)
@@ -143,8 +183,21 @@ def run_stages_stacked(
 
 def _stacked_examples(dataset: Dataset, indices: Sequence[np.ndarray]) -> StackedExamples:
     return StackedExamples(
-        torch.from_numpy(dataset.x), torch.from_numpy(dataset.y), torch.from_numpy(np.stack(indices))
+        torch.from_numpy(dataset.x), torch.from_numpy(dataset.y), rows=torch.from_numpy(np.stack(indices))
     )
+
+
+def _stacked_noisy(
+    teachers: Sequence[Classifier], recipes: Sequence[Recipe], dataset: Dataset, splits: Sequence[Split]
+) -> StackedExamples:
+    """Each model's members with the noise that its own teacher gives them."""
+    noisy = [
+        noisy_members(teacher, examples_of(dataset, split.members), own.noise, seed=own.seed, quiet=True)[0]
+        for teacher, own, split in zip(teachers, recipes, splits, strict=True)
+    ]
+    taught = torch.cat([own.teacher for own in noisy if own.teacher is not None])
+    rows = torch.arange(len(taught)).view(len(noisy), -1)
+    return StackedExamples(torch.cat([own.x for own in noisy]), torch.cat([own.y for own in noisy]), taught, rows=rows)
 
 
 def forget(partial: Path) -> None:
@@ -157,14 +210,21 @@ def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[in
     stage = getattr(recipe, name)
     adversarial = stage.adversarial and recipe.adversary.method != "none"
     image_network = len(input_shape) == 3
+    dp = recipe.dp if recipe.dp.active and name == "train" else None
     return Task(
         stage=stage,
         budget=budget_of(recipe.adversary, input_shape) if adversarial else None,
         quantize=recipe.quantize if stage.quantized and recipe.quantize.active else None,
-        bfloat16=recipe.precision == "bfloat16"
-        or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network)),
-        channels_last=image_network and recipe.precision != "float32",
+        bfloat16=dp is None
+        and (
+            recipe.precision == "bfloat16"
+            or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network))
+        ),
+        channels_last=dp is None and image_network and recipe.precision != "float32",
         fold_norms=recipe.precision != "float32",
+        alpha=recipe.noise.alpha if name != "train" else 0.0,
+        dp=dp,
+        dropout=recipe.model.dropout,
     )
 
 
@@ -188,6 +248,8 @@ def _title(name: str, task: Task) -> str:
         parts.append(f"{task.budget.norm} eps {task.budget.eps:.3g}, {task.budget.steps} steps")
     if task.quantize:
         parts.append(f"{task.quantize.bits} bits")
+    if task.dp:
+        parts.append(f"DP, epsilon {task.dp.epsilon:g}")
     return f"{parts[0]} ({', '.join(parts[1:])})" if len(parts) > 1 else name
 
 
@@ -203,7 +265,9 @@ def code_version() -> str:
     code (its syntax, so comments and docstrings do not count)."""
     digest = hashlib.sha256(f"{torch.__version__} {_multiplies_bfloat16()}".encode())
     package = Path(__file__).parent.parent
-    for source in sorted([*(package / "models").glob("*.py"), *(package / "training").glob("*.py")]):
+    for source in sorted(
+        source for part in ("models", "training", "heads") for source in (package / part).glob("*.py")
+    ):
         tree = ast.parse(source.read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -223,7 +287,14 @@ def _key(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], datase
 
 
 def _read_partial(partial: Path | None, key: str) -> dict[str, Any]:
-    fresh: dict[str, Any] = {"position": 0, "start": None, "rows": [], "defences": {}, "state": State()}
+    fresh: dict[str, Any] = {
+        "position": 0,
+        "start": None,
+        "teacher": None,
+        "rows": [],
+        "defences": {},
+        "state": State(),
+    }
     if partial is None or not partial.exists():
         return fresh
     try:

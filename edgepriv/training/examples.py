@@ -8,10 +8,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Examples:
-    """``x``: uint8 or float32 [N, ...]; ``y``: int64 [N], or soft labels: float32 [N, K], rows that sum to 1."""
+    """``x``: uint8 or float32 [N, ...]; ``y``: int64 [N], or soft labels: float32 [N, K], rows that sum to 1.
+
+    ``teacher``: a teacher's answers to ``x``, log-probabilities, float32 [N, K]; None without a teacher.
+    """
 
     x: Tensor
     y: Tensor
+    teacher: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -20,6 +24,15 @@ class Examples:
         """float32 inputs in [0, 1] and labels at ``index``."""
         x = self.x[index]
         return (x.float().div_(255) if x.dtype == torch.uint8 else x), self.y[index]
+
+    def taught(self, index: Tensor) -> Tensor | None:
+        """The teacher's log-probabilities at ``index``, None without a teacher."""
+        return None if self.teacher is None else self.teacher[index]
+
+
+def at_once(numbers: int) -> int:
+    """How many examples of so many input numbers go through a network together; their activations take much more."""
+    return max(1, 2**19 // numbers)
 
 
 def correct(logits: Tensor, y: Tensor) -> Tensor:

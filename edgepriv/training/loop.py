@@ -1,9 +1,9 @@
-"""The one training loop: clean or adversarial, with full or fake-quantized weights, with or without flattening."""
+"""The one training loop: clean or adversarial, with full or fake-quantized weights, flattened, relaxed or private."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,24 +12,35 @@ from torch.nn import functional
 
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
-from edgepriv.recipe import Quantize, Stage
+from edgepriv.recipe import Dp, Quantize, Stage
 from edgepriv.training.adversary import Budget, perturbed
+from edgepriv.training.dp import Plan, plan_of, refuse_unsupported, set_private_gradients
 from edgepriv.training.draws import Generator, generator_of, permutation
+from edgepriv.training.dropout import dropping
 from edgepriv.training.examples import Examples, correct
 from edgepriv.training.fused import Fused, fuse
 from edgepriv.training.privacy import flattening_loss
-from edgepriv.training.quantizer import fake_quantized
+from edgepriv.training.quantizer import fake_quantized, quantized_activations
+from edgepriv.training.relax import relax_loss
 from edgepriv.training.selection import Best, remember, take_best
 from edgepriv.training.stacked import models_in
 
 _VALIDATION_STEPS = 10
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": lambda logits, y: functional.cross_entropy(logits, y, reduction="sum"),
+    "squared": lambda logits, y: functional.mse_loss(logits.softmax(1), y, reduction="sum") / y.shape[1],
+}
+"""Summed over the batch."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one stage minimises. ``budget`` None: clean. ``quantize`` None: full-width weights.
+    """What one stage minimises. ``budget`` None: clean. ``quantize`` None: full-width weights. ``alpha``: share of the
+    teacher's answers in the loss, where the members have a teacher.
 
-    ``bfloat16``, ``channels_last``, ``fold_norms`` (in attacks) say how it is computed.
+    ``bfloat16``, ``channels_last``, ``fold_norms`` (in attacks) say how it is computed. ``loss``: of logits and labels;
+    "squared" is the mean squared error of probabilities against soft labels. ``dropout``: see ``dropping``.
+    ``dp``: differentially private.
     """
 
     stage: Stage
@@ -38,6 +49,10 @@ class Task:
     bfloat16: bool
     channels_last: bool
     fold_norms: bool
+    alpha: float = 0.0
+    dp: Dp | None = None
+    loss: Literal["cross-entropy", "squared"] = "cross-entropy"
+    dropout: float = 0.0
 
 
 @dataclass
@@ -85,6 +100,7 @@ def fit(
         raise UserError(
             "keeping the best epoch needs a validation set: set data.validation above 0, or select = 'last'"
         )
+    plan = _private(classifier, task, members)
     torch.manual_seed(seed if isinstance(seed, int) else seed[0])
     generator, models = generator_of(seed), models_in(classifier)
     if task.channels_last:
@@ -99,17 +115,19 @@ def fit(
             break
         classifier.train()
         loss_sum, right, seen = 0.0, 0, 0
-        order = permutation(len(members), generator)
-        for position, index in enumerate(order.split(stage.batch_size, dim=-1)):
-            if index.shape[-1] == 1 < stage.batch_size and len(members) > 1:
-                index = order[..., -2:]  # batch normalization cannot train on one example
+        for position, index in enumerate(_batches(members, stage, plan, generator)):
             for group in optimizer.param_groups:
                 group["lr"] = stage.lr * _schedule(stage.schedule, (epoch * steps_per_epoch + position) / total_steps)
             x, y = members.batch(index)
             x = _laid_out(augmented(x, stage.augment, generator), task)
-            loss, logits = _loss(classifier, x, y, task, holdout, generator, fused)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            if plan is None:
+                taught = members.taught(index)
+                with dropping(classifier.network, task.dropout):
+                    loss, logits = _loss(classifier, x, y, taught, task, holdout, generator, fused, epoch)
+                loss.backward()
+            else:
+                loss, logits = _private_step(classifier, x, y, task, plan, generator)
             optimizer.step()
             loss_sum += float(loss.detach()) * index.shape[-1]
             right += int(correct(logits, y).sum())
@@ -117,7 +135,7 @@ def fit(
             after_step()
         if not math.isfinite(loss_sum):
             raise UserError(f"the training diverged in epoch {epoch + 1}: lower the learning rate ({stage.lr:g})")
-        row: dict[str, Any] = {"epoch": epoch + 1, "loss": loss_sum / seen, "accuracy": right / seen}
+        row: dict[str, Any] = {"epoch": epoch + 1, "loss": loss_sum / max(1, seen), "accuracy": right / max(1, seen)}
         if validation and len(validation) and stage.select == "best":
             held_out = validate(classifier, validation, task, seed, fused)
             state.best = state.best or [Best() for _ in held_out]
@@ -179,31 +197,84 @@ def augmented(x: Tensor, how: str, generator: Generator) -> Tensor:
     return padded[examples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
+def _batches(members: Examples, stage: Stage, plan: Plan | None, generator: Generator) -> Iterator[Tensor]:
+    """The indices of each batch of an epoch."""
+    if plan is not None:
+        assert isinstance(generator, torch.Generator)  # see ``stackable``
+        yield from plan.batches(generator)
+        return
+    order = permutation(len(members), generator)
+    for index in order.split(stage.batch_size, dim=-1):
+        # Batch normalization cannot train on one example.
+        yield order[..., -2:] if index.shape[-1] == 1 < stage.batch_size and len(members) > 1 else index
+
+
+def _private(classifier: Classifier, task: Task, members: Examples) -> Plan | None:
+    if task.dp is None:
+        return None
+    refuse_unsupported(classifier.network)
+    return plan_of(task.dp, task.stage, len(members))
+
+
+def _private_step(
+    classifier: Classifier, x: Tensor, y: Tensor, task: Task, plan: Plan, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    assert isinstance(generator, torch.Generator)  # see ``stackable``
+    if len(x):
+        x = _attacked(classifier, x, y, task, generator, None)
+    weights = fake_quantized(classifier.network, task.quantize) if task.quantize else {}
+    with quantized_activations(classifier.network, task.quantize):
+        return set_private_gradients(classifier.network, weights, classifier.normalised(x), y, plan, generator)
+
+
 def _loss(
     classifier: Classifier,
     x: Tensor,
     y: Tensor,
+    taught: Tensor | None,
     task: Task,
     holdout: Examples | None,
     generator: Generator,
     fused: Fused | None,
+    epoch: int,
 ) -> tuple[Tensor, Tensor]:
-    flatten = task.stage.flatten
+    flatten, relax = task.stage.flatten, task.stage.relax
     clean = x
-    if task.budget is not None:
-        classifier.eval()
-        x = perturbed(_frozen_logits(classifier, task, fused), x, y, task.budget, generator)
-        classifier.train()
+    x = _attacked(classifier, x, y, task, generator, fused)
     weights = fake_quantized(classifier.network, task.quantize) if task.quantize else {}
-    logits = _logits(classifier, weights, x, task)
-    # The sum of the models' means; divided so that no model's gradient depends on how many there are.
-    loss = functional.cross_entropy(logits, y, reduction="sum") / (len(y) // models_in(classifier))
+    logits = _simulated_logits(classifier, weights, x, task)
+    if relax > 0:
+        loss = relax_loss(logits, y, relax, epoch, models_in(classifier))
+    else:
+        # The sum of the models' means; divided so that no model's gradient depends on how many there are.
+        loss = _LOSSES[task.loss](logits, y) / (len(y) // models_in(classifier))
+    if taught is not None:
+        divergence = divergence_from(taught, logits) / (len(y) // models_in(classifier))
+        loss = task.alpha * divergence + (1 - task.alpha) * loss
     if flatten > 0 and holdout is not None:
         assert isinstance(generator, torch.Generator)  # see ``stackable``
         others, _ = holdout.batch(torch.randint(len(holdout), (len(y),), generator=generator))
-        compared = _logits(classifier, weights, torch.cat([clean, _laid_out(others, task)]), task)
+        compared = _simulated_logits(classifier, weights, torch.cat([clean, _laid_out(others, task)]), task)
         loss = loss + flatten * flattening_loss(compared[: len(y)], compared[len(y) :])
     return loss, logits.detach()
+
+
+def divergence_from(taught: Tensor, logits: Tensor) -> Tensor:
+    """KL(f' || f) in nats, summed over the batch, of the student's softmax f' of ``logits`` [N, K] and the teacher's
+    log-probabilities [N, K] (Kassa, Adi & Bouhaddi, section 5.1, in this direction)."""
+    return functional.kl_div(taught, logits.log_softmax(1), reduction="sum", log_target=True)
+
+
+def _attacked(
+    classifier: Classifier, x: Tensor, y: Tensor, task: Task, generator: Generator, fused: Fused | None
+) -> Tensor:
+    """``x``, perturbed when the task is adversarial: each example by itself, since the classifier is in eval mode."""
+    if task.budget is None:
+        return x
+    classifier.eval()
+    x = perturbed(_frozen_logits(classifier, task, fused), x, y, task.budget, generator)
+    classifier.train()
+    return x
 
 
 def _frozen_logits(classifier: Classifier, task: Task, fused: Fused | None) -> Callable[[Tensor], Tensor]:
@@ -221,6 +292,11 @@ def _frozen_logits(classifier: Classifier, task: Task, fused: Fused | None) -> C
             return fused(absorbed, classifier.normalised(x)).float()
 
     return logits_of
+
+
+def _simulated_logits(classifier: Classifier, weights: Mapping[str, Tensor], x: Tensor, task: Task) -> Tensor:
+    with quantized_activations(classifier.network, task.quantize):
+        return _logits(classifier, weights, x, task)
 
 
 def _logits(classifier: Classifier, weights: Mapping[str, Tensor], x: Tensor, task: Task) -> Tensor:

@@ -1,28 +1,26 @@
 """Weight quantizers: the grid of each tensor, fake quantization for training, integers for the artifact."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from edgepriv.errors import UserError
 from edgepriv.recipe import FULL_WIDTH, Quantize
+from edgepriv.training.grids import Grid, quantizer_of, refuse_unfit
 from edgepriv.training.stacked import StackedLinear, StackedMLP
-
-Grid = tuple[Tensor, Tensor]
-"""scale (float32, > 0) and zero_point (float32 whole numbers) of each group of weights, both [G]."""
 
 
 @dataclass(frozen=True)
 class QuantizedTensor:
     """A weight as it ships: ``weight = (integers - zero_point) * scale``, each group of weights with its own pair.
 
-    ``integers``: uint8, the weight's own shape, 0..2^bits - 1. ``scale``: float32 > 0, [C] along axis 0, [1], or
-    [C, ceil(K / block)] for blocks of ``block`` consecutive weights out of the K of a channel (the last one may be
-    shorter). ``zero_point``: uint8, shape of ``scale``. ``bits``: 2 to 8.
+    ``integers``: uint8 (uint16 from 9 bits), the weight's shape, 0..2^bits - 1. ``scale``: float32 > 0, [C] along axis 0,
+    [1], or [C, ceil(K / block)] for blocks of ``block`` consecutive weights out of the K of a channel (the last one may be
+    shorter). ``zero_point``: type of ``integers``, shape of ``scale``. ``bits``: 2 to 16.
     """
 
     integers: np.ndarray
@@ -44,39 +42,20 @@ class QuantizedTensor:
         return np.repeat(values, self.block, axis=1)[:, :columns].reshape(self.integers.shape)
 
 
-def minmax(groups: Tensor, bits: int) -> Grid:
-    """Min-max uniform grid of ``groups`` [G, n] (Drif & Berrabah 2025, eq. 5-6), made into a real integer zero_point.
-
-    The range is widened to contain 0 and r_min is nudged to a multiple of the scale, z = round(-r_min / s), so that
-    W_Q = s * (clamp(round(W/s) + z, 0, 2^b - 1) - z). The nudge shifts the grid by less than s/2.
-    """
-    low = groups.amin(dim=1).clamp(max=0)
-    high = groups.amax(dim=1).clamp(min=0)
-    steps = 2**bits - 1
-    scale = (high / steps - low / steps).clamp(min=torch.finfo(torch.float32).tiny)
-    scale = torch.where(high > low, scale, torch.ones_like(scale))
-    return scale, (-low / scale).round().clamp(0, steps)
-
-
-QUANTIZERS: dict[str, Callable[[Tensor, int], Grid]] = {"minmax": minmax}
-
-
 def grid_of(weight: Tensor, bits: int, rule: Quantize) -> Grid:
     """The grid that ``rule`` lays over ``weight``, group by group. Raises UserError for an unknown quantizer."""
-    if rule.quantizer not in QUANTIZERS:
-        raise UserError(f"unknown quantizer {rule.quantizer!r}: known are {', '.join(QUANTIZERS)}")
-    return QUANTIZERS[rule.quantizer](_groups(weight, rule), bits)
+    return quantizer_of(rule).grid(_groups(weight, rule), bits)
 
 
 def _groups(weight: Tensor, rule: Quantize) -> Tensor:
-    """[G, n]: the weights that share a scale. The end of a channel is filled up with zeros, which every range holds."""
+    """[G, n]: the weights that share a scale. The end of a channel is filled up with its last weight."""
     if rule.granularity == "tensor":
         return weight.reshape(1, -1)
     rows = weight.flatten(1)
     if rule.block is None:
         return rows
     missing = -rows.shape[1] % rule.block
-    return functional.pad(rows, (0, missing)).reshape(-1, rule.block)
+    return torch.cat([rows, rows[:, -1:].expand(-1, missing)], dim=1).reshape(-1, rule.block)
 
 
 def _spread(values: Tensor, weight: Tensor, rule: Quantize) -> Tensor:
@@ -89,16 +68,19 @@ def _spread(values: Tensor, weight: Tensor, rule: Quantize) -> Tensor:
 
 def fake_quantize(weight: Tensor, bits: int, rule: Quantize) -> Tensor:
     """``weight`` rounded to its grid; the gradient passes straight through."""
+    quantizer = quantizer_of(rule)
+    weight = quantizer.prepared(weight)
     with torch.no_grad():
         scale, zero_point = (_spread(values, weight, rule) for values in grid_of(weight, bits, rule))
-        rounded = ((weight / scale).round() + zero_point).clamp(0, 2**bits - 1).sub(zero_point).mul(scale)
+        integers = ((weight / scale).round() + zero_point).clamp(0, quantizer.top(bits))
+        rounded = integers.sub(zero_point).mul(scale)
     return weight + (rounded - weight).detach()
 
 
 def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
     """Bits of each weight to quantize, by parameter name: every Conv, Linear and attention projection that the rule
-    gives fewer than 32 bits, in the network's order. A parameter shared by several layers is listed once, under its
-    first name."""
+    gives fewer than 32 bits, in the network's order; with ``last_k``, the last so many of these. A parameter shared by
+    several layers is listed once, under its first name."""
     parameters = dict(network.named_parameters())
     found: dict[str, int] = {}
     for layer, module in network.named_modules():
@@ -112,6 +94,7 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
             full_name = f"{layer}.{name}" if layer else name
             if bits < FULL_WIDTH and full_name in parameters:
                 found[full_name] = bits
+    found = dict(list(found.items())[-(rule.last_k or len(found)) :])
     if rule.first_last is not None and found:
         found |= dict.fromkeys((next(iter(found)), next(reversed(found))), rule.first_last)
     return {name: bits for name, bits in found.items() if bits < FULL_WIDTH}
@@ -132,19 +115,23 @@ def _each_by_itself(weights: Tensor, bits: int, rule: Quantize) -> Tensor:
 def quantize_weights(network: nn.Module, rule: Quantize) -> dict[str, QuantizedTensor]:
     """The integers that ship, by parameter name in ``network``; empty when the rule asks for 32 bits everywhere."""
     parameters = dict(network.named_parameters())
+    refuse_unfit(rule)
+    quantizer = quantizer_of(rule)
     quantized = {}
     for name, bits in widths(network, rule).items():
-        weight = parameters[name].detach().float()
+        weight = quantizer.prepared(parameters[name].detach().float())
+        stored = quantizer.stored(bits)
         scale, zero_point = grid_of(weight, bits, rule)
         integers = ((weight / _spread(scale, weight, rule)).round() + _spread(zero_point, weight, rule)).clamp(
-            0, 2**bits - 1
+            0, quantizer.top(bits)
         )
         shape = (-1,) if rule.block is None else (len(weight), -1)
+        container = np.uint8 if stored <= 8 else np.uint16
         quantized[name] = QuantizedTensor(
-            integers.to(torch.uint8).numpy(),
+            integers.numpy().astype(container),
             scale.view(shape).numpy(),
-            zero_point.view(shape).to(torch.uint8).numpy(),
-            bits,
+            zero_point.view(shape).numpy().astype(container),
+            stored,
             rule.block,
         )
     return quantized
@@ -156,3 +143,43 @@ def load_quantized(network: nn.Module, weights: dict[str, QuantizedTensor]) -> N
     with torch.no_grad():
         for name, tensor in weights.items():
             parameters[name].copy_(torch.from_numpy(tensor.dequantize()))
+
+
+@contextmanager
+def quantized_activations(network: nn.Module, rule: Quantize | None) -> Iterator[None]:
+    """While this lasts, the inputs of every quantized convolution and Linear but the first are rounded to the layer's bits,
+    if the quantizer simulates that (DoReFa). For training steps: the file that ships keeps activations in float.
+
+    Levels lie evenly over [0, largest of the batch], or from the smallest where it is below 0; gradients straight through.
+    """
+    if rule is None or not quantizer_of(rule).activations:
+        yield
+        return
+    layers = {name.removesuffix(".weight"): bits for name, bits in widths(network, rule).items()}
+    hooks = [
+        module.register_forward_pre_hook(_rounding(layers[name]))
+        for name, module in network.named_modules()
+        if name in layers and name != next(iter(layers)) and not isinstance(module, nn.MultiheadAttention)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _rounding(bits: int) -> Any:
+    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (round_activations(inputs[0], bits), *inputs[1:])
+
+    return hook
+
+
+def round_activations(x: Tensor, bits: int) -> Tensor:
+    """``x`` on 2^bits even levels over [min(0, smallest), largest] of the batch; the gradient passes straight through."""
+    with torch.no_grad():
+        wide = x.float()
+        low, high = wide.amin().clamp(max=0), wide.amax().clamp(min=0)
+        scale = ((high - low) / (2**bits - 1)).clamp(min=torch.finfo(torch.float32).tiny)
+        rounded = (((wide - low) / scale).round() * scale + low).to(x.dtype)
+    return x + (rounded - x).detach()

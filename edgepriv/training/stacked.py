@@ -6,7 +6,7 @@ rounding of its sums.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from edgepriv.models import Classifier
 from edgepriv.models.small import MLP
 from edgepriv.recipe import Recipe
 from edgepriv.training.examples import Examples
+from edgepriv.training.grids import quantizer_of
 
 
 class StackedLinear(nn.Module):
@@ -65,25 +66,35 @@ class Stack(Classifier):
 
 @dataclass(frozen=True)
 class StackedExamples(Examples):
-    """Examples of R models; ``rows``: int64 [R, n], those of each in ``x`` and ``y``. ``len`` is n."""
+    """Examples of R models; ``rows``: int64 [R, n], those of each in ``x``, ``y`` and ``teacher``. ``len`` is n."""
 
-    rows: Tensor
+    rows: Tensor = field(kw_only=True)
 
     def __len__(self) -> int:
         return self.rows.shape[1]
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """[R * B, ...] and [R * B] for int64 ``index`` [R, B], or [B] for the same positions in every model's rows."""
+        return super().batch(self._at(index))
+
+    def taught(self, index: Tensor) -> Tensor | None:
+        """The teachers' log-probabilities [R * B, K], each model's own."""
+        return super().taught(self._at(index))
+
+    def _at(self, index: Tensor) -> Tensor:
         rows = self.rows.gather(1, index) if index.ndim == 2 else self.rows[:, index]
-        return super().batch(rows.flatten())
+        return rows.flatten()
 
 
 def stackable(recipe: Recipe, input_shape: tuple[int, ...]) -> bool:
-    """Whether models trained by ``recipe`` may be stacked. Posterior flattening and augmentation draw for one model."""
+    """Whether models trained by ``recipe`` may be stacked. Flattening, augmentation and dropout draw for one model;
+    quantized activations have the range of one model's batch; differential privacy clips the examples of one."""
     plain = all(
         stage.flatten == 0 and (stage.augment == "none" or len(input_shape) == 1) for stage in recipe.stages().values()
     )
-    return plain and recipe.model.name == "mlp" and recipe.precision != "bfloat16"
+    rounds_activations = recipe.quantize.active and quantizer_of(recipe.quantize).activations
+    one_by_one = recipe.dp.active or rounds_activations or recipe.model.dropout > 0
+    return plain and not one_by_one and recipe.model.name == "mlp" and recipe.precision != "bfloat16"
 
 
 def models_in(classifier: Classifier) -> int:

@@ -33,6 +33,7 @@ RECIPES = {
         model=MLP, train=STAGE, robust=STAGE, qat=STAGE, adversary=PGD, quantize={"bits": "layers.1=8,*=4"}
     ),
     "tensor": Recipe(model=MLP, qat=STAGE, train={"epochs": 0}, quantize={"bits": 4, "granularity": "tensor"}),
+    "relaxed": Recipe(model=MLP, train=STAGE | {"epochs": 4, "lr": 0.05, "relax": 0.6}),
     "block": Recipe(model=MLP, qat=STAGE, train={"epochs": 0}, quantize={"bits": 4, "granularity": "block:16"}),
 }
 
@@ -124,7 +125,7 @@ def test_each_model_draws_what_it_draws_alone():
 
 def test_a_batch_holds_each_models_own_examples():
     x = torch.arange(10, dtype=torch.float32).view(10, 1)
-    part = StackedExamples(x, torch.arange(10), torch.tensor([[0, 1, 2], [7, 8, 9]]))
+    part = StackedExamples(x, torch.arange(10), rows=torch.tensor([[0, 1, 2], [7, 8, 9]]))
     assert len(part) == 3
     assert part.batch(torch.tensor([[2, 0], [1, 1]]))[1].tolist() == [2, 0, 8, 8]
     assert part.batch(torch.tensor([0, 2]))[0].flatten().tolist() == [0, 2, 7, 9]
@@ -136,7 +137,7 @@ def test_validation_tells_the_models_apart(fleet, toy):
     index = torch.from_numpy(splits[0].validation)
     x, y = torch.from_numpy(toy.x), torch.from_numpy(toy.y)
     asked = Task(Stage(), Budget("linf", 0.05, 0.02, 3), None, False, False, False)
-    found = validate(Stack(classifiers), StackedExamples(x, y, index.expand(3, -1)), asked, [1, 2, 3], None)
+    found = validate(Stack(classifiers), StackedExamples(x, y, rows=index.expand(3, -1)), asked, [1, 2, 3], None)
     alone = [
         validate(one, Examples(x[index], y[index]), asked, seed, None)[0]
         for one, seed in zip(classifiers, (1, 2, 3), strict=True)

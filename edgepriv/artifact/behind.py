@@ -1,0 +1,61 @@
+"""A checkpoint and what stands behind its softmax: trained, taken from another model, kept beside it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgepriv.data import Dataset, Split
+from edgepriv.errors import UserError
+from edgepriv.heads import trained_head
+from edgepriv.heads.masks import IN_GRAPH, Mask, from_record, load, save
+from edgepriv.heads.regenerate import facts_of, refuse_without_holdout
+from edgepriv.models import Checkpoint, Classifier
+from edgepriv.recipe import Recipe
+from edgepriv.training import load_quantized, quantize_weights
+
+
+def transferred(file: Path | None, recipe: Recipe, dataset: Dataset, split: Split) -> dict[str, Any] | None:
+    """The head in ``file``, None when one is to be trained; said before anything is trained when neither is possible."""
+    method = recipe.head.method
+    if file is None:
+        refuse_without_holdout(recipe, split)
+        return None
+    if method not in IN_GRAPH:
+        raise UserError(f"--head {file} needs --regenerate {', '.join(IN_GRAPH[:-1])} or {IN_GRAPH[-1]}")
+    return load(file, method, dataset.num_classes)
+
+
+def with_head(found: Checkpoint, given: dict[str, Any] | None, dataset: Dataset, split: Split) -> Checkpoint:
+    """Copy of a finished checkpoint with the head that its recipe asks for: ``given``, or trained on what will ship."""
+    if found.recipe.head.method == "none":
+        return found
+    classifier = shipped_classifier(found)
+    record = given or trained_head(found.recipe, classifier, dataset, split)
+    assert record is not None
+    facts = facts_of(record, classifier, dataset, split) | ({"trained": "for another model"} if given else {})
+    return replace(found, head=record, defences=found.defences | {"head": facts})
+
+
+def shipped_classifier(found: Checkpoint) -> Classifier:
+    """The classifier with the quantized weights of its recipe."""
+    classifier = found.classifier()
+    load_quantized(classifier.network, quantize_weights(classifier.network, found.recipe.quantize))
+    return classifier
+
+
+def save_head(path: Path, record: dict[str, Any] | None) -> None:
+    """Write model.head.pt, or remove the one of an earlier run: it belongs to another model."""
+    if record is None or record["method"] not in IN_GRAPH:
+        path.unlink(missing_ok=True)
+    else:
+        save(path, record)
+
+
+def mask_of(found: Checkpoint) -> Mask | None:
+    """The head that the graph gets, None without one. Raises UserError when the checkpoint lacks what its recipe asks for."""
+    method = found.recipe.head.method
+    if method not in IN_GRAPH:
+        return None
+    if found.head is None:
+        raise UserError(f"the checkpoint has no head, though its recipe asks for {method!r}: harden the model again")
+    return from_record(found.head, len(found.class_names), "the checkpoint")

@@ -1,0 +1,112 @@
+"""Heads that are part of the graph: float32 [N, K] probabilities -> float32 [N, K] probabilities."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgepriv.errors import UserError
+from edgepriv.files import written_aside
+from edgepriv.heads.values import mask_values
+from edgepriv.models.checkpoint import load_tensors
+from edgepriv.models.small import MLP
+
+FORMAT_VERSION = 1
+IN_GRAPH = ("member", "nonmember", "rank")
+
+
+class Generator(nn.Module):
+    """The generative model of Ding et al. 2023, section 3.2: a perceptron with one layer wider than its ends, and a softmax.
+
+    The paper gives no width; ours is 4K, at least 64 and at most K + 1024.
+    """
+
+    kind = "generator"
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.width = min(max(64, 4 * classes), classes + 1024)
+        self.network = MLP(classes, (classes,), (self.width,))
+
+    @property
+    def layers(self) -> list[nn.Linear]:
+        """Its two Linears; a ReLU stands between them."""
+        return [layer for layer in self.network.layers if isinstance(layer, nn.Linear)]
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        return self.network(probabilities).softmax(1)
+
+
+class Rank(nn.Module):
+    """Our own mask: the values of Algorithm 2, each placed at the class that has its rank.
+
+    Equal probabilities rank in the order of the classes, as argmax breaks ties: the label never changes, and every answer
+    is a permutation of the same values.
+    """
+
+    kind = "rank"
+    values: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("values", torch.tensor(mask_values(classes), dtype=torch.float32))
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        order = probabilities.sort(dim=1, descending=True, stable=True).indices
+        return torch.empty_like(probabilities).scatter_(1, order, self.values.expand(len(order), -1))
+
+
+Mask = Generator | Rank
+
+
+def build(method: str, classes: int) -> Mask:
+    """A head of a method in ``IN_GRAPH``; a Generator has random weights."""
+    return Rank(classes) if method == "rank" else Generator(classes)
+
+
+@torch.no_grad()
+def masked(head: nn.Module, probabilities: np.ndarray) -> np.ndarray:
+    """What the head makes of float32 [n, K], in numpy."""
+    if not len(probabilities):
+        return probabilities
+    given = torch.from_numpy(np.ascontiguousarray(probabilities, np.float32))
+    return torch.cat([head(part) for part in given.split(4096)]).numpy()
+
+
+def record_of(method: str, classes: int, state: dict[str, Tensor]) -> dict[str, Any]:
+    """What checkpoints and head files hold of a head."""
+    state = {name: value.detach().clone().contiguous() for name, value in state.items()}
+    return {"format_version": FORMAT_VERSION, "method": method, "classes": classes, "state_dict": state}
+
+
+def from_record(record: dict[str, Any], classes: int, where: str) -> Mask:
+    """The head in eval mode. ``where`` names its origin. Raises UserError when it is for another number of classes."""
+    try:
+        if record["format_version"] != FORMAT_VERSION or record["method"] not in IN_GRAPH:
+            raise UserError(f"{where} holds no head that this edgepriv can read")
+        if record["classes"] != classes:
+            raise UserError(
+                f"the head in {where} is for {record['classes']} classes, but the model has {classes}: train one for it"
+            )
+        head = build(record["method"], classes)
+        head.load_state_dict(record["state_dict"])
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{where} holds no head of a model: take a model.head.pt that harden wrote") from error
+    return head.eval()
+
+
+def save(path: Path, record: dict[str, Any]) -> None:
+    """Write model.head.pt, whole or not at all."""
+    with written_aside(path) as aside, aside.open("wb") as handle:
+        torch.save(record, handle)
+
+
+def load(path: Path, method: str, classes: int) -> dict[str, Any]:
+    """The record in a model.head.pt, for a model with ``classes`` classes that was asked to have a head of ``method``."""
+    record = load_tensors(path)
+    from_record(record, classes, str(path))
+    if record["method"] != method:
+        raise UserError(f"{path} holds a head of the method {record['method']}: pass --regenerate {record['method']}")
+    return record

@@ -1,0 +1,100 @@
+"""Training the output regenerator (Ding et al. 2023, section 3.3) on what the finished model answers."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgepriv.data import Dataset, Split
+from edgepriv.errors import UserError
+from edgepriv.heads.masks import Generator, Mask, build, from_record, masked, record_of
+from edgepriv.heads.values import mask_values
+from edgepriv.models import Classifier
+from edgepriv.recipe import Recipe, Stage
+from edgepriv.training.course import examples_of
+from edgepriv.training.examples import Examples
+from edgepriv.training.loop import Task, fit
+
+_SEED = 1000
+"""Added to the recipe's, so that no stage of training draws the same numbers."""
+
+
+def refuse_without_holdout(recipe: Recipe, split: Split) -> None:
+    """Raise UserError when the head compares members with a privacy holdout and there is none."""
+    if recipe.head.method in ("member", "nonmember", "memguard") and not (len(split.holdout) and len(split.members)):
+        raise UserError(
+            f"the head {recipe.head.method!r} is trained on the members and on a privacy holdout: set data.holdout above 0"
+        )
+
+
+@torch.no_grad()
+def answers_of(classifier: Classifier, dataset: Dataset, index: np.ndarray) -> np.ndarray:
+    """float32 [len(index), K]: the softmax of a classifier in eval mode on the examples at ``index``."""
+    classifier.eval()
+    examples = examples_of(dataset, index)
+    parts = [classifier(examples.batch(part)[0]).softmax(1) for part in torch.arange(len(index)).split(512)]
+    return torch.cat(parts).numpy()
+
+
+def member_labels(probabilities: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Soft labels [n, K] of Algorithm 1 (eq. 2): a member's own answer, and of a non-member 1 for the likeliest class."""
+    certain = np.eye(probabilities.shape[1], dtype=np.float32)[probabilities.argmax(axis=1)]
+    return np.where(member[:, None], probabilities, certain)
+
+
+def nonmember_labels(probabilities: np.ndarray) -> np.ndarray:
+    """Soft labels [n, K] of Algorithm 2: the same values for every answer, placed by the rank of its classes."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    labels = np.empty_like(probabilities)
+    np.put_along_axis(labels, order, np.array([mask_values(probabilities.shape[1])], np.float32), axis=1)
+    return labels
+
+
+def trained_mask(recipe: Recipe, classifier: Classifier, dataset: Dataset, split: Split) -> Mask:
+    """The head that ``recipe.head`` asks for, trained on what ``classifier`` answers to the split's members and holdout.
+
+    ``classifier`` must have the weights that ship. The member mask minimises the squared error of probabilities, the
+    non-member mask the cross-entropy of soft labels; ``rank`` looks at nothing. Deterministic.
+    """
+    method, classes = recipe.head.method, dataset.num_classes
+    seed = recipe.seed + _SEED
+    torch.manual_seed(seed)
+    head = build(method, classes)
+    if not isinstance(head, Generator):
+        return head.eval()
+    refuse_without_holdout(recipe, split)
+    seen = answers_of(classifier, dataset, np.concatenate([split.members, split.holdout]))
+    member = np.arange(len(seen)) < len(split.members)
+    wanted = member_labels(seen, member) if method == "member" else nonmember_labels(seen)
+    stage = Stage(epochs=recipe.head.epochs, batch_size=recipe.head.batch_size, lr=recipe.head.lr, weight_decay=0.0)
+    task = Task(
+        stage,
+        budget=None,
+        quantize=None,
+        bfloat16=False,
+        channels_last=False,
+        fold_norms=False,
+        loss="squared" if method == "member" else "cross-entropy",
+    )
+    trained = Classifier(head.network, [0.0] * classes, [1.0] * classes)
+    fit(trained, Examples(torch.from_numpy(seen), torch.from_numpy(wanted)), task, seed=seed)
+    return head.eval()
+
+
+def mask_record(recipe: Recipe, classifier: Classifier, dataset: Dataset, split: Split) -> dict[str, Any]:
+    """``trained_mask`` as checkpoints hold it."""
+    head = trained_mask(recipe, classifier, dataset, split)
+    return record_of(recipe.head.method, dataset.num_classes, head.state_dict())
+
+
+def facts_of(record: dict[str, Any], classifier: Classifier, dataset: Dataset, split: Split) -> dict[str, Any]:
+    """What checkpoint and manifest say of a head: its width or values, and the share of labels that it changes."""
+    head = from_record(record, dataset.num_classes, "the checkpoint")
+    facts: dict[str, Any] = {"method": record["method"]}
+    facts |= {"width": head.width} if isinstance(head, Generator) else {"values": head.values.tolist()}
+    for name, index in {"members": split.members, "holdout": split.holdout}.items():
+        if len(index):
+            seen = answers_of(classifier, dataset, index)
+            changed = masked(head, seen).argmax(1) != seen.argmax(1)
+            facts[f"labels_changed_{name}"] = float(changed.mean())
+    return facts

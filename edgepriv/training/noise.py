@@ -1,0 +1,215 @@
+"""Noise on the members that hides them in the trained model's answers (Kassa, Adi & Bouhaddi, section 4).
+
+The trained classifier f is the teacher. Each member x gets the smallest ||eta||_2 with
+
+    H(f(x + eta)) >= tau                                              (eq. 5, entropy in nats)
+    argmax f(x + eta) = argmax f(x)                                   (eq. 6)
+    |eta_i| <= eps * (1 - beta * max(phi_i, 0) / max_j phi_j)         (eq. 7, phi: Shapley values)
+    ||eta||_2 <= f_gap(x) / ||grad f(x)||_2                           (eq. 8)
+
+and x + eta in [0, 1]. Where all cannot hold at once, every one but the entropy is kept, and the entropy comes as near to tau
+as was found.
+
+Two readings of the paper are ours. Eq. 7 as printed gives a feature that speaks against the class (phi_i < 0) more than eps;
+here it gets eps, which stays the budget of a feature. Eq. 8 does not say what the scores are, nor which of their gradients is
+meant: here f_gap is the difference of the two largest logits and the gradient is that of this very difference, so that the
+bound is the distance to where the two would tie, to first order; of probabilities, a confident teacher's gradient vanishes
+and the bound would be no bound.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from edgepriv.models import Classifier
+from edgepriv.recipe import Noise
+from edgepriv.training.examples import Examples, at_once
+from edgepriv.training.shapley import ESTIMATOR, shapley_values
+
+STEPS = 30
+_HALVINGS = 18
+_ABOVE = 5e-3  # in nats of log H: an iterate that lands just below tau would not count
+_ROUNDING = 1e-6  # of inputs in [0, 1], stored as float32
+
+
+def noisy_members(
+    teacher: Classifier, members: Examples, noise: Noise, *, seed: int, quiet: bool = False
+) -> tuple[Examples, dict[str, Any]]:
+    """``members`` with their noise, float32, and the teacher's answers to them; and what was measured, as JSON.
+
+    Deterministic for equal arguments on one machine with equal thread count.
+    """
+    teacher.eval()
+    shapley = noise.method == "shapley"
+    with tqdm(
+        total=len(members) * (2 if shapley else 1),
+        desc=f"{noise.method} noise",
+        unit="member",
+        disable=True if quiet else None,
+        dynamic_ncols=True,
+    ) as bar:
+        started = time.perf_counter()
+        phi = shapley_values(teacher, members, seed=seed, after=bar.update) if shapley else None
+        explained = time.perf_counter()
+        x, facts = _noised(teacher, members, phi, noise, seed, bar.update)
+    seconds = {"shapley_seconds": round(explained - started, 3)} if shapley else {}
+    seconds["noise_seconds"] = round(time.perf_counter() - explained, 3)
+    estimator = {"estimator": ESTIMATOR} if shapley else {}
+    facts = {"method": noise.method} | estimator | {"members": len(members)} | facts | seconds
+    return Examples(x, members.y, _log_probabilities(teacher, x)), facts
+
+
+def _noised(
+    teacher: Classifier,
+    members: Examples,
+    phi: Tensor | None,
+    noise: Noise,
+    seed: int,
+    after: Callable[[int], object],
+) -> tuple[Tensor, dict[str, Any]]:
+    generator = torch.Generator().manual_seed(seed)
+    batches: list[Tensor] = []
+    rows: list[Tensor] = []
+    for index in torch.arange(len(members)).split(at_once(members.x[0].numel())):
+        x, _ = members.batch(index)
+        if phi is None:
+            eta = torch.empty_like(x).uniform_(-noise.eps, noise.eps, generator=generator)
+            batches.append((x + eta).clamp(0, 1))
+            rows.append(measured(teacher, x, batches[-1], noise.tau))
+        else:
+            bounds, radius = feature_bounds(phi[index], noise.eps, noise.beta), norm_bound(teacher, x)
+            batches.append((x + least_noise(teacher, x, bounds, radius, noise.tau)).clamp(0, 1))
+            rows.append(measured(teacher, x, batches[-1], noise.tau, bounds, radius))
+        after(len(index))
+    means = torch.cat(rows).mean(0).tolist()
+    names = ["mean_norm", "mean_entropy_before", "mean_entropy_after", "share_entropy", "share_label_kept"]
+    names += ["share_feature_bounds", "share_norm_bound", "share_all"] if phi is not None else []
+    return torch.cat(batches), {name: round(mean, 6) for name, mean in zip(names, means, strict=True)}
+
+
+def feature_bounds(phi: Tensor, eps: float, beta: float) -> Tensor:
+    """Eq. 7: the largest |eta_i|, in input units, shape of ``phi`` [N, ...]; eps everywhere for a member without any feature
+    that speaks for its class."""
+    support = phi.clamp(min=0)
+    largest = support.flatten(1).amax(1)
+    share = support / _per_example(torch.where(largest > 0, largest, 1), phi)
+    return eps * (1 - beta * share)
+
+
+def norm_bound(teacher: Classifier, x: Tensor) -> Tensor:
+    """Eq. 8: the largest ||eta||_2, in input units, [N]."""
+    x = x.detach().requires_grad_(True)
+    with torch.enable_grad():
+        top = teacher(x).topk(2, dim=1).values
+        gap = top[:, 0] - top[:, 1]
+        (gradient,) = torch.autograd.grad(gap.sum(), x)
+    return gap.detach() / gradient.flatten(1).norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def least_noise(teacher: Classifier, x: Tensor, bounds: Tensor, radius: Tensor, tau: float) -> Tensor:
+    """eta, shape of ``x`` [N, ...]: the smallest that was found under every constraint, else the one of highest entropy under
+    all the others. ``bounds``: shape of ``x``; ``radius``: [N].
+
+    Sequential programming. At each step log H is replaced by its tangent (log H, because H itself is flat where the teacher
+    is certain, and log H is there minus the gap between logits, nearly linear), and the smallest eta that brings the tangent
+    to log tau within the bounds is known: a clamped multiple of the gradient. All constraints but label and entropy are
+    convex and hold on the way there; a step that changes the label is taken back and the next one halved.
+    """
+    low, high = torch.maximum(-bounds, -x), torch.minimum(bounds, 1 - x)
+    aim = torch.log(torch.tensor(max(tau, 1e-12), dtype=torch.float64)) + _ABOVE
+    eta, share = torch.zeros_like(x), torch.ones(len(x))
+    with torch.no_grad():
+        logits = teacher(x)
+    label, best_entropy = logits.argmax(1), entropy(logits)
+    best, best_norm = eta.clone(), torch.where(best_entropy >= tau, 0.0, torch.inf)
+    for _ in range(STEPS):
+        log_entropy, gradient = _slope(teacher, x + eta)
+        wanted = aim - log_entropy + (gradient * eta).flatten(1).sum(1)
+        target = _within(gradient, wanted.float(), radius, low, high)
+        proposal = eta + _per_example(share, x) * (target - eta)
+        with torch.no_grad():
+            logits = teacher((x + proposal).clamp(0, 1))
+        kept, reached, norm = logits.argmax(1) == label, entropy(logits), proposal.flatten(1).norm(dim=1)
+        enough = reached >= tau
+        better = kept & torch.where(enough, norm < best_norm, best_norm.isinf() & (reached > best_entropy))
+        eta = torch.where(_per_example(kept, x), proposal, eta)
+        share = torch.where(kept, (2 * share).clamp(max=1), share / 2)
+        best = torch.where(_per_example(better, x), proposal, best)
+        best_entropy = torch.where(better, reached, best_entropy)
+        best_norm = torch.where(better & enough, norm, best_norm)
+    return best
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """float64 [N], in nats, of the softmax of ``logits`` [N, K] (eq. 2)."""
+    return torch.special.entr(logits.double().softmax(1)).sum(1)
+
+
+def _slope(teacher: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
+    """log H, float64 [N], and its gradient, shape of ``x``."""
+    x = x.detach().requires_grad_(True)
+    with torch.enable_grad():
+        log_probabilities = teacher(x).double().log_softmax(1)
+        value = -(log_probabilities.exp() * log_probabilities).sum(1)
+        value = value.clamp(min=1e-300).log()
+        (gradient,) = torch.autograd.grad(value.sum(), x)
+    return value.detach(), gradient
+
+
+def _within(gradient: Tensor, wanted: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The smallest eta in the box [low, high] with gradient . eta >= wanted, or as near to it as box and radius let it come.
+
+    It is clamp(m * gradient, low, high); gain and norm both grow with m, which is bisected on a logarithmic scale, from
+    where neither could be too large without the box.
+    """
+    g, low, high = gradient.flatten(1), low.flatten(1), high.flatten(1)
+    squared = g.square().sum(1).clamp(min=1e-30)
+    bottom = torch.minimum(wanted.clamp(min=0) / squared, radius / squared.sqrt()).clamp(max=1e30)
+
+    def at(power: Tensor) -> Tensor:
+        return ((bottom * power.exp2()).unsqueeze(1) * g).clamp(low, high)
+
+    least, most = torch.zeros(len(g)), torch.full((len(g),), 24.0)
+    for _ in range(_HALVINGS):
+        middle = (least + most) / 2
+        eta = at(middle)
+        fits = ((eta * g).sum(1) <= wanted) & (eta.norm(dim=1) <= radius)
+        least, most = torch.where(fits, middle, least), torch.where(fits, most, middle)
+    return at(least).view_as(gradient)
+
+
+@torch.no_grad()
+def measured(
+    teacher: Classifier,
+    x: Tensor,
+    noisy: Tensor,
+    tau: float,
+    bounds: Tensor | None = None,
+    radius: Tensor | None = None,
+) -> Tensor:
+    """float64 [N, 5] or, with ``bounds`` and ``radius``, [N, 8]: ||eta||_2, entropy before and after, then 0 or 1 for
+    entropy reached, label kept, every feature within its bound, norm within its bound, all of these."""
+    before, after = teacher(x), teacher(noisy)
+    eta = noisy - x
+    norm = eta.flatten(1).norm(dim=1)
+    old, new = entropy(before), entropy(after)
+    holds = [new >= tau, before.argmax(1) == after.argmax(1)]
+    if bounds is not None and radius is not None:
+        holds.append((eta.abs() <= bounds + _ROUNDING).flatten(1).all(1))
+        holds.append(norm <= radius + _ROUNDING)
+        holds.append(torch.stack(holds).all(0))
+    return torch.stack([norm.double(), old, new, *(held.double() for held in holds)], dim=1)
+
+
+@torch.no_grad()
+def _log_probabilities(teacher: Classifier, x: Tensor) -> Tensor:
+    parts = [teacher(part).log_softmax(1) for part in x.split(at_once(x[0].numel()))]
+    return torch.cat(parts)
+
+
+def _per_example(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *(1,) * (like.ndim - 1))

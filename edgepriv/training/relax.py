@@ -1,0 +1,31 @@
+"""RelaxLoss: hold the members' loss where a non-member's loss may be (Chen, Yu & Fritz 2022)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def relax_loss(logits: Tensor, y: Tensor, alpha: float, epoch: int, models: int = 1) -> Tensor:
+    """Scalar whose value is the cross-entropy and whose gradient is RelaxLoss's (Chen, Yu & Fritz 2022, Algorithm 1).
+
+    ``logits``: [R * B, K]; ``y``: int64 [R * B]; ``alpha``: target loss > 0 in nats; ``epoch``: from 0; ``models``: R.
+    While a batch's mean loss is above ``alpha`` it descends as usual. Below, even epochs ascend (the gradient of
+    |loss - alpha|), and odd epochs flatten the posteriors: cross-entropy against the soft label that keeps the model's own
+    confidence in the true class and spreads the rest evenly over the others. The soft labels are constants, as the paper's
+    algorithm has them; the authors' program lets the gradient pass through them, and for images ascends in the odd epochs
+    too. Each of R stacked models is judged by its own mean; the value is the sum of the R means.
+    """
+    losses = functional.cross_entropy(logits, y, reduction="none").view(models, -1).mean(1)
+    if epoch % 2 == 0:
+        objective = (losses - alpha).abs()
+    else:
+        flattened = functional.cross_entropy(logits, flat_labels(logits.detach(), y), reduction="none")
+        objective = torch.where(losses > alpha, losses, flattened.view(models, -1).mean(1))
+    return losses.detach().sum() + (objective - objective.detach()).sum()
+
+
+def flat_labels(logits: Tensor, y: Tensor) -> Tensor:
+    """float32 [N, K]: the softmax's own probability at ``y``, what is left shared equally by the other classes."""
+    confidence = logits.softmax(1).gather(1, y[:, None])
+    others = (1 - confidence) / (logits.shape[1] - 1)
+    return others.expand_as(logits).scatter(1, y[:, None], confidence)

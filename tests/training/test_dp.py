@@ -1,0 +1,223 @@
+"""Differentially private training: what each step does to a gradient, what it costs, and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from weights import weights_of
+
+from edgepriv.errors import UserError
+from edgepriv.recipe import Dp, Quantize, Recipe, Stage
+from edgepriv.training import course, new_classifier, run_stages
+from edgepriv.training.dp import Plan, plan_of, refuse_unsupported, set_private_gradients
+from edgepriv.training.quantizer import fake_quantized
+from edgepriv.training.stacked import stackable
+
+QUIET = Plan(noise_multiplier=0.0, clip=0.1, sample_rate=0.25, delta=1e-4, members=80, steps_per_epoch=4)
+RECIPE = Recipe(
+    model={"name": "cnn", "args": {"width": 4}},
+    train={"epochs": 3, "batch_size": 32, "lr": 0.01},
+    dp={"epsilon": 4.0, "clip": 0.5},
+)
+
+
+def by_hand(network, weights_now, x, y, clip):
+    """One example after another through autograd: clipped to ``clip``, summed."""
+    parameters = list(network.parameters())
+    total, norms = [torch.zeros_like(p) for p in parameters], []
+    for i in range(len(x)):
+        logits = torch.func.functional_call(network, weights_now(), (x[i : i + 1],))
+        gradients = torch.autograd.grad(functional.cross_entropy(logits, y[i : i + 1]), parameters)
+        norm = torch.cat([g.flatten() for g in gradients]).norm()
+        norms.append(float(norm))
+        for sum_, g in zip(total, gradients, strict=True):
+            sum_ += g * min(1.0, clip / float(norm))
+    return total, norms
+
+
+@pytest.fixture
+def batch(examples, split):
+    return examples(split.members).batch(torch.arange(20))
+
+
+@pytest.mark.parametrize(
+    ("clip", "rule"),
+    [(0.1, None), (1.5, None), (100.0, None), (1.5, Quantize(bits=3)), (1.5, Quantize(bits=3, quantizer="dorefa"))],
+)
+def test_each_gradient_is_clipped_by_itself(classifier, batch, clip, rule, monkeypatch):
+    monkeypatch.setattr("edgepriv.training.dp._NUMBERS_AT_ONCE", 10_000)  # a few examples at a time
+    network, (x, y) = classifier().network, batch
+    weights_now = (lambda: fake_quantized(network, rule)) if rule else dict
+    plan = dataclasses.replace(QUIET, clip=clip)
+    loss, logits = set_private_gradients(network, weights_now(), x, y, plan, torch.Generator())
+    expected, norms = by_hand(network, weights_now, x, y, clip)
+    for parameter, sum_ in zip(network.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, sum_ / plan.expected, rtol=1e-3, atol=1e-6)
+    assert (min(norms) > clip) or clip > 0.1
+    torch.testing.assert_close(loss, functional.cross_entropy(logits, y))
+
+
+def test_the_gradient_passes_through_whatever_stands_in_for_a_weight(classifier, batch):
+    """A stand-in that is not the identity: the norm that counts is the parameter's, not the stand-in's."""
+    network, (x, y) = classifier().network, batch
+    weights_now = lambda: {"fc.weight": torch.tanh(3 * network.fc.weight)}  # noqa: E731
+    set_private_gradients(network, weights_now(), x, y, QUIET, torch.Generator())
+    expected, _ = by_hand(network, weights_now, x, y, QUIET.clip)
+    for parameter, sum_ in zip(network.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, sum_ / QUIET.expected, rtol=1e-3, atol=1e-6)
+
+
+def test_the_noise_has_the_standard_deviation_that_is_accounted_for():
+    network = nn.Linear(300, 100)
+    plan = dataclasses.replace(QUIET, noise_multiplier=1.7, clip=0.4)
+    nothing = torch.zeros(0, 300), torch.zeros(0, dtype=torch.int64)
+    loss, logits = set_private_gradients(network, {}, *nothing, plan, torch.Generator().manual_seed(3))
+    noise = network.weight.grad * plan.expected
+    assert float(noise.std()) == pytest.approx(1.7 * 0.4, rel=0.02)  # of 30,000 draws
+    assert abs(float(noise.mean())) < 0.02
+    assert (float(loss), len(logits)) == (0.0, 0)
+
+
+def test_one_example_moves_the_sum_by_no_more_than_the_bound(classifier, batch):
+    """The property that the proof rests on."""
+    network, (x, y) = classifier().network, batch
+    grads = []
+    for rows in (slice(0, 20), slice(0, 19)):
+        set_private_gradients(network, {}, x[rows], y[rows], QUIET, torch.Generator())
+        grads.append(torch.cat([p.grad.flatten() for p in network.parameters()]) * QUIET.expected)
+    assert float((grads[0] - grads[1]).norm()) <= QUIET.clip * (1 + 1e-4)
+
+
+def test_every_member_is_sampled_by_itself():
+    generator = torch.Generator().manual_seed(0)
+    plan = dataclasses.replace(QUIET, members=2000, steps_per_epoch=100, sample_rate=0.01)
+    sizes = np.array([len(batch) for batch in plan.batches(generator)])
+    assert abs(sizes.mean() - 20) < 1.5
+    assert abs(sizes.var() - 2000 * 0.01 * 0.99) < 8  # binomial; fixed batches have none
+    few = dataclasses.replace(QUIET, members=3, steps_per_epoch=200, sample_rate=0.05)
+    assert min(len(batch) for batch in few.batches(generator)) == 0
+
+
+def test_epsilon_is_what_opacus_accounts_for_the_same_run(toy, split):
+    from opacus import PrivacyEngine
+
+    classifier = new_classifier(RECIPE, toy.num_classes, toy.input_shape)
+    facts = run_stages(classifier, RECIPE, ("train",), toy, split, quiet=True).defences["dp"]
+
+    engine = PrivacyEngine(accountant="rdp")
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(torch.zeros(len(split.members), 2)), batch_size=32
+    )
+    network = nn.Linear(2, 2)
+    network, optimizer, loader = engine.make_private(
+        module=network,
+        optimizer=torch.optim.SGD(network.parameters(), 0.1),
+        data_loader=loader,
+        noise_multiplier=facts["noise_multiplier"],
+        max_grad_norm=facts["clip"],
+    )
+    for _ in range(RECIPE.train.epochs):
+        for (x,) in loader:
+            optimizer.zero_grad()
+            network(x).sum().backward()
+            optimizer.step()
+    assert facts["epsilon"] == pytest.approx(engine.get_epsilon(facts["delta"]), rel=1e-9)
+    assert 3.9 < facts["epsilon"] <= 4.0
+    assert facts["delta"] == pytest.approx(1 / 1300)
+    assert (facts["steps"], facts["sample_rate"]) == (15, 1 / 5)
+    assert (facts["accountant"], facts["sampling"]) == ("rdp", "poisson")
+
+
+def test_epochs_that_were_not_run_cost_nothing(toy, split):
+    patient = RECIPE.with_changes(train={"epochs": 12, "lr": 1e-12, "select": "best", "patience": 1})
+    classifier = new_classifier(patient, toy.num_classes, toy.input_shape)
+    done = run_stages(classifier, patient, ("train",), toy, split, quiet=True)
+    assert len(done.history) == 2
+    assert done.defences["dp"]["steps"] == 2 * 5
+    assert done.defences["dp"]["epsilon"] < 3.0
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"train": {"adversarial": True}, "adversary": {"method": "pgd", "steps": 2, "eps": 0.05}},
+        {"train": {"quantized": True}, "quantize": {"bits": 4}},
+        {"train": {"quantized": True}, "quantize": {"bits": 4, "quantizer": "dorefa"}},
+        {"train": {"augment": "crop_flip", "batch_size": 1}},
+        {"model": {"name": "dropout_net:build", "args": {}}},
+        {"model": {"name": "resnet20", "args": {"norm": "group"}}, "train": {"epochs": 2}},
+    ],
+    ids=[
+        "clean",
+        "adversarial",
+        "quantized",
+        "activations too",
+        "augmented, batches often empty",
+        "dropout",
+        "group norm",
+    ],
+)
+def test_killed_and_started_again_gives_the_same_bits(toy, split, tmp_path, monkeypatch, sections):
+    members = split.members if sections.get("model", {}).get("name") != "resnet20" else split.members[:20]
+    split = dataclasses.replace(split, members=members[:40] if "batch_size" in sections.get("train", {}) else members)
+    recipe = Recipe.model_validate(RECIPE.model_dump())
+    model = sections.get("model")
+    recipe = recipe.model_copy(update={"model": type(recipe.model)(**model)}) if model else recipe
+    recipe = recipe.with_changes(**{name: change for name, change in sections.items() if name != "model"})
+
+    def run(partial=None):
+        classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+        done = run_stages(classifier, recipe, ("train",), toy, split, partial=partial, quiet=True)
+        return done.history, done.defences, weights_of(classifier)
+
+    whole = run()
+    write, left = course._write_partial, iter([None])
+
+    def dying(*args):
+        write(*args)
+        if next(left, "dead") == "dead":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(course, "_write_partial", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "p")
+    monkeypatch.setattr(course, "_write_partial", write)
+    again = run(tmp_path / "p")
+    assert again[:2] == whole[:2]
+    assert torch.equal(again[2], whole[2])
+
+
+def test_it_learns(toy, split):
+    generous = RECIPE.with_changes(train={"epochs": 15, "lr": 0.02}, dp={"epsilon": 200.0})
+    classifier = new_classifier(generous, toy.num_classes, toy.input_shape)
+    assert run_stages(classifier, generous, ("train",), toy, split, quiet=True).history[-1]["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize(("epsilon", "epochs"), [(0.3, 1), (1.0, 10), (8.0, 40), (500.0, 3)])
+def test_the_budget_is_kept(epsilon, epochs):
+    plan = plan_of(Dp(epsilon=epsilon), Stage(epochs=epochs, batch_size=100), 1000)
+    assert 0.9 * epsilon < plan.spent(epochs)["epsilon"] <= epsilon
+
+
+def test_a_budget_that_no_noise_keeps_is_refused():
+    with pytest.raises(UserError, match="larger epsilon"):
+        plan_of(Dp(epsilon=1e-7, delta=1e-12), Stage(epochs=10, batch_size=100), 1000)
+
+
+def test_layers_that_mix_examples_are_refused_before_training(toy, split):
+    recipe = RECIPE.with_changes(model={"name": "resnet20"}).model_copy(update={"model": {"name": "resnet20"}})
+    recipe = Recipe.model_validate(recipe.model_dump())
+    classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+    with pytest.raises(UserError, match=r"bn1 \(BatchNorm2d\).*norm = 'group'"):
+        run_stages(classifier, recipe, ("train",), toy, split, quiet=True)
+    with pytest.raises(UserError, match="BatchNorm1d"):  # without weights of its own it still mixes
+        refuse_unsupported(nn.Sequential(nn.BatchNorm1d(3, affine=False)))
+
+
+def test_each_reference_model_is_trained_by_itself():
+    assert stackable(Recipe(model={"name": "mlp"}), (446,))
+    assert not stackable(Recipe(model={"name": "mlp"}, dp={"epsilon": 1.0}), (446,))
