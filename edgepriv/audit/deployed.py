@@ -12,6 +12,7 @@ from edgepriv.artifact import describe, manifest, session, twin
 from edgepriv.artifact.head import head_of, without_head
 from edgepriv.audit import assess
 from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.promise import beside_the_proof
 from edgepriv.audit.references import Fleet, train_fleet
 from edgepriv.audit.run import Target, membership_part, robustness_part
 from edgepriv.data import Dataset
@@ -142,6 +143,8 @@ def audit_by_manifest(
             pool=split.reference,
         )
         content["float"]["robustness"] = robustness_part(undefended, dataset, split.non_members, recipe, "float twin")
+    if "dp" in known.defences:
+        content["dp"] = beside_the_proof(known.defences["dp"], content["attacks"], scores, recipe.seed)
     return _described(model, recipe, known.data, content, count, cut_head), scores
 
 
