@@ -328,12 +328,19 @@ def _hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any
     """The checkpoint's recipe with the sections of ``recipe`` that concern hardening and what follows, then ``changes``.
 
     Without a recipe, or with one that only says what a bare state_dict is, what the options leave open is PGD for 10
-    epochs, then 4 bits for 5. Noise that no epochs are given for is trained as the stage ``train`` was: it starts anew too.
+    epochs, then 4 bits for 5, both with the RelaxLoss of the stage ``train``; for a model trained with differential privacy,
+    4 bits without fine-tuning. Noise that no epochs are given for is trained as the stage ``train`` was: it starts anew too.
     """
     if recipe is not None and (recipe.model.name != trained_by.model.name or recipe.seed != trained_by.seed):
         raise UserError(
             f"the recipe is for model {recipe.model.name!r}, seed {recipe.seed}; "
             f"{model} is {trained_by.model.name!r}, seed {trained_by.seed}"
+        )
+    asked_dp = {key: value for key, value in changes.get("dp", {}).items() if value is not None}
+    if asked_dp or (recipe is not None and recipe.dp.active and recipe.dp != trained_by.dp):
+        raise UserError(
+            "differential privacy must see every step of the training, and this model has been trained already: give "
+            "--dp-epsilon to edgepriv train"
         )
     sections = (
         "precision",
@@ -350,9 +357,15 @@ def _hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any
     )
     if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
         chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
-        robust = 10 if chosen.adversary.method != "none" else 0
-        qat = 5 if chosen.quantize.active else 0
-        return _with_noisy(chosen.with_changes(robust={"epochs": robust}, qat={"epochs": qat}), changes, trained_by)
+        private = trained_by.dp.active
+        attacked = changes.get("adversary", {}).get("method") if private else chosen.adversary.method
+        robust = 10 if attacked not in (None, "none") else 0
+        qat = 5 if chosen.quantize.active and not private else 0
+        stages = {
+            name: {"epochs": epochs, "relax": trained_by.train.relax}
+            for name, epochs in (("robust", robust), ("qat", qat))
+        }
+        return _with_noisy(chosen.with_changes(**stages), changes, trained_by)
     settings = {name: value for name, value in recipe.model_dump().items() if name in sections}
     return _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
 

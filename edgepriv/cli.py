@@ -76,6 +76,13 @@ Granularity = Annotated[str | None, typer.Option(help="One scale for each tensor
 QUANTIZERS = "minmax, famili, famili-printed or dorefa"
 QuantizerName = Annotated[str | None, typer.Option("--quantizer", help=f"How weights are rounded: {QUANTIZERS}.")]
 Flatten = Annotated[float | None, typer.Option(help="Weight lambda of posterior flattening.")]
+Relax = Annotated[float | None, typer.Option(help="RelaxLoss: hold the training loss at this level, in nats.")]
+Patience = Annotated[
+    int | None, typer.Option(help="Keep the best held-out epoch; stop after so many without a better.")
+]
+DpEpsilon = Annotated[
+    float | None, typer.Option(help="Differentially private training (DP-SGD): the epsilon to spend.")
+]
 NoiseMethod = Annotated[
     str | None, typer.Option("--noise", help="Retrain on members with noise: shapley (optimal) or uniform.")
 ]
@@ -117,9 +124,11 @@ def train(
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Keep the best held-out epoch; stop after so many without a better.")
-    ] = None,
+    relax: Relax = None,
+    patience: Patience = None,
+    dp_epsilon: DpEpsilon = None,
+    dp_delta: Annotated[float | None, typer.Option(help="Its delta; default 1 / (10 x members).")] = None,
+    dp_clip: Annotated[float | None, typer.Option(help="Bound on the L2 norm of each example's gradient.")] = None,
     seed: Seed = None,
     precision: Precision = None,
     members: Members = None,
@@ -143,17 +152,17 @@ def train(
             "batch_size": batch_size,
             "lr": lr,
             "flatten": flatten,
-            "patience": patience,
-            "select": "best" if patience is not None else None,
+            "relax": relax,
+            **_stopping(patience),
             "adversarial": None if adv is None else adv != "none",
             "quantized": None if bits is None else True,
         },
         adversary=_adversary(adv, eps, None, steps),
+        dp={"epsilon": dp_epsilon, "delta": dp_delta, "clip": dp_clip},
         quantize=_quantize(bits, first_last, last_k, granularity, quantizer),
     )
     result = api.train(asked, output, data_dir=data_dir, download=download, force=force)
-    last = result["history"][-1]
-    _print(json_, result, lambda: f"{output}: training accuracy {last['accuracy']:.1%} after {last['epoch']} epochs")
+    _print(json_, result, lambda: _trained(result))
 
 
 @app.command()
@@ -171,6 +180,9 @@ def harden(
     eps: Eps = None,
     steps: Steps = None,
     flatten: Flatten = None,
+    relax: Relax = None,
+    patience: Patience = None,
+    dp_epsilon: Annotated[float | None, typer.Option(hidden=True)] = None,
     noise: NoiseMethod = None,
     noise_tau: NoiseTau = None,
     noise_eps: NoiseEps = None,
@@ -212,9 +224,10 @@ def harden(
     changes = {
         "precision": precision,
         "noise": {"method": noise, "tau": noise_tau, "eps": noise_eps, "beta": noise_beta, "alpha": noise_alpha},
-        "noisy": {"epochs": noise_epochs},
-        "robust": {"epochs": epochs},
-        "qat": {"epochs": 0 if ptq else qat_epochs, "flatten": flatten},
+        "noisy": {"epochs": noise_epochs, "relax": relax, **_stopping(patience)},
+        "robust": {"epochs": epochs, "relax": relax, **_stopping(patience)},
+        "qat": {"epochs": 0 if ptq else qat_epochs, "flatten": flatten, "relax": relax, **_stopping(patience)},
+        "dp": {"epsilon": dp_epsilon},
         "adversary": _adversary(adv, eps, None, steps),
         "quantize": _quantize(bits, first_last, last_k, granularity, quantizer),
         "export": _export_settings(profile, compute, input_, output_form, ort),
@@ -307,6 +320,7 @@ def audit(
     from edgepriv.project import beside
     from edgepriv.report import tables
     from edgepriv.report.attack_tables import attack_tables
+    from edgepriv.report.summary import proven
 
     asked: dict[str, dict[str, Any]] = {
         "adversary": {"eps": eps, "norm": norm},
@@ -324,7 +338,10 @@ def audit(
 
     def report(result: dict[str, Any]) -> None:
         file = (output or beside(model, "cut-head.audit.json" if cut_head else "audit.json")).name
-        _print(json_, result, lambda: [*attack_tables(result, file), tables.robustness_table(result["robustness"])])
+        shown = [*attack_tables(result, file), tables.robustness_table(result["robustness"])]
+        _print(json_, result, lambda: [*shown, *(finding.sentence for finding in proven(result))])
+        if (result.get("dp") or {}).get("warning"):
+            print(f"warning: {result['dp']['warning']}", file=sys.stderr)
 
     try:
         result = api.audit(
@@ -568,6 +585,10 @@ def _training_baseline(name: str | None) -> dict[str, Any]:
     return {} if name is None else {"dropout": DROPOUT}
 
 
+def _stopping(patience: int | None) -> dict[str, Any]:
+    return {"patience": patience, "select": "best" if patience is not None else None}
+
+
 def _export_settings(
     profile: str | None, compute: str | None, input_: str | None, output: str | None, ort: bool | None
 ) -> dict[str, Any]:
@@ -582,6 +603,18 @@ def _threat_models(asked: str | None) -> tuple[str, ...] | None:
     if asked not in {*BOTH, "both"}:
         raise UserError(f"unknown threat model {asked!r}: known are adaptive, oblivious and both")
     return BOTH if asked == "both" else (asked,)
+
+
+def _trained(result: dict[str, Any]) -> str:
+    last = result["history"][-1]
+    line = f"{result['checkpoint']}: training accuracy {last['accuracy']:.1%} after {last['epoch']} epochs"
+    dp = result["defences"].get("dp")
+    if dp is None:
+        return line
+    return (
+        f"{line}\ndifferential privacy: epsilon {dp['epsilon']:.3g} at delta {dp['delta']:.2g} spent in {dp['steps']:,} steps "
+        f"(noise multiplier {dp['noise_multiplier']:.3g}, gradients clipped to {dp['clip']:g})"
+    )
 
 
 def _exported(result: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ IMPOSSIBLE: tuple[tuple[Callable[[Recipe], bool], str], ...] = (
     (
         lambda recipe: recipe.dp.active and bool(recipe.stages().keys() - {"train"}),
         "differentially private training covers the stage 'train' only, and every later stage would read the members again "
-        "without it: train with --adv if need be, then quantize with --ptq, which costs no privacy",
+        "without it: give --adv and --bits to edgepriv train if need be, then harden with --ptq, which costs no privacy",
     ),
     (
         lambda recipe: recipe.dp.active and _any(recipe, lambda stage: stage.flatten > 0 or stage.relax > 0),

@@ -147,10 +147,12 @@ class Head(_Section):
     """What stands after the softmax, trained by the owner when the model is done.
 
     ``member``, ``nonmember``: the two masks of Ding et al. 2023; ``rank``: fixed values placed by rank; ``memguard``: Jia et
-    al. 2019, an optimisation for each query that the device kit runs, not the graph.
+    al. 2019, an optimisation for each query that the device kit runs, not the graph. ``epsilon``: of MemGuard, the expected
+    L1 distance of what is shown from what the model answers, at most 2.
     """
 
     method: Literal["none", "member", "nonmember", "rank", "memguard"] = "none"
+    epsilon: float = Field(1.0, ge=0, le=2)
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(128, ge=1)
     lr: float = Field(1e-3, gt=0)

@@ -18,6 +18,13 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+if __package__:
+    from .memguard import beside as guard_beside
+    from .memguard import guarded, load
+else:
+    from memguard import beside as guard_beside  # type: ignore
+    from memguard import guarded, load  # type: ignore
+
 _NUMPY_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 
 
@@ -148,6 +155,20 @@ def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
     return np.concatenate(parts)
 
 
+def guarded_answers(model: Path, probabilities: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """``probabilities`` [n, K] of ``x`` [n, ...] through the model.memguard.npz beside the model, if there is one."""
+    path = guard_beside(model)
+    if not path.is_file():
+        return probabilities
+    try:
+        guard = load(path)
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise KitError(f"{path} is not a readable MemGuard ({error}): copy it again") from error
+    if guard.classes != probabilities.shape[1]:
+        raise KitError(f"{path} is for {guard.classes} classes, but the model has {probabilities.shape[1]}")
+    return guarded(guard, probabilities, x)
+
+
 def output_kind(session: ort.InferenceSession, outputs: np.ndarray) -> str:
     """What the first output holds: ``probabilities``, ``logits`` or ``label``; KitError if none of them.
 
@@ -203,6 +224,8 @@ def main() -> None:
     except Exception as error:
         raise KitError(f"{options.model} cannot classify these inputs: {reason_of(error)}") from error
     kind = output_kind(session, outputs)
+    if kind == "probabilities":
+        outputs = guarded_answers(options.model, outputs, x)
     labels = (outputs if kind == "label" else outputs.argmax(axis=1)).tolist()
     classes = max(labels) + 1 if kind == "label" else outputs.shape[1]
     names = class_names(session)

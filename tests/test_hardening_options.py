@@ -85,3 +85,17 @@ def test_ptq_refuses_what_belongs_to_fine_tuning(tmp_path):
     for asked in ({"qat_epochs": 2}, {"flatten": 0.5}):
         with pytest.raises(UserError, match="--ptq rounds trained weights"):
             harden(tmp_path / "none.pt", ptq=True, **asked)
+
+
+def test_fine_tuning_goes_on_with_the_relaxed_loss_of_the_training():
+    relaxed = TRAINED.with_changes(train={"relax": 0.5})
+    found = api._hardening(relaxed, None, {}, Path("model.pt"))
+    assert (found.robust.relax, found.qat.relax) == (0.5, 0.5)
+    assert api._hardening(relaxed, None, {"qat": {"relax": 0.2}}, Path("model.pt")).qat.relax == 0.2
+
+
+def test_a_private_model_is_not_trained_on():
+    private = TRAINED.with_changes(dp={"epsilon": 1.0}, adversary={"method": "pgd"}, train={"adversarial": True})
+    found = api._hardening(private, None, {}, Path("model.pt"))
+    assert tuple(found.stages()) == ("train",)
+    assert found.quantize.bits == 4

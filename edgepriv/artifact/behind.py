@@ -1,14 +1,20 @@
 """A checkpoint and what stands behind its softmax: trained, taken from another model, kept beside it."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgepriv.data import Dataset, Split
+from edgepriv.device import memguard
 from edgepriv.errors import UserError
+from edgepriv.files import sha256_of, write_bytes
 from edgepriv.heads import trained_head
+from edgepriv.heads.kinds import MEMGUARD, facts_of
 from edgepriv.heads.masks import IN_GRAPH, Mask, from_record, load, save
-from edgepriv.heads.regenerate import facts_of, refuse_without_holdout
+from edgepriv.heads.regenerate import refuse_without_holdout
 from edgepriv.models import Checkpoint, Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.training import load_quantized, quantize_weights
@@ -59,3 +65,15 @@ def mask_of(found: Checkpoint) -> Mask | None:
     if found.head is None:
         raise UserError(f"the checkpoint has no head, though its recipe asks for {method!r}: harden the model again")
     return from_record(found.head, len(found.class_names), "the checkpoint")
+
+
+def write_memguard(onnx_path: Path, found: Checkpoint) -> dict[str, Any] | None:
+    """Write model.memguard.npz beside the file if its answers are to be guarded; what the manifest says of it."""
+    if found.recipe.head.method != MEMGUARD:
+        return None
+    if found.head is None:
+        raise UserError("the checkpoint has no MemGuard, though its recipe asks for it: harden the model again")
+    path, archive = memguard.beside(onnx_path), io.BytesIO()
+    np.savez(archive, **{name: value.numpy() for name, value in found.head["state_dict"].items()})
+    write_bytes(path, archive.getvalue())
+    return {"method": MEMGUARD, "file": path.name, "sha256": sha256_of(path)}

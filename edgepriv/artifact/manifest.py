@@ -22,7 +22,8 @@ class Manifest(BaseModel):
     when unknown. ``stages``: of training that have run. ``defences``: what they measured as they ran, such as the epsilon
     spent. ``float_twin``: file, size and sha256 of the float32 model beside
     it, which an audit and a bench compare it with. ``parity``, ``ops``, ``layers``, ``left_float``, ``ort``: as in
-    ``export.Exported``. ``notes``: what to know of its quantizer. ``versions``: of the packages that made the file.
+    ``export.Exported``. ``notes``: what to know of its quantizer. ``guard``: file and sha256 of the MemGuard
+    through which the device kit answers, None without one. ``versions``: of the packages that made the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +41,7 @@ class Manifest(BaseModel):
     layers: list[dict[str, Any]]
     left_float: dict[str, str]
     ort: dict[str, Any] | None = None
+    guard: dict[str, Any] | None = None
     notes: list[str] = []
     versions: dict[str, str]
 
@@ -55,6 +57,7 @@ def manifest_of(
     stages: Sequence[str] = (),
     defences: dict[str, Any] | None = None,
     float_twin: dict[str, Any] | None = None,
+    guard: dict[str, Any] | None = None,
     notes: Sequence[str] = (),
 ) -> Manifest:
     """The manifest of a file just exported. ``recipe``, ``data`` and ``float_twin`` are JSON-ready."""
@@ -71,6 +74,7 @@ def manifest_of(
         layers=[asdict(layer) for layer in exported.layers],
         left_float=exported.left_float,
         ort=exported.ort,
+        guard=guard,
         notes=list(notes),
         versions=versions(),
     )

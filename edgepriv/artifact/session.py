@@ -114,7 +114,7 @@ def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None) -> C
         sizes = (batch or _PROBES, *(size or 224 for size in row))
         probe = np.random.default_rng(0).random(sizes, dtype=np.float32)
     output = _probability_output(session)
-    few = _as_fed(np.ascontiguousarray(probe[:_PROBES], np.float32), dtype)
+    few = as_fed(np.ascontiguousarray(probe[:_PROBES], np.float32), dtype)
     scores = _run(session, output, source.name, few)
     if scores.ndim != 2 or len(scores) != len(few) or scores.shape[1] < 2:
         raise UserError(
@@ -137,14 +137,14 @@ def _class_count(metadata: Mapping[str, str]) -> int:
     return len(names)
 
 
-def _as_fed(x: np.ndarray, dtype: Literal["float32", "uint8"]) -> np.ndarray:
+def as_fed(x: np.ndarray, dtype: Literal["float32", "uint8"]) -> np.ndarray:
     """float32 in [0, 1] as the file takes it; bytes are rounded, as a camera's are."""
     return x if dtype == "float32" else np.rint(x.clip(0, 1) * 255).astype(np.uint8)
 
 
 def on_byte_grid(x: np.ndarray, contract: Contract) -> np.ndarray:
     """The float32 inputs that a file which takes bytes really sees of ``x`` in [0, 1]; for any other, ``x`` itself."""
-    return x if contract.input_dtype == "float32" else _as_fed(x, "uint8").astype(np.float32) / np.float32(255)
+    return x if contract.input_dtype == "float32" else as_fed(x, "uint8").astype(np.float32) / np.float32(255)
 
 
 def _probability_output(session: ort.InferenceSession) -> str:
@@ -189,7 +189,7 @@ def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
         missing = contract.fixed_batch - len(part) if contract.fixed_batch else 0
         if missing:
             part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.float32)])
-        scores = _run(session, contract.output_name, contract.input_name, _as_fed(part, contract.input_dtype))
+        scores = _run(session, contract.output_name, contract.input_name, as_fed(part, contract.input_dtype))
         parts.append(scores[: rows - missing] if missing else scores)
     scores = np.concatenate(parts)
     if contract.returns == "label":

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from edgepriv.artifact import manifest
-from edgepriv.artifact.behind import mask_of
+from edgepriv.artifact.behind import mask_of, write_memguard
 from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.export import Exported, export
 from edgepriv.artifact.ort_format import to_ort
 from edgepriv.data import Dataset
+from edgepriv.device import memguard
 from edgepriv.errors import UserError
 from edgepriv.heads.masks import IN_GRAPH
 from edgepriv.heads.masks import build as build_mask
@@ -30,7 +31,8 @@ CHECKED_AGAINST = 2_000
 def written_by_export(output: Path) -> list[Path]:
     """Every file that ``export_with_twin`` may write."""
     float_file = beside(output, "fp32.onnx")
-    return [output, manifest.path_beside(output), float_file, manifest.path_beside(float_file), beside(output, "ort")]
+    own = [output, manifest.path_beside(output), beside(output, "ort"), memguard.beside(output)]
+    return [*own, float_file, manifest.path_beside(float_file)]
 
 
 def rehearse(found: Checkpoint) -> None:
@@ -82,6 +84,8 @@ def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dic
                 path.replace(output.parent / path.name)
         if exported.ort is None:
             beside(output, "ort").unlink(missing_ok=True)  # of an earlier export: it holds another model
+        if trained.checkpoint.recipe.head.method != "memguard":
+            memguard.beside(output).unlink(missing_ok=True)
     return facts | {
         "model": str(output),
         "size_bytes": exported.size_bytes,
@@ -115,6 +119,7 @@ def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin:
         stages=found.stages,
         defences=found.defences,
         float_twin=float_twin,
+        guard=write_memguard(output, found),
         notes=notes_of(found.recipe.quantize),
     )
     record.write(manifest.path_beside(output))

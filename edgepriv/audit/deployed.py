@@ -12,9 +12,11 @@ from edgepriv.artifact import describe, manifest, session, twin
 from edgepriv.artifact.head import head_of, without_head
 from edgepriv.audit import assess
 from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.promise import beside_the_proof
 from edgepriv.audit.references import Fleet, train_fleet
 from edgepriv.audit.run import Target, membership_part, robustness_part
 from edgepriv.data import Dataset
+from edgepriv.device import memguard
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
 from edgepriv.recipe import FULL_WIDTH, Recipe, parse
@@ -28,6 +30,7 @@ def _target(path: Path, examples: Dataset, *, cut_head: bool = False) -> Target:
     """The model behind a door that takes examples as a Dataset holds them, images channels first."""
     if cut_head:
         _refuse_to_cut(path)
+    guard = None if cut_head else _guard(path)
     opened = session.open_session(without_head(path.read_bytes()) if cut_head else path)
     axes = _wanted_axes(session.row_shape(opened), examples.input_shape)
 
@@ -35,7 +38,10 @@ def _target(path: Path, examples: Dataset, *, cut_head: bool = False) -> Target:
         return x if axes is None else x.transpose(axes)
 
     def predict(x: np.ndarray) -> np.ndarray:
-        return session.predict(opened, turned(x))
+        answers = session.predict(opened, turned(x))
+        if guard is None:
+            return answers
+        return memguard.guarded(guard, answers, session.as_fed(turned(x), session.check_contract(opened).input_dtype))
 
     few = examples.inputs(slice(_FEW))
     predict(few)  # what does not fit is said before a twin is built
@@ -142,6 +148,8 @@ def audit_by_manifest(
             pool=split.reference,
         )
         content["float"]["robustness"] = robustness_part(undefended, dataset, split.non_members, recipe, "float twin")
+    if "dp" in known.defences:
+        content["dp"] = beside_the_proof(known.defences["dp"], content["attacks"], scores, recipe.seed)
     return _described(model, recipe, known.data, content, count, cut_head), scores
 
 
@@ -203,19 +211,36 @@ def _described(
     }
 
 
+def _guard(model: Path) -> memguard.MemGuard | None:
+    """The MemGuard beside the file through which the device kit answers. Raises UserError when it has gone or changed."""
+    known = manifest.read_beside(model)
+    if known is None or known.guard is None:
+        return None
+    path = model.parent / known.guard["file"]
+    if not path.is_file() or sha256_of(path) != known.guard["sha256"]:
+        raise UserError(f"{path} is not the file that was exported with {model.name}: export the model again")
+    return memguard.load(path)
+
+
+def _kind(model: Path) -> str | None:
+    """What changes the answers of the model: its head, or the MemGuard that the device kit answers through."""
+    known = manifest.read_beside(model)
+    return head_of(session.read_model(model)) or ("memguard" if known is not None and known.guard is not None else None)
+
+
 def _refuse_to_cut(model: Path) -> None:
-    if head_of(session.read_model(model)) is None:
+    if _kind(model) is None:
         raise UserError(f"{model} has no head to cut off: audit it without --cut-head")
 
 
 def _head_facts(model: Path, cut: bool) -> dict[str, Any] | None:
-    kind = head_of(session.read_model(model))
+    kind = _kind(model)
     return None if kind is None else {"kind": kind, "cut": cut}
 
 
 def _warnings(model: Path, cut: bool) -> list[str]:
     """What a reader must know to judge the figures."""
-    kind = head_of(session.read_model(model))
+    kind = _kind(model)
     if kind is None:
         return []
     if cut:

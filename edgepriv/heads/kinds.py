@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 
 from edgepriv.data import Dataset, Split
+from edgepriv.device.memguard import guarded
 from edgepriv.heads.masks import from_record, masked
-from edgepriv.heads.regenerate import mask_record
+from edgepriv.heads.memguard import guard_facts, guard_of, memguard_record
+from edgepriv.heads.regenerate import mask_facts, mask_record
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 
 Answering = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """float32 [n, K], a model's probabilities, and the inputs [n, ...] that they answer -> float32 [n, K], what is shown."""
+MEMGUARD = "memguard"
 Record = dict[str, Any]
 
 
@@ -20,12 +23,22 @@ def trained_head(recipe: Recipe, classifier: Classifier, dataset: Dataset, split
     """The head of ``recipe``, trained on the answers of ``classifier``, which has the weights that ship; None for none."""
     if recipe.head.method == "none":
         return None
-    return mask_record(recipe, classifier, dataset, split)
+    train = memguard_record if recipe.head.method == MEMGUARD else mask_record
+    return train(recipe, classifier, dataset, split)
 
 
 def answering(record: Record | None, where: str) -> Answering | None:
     """What a head makes of answers; None without one. ``where`` names its origin in an error."""
     if record is None:
         return None
+    if record["method"] == MEMGUARD:
+        guard = guard_of(record)
+        return lambda probabilities, inputs: guarded(guard, probabilities, inputs)
     head = from_record(record, record["classes"], where)
     return lambda probabilities, inputs: masked(head, probabilities)
+
+
+def facts_of(record: Record, classifier: Classifier, dataset: Dataset, split: Split) -> dict[str, Any]:
+    """What checkpoint and manifest say of a head."""
+    measure = guard_facts if record["method"] == MEMGUARD else mask_facts
+    return measure(record, classifier, dataset, split)

@@ -15,7 +15,7 @@ from edgepriv.training.course import examples_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import Task, fit
 
-_SEED = 1000
+SEED = 1000
 """Added to the recipe's, so that no stage of training draws the same numbers."""
 
 
@@ -57,7 +57,7 @@ def trained_mask(recipe: Recipe, classifier: Classifier, dataset: Dataset, split
     non-member mask the cross-entropy of soft labels; ``rank`` looks at nothing. Deterministic.
     """
     method, classes = recipe.head.method, dataset.num_classes
-    seed = recipe.seed + _SEED
+    seed = recipe.seed + SEED
     torch.manual_seed(seed)
     head = build(method, classes)
     if not isinstance(head, Generator):
@@ -87,7 +87,7 @@ def mask_record(recipe: Recipe, classifier: Classifier, dataset: Dataset, split:
     return record_of(recipe.head.method, dataset.num_classes, head.state_dict())
 
 
-def facts_of(record: dict[str, Any], classifier: Classifier, dataset: Dataset, split: Split) -> dict[str, Any]:
+def mask_facts(record: dict[str, Any], classifier: Classifier, dataset: Dataset, split: Split) -> dict[str, Any]:
     """What checkpoint and manifest say of a head: its width or values, and the share of labels that it changes."""
     head = from_record(record, dataset.num_classes, "the checkpoint")
     facts: dict[str, Any] = {"method": record["method"]}

@@ -14,7 +14,7 @@ from edgepriv.device.predict import KitError, class_names, fit_inputs, open_or_e
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, sha256_of, write_bytes, write_json, write_text
 
-PYTHON = ("predict.py", "bench.py", "verify.py", "machine.py", "ops.py", "README.md", "requirements.txt")
+PYTHON = ("predict.py", "bench.py", "verify.py", "machine.py", "ops.py", "memguard.py", "README.md", "requirements.txt")
 SHARED = ("js/classifier.mjs",)
 NODE = ("package.json", "README.md", "kit.mjs", "predict.mjs", "verify.mjs", "bench.mjs", "machine.mjs")
 WEB = ("package.json", "README.md", "serve.mjs", "index.html", "style.css", "app.mjs", "picture.mjs")

@@ -144,6 +144,8 @@ def comparison(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None)
         yield "strongest attack", _named(against), _named(best), ""
         for label, show in _LEAKAGE.items():
             yield label, show(against) if against else "", show(best), ""
+    if own.get("dp"):
+        yield f"proven epsilon, at delta {own['dp']['delta']:.2g}", "", words.significant(own["dp"]["epsilon"]), ""
 
 
 _LEAKAGE = {

@@ -26,7 +26,7 @@ def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Findin
             Finding("Who attacks", attackers(audit)),
             Finding("What the worst attack finds", worst(audit)),
         ]
-    found += [Finding("Leakage, in figures", leakage(audit).sentence), *limits(audit)]
+    found += [Finding("Leakage, in figures", leakage(audit).sentence), *proven(audit), *limits(audit)]
     return [*found, robustness(audit), cost_of(bench)]
 
 
@@ -122,6 +122,24 @@ def _beside_the_twin(audit: Audit, rate: Mapping[str, Any], fpr: str) -> str:
     else:
         relation = "the intervals overlap, so no difference is shown"
     return f" On the undefended float model the best attack names {1000 * twin['value']:.0f}: {relation}."
+
+
+def proven(audit: Audit | None) -> Iterator[Finding]:
+    """The epsilon of differentially private training beside the largest that an attack shows; nothing without the former."""
+    if audit is None or not audit.get("dp"):
+        return
+    dp = audit["dp"]
+    sentence = (
+        f"Trained with differential privacy: epsilon {dp['epsilon']:.3g} at delta {dp['delta']:.2g} is proven (noise "
+        f"{dp['noise_multiplier']:.3g} times the clipping norm, {dp['steps']:,} steps). "
+    )
+    if dp["warning"]:
+        sentence = f"WARNING: {dp['warning']}. {sentence}"
+    elif dp["attack"] is None:
+        sentence += "No attack shows an epsilon above 0."
+    else:
+        sentence += f"The attacks show at least {dp['lower_bound']:.3g} ({dp['attack']}, {dp['threat_model']})."
+    yield Finding("Privacy that is proven", sentence)
 
 
 def limits(audit: Audit | None) -> Iterator[Finding]:

@@ -1,0 +1,34 @@
+"""What was proven of a model beside what its attackers showed: the epsilon of differentially private training."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgepriv.audit.statistics import epsilon_lower_bound
+
+
+def beside_the_proof(
+    dp: Mapping[str, Any], attacks: Sequence[Mapping[str, Any]], scores: Mapping[str, np.ndarray], seed: int
+) -> dict[str, Any]:
+    """The facts ``dp`` of the training, the largest lower bound on its epsilon that an attack shows, and which one's.
+
+    The bounds are those of the attacks' rows, less the ``delta`` that the proof leaves open. ``warning``: None, or the
+    sentence that says that an attack has shown more than is proven possible.
+    """
+    member = scores["member"]
+    shown: dict[str, Any] = {"lower_bound": 0.0, "attack": None, "threat_model": None}
+    for row in attacks:
+        name = f"{row['threat_model']}/{row['name']}"
+        asked = scores.get(f"{name}/index", np.arange(len(member)))
+        bound = epsilon_lower_bound(scores[name], member[asked], seed, dp["delta"])
+        if bound > shown["lower_bound"]:
+            shown = {"lower_bound": bound, "attack": row["name"], "threat_model": row["threat_model"]}
+    warning = None
+    if shown["lower_bound"] > dp["epsilon"]:
+        warning = (
+            f"the attack {shown['attack']} ({shown['threat_model']}) shows an epsilon of at least "
+            f"{shown['lower_bound']:.3g} at 95% confidence, above the {dp['epsilon']:.3g} that training claims to have "
+            "proven: do not rely on the proof; the weights, the manifest or the training are not what it is about"
+        )
+    return {**dp, **shown, "warning": warning}

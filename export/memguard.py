@@ -1,0 +1,153 @@
+"""MemGuard (Jia et al. 2019): noise on the probabilities that misleads an attack classifier and keeps every label.
+
+Needs numpy, nothing else. ``model.memguard.npz`` beside a model holds the classifier that its owner trained to tell members
+by their sorted probabilities; ``predict.py`` then answers through ``guarded``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+STEPS, STEP = 300, 0.1
+"""Of the search for noise, in logits."""
+KEEP_LABEL, SMALL, LARGEST_SMALL = 10.0, 0.1, 1e5
+"""Weight c2 of keeping the label; weight c3 of little noise at first, multiplied by ten as long as noise is found."""
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class MemGuard:
+    """``weights`` [out, in] and ``biases`` [out] of a perceptron with ReLU from K sorted probabilities to one logit, above 0
+    for members. ``epsilon``: budget for the expected L1 distance of an answer from the model's own, 0 to 2."""
+
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+    epsilon: float
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return int(self.weights[0].shape[1])
+
+
+def beside(model: str | os.PathLike[str]) -> Path:
+    """``model.onnx`` -> ``model.memguard.npz``."""
+    return Path(model).with_suffix(".memguard.npz")
+
+
+def load(path: str | os.PathLike[str]) -> MemGuard:
+    """Read what ``to_arrays`` gave; ValueError, KeyError or OSError when it is something else."""
+    with np.load(path, allow_pickle=False) as stored:
+        return of_arrays({name: stored[name] for name in stored.files})
+
+
+def of_arrays(arrays: dict[str, np.ndarray]) -> MemGuard:
+    """From arrays ``weight0``, ``bias0``, ..., ``epsilon``."""
+    count = sum(name.startswith("weight") for name in arrays)
+    weights, biases = (
+        tuple(np.asarray(arrays[f"{kind}{i}"], np.float64) for i in range(count)) for kind in ("weight", "bias")
+    )
+    if not count or len(weights[-1]) != 1:
+        raise ValueError("no attack classifier")
+    return MemGuard(weights, biases, float(arrays["epsilon"]))
+
+
+def member_logit(guard: MemGuard, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The attack classifier's logit [n] and its gradient [n, K] with respect to ``probabilities`` float64 [n, K]."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    value = np.take_along_axis(probabilities, order, axis=1)
+    active = []
+    for position, (weight, bias) in enumerate(zip(guard.weights, guard.biases, strict=True)):
+        value = value @ weight.T + bias
+        if position < len(guard.weights) - 1:
+            active.append(value > 0)
+            value = np.maximum(value, 0)
+    slope = np.ones_like(value)
+    for position in range(len(guard.weights) - 1, -1, -1):
+        slope = slope @ guard.weights[position]
+        if position:
+            slope = slope * active[position - 1]
+    gradient = np.empty_like(slope)
+    np.put_along_axis(gradient, order, slope, axis=1)
+    return value[:, 0], gradient
+
+
+def objective(guard: MemGuard, logits: np.ndarray, own: np.ndarray, labels: np.ndarray, small: float) -> np.ndarray:
+    """Gradient [n, K] by ``logits`` of |h| + c2 max(0, best other logit - the label's) + c3 |softmax - own|_1 (eq. 10-13)."""
+    rows = np.arange(len(logits))
+    probabilities = softmax(logits)
+    judged, slope = member_logit(guard, probabilities)
+    by_probability = np.sign(judged)[:, None] * slope + small * np.sign(probabilities - own)
+    gradient = probabilities * (by_probability - (probabilities * by_probability).sum(axis=1, keepdims=True))
+    others = logits.copy()
+    others[rows, labels] = -np.inf
+    best = others.argmax(axis=1)
+    lost = KEEP_LABEL * (others[rows, best] > logits[rows, labels])
+    gradient[rows, best] += lost
+    gradient[rows, labels] -= lost
+    return gradient
+
+
+def misleading(guard: MemGuard, own: np.ndarray, labels: np.ndarray, small: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities [n, K] near ``own`` that the classifier judges the other way, and whether they were found (Algorithm 1)."""
+    start = np.log(np.maximum(own, _TINY))
+    judged, _ = member_logit(guard, softmax(start))
+    found = own.copy()
+    reached = np.zeros(len(own), dtype=bool)
+    open_rows, logits = np.arange(len(own)), start.copy()
+    for _ in range(STEPS):
+        gradient = objective(guard, logits, own[open_rows], labels[open_rows], small)
+        logits = logits - STEP * gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), _TINY)
+        answers = softmax(logits)
+        turned = member_logit(guard, answers)[0] * judged[open_rows] <= 0
+        done = turned & (answers.argmax(axis=1) == labels[open_rows])
+        found[open_rows[done]], reached[open_rows[done]] = answers[done], True
+        open_rows, logits = open_rows[~done], logits[~done]
+        if not len(open_rows):
+            break
+    return found, reached
+
+
+def guarded(guard: MemGuard, probabilities: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """What is answered: float32 [n, K] with the labels of ``probabilities`` float32 [n, K].
+
+    The least noise that misleads the classifier is shown with the probability that keeps the expected L1 distance within
+    ``epsilon`` (Jia et al., eq. 16), else the answer as it is. ``inputs`` [n, ...], as the model takes them, decide that draw:
+    equal inputs get equal answers, so asking again tells nothing more.
+    """
+    own = probabilities.astype(np.float64)
+    labels = own.argmax(axis=1)
+    shown, waiting, small = own.copy(), np.arange(len(own)), SMALL
+    while len(waiting) and small <= LARGEST_SMALL:
+        found, reached = misleading(guard, own[waiting], labels[waiting], small)
+        shown[waiting[reached]] = found[reached]
+        waiting, small = waiting[reached], small * 10
+    away = np.abs(shown - own).sum(axis=1)
+    doubt, after = (np.abs(sigmoid(member_logit(guard, each)[0]) - 0.5) for each in (own, shown))
+    chance = np.where(doubt <= after, 0.0, np.minimum(guard.epsilon / np.maximum(away, _TINY), 1.0))
+    drawn = np.array([_draw(row) for row in inputs])
+    answered = np.where((drawn < chance)[:, None], shown, own).astype(np.float32)
+    kept = answered.argmax(axis=1) == labels
+    return np.where(kept[:, None], answered, probabilities).astype(np.float32)
+
+
+def _draw(row: np.ndarray) -> float:
+    """A number in [0, 1) that the bytes of an input decide."""
+    digest = hashlib.sha256(np.ascontiguousarray(row).tobytes()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [n, K] of logits [n, K]."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probability of a logit."""
+    return np.asarray(0.5 * (1 + np.tanh(logits / 2)))

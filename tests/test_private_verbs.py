@@ -1,0 +1,106 @@
+"""What differentially private training proved follows the model: into checkpoint, manifest, audit and report."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edgepriv import api
+from edgepriv.audit.promise import beside_the_proof
+from edgepriv.cli import app
+from edgepriv.errors import UserError
+from edgepriv.recipe import Recipe
+from edgepriv.report.summary import proven
+
+RECIPE = Recipe(
+    model={"name": "mlp", "args": {"widths": [16]}},
+    train={"epochs": 2, "batch_size": 64},
+    dp={"epsilon": 5.0, "clip": 0.7},
+    audit={"references": 2, "attacks": "confidence,lira-online", "robust_examples": 20, "threat_models": ("adaptive",)},
+)
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("private")
+    return folder, api.train(RECIPE, folder / "model.pt")
+
+
+@pytest.fixture(scope="module")
+def hardened(private):
+    folder, _ = private
+    api.harden(folder / "model.pt", None, {}, folder / "out")
+    return folder / "out"
+
+
+def test_what_was_spent_is_reported_and_kept(private):
+    folder, result = private
+    dp = result["defences"]["dp"]
+    assert 4.9 < dp["epsilon"] <= 5.0
+    assert (dp["clip"], dp["sampling"]) == (0.7, "poisson")
+    assert api.show(folder / "model.pt")["defences"]["dp"] == dp
+
+
+def test_the_command_line_says_what_was_spent(tmp_path):
+    options = ["train", "-o", str(tmp_path / "m.pt"), "--model", "mlp", "--widths", "8", "--epochs", "1"]
+    done = CliRunner().invoke(app, [*options, "--dp-epsilon", "3", "--dp-delta", "1e-3", "--dp-clip", "2"])
+    assert "differential privacy: epsilon 3 at delta 0.001 spent" in done.output.replace("2.99", "3")
+    assert "clipped to 2" in done.output
+
+
+def test_hardening_only_rounds_the_weights_and_the_manifest_has_the_epsilon(private, hardened):
+    record = json.loads((hardened / "model.manifest.json").read_text())
+    assert record["defences"]["dp"] == private[1]["defences"]["dp"]
+    assert record["stages"] == ["train"]
+    assert api.show(hardened / "model.onnx")["defences"]["dp"]["epsilon"] > 4.9
+    assert api.show(hardened / "model.pt")["recipe"]["quantize"]["bits"] == 4
+
+
+@pytest.mark.parametrize(
+    "changes", [{"adversary": {"method": "pgd"}}, {"qat": {"epochs": 2}}, {"robust": {"epochs": 1, "relax": 0.5}}]
+)
+def test_training_on_without_privacy_is_refused(private, tmp_path, changes):
+    with pytest.raises(UserError, match="--ptq"):
+        api.harden(private[0] / "model.pt", None, changes, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_privacy_cannot_be_added_afterwards(tmp_path):
+    api.train(Recipe(model=RECIPE.model.model_dump(), train={"epochs": 1}), tmp_path / "plain.pt")
+    with pytest.raises(UserError, match="edgepriv train"):
+        api.harden(tmp_path / "plain.pt", None, {"dp": {"epsilon": 2.0}}, tmp_path / "out")
+    with pytest.raises(UserError, match="edgepriv train"):
+        api.harden(tmp_path / "plain.pt", RECIPE, {}, tmp_path / "out")
+
+
+def test_the_audit_sets_what_attacks_show_beside_the_proof(hardened, tmp_path):
+    audited = api.audit(hardened / "model.onnx", {}, cache_dir=tmp_path, float_twin=False)
+    dp = audited["dp"]
+    assert 0 <= dp["lower_bound"] < dp["epsilon"] <= 5.0
+    assert dp["warning"] is None
+    page = (hardened / "model.audit.html").read_text()
+    assert "proven epsilon, at delta" in page
+    assert "Trained with differential privacy" in page
+    assert json.loads((hardened / "model.audit.json").read_text())["dp"] == dp
+
+
+def test_an_attack_that_shows_more_than_is_proven_is_called_out():
+    member = np.arange(2000) < 1000
+    scores = {"member": member, "none/confidence": member + 0.0, "none/entropy": np.zeros(2000)}
+    rows = [{"name": name, "threat_model": "none"} for name in ("entropy", "confidence")]
+    dp = {"epsilon": 1.0, "delta": 1e-4, "noise_multiplier": 1.0, "steps": 10}
+    found = beside_the_proof(dp, rows, scores, seed=0)
+    assert (found["attack"], found["threat_model"]) == ("confidence", "none")
+    assert found["lower_bound"] > 4
+    assert "above the 1 that training claims" in found["warning"]
+    (finding,) = proven({"dp": found})
+    assert finding.sentence.startswith("WARNING: the attack confidence")
+
+
+def test_delta_excuses_as_much_as_it_says():
+    member = np.arange(2000) < 1000
+    scores = {"member": member, "none/confidence": np.where(np.arange(2000) < 100, 1.0, 0.0)}  # 10% of the members
+    rows, dp = [{"name": "confidence", "threat_model": "none"}], {"epsilon": 0.2, "noise_multiplier": 1.0, "steps": 10}
+    assert beside_the_proof(dp | {"delta": 1e-6}, rows, scores, seed=0)["lower_bound"] > 0.2
+    assert beside_the_proof(dp | {"delta": 0.15}, rows, scores, seed=0)["lower_bound"] == 0.0
