@@ -26,6 +26,7 @@ from edgepriv.measure.bench import bench as measure
 from edgepriv.measure.devices import merged, read_devices
 from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, checkpoint
+from edgepriv.models.steps import is_step
 from edgepriv.project import Trained, beside
 from edgepriv.recipe import FULL_WIDTH, Recipe, parse
 from edgepriv.report import html, tables
@@ -106,7 +107,7 @@ def harden(
     refuse_impossible(hardened_by)
     given_head = transferred(head, hardened_by, given.dataset, given.split)
     rehearse(given.checkpoint.with_recipe(hardened_by))
-    classifier = given.checkpoint.classifier()
+    classifier = given.checkpoint.with_recipe(hardened_by).classifier()
 
     def keep_robust(stage: str, classifier: Any) -> None:
         if stage == "robust":
@@ -291,6 +292,7 @@ def show(path: Path) -> dict[str, Any]:
     layers = [
         {"name": name, "shape": list(value.shape), "bits": quantized[name].bits if name in quantized else FULL_WIDTH}
         for name, value in classifier.network.named_parameters()
+        if not is_step(name)
     ]
     return {
         "file": path.name,

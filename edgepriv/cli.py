@@ -73,7 +73,7 @@ Bits = Annotated[str | None, typer.Option(help="Width of the weights: 2 to 16, 3
 FirstLast = Annotated[int | None, typer.Option(help="Width of the first and the last layer: 2 to 16, or 32.")]
 LastK = Annotated[int | None, typer.Option(help="Quantize only so many layers, counted from the last.")]
 Granularity = Annotated[str | None, typer.Option(help="One scale for each tensor, channel or block:N.")]
-QUANTIZERS = "minmax, famili, famili-printed or dorefa"
+QUANTIZERS = "minmax, famili, famili-printed, dorefa or lsq"
 QuantizerName = Annotated[str | None, typer.Option("--quantizer", help=f"How weights are rounded: {QUANTIZERS}.")]
 Flatten = Annotated[float | None, typer.Option(help="Weight lambda of posterior flattening.")]
 Relax = Annotated[float | None, typer.Option(help="RelaxLoss: hold the training loss at this level, in nats.")]

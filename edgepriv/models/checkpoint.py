@@ -12,6 +12,7 @@ from torch import Tensor
 from edgepriv.errors import UserError
 from edgepriv.files import written_aside
 from edgepriv.models.classifier import Classifier, build_classifier
+from edgepriv.models.steps import load_state, without_steps
 from edgepriv.recipe import Model, Recipe, parse
 
 FORMAT_VERSION = 1
@@ -41,15 +42,16 @@ class Checkpoint:
         """The classifier in eval mode. Raises UserError when the weights do not fit the architecture."""
         classifier = build_classifier(self.recipe.model, len(self.class_names), self.input_shape)
         try:
-            classifier.network.load_state_dict(self.state_dict)
+            load_state(classifier.network, self.state_dict)
         except RuntimeError as error:
             detail = " ".join(str(error).split())[:300]
             raise UserError(f"the weights do not fit model {self.recipe.model.name!r}: {detail}") from error
         return classifier.eval()
 
     def with_recipe(self, recipe: Recipe) -> "Checkpoint":
-        """Copy with another recipe."""
-        return replace(self, recipe=recipe)
+        """Copy with another recipe; steps that were learned for another quantization are dropped."""
+        fits = recipe.quantize == self.recipe.quantize
+        return replace(self, recipe=recipe, state_dict=self.state_dict if fits else without_steps(self.state_dict))
 
     def with_weights(self, classifier: Classifier, **changes: Any) -> "Checkpoint":
         """Copy with the weights of ``classifier`` and other fields changed."""
@@ -162,7 +164,9 @@ def from_state_dict(
     for prefix in ("module.", "network."):
         if all(str(name).startswith(prefix) for name in content):
             content = {name.removeprefix(prefix): value for name, value in content.items()}
-    checkpoint = Checkpoint(_checked_state(content, path), class_names, input_shape, recipe, data, ("train",))
+    # For which widths it learned its steps, if any, nobody says.
+    state = without_steps(_checked_state(content, path))
+    checkpoint = Checkpoint(state, class_names, input_shape, recipe, data, ("train",))
     checkpoint.classifier()
     return checkpoint
 

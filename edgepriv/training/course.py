@@ -19,6 +19,7 @@ from edgepriv.errors import UserError
 from edgepriv.files import written_aside
 from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.checkpoint import load_tensors
+from edgepriv.models.steps import load_state
 from edgepriv.recipe import Recipe
 from edgepriv.training.adversary import budget_of
 from edgepriv.training.dp import plan_of
@@ -88,7 +89,7 @@ def run_stages(
     rows: list[dict[str, Any]] = done["rows"]
     defences: dict[str, Any] = done["defences"]
     if done["start"] is not None:
-        classifier.load_state_dict(done["start"])
+        load_state(classifier, done["start"])
     teacher: dict[str, torch.Tensor] | None = done["teacher"]
     for position, name in list(enumerate(stages))[max(done["position"], done_before) :]:
         state = done["state"] if position == done["position"] else State()
@@ -98,7 +99,7 @@ def run_stages(
         if teacher is not None and members.teacher is None:
             members, defences["noise"] = _noisy(teacher, recipe, members, dataset, quiet)
         if name == "noisy":
-            classifier.load_state_dict(_fresh(recipe, dataset).state_dict())
+            load_state(classifier, _fresh(recipe, dataset).state_dict())
         task = task_of(classifier.network, recipe, name, dataset.input_shape)
         kept = {
             "key": key,
@@ -147,7 +148,7 @@ def _noisy(
     teacher: dict[str, torch.Tensor], recipe: Recipe, members: Examples, dataset: Dataset, quiet: bool
 ) -> tuple[Examples, dict[str, Any]]:
     classifier = _fresh(recipe, dataset)
-    classifier.load_state_dict(teacher)
+    load_state(classifier, teacher)
     return noisy_members(classifier, members, recipe.noise, seed=recipe.seed, quiet=quiet)
 
 

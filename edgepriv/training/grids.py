@@ -3,6 +3,7 @@
 A grid is a scale and a whole zero point for each group, so that ``W_Q = scale * (q - zero_point)`` with q whole in 0..top.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,7 +26,8 @@ class Quantizer:
     is rounded; gradients pass through it, and straight through the rounding.
 
     ``extra_levels``: levels beyond the 2^bits that the width holds; ``extra_bits``: what storing them takes.
-    ``activations``: training simulates quantized activations too.
+    ``activations``: training simulates quantized activations too. ``learned``: training learns the scales, from those of
+    ``grid``; the zero point is the middle integer.
     """
 
     grid: Callable[[Tensor, int], Grid]
@@ -33,6 +35,7 @@ class Quantizer:
     extra_levels: int = 0
     extra_bits: int = 0
     activations: bool = False
+    learned: bool = False
 
     def top(self, bits: int) -> int:
         """The largest integer."""
@@ -96,11 +99,34 @@ def dorefa(groups: Tensor, bits: int) -> Grid:
     return scale, torch.full_like(scale, 2 ** (bits - 1))
 
 
+SMALLEST_STEP = 1e-8
+"""Learned steps are kept at or above it: a step of 0 divides by zero, and a negative one swaps the ends of the range."""
+
+
+def lsq(groups: Tensor, bits: int) -> Grid:
+    """The grid that LSQ (Esser et al. 2020, section 2.1) starts from: s = 2 mean |w| / sqrt(Qp), over -2^(b-1)..Qp.
+
+    Qp = 2^(b-1) - 1. Integers are stored from 0, so the zero point is 2^(b-1). A group of zeros has no magnitude; its
+    scale is 1.
+    """
+    magnitude = (groups.abs() / groups.shape[1]).sum(dim=1)
+    scale = magnitude * (2 / math.sqrt(lsq_highest(bits)))
+    scale = torch.where(magnitude > 0, scale, torch.ones_like(scale))
+    scale = scale.clamp(SMALLEST_STEP, torch.finfo(torch.float32).max)
+    return scale, torch.full_like(scale, 2 ** (bits - 1))
+
+
+def lsq_highest(bits: int) -> int:
+    """Qp, the largest signed integer of ``bits`` bits."""
+    return 2 ** (bits - 1) - 1
+
+
 QUANTIZERS: dict[str, Quantizer] = {
     "minmax": Quantizer(minmax),
     "famili": Quantizer(famili),
     "famili-printed": Quantizer(famili, extra_levels=2, extra_bits=1),
     "dorefa": Quantizer(dorefa, prepared=tanh_limited, activations=True),
+    "lsq": Quantizer(lsq, learned=True),
 }
 
 
@@ -122,6 +148,11 @@ def notes_of(rule: Quantize) -> list[str]:
 def refuse_unfit(rule: Quantize) -> None:
     """Raise UserError when the quantizer is unknown, or does not have the widths that are asked for."""
     quantizer = quantizer_of(rule)
+    if quantizer.learned and rule.block is not None:
+        raise UserError(
+            f"{rule.quantizer} learns one step for each tensor or channel, not for {rule.granularity}: "
+            "use granularity channel"
+        )
     widths = [bits for _, bits in bit_rules(rule.bits)] + [rule.first_last or FULL_WIDTH]
     widest = max((bits for bits in widths if bits < FULL_WIDTH), default=0)
     if quantizer.stored(widest) > WIDEST:

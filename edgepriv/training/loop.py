@@ -1,5 +1,6 @@
 """The one training loop: clean or adversarial, with full or fake-quantized weights, flattened, relaxed or private."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ from edgepriv.training.draws import Generator, generator_of, permutation
 from edgepriv.training.dropout import dropping
 from edgepriv.training.examples import Examples, correct
 from edgepriv.training.fused import Fused, fuse
+from edgepriv.training.grids import SMALLEST_STEP, lsq_highest
 from edgepriv.training.privacy import flattening_loss
-from edgepriv.training.quantizer import fake_quantized, quantized_activations
+from edgepriv.training.quantizer import attach_steps, fake_quantized, quantized_activations
 from edgepriv.training.relax import relax_loss
 from edgepriv.training.selection import Best, remember, take_best
 from edgepriv.training.stacked import models_in
@@ -105,8 +107,9 @@ def fit(
     generator, models = generator_of(seed), models_in(classifier)
     if task.channels_last:
         classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learned = attach_steps(classifier.network, task.quantize)
     fused = fuse(classifier.network) if task.budget is not None and task.fold_norms else None
-    optimizer = _optimizer(classifier.network, stage)
+    optimizer = _optimizer(classifier.network, stage, learned)
     _restore(state, classifier, optimizer, generator)
     steps_per_epoch = max(1, math.ceil(len(members) / stage.batch_size))
     total_steps = steps_per_epoch * stage.epochs
@@ -116,8 +119,9 @@ def fit(
         classifier.train()
         loss_sum, right, seen = 0.0, 0, 0
         for position, index in enumerate(_batches(members, stage, plan, generator)):
+            done = (epoch * steps_per_epoch + position) / total_steps
             for group in optimizer.param_groups:
-                group["lr"] = stage.lr * _schedule(stage.schedule, (epoch * steps_per_epoch + position) / total_steps)
+                group["lr"] = stage.lr * group["relative_lr"] * _schedule(stage.schedule, done)
             x, y = members.batch(index)
             x = _laid_out(augmented(x, stage.augment, generator), task)
             optimizer.zero_grad(set_to_none=True)
@@ -129,6 +133,8 @@ def fit(
             else:
                 loss, logits = _private_step(classifier, x, y, task, plan, generator)
             optimizer.step()
+            for step in itertools.chain(*learned.values()):
+                step.detach().clamp_(min=SMALLEST_STEP)
             loss_sum += float(loss.detach()) * index.shape[-1]
             right += int(correct(logits, y).sum())
             seen += index.numel()
@@ -317,19 +323,31 @@ def _laid_out(x: Tensor, task: Task) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if task.channels_last and x.ndim == 4 else x
 
 
-def _optimizer(network: nn.Module, stage: Stage) -> torch.optim.Optimizer:
-    """In one pass over each tensor (``fused``): torch's default makes about ten, a third of a small perceptron's step."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+def _optimizer(
+    network: nn.Module, stage: Stage, learned: Mapping[int, Sequence[nn.Parameter]]
+) -> torch.optim.Optimizer:
+    """In one pass over each tensor (``fused``): torch's default makes about ten, a third of a small perceptron's step.
+
+    ``learned``: steps of quantization by bits, which no weight decay pulls to 0. AdamW moves every number by about the
+    learning rate, whatever the scale of its gradient; a step starts as 2 / sqrt(Qp) of its weights' mean magnitude, so it
+    is given that share of the rate: with the whole, steps of 16 bits left their scale by a factor of 100 either way.
+    """
+    others = {id(step) for steps in learned.values() for step in steps}
+    weights = [value for value in network.parameters() if value.requires_grad and id(value) not in others]
+    groups: list[dict[str, Any]] = [{"params": weights, "relative_lr": 1.0}]
+    for bits, steps in learned.items():
+        share = 2 / math.sqrt(lsq_highest(bits)) if stage.optimizer == "adamw" else 1.0
+        groups.append({"params": list(steps), "weight_decay": 0.0, "relative_lr": share})
     if stage.optimizer == "sgd":
         return torch.optim.SGD(
-            parameters,
+            groups,
             stage.lr,
             stage.momentum,
             weight_decay=stage.weight_decay,
             nesterov=stage.momentum > 0,
             fused=True,
         )
-    return torch.optim.AdamW(parameters, stage.lr, weight_decay=stage.weight_decay, fused=True)
+    return torch.optim.AdamW(groups, stage.lr, weight_decay=stage.weight_decay, fused=True)
 
 
 def _schedule(name: str, done: float) -> float:

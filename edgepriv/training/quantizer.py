@@ -1,5 +1,6 @@
 """Weight quantizers: the grid of each tensor, fake quantization for training, integers for the artifact."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgepriv.models.steps import attach_step, drop_steps, steps_of
 from edgepriv.recipe import FULL_WIDTH, Quantize
-from edgepriv.training.grids import Grid, quantizer_of, refuse_unfit
+from edgepriv.training.grids import Grid, lsq_highest, quantizer_of, refuse_unfit
 from edgepriv.training.stacked import StackedLinear, StackedMLP
 
 
@@ -42,9 +44,27 @@ class QuantizedTensor:
         return np.repeat(values, self.block, axis=1)[:, :columns].reshape(self.integers.shape)
 
 
-def grid_of(weight: Tensor, bits: int, rule: Quantize) -> Grid:
-    """The grid that ``rule`` lays over ``weight``, group by group. Raises UserError for an unknown quantizer."""
-    return quantizer_of(rule).grid(_groups(weight, rule), bits)
+def grid_of(weight: Tensor, bits: int, rule: Quantize, step: Tensor | None = None) -> Grid:
+    """The grid that ``rule`` lays over ``weight``, group by group. ``step``: learned scales [G], which win over the
+    quantizer's own. Raises UserError for an unknown quantizer."""
+    scale, zero_point = quantizer_of(rule).grid(_groups(weight, rule), bits)
+    return (scale if step is None else step.detach()), zero_point
+
+
+def attach_steps(network: nn.Module, rule: Quantize | None) -> dict[int, list[nn.Parameter]]:
+    """What a quantizer that learns its scales needs to be trained by ``rule``: a step beside each weight, the first value
+    where there is none yet. By any other rule, and None, the network has none afterwards. Returns them by width in bits."""
+    if rule is None or not quantizer_of(rule).learned:
+        drop_steps(network)
+        return {}
+    parameters, present = dict(network.named_parameters()), steps_of(network)
+    by_width: dict[int, list[nn.Parameter]] = {}
+    for name, bits in widths(network, rule).items():
+        step = present.get(name)
+        if step is None:
+            step = attach_step(network, name, grid_of(parameters[name].detach(), bits, rule)[0])
+        by_width.setdefault(bits, []).append(step)
+    return by_width
 
 
 def _groups(weight: Tensor, rule: Quantize) -> Tensor:
@@ -66,15 +86,32 @@ def _spread(values: Tensor, weight: Tensor, rule: Quantize) -> Tensor:
     return rows[:, : weight[0].numel()].view(weight.shape)
 
 
-def fake_quantize(weight: Tensor, bits: int, rule: Quantize) -> Tensor:
-    """``weight`` rounded to its grid; the gradient passes straight through."""
+def fake_quantize(weight: Tensor, bits: int, rule: Quantize, step: Tensor | None = None) -> Tensor:
+    """``weight`` rounded to its grid; the gradient passes straight through. ``step``: see ``_on_learned_grid``."""
     quantizer = quantizer_of(rule)
     weight = quantizer.prepared(weight)
+    if quantizer.learned:
+        return _on_learned_grid(weight, grid_of(weight.detach(), bits, rule)[0] if step is None else step, bits, rule)
     with torch.no_grad():
         scale, zero_point = (_spread(values, weight, rule) for values in grid_of(weight, bits, rule))
         integers = ((weight / scale).round() + zero_point).clamp(0, quantizer.top(bits))
         rounded = integers.sub(zero_point).mul(scale)
     return weight + (rounded - weight).detach()
+
+
+def _on_learned_grid(weight: Tensor, step: Tensor, bits: int, rule: Quantize) -> Tensor:
+    """round(clamp(w/s, -2^(b-1), Qp)) s for ``step`` s [G], one for each of the groups (Esser et al. 2020, eq. 1-2).
+
+    The rounding passes gradients straight through, the clamp passes none to the weights beyond it (eq. 5), and the step's
+    are those of eq. 3 times g = 1 / sqrt(n Qp), n weights in a group (section 2.2).
+    """
+    highest = lsq_highest(bits)
+    scaled = step / math.sqrt(weight.numel() / len(step) * highest)
+    scale = _spread(step.detach() + (scaled - scaled.detach()), weight, rule)
+    levels = weight / scale
+    inside = (levels > -highest - 1) & (levels < highest)
+    levels = torch.where(inside, levels, levels.detach().clamp(-highest - 1, highest))
+    return (levels + (levels.round() - levels).detach()) * scale
 
 
 def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
@@ -102,9 +139,13 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
 
 def fake_quantized(network: nn.Module, rule: Quantize) -> dict[str, Tensor]:
     """Fake-quantized weights by parameter name, for ``torch.func.functional_call``; of a stack, each model's by itself."""
-    parameters = dict(network.named_parameters())
-    rounded = _each_by_itself if isinstance(network, StackedMLP) else fake_quantize
-    return {name: rounded(parameters[name], bits, rule) for name, bits in widths(network, rule).items()}
+    parameters, steps = dict(network.named_parameters()), steps_of(network)
+    if isinstance(network, StackedMLP):
+        return {name: _each_by_itself(parameters[name], bits, rule) for name, bits in widths(network, rule).items()}
+    return {
+        name: fake_quantize(parameters[name], bits, rule, steps.get(name))
+        for name, bits in widths(network, rule).items()
+    }
 
 
 def _each_by_itself(weights: Tensor, bits: int, rule: Quantize) -> Tensor:
@@ -114,14 +155,14 @@ def _each_by_itself(weights: Tensor, bits: int, rule: Quantize) -> Tensor:
 @torch.no_grad()
 def quantize_weights(network: nn.Module, rule: Quantize) -> dict[str, QuantizedTensor]:
     """The integers that ship, by parameter name in ``network``; empty when the rule asks for 32 bits everywhere."""
-    parameters = dict(network.named_parameters())
+    parameters, steps = dict(network.named_parameters()), steps_of(network)
     refuse_unfit(rule)
     quantizer = quantizer_of(rule)
     quantized = {}
     for name, bits in widths(network, rule).items():
         weight = quantizer.prepared(parameters[name].detach().float())
         stored = quantizer.stored(bits)
-        scale, zero_point = grid_of(weight, bits, rule)
+        scale, zero_point = grid_of(weight, bits, rule, steps.get(name))
         integers = ((weight / _spread(scale, weight, rule)).round() + _spread(zero_point, weight, rule)).clamp(
             0, quantizer.top(bits)
         )
@@ -138,7 +179,9 @@ def quantize_weights(network: nn.Module, rule: Quantize) -> dict[str, QuantizedT
 
 
 def load_quantized(network: nn.Module, weights: dict[str, QuantizedTensor]) -> None:
-    """Overwrite the network's weights, in place, by the values that the integers stand for."""
+    """Overwrite the network's weights, in place, by the values that the integers stand for; learned steps have then done
+    their work and are dropped."""
+    drop_steps(network)
     parameters = dict(network.named_parameters())
     with torch.no_grad():
         for name, tensor in weights.items():

@@ -88,12 +88,14 @@ class StackedExamples(Examples):
 
 def stackable(recipe: Recipe, input_shape: tuple[int, ...]) -> bool:
     """Whether models trained by ``recipe`` may be stacked. Flattening, augmentation and dropout draw for one model;
-    quantized activations have the range of one model's batch; differential privacy clips the examples of one."""
+    quantized activations have the range of one model's batch, learned steps stand beside the layers of one; differential
+    privacy clips the examples of one."""
     plain = all(
         stage.flatten == 0 and (stage.augment == "none" or len(input_shape) == 1) for stage in recipe.stages().values()
     )
-    rounds_activations = recipe.quantize.active and quantizer_of(recipe.quantize).activations
-    one_by_one = recipe.dp.active or rounds_activations or recipe.model.dropout > 0
+    quantizer = quantizer_of(recipe.quantize)
+    of_one = recipe.quantize.active and (quantizer.activations or quantizer.learned)
+    one_by_one = recipe.dp.active or of_one or recipe.model.dropout > 0
     return plain and not one_by_one and recipe.model.name == "mlp" and recipe.precision != "bfloat16"
 
 

@@ -5,7 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
@@ -14,10 +14,11 @@ from edgepriv.artifact.describe import layers
 from edgepriv.artifact.export import export
 from edgepriv.artifact.twin import load_twin
 from edgepriv.models import Classifier
+from edgepriv.models.steps import steps_of
 from edgepriv.recipe import Export, Quantize
 from edgepriv.training import quantize_weights
 from edgepriv.training.grids import QUANTIZERS
-from edgepriv.training.quantizer import widths
+from edgepriv.training.quantizer import attach_steps, widths
 
 PROFILES = ("latency", "memory", "portable")
 
@@ -137,3 +138,32 @@ def test_the_layers_before_the_last_k_are_float_in_training_and_in_the_file(tmp_
 def test_the_printed_algorithm_is_stored_one_size_up(bits, stored, tmp_path):
     done, *_ = shipped("conv", Quantize(bits=bits, quantizer="famili-printed"), "latency", tmp_path)
     assert {layer.bits for layer in done.layers} == {stored}
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8, 16])
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_learned_steps_are_the_scales_of_the_file_and_nothing_else_in_it(bits, granularity, tmp_path):
+    rule = Quantize(bits=bits, quantizer="lsq", granularity=granularity)
+    classifier = network("conv").eval()
+    classifier.network[1] = nn.Identity()  # folding would change the scales
+    attach_steps(classifier.network, rule)
+    with torch.no_grad():
+        for step in steps_of(classifier.network).values():
+            step.mul_(torch.linspace(0.8, 1.2, len(step)))
+    weights = quantize_weights(classifier.network, rule)
+    done = export(
+        classifier,
+        weights,
+        input_shape=SHAPES["conv"],
+        class_names=list("abc"),
+        x=np.random.default_rng(0).random((32, *SHAPES["conv"]), dtype=np.float32),
+        path=tmp_path / "model.onnx",
+        settings=Export(profile="portable"),
+    )
+    assert done.parity.max_difference < 1e-5
+    assert not done.left_float
+    stored = {entry.name: numpy_helper.to_array(entry) for entry in onnx.load(done.path).graph.initializer}
+    for name, tensor in weights.items():
+        np.testing.assert_array_equal(tensor.scale, steps_of(classifier.network)[name].detach())
+        assert any(np.array_equal(value.reshape(-1), tensor.scale) for value in stored.values())
+    assert not [name for name in stored if "lsq" in name]

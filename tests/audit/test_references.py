@@ -365,3 +365,22 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(fleet_of, tmp_path):
     with pytest.raises(UserError, match="cannot write"):
         fleet_of(count=0)
     assert os.path.isfile(tmp_path / "cache")
+
+
+def test_reference_models_learn_quantization_steps_of_their_own(fleet_of, dataset, split):
+    """By the adaptive attacker's recipe, whether they start at the first stage or after it."""
+    recipe = RECIPE.with_changes(quantize={"bits": 2, "quantizer": "lsq"})
+    fleet_of(recipe.undefended(), count=2)
+    fleet = fleet_of(recipe, count=2)
+    candidates = candidates_of(split)
+    for r, path in enumerate(fleet.models):
+        own = dataclasses.replace(split, members=np.sort(candidates[fleet.references.member[r]]))
+        direct = references._reseeded(recipe, r)
+        expected = new_classifier(direct, dataset.num_classes, dataset.input_shape)
+        run_stages(expected, direct, tuple(direct.stages()), dataset, own, quiet=True)
+        load_quantized(expected.network, quantize_weights(expected.network, recipe.quantize))
+        found = references.load_model(path, recipe, dataset)
+        for name, weight in found.network.named_parameters():
+            torch.testing.assert_close(weight, expected.network.get_parameter(name), rtol=1e-3, atol=1e-4)
+            if name.endswith("weight"):
+                assert all(len(channel.unique()) <= 4 for channel in weight)

@@ -1,0 +1,57 @@
+"""Learned quantization steps (Esser et al. 2020): parameters of a network that stand beside the weights they belong to.
+
+The step of ``conv1.weight`` is ``conv1.weight_lsq_step``, float32 [G], one number > 0 for each group of weights that share a
+scale. As a parameter of the layer it is in every copy and every state_dict; the layers themselves never read it.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+SUFFIX = "_lsq_step"
+
+
+def steps_of(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The steps that ``network`` has, by the name of the weight that each belongs to."""
+    return {name.removesuffix(SUFFIX): parameter for name, parameter in network.named_parameters() if is_step(name)}
+
+
+def is_step(name: str) -> bool:
+    """Whether a parameter's name is that of a step."""
+    return name.endswith(SUFFIX)
+
+
+def attach_step(network: nn.Module, weight: str, value: Tensor) -> nn.Parameter:
+    """Give ``network`` a step [G] for its parameter ``weight``, in place of any that it has; returns it."""
+    layer, _, name = weight.rpartition(".")
+    step = nn.Parameter(value.detach().clone().float())
+    network.get_submodule(layer).register_parameter(name + SUFFIX, step)
+    return step
+
+
+def drop_steps(network: nn.Module) -> None:
+    """Take all steps off ``network``."""
+    for module in network.modules():
+        for name in [name for name in module._parameters if is_step(name)]:
+            del module._parameters[name]
+
+
+def without_steps(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state_dict without its steps."""
+    return {name: value for name, value in state.items() if not is_step(name)}
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """``network.load_state_dict(state)``, after which the network has just the steps that ``state`` has.
+
+    Raises RuntimeError when the state does not fit the network, or a step is not a vector of positive numbers.
+    """
+    drop_steps(network)
+    weights = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+    for name, value in state.items():
+        if is_step(name) and name.removesuffix(SUFFIX) in weights:
+            if value.ndim != 1 or not (value.isfinite() & (value > 0)).all():
+                raise RuntimeError(f"{name} must be a vector of positive numbers")
+            attach_step(network, name.removesuffix(SUFFIX), torch.ones_like(value))
+    network.load_state_dict(dict(state))
