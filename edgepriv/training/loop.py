@@ -330,7 +330,7 @@ def _optimizer(
 
     ``learned``: steps of quantization by bits, which no weight decay pulls to 0. AdamW moves every number by about the
     learning rate, whatever the scale of its gradient; a step starts as 2 / sqrt(Qp) of its weights' mean magnitude, so it
-    is given that share of the rate: with the whole, steps of 16 bits left their scale by a factor of 100 either way.
+    is given that share of the rate: with the whole, steps of 16 bits grew many times over or fell to the smallest.
     """
     others = {id(step) for steps in learned.values() for step in steps}
     weights = [value for value in network.parameters() if value.requires_grad and id(value) not in others]

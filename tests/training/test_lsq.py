@@ -213,7 +213,7 @@ def test_a_stage_at_full_width_forgets_the_steps(toy, split, lsq_recipe, trained
 
 
 def test_steps_of_sixteen_bits_move_in_proportion(toy, split, lsq_recipe):
-    """AdamW at the whole learning rate moves them by a hundred times what they are."""
+    """AdamW at the whole learning rate moves them by more than they are."""
     recipe = lsq_recipe.with_changes(quantize={"bits": 16})
     classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
     attached = copy.deepcopy(classifier.network)
