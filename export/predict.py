@@ -7,6 +7,7 @@ Needs Python 3.10+, numpy and onnxruntime, nothing else. ``open_session`` is the
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -156,8 +157,12 @@ def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
 
 
 def guarded_answers(model: Path, probabilities: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``probabilities`` [n, K] of ``x`` [n, ...] through the model.memguard.npz beside the model, if there is one."""
+    """``probabilities`` [n, K] of ``x`` [n, ...] through the model.memguard.npz beside the model, if there is one.
+
+    KitError if the kit was made for this model with a MemGuard, and the file is missing or another one.
+    """
     path = guard_beside(model)
+    check_guard(model, Path(__file__).resolve().parent)
     if not path.is_file():
         return probabilities
     try:
@@ -167,6 +172,32 @@ def guarded_answers(model: Path, probabilities: np.ndarray, x: np.ndarray) -> np
     if guard.classes != probabilities.shape[1]:
         raise KitError(f"{path} is for {guard.classes} classes, but the model has {probabilities.shape[1]}")
     return guarded(guard, probabilities, x)
+
+
+def check_guard(model: Path, folder: Path) -> str | None:
+    """Name of the MemGuard that device.json in ``folder`` (the kit) has on record for ``model``, None for none; KitError unless
+    that very file is beside the model."""
+    try:
+        record = json.loads((folder / "device.json").read_text())
+        guard, shipped = record.get("guard"), set(record["files"].values())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise KitError(f"{folder / 'device.json'} cannot be read ({error}): copy the kit again") from error
+    if guard is None or _sha256(model) not in shipped:
+        return None
+    path = guard_beside(model)
+    if not path.is_file():
+        raise KitError(
+            f"{path} is missing, and the model's answers are not protected without it: copy it beside the model"
+        )
+    if _sha256(path) != guard["sha256"]:
+        raise KitError(f"{path} is not the file that was shipped (its sha256 differs): copy it again")
+    return path.name
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def output_kind(session: ort.InferenceSession, outputs: np.ndarray) -> str:

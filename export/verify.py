@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 if __package__:
-    from .predict import KitError, fit_inputs, open_or_explain, predict, reason_of, run_command
+    from .predict import KitError, check_guard, fit_inputs, open_or_explain, predict, reason_of, run_command
 else:
-    from predict import KitError, fit_inputs, open_or_explain, predict, reason_of, run_command  # type: ignore
+    from predict import KitError, check_guard, fit_inputs, open_or_explain, predict, reason_of, run_command  # type: ignore
 
 
 def verify(folder: Path, model: Path | None = None, threads: int = 1) -> dict[str, Any]:
@@ -36,6 +36,7 @@ def verify(folder: Path, model: Path | None = None, threads: int = 1) -> dict[st
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
     if sha256 not in record["sha256"]:
         raise KitError(f"{model} is not the file that was shipped (its sha256 differs): copy it again")
+    guard = check_guard(model, folder)
     inputs, expected = _read_golden(folder / "golden.json")
     session = open_or_explain(model, threads)
     try:
@@ -57,6 +58,7 @@ def verify(folder: Path, model: Path | None = None, threads: int = 1) -> dict[st
         "examples": len(inputs),
         "difference": difference,
         "tolerance": tolerance,
+        "guard": guard,
     }
 
 
@@ -111,6 +113,8 @@ def main() -> None:
         print(f"{result['examples']} golden outputs agree within {result['difference']:.1e} ({allowed})")
     else:
         print(f"{result['examples']} golden labels are the same")
+    if result["guard"]:
+        print(f"{result['guard']}: the bytes are those that were shipped; predict.py answers through it")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from edgepriv.device import memguard
 from edgepriv.device.bench import random_inputs
 from edgepriv.device.predict import KitError, class_names, fit_inputs, open_or_explain, output_kind, predict, reason_of
 from edgepriv.errors import UserError
@@ -41,7 +42,8 @@ def write_kit(
 ) -> Path:
     """Write the kit for ``model`` into ``folder`` (default: ``device/`` beside it) and return the folder.
 
-    ``also``: other files of the same model that ship (a .ort). The golden inputs are noise from a fixed seed, never data:
+    ``also``: other files of the same model that ship (a .ort). A model.memguard.npz beside the model is on record too: without
+    it the kit refuses to answer. The golden inputs are noise from a fixed seed, never data:
     the kit leaves the house with the model. ``tolerance`` is the largest difference of a probability that verifying
     accepts on another processor, and of a logit in units of the largest one; labels must be equal. Left out, it is 1e-3,
     and 1e-2 for a file with ``--compute int8``. Raises UserError if the model does not run, or a file exists and ``force``
@@ -65,6 +67,9 @@ def write_kit(
         "class_names": class_names(session),
         "tolerance": tolerance * max(1.0, float(np.abs(outputs).max())) if outputs.ndim == 2 else 0.0,
     }
+    guard = memguard.beside(model)
+    if guard.is_file():
+        record["guard"] = {"file": guard.name, "sha256": sha256_of(guard)}
     for name in KIT:
         write_bytes(folder / name, files("edgepriv.device").joinpath(name).read_bytes())
     write_text(folder / "golden.json", json.dumps(golden))

@@ -4,6 +4,13 @@
 /** Bad input; the message is one sentence. */
 export class KitError extends Error {}
 
+/** KitError for a model that answers through MemGuard, which only predict.py computes. `device`: content of device.json. */
+export function refuseUnguarded(device, sha256) {
+  if (device.guard && Object.values(device.files).includes(sha256)) {
+    throw new KitError("this model answers through MemGuard, which only device/predict.py computes: serve it with Python");
+  }
+}
+
 /**
  * What a file takes and returns.
  * @typedef {object} Contract

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { KitError, contractOf } from "../js/classifier.mjs";
+import { KitError, contractOf, refuseUnguarded } from "../js/classifier.mjs";
 
 export { KitError };
 
@@ -65,6 +65,11 @@ export async function openSession(ort, file, threads, more = {}) {
 }
 
 export const reasonOf = (error) => String(error.message ?? error).trim().split("\n")[0];
+
+/** Refuse a model whose answers this kit cannot guard (see refuseUnguarded). */
+export function refuseUnprotected(file) {
+  if (existsSync(path.join(KIT, "device.json"))) refuseUnguarded(record("device.json"), sha256(bytesOf(file)));
+}
 
 /** Session and contract of `file`; class names come from the file, else from device.json. */
 export async function openClassifier(ort, file, threads = 1) {

@@ -2,7 +2,7 @@
 
 import { parseArgs } from "node:util";
 import { fitInputs, nameOf, read, run } from "../js/classifier.mjs";
-import { KitError, openClassifier, readInputs, reasonOf, runCommand, runtime, wholeNumber } from "./kit.mjs";
+import { KitError, openClassifier, readInputs, reasonOf, refuseUnprotected, runCommand, runtime, wholeNumber } from "./kit.mjs";
 
 async function main() {
   const { values: options, positionals } = parseArgs({
@@ -11,6 +11,7 @@ async function main() {
   });
   if (positionals.length !== 2) throw new KitError("usage: node predict.mjs MODEL INPUTS [--threads N] [--json]");
   const [model, inputs] = positionals;
+  refuseUnprotected(model);
   const ort = await runtime();
   const { session, contract } = await openClassifier(ort, model, wholeNumber("threads", options.threads, 0));
   const fitted = fitInputs(contract, readInputs(inputs));

@@ -1,7 +1,9 @@
 // The page: loads the shipped model (or another), classifies what is drawn, opened or typed, verifies and times.
 
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
-import { KitError, checkGolden, contractOf, fitInputs, nameOf, percentile, read, run, sizeOf } from "../js/classifier.mjs";
+import {
+  KitError, checkGolden, contractOf, fitInputs, nameOf, percentile, read, refuseUnguarded, run, sizeOf,
+} from "../js/classifier.mjs";
 import { cropped, drawable, layoutOf, show, toBytes } from "./picture.mjs";
 
 const KIT = new URL("../", import.meta.url);
@@ -129,7 +131,8 @@ async function classifyNumbers() {
 }
 
 async function classify(x) {
-  const { session, contract } = open;
+  const { bytes, session, contract } = open;
+  if (device.guard) refuseUnguarded(device, (await sha256Of(bytes)) ?? Object.values(device.files)[0]);
   const fitted = fitInputs(contract, x);
   const answer = read(contract, await run(ort, session, contract, fitted));
   const [label] = answer.labels;
@@ -181,12 +184,18 @@ async function time(once) {
   return { median: percentile(samples, 50), runs };
 }
 
+/** sha256 in hex; null where the browser offers none (neither https nor localhost). */
+async function sha256Of(bytes) {
+  if (!crypto.subtle) return null;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 async function verify() {
   const { bytes, session, contract } = open;
+  const sha256 = await sha256Of(bytes);
   let identity = "The bytes were not compared: a browser offers sha256 only over https or on localhost. ";
-  if (crypto.subtle) {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    const sha256 = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (sha256 !== null) {
     if (!Object.values(device.files).includes(sha256)) {
       throw new KitError("this is not the file that was shipped (its sha256 differs): copy it again");
     }

@@ -1,6 +1,9 @@
 """A model guarded by MemGuard: the kit answers as the audit was answered, and a lost guard is said."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -66,3 +69,44 @@ def test_a_guard_that_has_changed_is_refused(guarded):
             _target(guarded, load("digits"))
     finally:
         path.write_bytes(content)
+
+
+def test_the_kit_refuses_to_answer_without_the_guard_it_was_made_with(guarded, tmp_path):
+    for name in ("model.onnx", "model.memguard.npz"):
+        shutil.copy(guarded.with_name(name), tmp_path)
+    shutil.copytree(guarded.with_name("device"), tmp_path / "device")
+    np.save(tmp_path / "x.npy", load("digits").inputs(np.arange(3)))
+
+    def run(*command):
+        ended = subprocess.run([*command], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        return ended.returncode, ended.stderr.strip() or ended.stdout
+
+    commands = (
+        [sys.executable, "device/verify.py"],
+        [sys.executable, "device/predict.py", "model.onnx", "x.npy"],
+    )
+    for command in commands:
+        assert run(*command)[0] == 0
+    assert "model.memguard.npz" in run(*commands[0])[1]
+    changed = dict(np.load(tmp_path / "model.memguard.npz")) | {"epsilon": np.array(0.0)}
+    np.savez(tmp_path / "model.memguard.npz", **changed)
+    for command in commands:
+        code, said = run(*command)
+        assert (code, said.count("\n")) == (2, 0)
+        assert "not the file that was shipped" in said
+    (tmp_path / "model.memguard.npz").unlink()
+    for command in commands:
+        code, said = run(*command)
+        assert (code, said.count("\n")) == (2, 0)
+        assert "not protected" in said
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node")
+def test_node_refuses_to_show_unguarded_answers(guarded, tmp_path):
+    np.save(tmp_path / "x.npy", load("digits").inputs(np.arange(3)))
+    kit = guarded.with_name("device") / "node" / "predict.mjs"
+    ended = subprocess.run(
+        ["node", str(kit), str(guarded), str(tmp_path / "x.npy")], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.strip().endswith("serve it with Python")
