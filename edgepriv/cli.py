@@ -643,6 +643,8 @@ def _exported(result: dict[str, Any]) -> str:
     lines += _notes(result)
     if "noise" in result.get("defences", {}):
         lines.append(_noise_line(result["defences"]["noise"]))
+    if result.get("head"):
+        lines += _head_lines(result["head"])
     return "\n".join(lines)
 
 
@@ -655,6 +657,22 @@ def _noise_line(noise: dict[str, Any]) -> str:
         f"{noise['share_all' if shapley else 'share_entropy']:.1%}; label kept for {noise['share_label_kept']:.1%}; "
         f"mean L2 norm {noise['mean_norm']:.3g}"
     )
+
+
+def _head_lines(head: dict[str, Any]) -> list[str]:
+    if head["method"] == "memguard":
+        return [
+            f"MemGuard: mean L1 distance of the answers {head['mean_l1_distance']:.3g} (budget {head['epsilon']:g}), its own "
+            f"attack {head['attack_accuracy_plain']:.1%} -> {head['attack_accuracy_guarded']:.1%}",
+            "warning: MemGuard is not in the .onnx: ship model.memguard.npz with it and answer through device/predict.py; any "
+            "other runtime, Node and the browser too, has the model's own probabilities",
+        ]
+    sides = {"members": "labels_changed_members", "holdout examples": "labels_changed_holdout"}
+    changed = " and ".join(f"{head[key]:.2%} of the {side}" for side, key in sides.items() if key in head)
+    given = ", trained for another model" if "trained" in head else ""
+    return [
+        f"head {head['method']}{given}: it changes the label of {changed}; edgepriv audit --cut-head shows what it hides"
+    ]
 
 
 def _notes(result: dict[str, Any]) -> list[str]:
