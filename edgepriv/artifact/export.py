@@ -75,7 +75,7 @@ def export(
     built = build_graph(
         classifier, weights, input_shape=input_shape, class_names=class_names, settings=settings, head=head
     )
-    headless = without_head(built.content)
+    headless = built.content if head is None else without_head(built.content)
     with written_aside(path) as aside:
         aside.write_bytes(built.content)
         session = open_session(headless)
