@@ -664,8 +664,8 @@ def _head_lines(head: dict[str, Any]) -> list[str]:
         return [
             f"MemGuard: mean L1 distance of the answers {head['mean_l1_distance']:.3g} (budget {head['epsilon']:g}), its own "
             f"attack {head['attack_accuracy_plain']:.1%} -> {head['attack_accuracy_guarded']:.1%}",
-            "warning: MemGuard is not in the .onnx: ship model.memguard.npz with it and answer through device/predict.py; any "
-            "other runtime, Node and the browser too, has the model's own probabilities",
+            "warning: MemGuard is not in the .onnx: ship model.memguard.npz with it and answer through device/predict.py; the "
+            "kits for Node and the browser refuse, and any other program shows the model's own probabilities",
         ]
     sides = {"members": "labels_changed_members", "holdout examples": "labels_changed_holdout"}
     changed = " and ".join(f"{head[key]:.2%} of the {side}" for side, key in sides.items() if key in head)
