@@ -104,6 +104,8 @@ def harden(
         raise UserError(
             "--baseline dropout acts while training, and no stage trains here: use edgepriv train --baseline dropout"
         )
+    if not stages and any(section.get("relax") for section in changes.values() if isinstance(section, dict)):
+        raise UserError("--relax acts while training, and no stage trains here: use edgepriv train --relax")
     refuse_impossible(hardened_by)
     given_head = transferred(head, hardened_by, given.dataset, given.split)
     rehearse(given.checkpoint.with_recipe(hardened_by))

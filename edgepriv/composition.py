@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from edgepriv.errors import UserError
-from edgepriv.recipe import Noise, Recipe, Stage
+from edgepriv.recipe import Dp, Noise, Recipe, Stage
 
 
 def _any(recipe: Recipe, asked: Callable[[Stage], bool]) -> bool:
@@ -11,6 +11,11 @@ def _any(recipe: Recipe, asked: Callable[[Stage], bool]) -> bool:
 
 
 IMPOSSIBLE: tuple[tuple[Callable[[Recipe], bool], str], ...] = (
+    (
+        lambda recipe: not recipe.dp.active and recipe.dp != Dp(),
+        "delta and clip of differential privacy have no effect without an epsilon, and the training would not be private: "
+        "pass --dp-epsilon",
+    ),
     (
         lambda recipe: recipe.dp.active and bool(recipe.stages().keys() - {"train"}),
         "differentially private training covers the stage 'train' only, and every later stage would read the members again "

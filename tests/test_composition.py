@@ -28,6 +28,8 @@ def test_defences_compose(sections):
     ("sections", "reason"),
     [
         (PRIVATE | {"qat": {"epochs": 2}}, "--ptq"),
+        ({"dp": {"delta": 1e-5}}, "--dp-epsilon"),
+        ({"dp": {"clip": 0.5}}, "--dp-epsilon"),
         (PRIVATE | {"train": {"flatten": 1.0}}, "mix the examples"),
         (PRIVATE | {"train": {"relax": 1.0}}, "mix the examples"),
         (PRIVATE | {"head": {"method": "member"}}, "--regenerate rank"),

@@ -49,6 +49,13 @@ def test_the_command_line_says_what_was_spent(tmp_path):
     assert "clipped to 2" in done.output
 
 
+def test_relax_without_a_stage_that_trains_is_refused(private, tmp_path):
+    changes = {"robust": {"relax": 1.0}, "qat": {"relax": 1.0}}
+    with pytest.raises(UserError, match="no stage trains here"):
+        api.harden(private[0] / "model.pt", None, changes, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_hardening_only_rounds_the_weights_and_the_manifest_has_the_epsilon(private, hardened):
     record = json.loads((hardened / "model.manifest.json").read_text())
     assert record["defences"]["dp"] == private[1]["defences"]["dp"]

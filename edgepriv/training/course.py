@@ -26,7 +26,7 @@ from edgepriv.training.dp import plan_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.grids import refuse_unfit
 from edgepriv.training.loop import State, Task, fit
-from edgepriv.training.noise import noisy_members
+from edgepriv.training.noise import noisy_members, refuse_unreachable
 from edgepriv.training.stacked import Stack, StackedExamples, StackedMLP, stackable
 
 _VALIDATION_EXAMPLES = 1024
@@ -81,6 +81,7 @@ def run_stages(
     every stage after it see the members with that noise only: one epoch on the clean ones would teach them again.
     """
     refuse_unfit(recipe.quantize)
+    refuse_unreachable(recipe.noise, dataset.num_classes)
     members = examples_of(dataset, split.members)
     holdout = examples_of(dataset, split.holdout)
     validation = examples_of(dataset, _some(split.validation, split.seed))

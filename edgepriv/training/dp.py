@@ -28,7 +28,8 @@ from edgepriv.errors import UserError
 from edgepriv.recipe import Dp, Stage
 
 _ACCOUNTANT = "rdp"
-"""Renyi accounting (Mironov 2017): a bound without numerical error, within a tenth of the tightest one known."""
+"""Renyi accounting (Mironov 2017): a bound without numerical error, somewhat above the tightest one known: 3.00 against
+2.66 by Opacus' PRV accountant for noise 2.085, sample rate 0.2, 50 steps, delta 1.855e-4."""
 _NUMBERS_AT_ONCE = 16_000_000
 """Of the gradients of single examples that are held in memory at a time."""
 
@@ -72,7 +73,8 @@ class Plan:
 
 
 def plan_of(dp: Dp, stage: Stage, members: int) -> Plan:
-    """The noise with which all epochs of ``stage`` spend ``dp.epsilon``. Raises UserError when no noise is enough.
+    """The noise with which all epochs of ``stage`` spend ``dp.epsilon``. Raises UserError when no noise is enough,
+    or when delta is no promise.
 
     The sample rate is 1 over the steps of an epoch, as in Opacus, so that a batch has ``stage.batch_size`` examples on
     average, or a few less.
@@ -80,6 +82,11 @@ def plan_of(dp: Dp, stage: Stage, members: int) -> Plan:
     assert dp.epsilon is not None
     steps = max(1, math.ceil(members / stage.batch_size))
     delta = dp.delta if dp.delta is not None else 1 / (10 * members)
+    if delta >= 1 / members:
+        raise UserError(
+            f"delta {delta:.2g} is not below 1 / members ({1 / members:.2g}): publishing a member drawn at random would "
+            "count as private; ask for less, or leave it out for a tenth of that"
+        )
     try:
         noise = _noise_multiplier(dp.epsilon, delta, 1 / steps, steps * stage.epochs)
     except (ValueError, OverflowError):

@@ -17,6 +17,7 @@ bound is the distance to where the two would tie, to first order; of probabiliti
 and the bound would be no bound.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.recipe import Noise
 from edgepriv.training.examples import Examples, at_once
@@ -34,6 +36,15 @@ STEPS = 30
 _HALVINGS = 18
 _ABOVE = 5e-3  # in nats of log H: an iterate that lands just below tau would not count
 _ROUNDING = 1e-6  # of inputs in [0, 1], stored as float32
+
+
+def refuse_unreachable(noise: Noise, num_classes: int) -> None:
+    """Raise UserError when no answer over so many classes has the entropy ``noise.tau``, whatever the noise."""
+    most = math.log(num_classes)
+    if noise.method == "shapley" and noise.tau >= most:
+        raise UserError(
+            f"tau {noise.tau:g}: the entropy of an answer over {num_classes} classes is below {most:.3g} nats; ask for less"
+        )
 
 
 def noisy_members(

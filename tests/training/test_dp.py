@@ -208,6 +208,11 @@ def test_a_budget_that_no_noise_keeps_is_refused():
         plan_of(Dp(epsilon=1e-7, delta=1e-12), Stage(epochs=10, batch_size=100), 1000)
 
 
+def test_a_delta_that_promises_nothing_is_refused():
+    with pytest.raises(UserError, match="not below 1 / members"):
+        plan_of(Dp(epsilon=3.0, delta=0.5), Stage(epochs=1, batch_size=100), 1000)
+
+
 def test_layers_that_mix_examples_are_refused_before_training(toy, split):
     recipe = RECIPE.with_changes(model={"name": "resnet20"}).model_copy(update={"model": {"name": "resnet20"}})
     recipe = Recipe.model_validate(recipe.model_dump())

@@ -9,6 +9,7 @@ from torch.nn import functional
 from weights import weights_of
 
 from edgepriv.audit.workers import Job, train_group
+from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.training import course, new_classifier, run_stages, run_stages_stacked
 from edgepriv.training.examples import Examples
@@ -179,6 +180,11 @@ def test_killed_and_started_again_gives_the_same_bits(run, recipe, tmp_path, mon
 
 def test_equal_seeds_give_equal_weights(run, recipe):
     assert torch.equal(run(recipe)[0], run(recipe)[0])
+
+
+def test_an_entropy_above_that_of_any_answer_is_refused_before_training(run, recipe):
+    with pytest.raises(UserError, match=r"over 4 classes is below 1\.39 nats"):
+        run(recipe.with_changes(noise={"tau": 1.4}))
 
 
 # --- reference models ---
