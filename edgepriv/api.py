@@ -127,9 +127,9 @@ def harden(
         defences=given.checkpoint.defences | course.defences,
     )
     hardened = with_head(hardened, given_head, given.dataset, given.split)
-    checkpoint.save(beside(shipped, "pt"), hardened)
-    save_head(head_file, hardened.head)
     exported = export_with_twin(Trained(hardened, given.dataset, given.split), given.checkpoint, shipped)
+    checkpoint.save(beside(shipped, "pt"), hardened)  # after the proofs: never a new checkpoint beside an old file
+    save_head(head_file, hardened.head)
     write_kit(shipped, output / "device", also=[beside(shipped, "ort")] if exported.get("ort") else [], force=force)
     forget(partial)
     return exported | {
