@@ -12,9 +12,63 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from edgepriv import recipe as recipes
 from edgepriv.errors import GateFailed, UserError
-from edgepriv.recipe import Recipe
+from edgepriv.options import (
+    Adv,
+    AsJson,
+    Baseline,
+    BatchSize,
+    Bits,
+    Compute,
+    DataDir,
+    DataName,
+    Download,
+    DpEpsilon,
+    Epochs,
+    Eps,
+    FirstLast,
+    Flatten,
+    Force,
+    Granularity,
+    InputType,
+    LastK,
+    LearningRate,
+    Members,
+    ModelName,
+    NoiseAlpha,
+    NoiseBeta,
+    NoiseEpochs,
+    NoiseEps,
+    NoiseMethod,
+    NoiseTau,
+    NonMembers,
+    Norm,
+    Ort,
+    OutputForm,
+    Patience,
+    Precision,
+    Profile,
+    QuantizerName,
+    RecipeFile,
+    Regenerate,
+    Relax,
+    Seed,
+    Steps,
+    Widths,
+    adversary_settings,
+    audit_settings,
+    baseline_settings,
+    data_name,
+    export_settings,
+    for_bare_state_dict,
+    model_settings,
+    quantize_settings,
+    recipe_in,
+    stopping,
+    threat_models,
+    training_baseline,
+)
+from edgepriv.report.said import exported, trained
 
 app = typer.Typer(
     add_completion=False,
@@ -24,15 +78,6 @@ app = typer.Typer(
     help="From a PyTorch classifier to one small, robust, private and audited ONNX file.",
 )
 
-ADVERSARIES = {
-    "none": {"method": "none"},
-    "fgsm": {"method": "fgsm"},
-    "pgd": {"method": "pgd", "norm": "linf"},
-    "pgd-l2": {"method": "pgd", "norm": "l2"},
-}
-OUTPUTS = ("probabilities", "logits", "label")
-BOTH = ("adaptive", "oblivious")
-DROPOUT = 0.5
 INTERRUPTED = 130
 RESUME = "interrupted: run the same command again to go on where it stopped"
 UNWRITABLE = {
@@ -46,63 +91,6 @@ UNWRITABLE = {
     errno.EEXIST,
     errno.ENAMETOOLONG,
 }
-
-RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="TOML file; options given here win over it.")]
-DataDir = Annotated[
-    Path | None, typer.Option(help="Where named data sets are; default $EDGEPRIV_DATA or the cache folder.")
-]
-Download = Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-DataName = Annotated[
-    str | None, typer.Option("--data", help="digits, fashion_mnist, ..., npz:FILE, csv:FILE, folder:DIR.")
-]
-ModelName = Annotated[
-    str | None, typer.Option("--model", help="lenet, resnet20, mlp, cnn, a torchvision classifier, pkg.mod:factory.")
-]
-Widths = Annotated[str | None, typer.Option(help="Hidden widths of an mlp, such as 512,256.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the order of examples.")]
-Epochs = Annotated[int | None, typer.Option(help="Epochs of this stage.")]
-BatchSize = Annotated[int | None, typer.Option(help="Examples in a batch.")]
-LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
-Adv = Annotated[str | None, typer.Option("--adv", help="Adversarial training: none, fgsm, pgd or pgd-l2.")]
-Eps = Annotated[float | None, typer.Option(help="Radius of the perturbations, in input units ([0, 1]).")]
-Norm = Annotated[str | None, typer.Option(help="Norm of the perturbations: linf or l2.")]
-Steps = Annotated[int | None, typer.Option(help="Gradient steps of PGD in training.")]
-Bits = Annotated[str | None, typer.Option(help="Width of the weights: 2 to 16, 32, or rules such as conv1=8,*=4.")]
-FirstLast = Annotated[int | None, typer.Option(help="Width of the first and the last layer: 2 to 16, or 32.")]
-LastK = Annotated[int | None, typer.Option(help="Quantize only so many layers, counted from the last.")]
-Granularity = Annotated[str | None, typer.Option(help="One scale for each tensor, channel or block:N.")]
-QUANTIZERS = "minmax, famili, famili-printed, dorefa or lsq"
-QuantizerName = Annotated[str | None, typer.Option("--quantizer", help=f"How weights are rounded: {QUANTIZERS}.")]
-Flatten = Annotated[float | None, typer.Option(help="Weight lambda of posterior flattening.")]
-Relax = Annotated[float | None, typer.Option(help="RelaxLoss: hold the training loss at this level, in nats.")]
-Patience = Annotated[
-    int | None, typer.Option(help="Keep the best held-out epoch; stop after so many without a better.")
-]
-DpEpsilon = Annotated[
-    float | None, typer.Option(help="Differentially private training (DP-SGD): the epsilon to spend.")
-]
-NoiseMethod = Annotated[
-    str | None, typer.Option("--noise", help="Retrain on members with noise: shapley (optimal) or uniform.")
-]
-NoiseTau = Annotated[float | None, typer.Option(help="Entropy of a noisy member's prediction to reach, in nats.")]
-NoiseEps = Annotated[float | None, typer.Option(help="Largest noise on a feature, in input units ([0, 1]).")]
-NoiseBeta = Annotated[float | None, typer.Option(help="Share of it that the most important feature loses.")]
-NoiseAlpha = Annotated[float | None, typer.Option(help="Share of the teacher's answers in the loss on noisy members.")]
-NoiseEpochs = Annotated[
-    int | None, typer.Option(help="Epochs on noisy members, from new weights; default those of edgepriv train.")
-]
-Regenerate = Annotated[str | None, typer.Option(help="Head behind the softmax: member, nonmember or rank.")]
-Baseline = Annotated[str | None, typer.Option(help="A known defence to compare with: dropout or memguard.")]
-Precision = Annotated[str | None, typer.Option(help="Arithmetic of training: auto, float32 or bfloat16.")]
-Profile = Annotated[str | None, typer.Option(help="Layout of the integer weights: latency, memory or portable.")]
-Compute = Annotated[str | None, typer.Option(help="Activations inside packed layers: float32, or int8 (faster).")]
-InputType = Annotated[str | None, typer.Option("--input", help="What the file takes: float32 in [0, 1], or uint8.")]
-OutputForm = Annotated[str | None, typer.Option("--output", help="What it returns: probabilities, logits or label.")]
-Ort = Annotated[bool | None, typer.Option("--ort", help="Write a .ort file too, for onnxruntime's minimal builds.")]
-Members = Annotated[Path | None, typer.Option(help=".npz with x and y: examples that the model was trained on.")]
-NonMembers = Annotated[Path | None, typer.Option(help=".npz with x and y: examples that it was not trained on.")]
 
 
 @app.command()
@@ -142,27 +130,27 @@ def train(
     """Train a model from scratch."""
     from edgepriv import api
 
-    asked = _recipe(recipe).with_changes(
+    asked = recipe_in(recipe).with_changes(
         seed=seed,
         precision=precision,
-        data={"name": _data_name(data, members, non_members)},
-        model=_model(model, widths) | _training_baseline(baseline),
+        data={"name": data_name(data, members, non_members)},
+        model=model_settings(model, widths) | training_baseline(baseline),
         train={
             "epochs": epochs,
             "batch_size": batch_size,
             "lr": lr,
             "flatten": flatten,
             "relax": relax,
-            **_stopping(patience),
+            **stopping(patience),
             "adversarial": None if adv is None else adv != "none",
             "quantized": None if bits is None else True,
         },
-        adversary=_adversary(adv, eps, None, steps),
+        adversary=adversary_settings(adv, eps, None, steps),
         dp={"epsilon": dp_epsilon, "delta": dp_delta, "clip": dp_clip},
-        quantize=_quantize(bits, first_last, last_k, granularity, quantizer),
+        quantize=quantize_settings(bits, first_last, last_k, granularity, quantizer),
     )
     result = api.train(asked, output, data_dir=data_dir, download=download, force=force)
-    _print(json_, result, lambda: _trained(result))
+    _print(json_, result, lambda: trained(result))
 
 
 @app.command()
@@ -220,23 +208,23 @@ def harden(
         raise UserError(
             "--ptq rounds trained weights without fine-tuning, which --qat-epochs and --flatten belong to: drop it or them"
         )
-    given = _for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
+    given = for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
     changes = {
         "precision": precision,
         "noise": {"method": noise, "tau": noise_tau, "eps": noise_eps, "beta": noise_beta, "alpha": noise_alpha},
-        "noisy": {"epochs": noise_epochs, "relax": relax, **_stopping(patience)},
-        "robust": {"epochs": epochs, "relax": relax, **_stopping(patience)},
-        "qat": {"epochs": 0 if ptq else qat_epochs, "flatten": flatten, "relax": relax, **_stopping(patience)},
+        "noisy": {"epochs": noise_epochs, "relax": relax, **stopping(patience)},
+        "robust": {"epochs": epochs, "relax": relax, **stopping(patience)},
+        "qat": {"epochs": 0 if ptq else qat_epochs, "flatten": flatten, "relax": relax, **stopping(patience)},
         "dp": {"epsilon": dp_epsilon},
-        "adversary": _adversary(adv, eps, None, steps),
-        "quantize": _quantize(bits, first_last, last_k, granularity, quantizer),
-        "export": _export_settings(profile, compute, input_, output_form, ort),
-        **_baseline(baseline, regenerate),
+        "adversary": adversary_settings(adv, eps, None, steps),
+        "quantize": quantize_settings(bits, first_last, last_k, granularity, quantizer),
+        "export": export_settings(profile, compute, input_, output_form, ort),
+        **baseline_settings(baseline, regenerate),
     }
     result = api.harden(
         checkpoint, given, changes, output, head=head, data_dir=data_dir, download=download, force=force
     )
-    _print(json_, result, lambda: _exported(result))
+    _print(json_, result, lambda: exported(result))
 
 
 @app.command()
@@ -270,13 +258,13 @@ def export(
     """Export a checkpoint to ONNX with integer weights, and prove parity."""
     from edgepriv import api
 
-    given = _for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
+    given = for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
     changes = {
-        "quantize": _quantize(bits, first_last, last_k, granularity, quantizer),
-        "export": _export_settings(profile, compute, input_, output_form, ort),
+        "quantize": quantize_settings(bits, first_last, last_k, granularity, quantizer),
+        "export": export_settings(profile, compute, input_, output_form, ort),
     }
     result = api.export(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
-    _print(json_, result, lambda: _exported(result))
+    _print(json_, result, lambda: exported(result))
 
 
 @app.command()
@@ -327,14 +315,14 @@ def audit(
         "audit": {
             "attacks": attacks,
             "references": references,
-            "threat_models": _threat_models(threat_model),
+            "threat_models": threat_models(threat_model),
             "robust_examples": robust_examples,
             "pgd_steps": steps,
             "queried_examples": queried_examples,
             "engine": engine,
         },
     }
-    changes = _audit_settings(recipe, asked) if recipe else asked
+    changes = audit_settings(recipe, asked) if recipe else asked
 
     def report(result: dict[str, Any]) -> None:
         file = (output or beside(model, "cut-head.audit.json" if cut_head else "audit.json")).name
@@ -405,7 +393,7 @@ def bench(
     settings = {"runs": runs, "rounds": rounds, "batches": batch or None, "threads": threads or None}
     result = api.bench(
         model,
-        _recipe(recipe).with_changes(bench=settings),
+        recipe_in(recipe).with_changes(bench=settings),
         against=against or (),
         imports=imports or (),
         output=output,
@@ -426,7 +414,7 @@ def compare(
     from edgepriv import api
     from edgepriv.report import tables
 
-    result = api.compare(models, _recipe(recipe).with_changes(bench={"runs": runs, "rounds": rounds}))
+    result = api.compare(models, recipe_in(recipe).with_changes(bench={"runs": runs, "rounds": rounds}))
     _print(json_, result, lambda: tables.compare_table(result))
 
 
@@ -495,196 +483,6 @@ def main() -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _recipe(path: Path | None) -> Recipe:
-    return recipes.load(path) if path else Recipe()
-
-
-def _audit_settings(path: Path, asked: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What a recipe file says of an audit, under the options; how the model was trained is the manifest's to say."""
-    settings = _recipe(path).with_changes(**asked)
-    changes: dict[str, dict[str, Any]] = {"audit": settings.audit.model_dump()}
-    if settings.adversary != Recipe().adversary:
-        changes["adversary"] = {"eps": settings.adversary.eps, "norm": settings.adversary.norm}
-    return changes
-
-
-def _for_bare_state_dict(
-    path: Path | None,
-    data: str | None,
-    model: str | None,
-    widths: str | None,
-    seed: int | None,
-    members: Path | None,
-    non_members: Path | None,
-) -> Recipe | None:
-    """The recipe that options describe, or None when they describe none and the checkpoint speaks for itself."""
-    name = _data_name(data, members, non_members)
-    if path is None and name is None and model is None:
-        return None
-    return _recipe(path).with_changes(seed=seed, data={"name": name}, model=_model(model, widths))
-
-
-def _data_name(data: str | None, members: Path | None, non_members: Path | None) -> str | None:
-    if (members is None) != (non_members is None):
-        raise UserError("--members and --non-members go together")
-    if members is None or non_members is None:
-        return data
-    if data is not None:
-        raise UserError(
-            "--data names a data set to split; --members and --non-members say what the split is: pass one or the other"
-        )
-    return f"members:{members.resolve()}|{non_members.resolve()}"
-
-
-def _model(name: str | None, widths: str | None) -> dict[str, Any]:
-    if widths is None:
-        return {"name": name}
-    try:
-        return {"name": name, "args": {"widths": [int(width) for width in widths.split(",")]}}
-    except ValueError:
-        raise UserError(f"--widths {widths!r}: expected whole numbers such as 512,256") from None
-
-
-def _adversary(adv: str | None, eps: float | None, norm: str | None, steps: int | None) -> dict[str, Any]:
-    if adv is not None and adv not in ADVERSARIES:
-        raise UserError(f"unknown adversarial training {adv!r}: known are {', '.join(ADVERSARIES)}")
-    return {"eps": eps, "norm": norm, "steps": steps} | (ADVERSARIES[adv] if adv else {})
-
-
-def _quantize(
-    bits: str | None, first_last: int | None, last_k: int | None, granularity: str | None, quantizer: str | None
-) -> dict[str, Any]:
-    return {
-        "bits": bits,
-        "first_last": first_last,
-        "last_k": last_k,
-        "granularity": granularity,
-        "quantizer": quantizer,
-    }
-
-
-def _baseline(name: str | None, regenerate: str | None) -> dict[str, dict[str, Any]]:
-    """The sections that ``--baseline`` and ``--regenerate`` change."""
-    if name not in (None, "dropout", "memguard"):
-        raise UserError(f"unknown baseline {name!r}: known are dropout and memguard")
-    if regenerate not in (None, "none", "member", "nonmember", "rank"):
-        raise UserError(f"unknown head {regenerate!r}: known are member, nonmember and rank")
-    if name == "memguard" and regenerate not in (None, "none"):
-        raise UserError("--baseline memguard and --regenerate both change the answers: pass one of them")
-    return {
-        "model": {"dropout": DROPOUT if name == "dropout" else None},
-        "head": {"method": name if name == "memguard" else regenerate},
-    }
-
-
-def _training_baseline(name: str | None) -> dict[str, Any]:
-    if name not in (None, "dropout"):
-        raise UserError(f"--baseline {name!r}: train knows dropout; memguard is for harden")
-    return {} if name is None else {"dropout": DROPOUT}
-
-
-def _stopping(patience: int | None) -> dict[str, Any]:
-    return {"patience": patience, "select": "best" if patience is not None else None}
-
-
-def _export_settings(
-    profile: str | None, compute: str | None, input_: str | None, output: str | None, ort: bool | None
-) -> dict[str, Any]:
-    if output is not None and output not in OUTPUTS:
-        raise UserError(f"--output {output!r}: known are {', '.join(OUTPUTS)} (the file to write is named by -o)")
-    return {"profile": profile, "compute": compute, "input": input_, "output": output, "ort": ort}
-
-
-def _threat_models(asked: str | None) -> tuple[str, ...] | None:
-    if asked is None:
-        return None
-    if asked not in {*BOTH, "both"}:
-        raise UserError(f"unknown threat model {asked!r}: known are adaptive, oblivious and both")
-    return BOTH if asked == "both" else (asked,)
-
-
-def _trained(result: dict[str, Any]) -> str:
-    last = result["history"][-1]
-    line = f"{result['checkpoint']}: training accuracy {last['accuracy']:.1%} after {last['epoch']} epochs"
-    dp = result["defences"].get("dp")
-    if dp is None:
-        return line
-    return (
-        f"{line}\ndifferential privacy: epsilon {dp['epsilon']:.3g} at delta {dp['delta']:.2g} spent in {dp['steps']:,} steps "
-        f"(noise multiplier {dp['noise_multiplier']:.3g}, gradients clipped to {dp['clip']:g})"
-    )
-
-
-def _exported(result: dict[str, Any]) -> str:
-    parity, settings = result["parity"], result["export"]
-    size = f"{result['model']}: {result['size_bytes']:,} bytes"
-    if "float" in result:
-        size += (
-            f", {result['size_bytes'] / result['float']['size_bytes']:.3f} of its float twin {result['float']['file']}"
-        )
-    lines = [size]
-    if result["ort"]:
-        lines.append(f"{result['ort']['file']}: {result['ort']['size_bytes']:,} bytes, as onnxruntime has optimized it")
-    if settings["input"] == "uint8":
-        lines.append("input: bytes, 0 to 255")
-    if settings["output"] != "probabilities":
-        lines.append(f"output: {settings['output']}")
-    largest = "" if parity["max_difference"] is None else f"max |dp| {parity['max_difference']:.1e}, "
-    lines.append(f"parity with torch on {parity['n']} real inputs: {largest}no label changed")
-    if parity["int8"]:
-        inside = parity["int8"]
-        largest = "" if inside["max_difference"] is None else f"max |dp| {inside['max_difference']:.1e}, "
-        lines[-1] += " (with float activations)"
-        lines.append(f"activations of 8 bits: {largest}{inside['labels_changed']} of {inside['n']} labels changed")
-        if "MatMulNBits" not in result["ops"]:
-            lines.append("no layer is large enough to gain by computing in int8: this file computes in float32")
-    lines += _notes(result)
-    if "noise" in result.get("defences", {}):
-        lines.append(_noise_line(result["defences"]["noise"]))
-    if result.get("head"):
-        lines += _head_lines(result["head"])
-    return "\n".join(lines)
-
-
-def _noise_line(noise: dict[str, Any]) -> str:
-    shapley = "share_all" in noise
-    within = "within every bound for" if shapley else "for"
-    return (
-        f"{noise['method']} noise on {noise['members']:,} members: entropy {noise['mean_entropy_before']:.3g} -> "
-        f"{noise['mean_entropy_after']:.3g} nats, as high as asked {within} "
-        f"{noise['share_all' if shapley else 'share_entropy']:.1%}; label kept for {noise['share_label_kept']:.1%}; "
-        f"mean L2 norm {noise['mean_norm']:.3g}"
-    )
-
-
-def _head_lines(head: dict[str, Any]) -> list[str]:
-    if head["method"] == "memguard":
-        return [
-            f"MemGuard: mean L1 distance of the answers {head['mean_l1_distance']:.3g} (budget {head['epsilon']:g}), its own "
-            f"attack {head['attack_accuracy_plain']:.1%} -> {head['attack_accuracy_guarded']:.1%}",
-            "warning: MemGuard is not in the .onnx: ship model.memguard.npz with it and answer through device/predict.py; the "
-            "kits for Node and the browser refuse, and any other program shows the model's own probabilities",
-        ]
-    sides = {"members": "labels_changed_members", "holdout examples": "labels_changed_holdout"}
-    changed = " and ".join(f"{head[key]:.2%} of the {side}" for side, key in sides.items() if key in head)
-    given = ", trained for another model" if "trained" in head else ""
-    return [
-        f"head {head['method']}{given}: it changes the label of {changed}; edgepriv audit --cut-head shows what it hides"
-    ]
-
-
-def _notes(result: dict[str, Any]) -> list[str]:
-    """What differs from what one may expect of the weights in the file."""
-    from edgepriv.artifact.left_float import BY_RECIPE
-
-    left = result["left_float"]
-    chosen = [name.removesuffix(".weight") for name, reason in left.items() if reason == BY_RECIPE]
-    lines = list(result["notes"])
-    if chosen:
-        lines.append(f"float by the recipe: {', '.join(chosen)}")
-    return lines + [f"left float: {name} ({reason})" for name, reason in left.items() if reason != BY_RECIPE]
 
 
 def _console_for_progress() -> Console:

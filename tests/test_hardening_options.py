@@ -73,7 +73,7 @@ def test_without_noise_nothing_is_retrained_on_it():
 
 
 def test_the_help_of_quantizer_lists_the_registry():
-    from edgepriv.cli import QUANTIZERS
+    from edgepriv.options import QUANTIZERS
     from edgepriv.training.grids import QUANTIZERS as registry
 
     assert QUANTIZERS.replace(" or ", ", ").split(", ") == list(registry)

@@ -20,6 +20,7 @@ ORDER = (
     {"report"},
     {"api"},
     {"quickstart"},
+    {"options"},
     {"cli"},
 )
 """Each row may import from the rows above it; within the first row, and within one part, anything goes."""

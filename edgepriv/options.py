@@ -1,0 +1,184 @@
+"""The options of the command line: their types with the help texts, and what they say of a recipe."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgepriv import recipe as recipes
+from edgepriv.errors import UserError
+from edgepriv.recipe import Recipe
+
+ADVERSARIES = {
+    "none": {"method": "none"},
+    "fgsm": {"method": "fgsm"},
+    "pgd": {"method": "pgd", "norm": "linf"},
+    "pgd-l2": {"method": "pgd", "norm": "l2"},
+}
+OUTPUTS = ("probabilities", "logits", "label")
+BOTH = ("adaptive", "oblivious")
+DROPOUT = 0.5
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="TOML file; options given here win over it.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where named data sets are; default $EDGEPRIV_DATA or the cache folder.")
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+DataName = Annotated[
+    str | None, typer.Option("--data", help="digits, fashion_mnist, ..., npz:FILE, csv:FILE, folder:DIR.")
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="lenet, resnet20, mlp, cnn, a torchvision classifier, pkg.mod:factory.")
+]
+Widths = Annotated[str | None, typer.Option(help="Hidden widths of an mlp, such as 512,256.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the order of examples.")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs of this stage.")]
+BatchSize = Annotated[int | None, typer.Option(help="Examples in a batch.")]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+Adv = Annotated[str | None, typer.Option("--adv", help="Adversarial training: none, fgsm, pgd or pgd-l2.")]
+Eps = Annotated[float | None, typer.Option(help="Radius of the perturbations, in input units ([0, 1]).")]
+Norm = Annotated[str | None, typer.Option(help="Norm of the perturbations: linf or l2.")]
+Steps = Annotated[int | None, typer.Option(help="Gradient steps of PGD in training.")]
+Bits = Annotated[str | None, typer.Option(help="Width of the weights: 2 to 16, 32, or rules such as conv1=8,*=4.")]
+FirstLast = Annotated[int | None, typer.Option(help="Width of the first and the last layer: 2 to 16, or 32.")]
+LastK = Annotated[int | None, typer.Option(help="Quantize only so many layers, counted from the last.")]
+Granularity = Annotated[str | None, typer.Option(help="One scale for each tensor, channel or block:N.")]
+QUANTIZERS = "minmax, famili, famili-printed, dorefa or lsq"
+QuantizerName = Annotated[str | None, typer.Option("--quantizer", help=f"How weights are rounded: {QUANTIZERS}.")]
+Flatten = Annotated[float | None, typer.Option(help="Weight lambda of posterior flattening.")]
+Relax = Annotated[float | None, typer.Option(help="RelaxLoss: hold the training loss at this level, in nats.")]
+Patience = Annotated[
+    int | None, typer.Option(help="Keep the best held-out epoch; stop after so many without a better.")
+]
+DpEpsilon = Annotated[
+    float | None, typer.Option(help="Differentially private training (DP-SGD): the epsilon to spend.")
+]
+NoiseMethod = Annotated[
+    str | None, typer.Option("--noise", help="Retrain on members with noise: shapley (optimal) or uniform.")
+]
+NoiseTau = Annotated[float | None, typer.Option(help="Entropy of a noisy member's prediction to reach, in nats.")]
+NoiseEps = Annotated[float | None, typer.Option(help="Largest noise on a feature, in input units ([0, 1]).")]
+NoiseBeta = Annotated[float | None, typer.Option(help="Share of it that the most important feature loses.")]
+NoiseAlpha = Annotated[float | None, typer.Option(help="Share of the teacher's answers in the loss on noisy members.")]
+NoiseEpochs = Annotated[
+    int | None, typer.Option(help="Epochs on noisy members, from new weights; default those of edgepriv train.")
+]
+Regenerate = Annotated[str | None, typer.Option(help="Head behind the softmax: member, nonmember or rank.")]
+Baseline = Annotated[str | None, typer.Option(help="A known defence to compare with: dropout or memguard.")]
+Precision = Annotated[str | None, typer.Option(help="Arithmetic of training: auto, float32 or bfloat16.")]
+Profile = Annotated[str | None, typer.Option(help="Layout of the integer weights: latency, memory or portable.")]
+Compute = Annotated[str | None, typer.Option(help="Activations inside packed layers: float32, or int8 (faster).")]
+InputType = Annotated[str | None, typer.Option("--input", help="What the file takes: float32 in [0, 1], or uint8.")]
+OutputForm = Annotated[str | None, typer.Option("--output", help="What it returns: probabilities, logits or label.")]
+Ort = Annotated[bool | None, typer.Option("--ort", help="Write a .ort file too, for onnxruntime's minimal builds.")]
+Members = Annotated[Path | None, typer.Option(help=".npz with x and y: examples that the model was trained on.")]
+NonMembers = Annotated[Path | None, typer.Option(help=".npz with x and y: examples that it was not trained on.")]
+
+
+def recipe_in(path: Path | None) -> Recipe:
+    return recipes.load(path) if path else Recipe()
+
+
+def audit_settings(path: Path, asked: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What a recipe file says of an audit, under the options; how the model was trained is the manifest's to say."""
+    settings = recipe_in(path).with_changes(**asked)
+    changes: dict[str, dict[str, Any]] = {"audit": settings.audit.model_dump()}
+    if settings.adversary != Recipe().adversary:
+        changes["adversary"] = {"eps": settings.adversary.eps, "norm": settings.adversary.norm}
+    return changes
+
+
+def for_bare_state_dict(
+    path: Path | None,
+    data: str | None,
+    model: str | None,
+    widths: str | None,
+    seed: int | None,
+    members: Path | None,
+    non_members: Path | None,
+) -> Recipe | None:
+    """The recipe that options describe, or None when they describe none and the checkpoint speaks for itself."""
+    name = data_name(data, members, non_members)
+    if path is None and name is None and model is None:
+        return None
+    return recipe_in(path).with_changes(seed=seed, data={"name": name}, model=model_settings(model, widths))
+
+
+def data_name(data: str | None, members: Path | None, non_members: Path | None) -> str | None:
+    if (members is None) != (non_members is None):
+        raise UserError("--members and --non-members go together")
+    if members is None or non_members is None:
+        return data
+    if data is not None:
+        raise UserError(
+            "--data names a data set to split; --members and --non-members say what the split is: pass one or the other"
+        )
+    return f"members:{members.resolve()}|{non_members.resolve()}"
+
+
+def model_settings(name: str | None, widths: str | None) -> dict[str, Any]:
+    if widths is None:
+        return {"name": name}
+    try:
+        return {"name": name, "args": {"widths": [int(width) for width in widths.split(",")]}}
+    except ValueError:
+        raise UserError(f"--widths {widths!r}: expected whole numbers such as 512,256") from None
+
+
+def adversary_settings(adv: str | None, eps: float | None, norm: str | None, steps: int | None) -> dict[str, Any]:
+    if adv is not None and adv not in ADVERSARIES:
+        raise UserError(f"unknown adversarial training {adv!r}: known are {', '.join(ADVERSARIES)}")
+    return {"eps": eps, "norm": norm, "steps": steps} | (ADVERSARIES[adv] if adv else {})
+
+
+def quantize_settings(
+    bits: str | None, first_last: int | None, last_k: int | None, granularity: str | None, quantizer: str | None
+) -> dict[str, Any]:
+    return {
+        "bits": bits,
+        "first_last": first_last,
+        "last_k": last_k,
+        "granularity": granularity,
+        "quantizer": quantizer,
+    }
+
+
+def baseline_settings(name: str | None, regenerate: str | None) -> dict[str, dict[str, Any]]:
+    """The sections that ``--baseline`` and ``--regenerate`` change."""
+    if name not in (None, "dropout", "memguard"):
+        raise UserError(f"unknown baseline {name!r}: known are dropout and memguard")
+    if regenerate not in (None, "none", "member", "nonmember", "rank"):
+        raise UserError(f"unknown head {regenerate!r}: known are member, nonmember and rank")
+    if name == "memguard" and regenerate not in (None, "none"):
+        raise UserError("--baseline memguard and --regenerate both change the answers: pass one of them")
+    return {
+        "model": {"dropout": DROPOUT if name == "dropout" else None},
+        "head": {"method": name if name == "memguard" else regenerate},
+    }
+
+
+def training_baseline(name: str | None) -> dict[str, Any]:
+    if name not in (None, "dropout"):
+        raise UserError(f"--baseline {name!r}: train knows dropout; memguard is for harden")
+    return {} if name is None else {"dropout": DROPOUT}
+
+
+def stopping(patience: int | None) -> dict[str, Any]:
+    return {"patience": patience, "select": "best" if patience is not None else None}
+
+
+def export_settings(
+    profile: str | None, compute: str | None, input_: str | None, output: str | None, ort: bool | None
+) -> dict[str, Any]:
+    if output is not None and output not in OUTPUTS:
+        raise UserError(f"--output {output!r}: known are {', '.join(OUTPUTS)} (the file to write is named by -o)")
+    return {"profile": profile, "compute": compute, "input": input_, "output": output, "ort": ort}
+
+
+def threat_models(asked: str | None) -> tuple[str, ...] | None:
+    if asked is None:
+        return None
+    if asked not in {*BOTH, "both"}:
+        raise UserError(f"unknown threat model {asked!r}: known are adaptive, oblivious and both")
+    return BOTH if asked == "both" else (asked,)

@@ -1,0 +1,85 @@
+"""What training and export have done, in lines for the terminal."""
+
+from typing import Any
+
+
+def trained(result: dict[str, Any]) -> str:
+    last = result["history"][-1]
+    line = f"{result['checkpoint']}: training accuracy {last['accuracy']:.1%} after {last['epoch']} epochs"
+    dp = result["defences"].get("dp")
+    if dp is None:
+        return line
+    return (
+        f"{line}\ndifferential privacy: epsilon {dp['epsilon']:.3g} at delta {dp['delta']:.2g} spent in {dp['steps']:,} steps "
+        f"(noise multiplier {dp['noise_multiplier']:.3g}, gradients clipped to {dp['clip']:g})"
+    )
+
+
+def exported(result: dict[str, Any]) -> str:
+    parity, settings = result["parity"], result["export"]
+    size = f"{result['model']}: {result['size_bytes']:,} bytes"
+    if "float" in result:
+        size += (
+            f", {result['size_bytes'] / result['float']['size_bytes']:.3f} of its float twin {result['float']['file']}"
+        )
+    lines = [size]
+    if result["ort"]:
+        lines.append(f"{result['ort']['file']}: {result['ort']['size_bytes']:,} bytes, as onnxruntime has optimized it")
+    if settings["input"] == "uint8":
+        lines.append("input: bytes, 0 to 255")
+    if settings["output"] != "probabilities":
+        lines.append(f"output: {settings['output']}")
+    largest = "" if parity["max_difference"] is None else f"max |dp| {parity['max_difference']:.1e}, "
+    lines.append(f"parity with torch on {parity['n']} real inputs: {largest}no label changed")
+    if parity["int8"]:
+        inside = parity["int8"]
+        largest = "" if inside["max_difference"] is None else f"max |dp| {inside['max_difference']:.1e}, "
+        lines[-1] += " (with float activations)"
+        lines.append(f"activations of 8 bits: {largest}{inside['labels_changed']} of {inside['n']} labels changed")
+        if "MatMulNBits" not in result["ops"]:
+            lines.append("no layer is large enough to gain by computing in int8: this file computes in float32")
+    lines += _notes(result)
+    if "noise" in result.get("defences", {}):
+        lines.append(_noise(result["defences"]["noise"]))
+    if result.get("head"):
+        lines += _heads(result["head"])
+    return "\n".join(lines)
+
+
+def _noise(noise: dict[str, Any]) -> str:
+    shapley = "share_all" in noise
+    within = "within every bound for" if shapley else "for"
+    return (
+        f"{noise['method']} noise on {noise['members']:,} members: entropy {noise['mean_entropy_before']:.3g} -> "
+        f"{noise['mean_entropy_after']:.3g} nats, as high as asked {within} "
+        f"{noise['share_all' if shapley else 'share_entropy']:.1%}; label kept for {noise['share_label_kept']:.1%}; "
+        f"mean L2 norm {noise['mean_norm']:.3g}"
+    )
+
+
+def _heads(head: dict[str, Any]) -> list[str]:
+    if head["method"] == "memguard":
+        return [
+            f"MemGuard: mean L1 distance of the answers {head['mean_l1_distance']:.3g} (budget {head['epsilon']:g}), its own "
+            f"attack {head['attack_accuracy_plain']:.1%} -> {head['attack_accuracy_guarded']:.1%}",
+            "warning: MemGuard is not in the .onnx: ship model.memguard.npz with it and answer through device/predict.py; the "
+            "kits for Node and the browser refuse, and any other program shows the model's own probabilities",
+        ]
+    sides = {"members": "labels_changed_members", "holdout examples": "labels_changed_holdout"}
+    changed = " and ".join(f"{head[key]:.2%} of the {side}" for side, key in sides.items() if key in head)
+    given = ", trained for another model" if "trained" in head else ""
+    return [
+        f"head {head['method']}{given}: it changes the label of {changed}; edgepriv audit --cut-head shows what it hides"
+    ]
+
+
+def _notes(result: dict[str, Any]) -> list[str]:
+    """What differs from what one may expect of the weights in the file."""
+    from edgepriv.artifact.left_float import BY_RECIPE
+
+    left = result["left_float"]
+    chosen = [name.removesuffix(".weight") for name, reason in left.items() if reason == BY_RECIPE]
+    lines = list(result["notes"])
+    if chosen:
+        lines.append(f"float by the recipe: {', '.join(chosen)}")
+    return lines + [f"left float: {name} ({reason})" for name, reason in left.items() if reason != BY_RECIPE]
