@@ -179,7 +179,7 @@ def test_a_twin_that_computes_something_else_is_refused(tmp_path, monkeypatch):
 
 
 def test_files_that_are_no_classifier_are_user_errors(tmp_path):
-    with pytest.raises(UserError, match="cannot be opened"):
+    with pytest.raises(UserError, match="not a readable ONNX file"):
         twin_of(b"nothing", tmp_path)
     with pytest.raises(UserError, match="no such file"):
         load_twin(tmp_path / "missing.onnx")
