@@ -4,6 +4,7 @@ A cell's file names the recipe and the code that made it: a cell of another reci
 """
 
 import hashlib
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from edgepriv.audit.attacks.blindmi import VARIANCES
 from edgepriv.audit.attacks.ml_leaks import largest
 from edgepriv.errors import UserError
 from edgepriv.files import read_json, write_json
-from edgepriv.recipe import Adversary, Audit, Bench, Export, Head, Noise, Quantize, Recipe
+from edgepriv.recipe import Adversary, Audit, Bench, Export, Head, Noise, Quantize, Recipe, differences
 from edgepriv.training.course import code_version
 
 WORK = Path("runs") / "papers"
@@ -66,8 +67,12 @@ def version() -> str:
 
 
 def key_of(cell: Cell) -> dict[str, str]:
-    """What a cell's numbers depend on: ``recipe`` and ``code``, each a hex sha256."""
-    return {"recipe": hashlib.sha256(cell.recipe.model_dump_json().encode()).hexdigest(), "code": version()}
+    """What a cell's numbers depend on: ``recipe`` and ``code``, each a hex sha256.
+
+    Fields at their defaults do not count: a recipe that gains a field stays the same.
+    """
+    said = json.dumps(differences(cell.recipe.model_dump(mode="json")), sort_keys=True)
+    return {"recipe": hashlib.sha256(said.encode()).hexdigest(), "code": version()}
 
 
 def stored(cell: Cell, *, stale: bool = False) -> dict[str, Any] | None:
