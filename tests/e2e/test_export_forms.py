@@ -28,12 +28,12 @@ def test_bytes_in_labels_out_for_other_compilers(edgepriv, hardened: Path, tmp_p
     assert check_contract(twin).returns == "label", "the float twin takes and returns the same"
 
 
-def test_a_layer_that_the_recipe_leaves_float_is_said_on_the_terminal_and_by_show(edgepriv, hardened: Path, tmp_path: Path) -> None:
+def test_a_layer_that_the_recipe_leaves_float_is_said(edgepriv, hardened: Path, tmp_path: Path) -> None:
     output = tmp_path / "x.onnx"
     shown = edgepriv("show", hardened / "float.pt", "--json").json["layers"]
     first = next(layer["name"] for layer in shown if len(layer["shape"]) == 4).removesuffix(".weight")
-    ran = edgepriv("export", hardened / "float.pt", "--bits", f"{first}=32,*=4", "-o", output)
     reason = "the recipe leaves it at 32 bits"
+    ran = edgepriv("export", hardened / "float.pt", "--bits", f"{first}=32,*=4", "-o", output)
     assert f"float by the recipe: {first}" in ran.out
     assert json.loads((tmp_path / "x.manifest.json").read_text())["left_float"] == {f"{first}.weight": reason}
     shown = edgepriv("show", output, "--json").json
