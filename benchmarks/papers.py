@@ -39,7 +39,10 @@ def gather(name: str, *, full: bool, work: Path, stale: bool) -> dict[str, Any]:
         done = []
         if line.experiment and line.row:
             done = papers_cells.found(line.experiment, line.row, full=full, work=work, stale=stale)
-        lines.append(aggregated(line, table.measures, done, name))
+        gathered = aggregated(line, table.measures, done, name)
+        if table.figure != "roc":
+            gathered.pop("roc", None)
+        lines.append(gathered)
         cells += done
     experiments = dict.fromkeys(line.experiment for line in table.lines if line.experiment)
     return {
@@ -81,6 +84,16 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return named.stdout.strip()
+
+
+def keep_cells(pairs: list[tuple[str, str]], output: Path, *, full: bool, work: Path, stale: bool) -> None:
+    """Write what every cell of ``pairs`` measured to cells/EXPERIMENT.json: the tables tell the means of some of it."""
+    for experiment in dict.fromkeys(experiment for experiment, _ in pairs):
+        rows = dict.fromkeys(row for of, row in pairs if of == experiment)
+        cells = {row: papers_cells.found(experiment, row, full=full, work=work, stale=stale) for row in rows}
+        kept = {row: [papers_cells.without_curves(cell) for cell in found] for row, found in cells.items() if found}
+        if kept:
+            write_json(output / "cells" / f"{experiment}.json", kept)
 
 
 def rows_of(name: str) -> list[tuple[str, str]]:
@@ -149,6 +162,8 @@ def main() -> None:
         return
     if not (options.print or options.gather):
         run_missing(cells, console, options.data_dir, options.accept_stale)
+    if not options.print:
+        keep_cells(pairs, options.output, full=options.full, work=options.work, stale=options.accept_stale)
     for name in names:
         path = options.output / f"{name}.json"
         if options.print:

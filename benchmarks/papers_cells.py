@@ -96,6 +96,12 @@ def found(experiment: str, row: str, *, full: bool, work: Path, stale: bool) -> 
     return [cell for cell in cells if cell is not None]
 
 
+def without_curves(content: dict[str, Any]) -> dict[str, Any]:
+    """A cell's numbers as they are kept beside the tables: every attack of it, without the points of its ROC."""
+    attacks = [{name: value for name, value in row.items() if name != "roc"} for row in content["attacks"]]
+    return content | {"attacks": attacks}
+
+
 def run(cell: Cell, commit: str, data_dir: Path | None = None) -> dict[str, Any]:
     """Train, harden, export, audit and time one cell; what a killed run had finished is not trained again."""
     started, cpu = time.perf_counter(), cpu_seconds()

@@ -66,8 +66,12 @@ IMPOSSIBLE: tuple[tuple[Callable[[Recipe], bool], str], ...] = (
 """When a recipe cannot be run, and the sentence that says why and what to do."""
 
 
+def reasons(recipe: Recipe) -> list[str]:
+    """Why the recipe cannot be run, one sentence for each; empty when all of it goes together."""
+    return [reason for impossible, reason in IMPOSSIBLE if impossible(recipe)]
+
+
 def refuse_impossible(recipe: Recipe) -> None:
     """Raise UserError when the recipe joins what does not go together."""
-    for impossible, reason in IMPOSSIBLE:
-        if impossible(recipe):
-            raise UserError(reason)
+    for reason in reasons(recipe):
+        raise UserError(reason)
