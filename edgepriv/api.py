@@ -104,8 +104,9 @@ def harden(
         raise UserError(
             "--baseline dropout acts while training, and no stage trains here: use edgepriv train --baseline dropout"
         )
-    if not stages and any(section.get("relax") for section in changes.values() if isinstance(section, dict)):
-        raise UserError("--relax acts while training, and no stage trains here: use edgepriv train --relax")
+    for option in ("relax", "patience"):
+        if not stages and any(section.get(option) for section in changes.values() if isinstance(section, dict)):
+            raise UserError(f"--{option} acts while training, and no stage trains here: use edgepriv train --{option}")
     refuse_impossible(hardened_by)
     given_head = transferred(head, hardened_by, given.dataset, given.split)
     rehearse(given.checkpoint.with_recipe(hardened_by))

@@ -49,9 +49,10 @@ def test_the_command_line_says_what_was_spent(tmp_path):
     assert "clipped to 2" in done.output
 
 
-def test_relax_without_a_stage_that_trains_is_refused(private, tmp_path):
-    changes = {"robust": {"relax": 1.0}, "qat": {"relax": 1.0}}
-    with pytest.raises(UserError, match="no stage trains here"):
+@pytest.mark.parametrize("asked", [{"relax": 1.0}, {"patience": 2, "select": "best"}])
+def test_what_acts_while_training_is_refused_where_no_stage_trains(private, tmp_path, asked):
+    changes = {"robust": asked, "qat": asked}
+    with pytest.raises(UserError, match=f"--{next(iter(asked))} acts while training, and no stage trains here"):
         api.harden(private[0] / "model.pt", None, changes, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

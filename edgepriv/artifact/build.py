@@ -52,9 +52,8 @@ def build_graph(
     ``weights``: integers by parameter name inside ``classifier.network``, used in place of the parameters themselves;
     empty for the float twin, which is the same graph with float32 weights. ``input_shape``: of one example.
     Input ``input`` float32 [N, *input_shape], output ``probabilities`` float32 [N, K], unless ``settings`` ask for other
-    forms. ``head`` stands behind the softmax, in the same plain
-    operators whatever the profile. Raises UserError when the network cannot be traced, a weight does not fit its parameter,
-    or the file would pass the 2 GB of the format.
+    forms. ``head`` stands behind the softmax, in the same plain operators whatever the profile. Raises UserError when the
+    network cannot be traced, a weight does not fit its parameter, or the file would pass the 2 GB of the format.
     """
     lower = lowering_of(settings.profile)
     model = trace(classifier, input_shape)
