@@ -25,14 +25,14 @@ from edgepriv.files import read_json, refuse_existing, sha256_of, write_bytes, w
 from edgepriv.measure.bench import bench as measure
 from edgepriv.measure.devices import merged, read_devices
 from edgepriv.measure.kit import kit_paths, write_kit
-from edgepriv.models import Checkpoint, checkpoint
+from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.models.steps import is_step
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH, Recipe, parse
+from edgepriv.recipe import FULL_WIDTH, Quantize, Recipe, parse
 from edgepriv.report import html, tables
 from edgepriv.report.reproduce import audit_command
 from edgepriv.training import new_classifier, quantize_weights, run_stages
-from edgepriv.training.course import forget
+from edgepriv.training.course import Course, forget
 
 
 def train(
@@ -112,21 +112,24 @@ def harden(
     rehearse(given.checkpoint.with_recipe(hardened_by))
     classifier = given.checkpoint.with_recipe(hardened_by).classifier()
 
-    def keep_robust(stage: str, classifier: Any) -> None:
+    def after(course: Course, classifier: Classifier, done: tuple[str, ...], recipe: Recipe) -> Checkpoint:
+        return given.checkpoint.with_recipe(recipe).with_weights(
+            classifier,
+            stages=given.checkpoint.stages + done,
+            history=given.checkpoint.history + tuple(course.history),
+            defences=given.checkpoint.defences | course.defences,
+        )
+
+    def keep_robust(stage: str, classifier: Classifier, so_far: Course) -> None:
         if stage == "robust":
-            done = given.checkpoint.stages + stages[: stages.index("robust") + 1]
-            without_qat = hardened_by.with_changes(qat={"epochs": 0}, quantize={"bits": FULL_WIDTH})
-            checkpoint.save(robust, given.checkpoint.with_recipe(without_qat).with_weights(classifier, stages=done))
+            without_qat = hardened_by.with_changes(qat={"epochs": 0}).model_copy(update={"quantize": Quantize()})
+            done = stages[: stages.index(stage) + 1]
+            checkpoint.save(robust, after(so_far, classifier, done, without_qat))
 
     course = run_stages(
         classifier, hardened_by, stages, given.dataset, given.split, partial=partial, after_stage=keep_robust
     )
-    hardened = given.checkpoint.with_recipe(hardened_by).with_weights(
-        classifier,
-        stages=given.checkpoint.stages + stages,
-        history=given.checkpoint.history + tuple(course.history),
-        defences=given.checkpoint.defences | course.defences,
-    )
+    hardened = after(course, classifier, stages, hardened_by)
     hardened = with_head(hardened, given_head, given.dataset, given.split)
     exported = export_with_twin(Trained(hardened, given.dataset, given.split), given.checkpoint, shipped)
     checkpoint.save(beside(shipped, "pt"), hardened)  # after the proofs: never a new checkpoint beside an old file

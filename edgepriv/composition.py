@@ -54,6 +54,10 @@ IMPOSSIBLE: tuple[tuple[Callable[[Recipe], bool], str], ...] = (
         "tau, eps, beta and alpha of the noise have no effect without a method: pass --noise shapley or uniform",
     ),
     (
+        lambda recipe: recipe.quantize.last_k is not None and not recipe.quantize.active,
+        "--last-k says which layers are quantized, and no bits are asked for: give --bits as well",
+    ),
+    (
         lambda recipe: recipe.head.method != "none" and recipe.export.output == "logits",
         "a head turns probabilities into other probabilities, and there are no logits of those: leave --output at "
         "probabilities, or label",

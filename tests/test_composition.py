@@ -17,7 +17,7 @@ NOISY = {"noise": {"method": "shapley"}, "noisy": {"epochs": 2}}
         NOISY | {"adversary": {"method": "pgd"}, "robust": {"epochs": 1}, "head": {"method": "member"}},
         PRIVATE | {"adversary": {"method": "pgd"}, "train": {"adversarial": True}, "quantize": {"bits": 4}},
         PRIVATE | {"head": {"method": "rank"}, "export": {"output": "label"}},
-        {"model": {"dropout": 0.5}, "head": {"method": "memguard"}},
+        {"model": {"dropout": 0.5}, "head": {"method": "memguard"}, "quantize": {"bits": 4, "last_k": 5}},
     ],
 )
 def test_defences_compose(sections):
@@ -37,6 +37,7 @@ def test_defences_compose(sections):
         ({"noise": {"method": "uniform"}}, "noisy.epochs"),
         ({"noisy": {"epochs": 3}}, "noise.method"),
         ({"noise": {"tau": 1.0}}, "without a method"),
+        ({"quantize": {"last_k": 5}}, "give --bits"),
         ({"head": {"method": "rank"}, "export": {"output": "logits"}}, "no logits"),
         ({"head": {"method": "memguard"}, "export": {"output": "label"}}, "never the label"),
     ],

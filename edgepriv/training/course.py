@@ -68,13 +68,13 @@ def run_stages(
     partial: Path | None = None,
     quiet: bool = False,
     done_before: int = 0,
-    after_stage: Callable[[str, Classifier], None] = lambda stage, classifier: None,
+    after_stage: Callable[[str, Classifier, Course], None] = lambda stage, classifier, so_far: None,
 ) -> Course:
     """Run ``stages`` of ``recipe`` on the split's members, in place.
 
     ``partial`` is where the run is kept, epoch by epoch, and at its end; a file there that was left by the same recipe, data
     and starting weights is resumed, any other is ignored. Remove it (``forget``) once the result is safe elsewhere.
-    ``after_stage(name, classifier)`` is called as each stage ends. ``done_before``: how many of the first stages the
+    ``after_stage(name, classifier, so_far)`` is called as each stage ends. ``done_before``: how many of the first stages the
     classifier's weights have behind them already, ``train`` at most.
 
     The stage ``noisy`` takes the classifier as teacher, gives the members their noise and starts from new weights. It and
@@ -135,7 +135,7 @@ def run_stages(
         rows += [{"stage": name} | row for row in history]
         if task.dp is not None:
             defences["dp"] = plan_of(task.dp, task.stage, len(members)).spent(len(history))
-        after_stage(name, classifier)
+        after_stage(name, classifier, Course(list(rows), dict(defences)))
         finished = {"position": position + 1, "start": classifier.state_dict(), "rows": rows, "state": asdict(State())}
         _write_partial(partial, {"key": key, "teacher": teacher, "defences": defences} | finished)
     return Course(rows, defences)

@@ -31,7 +31,7 @@ def test_noise_reaches_the_file_and_all_that_is_known_of_it(edgepriv, checkpoint
     assert facts["share_label_kept"] == 1
     assert facts["mean_entropy_after"] > facts["mean_entropy_before"]
     assert manifest["recipe"]["noise"] == {"method": "shapley", "tau": 0.4, "eps": 0.2, "beta": 0.5, "alpha": 0.7}
-    for file in ("model.onnx", "model.pt"):
+    for file in ("model.onnx", "model.pt", "model.robust.pt"):
         assert edgepriv("show", out / file, "--json").json["defences"]["noise"] == facts
     assert edgepriv("show", out / "model.robust.pt", "--json").json["stages"] == ["train", "noisy", "robust"]
 

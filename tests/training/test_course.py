@@ -219,7 +219,7 @@ def test_the_code_version_counts_code_and_not_comments(tmp_path, monkeypatch):
 
 def test_stages_are_reported_in_order_as_they_end(run, uninterrupted):
     seen = []
-    rows, _ = run(after_stage=lambda name, classifier: seen.append((name, weights_of(classifier))))
+    rows, _ = run(after_stage=lambda name, classifier, so_far: seen.append((name, weights_of(classifier))))
     assert [name for name, _ in seen] == ["train", "robust", "qat"]
     assert torch.equal(seen[-1][1], uninterrupted[1])
     assert [(row["stage"], row["epoch"]) for row in rows] == [
@@ -237,7 +237,7 @@ def test_stages_are_reported_in_order_as_they_end(run, uninterrupted):
 def test_a_stage_that_was_reported_is_not_reported_again(run, killed_after, tmp_path):
     killed_after(4, tmp_path / "p")
     seen = []
-    run(tmp_path / "p", after_stage=lambda name, classifier: seen.append(name))
+    run(tmp_path / "p", after_stage=lambda name, classifier, so_far: seen.append(name))
     assert seen == ["robust", "qat"]
 
 
