@@ -51,6 +51,7 @@ SCALES: dict[str, dict[str, Any]] = {
     },
     "best-fashion_mnist": {
         "data": {"members": 3_000, "non_members": 3_000, "reference": 4_000, "holdout": 1_000, "validation": 1_000},
+        "train": {"batch_size": 32},
         "audit": {"references": 8, "attacks": BEST_ATTACKS, "threat_models": ("adaptive",)},
     },
     "best-cifar10": {
