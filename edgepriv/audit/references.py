@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from edgepriv.audit.evidence import Outputs, References, Shadow, log_odds
-from edgepriv.audit.workers import Job, check_engine, stored_weights, train_jobs
+from edgepriv.audit.workers import Job, check_engine, on_gpu, stored_weights, train_jobs
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
@@ -76,7 +76,8 @@ def train_fleet(
     check_engine(engine)
     candidates = candidates_of(split)
     population_index = _sample(split.reference, POPULATION, recipe.seed)
-    folder = cache_dir / _key(recipe, dataset, split)
+    keys = {"on": "gpu"} if on_gpu(recipe, engine) else {}
+    folder = cache_dir / _key(recipe, dataset, split, **keys)
     shadow_in, shadow_out = _shadow_halves(split, recipe.seed)
     answers_for = np.concatenate([candidates, population_index])
     memberships = _memberships(len(candidates), count, recipe.seed)
@@ -94,7 +95,7 @@ def train_fleet(
             )
         )
     start = recipe.undefended_start()
-    earlier = cache_dir / _key(start, dataset, split) if start else None
+    earlier = cache_dir / _key(start, dataset, split, **keys) if start else None
     _train_missing(work, dataset, folder, earlier, label, engine, jobs)
     odds = _log_odds(folder, dataset.y[answers_for], count)
     return Fleet(
@@ -140,13 +141,14 @@ def _trained_on(split: Split, members: np.ndarray) -> Split:
     return Split(split.seed, np.sort(members), nobody, nobody, split.holdout, split.validation)
 
 
-def _key(recipe: Recipe, dataset: Dataset, split: Split) -> str:
+def _key(recipe: Recipe, dataset: Dataset, split: Split, on: str = "") -> str:
     made_of = [
         recipe.training_hash(),
         dataset.sha256,
         split.record(),
         code_version(),
         *_foreign_code(recipe.model.name),
+        *filter(None, [on]),
     ]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
 

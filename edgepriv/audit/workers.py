@@ -1,6 +1,7 @@
 """Where reference models are trained: by processes on this machine, or on a Dask cluster.
 
-Perceptrons are trained several at a time (``training.stacked``), other networks one by one, each on one thread. Where the
+Perceptrons are trained several at a time (``training.stacked``), other networks one by one, each on one thread; on a GPU,
+where there is one, all of our own networks several at a time. Where the
 recipe's precision is ``auto`` and the processor multiplies bfloat16, wide perceptrons are trained in it, the target is not:
 on Location-30 the references' accuracy and LiRA's AUC stayed the same, in two thirds of the time.
 """
@@ -8,8 +9,10 @@ on Location-30 the references' accuracy and LiRA's AUC stayed the same, in two t
 import io
 import itertools
 import os
+import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,14 +32,16 @@ from edgepriv.heads import answering, trained_head
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages, run_stages_stacked
-from edgepriv.training.course import code_version
+from edgepriv.training.course import PROCESSOR, code_version
 from edgepriv.training.examples import Examples
 from edgepriv.training.quantizer import load_quantized, quantize_weights
-from edgepriv.training.stacked import stackable
+from edgepriv.training.stacked import stackable, worth_stacking
 
 LOCAL, DASK = "local", "dask"
+GPU = torch.device("cuda")
 _MOST_STACKED = 10  # beyond, nothing is gained, and a killed audit loses more
 _MOST_PARAMETERS = 4_000_000  # of a whole stack; larger networks keep a processor busy by themselves
+_MOST_ON_GPU = 64
 _CONNECT_SECONDS = 10
 
 
@@ -73,11 +78,13 @@ def train_jobs(
     title = f"reference models ({label})"
     with tqdm(desc=title, total=len(jobs), unit="model", disable=None, dynamic_ncols=True) as bar:
         bar.refresh()
-        trained = (
-            _trained_here(jobs, dataset, folder, min(processes or os.cpu_count() or 1, len(jobs)))
-            if engine == LOCAL
-            else _trained_there(jobs, dataset, folder, engine.partition(":")[2])
-        )
+        processes = min(processes or os.cpu_count() or 1, len(jobs))
+        if on_gpu(jobs[0].recipe, engine):
+            trained = _trained_on_gpu(jobs, dataset, folder, processes)
+        elif engine == LOCAL:
+            trained = _trained_here(jobs, dataset, folder, processes)
+        else:
+            trained = _trained_there(jobs, dataset, folder, engine.partition(":")[2])
         for count in trained:
             bar.update(count)
 
@@ -91,8 +98,31 @@ def _trained_here(jobs: Sequence[Job], dataset: Dataset, folder: Path, processes
         torch.set_num_threads(threads)
 
 
-def _train_here(group: Sequence[Job], dataset: Dataset, folder: Path) -> int:
-    for job, content in zip(group, train_group(group, dataset), strict=True):
+def on_gpu(recipe: Recipe, engine: str) -> bool:
+    """Whether this machine has a GPU that models by ``recipe`` are trained on."""
+    return engine == LOCAL and stackable(recipe) and torch.cuda.is_available()
+
+
+def _trained_on_gpu(jobs: Sequence[Job], dataset: Dataset, folder: Path, processes: int) -> Iterator[int]:
+    """As ``_trained_here``, in this process; in smaller stacks when its memory is too small, and with the processors after
+    all when it fails otherwise."""
+    waiting = deque(groups_of(jobs, dataset, 1, GPU))
+    while waiting:
+        group = waiting.popleft()
+        try:
+            count = _train_here(group, dataset, folder, GPU)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) and len(group) > 1:
+                waiting.extendleft([group[len(group) // 2 :], group[: len(group) // 2]])
+                continue
+            tqdm.write(f"note: the GPU failed ({str(error).splitlines()[0]}): going on without it", file=sys.stderr)
+            yield from _trained_here([*group, *itertools.chain(*waiting)], dataset, folder, processes)
+            return
+        yield count
+
+
+def _train_here(group: Sequence[Job], dataset: Dataset, folder: Path, device: torch.device = PROCESSOR) -> int:
+    for job, content in zip(group, train_group(group, dataset, device), strict=True):
         write_bytes(folder / job.name, content)
     return len(group)
 
@@ -153,15 +183,17 @@ def _train_there(group: Sequence[Job], dataset: Dataset, code: str) -> list[tupl
         return [(job.name, content) for job, content in zip(group, train_group(group, dataset), strict=True)]
 
 
-def groups_of(jobs: Sequence[Job], dataset: Dataset, workers: int) -> list[list[Job]]:
-    """What is trained together: perceptrons with equally many members and stages to go, in as many equal groups as keep
-    ``workers`` busy."""
+def groups_of(jobs: Sequence[Job], dataset: Dataset, workers: int, device: torch.device = PROCESSOR) -> list[list[Job]]:
+    """What is trained together: models that gain from it, with equally many members and stages to go, in as many equal
+    groups as keep ``workers`` busy."""
     recipe = jobs[0].recipe
-    if not stackable(recipe, dataset.input_shape):
+    if not _stacked(recipe, device):
         return [[job] for job in jobs]
-    probe = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
-    parameters = sum(parameter.numel() for parameter in probe.parameters())
-    most = max(1, min(_MOST_STACKED, _MOST_PARAMETERS // parameters))
+    most = _MOST_ON_GPU
+    if device == PROCESSOR:
+        probe = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
+        parameters = sum(parameter.numel() for parameter in probe.parameters())
+        most = max(1, min(_MOST_STACKED, _MOST_PARAMETERS // parameters))
     groups: list[list[Job]] = []
     for alike in dict.fromkeys(_alike(job) for job in jobs):
         equal = [job for job in jobs if _alike(job) == alike]
@@ -175,7 +207,11 @@ def _alike(job: Job) -> tuple[int, bool]:
     return len(job.split.members), job.start is None
 
 
-def train_group(group: Sequence[Job], dataset: Dataset) -> Iterator[bytes]:
+def _stacked(recipe: Recipe, device: torch.device) -> bool:
+    return stackable(recipe) and worth_stacking(recipe, device)
+
+
+def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = PROCESSOR) -> Iterator[bytes]:
     """Train the models of ``group`` together, then yield the file of each as .npz: its answers, its weights, and those of the
     head that the recipe asks for, trained on the model's own answers."""
     torch.set_num_threads(1)
@@ -184,13 +220,13 @@ def train_group(group: Sequence[Job], dataset: Dataset) -> Iterator[bytes]:
         if job.start is not None:
             classifier.network.load_state_dict(stored_weights(job.start))
     done = 0 if group[0].start is None else 1
-    stacked = stackable(group[0].recipe, dataset.input_shape)
+    stacked = _stacked(group[0].recipe, device)
     if stacked:
         with warnings.catch_warnings():
             # The processes share one copy of the data, which training only reads.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             recipes, splits = [job.recipe for job in group], [job.split for job in group]
-            run_stages_stacked(classifiers, recipes, dataset, splits, done_before=done)
+            run_stages_stacked(classifiers, recipes, dataset, splits, done_before=done, device=device)
     for job, classifier in zip(group, classifiers, strict=True):
         if not stacked:
             stages = tuple(job.recipe.stages())

@@ -27,8 +27,9 @@ from edgepriv.training.examples import Examples
 from edgepriv.training.grids import refuse_unfit
 from edgepriv.training.loop import State, Task, fit
 from edgepriv.training.noise import noisy_members, refuse_unreachable
-from edgepriv.training.stacked import Stack, StackedExamples, StackedMLP, stackable
+from edgepriv.training.stacked import Stack, Stacked, StackedExamples, StackedMLP, stackable
 
+PROCESSOR = torch.device("cpu")
 _VALIDATION_EXAMPLES = 1024
 _WIDE = 2**15  # weights of a perceptron's largest layer
 
@@ -160,23 +161,25 @@ def run_stages_stacked(
     splits: Sequence[Split],
     *,
     done_before: int = 0,
+    device: torch.device = PROCESSOR,
 ) -> None:
     """Run all stages of each recipe on its split's members, in place and all models at once.
 
     The recipes must be ``stackable`` and equal but for their seeds, the splits equal but for the members, whose numbers are
     equal. Each classifier becomes what ``run_stages`` makes of it, up to rounding. ``done_before``: as for ``run_stages``.
+    ``device``: where to train; the classifiers stay where they are.
     """
     recipe, validation = recipes[0], _some(splits[0].validation, splits[0].seed)
-    if not stackable(recipe, dataset.input_shape):
+    if not stackable(recipe):
         raise ValueError("these models must be trained one by one")
-    stack = Stack(classifiers)
-    members = _stacked_examples(dataset, [split.members for split in splits])
-    held_out = _stacked_examples(dataset, [validation] * len(splits))
+    stack = Stack(classifiers).to(device)
+    members = _stacked_examples(dataset, [split.members for split in splits]).on(device)
+    held_out = _stacked_examples(dataset, [validation] * len(splits)).on(device)
     for position, name in list(enumerate(recipe.stages()))[done_before:]:
         if name == "noisy":
             stack.copy_to(classifiers)
-            members = _stacked_noisy(classifiers, recipes, dataset, splits)
-            stack = Stack([_fresh(own, dataset) for own in recipes])
+            members = _stacked_noisy(classifiers, recipes, dataset, splits).on(device)
+            stack = Stack([_fresh(own, dataset) for own in recipes]).to(device)
         task = task_of(stack.network, recipe, name, dataset.input_shape)
         seeds = [own.seed + position for own in recipes]
         fit(stack, members, task, seed=seeds, validation=held_out)
@@ -211,7 +214,7 @@ def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[in
     """What the stage ``name`` of ``recipe`` minimises."""
     stage = getattr(recipe, name)
     adversarial = stage.adversarial and recipe.adversary.method != "none"
-    image_network = len(input_shape) == 3
+    image_network, stacked = len(input_shape) == 3, isinstance(network, Stacked)
     dp = recipe.dp if recipe.dp.active and name == "train" else None
     return Task(
         stage=stage,
@@ -222,8 +225,8 @@ def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[in
             recipe.precision == "bfloat16"
             or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network))
         ),
-        channels_last=dp is None and image_network and recipe.precision != "float32",
-        fold_norms=recipe.precision != "float32",
+        channels_last=dp is None and image_network and not stacked and recipe.precision != "float32",
+        fold_norms=recipe.precision != "float32" and not stacked,
         alpha=recipe.noise.alpha if name != "train" else 0.0,
         dp=dp,
         dropout=recipe.model.dropout,
@@ -234,7 +237,10 @@ def _gains_from_bfloat16(network: nn.Module, image_network: bool) -> bool:
     """Where the processor multiplies bfloat16 natively; measured, it then halves the time of even LeNet-5's epochs, and takes
     a third off that of a stack of perceptrons, unless they are so small that casting costs more."""
     if isinstance(network, StackedMLP):
-        return _multiplies_bfloat16() and network.widest >= _WIDE
+        on_processor = next(network.parameters()).device.type == "cpu"
+        return on_processor and _multiplies_bfloat16() and network.widest >= _WIDE
+    if isinstance(network, Stacked):
+        return False
     convolves = any(isinstance(module, nn.Conv2d) for module in network.modules())
     return _multiplies_bfloat16() and image_network and convolves
 

@@ -38,10 +38,14 @@ def permutation(n: int, generator: Generator) -> Tensor:
 
 
 def filled(values: Tensor, fill: Callable[[Tensor, torch.Generator], object], generator: Generator) -> Tensor:
-    """``values``, filled in place by ``fill(rows, generator)``: all rows [N, ...], or each model's equal part of them."""
+    """``values``, filled in place by ``fill(rows, generator)``: all rows [N, ...], or each model's equal part of them.
+
+    Drawn on the processor wherever ``values`` are: a GPU's generator would draw other numbers.
+    """
+    drawn = values if values.device.type == "cpu" else torch.empty_like(values, device="cpu")
     if isinstance(generator, torch.Generator):
-        fill(values, generator)
+        fill(drawn, generator)
     else:
-        for part, own in zip(values.chunk(len(generator.each)), generator.each, strict=True):
+        for part, own in zip(drawn.chunk(len(generator.each)), generator.each, strict=True):
             fill(part, own)
-    return values
+    return values if drawn is values else values.copy_(drawn)

@@ -16,7 +16,7 @@ from edgepriv.models import Classifier
 from edgepriv.recipe import Dp, Quantize, Stage
 from edgepriv.training.adversary import Budget, perturbed
 from edgepriv.training.dp import Plan, plan_of, refuse_unsupported, set_private_gradients
-from edgepriv.training.draws import Generator, generator_of, permutation
+from edgepriv.training.draws import Generator, filled, generator_of, permutation
 from edgepriv.training.dropout import dropping
 from edgepriv.training.examples import Examples, correct
 from edgepriv.training.fused import Fused, fuse
@@ -173,11 +173,11 @@ def validate(
         x, y = examples.batch(index)
         x = _laid_out(x, task)
         with torch.no_grad():
-            clean += correct(logits_of(x), y).view(models, -1).sum(1)
+            clean += correct(logits_of(x), y).view(models, -1).sum(1).cpu()
         if budget:
             x = perturbed(logits_of, x, y, budget, generator)
             with torch.no_grad():
-                robust += correct(logits_of(x), y).view(models, -1).sum(1)
+                robust += correct(logits_of(x), y).view(models, -1).sum(1).cpu()
     names = ("validation_accuracy", "validation_robust_accuracy")
     counts = zip(clean.tolist(), robust.tolist(), strict=True)
     return [
@@ -190,13 +190,16 @@ def augmented(x: Tensor, how: str, generator: Generator) -> Tensor:
     """Random crops of the zero-padded image (by an eighth of its size), and mirror images; tables are left alone."""
     if how == "none" or x.ndim != 4:
         return x
-    assert isinstance(generator, torch.Generator)  # see ``stackable``
     count, _, height, width = x.shape
     pad = max(1, height // 8)
-    rows = torch.randint(0, 2 * pad + 1, (count, 1), generator=generator) + torch.arange(height)
-    columns = torch.randint(0, 2 * pad + 1, (count, 1), generator=generator) + torch.arange(width)
+
+    def offsets() -> Tensor:
+        drawn = torch.empty(count, 1, dtype=torch.int64)
+        return filled(drawn, lambda part, own: part.random_(0, 2 * pad + 1, generator=own), generator)
+
+    rows, columns = offsets() + torch.arange(height), offsets() + torch.arange(width)
     if how == "crop_flip":
-        mirrored = torch.rand(count, generator=generator) < 0.5
+        mirrored = filled(torch.empty(count), lambda part, own: part.uniform_(generator=own), generator) < 0.5
         columns = torch.where(mirrored[:, None], columns.flip(1), columns)
     padded = functional.pad(x, (pad, pad, pad, pad))
     examples = torch.arange(count)[:, None, None]

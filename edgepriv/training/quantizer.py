@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edgepriv.models.steps import attach_step, drop_steps, steps_of
 from edgepriv.recipe import FULL_WIDTH, Quantize
 from edgepriv.training.grids import Grid, lsq_highest, quantizer_of, refuse_unfit
-from edgepriv.training.stacked import StackedLinear, StackedMLP
+from edgepriv.training.stacked import Stacked, StackedLinear
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
 def fake_quantized(network: nn.Module, rule: Quantize) -> dict[str, Tensor]:
     """Fake-quantized weights by parameter name, for ``torch.func.functional_call``; of a stack, each model's by itself."""
     parameters, steps = dict(network.named_parameters()), steps_of(network)
-    if isinstance(network, StackedMLP):
+    if isinstance(network, Stacked):
         return {name: _each_by_itself(parameters[name], bits, rule) for name, bits in widths(network, rule).items()}
     return {
         name: fake_quantize(parameters[name], bits, rule, steps.get(name))

@@ -1,22 +1,34 @@
-"""Multilayer perceptrons trained many at a time: one matrix product for all models instead of one for each.
+"""Models trained many at a time: one product for all of them instead of one for each.
+
+On a processor this pays for perceptrons, which are batched by hand; on a GPU for every small network (``torch.vmap``).
 
 A batch holds R models' batches one after another, [R * B, ...]. Every model sees its own examples in its own order and draws
 from its own generator, and optimizers act on each number by itself, so each becomes what it would become alone, up to the
 rounding of its sums.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 
 from edgepriv.models import Classifier
+from edgepriv.models.classifier import NAMED
 from edgepriv.models.small import MLP
 from edgepriv.recipe import Recipe
 from edgepriv.training.examples import Examples
 from edgepriv.training.grids import quantizer_of
+
+
+class Stacked(nn.Module):
+    """R networks of one architecture as one, with the parameter and buffer names of one, each [R, ...]:
+    [R * B, ...] -> logits [R * B, K]."""
+
+    models: int
 
 
 class StackedLinear(nn.Module):
@@ -32,8 +44,8 @@ class StackedLinear(nn.Module):
         return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x)
 
 
-class StackedMLP(nn.Module):
-    """R perceptrons of equal widths, with the parameter names of one: [R * B, ...] -> logits [R * B, K]."""
+class StackedMLP(Stacked):
+    """R perceptrons of equal widths."""
 
     def __init__(self, networks: Sequence[MLP]) -> None:
         super().__init__()
@@ -50,13 +62,40 @@ class StackedMLP(nn.Module):
         return self.layers[-1](x).transpose(1, 2).flatten(0, 1)
 
 
+class StackedNetwork(Stacked):
+    """R networks of any architecture that draws nothing at random, batch normalization included."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.models = len(networks)
+        for name, child in copy.deepcopy(networks[0]).named_children():
+            self.add_module(name, child)
+        parameters, buffers = stack_module_state(list(networks))
+        for values, place in ((parameters, "_parameters"), (buffers, "_buffers")):
+            for name, value in values.items():
+                layer, _, own = name.rpartition(".")
+                stacked = nn.Parameter(value.detach()) if place == "_parameters" else value
+                getattr(self.get_submodule(layer), place)[own] = stacked
+        # In a tuple, so that its weights, which are never read, are not this module's.
+        self._one = (copy.deepcopy(networks[0]).to("meta"),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one = self._one[0].train(self.training)
+        state = dict(self.named_parameters()) | dict(self.named_buffers())
+        x = x.reshape(self.models, len(x) // self.models, *x.shape[1:])
+        logits: Tensor = torch.vmap(lambda own, batch: functional_call(one, own, (batch,)))(state, x)
+        return logits.flatten(0, 1)
+
+
 class Stack(Classifier):
     """R classifiers as one, with their common normalisation."""
 
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
         first = classifiers[0]
         networks = [classifier.network for classifier in classifiers]
-        super().__init__(StackedMLP(networks), first.mean.tolist(), first.std.tolist())  # type: ignore[arg-type]
+        perceptrons = [network for network in networks if isinstance(network, MLP)]
+        stacked = StackedMLP(perceptrons) if len(perceptrons) == len(networks) else StackedNetwork(networks)
+        super().__init__(stacked, first.mean.tolist(), first.std.tolist())
 
     def copy_to(self, classifiers: Sequence[Classifier]) -> None:
         """Overwrite the weights of R classifiers, in place."""
@@ -66,12 +105,18 @@ class Stack(Classifier):
 
 @dataclass(frozen=True)
 class StackedExamples(Examples):
-    """Examples of R models; ``rows``: int64 [R, n], those of each in ``x``, ``y`` and ``teacher``. ``len`` is n."""
+    """Examples of R models; ``rows``: int64 [R, n], those of each in ``x``, ``y`` and ``teacher``; always on the processor,
+    as every index is drawn there. ``len`` is n."""
 
     rows: Tensor = field(kw_only=True)
 
     def __len__(self) -> int:
         return self.rows.shape[1]
+
+    def on(self, device: torch.device) -> "StackedExamples":
+        """The same examples on another device."""
+        teacher = None if self.teacher is None else self.teacher.to(device)
+        return StackedExamples(self.x.to(device), self.y.to(device), teacher, rows=self.rows)
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """[R * B, ...] and [R * B] for int64 ``index`` [R, B], or [B] for the same positions in every model's rows."""
@@ -86,28 +131,32 @@ class StackedExamples(Examples):
         return rows.flatten()
 
 
-def stackable(recipe: Recipe, input_shape: tuple[int, ...]) -> bool:
-    """Whether models trained by ``recipe`` may be stacked. Flattening, augmentation and dropout draw for one model;
-    quantized activations have the range of one model's batch, learned steps stand beside the layers of one; differential
-    privacy clips the examples of one."""
-    plain = all(
-        stage.flatten == 0 and (stage.augment == "none" or len(input_shape) == 1) for stage in recipe.stages().values()
-    )
+def stackable(recipe: Recipe) -> bool:
+    """Whether models trained by ``recipe`` can be stacked. Flattening and dropout draw for one model; quantized activations
+    have the range of one model's batch, learned steps stand beside the layers of one; differential privacy clips the
+    examples of one; a foreign network may do anything."""
+    plain = all(stage.flatten == 0 for stage in recipe.stages().values())
     quantizer = quantizer_of(recipe.quantize)
     of_one = recipe.quantize.active and (quantizer.activations or quantizer.learned)
     one_by_one = recipe.dp.active or of_one or recipe.model.dropout > 0
-    return plain and not one_by_one and recipe.model.name == "mlp" and recipe.precision != "bfloat16"
+    return plain and not one_by_one and recipe.model.name in NAMED and recipe.precision != "bfloat16"
+
+
+def worth_stacking(recipe: Recipe, device: torch.device) -> bool:
+    """Whether models that are ``stackable`` train faster so: convolutions of several models keep a GPU busy, on a processor
+    they gain nothing."""
+    return device.type != "cpu" or recipe.model.name == "mlp"
 
 
 def models_in(classifier: Classifier) -> int:
     """R of a stack, 1 of any other classifier."""
-    return classifier.network.models if isinstance(classifier.network, StackedMLP) else 1
+    return classifier.network.models if isinstance(classifier.network, Stacked) else 1
 
 
 def snapshots(classifier: Classifier) -> list[dict[str, Tensor]]:
     """The network's weights and buffers by name, as they are now, for each model; views, not copies."""
     state = classifier.network.state_dict()
-    if not isinstance(classifier.network, StackedMLP):
+    if not isinstance(classifier.network, Stacked):
         return [state]
     return [{name: value[r] for name, value in state.items()} for r in range(models_in(classifier))]
 

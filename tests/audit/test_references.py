@@ -57,9 +57,9 @@ def trained(monkeypatch):
     names = []
     train_group = workers.train_group
 
-    def watched(group, dataset):
+    def watched(group, dataset, device):
         names.extend(job.name for job in group)
-        return train_group(group, dataset)
+        return train_group(group, dataset, device)
 
     monkeypatch.setattr(workers, "train_group", watched)
     return names
@@ -96,9 +96,9 @@ def test_each_model_is_trained_on_its_half_and_nothing_else(fleet_of, split, mon
     seen = {}
     train_group = workers.train_group
 
-    def watched(group, dataset):
+    def watched(group, dataset, device):
         seen.update({job.name: (job.recipe, job.split) for job in group})
-        return train_group(group, dataset)
+        return train_group(group, dataset, device)
 
     monkeypatch.setattr(workers, "train_group", watched)
     fleet = fleet_of()
@@ -246,9 +246,9 @@ def stages_run(monkeypatch):
     groups = []
     stacked, alone = workers.run_stages_stacked, workers.run_stages
 
-    def watched_stack(classifiers, recipes, dataset, splits, *, done_before):
+    def watched_stack(classifiers, recipes, dataset, splits, *, done_before, device):
         groups.append((len(classifiers), list(recipes[0].stages())[done_before]))
-        stacked(classifiers, recipes, dataset, splits, done_before=done_before)
+        stacked(classifiers, recipes, dataset, splits, done_before=done_before, device=device)
 
     def watched(classifier, recipe, stages, dataset, split, *, quiet, done_before):
         groups.append((1, stages[done_before]))

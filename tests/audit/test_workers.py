@@ -83,10 +83,10 @@ def test_others_are_trained_one_by_one(dataset, split, changes):
 
 
 def test_a_killed_audit_goes_on_with_the_stacks_that_are_missing(fleet_of, monkeypatch):
-    def killed(group, dataset, train=workers.train_group):
+    def killed(group, dataset, device, train=workers.train_group):
         if "reference-0000.npz" not in [job.name for job in group]:
             raise KeyboardInterrupt
-        return train(group, dataset)
+        return train(group, dataset, device)
 
     monkeypatch.setattr(workers, "_MOST_STACKED", 3)
     with monkeypatch.context() as context:
@@ -97,12 +97,75 @@ def test_a_killed_audit_goes_on_with_the_stacks_that_are_missing(fleet_of, monke
     monkeypatch.setattr(
         workers,
         "train_group",
-        lambda group, dataset, train=workers.train_group: (
-            left.extend(job.name for job in group) or train(group, dataset)
+        lambda group, dataset, device, train=workers.train_group: (
+            left.extend(job.name for job in group) or train(group, dataset, device)
         ),
     )
     fleet_of(count=5, jobs=1)
     assert left == ["reference-0003.npz", "reference-0004.npz", "shadow.npz"]
+
+
+# --- on a GPU ---
+
+
+def gpu_that_fails(monkeypatch, error, more_than):
+    """A GPU that answers with ``error`` whenever it is given more models at once; else models are trained here."""
+    tried = []
+
+    def train(group, dataset, folder, device=workers.PROCESSOR):
+        if device == workers.GPU:
+            tried.append(len(group))
+            if len(group) > more_than:
+                raise error
+        for job in group:
+            (folder / job.name).write_text(device.type)
+        return len(group)
+
+    monkeypatch.setattr(workers, "_train_here", train)
+    return tried
+
+
+def test_a_gpu_whose_memory_is_too_small_gets_smaller_stacks(dataset, split, tmp_path, monkeypatch):
+    tried = gpu_that_fails(monkeypatch, torch.OutOfMemoryError("no"), more_than=2)
+    jobs = jobs_of(split, [50] * 7, RECIPE.with_changes(model={"name": "lenet", "args": {}}))
+    assert sum(workers._trained_on_gpu(jobs, dataset, tmp_path, 1)) == 7
+    assert tried == [7, 3, 1, 2, 4, 2, 2]
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"cuda"}
+
+
+def test_a_gpu_that_fails_is_left_alone(dataset, split, tmp_path, monkeypatch, capsys):
+    tried = gpu_that_fails(monkeypatch, RuntimeError("CUDA error: no kernel image\nmore"), more_than=0)
+    jobs = jobs_of(split, [50] * 3)
+    assert sum(workers._trained_on_gpu(jobs, dataset, tmp_path, 1)) == 3
+    assert tried == [3]
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"cpu"}
+    assert "the GPU failed (CUDA error: no kernel image): going on without it" in capsys.readouterr().err
+
+
+def test_a_gpu_is_used_where_there_is_one(fleet_of, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert workers.on_gpu(Recipe(model={"name": "lenet"}), "local")
+    assert not workers.on_gpu(RECIPE, "dask:tcp://somewhere:1")
+    assert not workers.on_gpu(Recipe(model={"name": "resnet18"}), "local")
+    used = []
+    monkeypatch.setattr(workers, "_trained_on_gpu", lambda *args: used.append(args) or workers._trained_here(*args))
+    on_gpu = fleet_of()
+    assert len(used) == 1
+    monkeypatch.undo()
+    assert on_gpu.models[0].parent != fleet_of().models[0].parent  # rounded otherwise: nobody takes one for the other
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("model", [RECIPE.model.model_dump(), {"name": "lenet"}, {"name": "resnet20"}])
+def test_models_of_a_gpu_are_the_processors(dataset, split, model):
+    sgd = {"optimizer": "sgd", "lr": 1e-3, "epochs": 1}
+    jobs = jobs_of(split, [64] * 3, RECIPE.with_changes(model={"args": {}} | model, train=sgd, precision="float32"))
+    for here, there in zip(
+        workers.train_group(jobs, dataset), workers.train_group(jobs, dataset, workers.GPU), strict=True
+    ):
+        weights, expected = workers.stored_weights(there), workers.stored_weights(here)
+        for name, value in expected.items():
+            torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("processes", [2, 3])

@@ -8,18 +8,20 @@ import torch
 from weights import weights_of
 
 from edgepriv.recipe import Quantize, Recipe, Stage
-from edgepriv.training import course, new_classifier, run_stages, run_stages_stacked
+from edgepriv.training import course, loop, new_classifier, run_stages, run_stages_stacked
 from edgepriv.training.adversary import Budget
 from edgepriv.training.draws import Generators, permutation
 from edgepriv.training.examples import Examples
-from edgepriv.training.loop import Task, validate
+from edgepriv.training.loop import Task, augmented, validate
 from edgepriv.training.quantizer import fake_quantized
 from edgepriv.training.selection import Best, remember, take_best
-from edgepriv.training.stacked import Stack, StackedExamples, stackable
+from edgepriv.training.stacked import Stack, StackedExamples, stackable, worth_stacking
 
 MLP = {"name": "mlp", "args": {"widths": [24, 12]}}
 PGD = {"method": "pgd", "steps": 2, "eps": 0.05}
 STAGE = {"epochs": 3, "batch_size": 32, "lr": 0.01}
+SGD = STAGE | {"optimizer": "sgd"}  # AdamW moves a number whose gradient is nothing but rounding by the whole rate
+CNN = {"name": "cnn", "args": {"width": 4}}
 RECIPES = {
     "clean": Recipe(model=MLP, train=STAGE),
     "sgd": Recipe(model=MLP, train=STAGE | {"optimizer": "sgd", "schedule": "cyclic"}),
@@ -34,6 +36,23 @@ RECIPES = {
     ),
     "tensor": Recipe(model=MLP, qat=STAGE, train={"epochs": 0}, quantize={"bits": 4, "granularity": "tensor"}),
     "relaxed": Recipe(model=MLP, train=STAGE | {"epochs": 4, "lr": 0.05, "relax": 0.6}),
+    "cropped": Recipe(model=MLP, train=STAGE | {"augment": "crop_flip"}),
+    "convolutions": Recipe(model=CNN, train=SGD | {"augment": "crop_flip"}, precision="float32"),
+    "convolutions, 4 bits": Recipe(
+        model=CNN,
+        train=SGD | {"quantized": True, "select": "best"},
+        quantize={"bits": 4},
+        precision="float32",
+    ),
+    "convolutions, fgsm": Recipe(
+        model=CNN,
+        train=SGD | {"adversarial": True},
+        adversary={"method": "fgsm", "eps": 0.05},
+        precision="float32",
+    ),
+    "batch normalization": Recipe(
+        model={"name": "resnet20"}, train=SGD | {"epochs": 1, "lr": 1e-3}, precision="float32"
+    ),
     "block": Recipe(model=MLP, qat=STAGE, train={"epochs": 0}, quantize={"bits": 4, "granularity": "block:16"}),
 }
 
@@ -66,13 +85,18 @@ def test_each_model_is_what_it_is_alone(fleet, toy, recipe):
 
 
 def test_what_can_be_stacked():
-    assert stackable(RECIPES["all stages"], (1, 8, 8))
-    assert not stackable(Recipe(), (1, 8, 8))
-    assert not stackable(RECIPES["clean"].with_changes(precision="bfloat16"), (446,))
-    assert not stackable(RECIPES["clean"].with_changes(train={"flatten": 1.0}), (446,))
-    cropped = RECIPES["clean"].with_changes(train={"augment": "crop"})
-    assert stackable(cropped, (446,))  # tables are not augmented
-    assert not stackable(cropped, (1, 8, 8))
+    assert stackable(RECIPES["all stages"])
+    assert stackable(RECIPES["clean"].with_changes(train={"augment": "crop"}))
+    assert not stackable(RECIPES["clean"].with_changes(precision="bfloat16"))
+    assert not stackable(RECIPES["clean"].with_changes(train={"flatten": 1.0}))
+    assert not stackable(Recipe(model={"name": "resnet18"}))
+    assert not stackable(Recipe(model={"name": "somewhere:network"}))
+
+
+def test_what_is_worth_stacking():
+    assert worth_stacking(RECIPES["clean"], torch.device("cpu"))
+    assert not worth_stacking(Recipe(model={"name": "lenet"}), torch.device("cpu"))
+    assert worth_stacking(Recipe(model={"name": "lenet"}), torch.device("cuda"))
 
 
 def test_what_cannot_be_stacked_is_refused(fleet, toy):
@@ -112,6 +136,28 @@ def test_weights_are_rounded_model_by_model(fleet):
         for r, one in enumerate(classifiers):
             for name, weight in fake_quantized(one.network, rule).items():
                 torch.testing.assert_close(found[name][r], weight, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("model", [MLP, CNN, {"name": "resnet20"}], ids=["mlp", "cnn", "resnet20"])
+def test_a_step_leaves_nothing_behind_on_the_processor(fleet, toy, model):
+    recipe = Recipe(
+        model=model,
+        train=STAGE | {"adversarial": True, "quantized": True, "augment": "crop_flip"},
+        adversary=PGD | {"norm": "l2"},
+        quantize={"bits": 4},
+    )
+    device = torch.device("meta")  # whose tensors refuse to be mixed with the processor's, as a GPU's do
+    classifiers, _, splits = fleet(recipe)
+    stack, generator = Stack(classifiers).to(device).train(), Generators([1, 2, 3])
+    rows = torch.from_numpy(np.stack([split.members for split in splits]))
+    members = StackedExamples(torch.from_numpy(toy.x), torch.from_numpy(toy.y), rows=rows).on(device)
+    task = course.task_of(stack.network, recipe, "train", toy.input_shape)
+    x, y = members.batch(permutation(len(members), generator)[:, :32])
+    x = augmented(x, "crop_flip", generator)
+    loss, logits = loop._loss(stack, x, y, None, task, None, generator, None, 0)
+    loss.backward()
+    assert logits.shape == (96, toy.num_classes)
+    assert {value.grad.device.type for value in stack.parameters()} == {"meta"}
 
 
 def test_each_model_draws_what_it_draws_alone():
