@@ -23,11 +23,12 @@ NAMES = (
     "papers_figures",
     "papers_best",
     "papers",
+    "findings",
 )
 
 
 class Modules:
-    experiments, cells, tables, prints, figures, best, papers = (None,) * 7
+    experiments, cells, tables, prints, figures, best, papers, findings = (None,) * 8
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +271,24 @@ def test_the_best_point_cuts_the_rate_and_keeps_the_accuracy(modules):
     assert "1/10.0" in modules.best.sentence(found)
     assert not modules.best.best_point(points[:2])["met"]
     assert modules.best.best_point(points[1:]) is None
+
+
+def test_the_tables_of_the_findings_are_those_of_the_kept_cells(modules):
+    page = modules.findings.PAGE.read_text()
+    assert page.count("<!-- table ") == page.count("<!-- end -->") == len(modules.findings.TABLES)
+    assert modules.findings.filled(page) == page
+
+
+def test_a_table_of_the_findings_is_written_anew(modules):
+    name = "003-location"
+    old = f"before\n<!-- table {name} -->\n| old |\n<!-- end -->\nafter\n"
+    new = modules.findings.filled(old)
+    assert new.startswith("before\n") and new.endswith("\nafter\n")
+    assert "old" not in new
+    kept = modules.findings.cells_of(name, "none")
+    assert f"| none | {len(kept)} |" in new
+    with pytest.raises(UserError, match="no table nothing"):
+        modules.findings.filled("<!-- table nothing -->\n<!-- end -->")
 
 
 def test_one_real_cell(modules, tmp_path, monkeypatch):
