@@ -28,7 +28,7 @@ from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.models.steps import is_step
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH, Quantize, Recipe, parse
+from edgepriv.recipe import FULL_WIDTH, Recipe, parse
 from edgepriv.report import html, tables
 from edgepriv.report.reproduce import audit_command
 from edgepriv.training import new_classifier, quantize_weights, run_stages
@@ -122,7 +122,8 @@ def harden(
 
     def keep_robust(stage: str, classifier: Classifier, so_far: Course) -> None:
         if stage == "robust":
-            without_qat = hardened_by.with_changes(qat={"epochs": 0}).model_copy(update={"quantize": Quantize()})
+            unquantized = hardened_by.quantize.model_copy(update={"bits": FULL_WIDTH, "last_k": None})
+            without_qat = hardened_by.with_changes(qat={"epochs": 0}).model_copy(update={"quantize": unquantized})
             done = stages[: stages.index(stage) + 1]
             checkpoint.save(robust, after(so_far, classifier, done, without_qat))
 

@@ -1,7 +1,7 @@
 """Where reference models are trained: by processes on this machine, or on a Dask cluster.
 
 Perceptrons are trained several at a time (``training.stacked``), other networks one by one, each on one thread; on a GPU,
-where there is one, all of our own networks several at a time. Where the
+where there is one, all of our own networks several at a time (written without a GPU, and never run on one). Where the
 recipe's precision is ``auto`` and the processor multiplies bfloat16, wide perceptrons are trained in it, the target is not:
 on Location-30 the references' accuracy and LiRA's AUC stayed the same, in two thirds of the time.
 """
@@ -85,17 +85,17 @@ def train_jobs(
             trained = _trained_here(jobs, dataset, folder, processes)
         else:
             trained = _trained_there(jobs, dataset, folder, engine.partition(":")[2])
-        for count in trained:
-            bar.update(count)
+        threads = torch.get_num_threads()
+        try:
+            for count in trained:
+                bar.update(count)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _trained_here(jobs: Sequence[Job], dataset: Dataset, folder: Path, processes: int) -> Iterator[int]:
     """The number of models just written, again and again."""
-    threads = torch.get_num_threads()
-    try:
-        yield from done_by_processes(groups_of(jobs, dataset, processes), dataset, folder, processes, _train_here)
-    finally:
-        torch.set_num_threads(threads)
+    yield from done_by_processes(groups_of(jobs, dataset, processes), dataset, folder, processes, _train_here)
 
 
 def on_gpu(recipe: Recipe, engine: str) -> bool:
