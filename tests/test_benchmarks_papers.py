@@ -283,7 +283,8 @@ def test_a_table_of_the_findings_is_written_anew(modules):
     name = "003-location"
     old = f"before\n<!-- table {name} -->\n| old |\n<!-- end -->\nafter\n"
     new = modules.findings.filled(old)
-    assert new.startswith("before\n") and new.endswith("\nafter\n")
+    assert new.startswith("before\n")
+    assert new.endswith("\nafter\n")
     assert "old" not in new
     kept = modules.findings.cells_of(name, "none")
     assert f"| none | {len(kept)} |" in new
