@@ -374,9 +374,17 @@ def _hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any
             name: {"epochs": epochs, "relax": trained_by.train.relax}
             for name, epochs in (("robust", robust), ("qat", qat))
         }
-        return _with_noisy(chosen.with_changes(**stages), changes, trained_by)
+        return _as_trained(_with_noisy(chosen.with_changes(**stages), changes, trained_by), trained_by)
     settings = {name: value for name, value in recipe.model_dump().items() if name in sections}
-    return _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
+    asked = _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
+    return _as_trained(asked, trained_by)
+
+
+def _as_trained(asked: Recipe, trained_by: Recipe) -> Recipe:
+    """The stage ``train`` is over: dropout that is asked for now was not in it, nor is it in the attacker's."""
+    if asked.model.dropout == trained_by.model.dropout:
+        return asked
+    return asked.with_changes(train={"dropout": trained_by.dropout_in("train")})
 
 
 def _with_noisy(chosen: Recipe, changes: dict[str, Any], said_by: Recipe) -> Recipe:

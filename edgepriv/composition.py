@@ -32,7 +32,7 @@ IMPOSSIBLE: tuple[tuple[Callable[[Recipe], bool], str], ...] = (
         "does not cover: use --regenerate rank, which looks at no data",
     ),
     (
-        lambda recipe: recipe.dp.active and recipe.model.dropout > 0,
+        lambda recipe: recipe.dp.active and recipe.dropout_in("train") > 0,
         "the gradients of differentially private training are those of each example through the whole network, without "
         "dropout: use one or the other",
     ),

@@ -53,7 +53,7 @@ class Stage(_Section):
     Quantize). ``flatten``: weight lambda of posterior flattening (Drif & Berrabah 2025, eq. 8). ``relax``: the loss, in
     nats, that RelaxLoss (Chen et al. 2022) holds training at; 0 leaves it out. ``select = "best"`` keeps the epoch with the
     highest held-out accuracy (in an adversarial stage the mean of clean and robust accuracy), ``patience`` stops after so
-    many epochs without a better one.
+    many epochs without a better one. ``dropout``: None for the model's.
     """
 
     epochs: int = Field(0, ge=0)
@@ -70,6 +70,7 @@ class Stage(_Section):
     relax: float = Field(0.0, ge=0)
     select: Literal["last", "best"] = "last"
     patience: int | None = Field(None, ge=1)
+    dropout: float | None = Field(None, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _patience_compares_epochs(self) -> "Stage":
@@ -291,11 +292,19 @@ class Recipe(_Section):
             qat={"epochs": 0},
             adversary={"method": "none"},
         )
-        return plain.model_copy(update={"noise": Noise(), "dp": Dp(), "head": Head(), "quantize": Quantize()})
+        train = plain.train.model_copy(update={"dropout": None})
+        return plain.model_copy(
+            update={"train": train, "noise": Noise(), "dp": Dp(), "head": Head(), "quantize": Quantize()}
+        )
 
     def stages(self) -> dict[str, Stage]:
         """The stages that have epochs, by name, in order."""
         return {name: stage for name in STAGES if (stage := getattr(self, name)).epochs > 0}
+
+    def dropout_in(self, stage: str) -> float:
+        """The share of inputs that the stage of that name drops."""
+        own: float | None = getattr(self, stage).dropout
+        return self.model.dropout if own is None else own
 
     def as_run(self, stages: Iterable[str]) -> "Recipe":
         """The recipe without the stages that have not run: a checkpoint may stop short of what its recipe goes on to."""
@@ -307,6 +316,9 @@ class Recipe(_Section):
         if len(self.stages()) < 2 or self.train.epochs == 0:
             return None
         start = self.as_run(["train"]).model_copy(update={"noise": Noise(), "head": Head(), "quantize": Quantize()})
+        if self.dropout_in("train") == 0:
+            train = start.train.model_copy(update={"dropout": None})
+            start = start.with_changes(model={"dropout": 0.0}).model_copy(update={"train": train})
         plain = self.undefended()
         return plain if start.training_hash() == plain.training_hash() else None
 

@@ -44,6 +44,16 @@ def test_a_recipe_for_another_model_is_refused():
         hardening(Recipe(model={"name": "lenet"}))
 
 
+def test_attackers_train_with_dropout_where_the_target_did():
+    found = hardening(None, model={"dropout": 0.5})
+    assert [found.dropout_in(name) for name in found.stages()] == [0, 0.5, 0.5]
+    dropped = TRAINED.with_changes(model={"dropout": 0.3})
+    again = api._hardening(dropped, None, {}, Path("model.pt"))
+    assert [again.dropout_in(name) for name in again.stages()] == [0.3] * 3
+    noisy = hardening(None, model={"dropout": 0.5}, noise={"method": "shapley"})
+    assert [noisy.dropout_in(name) for name in noisy.stages()] == [0, 0.5, 0.5, 0.5]
+
+
 # --- noise ---
 
 

@@ -229,7 +229,7 @@ def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[in
         fold_norms=recipe.precision != "float32" and not stacked,
         alpha=recipe.noise.alpha if name != "train" else 0.0,
         dp=dp,
-        dropout=recipe.model.dropout,
+        dropout=recipe.dropout_in(name),
     )
 
 

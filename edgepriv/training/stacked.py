@@ -138,7 +138,8 @@ def stackable(recipe: Recipe) -> bool:
     plain = all(stage.flatten == 0 for stage in recipe.stages().values())
     quantizer = quantizer_of(recipe.quantize)
     of_one = recipe.quantize.active and (quantizer.activations or quantizer.learned)
-    one_by_one = recipe.dp.active or of_one or recipe.model.dropout > 0
+    drops = any(recipe.dropout_in(name) > 0 for name in recipe.stages())
+    one_by_one = recipe.dp.active or of_one or drops
     return plain and not one_by_one and recipe.model.name in NAMED and recipe.precision != "bfloat16"
 
 

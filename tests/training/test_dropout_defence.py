@@ -8,6 +8,7 @@ from edgepriv.errors import UserError
 from edgepriv.models import build_classifier
 from edgepriv.recipe import Model, Recipe
 from edgepriv.training import new_classifier, run_stages
+from edgepriv.training.course import task_of
 from edgepriv.training.dropout import dropping
 from edgepriv.training.stacked import stackable
 
@@ -47,6 +48,19 @@ def test_training_drops_the_same_again_and_keeps_the_names_of_parameters(toy, sp
 def test_models_with_dropout_are_trained_one_by_one():
     assert stackable(MLP)
     assert not stackable(MLP.with_changes(model={"dropout": 0.5}))
+    assert not stackable(MLP.with_changes(train={"dropout": 0.5}))
+    assert stackable(MLP.with_changes(model={"dropout": 0.5}, train={"dropout": 0.0}))
+
+
+def test_a_stage_may_drop_another_share_than_the_model():
+    recipe = MLP.with_changes(model={"dropout": 0.5}, train={"dropout": 0.0}, robust={"epochs": 1})
+    network = new_classifier(recipe, 4, (1, 8, 8)).network
+    assert [task_of(network, recipe, name, (1, 8, 8)).dropout for name in recipe.stages()] == [0, 0.5]
+    start = recipe.undefended_start()
+    assert start is not None  # the attacker's models begin as those without the defence
+    assert start.training_hash() == recipe.undefended().training_hash()
+    assert recipe.with_changes(train={"dropout": 0.5}).undefended_start() is None
+    assert recipe.with_changes(train={"dropout": 0.5}).undefended().dropout_in("train") == 0
 
 
 def test_harden_refuses_dropout_when_nothing_is_trained(tmp_path):
