@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from papers_experiments import EPOCHS_EARLY
 from papers_tables import attack_row, best_adaptive, lira_at_low_fpr
 
 from edgepriv.audit.statistics import clopper_pearson
@@ -244,6 +245,7 @@ TABLES: dict[str, Callable[[], str]] = {
         "001-resnet20",
         {
             "full": "full",
+            **{f"full-{n}-epochs": f"full, {n} epochs" for n in EPOCHS_EARLY},
             "16-bit": "16 bits",
             "8-bit": "8 bits",
             "4-bit": "4 bits",

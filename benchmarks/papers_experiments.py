@@ -99,6 +99,8 @@ def _widths(*bits: int) -> dict[str, Changes]:
     return {f"{width}-bit": {"quantize": {"bits": width}} for width in bits}
 
 
+EPOCHS_EARLY = (3, 6)
+"""Of a full-width ResNet-20: is 4 bits worth more than to stop earlier?"""
 EPOCHS_003 = (5, 12, 30)
 """Ding et al.'s growing overfitting: the epochs of the target in Table 7 and Figures 9 to 11."""
 HEADS = ("none", "member", "nonmember", "rank")
@@ -151,6 +153,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         {
             **_widths(4, 8, 16),
             "full": FLOAT,
+            **{f"full-{n}-epochs": joined(FLOAT, {"train": {"epochs": n}}) for n in EPOCHS_EARLY},
             "dorefa-4": {"quantize": {"quantizer": "dorefa", "bits": 4}},
             "dorefa-16": {"quantize": {"quantizer": "dorefa", "bits": 16}},
             "last-5": {"quantize": {"bits": 4, "last_k": 5}},

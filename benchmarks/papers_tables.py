@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from papers_experiments import DROPOUT, EPOCHS_003, EPOCHS_004, HEADS, NOISES
+from papers_experiments import DROPOUT, EPOCHS_003, EPOCHS_004, EPOCHS_EARLY, HEADS, NOISES
 from scipy.stats import t
 
 from edgepriv.audit.statistics import clopper_pearson
@@ -143,6 +143,7 @@ def _widths_001(attack: tuple[str, str]) -> tuple[Line, ...]:
             lines.append(Line(label, experiment, row if experiment else None, attack, label, reason))
     plain = (("4", "plain-4-bit"), ("full", "plain-full"))
     lines += [Line(f"LeNet {width}, not augmented", "001-lenet", row, attack) for width, row in plain]
+    lines += [Line(f"ResNet-20 full, {n} epochs", "001-resnet20", f"full-{n}-epochs", attack) for n in EPOCHS_EARLY]
     return tuple(lines)
 
 
