@@ -28,7 +28,7 @@ from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.models.steps import is_step
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH, Recipe, parse
+from edgepriv.recipe import FULL_WIDTH, Noisy, Recipe, parse
 from edgepriv.report import html, tables
 from edgepriv.report.reproduce import audit_command
 from edgepriv.training import new_classifier, quantize_weights, run_stages
@@ -391,7 +391,7 @@ def _with_noisy(chosen: Recipe, changes: dict[str, Any], said_by: Recipe) -> Rec
     asked = chosen.with_changes(**changes)
     if asked.noise.method == "none" or said_by.noisy.epochs > 0:
         return asked
-    return chosen.with_changes(noisy=chosen.train.model_dump()).with_changes(**changes)
+    return chosen.model_copy(update={"noisy": Noisy(**chosen.train.model_dump())}).with_changes(**changes)
 
 
 def _json_name(output: Path | None) -> Path | None:

@@ -84,6 +84,7 @@ UNWRITABLE = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EACCES,
+    errno.ENOENT,
     errno.EROFS,
     errno.EFBIG,
     errno.ENOTDIR,
@@ -182,7 +183,12 @@ def harden(
     baseline: Baseline = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of adversarial training.")] = None,
     qat_epochs: Annotated[int | None, typer.Option(help="Epochs of quantization-aware fine-tuning.")] = None,
-    ptq: Annotated[bool, typer.Option("--ptq", help="Round the trained weights, without fine-tuning.")] = False,
+    ptq: Annotated[
+        bool,
+        typer.Option(
+            "--ptq", help="Round the weights after training, without fine-tuning (--adv none trains nothing at all)."
+        ),
+    ] = False,
     profile: Profile = None,
     compute: Compute = None,
     input_: InputType = None,

@@ -19,7 +19,8 @@ IMPOSSIBLE: tuple[tuple[Callable[[Recipe], bool], str], ...] = (
     (
         lambda recipe: recipe.dp.active and bool(recipe.stages().keys() - {"train"}),
         "differentially private training covers the stage 'train' only, and every later stage would read the members again "
-        "without it: give --adv and --bits to edgepriv train if need be, then harden with --ptq, which costs no privacy",
+        "without it: leave [noisy], [robust] and [qat] out of the recipe, give --adv and --bits to edgepriv train if need be, "
+        "then harden with --ptq, which costs no privacy",
     ),
     (
         lambda recipe: recipe.dp.active and _any(recipe, lambda stage: stage.flatten > 0 or stage.relax > 0),
@@ -54,8 +55,10 @@ IMPOSSIBLE: tuple[tuple[Callable[[Recipe], bool], str], ...] = (
         "tau, eps, beta and alpha of the noise have no effect without a method: pass --noise shapley or uniform",
     ),
     (
-        lambda recipe: recipe.quantize.last_k is not None and not recipe.quantize.active,
-        "--last-k says which layers are quantized, and no bits are asked for: give --bits as well",
+        lambda recipe: (
+            not recipe.quantize.active and (recipe.quantize.last_k or recipe.quantize.first_last) is not None
+        ),
+        "--last-k and --first-last say which layers are quantized how, and no bits are asked for: give --bits as well",
     ),
     (
         lambda recipe: recipe.head.method != "none" and recipe.export.output == "logits",

@@ -101,6 +101,10 @@ def for_bare_state_dict(
     """The recipe that options describe, or None when they describe none and the checkpoint speaks for itself."""
     name = data_name(data, members, non_members)
     if path is None and name is None and model is None:
+        if seed is not None or widths is not None:
+            raise UserError(
+                "--seed and --widths say what a bare state_dict is, with --model and --data; a checkpoint keeps its own"
+            )
         return None
     return recipe_in(path).with_changes(seed=seed, data={"name": name}, model=model_settings(model, widths))
 

@@ -38,6 +38,7 @@ def test_defences_compose(sections):
         ({"noisy": {"epochs": 3}}, "noise.method"),
         ({"noise": {"tau": 1.0}}, "without a method"),
         ({"quantize": {"last_k": 5}}, "give --bits"),
+        ({"quantize": {"first_last": 8}}, "give --bits"),
         ({"head": {"method": "rank"}, "export": {"output": "logits"}}, "no logits"),
         ({"head": {"method": "memguard"}, "export": {"output": "label"}}, "never the label"),
     ],

@@ -67,6 +67,12 @@ def test_noise_is_retrained_as_the_model_was_trained():
     assert api._hardening(trained, None, fewer, Path("model.pt")).noisy.lr == 0.02
 
 
+def test_noisy_training_may_be_stopped_early():
+    stopping = {name: {"patience": 2, "select": "best"} for name in ("noisy", "robust", "qat")}
+    found = hardening(None, noise={"method": "shapley"}, **stopping)
+    assert (found.noisy.patience, found.noisy.select, found.noisy.epochs) == (2, "best", TRAINED.train.epochs)
+
+
 def test_noise_of_a_recipe_is_followed():
     found = hardening(Recipe(noise={"method": "shapley", "tau": 0.9}, noisy={"epochs": 4}))
     assert (found.noise.tau, found.noisy.epochs, found.noisy.lr) == (0.9, 4, 1e-3)

@@ -14,7 +14,7 @@ from torch import nn
 
 from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.describe import LayerSummary, layers
-from edgepriv.artifact.head import before_head, without_head
+from edgepriv.artifact.head import cut_open, without_head
 from edgepriv.artifact.ort_format import to_ort
 from edgepriv.artifact.parity import Parity, measure_int8, prove_head, prove_parity
 from edgepriv.artifact.session import histogram, open_session, optimized_graph
@@ -86,7 +86,7 @@ def export(
             parity = prove_parity(classifier, weights, session, x)
         if head is not None:
             parity = replace(
-                parity, head=prove_head(head, open_session(before_head(built.content)), open_session(aside), x)
+                parity, head=prove_head(head, open_session(cut_open(built.content)), open_session(aside), x)
             )
         optimized = optimized_graph(aside)
         prove_kernels(optimized, built.packed_linears, built.dequantized)

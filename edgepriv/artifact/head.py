@@ -89,9 +89,13 @@ def without_head(content: bytes) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def before_head(content: bytes) -> bytes:
-    """The file up to the probabilities that feed its head, whatever the file itself returns."""
+def cut_open(content: bytes) -> bytes:
+    """The file up to the model's own probabilities, or to its logits where it returns labels and has no head: what whoever
+    holds it can make of it by cutting off its end. Only of files with a head, or that return the label."""
     model = onnx.load_from_string(without_head(content))
+    told = (
+        "logits" if without_head(content) == content else "probabilities"
+    )  # without a head, labels are chosen by logits
     graph = model.graph
     if graph.output[0].name != OUTPUT:
         last = next(node for node in graph.node if graph.output[0].name in node.output)
@@ -99,9 +103,7 @@ def before_head(content: bytes) -> bytes:
         classes = onnx.helper.make_tensor_value_info(last.input[0], onnx.TensorProto.FLOAT, ["N", None])
         del graph.output[:]
         graph.output.append(classes)
-        kept = [entry for entry in model.metadata_props if entry.key != "output"]
-        del model.metadata_props[:]
-        model.metadata_props.extend(kept)
+        next(entry for entry in model.metadata_props if entry.key == "output").value = told
     return model.SerializeToString(deterministic=True)
 
 

@@ -12,6 +12,7 @@ from edgepriv.artifact.behind import mask_of, write_memguard
 from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.export import Exported, export
 from edgepriv.artifact.ort_format import to_ort
+from edgepriv.artifact.session import open_session, predict
 from edgepriv.data import Dataset
 from edgepriv.device import memguard
 from edgepriv.errors import UserError
@@ -22,10 +23,13 @@ from edgepriv.project import Trained, beside
 from edgepriv.recipe import FULL_WIDTH, Quantize
 from edgepriv.training import load_quantized, quantize_weights
 from edgepriv.training.grids import notes_of
-from edgepriv.training.quantizer import QuantizedTensor, widths
+from edgepriv.training.quantizer import QuantizedTensor, refuse_unmatched, widths
 
 CHECKED_AGAINST = 2_000
 """Real inputs that an export proves parity on, if there are as many."""
+COMPARED_WITH_TWIN = 500
+"""About so many of these are asked of the float twin too: parity is with the quantized torch model, and does not tell what
+quantization and hardening have changed."""
 
 
 def written_by_export(output: Path) -> list[Path]:
@@ -79,6 +83,8 @@ def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dic
             exported = _export_one(float_checkpoint, inputs, beside(aside, "fp32.onnx"), None)
             facts["float"] = {"file": exported.path.name, "sha256": exported.sha256, "size_bytes": exported.size_bytes}
         exported = _export_one(trained.checkpoint, inputs, aside, facts.get("float"))
+        if "float" in facts:
+            facts["float"] |= _agreement(aside, beside(aside, "fp32.onnx"), inputs)
         for path in written_by_export(aside):
             if path.exists():
                 path.replace(output.parent / path.name)
@@ -96,6 +102,13 @@ def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dic
         "export": trained.checkpoint.recipe.export.model_dump(mode="json"),
         "ort": exported.ort,
     }
+
+
+def _agreement(model: Path, twin: Path, inputs: np.ndarray) -> dict[str, Any]:
+    """``same_label``: share of ``compared`` inputs to which the file gives the label that its float twin gives."""
+    some = inputs[:: max(1, len(inputs) // COMPARED_WITH_TWIN)]
+    labels = [predict(open_session(path), some).argmax(axis=1) for path in (model, twin)]
+    return {"same_label": float(np.mean(labels[0] == labels[1])), "compared": len(some)}
 
 
 def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin: dict[str, Any] | None) -> Exported:
@@ -129,6 +142,7 @@ def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin:
 def _quantized(found: Checkpoint, classifier: Classifier) -> dict[str, QuantizedTensor]:
     """The integers of the weights. Raises UserError when there are none to what the recipe asks for."""
     quantize, compute = found.recipe.quantize, found.recipe.export.compute
+    refuse_unmatched(classifier.network, quantize)
     weights = quantize_weights(classifier.network, quantize)
     if quantize.active and not weights:
         layers = ", ".join(name.removesuffix(".weight") for name in widths(classifier.network, Quantize(bits=8)))

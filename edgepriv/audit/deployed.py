@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from edgepriv import data, project
 from edgepriv.artifact import describe, manifest, session, twin
-from edgepriv.artifact.head import head_of, without_head
+from edgepriv.artifact.head import cut_open, head_of
 from edgepriv.audit import assess
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.promise import beside_the_proof
@@ -31,7 +31,7 @@ def _target(path: Path, examples: Dataset, *, cut_head: bool = False) -> Target:
     if cut_head:
         _refuse_to_cut(path)
     guard = None if cut_head else _guard(path)
-    opened = session.open_session(without_head(path.read_bytes()) if cut_head else path)
+    opened = session.open_session(cut_open(path.read_bytes()) if cut_head else path)
     axes = _wanted_axes(session.row_shape(opened), examples.input_shape)
 
     def turned(x: np.ndarray) -> np.ndarray:
@@ -174,6 +174,12 @@ def audit_on_files(
     inside, outside = np.split(asked, [examples.known_members or 0])
     attacks, resolved = assess.select(recipe.audit.attacks), project.resolved(recipe, examples)
     content, scores = membership_part(target, examples, inside, outside, {}, attacks=attacks, recipe=resolved)
+    if not content["attacks"]:
+        reasons = "; ".join(dict.fromkeys(f"{row['name']}: {row['reason']}" for row in content["left_out"][:3]))
+        raise UserError(
+            f"none of these attacks can be run on member files alone ({reasons}): only a model with its manifest tells how "
+            "to train reference models"
+        )
     content["robustness"] = robustness_part(target, examples, outside, resolved)
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
     return _described(model, recipe, record, content, 0, cut_head), scores
@@ -195,7 +201,7 @@ def _described(
     headline = content["attacks"][0]["threat_model"] if content["attacks"] else "none"
     return {
         "model": model.name,
-        "sha256": hashlib.sha256(without_head(model.read_bytes())).hexdigest() if cut_head else sha256_of(model),
+        "sha256": hashlib.sha256(cut_open(model.read_bytes())).hexdigest() if cut_head else sha256_of(model),
         "head": _head_facts(model, cut_head),
         "warnings": _warnings(model, cut_head),
         "threat_model": headline,
@@ -228,8 +234,14 @@ def _kind(model: Path) -> str | None:
     return head_of(session.read_model(model)) or ("memguard" if known is not None and known.guard is not None else None)
 
 
+def _chooses_label(model: Path) -> bool:
+    """Whether a file of ours ends in the choice of the label, which can be cut off as a head can."""
+    told = {entry.key: entry.value for entry in session.read_model(model).metadata_props}
+    return "edgepriv_version" in told and told.get("output") == "label"
+
+
 def _refuse_to_cut(model: Path) -> None:
-    if _kind(model) is None:
+    if _kind(model) is None and not _chooses_label(model):
         raise UserError(f"{model} has no head to cut off: audit it without --cut-head")
 
 
@@ -240,12 +252,19 @@ def _head_facts(model: Path, cut: bool) -> dict[str, Any] | None:
 
 def _warnings(model: Path, cut: bool) -> list[str]:
     """What a reader must know to judge the figures."""
-    kind = _kind(model)
-    if kind is None:
+    kind, label = _kind(model), _chooses_label(model)
+    parts = ([f"its head ({kind})"] if kind else []) + (["the choice of the label"] if label else [])
+    if not parts:
         return []
     if cut:
         return [
-            f"{model.name} was audited with its head ({kind}) cut off: these are the figures of an attacker who holds the file"
+            f"{model.name} was audited with {' and '.join(parts)} cut off: these are the figures of an attacker who holds "
+            "the file"
+        ]
+    if kind is None:
+        return [
+            f"{model.name} returns labels only, and whoever holds the file can cut off the operator that chooses them: what it "
+            f"then leaks must be read from edgepriv audit {model.name} --cut-head"
         ]
     return [
         f"{model.name} answers through a head ({kind}), which whoever holds the file can cut off: what it then leaks must be "

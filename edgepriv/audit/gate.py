@@ -3,7 +3,7 @@
 A limit is about the worst attack, whichever examples it was run on, and is compared with the point estimate: the interval
 is named, so that a reader sees when few examples decide. A true-positive rate that no attack can resolve with so few
 non-members is an error, never a pass; if only some cannot (attacks on a part of the candidates), the others decide and
-the sentence names those that were not judged.
+the sentence names those that were not judged. An attack that was asked for by its name and left out is an error as well.
 """
 
 import re
@@ -94,6 +94,9 @@ def _judge(limit: Limit, audit: dict[str, Any]) -> tuple[str, str]:
     worst = (max if above else min)(values, key=lambda value: value.number)
     if worst.number > limit.value if above else worst.number < limit.value:
         return "exceeded", f"{limit.text} is exceeded: {worst}"
+    missing = [] if limit.measure.endswith("accuracy") else _asked_for_and_left_out(audit)
+    if missing:
+        return "not measured", f"asked for, and left out: {_named(missing)}"
     sentence = f"{limit.text} is not exceeded: {'at most' if above else 'at least'} {worst}"
     return "met", "; ".join([sentence, *(f"not judged: {reason}" for reason in unresolved)])
 
@@ -120,6 +123,12 @@ def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str
         else:
             values.append(_Value(found["value"], found["ci"], by))
     return values, [f"{_named(names)} ({reason})" for reason, names in unresolved.items()]
+
+
+def _asked_for_and_left_out(audit: dict[str, Any]) -> list[str]:
+    """Attacks that were named and could not be run, with the reason; what ``all`` and ``quick`` leave out is not named."""
+    named = {name.strip() for name in audit["settings"]["audit"]["attacks"].split(",")}
+    return [f"{row['name']} ({row['reason']})" for row in audit["left_out"] if row["name"] in named]
 
 
 def _named(attacks: Sequence[str]) -> str:

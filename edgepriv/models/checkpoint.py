@@ -128,7 +128,9 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
     not ask to import. Raises UserError when the file is missing, truncated, of another format, or holds code."""
     content = load_tensors(path)
     if not is_checkpoint(content):
-        raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
+        raise UserError(
+            f"{path} is a bare state_dict: give it to harden or export, and say what it is with --model and --data"
+        )
     if content["format_version"] != FORMAT_VERSION:
         raise UserError(
             f"{path} has checkpoint format {content['format_version']}; this edgepriv reads {FORMAT_VERSION}"

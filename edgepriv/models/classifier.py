@@ -1,6 +1,8 @@
 """Architectures by name, and the classifier with its normalisation inside."""
 
 import importlib
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,8 +55,8 @@ def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: 
     or the architecture cannot take such inputs.
     """
     if ":" in name:
-        factory = _imported(name)
-    elif name in NAMED:
+        return _made_by(_imported(name), name, num_classes, input_shape, arguments)
+    if name in NAMED:
         factory = NAMED[name]
     elif name in zoo.names():
         return zoo.build(name, num_classes, input_shape, **arguments)
@@ -69,8 +71,40 @@ def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: 
         raise UserError(f"model {name!r} does not take these arguments: {error}") from error
 
 
-def _imported(name: str) -> Callable[..., nn.Module]:
+def _made_by(
+    factory: Callable[..., Any], name: str, num_classes: int, input_shape: Sequence[int], arguments: dict[str, Any]
+) -> nn.Module:
+    """The user's own network, once it has been seen to be one. Whatever the user's code raises is told in one sentence."""
+    try:
+        network = factory(num_classes=num_classes, input_shape=tuple(input_shape), **arguments)
+    except TypeError as error:
+        raise UserError(f"model {name!r} does not take these arguments: {error}") from error
+    except Exception as error:
+        raise UserError(f"model {name!r} cannot be made: {type(error).__name__}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise UserError(f"model {name!r}: the factory returned {type(network).__name__}, not a torch.nn.Module")
+    training = network.training
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            answer = network.eval()(torch.zeros(2, *input_shape))
+    except Exception as error:
+        raise UserError(
+            f"model {name!r} does not take inputs float32 [N, {', '.join(map(str, input_shape))}]: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    finally:
+        network.train(training)
+    if not isinstance(answer, Tensor) or answer.shape != (2, num_classes):
+        found = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        raise UserError(f"model {name!r} must return logits [N, {num_classes}]: for 2 inputs it returned {found}")
+    return network
+
+
+def _imported(name: str) -> Callable[..., Any]:
+    """Modules of the folder that the command is run in are found as well, as ``python -m`` finds them."""
     module, _, attribute = name.partition(":")
+    if not {os.getcwd(), ""} & set(sys.path):
+        sys.path.append(os.getcwd())
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:

@@ -30,7 +30,7 @@ def exported(result: dict[str, Any]) -> str:
     if settings["output"] != "probabilities":
         lines.append(f"output: {settings['output']}")
     largest = "" if parity["max_difference"] is None else f"max |dp| {parity['max_difference']:.1e}, "
-    lines.append(f"parity with torch on {parity['n']} real inputs: {largest}no label changed")
+    lines.append(f"parity with the quantized torch model on {parity['n']} real inputs: {largest}no label changed")
     if parity["int8"]:
         inside = parity["int8"]
         largest = "" if inside["max_difference"] is None else f"max |dp| {inside['max_difference']:.1e}, "
@@ -38,6 +38,9 @@ def exported(result: dict[str, Any]) -> str:
         lines.append(f"activations of 8 bits: {largest}{inside['labels_changed']} of {inside['n']} labels changed")
         if "MatMulNBits" not in result["ops"]:
             lines.append("no layer is large enough to gain by computing in int8: this file computes in float32")
+    if "float" in result:
+        twin = result["float"]
+        lines.append(f"same label as the float twin on {twin['same_label']:.1%} of {twin['compared']} real inputs")
     lines += _notes(result)
     if "noise" in result.get("defences", {}):
         lines.append(_noise(result["defences"]["noise"]))

@@ -27,6 +27,7 @@ from edgepriv.training.examples import Examples
 from edgepriv.training.grids import refuse_unfit
 from edgepriv.training.loop import State, Task, fit
 from edgepriv.training.noise import noisy_members, refuse_unreachable
+from edgepriv.training.quantizer import refuse_unmatched
 from edgepriv.training.stacked import Stack, Stacked, StackedExamples, StackedMLP, stackable
 
 PROCESSOR = torch.device("cpu")
@@ -82,6 +83,7 @@ def run_stages(
     every stage after it see the members with that noise only: one epoch on the clean ones would teach them again.
     """
     refuse_unfit(recipe.quantize)
+    refuse_unmatched(classifier.network, recipe.quantize)
     refuse_unreachable(recipe.noise, dataset.num_classes)
     members = examples_of(dataset, split.members)
     holdout = examples_of(dataset, split.holdout)

@@ -130,8 +130,19 @@ def _without_advice() -> Iterator[None]:
 
 
 def refuse_unsupported(network: nn.Module) -> None:
-    """Raise UserError when a layer mixes the examples of a batch, or has no gradient for each of them."""
+    """Raise UserError when a layer mixes the examples of a batch, or has no gradient for each of them, or when layers share
+    a parameter: each example's gradient is of a copy that is passed in under one of its names."""
     from opacus.validators import ModuleValidator
+
+    names: dict[int, list[str]] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    shared = next((together for together in names.values() if len(together) > 1), None)
+    if shared is not None:
+        raise UserError(
+            f"{' and '.join(shared)} are one parameter: a model whose layers share weights cannot be trained with "
+            "differential privacy here; give each layer its own"
+        )
 
     for name, module in network.named_modules():
         refuses = ModuleValidator.VALIDATORS.get(type(module), lambda module: [])

@@ -4,14 +4,16 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgepriv.errors import UserError
 from edgepriv.models.steps import attach_step, drop_steps, steps_of
-from edgepriv.recipe import FULL_WIDTH, Quantize
+from edgepriv.recipe import FULL_WIDTH, Quantize, bit_rules
 from edgepriv.training.grids import Grid, lsq_highest, quantizer_of, refuse_unfit
 from edgepriv.training.stacked import Stacked, StackedLinear
 
@@ -135,6 +137,16 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
     if rule.first_last is not None and found:
         found |= dict.fromkeys((next(iter(found)), next(reversed(found))), rule.first_last)
     return {name: bits for name, bits in found.items() if bits < FULL_WIDTH}
+
+
+def refuse_unmatched(network: nn.Module, rule: Quantize) -> None:
+    """Raise UserError when ``rule`` names layers that the network does not have."""
+    layers = [name.removesuffix(".weight") for name in widths(network, Quantize(bits=8))]
+    for pattern, _ in bit_rules(rule.bits):
+        if pattern != "*" and not any(fnmatchcase(layer, pattern) for layer in layers):
+            raise UserError(
+                f"bits {rule.bits!r}: {pattern} matches no layer: the model's are {', '.join(layers) or 'none'}"
+            )
 
 
 def fake_quantized(network: nn.Module, rule: Quantize) -> dict[str, Tensor]:

@@ -53,6 +53,23 @@ def test_cutting_the_head_restores_the_leak_and_the_audit_of_the_whole_file_warn
     assert not any("zero gradients" in warning for warning in whole["robustness"]["warnings"])
 
 
+def test_the_choice_of_the_label_can_be_cut_off_with_a_head_and_without_one(folder):
+    label = NOTHING | {"export": {"output": "label"}}
+    api.harden(folder / "float.pt", None, label | {"head": {"method": "rank"}}, folder / "ranked label")
+    api.harden(folder / "float.pt", None, label, folder / "label")
+    bare = audited(folder / "ranked" / "model.onnx", cut_head=True, force=True)
+    for name, told in (
+        ("ranked label", "its head (rank) and the choice of the label"),
+        ("label", "the choice of the label"),
+    ):
+        model = folder / name / "model.onnx"
+        whole, cut = audited(model), audited(model, cut_head=True)
+        assert {row["name"] for row in whole["left_out"]} >= {"entropy"}
+        assert "--cut-head" in whole["warnings"][0]
+        assert f"with {told} cut off" in cut["warnings"][0]
+        assert auc(cut, "entropy") == auc(bare, "entropy")
+
+
 def test_a_file_without_a_head_has_none_to_cut(folder):
     with pytest.raises(UserError, match="no head to cut off"):
         audited(folder / "ranked" / "model.fp32.onnx", cut_head=True)

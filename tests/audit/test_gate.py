@@ -27,6 +27,8 @@ AUDIT = {
         attack("rmia-online", 0.61, 0.05, 0.011, "oblivious"),
     ],
     "robustness": {"norm": "linf", "eps": 0.1, "clean_accuracy": 0.9, "worst_case_accuracy": 0.7},
+    "left_out": [{"name": "lira-offline", "reason": "needs reference models"}],
+    "settings": {"audit": {"attacks": "all"}},
 }
 
 
@@ -52,6 +54,16 @@ def test_a_limit_in_percent_is_refused():
     """It would be met by every model."""
     with pytest.raises(UserError, match=r"'auc>55': the limit is a share from 0 to 1"):
         parse_limit("auc>55")
+
+
+def test_an_attack_that_was_asked_for_and_left_out_is_not_passed_over():
+    assert verdicts("auc>0.7") == []
+    named = AUDIT | {"settings": {"audit": {"attacks": "confidence, lira-offline"}}}
+    for limit in ("auc>0.7", "tpr@0.01>0.5"):
+        with pytest.raises(UserError, match=r"asked for, and left out: lira-offline \(needs reference models\)"):
+            verdicts(limit, audit=named)
+    assert verdicts("robust_accuracy<0.5", audit=named) == []
+    assert verdicts("auc>0.6", audit=named)[0].startswith("auc>0.6 is exceeded")
 
 
 def test_an_exceeded_limit_is_named_beside_one_that_was_not_measured():

@@ -1,6 +1,7 @@
 """Architectures by name: what they take, what they return, and what is said when they cannot."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -102,6 +103,48 @@ def test_a_factory_is_called_with_classes_shape_and_arguments(tmp_path, monkeypa
     assert network[1].bias is None
     with pytest.raises(UserError, match=r"my_nets:tiny.*does not take these arguments.*depth"):
         build("my_nets:tiny", 3, (1, 4, 4), depth=2)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("return 3", "returned int, not a torch.nn.Module"),
+        ("raise RuntimeError('boom')", "cannot be made: RuntimeError: boom"),
+        ("return nn.Sequential(nn.Flatten(), nn.Linear(16, 2))", r"must return logits \[N, 3\].*returned \[2, 2\]"),
+        ("return nn.Sequential(nn.Flatten(), nn.Linear(7, 3))", "does not take inputs float32"),
+        ("return nn.LSTM(4, 3, batch_first=True)", "does not take inputs float32|must return logits"),
+    ],
+)
+def test_a_factory_whose_network_is_no_classifier_is_one_sentence(tmp_path, monkeypatch, body, reason):
+    name = f"wrong_nets_{abs(hash(body))}"
+    (tmp_path / f"{name}.py").write_text(f"from torch import nn\ndef net(num_classes, input_shape):\n    {body}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=reason):
+        build(f"{name}:net", 3, (1, 4, 4))
+
+
+def test_a_factory_is_looked_for_where_the_command_is_run(tmp_path, monkeypatch):
+    (tmp_path / "nets_beside_me.py").write_text(
+        "from torch import nn\ndef net(num_classes, input_shape):\n    return nn.Linear(input_shape[0], num_classes)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    assert build("nets_beside_me:net", 3, (4,)).out_features == 3
+
+
+def test_looking_at_a_users_network_leaves_it_in_training_and_draws_nothing(tmp_path, monkeypatch):
+    (tmp_path / "dropping.py").write_text(
+        "from torch import nn\ndef net(num_classes, input_shape):\n"
+        "    return nn.Sequential(nn.Dropout(), nn.Linear(input_shape[0], num_classes))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.manual_seed(0)
+    network = build("dropping:net", 3, (4,))
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    torch.nn.Linear(4, 3)
+    assert torch.equal(after, torch.rand(1))
+    assert network.training
 
 
 @pytest.mark.parametrize("name", ["absent_package.module:net", "math:no_such_function", ":net", "math:"])

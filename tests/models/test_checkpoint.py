@@ -189,7 +189,7 @@ def test_a_bare_state_dict_with_or_without_prefix(tmp_path, trained, prefix, wra
 
 def test_a_bare_state_dict_needs_to_be_explained(tmp_path, trained):
     torch.save(trained.state_dict, tmp_path / "bare.pt")
-    with pytest.raises(UserError, match="bare state_dict: say what it is with --model and --data"):
+    with pytest.raises(UserError, match="bare state_dict: give it to harden or export"):
         checkpoint.load(tmp_path / "bare.pt")
 
 

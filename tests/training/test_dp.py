@@ -223,6 +223,20 @@ def test_layers_that_mix_examples_are_refused_before_training(toy, split):
         refuse_unsupported(nn.Sequential(nn.BatchNorm1d(3, affine=False)))
 
 
+class Sharing(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = torch.nn.Linear(4, 4)
+        self.b = self.a
+        self.c = torch.nn.Linear(4, 4)
+        self.c.weight = self.a.weight
+
+
+def test_shared_weights_are_refused():
+    with pytest.raises(UserError, match=r"a.weight and b.weight and c.weight are one parameter"):
+        refuse_unsupported(Sharing())
+
+
 def test_each_reference_model_is_trained_by_itself():
     assert stackable(Recipe(model={"name": "mlp"}))
     assert not stackable(Recipe(model={"name": "mlp"}, dp={"epsilon": 1.0}))
