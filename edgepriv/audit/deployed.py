@@ -182,7 +182,20 @@ def audit_on_files(
         )
     content["robustness"] = robustness_part(target, examples, outside, resolved)
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
-    return _described(model, recipe, record, content, 0, cut_head), scores
+    described = _described(model, recipe, record, content, 0, cut_head)
+    for file, index in ((members, inside), (non_members, outside)):
+        described["warnings"] += _repeated(file, examples.inputs(index))
+    return described, scores
+
+
+def _repeated(file: Path, inputs: np.ndarray) -> list[str]:
+    """A warning where examples stand more than once in a file: the statistics take each for a draw of its own."""
+    again = len(inputs) - len({row.tobytes() for row in inputs})
+    return (
+        [f"{again:,} of the {len(inputs):,} examples in {file.name} repeat others: the intervals are too narrow"]
+        if again
+        else []
+    )
 
 
 def _class_names(model: Path, probabilities: np.ndarray) -> tuple[str, ...]:

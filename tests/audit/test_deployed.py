@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepriv import api, data
+from edgepriv.errors import UserError
 
 WEIGHTS = np.random.default_rng(0).normal(size=(48, 3)).astype(np.float32)
 DENSE = [helper.make_node("Flatten", ["t"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["logits"])]
@@ -74,3 +75,18 @@ def test_a_foreign_model_without_a_twin_is_asked_for_labels(audited, tmp_path):
     content, _ = audited(channels_last(tmp_path / "m.onnx", nodes), "label-only-noise,adversarial/loss")
     assert [row["name"] for row in content["attacks"]] == ["label-only-noise"]
     assert content["left_out"][0]["reason"].startswith("no gradients of this graph can be had: ")
+
+
+def test_attacks_that_need_a_manifest_are_refused_when_nothing_else_is_asked(audited, tmp_path):
+    with pytest.raises(UserError, match=r"none of these attacks .*lira-online: .*manifest"):
+        audited(channels_last(tmp_path / "m.onnx"), "lira-online")
+
+
+def test_repeated_examples_are_told(tmp_path):
+    x, y = np.random.default_rng(1).integers(0, 256, (40, 5, 4, 3), np.uint8), np.arange(40) % 3
+    np.savez(tmp_path / "a.npz", x=np.concatenate([x[:20], x[:5]]), y=np.concatenate([y[:20], y[:5]]))
+    np.savez(tmp_path / "b.npz", x=x[20:], y=y[20:])
+    changes = {"audit": {"robust_examples": 5, "pgd_steps": 2, "attacks": "confidence"}}
+    files = {"members": tmp_path / "a.npz", "non_members": tmp_path / "b.npz"}
+    content = api.audit(channels_last(tmp_path / "m.onnx"), changes, **files)
+    assert content["warnings"] == ["5 of the 25 examples in a.npz repeat others: the intervals are too narrow"]
