@@ -127,8 +127,9 @@ def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str
 
 def _asked_for_and_left_out(audit: dict[str, Any]) -> list[str]:
     """Attacks that were named and could not be run, with the reason; what ``all`` and ``quick`` leave out is not named."""
-    named = {name.strip() for name in audit["settings"]["audit"]["attacks"].split(",")}
-    return [f"{row['name']} ({row['reason']})" for row in audit["left_out"] if row["name"] in named]
+    asked = audit.get("settings", {}).get("audit", {}).get("attacks", "")
+    named = {name.strip() for name in asked.split(",")}
+    return [f"{row['name']} ({row['reason']})" for row in audit.get("left_out", ()) if row["name"] in named]
 
 
 def _named(attacks: Sequence[str]) -> str:
