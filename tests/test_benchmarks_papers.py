@@ -252,8 +252,14 @@ def test_the_scale_is_told_as_factors(modules):
     assert modules.experiments.recipe_of("001-lenet", "full", 1, True).data.members == 15000
 
 
-def point(row, accuracy, rate):
-    return {"row": row, "target_accuracy": {"mean": accuracy}, "lira": {"value": rate}}
+def point(row, accuracy, rate, seeds=(0, 1)):
+    return {
+        "row": row,
+        "seeds": list(seeds),
+        "target_accuracy": {"mean": accuracy, "values": [accuracy] * len(seeds)},
+        "lira": {"value": rate},
+        "rates": [rate] * len(seeds),
+    }
 
 
 def test_the_best_point_cuts_the_rate_and_keeps_the_accuracy(modules):
@@ -266,8 +272,19 @@ def test_the_best_point_cuts_the_rate_and_keeps_the_accuracy(modules):
         {"row": "missing", "not_run": "no cell of it has been run"},
     ]
     assert modules.best.frontier(points) == ["undefended", "cheap", "good", "ruinous"]
+    lucky = point("lucky once", 0.80, 0.0001, seeds=(1,))
+    assert modules.best.best_point([*points, lucky]) == modules.best.best_point(points)
+    third = point("undefended", 0.80, 0.10, seeds=(0,))
+    more = {**point("good", 0, 0, seeds=(0, 1)), "rates": [0.02, 0], "target_accuracy": {"values": [0.79, 0]}}
+    assert modules.best.best_point([third, more])["cut"] == pytest.approx(5)  # on the seed that both have
     found = modules.best.best_point(points)
-    assert found == {"row": "good", "cut": pytest.approx(10), "points_lost": pytest.approx(0.015), "met": True}
+    assert found == {
+        "row": "good",
+        "cut": pytest.approx(10),
+        "points_lost": pytest.approx(0.015),
+        "met": True,
+        "seeds": [0, 1],
+    }
     assert "1/10.0" in modules.best.sentence(found)
     assert not modules.best.best_point(points[:2])["met"]
     assert modules.best.best_point(points[1:]) is None
