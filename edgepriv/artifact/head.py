@@ -93,9 +93,8 @@ def cut_open(content: bytes) -> bytes:
     """The file up to the model's own probabilities, or to its logits where it returns labels and has no head: what whoever
     holds it can make of it by cutting off its end. Only of files with a head, or that return the label."""
     model = onnx.load_from_string(without_head(content))
-    told = (
-        "logits" if without_head(content) == content else "probabilities"
-    )  # without a head, labels are chosen by logits
+    # Without a head, the label is chosen by the logits.
+    told = "logits" if without_head(content) == content else "probabilities"
     graph = model.graph
     if graph.output[0].name != OUTPUT:
         last = next(node for node in graph.node if graph.output[0].name in node.output)

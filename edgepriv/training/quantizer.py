@@ -141,7 +141,7 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
 
 def refuse_unmatched(network: nn.Module, rule: Quantize) -> None:
     """Raise UserError when ``rule`` names layers that the network does not have."""
-    layers = [name.removesuffix(".weight") for name in widths(network, Quantize(bits=8))]
+    layers = [name.rpartition(".")[0] for name in widths(network, Quantize(bits=8))]
     for pattern, _ in bit_rules(rule.bits):
         if pattern != "*" and not any(fnmatchcase(layer, pattern) for layer in layers):
             raise UserError(

@@ -9,7 +9,7 @@ from edgepriv.errors import UserError
 from edgepriv.models import build
 from edgepriv.recipe import Quantize
 from edgepriv.training import QuantizedTensor, load_quantized, quantize_weights
-from edgepriv.training.quantizer import fake_quantize, fake_quantized, grid_of, widths
+from edgepriv.training.quantizer import fake_quantize, fake_quantized, grid_of, refuse_unmatched, widths
 
 WIDTHS = range(2, 9)
 GRANULARITIES = ("tensor", "channel")
@@ -277,3 +277,11 @@ def test_smaller_blocks_follow_the_weights_more_closely():
         for granularity in ("tensor", "channel", "block:128", "block:16")
     ]
     assert errors == sorted(errors, reverse=True)
+
+
+def test_rules_for_layers_that_a_network_lacks_are_refused():
+    network = nn.ModuleDict({"first": nn.Linear(4, 4), "attention": nn.MultiheadAttention(4, 2)})
+    for bits in (4, "first=8,*=4", "attention=8", "f*=2", "attention.out_proj=4"):
+        refuse_unmatched(network, Quantize(bits=bits))
+    with pytest.raises(UserError, match=r"second matches no layer: the model's are first, attention"):
+        refuse_unmatched(network, Quantize(bits="first=8,second=4,*=2"))
