@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from papers_experiments import EPOCHS_EARLY
-from papers_tables import attack_row, best_adaptive, lira_at_low_fpr
+from papers_tables import attack_row, best_adaptive
 
 from edgepriv.audit.statistics import clopper_pearson
 from edgepriv.errors import UserError
@@ -68,7 +68,7 @@ def at_low_fpr(cells: Cells, attack: tuple[str, str]) -> str:
     members = sum(row["n_members"] for row in rows)
     found = round(sum(row["tpr_at_fpr"]["0.001"]["value"] * row["n_members"] for row in rows))
     low, high = clopper_pearson(found, members)
-    return f"{100 * found / members:.2f}% [{100 * low:.2f}, {100 * high:.2f}]"
+    return with_interval(f"{100 * found / members:.2f}%", (low, high), 2, 100)
 
 
 def best_attack(cells: Cells) -> str:
@@ -214,16 +214,16 @@ def defences(experiment: str) -> str:
     from papers_best import BEST
 
     def line(cells: Cells) -> list[str]:
-        found = lira_at_low_fpr(cells)
-        rate = (
-            "-"
-            if found is None
-            else found.get("note") or with_interval(f"{100 * found['value']:.2f}%", found["ci"], 2, 100)
-        )
         accuracy = percent(utility(cells))
         if len(cells) == 1:
             accuracy = with_interval(accuracy, cells[0]["utility"]["non_member_accuracy_ci"], 1, 100)
-        return [accuracy, number(of_attack(cells, LIRA, "auc")), rate, best_attack(cells), file_of(cells)]
+        return [
+            accuracy,
+            number(of_attack(cells, LIRA, "auc")),
+            at_low_fpr(cells, LIRA),
+            best_attack(cells),
+            file_of(cells),
+        ]
 
     headings = ("defence", "accuracy", "LiRA adaptive, AUC", "its TPR at 0.1% FPR", "best adaptive AUC", "file, p50")
     return table(headings, {row: cells_of(experiment, row) for row in BEST[experiment].rows}, line)
