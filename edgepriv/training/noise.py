@@ -34,6 +34,7 @@ from edgepriv.training.shapley import ESTIMATOR, shapley_values
 
 STEPS = 30
 _HALVINGS = 18
+_SETTLED = 1e-4  # of the noise's norm: a member whose noise moves less is done
 _ABOVE = 5e-3  # in nats of log H: an iterate that lands just below tau would not count
 _ROUNDING = 1e-6  # of inputs in [0, 1], stored as float32
 
@@ -130,45 +131,52 @@ def least_noise(teacher: Classifier, x: Tensor, bounds: Tensor, radius: Tensor, 
     to log tau within the bounds is known: a clamped multiple of the gradient. All constraints but label and entropy are
     convex and hold on the way there; a step that changes the label is taken back and the next one halved.
     """
-    low, high = torch.maximum(-bounds, -x), torch.minimum(bounds, 1 - x)
     aim = torch.log(torch.tensor(max(tau, 1e-12), dtype=torch.float64)) + _ABOVE
+    best = torch.zeros_like(x)
+    label, best_entropy, log_entropy, gradient = _slope(teacher, x)
+    best_norm = torch.where(best_entropy >= tau, 0.0, torch.inf)
+    at = best_norm.nonzero()[:, 0]  # the members that still change; every tensor below has a row for each of these
+    x, radius, label, log_entropy, gradient = (each[at] for each in (x, radius, label, log_entropy, gradient))
+    low, high = torch.maximum(-bounds[at], -x), torch.minimum(bounds[at], 1 - x)
     eta, share = torch.zeros_like(x), torch.ones(len(x))
-    with torch.no_grad():
-        logits = teacher(x)
-    label, best_entropy = logits.argmax(1), entropy(logits)
-    best, best_norm = eta.clone(), torch.where(best_entropy >= tau, 0.0, torch.inf)
     for _ in range(STEPS):
-        log_entropy, gradient = _slope(teacher, x + eta)
+        if not len(at):
+            break
         wanted = aim - log_entropy + (gradient * eta).flatten(1).sum(1)
-        target = _within(gradient, wanted.float(), radius, low, high)
-        proposal = eta + _per_example(share, x) * (target - eta)
-        with torch.no_grad():
-            logits = teacher((x + proposal).clamp(0, 1))
-        kept, reached, norm = logits.argmax(1) == label, entropy(logits), proposal.flatten(1).norm(dim=1)
-        enough = reached >= tau
-        better = kept & torch.where(enough, norm < best_norm, best_norm.isinf() & (reached > best_entropy))
+        step = _per_example(share, x) * (_within(gradient, wanted.float(), radius, low, high) - eta)
+        proposal = eta + step
+        proposed, reached, *slope = _slope(teacher, (x + proposal).clamp(0, 1))
+        kept, norm = proposed == label, proposal.flatten(1).norm(dim=1)
+        enough, so_far = reached >= tau, best_norm[at]
+        better = kept & torch.where(enough, norm < so_far, so_far.isinf() & (reached > best_entropy[at]))
+        found = at[better]
+        best[found], best_entropy[found] = proposal[better], reached[better]
+        best_norm[found] = torch.where(enough[better], norm[better], torch.inf)
         eta = torch.where(_per_example(kept, x), proposal, eta)
+        log_entropy = torch.where(kept, slope[0], log_entropy)
+        gradient = torch.where(_per_example(kept, x), slope[1], gradient)
         share = torch.where(kept, (2 * share).clamp(max=1), share / 2)
-        best = torch.where(_per_example(better, x), proposal, best)
-        best_entropy = torch.where(better, reached, best_entropy)
-        best_norm = torch.where(better & enough, norm, best_norm)
+        moving = step.flatten(1).norm(dim=1) > _SETTLED * norm
+        at, x, radius, label, low, high = (each[moving] for each in (at, x, radius, label, low, high))
+        eta, share, log_entropy, gradient = (each[moving] for each in (eta, share, log_entropy, gradient))
     return best
 
 
 def entropy(logits: Tensor) -> Tensor:
     """float64 [N], in nats, of the softmax of ``logits`` [N, K] (eq. 2)."""
-    return torch.special.entr(logits.double().softmax(1)).sum(1)
+    log_probabilities = logits.double().log_softmax(1)
+    return -(log_probabilities.exp() * log_probabilities).sum(1)
 
 
-def _slope(teacher: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
-    """log H, float64 [N], and its gradient, shape of ``x``."""
+def _slope(teacher: Classifier, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The label int64 [N], H and log H, float64 [N], and the gradient of log H, shape of ``x``."""
     x = x.detach().requires_grad_(True)
     with torch.enable_grad():
-        log_probabilities = teacher(x).double().log_softmax(1)
-        value = -(log_probabilities.exp() * log_probabilities).sum(1)
-        value = value.clamp(min=1e-300).log()
-        (gradient,) = torch.autograd.grad(value.sum(), x)
-    return value.detach(), gradient
+        logits = teacher(x)
+        value = entropy(logits)
+        logarithm = value.clamp(min=1e-300).log()
+        (gradient,) = torch.autograd.grad(logarithm.sum(), x)
+    return logits.argmax(1), value.detach(), logarithm.detach(), gradient
 
 
 def _within(gradient: Tensor, wanted: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
