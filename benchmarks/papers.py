@@ -103,8 +103,8 @@ def rows_of(name: str) -> list[tuple[str, str]]:
     return [(line.experiment, line.row) for line in TABLES[name].lines if line.experiment and line.row]
 
 
-def estimate(cells: list[papers_cells.Cell], console: Console) -> None:
-    left = papers_cells.minutes_left(cells)
+def estimate(cells: list[papers_cells.Cell], console: Console, stale: bool) -> None:
+    left = papers_cells.minutes_left(cells, stale=stale)
     for experiment, (count, minutes, source) in left.items():
         console.print(f"{experiment}: {count} cells left, {minutes:.0f} CPU-minutes ({source})")
     console.print(f"in all {sum(minutes for _, minutes, _ in left.values()):.0f} CPU-minutes")
@@ -158,7 +158,7 @@ def main() -> None:
     pairs = [pair for name in names for pair in rows_of(name)]
     cells = list(papers_cells.cells_of(pairs, options.seeds, full=options.full, work=options.work, only=options.row))
     if options.estimate:
-        estimate(cells, console)
+        estimate(cells, console, options.accept_stale)
         return
     if not (options.print or options.gather):
         run_missing(cells, console, options.data_dir, options.accept_stale)

@@ -217,13 +217,13 @@ def cells_of(
                 yield Cell(experiment, row, seed, full, work)
 
 
-def minutes_left(cells: list[Cell]) -> dict[str, tuple[int, float, str]]:
-    """By experiment: cells left, CPU-minutes for them, and whether these were measured here (``measured``) or are the
-    experiment's own figure (``expected``)."""
+def minutes_left(cells: list[Cell], *, stale: bool = False) -> dict[str, tuple[int, float, str]]:
+    """By experiment: cells left (with ``stale``, those that no code has made), CPU-minutes for them, and whether these were
+    measured here (``measured``) or are the experiment's own figure (``expected``)."""
     left: dict[str, tuple[int, float, str]] = {}
     for experiment in dict.fromkeys(cell.experiment for cell in cells):
         own = [cell for cell in cells if cell.experiment == experiment]
-        done = [content for cell in own if (content := stored(cell)) is not None]
+        done = [content for cell in own if (content := stored(cell, stale=stale)) is not None]
         if done:
             each, source = float(np.mean([content["cpu_seconds"] for content in done])) / 60, "measured"
         else:
