@@ -26,7 +26,7 @@ def trace(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
 
     Parameters and buffers of ``classifier.network`` become initializers under their names in that network (a shared one
     once, under its first name); no operator on them is folded or fused. A Softmax is appended. Raises UserError when
-    torch cannot export the network or it does not return one array of logits.
+    torch cannot export the network or it does not return one array of logits; what ends with a sigmoid or softmax does not.
     """
     training = {module for module in classifier.modules() if module.training}
     classifier.eval()
@@ -186,6 +186,12 @@ def _pool_globally(graph: ir.Graph) -> None:
 
 def _append_softmax(graph: ir.Graph) -> None:
     logits = graph.outputs[0]
+    last = logits.producer()
+    if last is not None and last.op_type in ("Sigmoid", "Softmax"):
+        raise UserError(
+            f"the network ends with a {last.op_type.lower()}, and the file gets a softmax of its own: leave it out, so that "
+            "the network returns logits"
+        )
     softmax = ir.node("Softmax", [logits], {"axis": -1})
     graph.append(softmax)
     output = softmax.outputs[0]

@@ -216,7 +216,7 @@ def _described(
         "model": model.name,
         "sha256": hashlib.sha256(cut_open(model.read_bytes())).hexdigest() if cut_head else sha256_of(model),
         "head": _head_facts(model, cut_head),
-        "warnings": _warnings(model, cut_head),
+        "warnings": _warnings(model, cut_head) + _read_as_logits(model),
         "threat_model": headline,
         "references": references,
         "seed": recipe.seed,
@@ -261,6 +261,21 @@ def _refuse_to_cut(model: Path) -> None:
 def _head_facts(model: Path, cut: bool) -> dict[str, Any] | None:
     kind = _kind(model)
     return None if kind is None else {"kind": kind, "cut": cut}
+
+
+def _read_as_logits(model: Path) -> list[str]:
+    """A warning where outputs that each were a probability by themselves are taken for logits of one label."""
+    graph = session.read_model(model).graph
+    outputs = {value.name for value in graph.output}
+    sigmoid = any(node.op_type in ("Sigmoid", "HardSigmoid") and outputs & set(node.output) for node in graph.node)
+    return (
+        [
+            f"{model.name} ends with a sigmoid, one probability for each output by itself; the audit is of one label for each "
+            "example, and reads them as logits"
+        ]
+        if sigmoid
+        else []
+    )
 
 
 def _warnings(model: Path, cut: bool) -> list[str]:

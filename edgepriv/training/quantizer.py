@@ -140,13 +140,15 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
 
 
 def refuse_unmatched(network: nn.Module, rule: Quantize) -> None:
-    """Raise UserError when ``rule`` names layers that the network does not have."""
+    """Raise UserError when ``rule`` names layers, or asks for more of them, than the network has."""
     layers = [name.rpartition(".")[0] for name in widths(network, Quantize(bits=8))]
     for pattern, _ in bit_rules(rule.bits):
         if pattern != "*" and not any(fnmatchcase(layer, pattern) for layer in layers):
             raise UserError(
                 f"bits {rule.bits!r}: {pattern} matches no layer: the model's are {', '.join(layers) or 'none'}"
             )
+    if rule.last_k is not None and rule.last_k > len(layers):
+        raise UserError(f"--last-k {rule.last_k}: the model has {len(layers)} layers that can be quantized")
 
 
 def fake_quantized(network: nn.Module, rule: Quantize) -> dict[str, Tensor]:

@@ -86,6 +86,8 @@ class OneRow(nn.Module):
         (Branching(), (4,), "cannot be exported to ONNX with a free batch size"),
         (Pixels(), (3, 4, 4), "one array of logits"),
         (OneRow(), (4,), "for any N"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)), (4,), "ends with a softmax"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Sigmoid()), (4,), "ends with a sigmoid"),
     ],
 )
 def test_networks_that_are_no_classifiers_are_refused_in_one_line(network, shape, reason):

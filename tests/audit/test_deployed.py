@@ -82,6 +82,19 @@ def test_attacks_that_need_a_manifest_are_refused_when_nothing_else_is_asked(aud
         audited(channels_last(tmp_path / "m.onnx"), "lira-online")
 
 
+def test_a_sigmoid_that_is_read_as_logits_is_told(audited, tmp_path):
+    sigmoid = helper.make_node("Sigmoid", ["logits_of_all"], ["logits"])
+    nodes = [
+        helper.make_node("Flatten", ["t"], ["f"]),
+        helper.make_node("Gemm", ["f", "w"], ["logits_of_all"]),
+        sigmoid,
+    ]
+    content, _ = audited(channels_last(tmp_path / "m.onnx", nodes), "confidence")
+    assert [warning.split(",")[0] for warning in content["warnings"]] == ["m.onnx ends with a sigmoid"]
+    content, _ = audited(channels_last(tmp_path / "plain.onnx"), "confidence")
+    assert content["warnings"] == []
+
+
 def test_repeated_examples_are_told(tmp_path):
     x, y = np.random.default_rng(1).integers(0, 256, (40, 5, 4, 3), np.uint8), np.arange(40) % 3
     np.savez(tmp_path / "a.npz", x=np.concatenate([x[:20], x[:5]]), y=np.concatenate([y[:20], y[:5]]))

@@ -112,6 +112,7 @@ def test_a_factory_is_called_with_classes_shape_and_arguments(tmp_path, monkeypa
         ("raise RuntimeError('boom')", "cannot be made: RuntimeError: boom"),
         ("return nn.Sequential(nn.Flatten(), nn.Linear(16, 2))", r"must return logits \[N, 3\].*returned \[2, 2\]"),
         ("return nn.Sequential(nn.Flatten(), nn.Linear(7, 3))", "does not take inputs float32"),
+        ("return nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.Softmax(1))", "returns probabilities.*leave out"),
         ("return nn.LSTM(4, 3, batch_first=True)", "does not take inputs float32|must return logits"),
     ],
 )

@@ -285,3 +285,6 @@ def test_rules_for_layers_that_a_network_lacks_are_refused():
         refuse_unmatched(network, Quantize(bits=bits))
     with pytest.raises(UserError, match=r"second matches no layer: the model's are first, attention"):
         refuse_unmatched(network, Quantize(bits="first=8,second=4,*=2"))
+    refuse_unmatched(network, Quantize(bits=4, last_k=3))
+    with pytest.raises(UserError, match="--last-k 4: the model has 3 layers"):
+        refuse_unmatched(network, Quantize(bits=4, last_k=4))
