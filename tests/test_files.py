@@ -42,6 +42,19 @@ def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_aside_replaces_what_a_killed_run_has_left_and_goes(tmp_path):
+    with files.folder_aside(tmp_path / "new" / "model.onnx") as aside:
+        (aside / "model.onnx").write_text("half")
+        left = aside
+    assert not left.exists()
+    left.mkdir()
+    (left / "left over").write_text("half")
+    with files.folder_aside(tmp_path / "new" / "model.onnx") as aside:
+        assert aside == left
+        assert not list(aside.iterdir())
+    assert not list((tmp_path / "new").iterdir())
+
+
 def test_a_full_disk_keeps_the_old_file_and_says_so(tmp_path):
     path = tmp_path / "big.bin"
     path.write_bytes(b"old")

@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from edgepriv.artifact.session import check_contract, on_byte_grid, predict
 from edgepriv.artifact.trace import prefix_of
@@ -22,6 +23,7 @@ LARGEST_CHANGE = 0.05
 """Share of the labels that activations of 8 bits may change before an export is refused."""
 
 _LARGEST_BATCH = 2**21
+_PATIENCE = 3  # seconds without a word; only large networks take longer
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,10 @@ def torch_logits(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], 
     classifier.eval()
     try:
         with torch.no_grad():
+            batches = torch.from_numpy(x).split(rows)
             parts = [
                 torch.func.functional_call(classifier, replaced, (part.to(device),)).float().cpu()
-                for part in torch.from_numpy(x).split(rows)
+                for part in tqdm(batches, "parity", delay=_PATIENCE, leave=False, disable=None, unit="batch")
             ]
     finally:
         for module in training:

@@ -16,6 +16,7 @@ from edgepriv.artifact.session import open_session, predict
 from edgepriv.data import Dataset
 from edgepriv.device import memguard
 from edgepriv.errors import UserError
+from edgepriv.files import folder_aside
 from edgepriv.heads.masks import IN_GRAPH
 from edgepriv.heads.masks import build as build_mask
 from edgepriv.models import Checkpoint, Classifier
@@ -67,9 +68,8 @@ def rehearse(found: Checkpoint) -> None:
 def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dict[str, Any]:
     """Export both, in a folder aside; only when every proof has succeeded do the files take their names."""
     inputs = _parity_inputs(trained.dataset, trained.split.seed)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".edgepriv-", dir=output.parent) as folder:
-        aside = Path(folder) / output.name
+    with folder_aside(output) as folder:
+        aside = folder / output.name
         facts: dict[str, Any] = {}
         changed = trained.checkpoint.stages != twin_of.stages or trained.checkpoint.head is not None
         if trained.checkpoint.recipe.quantize.active or changed:

@@ -1,0 +1,5 @@
+"""``python -m edgepriv``: the command line."""
+
+from edgepriv.cli import main
+
+main()
