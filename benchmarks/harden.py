@@ -30,8 +30,10 @@ from edgepriv.files import write_json
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier
 from edgepriv.training.adversary import Budget, budget_of
-from edgepriv.training.course import examples_of, task_of
-from edgepriv.training.loop import Examples, State, fit
+from edgepriv.training.course import examples_of
+from edgepriv.training.examples import Examples
+from edgepriv.training.loop import State, fit
+from edgepriv.training.task import task_of
 
 
 class _Pause(Exception):

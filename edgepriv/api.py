@@ -32,7 +32,8 @@ from edgepriv.recipe import FULL_WIDTH, Noisy, Recipe, parse
 from edgepriv.report import html, tables
 from edgepriv.report.reproduce import audit_command
 from edgepriv.training import new_classifier, quantize_weights, run_stages
-from edgepriv.training.course import Course, forget
+from edgepriv.training.course import Course
+from edgepriv.training.partial import forget
 
 
 def train(

@@ -22,6 +22,7 @@ ORDER = (
     {"quickstart"},
     {"options"},
     {"cli"},
+    {"__main__"},
 )
 """Each row may import from the rows above it; within the first row, and within one part, anything goes."""
 RANK = {part: rank for rank, row in enumerate(ORDER) for part in row}

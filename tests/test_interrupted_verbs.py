@@ -22,7 +22,7 @@ RECIPE = Recipe(
 @pytest.fixture
 def interrupted(monkeypatch):
     """Ctrl-C after so many writes of the partial file."""
-    write = course._write_partial
+    write = course.write_partial
 
     def after(writes, command):
         left = iter(range(writes - 1))
@@ -32,10 +32,10 @@ def interrupted(monkeypatch):
             if next(left, None) is None:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(course, "_write_partial", dying)
+        monkeypatch.setattr(course, "write_partial", dying)
         with pytest.raises(KeyboardInterrupt):
             command()
-        monkeypatch.setattr(course, "_write_partial", write)
+        monkeypatch.setattr(course, "write_partial", write)
 
     return after
 

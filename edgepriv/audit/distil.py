@@ -9,9 +9,9 @@ from edgepriv.audit.evidence import Floats, log_odds
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.training import new_classifier
-from edgepriv.training.course import task_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import State, fit
+from edgepriv.training.task import task_of
 
 EPOCHS = 20
 FEWEST, MOST = 50, 5_000

@@ -27,7 +27,7 @@ from edgepriv.heads.masks import record_of
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier
-from edgepriv.training.course import code_version
+from edgepriv.training.partial import code_version
 
 POPULATION = 5_000
 

@@ -32,8 +32,9 @@ from edgepriv.heads import answering, trained_head
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages, run_stages_stacked
-from edgepriv.training.course import PROCESSOR, code_version
+from edgepriv.training.course import PROCESSOR
 from edgepriv.training.examples import Examples
+from edgepriv.training.partial import code_version
 from edgepriv.training.quantizer import load_quantized, quantize_weights
 from edgepriv.training.stacked import stackable, worth_stacking
 

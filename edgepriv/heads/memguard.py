@@ -14,7 +14,8 @@ from edgepriv.models import Classifier
 from edgepriv.models.small import MLP
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.training.examples import Examples
-from edgepriv.training.loop import Task, fit
+from edgepriv.training.loop import fit
+from edgepriv.training.task import Task
 
 WIDTHS = (64, 32)
 """Hidden layers of the attack classifier."""

@@ -13,7 +13,8 @@ from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.training.course import examples_of
 from edgepriv.training.examples import Examples
-from edgepriv.training.loop import Task, fit
+from edgepriv.training.loop import fit
+from edgepriv.training.task import Task
 
 SEED = 1000
 """Added to the recipe's, so that no stage of training draws the same numbers."""

@@ -1,38 +1,30 @@
 """A recipe's stages one after another, surviving a kill: train, then noisy, then robust, then qat."""
 
-import ast
-import hashlib
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from edgepriv.data import Dataset, Split
-from edgepriv.errors import UserError
-from edgepriv.files import written_aside
 from edgepriv.models import Classifier, build_classifier
-from edgepriv.models.checkpoint import load_tensors
 from edgepriv.models.steps import load_state
 from edgepriv.recipe import Recipe
-from edgepriv.training.adversary import budget_of
 from edgepriv.training.dp import plan_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.grids import refuse_unfit
-from edgepriv.training.loop import State, Task, fit
+from edgepriv.training.loop import State, fit
 from edgepriv.training.noise import noisy_members, refuse_unreachable
+from edgepriv.training.partial import key_of, read_partial, write_partial
 from edgepriv.training.quantizer import refuse_unmatched
-from edgepriv.training.stacked import Stack, Stacked, StackedExamples, StackedMLP, stackable
+from edgepriv.training.stacked import Stack, StackedExamples, stackable
+from edgepriv.training.task import Task, task_of
 
 PROCESSOR = torch.device("cpu")
 _VALIDATION_EXAMPLES = 1024
-_WIDE = 2**15  # weights of a perceptron's largest layer
 
 
 @dataclass(frozen=True)
@@ -88,8 +80,8 @@ def run_stages(
     members = examples_of(dataset, split.members)
     holdout = examples_of(dataset, split.holdout)
     validation = examples_of(dataset, _some(split.validation, split.seed))
-    key = _key(classifier, recipe, stages, dataset, split)
-    done = _read_partial(partial, key)
+    key = key_of(classifier, recipe, stages, dataset, split)
+    done = read_partial(partial, key)
     rows: list[dict[str, Any]] = done["rows"]
     defences: dict[str, Any] = done["defences"]
     if done["start"] is not None:
@@ -140,7 +132,7 @@ def run_stages(
             defences["dp"] = plan_of(task.dp, task.stage, len(members)).spent(len(history))
         after_stage(name, classifier, Course(list(rows), dict(defences)))
         finished = {"position": position + 1, "start": classifier.state_dict(), "rows": rows, "state": asdict(State())}
-        _write_partial(partial, {"key": key, "teacher": teacher, "defences": defences} | finished)
+        write_partial(partial, {"key": key, "teacher": teacher, "defences": defences} | finished)
     return Course(rows, defences)
 
 
@@ -207,51 +199,6 @@ def _stacked_noisy(
     return StackedExamples(torch.cat([own.x for own in noisy]), torch.cat([own.y for own in noisy]), taught, rows=rows)
 
 
-def forget(partial: Path) -> None:
-    """Remove the file of an interrupted run whose result is now safe."""
-    partial.unlink(missing_ok=True)
-
-
-def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[int, ...]) -> Task:
-    """What the stage ``name`` of ``recipe`` minimises."""
-    stage = getattr(recipe, name)
-    adversarial = stage.adversarial and recipe.adversary.method != "none"
-    image_network, stacked = len(input_shape) == 3, isinstance(network, Stacked)
-    dp = recipe.dp if recipe.dp.active and name == "train" else None
-    return Task(
-        stage=stage,
-        budget=budget_of(recipe.adversary, input_shape) if adversarial else None,
-        quantize=recipe.quantize if stage.quantized and recipe.quantize.active else None,
-        bfloat16=dp is None
-        and (
-            recipe.precision == "bfloat16"
-            or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network))
-        ),
-        channels_last=dp is None and image_network and not stacked and recipe.precision != "float32",
-        fold_norms=recipe.precision != "float32" and not stacked,
-        alpha=recipe.noise.alpha if name != "train" else 0.0,
-        dp=dp,
-        dropout=recipe.dropout_in(name),
-    )
-
-
-def _gains_from_bfloat16(network: nn.Module, image_network: bool) -> bool:
-    """Where the processor multiplies bfloat16 natively; measured, it then halves the time of even LeNet-5's epochs, and takes
-    a third off that of a stack of perceptrons, unless they are so small that casting costs more."""
-    if isinstance(network, StackedMLP):
-        on_processor = next(network.parameters()).device.type == "cpu"
-        return on_processor and _multiplies_bfloat16() and network.widest >= _WIDE
-    if isinstance(network, Stacked):
-        return False
-    convolves = any(isinstance(module, nn.Conv2d) for module in network.modules())
-    return _multiplies_bfloat16() and image_network and convolves
-
-
-def _multiplies_bfloat16() -> bool:
-    has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return bool(torch.backends.mkldnn.is_available() and has_instructions())
-
-
 def _title(name: str, task: Task) -> str:
     parts = [name]
     if task.budget:
@@ -269,60 +216,5 @@ def _postfix(row: dict[str, Any]) -> dict[str, str]:
     return {short: f"{row[key]:.3g}" for key, short in shown.items() if key in row}
 
 
-@cache
-def code_version() -> str:
-    """Hex sha256 of what, beside recipe and data, decides what training yields: torch, whether bfloat16 is native, and the
-    code (its syntax, so comments and docstrings do not count)."""
-    digest = hashlib.sha256(f"{torch.__version__} {_multiplies_bfloat16()}".encode())
-    package = Path(__file__).parent.parent
-    for source in sorted(
-        source for part in ("models", "training", "heads") for source in (package / part).glob("*.py")
-    ):
-        tree = ast.parse(source.read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-                node.body = node.body[1:]
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()
-
-
-def _key(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], dataset: Dataset, split: Split) -> str:
-    digest = hashlib.sha256(
-        f"{recipe.training_hash()} {stages} {dataset.sha256} {split.record()} {code_version()}".encode()
-    )
-    for name, value in classifier.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _read_partial(partial: Path | None, key: str) -> dict[str, Any]:
-    fresh: dict[str, Any] = {
-        "position": 0,
-        "start": None,
-        "teacher": None,
-        "rows": [],
-        "defences": {},
-        "state": State(),
-    }
-    if partial is None or not partial.exists():
-        return fresh
-    try:
-        content = load_tensors(partial)
-    except UserError:
-        tqdm.write(f"note: {partial} cannot be read and is not resumed", file=sys.stderr)
-        return fresh
-    if content.get("key") != key:
-        tqdm.write(f"note: {partial} was left by a different run and is not resumed", file=sys.stderr)
-        return fresh
-    return content | {"state": State(**content["state"])}
-
-
 def _keeper(partial: Path | None, content: dict[str, Any]) -> Callable[[State], None]:
-    return lambda state: _write_partial(partial, content | {"state": asdict(state)})
-
-
-def _write_partial(partial: Path | None, content: dict[str, Any]) -> None:
-    if partial is not None:
-        with written_aside(partial) as aside:
-            torch.save(content, aside)
+    return lambda state: write_partial(partial, content | {"state": asdict(state)})

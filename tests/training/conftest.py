@@ -7,7 +7,7 @@ import torch
 from edgepriv.data import Dataset, Split, checked, make_split
 from edgepriv.models import build_classifier
 from edgepriv.recipe import Data, Model, Recipe
-from edgepriv.training.loop import Examples
+from edgepriv.training.examples import Examples
 
 
 @pytest.fixture(scope="session")

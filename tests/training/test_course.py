@@ -12,8 +12,9 @@ from weights import weights_of
 
 from edgepriv.data import checked, make_split
 from edgepriv.recipe import Data, Recipe
-from edgepriv.training import course, new_classifier, run_stages
-from edgepriv.training.course import code_version, forget, task_of
+from edgepriv.training import course, new_classifier, partial, run_stages
+from edgepriv.training.partial import code_version, forget
+from edgepriv.training.task import task_of
 
 WRITES = 2 + 1 + 3 + 1 + 2 + 1
 """Of one whole run: an entry for each epoch, one as each stage ends."""
@@ -36,7 +37,7 @@ def run(toy, split, recipe):
 @pytest.fixture
 def killed_after(monkeypatch, run):
     """Run until the partial file was written so many times, then die."""
-    write = course._write_partial
+    write = course.write_partial
 
     def killed(writes, partial, **options):
         left = iter(range(writes - 1))
@@ -46,10 +47,10 @@ def killed_after(monkeypatch, run):
             if next(left, None) is None:
                 raise Killed
 
-        monkeypatch.setattr(course, "_write_partial", dying)
+        monkeypatch.setattr(course, "write_partial", dying)
         with pytest.raises(Killed):
             run(partial, **options)
-        monkeypatch.setattr(course, "_write_partial", write)
+        monkeypatch.setattr(course, "write_partial", write)
 
     return killed
 
@@ -195,7 +196,7 @@ def test_code_in_a_partial_file_is_not_run(run, uninterrupted, tmp_path):
 
 def test_a_changed_code_of_training_is_another_run(run, killed_after, tmp_path, capsys, monkeypatch):
     killed_after(5, tmp_path / "p")
-    monkeypatch.setattr(course, "code_version", lambda: "another version")
+    monkeypatch.setattr(partial, "code_version", lambda: "another version")
     run(tmp_path / "p")
     assert "left by a different run" in capsys.readouterr().err
 
@@ -204,7 +205,7 @@ def test_the_code_version_counts_code_and_not_comments(tmp_path, monkeypatch):
     package = Path(course.__file__).parent.parent
     for part in ("models", "training"):
         shutil.copytree(package / part, tmp_path / part)
-    monkeypatch.setattr(course, "__file__", str(tmp_path / "training" / "course.py"))
+    monkeypatch.setattr(partial, "__file__", str(tmp_path / "training" / "partial.py"))
     version = code_version.__wrapped__  # not the cached one
     before = version()
     privacy = tmp_path / "training" / "privacy.py"

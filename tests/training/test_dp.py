@@ -175,17 +175,17 @@ def test_killed_and_started_again_gives_the_same_bits(toy, split, tmp_path, monk
         return done.history, done.defences, weights_of(classifier)
 
     whole = run()
-    write, left = course._write_partial, iter([None])
+    write, left = course.write_partial, iter([None])
 
     def dying(*args):
         write(*args)
         if next(left, "dead") == "dead":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(course, "_write_partial", dying)
+    monkeypatch.setattr(course, "write_partial", dying)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "p")
-    monkeypatch.setattr(course, "_write_partial", write)
+    monkeypatch.setattr(course, "write_partial", write)
     again = run(tmp_path / "p")
     assert again[:2] == whole[:2]
     assert torch.equal(again[2], whole[2])

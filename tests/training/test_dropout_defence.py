@@ -8,9 +8,9 @@ from edgepriv.errors import UserError
 from edgepriv.models import build_classifier
 from edgepriv.recipe import Model, Recipe
 from edgepriv.training import new_classifier, run_stages
-from edgepriv.training.course import task_of
 from edgepriv.training.dropout import dropping
 from edgepriv.training.stacked import stackable
+from edgepriv.training.task import task_of
 
 MLP = Recipe(model={"name": "mlp", "args": {"widths": [32, 16]}}, train={"epochs": 2})
 

@@ -13,10 +13,13 @@ from edgepriv.data import load
 from edgepriv.errors import UserError
 from edgepriv.models import build_classifier
 from edgepriv.recipe import Model, Quantize, Stage
-from edgepriv.training import load_quantized, quantize_weights
+from edgepriv.training import load_quantized, loss, quantize_weights
 from edgepriv.training import loop as loop_module
 from edgepriv.training.adversary import Budget
-from edgepriv.training.loop import Examples, Task, augmented, fit, validate
+from edgepriv.training.augment import augmented
+from edgepriv.training.examples import Examples
+from edgepriv.training.loop import fit, validate
+from edgepriv.training.task import Task
 
 BUDGET = Budget("linf", 0.05, 0.02, 3)
 
@@ -213,8 +216,8 @@ def test_bytes_are_trained_on_as_fractions():
 )
 def test_learning_rates_peak_and_end_as_scheduled(classifier, members, monkeypatch, schedule, peak_at, last):
     made, rates = [], []
-    original = loop_module._optimizer
-    monkeypatch.setattr(loop_module, "_optimizer", lambda *args: made.append(original(*args)) or made[0])
+    original = loop_module.optimizer_of
+    monkeypatch.setattr(loop_module, "optimizer_of", lambda *args: made.append(original(*args)) or made[0])
     asked = task(epochs=6, lr=0.02, schedule=schedule)  # 5 batches an epoch, 30 steps
     fit(classifier(), members, asked, seed=0, after_step=lambda: rates.append(made[0].param_groups[0]["lr"] / 0.02))
     assert len(rates) == 30
@@ -225,7 +228,7 @@ def test_learning_rates_peak_and_end_as_scheduled(classifier, members, monkeypat
 
 def test_attacks_see_running_statistics_and_updates_those_of_the_batch(classifier, members, monkeypatch):
     model, modes = classifier(name="resnet20"), []
-    original = loop_module.perturbed
+    original = loss.perturbed
 
     def watched(logits_of, *args):
         before = {name: value.clone() for name, value in model.named_buffers()}
@@ -234,7 +237,7 @@ def test_attacks_see_running_statistics_and_updates_those_of_the_batch(classifie
         assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
         return result
 
-    monkeypatch.setattr(loop_module, "perturbed", watched)
+    monkeypatch.setattr(loss, "perturbed", watched)
     start = model.network.bn1.running_mean.clone()
     fit(model, members, task(epochs=1, budget=BUDGET), seed=0, after_step=lambda: modes.append(model.training))
     assert modes == [False, True] * 5

@@ -164,7 +164,7 @@ def test_a_step_that_cannot_be_one_is_refused(trained, lsq_recipe):
 
 @pytest.mark.parametrize("writes", range(1, 7))
 def test_killed_and_started_again_gives_the_same_bits(toy, split, lsq_recipe, trained, tmp_path, monkeypatch, writes):
-    write, left = course._write_partial, iter(range(writes - 1))
+    write, left = course.write_partial, iter(range(writes - 1))
 
     def dying(*args):
         write(*args)
@@ -177,7 +177,7 @@ def test_killed_and_started_again_gives_the_same_bits(toy, split, lsq_recipe, tr
         return history, classifier
 
     with monkeypatch.context() as patched:
-        patched.setattr(course, "_write_partial", dying)
+        patched.setattr(course, "write_partial", dying)
         with pytest.raises(KeyboardInterrupt):
             run()
     history, classifier = run()

@@ -13,7 +13,9 @@ from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.training import course, new_classifier, run_stages, run_stages_stacked
 from edgepriv.training.examples import Examples
-from edgepriv.training.loop import Task, divergence_from, fit
+from edgepriv.training.loop import fit
+from edgepriv.training.loss import divergence_from
+from edgepriv.training.task import Task
 
 ALL = ("train", "noisy", "robust", "qat")
 STAGE = {"epochs": 2, "batch_size": 32, "lr": 0.01}
@@ -161,17 +163,17 @@ def test_more_alpha_follows_the_teacher_more(trained):
 def test_killed_and_started_again_gives_the_same_bits(run, recipe, tmp_path, monkeypatch, writes):
     recipe = recipe.with_changes(train={"epochs": 2})
     whole, done = run(recipe)
-    write, left = course._write_partial, iter(range(writes - 5))
+    write, left = course.write_partial, iter(range(writes - 5))
 
     def dying(*args):
         write(*args)
         if next(left, None) is None:
             raise Killed
 
-    monkeypatch.setattr(course, "_write_partial", dying)
+    monkeypatch.setattr(course, "write_partial", dying)
     with pytest.raises(Killed):
         run(recipe, partial=tmp_path / "p")
-    monkeypatch.setattr(course, "_write_partial", write)
+    monkeypatch.setattr(course, "write_partial", write)
     weights, again = run(recipe, partial=tmp_path / "p")
     assert torch.equal(weights, whole)
     assert again.history == done.history

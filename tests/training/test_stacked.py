@@ -8,14 +8,18 @@ import torch
 from weights import weights_of
 
 from edgepriv.recipe import Quantize, Recipe, Stage
-from edgepriv.training import course, loop, new_classifier, run_stages, run_stages_stacked
+from edgepriv.training import new_classifier, run_stages, run_stages_stacked
+from edgepriv.training import task as task_module
 from edgepriv.training.adversary import Budget
+from edgepriv.training.augment import augmented
 from edgepriv.training.draws import Generators, permutation
 from edgepriv.training.examples import Examples
-from edgepriv.training.loop import Task, augmented, validate
+from edgepriv.training.loop import validate
+from edgepriv.training.loss import loss_of
 from edgepriv.training.quantizer import fake_quantized
 from edgepriv.training.selection import Best, remember, take_best
 from edgepriv.training.stacked import Stack, StackedExamples, stackable, worth_stacking
+from edgepriv.training.task import Task, task_of
 
 MLP = {"name": "mlp", "args": {"widths": [24, 12]}}
 PGD = {"method": "pgd", "steps": 2, "eps": 0.05}
@@ -113,14 +117,12 @@ def test_a_stack_answers_like_its_models(fleet, toy):
 
 
 def test_wide_stacks_take_bfloat16_and_the_target_does_not(monkeypatch):
-    monkeypatch.setattr(course, "_multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(task_module, "multiplies_bfloat16", lambda: True)
 
     def in_bfloat16(widths, precision, stacked):
         recipe = Recipe(model={"name": "mlp", "args": {"widths": widths}}, precision=precision)
         classifier = new_classifier(recipe, 10, (446,))
-        return course.task_of(
-            (Stack([classifier]) if stacked else classifier).network, recipe, "train", (446,)
-        ).bfloat16
+        return task_of((Stack([classifier]) if stacked else classifier).network, recipe, "train", (446,)).bfloat16
 
     assert in_bfloat16([256], "auto", stacked=True)
     assert not in_bfloat16([256], "auto", stacked=False)
@@ -151,10 +153,10 @@ def test_a_step_leaves_nothing_behind_on_the_processor(fleet, toy, model):
     stack, generator = Stack(classifiers).to(device).train(), Generators([1, 2, 3])
     rows = torch.from_numpy(np.stack([split.members for split in splits]))
     members = StackedExamples(torch.from_numpy(toy.x), torch.from_numpy(toy.y), rows=rows).on(device)
-    task = course.task_of(stack.network, recipe, "train", toy.input_shape)
+    task = task_of(stack.network, recipe, "train", toy.input_shape)
     x, y = members.batch(permutation(len(members), generator)[:, :32])
     x = augmented(x, "crop_flip", generator)
-    loss, logits = loop._loss(stack, x, y, None, task, None, generator, None, 0)
+    loss, logits = loss_of(stack, x, y, None, task, None, generator, None, 0)
     loss.backward()
     assert logits.shape == (96, toy.num_classes)
     assert {value.grad.device.type for value in stack.parameters()} == {"meta"}

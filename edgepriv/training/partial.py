@@ -1,0 +1,80 @@
+"""What a killed run leaves behind, and when it may be gone on from."""
+
+import ast
+import hashlib
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from edgepriv.data import Dataset, Split
+from edgepriv.errors import UserError
+from edgepriv.files import written_aside
+from edgepriv.models import Classifier
+from edgepriv.models.checkpoint import load_tensors
+from edgepriv.recipe import Recipe
+from edgepriv.training.loop import State
+from edgepriv.training.task import multiplies_bfloat16
+
+
+@cache
+def code_version() -> str:
+    """Hex sha256 of what, beside recipe and data, decides what training yields: torch, whether bfloat16 is native, and the
+    code (its syntax, so comments and docstrings do not count)."""
+    digest = hashlib.sha256(f"{torch.__version__} {multiplies_bfloat16()}".encode())
+    package = Path(__file__).parent.parent
+    for source in sorted(
+        source for part in ("models", "training", "heads") for source in (package / part).glob("*.py")
+    ):
+        tree = ast.parse(source.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
+
+
+def key_of(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], dataset: Dataset, split: Split) -> str:
+    digest = hashlib.sha256(
+        f"{recipe.training_hash()} {stages} {dataset.sha256} {split.record()} {code_version()}".encode()
+    )
+    for name, value in classifier.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_partial(partial: Path | None, key: str) -> dict[str, Any]:
+    fresh: dict[str, Any] = {
+        "position": 0,
+        "start": None,
+        "teacher": None,
+        "rows": [],
+        "defences": {},
+        "state": State(),
+    }
+    if partial is None or not partial.exists():
+        return fresh
+    try:
+        content = load_tensors(partial)
+    except UserError:
+        tqdm.write(f"note: {partial} cannot be read and is not resumed", file=sys.stderr)
+        return fresh
+    if content.get("key") != key:
+        tqdm.write(f"note: {partial} was left by a different run and is not resumed", file=sys.stderr)
+        return fresh
+    return content | {"state": State(**content["state"])}
+
+
+def write_partial(partial: Path | None, content: dict[str, Any]) -> None:
+    if partial is not None:
+        with written_aside(partial) as aside:
+            torch.save(content, aside)
+
+
+def forget(partial: Path) -> None:
+    """Remove the file of an interrupted run whose result is now safe."""
+    partial.unlink(missing_ok=True)
