@@ -21,16 +21,18 @@ from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
 from edgepriv.audit.deployed import audit_by_manifest, audit_on_files
 from edgepriv.composition import refuse_impossible
 from edgepriv.errors import GateFailed, UserError
-from edgepriv.files import read_json, refuse_existing, sha256_of, write_bytes, write_json, write_text
+from edgepriv.files import refuse_existing, write_bytes, write_json, write_text
+from edgepriv.hardening import hardening, refuse_idle
 from edgepriv.measure.bench import bench as measure
-from edgepriv.measure.devices import merged, read_devices
+from edgepriv.measure.devices import merged
 from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.models.steps import is_step
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH, Noisy, Recipe, parse
+from edgepriv.recipe import FULL_WIDTH, Recipe
 from edgepriv.report import html, tables
 from edgepriv.report.reproduce import audit_command
+from edgepriv.siblings import audit_beside, bench_in, file_facts, imported_runs, unique_names, variants_of
 from edgepriv.training import new_classifier, quantize_weights, run_stages
 from edgepriv.training.course import Course
 from edgepriv.training.partial import forget
@@ -95,19 +97,9 @@ def harden(
             f"{model} has been hardened already (stages {', '.join(given.checkpoint.stages)}): "
             "harden the checkpoint that it was made from, or export this one"
         )
-    hardened_by = project.resolved(_hardening(given.checkpoint.recipe, recipe, changes, model), given.dataset)
+    hardened_by = project.resolved(hardening(given.checkpoint.recipe, recipe, changes, model), given.dataset)
     stages = tuple(name for name in hardened_by.stages() if name != "train")
-    if hardened_by.qat.flatten > 0 and "qat" not in stages:
-        raise UserError(
-            "--flatten acts in quantization-aware fine-tuning, which has no epochs here: give --bits and --qat-epochs"
-        )
-    if hardened_by.model.dropout > given.checkpoint.recipe.model.dropout and not stages:
-        raise UserError(
-            "--baseline dropout acts while training, and no stage trains here: use edgepriv train --baseline dropout"
-        )
-    for option in ("relax", "patience"):
-        if not stages and any(section.get(option) for section in changes.values() if isinstance(section, dict)):
-            raise UserError(f"--{option} acts while training, and no stage trains here: use edgepriv train --{option}")
+    refuse_idle(hardened_by, given.checkpoint.recipe, changes)
     refuse_impossible(hardened_by)
     given_head = transferred(head, hardened_by, given.dataset, given.split)
     rehearse(given.checkpoint.with_recipe(hardened_by))
@@ -249,25 +241,25 @@ def bench(
     the bench that exists of the same file, without measuring again; ``force`` and ``against`` measure anew.
     """
     output = _json_name(output) or beside(model, "bench.json")
-    content = _bench_in(output, model) if imports and not against and not force else None
+    content = bench_in(output, model) if imports and not against and not force else None
     if content is None:
         refuse_existing([output], force)
-        variants = _variants(model, against)
+        variants = variants_of(model, against)
         for path in variants.values():
             session.open_session(path)
-        files = {name: _file_facts(path) for name, path in variants.items()}
-        devices = _imported(model, files, imports)
+        files = {name: file_facts(path) for name, path in variants.items()}
+        devices = imported_runs(model, files, imports)
         settings = recipe.bench
         measured = measure(
             variants, batches=settings.batches, threads=settings.threads, runs=settings.runs, rounds=settings.rounds
         )
         content = measured | {"model": model.name, "files": files}
     else:
-        devices = _imported(model, content["files"], imports)
+        devices = imported_runs(model, content["files"], imports)
     if devices:
         content["devices"] = merged(content.get("devices", []), devices)
     write_json(output, content)
-    audited = _audit_beside(model)
+    audited = audit_beside(model)
     if audited is not None and output == beside(model, "bench.json"):
         write_report(model, audited, beside(model, "audit.html"))
     return content
@@ -278,11 +270,11 @@ def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
     the audit beside it, if there is one of the same file."""
     if len({path.resolve() for path in models}) < 2:
         raise UserError("compare needs at least two different models")
-    variants = dict(zip(_unique_names(models), models, strict=True))
+    variants = dict(zip(unique_names(models), models, strict=True))
     for path in variants.values():
         session.open_session(path)
     measured = measure(variants, batches=(1,), threads=(1,), runs=recipe.bench.runs, rounds=recipe.bench.rounds)
-    return [tables.compare_row(name, _audit_beside(path), measured) for name, path in variants.items()]
+    return [tables.compare_row(name, audit_beside(path), measured) for name, path in variants.items()]
 
 
 def show(path: Path) -> dict[str, Any]:
@@ -326,7 +318,7 @@ def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> N
     page = html.render(
         title=model.name,
         audit=audited,
-        bench=_bench_in(beside(model, "bench.json"), model),
+        bench=bench_in(beside(model, "bench.json"), model),
         layers=describe.describe(model)["layers"],
         manifest=known.model_dump(mode="json") if known else None,
         command=audit_command(model.name, audited),
@@ -334,118 +326,8 @@ def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> N
     write_text(output, page)
 
 
-def _hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any], model: Path) -> Recipe:
-    """The checkpoint's recipe with the sections of ``recipe`` that concern hardening and what follows, then ``changes``.
-
-    Without a recipe, or with one that only says what a bare state_dict is, what the options leave open is PGD for 10
-    epochs, then 4 bits for 5, both with the RelaxLoss of the stage ``train``; for a model trained with differential privacy,
-    4 bits without fine-tuning. Noise that no epochs are given for is trained as the stage ``train`` was: it starts anew too.
-    """
-    if recipe is not None and (recipe.model.name != trained_by.model.name or recipe.seed != trained_by.seed):
-        raise UserError(
-            f"the recipe is for model {recipe.model.name!r}, seed {recipe.seed}; "
-            f"{model} is {trained_by.model.name!r}, seed {trained_by.seed}"
-        )
-    asked_dp = {key: value for key, value in changes.get("dp", {}).items() if value is not None}
-    if asked_dp or (recipe is not None and recipe.dp.active and recipe.dp != trained_by.dp):
-        raise UserError(
-            "differential privacy must see every step of the training, and this model has been trained already: give "
-            "--dp-epsilon to edgepriv train"
-        )
-    sections = (
-        "precision",
-        "noisy",
-        "noise",
-        "robust",
-        "qat",
-        "adversary",
-        "head",
-        "quantize",
-        "export",
-        "audit",
-        "bench",
-    )
-    if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
-        chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
-        private = trained_by.dp.active
-        attacked = changes.get("adversary", {}).get("method") if private else chosen.adversary.method
-        robust = 10 if attacked not in (None, "none") else 0
-        qat = 5 if chosen.quantize.active and not private else 0
-        stages = {
-            name: {"epochs": epochs, "relax": trained_by.train.relax}
-            for name, epochs in (("robust", robust), ("qat", qat))
-        }
-        return _as_trained(_with_noisy(chosen.with_changes(**stages), changes, trained_by), trained_by)
-    settings = {name: value for name, value in recipe.model_dump().items() if name in sections}
-    asked = _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
-    return _as_trained(asked, trained_by)
-
-
-def _as_trained(asked: Recipe, trained_by: Recipe) -> Recipe:
-    """The stage ``train`` is over: dropout that is asked for now was not in it, nor is it in the attacker's."""
-    if asked.model.dropout == trained_by.model.dropout:
-        return asked
-    return asked.with_changes(train={"dropout": trained_by.dropout_in("train")})
-
-
-def _with_noisy(chosen: Recipe, changes: dict[str, Any], said_by: Recipe) -> Recipe:
-    asked = chosen.with_changes(**changes)
-    if asked.noise.method == "none" or said_by.noisy.epochs > 0:
-        return asked
-    return chosen.model_copy(update={"noisy": Noisy(**chosen.train.model_dump())}).with_changes(**changes)
-
-
 def _json_name(output: Path | None) -> Path | None:
     """The name that was asked for; any other ending could be the model itself, or one of the files beside the JSON."""
     if output is not None and output.suffix != ".json":
         raise UserError(f"-o {output}: the name must end in .json")
     return output
-
-
-def _variants(model: Path, against: Sequence[Path]) -> dict[str, Path]:
-    known = manifest.read_beside(model)
-    variants = {"model": model}
-    if known is None:
-        twin_file = beside(model, "fp32.onnx")
-        variants |= {"float": twin_file} if twin_file.exists() else {}
-    else:
-        manifest.verify(model, known)
-        twin = manifest.unchanged_twin(model, known)  # another file of that name may be left from an earlier export
-        variants |= {"float": twin} if twin else {}
-    return variants | dict(zip(_unique_names(against), against, strict=True))
-
-
-def _unique_names(paths: Sequence[Path]) -> list[str]:
-    """File names where they tell the models apart, else the paths as given."""
-    short = [path.name for path in paths]
-    clear = len(set(short)) == len(short) and not {"model", "float"} & set(short)
-    return short if clear else [str(path) for path in paths]
-
-
-def _file_facts(path: Path) -> dict[str, Any]:
-    return {"file": path.name, "sha256": sha256_of(path), "size_bytes": path.stat().st_size}
-
-
-def _audit_beside(model: Path) -> dict[str, Any] | None:
-    audited = beside(model, "audit.json")
-    if not audited.exists():
-        return None
-    content = read_json(audited, "audit")
-    return content if content.get("sha256") == sha256_of(model) else None
-
-
-def _imported(model: Path, files: dict[str, Any], paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """What devices measured of the files of a bench, or of the .ort that was written with the model."""
-    names = {facts["sha256"]: name for name, facts in files.items()}
-    ort_file = beside(model, "ort")
-    if paths and ort_file.exists():
-        names.setdefault(sha256_of(ort_file), ort_file.name)
-    return [run for path in paths for run in read_devices(path, names)]
-
-
-def _bench_in(benched: Path, model: Path) -> dict[str, Any] | None:
-    """The bench in a file, if it is one of these very bytes."""
-    if not benched.exists():
-        return None
-    content = read_json(benched, "bench")
-    return content if content.get("files", {}).get("model", {}).get("sha256") == sha256_of(model) else None

@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "edgepriv"
 
 ORDER = (
-    {"errors", "files", "recipe", "composition", "recipes", "torchvision_compat", "device"},
+    {"errors", "files", "recipe", "composition", "hardening", "recipes", "torchvision_compat", "device"},
     {"data"},
     {"models"},
     {"project"},
@@ -17,7 +17,7 @@ ORDER = (
     {"heads"},
     {"artifact"},
     {"audit", "measure"},
-    {"report"},
+    {"report", "siblings"},
     {"api"},
     {"quickstart"},
     {"options"},

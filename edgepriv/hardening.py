@@ -1,0 +1,84 @@
+"""Which recipe hardens a checkpoint: what it was trained by, what the options ask for, and what both leave open."""
+
+from pathlib import Path
+from typing import Any
+
+from edgepriv.errors import UserError
+from edgepriv.recipe import Noisy, Recipe, parse
+
+
+def hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any], model: Path) -> Recipe:
+    """The checkpoint's recipe with the sections of ``recipe`` that concern hardening and what follows, then ``changes``.
+
+    Without a recipe, or with one that only says what a bare state_dict is, what the options leave open is PGD for 10
+    epochs, then 4 bits for 5, both with the RelaxLoss of the stage ``train``; for a model trained with differential privacy,
+    4 bits without fine-tuning. Noise that no epochs are given for is trained as the stage ``train`` was: it starts anew too.
+    """
+    if recipe is not None and (recipe.model.name != trained_by.model.name or recipe.seed != trained_by.seed):
+        raise UserError(
+            f"the recipe is for model {recipe.model.name!r}, seed {recipe.seed}; "
+            f"{model} is {trained_by.model.name!r}, seed {trained_by.seed}"
+        )
+    asked_dp = {key: value for key, value in changes.get("dp", {}).items() if value is not None}
+    if asked_dp or (recipe is not None and recipe.dp.active and recipe.dp != trained_by.dp):
+        raise UserError(
+            "differential privacy must see every step of the training, and this model has been trained already: give "
+            "--dp-epsilon to edgepriv train"
+        )
+    sections = (
+        "precision",
+        "noisy",
+        "noise",
+        "robust",
+        "qat",
+        "adversary",
+        "head",
+        "quantize",
+        "export",
+        "audit",
+        "bench",
+    )
+    if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
+        chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
+        private = trained_by.dp.active
+        attacked = changes.get("adversary", {}).get("method") if private else chosen.adversary.method
+        robust = 10 if attacked not in (None, "none") else 0
+        qat = 5 if chosen.quantize.active and not private else 0
+        stages = {
+            name: {"epochs": epochs, "relax": trained_by.train.relax}
+            for name, epochs in (("robust", robust), ("qat", qat))
+        }
+        return _as_trained(_with_noisy(chosen.with_changes(**stages), changes, trained_by), trained_by)
+    settings = {name: value for name, value in recipe.model_dump().items() if name in sections}
+    asked = _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
+    return _as_trained(asked, trained_by)
+
+
+def refuse_idle(hardened_by: Recipe, trained_by: Recipe, changes: dict[str, Any]) -> None:
+    """Raise UserError when an option acts in training, and hardening by ``hardened_by`` trains nothing that it acts in."""
+    stages = hardened_by.stages().keys() - {"train"}
+    if hardened_by.qat.flatten > 0 and "qat" not in stages:
+        raise UserError(
+            "--flatten acts in quantization-aware fine-tuning, which has no epochs here: give --bits and --qat-epochs"
+        )
+    if hardened_by.model.dropout > trained_by.model.dropout and not stages:
+        raise UserError(
+            "--baseline dropout acts while training, and no stage trains here: use edgepriv train --baseline dropout"
+        )
+    for option in ("relax", "patience"):
+        if not stages and any(section.get(option) for section in changes.values() if isinstance(section, dict)):
+            raise UserError(f"--{option} acts while training, and no stage trains here: use edgepriv train --{option}")
+
+
+def _as_trained(asked: Recipe, trained_by: Recipe) -> Recipe:
+    """The stage ``train`` is over: dropout that is asked for now was not in it, nor is it in the attacker's."""
+    if asked.model.dropout == trained_by.model.dropout:
+        return asked
+    return asked.with_changes(train={"dropout": trained_by.dropout_in("train")})
+
+
+def _with_noisy(chosen: Recipe, changes: dict[str, Any], said_by: Recipe) -> Recipe:
+    asked = chosen.with_changes(**changes)
+    if asked.noise.method == "none" or said_by.noisy.epochs > 0:
+        return asked
+    return chosen.model_copy(update={"noisy": Noisy(**chosen.train.model_dump())}).with_changes(**changes)
