@@ -12,62 +12,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from edgepriv import options
 from edgepriv.errors import GateFailed, UserError
-from edgepriv.options import (
-    Adv,
-    AsJson,
-    Baseline,
-    BatchSize,
-    Bits,
-    Compute,
-    DataDir,
-    DataName,
-    Download,
-    DpEpsilon,
-    Epochs,
-    Eps,
-    FirstLast,
-    Flatten,
-    Force,
-    Granularity,
-    InputType,
-    LastK,
-    LearningRate,
-    Members,
-    ModelName,
-    NoiseAlpha,
-    NoiseBeta,
-    NoiseEpochs,
-    NoiseEps,
-    NoiseMethod,
-    NoiseTau,
-    NonMembers,
-    Norm,
-    Ort,
-    OutputForm,
-    Patience,
-    Precision,
-    Profile,
-    QuantizerName,
-    RecipeFile,
-    Regenerate,
-    Relax,
-    Seed,
-    Steps,
-    Widths,
-    adversary_settings,
-    audit_settings,
-    baseline_settings,
-    data_name,
-    export_settings,
-    for_bare_state_dict,
-    model_settings,
-    quantize_settings,
-    recipe_in,
-    stopping,
-    threat_models,
-    training_baseline,
-)
 from edgepriv.report.said import exported, trained
 
 app = typer.Typer(
@@ -97,58 +43,58 @@ UNWRITABLE = {
 @app.command()
 def train(
     output: Annotated[Path, typer.Option("-o", "--out", "--output", help="Checkpoint to write.")] = Path("model.pt"),
-    data: DataName = None,
-    model: ModelName = None,
-    widths: Widths = None,
-    adv: Adv = None,
-    eps: Eps = None,
-    steps: Steps = None,
-    bits: Bits = None,
-    first_last: FirstLast = None,
-    last_k: LastK = None,
-    granularity: Granularity = None,
-    quantizer: QuantizerName = None,
-    flatten: Flatten = None,
+    data: options.DataName = None,
+    model: options.ModelName = None,
+    widths: options.Widths = None,
+    adv: options.Adv = None,
+    eps: options.Eps = None,
+    steps: options.Steps = None,
+    bits: options.Bits = None,
+    first_last: options.FirstLast = None,
+    last_k: options.LastK = None,
+    granularity: options.Granularity = None,
+    quantizer: options.QuantizerName = None,
+    flatten: options.Flatten = None,
     baseline: Annotated[str | None, typer.Option(help="A known defence to compare with: dropout.")] = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    lr: LearningRate = None,
-    relax: Relax = None,
-    patience: Patience = None,
-    dp_epsilon: DpEpsilon = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    lr: options.LearningRate = None,
+    relax: options.Relax = None,
+    patience: options.Patience = None,
+    dp_epsilon: options.DpEpsilon = None,
     dp_delta: Annotated[float | None, typer.Option(help="Its delta; default 1 / (10 x members).")] = None,
     dp_clip: Annotated[float | None, typer.Option(help="Bound on the L2 norm of each example's gradient.")] = None,
-    seed: Seed = None,
-    precision: Precision = None,
-    members: Members = None,
-    non_members: NonMembers = None,
-    recipe: RecipeFile = None,
-    data_dir: DataDir = None,
-    download: Download = False,
-    force: Force = False,
-    json_: AsJson = False,
+    seed: options.Seed = None,
+    precision: options.Precision = None,
+    members: options.Members = None,
+    non_members: options.NonMembers = None,
+    recipe: options.RecipeFile = None,
+    data_dir: options.DataDir = None,
+    download: options.Download = False,
+    force: options.Force = False,
+    json_: options.AsJson = False,
 ) -> None:
     """Train a model from scratch."""
     from edgepriv import api
 
-    asked = recipe_in(recipe).with_changes(
+    asked = options.recipe_in(recipe).with_changes(
         seed=seed,
         precision=precision,
-        data={"name": data_name(data, members, non_members)},
-        model=model_settings(model, widths) | training_baseline(baseline),
+        data={"name": options.data_name(data, members, non_members)},
+        model=options.model_settings(model, widths) | options.training_baseline(baseline),
         train={
             "epochs": epochs,
             "batch_size": batch_size,
             "lr": lr,
             "flatten": flatten,
             "relax": relax,
-            **stopping(patience),
+            **options.stopping(patience),
             "adversarial": None if adv is None else adv != "none",
             "quantized": None if bits is None else True,
         },
-        adversary=adversary_settings(adv, eps, None, steps),
+        adversary=options.adversary_settings(adv, eps, None, steps),
         dp={"epsilon": dp_epsilon, "delta": dp_delta, "clip": dp_clip},
-        quantize=quantize_settings(bits, first_last, last_k, granularity, quantizer),
+        quantize=options.quantize_settings(bits, first_last, last_k, granularity, quantizer),
     )
     result = api.train(asked, output, data_dir=data_dir, download=download, force=force)
     _print(json_, result, lambda: trained(result))
@@ -160,27 +106,27 @@ def harden(
         Path, typer.Argument(metavar="MODEL.pt", help="Checkpoint, or a bare state_dict with --model and --data.")
     ],
     output: Annotated[Path, typer.Option("-o", "--out", help="Folder to write into.")] = Path("out"),
-    bits: Bits = None,
-    first_last: FirstLast = None,
-    last_k: LastK = None,
-    granularity: Granularity = None,
-    quantizer: QuantizerName = None,
-    adv: Adv = None,
-    eps: Eps = None,
-    steps: Steps = None,
-    flatten: Flatten = None,
-    relax: Relax = None,
-    patience: Patience = None,
+    bits: options.Bits = None,
+    first_last: options.FirstLast = None,
+    last_k: options.LastK = None,
+    granularity: options.Granularity = None,
+    quantizer: options.QuantizerName = None,
+    adv: options.Adv = None,
+    eps: options.Eps = None,
+    steps: options.Steps = None,
+    flatten: options.Flatten = None,
+    relax: options.Relax = None,
+    patience: options.Patience = None,
     dp_epsilon: Annotated[float | None, typer.Option(hidden=True)] = None,
-    noise: NoiseMethod = None,
-    noise_tau: NoiseTau = None,
-    noise_eps: NoiseEps = None,
-    noise_beta: NoiseBeta = None,
-    noise_alpha: NoiseAlpha = None,
-    noise_epochs: NoiseEpochs = None,
-    regenerate: Regenerate = None,
+    noise: options.NoiseMethod = None,
+    noise_tau: options.NoiseTau = None,
+    noise_eps: options.NoiseEps = None,
+    noise_beta: options.NoiseBeta = None,
+    noise_alpha: options.NoiseAlpha = None,
+    noise_epochs: options.NoiseEpochs = None,
+    regenerate: options.Regenerate = None,
     head: Annotated[Path | None, typer.Option(help="A model.head.pt to use instead of training a head.")] = None,
-    baseline: Baseline = None,
+    baseline: options.Baseline = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of adversarial training.")] = None,
     qat_epochs: Annotated[int | None, typer.Option(help="Epochs of quantization-aware fine-tuning.")] = None,
     ptq: Annotated[
@@ -189,23 +135,23 @@ def harden(
             "--ptq", help="Round the weights after training, without fine-tuning (--adv none trains nothing at all)."
         ),
     ] = False,
-    profile: Profile = None,
-    compute: Compute = None,
-    input_: InputType = None,
-    output_form: OutputForm = None,
-    ort: Ort = None,
-    precision: Precision = None,
-    data: DataName = None,
-    model: ModelName = None,
-    widths: Widths = None,
-    seed: Seed = None,
-    members: Members = None,
-    non_members: NonMembers = None,
-    recipe: RecipeFile = None,
-    data_dir: DataDir = None,
-    download: Download = False,
-    force: Force = False,
-    json_: AsJson = False,
+    profile: options.Profile = None,
+    compute: options.Compute = None,
+    input_: options.InputType = None,
+    output_form: options.OutputForm = None,
+    ort: options.Ort = None,
+    precision: options.Precision = None,
+    data: options.DataName = None,
+    model: options.ModelName = None,
+    widths: options.Widths = None,
+    seed: options.Seed = None,
+    members: options.Members = None,
+    non_members: options.NonMembers = None,
+    recipe: options.RecipeFile = None,
+    data_dir: options.DataDir = None,
+    download: options.Download = False,
+    force: options.Force = False,
+    json_: options.AsJson = False,
 ) -> None:
     """Harden a trained model: adversarial training, quantization-aware fine-tuning, export."""
     from edgepriv import api
@@ -214,18 +160,18 @@ def harden(
         raise UserError(
             "--ptq rounds trained weights without fine-tuning, which --qat-epochs and --flatten belong to: drop it or them"
         )
-    given = for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
+    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
     changes = {
         "precision": precision,
         "noise": {"method": noise, "tau": noise_tau, "eps": noise_eps, "beta": noise_beta, "alpha": noise_alpha},
-        "noisy": {"epochs": noise_epochs, "relax": relax, **stopping(patience)},
-        "robust": {"epochs": epochs, "relax": relax, **stopping(patience)},
-        "qat": {"epochs": 0 if ptq else qat_epochs, "flatten": flatten, "relax": relax, **stopping(patience)},
+        "noisy": {"epochs": noise_epochs, "relax": relax, **options.stopping(patience)},
+        "robust": {"epochs": epochs, "relax": relax, **options.stopping(patience)},
+        "qat": {"epochs": 0 if ptq else qat_epochs, "flatten": flatten, "relax": relax, **options.stopping(patience)},
         "dp": {"epsilon": dp_epsilon},
-        "adversary": adversary_settings(adv, eps, None, steps),
-        "quantize": quantize_settings(bits, first_last, last_k, granularity, quantizer),
-        "export": export_settings(profile, compute, input_, output_form, ort),
-        **baseline_settings(baseline, regenerate),
+        "adversary": options.adversary_settings(adv, eps, None, steps),
+        "quantize": options.quantize_settings(bits, first_last, last_k, granularity, quantizer),
+        "export": options.export_settings(profile, compute, input_, output_form, ort),
+        **options.baseline_settings(baseline, regenerate),
     }
     result = api.harden(
         checkpoint, given, changes, output, head=head, data_dir=data_dir, download=download, force=force
@@ -239,35 +185,35 @@ def export(
         Path, typer.Argument(metavar="MODEL.pt", help="Checkpoint, or a bare state_dict with --model and --data.")
     ],
     output: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("model.onnx"),
-    bits: Bits = None,
-    first_last: FirstLast = None,
-    last_k: LastK = None,
-    granularity: Granularity = None,
-    quantizer: QuantizerName = None,
-    profile: Profile = None,
-    compute: Compute = None,
-    input_: InputType = None,
-    output_form: OutputForm = None,
-    ort: Ort = None,
-    data: DataName = None,
-    model: ModelName = None,
-    widths: Widths = None,
-    seed: Seed = None,
-    members: Members = None,
-    non_members: NonMembers = None,
-    recipe: RecipeFile = None,
-    data_dir: DataDir = None,
-    download: Download = False,
-    force: Force = False,
-    json_: AsJson = False,
+    bits: options.Bits = None,
+    first_last: options.FirstLast = None,
+    last_k: options.LastK = None,
+    granularity: options.Granularity = None,
+    quantizer: options.QuantizerName = None,
+    profile: options.Profile = None,
+    compute: options.Compute = None,
+    input_: options.InputType = None,
+    output_form: options.OutputForm = None,
+    ort: options.Ort = None,
+    data: options.DataName = None,
+    model: options.ModelName = None,
+    widths: options.Widths = None,
+    seed: options.Seed = None,
+    members: options.Members = None,
+    non_members: options.NonMembers = None,
+    recipe: options.RecipeFile = None,
+    data_dir: options.DataDir = None,
+    download: options.Download = False,
+    force: options.Force = False,
+    json_: options.AsJson = False,
 ) -> None:
     """Export a checkpoint to ONNX with integer weights, and prove parity."""
     from edgepriv import api
 
-    given = for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
+    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
     changes = {
-        "quantize": quantize_settings(bits, first_last, last_k, granularity, quantizer),
-        "export": export_settings(profile, compute, input_, output_form, ort),
+        "quantize": options.quantize_settings(bits, first_last, last_k, granularity, quantizer),
+        "export": options.export_settings(profile, compute, input_, output_form, ort),
     }
     result = api.export(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
     _print(json_, result, lambda: exported(result))
@@ -276,13 +222,13 @@ def export(
 @app.command()
 def audit(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The file that ships.")],
-    members: Members = None,
-    non_members: NonMembers = None,
+    members: options.Members = None,
+    non_members: options.NonMembers = None,
     attacks: Annotated[str | None, typer.Option(help="all, quick, or names separated by commas.")] = None,
     references: Annotated[int | None, typer.Option(help="Reference models to train.")] = None,
     threat_model: Annotated[str | None, typer.Option(help="adaptive, oblivious or both.")] = None,
-    eps: Eps = None,
-    norm: Norm = None,
+    eps: options.Eps = None,
+    norm: options.Norm = None,
     steps: Annotated[int | None, typer.Option(help="Gradient steps of PGD in the audit.")] = None,
     robust_examples: Annotated[int | None, typer.Option(help="Non-members to perturb.")] = None,
     queried_examples: Annotated[
@@ -301,13 +247,13 @@ def audit(
     output: Annotated[
         Path | None, typer.Option("-o", "--out", "--output", help="JSON to write; default MODEL.audit.json.")
     ] = None,
-    data_dir: DataDir = None,
+    data_dir: options.DataDir = None,
     cache_dir: Annotated[
         Path | None, typer.Option(help="Where reference models are kept; default the data folder.")
     ] = None,
-    recipe: RecipeFile = None,
-    force: Force = False,
-    json_: AsJson = False,
+    recipe: options.RecipeFile = None,
+    force: options.Force = False,
+    json_: options.AsJson = False,
 ) -> None:
     """Attack a deployed model: what it leaks about its training data, how perturbed inputs break it."""
     from edgepriv import api
@@ -321,14 +267,14 @@ def audit(
         "audit": {
             "attacks": attacks,
             "references": references,
-            "threat_models": threat_models(threat_model),
+            "threat_models": options.threat_models(threat_model),
             "robust_examples": robust_examples,
             "pgd_steps": steps,
             "queried_examples": queried_examples,
             "engine": engine,
         },
     }
-    changes = audit_settings(recipe, asked) if recipe else asked
+    changes = options.audit_settings(recipe, asked) if recipe else asked
 
     def report(result: dict[str, Any]) -> None:
         file = (output or beside(model, "cut-head.audit.json" if cut_head else "audit.json")).name
@@ -358,7 +304,7 @@ def audit(
 
 
 @app.command()
-def attacks(json_: AsJson = False) -> None:
+def attacks(json_: options.AsJson = False) -> None:
     """The membership attacks that an audit knows, and what each needs."""
     from edgepriv import api
     from edgepriv.report import tables
@@ -385,12 +331,12 @@ def bench(
     rounds: Annotated[int | None, typer.Option(help="Processes for each model.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Batch size (repeatable).")] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Threads, 0 for all (repeatable).")] = None,
-    recipe: RecipeFile = None,
+    recipe: options.RecipeFile = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--out", "--output", help="JSON to write; default MODEL.bench.json.")
     ] = None,
-    force: Force = False,
-    json_: AsJson = False,
+    force: options.Force = False,
+    json_: options.AsJson = False,
 ) -> None:
     """Measure size, latency and memory beside the float twin, each in a fresh process."""
     from edgepriv import api
@@ -399,7 +345,7 @@ def bench(
     settings = {"runs": runs, "rounds": rounds, "batches": batch or None, "threads": threads or None}
     result = api.bench(
         model,
-        recipe_in(recipe).with_changes(bench=settings),
+        options.recipe_in(recipe).with_changes(bench=settings),
         against=against or (),
         imports=imports or (),
         output=output,
@@ -413,21 +359,21 @@ def compare(
     models: Annotated[list[Path], typer.Argument(metavar="A.onnx B.onnx ...", help="Models to set side by side.")],
     runs: Annotated[int | None, typer.Option(help="Inferences timed in each process.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Processes for each model.")] = None,
-    recipe: RecipeFile = None,
-    json_: AsJson = False,
+    recipe: options.RecipeFile = None,
+    json_: options.AsJson = False,
 ) -> None:
     """One table: size, latency, memory, accuracy, robust accuracy, leakage."""
     from edgepriv import api
     from edgepriv.report import tables
 
-    result = api.compare(models, recipe_in(recipe).with_changes(bench={"runs": runs, "rounds": rounds}))
+    result = api.compare(models, options.recipe_in(recipe).with_changes(bench={"runs": runs, "rounds": rounds}))
     _print(json_, result, lambda: tables.compare_table(result))
 
 
 @app.command()
 def show(
     path: Annotated[Path, typer.Argument(metavar="MODEL.onnx|MODEL.pt")],
-    json_: AsJson = False,
+    json_: options.AsJson = False,
 ) -> None:
     """What a file is: weights by layer and bits, profile, recipe."""
     from edgepriv import api
@@ -440,8 +386,8 @@ def show(
 @app.command()
 def quickstart(
     output: Annotated[Path, typer.Option("-o", "--out", "--output", help="Folder to write into.")] = Path("quickstart"),
-    force: Force = False,
-    json_: AsJson = False,
+    force: options.Force = False,
+    json_: options.AsJson = False,
 ) -> None:
     """The whole pipeline on scikit-learn's digits: train, harden, export, audit, bench, report."""
     from edgepriv import quickstart as pipeline
