@@ -29,6 +29,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def private_step(
     classifier: Classifier, x: Tensor, y: Tensor, task: Task, plan: Plan, generator: Generator
 ) -> tuple[Tensor, Tensor]:
+    """Leave the batch's differentially private gradient in the weights; its mean loss and its logits [N, K]."""
     assert isinstance(generator, torch.Generator)  # see ``stackable``
     if len(x):
         x = _attacked(classifier, x, y, task, generator, None)
@@ -48,6 +49,11 @@ def loss_of(
     fused: Fused | None,
     epoch: int,
 ) -> tuple[Tensor, Tensor]:
+    """The loss of ``x`` float32 [N, ...] with labels ``y``, to be differentiated, and the logits [N, K] that it is of.
+
+    ``taught``: a teacher's log-probabilities [N, K], None without one; ``holdout``: non-members of the flattening term;
+    ``fused``: a faster form of the network for attacks, None for none; ``epoch`` counts from 0 (RelaxLoss alternates).
+    """
     flatten, relax = task.stage.flatten, task.stage.relax
     clean = x
     x = _attacked(classifier, x, y, task, generator, fused)
@@ -124,4 +130,5 @@ def _autocast(task: Task) -> torch.autocast:
 
 
 def laid_out(x: Tensor, task: Task) -> Tensor:
+    """``x`` in the memory layout that the task asks for."""
     return x.contiguous(memory_format=torch.channels_last) if task.channels_last and x.ndim == 4 else x

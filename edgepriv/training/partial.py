@@ -38,6 +38,7 @@ def code_version() -> str:
 
 
 def key_of(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], dataset: Dataset, split: Split) -> str:
+    """Hex sha256 of all that a run of ``stages`` from these weights depends on, the code included."""
     digest = hashlib.sha256(
         f"{recipe.training_hash()} {stages} {dataset.sha256} {split.record()} {code_version()}".encode()
     )
@@ -48,6 +49,7 @@ def key_of(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], data
 
 
 def read_partial(partial: Path | None, key: str) -> dict[str, Any]:
+    """What the run of that key has left; a run at its beginning where there is nothing, or something else."""
     fresh: dict[str, Any] = {
         "position": 0,
         "start": None,
@@ -70,6 +72,7 @@ def read_partial(partial: Path | None, key: str) -> dict[str, Any]:
 
 
 def write_partial(partial: Path | None, content: dict[str, Any]) -> None:
+    """Whole or not at all; nothing without a path."""
     if partial is not None:
         with written_aside(partial) as aside:
             torch.save(content, aside)
