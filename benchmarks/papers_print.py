@@ -17,12 +17,13 @@ def number(name: str, value: float) -> str:
 
 
 def ours(name: str, value: Mapping[str, Any] | None) -> str:
-    """``50.3% [49.8, 50.9]``; without the interval below three seeds."""
+    """``50.3% [49.8, 50.9]``; without the interval below three seeds. Student's t knows no bounds, but shares have them."""
     if value is None:
         return "not measured"
     if value["ci"] is None:
         return number(name, value["mean"])
-    low, high = (number(name, end).rstrip("%") for end in value["ci"])
+    ends = value["ci"] if name == "distance" else [min(max(end, 0.0), 1.0) for end in value["ci"]]
+    low, high = (number(name, end).rstrip("%") for end in ends)
     return f"{number(name, value['mean'])} [{low}, {high}]"
 
 
@@ -88,7 +89,8 @@ def caption(content: Mapping[str, Any]) -> str:
     """Scale, notes, and how the intervals are made."""
     said = [scale(content), content["note"], content["published_note"] and f"In the paper: {content['published_note']}"]
     said.append(
-        f"Ours: mean over seeds; ranges are Student's t at 95% over seeds, from {FEWEST_SEEDS} seeds on. LiRA's are "
+        f"Ours: mean over seeds; ranges are Student's t at 95% over seeds, cut at 0 and 100%, from {FEWEST_SEEDS} seeds on. "
+        "LiRA's are "
         "Clopper-Pearson at 95% for the members of all seeds together."
     )
     if len(content["codes"]) > 1:

@@ -337,3 +337,11 @@ def test_one_real_cell(modules, tmp_path, monkeypatch):
     line = modules.papers.gather("001-table3", full=False, work=tmp_path, stale=False)["lines"][0]
     assert line["ours"]["shadow_accuracy"]["seeds"] == 1
     assert line["lira"]["note"] == "not resolvable with 100 non-members"
+
+
+def test_the_interval_of_a_share_is_cut_where_shares_end(modules):
+    wide = modules.tables.over_seeds([0.0, 0.5, 1.0])
+    assert wide["ci"][0] < 0
+    assert wide["ci"][1] > 1
+    assert modules.prints.ours("recall", wide) == "50.0% [0.0, 100.0]"
+    assert modules.prints.ours("distance", wide).startswith("0.500 [-0.7")
