@@ -207,7 +207,7 @@ def show(content: Mapping[str, Any], console: Console) -> None:
 
 
 def _texts(point: Mapping[str, Any], on_frontier: bool) -> list[str]:
-    from papers_print import lira, ours
+    from papers_print import low_fpr, ours
 
     if "not_run" in point:
         return [point["row"], "0", *["not run"] * 5, ""]
@@ -221,7 +221,7 @@ def _texts(point: Mapping[str, Any], on_frontier: bool) -> list[str]:
         str(len(point["seeds"])),
         ours("target_accuracy", point["target_accuracy"]),
         area,
-        lira(point["lira"]),
+        low_fpr(point["lira"]),
         ours("adaptive_auc", point["adaptive_auc"]),
         f"{point['size_bytes']['mean'] / 1e3:.1f} kB{ratio}",
         "*" if on_frontier else "",

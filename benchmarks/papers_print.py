@@ -27,14 +27,15 @@ def ours(name: str, value: Mapping[str, Any] | None) -> str:
     return f"{number(name, value['mean'])} [{low}, {high}]"
 
 
-def lira(found: Mapping[str, Any] | None) -> str:
-    """Adaptive LiRA's cell: ``1.2% [0.9, 1.6]``, or why there is none."""
+def low_fpr(found: Mapping[str, Any] | None) -> str:
+    """``1.2% [0.9, 1.6]`` of adaptive LiRA, of another attack with its name below; or why there is none."""
     if found is None:
         return "not run"
     if found["value"] is None:
         return str(found["note"])
     low, high = (100 * end for end in found["ci"])
-    return f"{100 * found['value']:.2f}% [{low:.2f}, {high:.2f}]"
+    other = "" if found["attack"].startswith("lira") else f"\n({found['attack']})"
+    return f"{100 * found['value']:.2f}% [{low:.2f}, {high:.2f}]{other}"
 
 
 def cost(row: Mapping[str, Any]) -> str:
@@ -58,7 +59,7 @@ def show(content: Mapping[str, Any], console: Console) -> None:
         table.add_column(f"{MEASURES[name][0]}\n\nours")
     for heading in (
         "best adaptive attack\n\nAUC",
-        "adaptive LiRA\n\nTPR at 0.1% FPR",
+        "adaptive LiRA\n(or the best attack)\nTPR at 0.1% FPR",
         "file\n\np50, batch 1, 1 thread",
     ):
         table.add_column(heading)
@@ -80,7 +81,7 @@ def cells(row: Mapping[str, Any], measures: list[str], lacking: list[str]) -> li
         *(f"{text}\n{ours(name, found[name])}" for name, text in zip(measures, told, strict=True)),
         *(ours(name, found[name]) for name in lacking),
         f"{row['best_adaptive_attack'] or 'none run'}\n{ours('adaptive_auc', found['adaptive_auc'])}",
-        lira(row["lira"]),
+        low_fpr(row["low_fpr"]),
         cost(row),
     ]
 
@@ -90,7 +91,7 @@ def caption(content: Mapping[str, Any]) -> str:
     said = [scale(content), content["note"], content["published_note"] and f"In the paper: {content['published_note']}"]
     said.append(
         f"Ours: mean over seeds; ranges are Student's t at 95% over seeds, cut at 0 and 100%, from {FEWEST_SEEDS} seeds on. "
-        "LiRA's are "
+        "Rates at low FPR are "
         "Clopper-Pearson at 95% for the members of all seeds together."
     )
     if len(content["codes"]) > 1:

@@ -86,9 +86,13 @@ def _shadow_accuracy(threat_model: str) -> Callable[[Cell, tuple[str, str]], flo
     return measure
 
 
+ADAPTIVE = ("adaptive", "none")
+"""Threat models of an attacker who knows the defence: attacks that train nothing are his as well."""
+
+
 def best_adaptive(cell: Cell) -> Mapping[str, Any] | None:
     """The attack with the highest AUC of an attacker who knows the defence; those that train nothing are among his."""
-    rows = [row for row in cell["attacks"] if row["threat_model"] in ("adaptive", "none")]
+    rows = [row for row in cell["attacks"] if row["threat_model"] in ADAPTIVE]
     return max(rows, key=lambda row: row["auc"]) if rows else None
 
 
@@ -321,27 +325,44 @@ def over_seeds(values: Sequence[float | None]) -> dict[str, Any] | None:
     return {"mean": float(known.mean()), "ci": ci, "seeds": len(known), "values": known.tolist()}
 
 
-def lira_at_low_fpr(cells: Sequence[Cell], fpr: str = "0.001") -> dict[str, Any] | None:
-    """Adaptive LiRA's true-positive rate at 0.1% false positives: online where it was run, else offline.
+def lira_at_low_fpr(cells: Sequence[Cell]) -> dict[str, Any] | None:
+    """``at_low_fpr`` of adaptive LiRA, online where it was run, else offline; None where it was not run."""
+    return next(
+        filter(None, (at_low_fpr(cells, name, ("adaptive",)) for name in ("lira-online", "lira-offline"))), None
+    )
+
+
+def adaptive_at_low_fpr(cells: Sequence[Cell]) -> dict[str, Any] | None:
+    """That of LiRA, or, where no reference models were trained, of the attack with the highest mean AUC of an attacker who
+    knows the defence."""
+    aucs: dict[str, list[float]] = {}
+    for row in (row for cell in cells for row in cell["attacks"] if row["threat_model"] in ADAPTIVE):
+        aucs.setdefault(row["name"], []).append(row["auc"])
+    everywhere = {name: sum(found) for name, found in aucs.items() if len(found) == len(cells)}
+    best = max(everywhere, key=everywhere.__getitem__, default=None)
+    return lira_at_low_fpr(cells) or (None if best is None else at_low_fpr(cells, best, ADAPTIVE))
+
+
+def at_low_fpr(
+    cells: Sequence[Cell], name: str, threat_models: Sequence[str], fpr: str = "0.001"
+) -> dict[str, Any] | None:
+    """The true-positive rate of the attack ``name`` at 0.1% false positives.
 
     ``value``: the mean over seeds; ``ci``: Clopper-Pearson for all seeds' members together (a member of several seeds counts
-    several times); ``note`` instead where too few non-members resolve the rate; None where LiRA was not run.
+    several times); ``note`` instead where too few non-members resolve the rate; None where the attack was not run.
     """
-    for name in ("lira-online", "lira-offline"):
-        rows = [row for cell in cells if (row := attack_row(cell, (name, "adaptive"))) is not None]
-        if not rows:
-            continue
-        rates = [row["tpr_at_fpr"][fpr] for row in rows]
-        if any(rate["value"] is None for rate in rates):
-            return {
-                "attack": name,
-                "value": None,
-                "note": next(rate["note"] for rate in rates if rate["value"] is None),
-            }
-        members = sum(row["n_members"] for row in rows)
-        hits = sum(rate["value"] * row["n_members"] for rate, row in zip(rates, rows, strict=True))
-        return {"attack": name, "value": hits / members, "ci": list(clopper_pearson(hits, members)), "members": members}
-    return None
+    rows = [
+        row for cell in cells for row in cell["attacks"] if row["name"] == name and row["threat_model"] in threat_models
+    ]
+    if not rows:
+        return None
+    rates = [row["tpr_at_fpr"][fpr] for row in rows]
+    if any(rate["value"] is None for rate in rates):
+        note = next(rate["note"] for rate in rates if rate["value"] is None)
+        return {"attack": name, "value": None, "note": note}
+    members = sum(row["n_members"] for row in rows)
+    hits = sum(rate["value"] * row["n_members"] for rate, row in zip(rates, rows, strict=True))
+    return {"attack": name, "value": hits / members, "ci": list(clopper_pearson(hits, members)), "members": members}
 
 
 def epochs_of(recipe: Mapping[str, Any]) -> int:
@@ -365,7 +386,7 @@ def aggregated(line: Line, measures: Sequence[str], cells: Sequence[Cell], table
     row["ours"] = {name: over_seeds([MEASURES[name][1](cell, line.attack) for cell in cells]) for name in wanted}
     bests = [best for cell in cells if (best := best_adaptive(cell)) is not None]
     row["best_adaptive_attack"] = max(bests, key=lambda best: best["auc"])["name"] if bests else None
-    row["lira"] = lira_at_low_fpr(cells)
+    row["low_fpr"] = adaptive_at_low_fpr(cells)
     shown = attack_row(cells[0], line.attack)
     row["roc"] = shown["roc"] if shown else None
     row["epochs"] = epochs_of(cells[0]["recipe"])

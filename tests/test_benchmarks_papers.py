@@ -157,8 +157,8 @@ def test_a_measure_is_a_mean_over_seeds_with_students_interval(modules, tmp_path
     assert line["ours"]["shadow_accuracy"]["mean"] == pytest.approx(0.7)  # the oblivious attacker's, as in the paper
     assert line["best_adaptive_attack"] == "shadow-mlp"
     assert line["ours"]["adaptive_auc"]["mean"] == pytest.approx(0.7)  # not the oblivious 0.9
-    assert line["lira"]["value"] == pytest.approx(30 / 6000)
-    assert line["lira"]["ci"] == pytest.approx(clopper_pearson(30, 6000))
+    assert line["low_fpr"]["value"] == pytest.approx(30 / 6000)
+    assert line["low_fpr"]["ci"] == pytest.approx(clopper_pearson(30, 6000))
     assert "50.1%" in shown(modules, content)
 
 
@@ -167,6 +167,24 @@ def test_two_seeds_have_no_interval(modules, tmp_path):
         made_up(modules, lenet(modules, tmp_path, seed))
     line = modules.papers.gather("001-table5", full=False, work=tmp_path, stale=False)["lines"][0]
     assert line["ours"]["tn"] == {"mean": 0.3, "ci": None, "seeds": 2, "values": [0.3, 0.3]}
+
+
+def test_without_lira_the_rate_is_that_of_the_best_attack_who_knows_the_defence(modules, tmp_path):
+    def rate(value):
+        return {"0.001": {"value": value, "ci": None}}
+
+    for seed, better in ((0, 0.8), (1, 0.6)):
+        rows = [
+            attack("entropy", "none", 0.65, tpr_at_fpr=rate(0.01)),
+            attack("shadow-mlp", "adaptive", better, tpr_at_fpr=rate(0.04)),
+            attack("shadow-mlp", "oblivious", 0.9, tpr_at_fpr=rate(0.5)),
+        ]
+        rows += [attack("ml-leaks", "adaptive", 0.99, tpr_at_fpr=rate(0.9))] if seed else []  # not run on every seed
+        made_up(modules, lenet(modules, tmp_path, seed), attacks=rows)
+    content = modules.papers.gather("001-table3", full=False, work=tmp_path, stale=False)
+    found = next(line for line in content["lines"] if line.get("ours"))["low_fpr"]
+    assert (found["attack"], found["value"]) == ("shadow-mlp", pytest.approx(0.04))
+    assert "(shadow-mlp)" in shown(modules, content)
 
 
 def test_too_few_non_members_are_said(modules, tmp_path):
@@ -336,7 +354,7 @@ def test_one_real_cell(modules, tmp_path, monkeypatch):
     assert not list((tmp_path / "models").iterdir())
     line = modules.papers.gather("001-table3", full=False, work=tmp_path, stale=False)["lines"][0]
     assert line["ours"]["shadow_accuracy"]["seeds"] == 1
-    assert line["lira"]["note"] == "not resolvable with 100 non-members"
+    assert line["low_fpr"]["note"] == "not resolvable with 100 non-members"
 
 
 def test_the_interval_of_a_share_is_cut_where_shares_end(modules):
