@@ -138,6 +138,7 @@ def run(cell: Cell, commit: str, data_dir: Path | None = None) -> dict[str, Any]
         },
         "distance": _distance(model, recipe, data_dir),
         "left_float": exported["left_float"],
+        "defences": exported["defences"],
         "timed": timed["variants"],
         "ratios": timed["ratios"],
         "machine": timed["machine"],
