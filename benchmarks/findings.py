@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from papers_experiments import EPOCHS_EARLY
+from papers_experiments import EPOCHS_004, EPOCHS_EARLY
 from papers_tables import attack_row, best_adaptive
 
 from edgepriv.audit.statistics import clopper_pearson
@@ -185,9 +185,25 @@ def heads_003(experiment: str, labels: Mapping[str, str]) -> str:
     return table(headings, {label: cells_of(experiment, row) for row, label in labels.items()}, line)
 
 
+def noise_facts(experiment: str, row: str) -> list[dict[str, Any]]:
+    """What the noise of a row measured on the members, one for each seed; the epochs that follow do not change it."""
+    by_seed = {
+        cell["seed"]: cell["defences"]["noise"]
+        for name in (row, *(f"{row}-{epochs}" for epochs in EPOCHS_004))
+        for cell in cells_of(experiment, name)
+        if "noise" in cell.get("defences", {})
+    }
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
+
 def noise_004(experiment: str) -> str:
+    labels = {"none": "none", "uniform": "uniform", "shapley": "Shapley"}
+
     def line(cells: Cells) -> list[str]:
+        noise = noise_facts(experiment, cells[0]["row"])
         return [
+            number([facts["mean_norm"] for facts in noise]),
+            percent([facts.get("share_all", facts["share_entropy"]) for facts in noise]) if noise else "-",
             both_accuracies(cells),
             *(
                 number(of_attack(cells, attack, "auc"))
@@ -198,6 +214,8 @@ def noise_004(experiment: str) -> str:
 
     headings = (
         "noise",
+        "its mean L2 norm",
+        "reaches tau in every bound",
         "accuracy, members / others",
         "three-subnet attack without the noise, AUC",
         "with it",
@@ -205,7 +223,6 @@ def noise_004(experiment: str) -> str:
         "RMIA that knows it",
         "its TPR at 0.1% FPR",
     )
-    labels = {"none": "none", "uniform": "uniform", "shapley": "Shapley"}
     return table(headings, {label: cells_of(experiment, row) for row, label in labels.items()}, line)
 
 

@@ -363,3 +363,13 @@ def test_the_interval_of_a_share_is_cut_where_shares_end(modules):
     assert wide["ci"][1] > 1
     assert modules.prints.ours("recall", wide) == "50.0% [0.0, 100.0]"
     assert modules.prints.ours("distance", wide).startswith("0.500 [-0.7")
+
+
+def test_the_noise_of_a_row_is_told_once_for_each_seed(modules, monkeypatch):
+    def cell(seed, norm):
+        return {"seed": seed, "defences": {"noise": {"mean_norm": norm}}}
+
+    kept = {"shapley": [{"seed": 0}], "shapley-5": [cell(1, 0.2), cell(0, 0.1)], "shapley-25": [cell(1, 0.2)]}
+    monkeypatch.setattr(modules.findings, "cells_of", lambda experiment, row: kept.get(row, []))
+    assert modules.findings.noise_facts("004-location", "shapley") == [{"mean_norm": 0.1}, {"mean_norm": 0.2}]
+    assert modules.findings.noise_facts("004-location", "none") == []
