@@ -22,6 +22,7 @@ Model = str | bytes | os.PathLike[str]
 Form = Literal["probabilities", "logits", "label"]
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+_INTEGERS = {"tensor(int64)", "tensor(int32)"}
 _INPUTS: dict[str, Literal["float32", "uint8"]] = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 _LARGEST_BATCH = 2**22
 """Numbers fed at once: 16 MiB of float32, so that the activations of a large network fit a laptop's memory."""
@@ -67,18 +68,20 @@ def open_session(model: Model, threads: int = 1, dump_optimized: str | None = No
 _contracts: weakref.WeakKeyDictionary[ort.InferenceSession, Contract] = weakref.WeakKeyDictionary()
 
 
-def check_contract(session: ort.InferenceSession, probe: np.ndarray | None = None) -> Contract:
+def check_contract(
+    session: ort.InferenceSession, probe: np.ndarray | None = None, classes: int | None = None
+) -> Contract:
     """How to feed and read a session; decided once for each session.
 
     One input, float32 [N, ...] in [0, 1] or uint8; the first float output [N, K] with K >= 2 counts, so the label that
     scikit-learn exporters put first is passed over. It holds probabilities if its rows are non-negative and sum to one,
     else logits; a few rows tell: ``probe``, or random ones where the input's shape is known. Files of edgepriv say it
-    themselves, and may return nothing but labels, int64 [N]. Raises UserError for any other inputs or outputs, in one
-    sentence.
+    themselves, and may return nothing but labels, int64 [N]; so may any other file where ``classes`` says among how many it
+    chooses. Raises UserError for any other inputs or outputs, in one sentence.
     """
     if session not in _contracts:
         try:
-            _contracts[session] = _read_contract(session, probe)
+            _contracts[session] = _read_contract(session, probe, classes)
         except UnicodeDecodeError as error:
             raise UserError("the model is damaged: a name or a metadata entry in it is not valid text") from error
     return _contracts[session]
@@ -93,7 +96,7 @@ def row_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
     return tuple(size if isinstance(size, int) else None for size in inputs[0].shape[1:]) if len(inputs) == 1 else ()
 
 
-def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None) -> Contract:
+def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None, classes: int | None) -> Contract:
     inputs = session.get_inputs()
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
@@ -106,9 +109,10 @@ def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None) -> C
     dtype = _INPUTS[source.type]
     batch, *row = (size if isinstance(size, int) else None for size in source.shape)
     metadata = session.get_modelmeta().custom_metadata_map
-    if metadata.get("output") == "label":
-        classes = _class_count(metadata)
-        return Contract(source.name, tuple(row), batch, session.get_outputs()[0].name, classes, "label", dtype)
+    ours = metadata.get("output") == "label"
+    if ours or (classes is not None and _only_labels(session)):
+        count = _class_count(metadata) if ours or classes is None else classes
+        return Contract(source.name, tuple(row), batch, session.get_outputs()[0].name, count, "label", dtype)
     if probe is None or batch is not None or None not in row:
         # A free size without data to go by: any one will do that pooling layers do not reduce to nothing.
         sizes = (batch or _PROBES, *(size or 224 for size in row))
@@ -125,6 +129,12 @@ def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None) -> C
     if "edgepriv_version" in metadata:
         returns = "logits" if metadata.get("output") == "logits" else "probabilities"
     return Contract(source.name, tuple(row), batch, output, scores.shape[1], returns, dtype)
+
+
+def _only_labels(session: ort.InferenceSession) -> bool:
+    """Whether the one output is a whole number for each row, as of a graph that ends with ArgMax."""
+    outputs = session.get_outputs()
+    return len(outputs) == 1 and outputs[0].type in _INTEGERS and len(outputs[0].shape or ()) in (0, 1)
 
 
 def _class_count(metadata: Mapping[str, str]) -> int:
@@ -202,7 +212,7 @@ def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
 
 def _one_hot(labels: np.ndarray, contract: Contract) -> np.ndarray:
     if labels.ndim != 1 or labels.min() < 0 or labels.max() >= contract.classes:
-        raise UserError(f"the model must return one label per row, 0 to {contract.classes - 1} by its class names")
+        raise UserError(f"the model must return one label per row, a class from 0 to {contract.classes - 1}")
     return np.eye(contract.classes, dtype=np.float32)[labels]
 
 

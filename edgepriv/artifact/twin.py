@@ -86,19 +86,19 @@ class Twin(nn.Module):
         return result.clamp(min=torch.finfo(result.dtype).tiny).log() if self.log_output else result
 
 
-def load_twin(path: str | os.PathLike[str], probe: np.ndarray | None = None) -> Twin:
+def load_twin(path: str | os.PathLike[str], probe: np.ndarray | None = None, classes: int | None = None) -> Twin:
     """The twin of an .onnx in eval mode: inputs in [0, 1] -> logits, any batch size, on the CPU.
 
     A Softmax at the end is left out, and an ArgMax; if the output holds probabilities without a Softmax, their logarithm is
     returned; other outputs are logits already. A head of edgepriv's is left out: the logits are those before it, since one
     that ranks has no gradient and one that masks would hide what fools the model. Weights are unpacked once, here. The twin
     is compared with onnxruntime before it is returned, on ``probe`` (a few inputs, which a graph with free sizes needs) or on
-    random inputs. Raises Untwinnable for graphs with operators that have no torch counterpart here, no gradient, or another
-    result; UserError for files that are no classifier at all.
+    random inputs. ``classes``: see ``check_contract``. Raises Untwinnable for graphs with operators that have no torch
+    counterpart here, no gradient, or another result; UserError for files that are no classifier at all.
     """
     headless = without_head(read_model(path).SerializeToString())
     session = open_session(headless)
-    contract = check_contract(session, probe)
+    contract = check_contract(session, probe, classes)
     model = onnx.load_from_string(headless)
     twin = _build(model, contract)
     twin.fixed_batch = contract.fixed_batch

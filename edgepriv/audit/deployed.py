@@ -44,10 +44,11 @@ def _target(path: Path, examples: Dataset, *, cut_head: bool = False) -> Target:
         return memguard.guarded(guard, answers, session.as_fed(turned(x), session.check_contract(opened).input_dtype))
 
     few = examples.inputs(slice(_FEW))
+    session.check_contract(opened, turned(few), classes=examples.num_classes)
     predict(few)  # what does not fit is said before a twin is built
     labels_only = session.check_contract(opened).returns == "label"
     try:
-        inner = twin.load_twin(path, turned(few))
+        inner = twin.load_twin(path, turned(few), examples.num_classes)
     except twin.Untwinnable as reason:
         return Target(predict, None, str(reason), labels_only)
     turning = inner if axes is None else nn.Sequential(_Transposed(axes), inner)

@@ -77,6 +77,25 @@ def test_a_foreign_model_without_a_twin_is_asked_for_labels(audited, tmp_path):
     assert content["left_out"][0]["reason"].startswith("no gradients of this graph can be had: ")
 
 
+def test_a_foreign_model_that_returns_labels_only_is_asked_for_them(audited, tmp_path):
+    nodes = [
+        helper.make_node("Flatten", ["t"], ["f"]),
+        helper.make_node("Gemm", ["f", "w"], ["logits"]),
+        helper.make_node("ArgMax", ["logits"], ["label"], axis=1, keepdims=0),
+    ]
+    path = channels_last(tmp_path / "m.onnx", nodes)
+    model = onnx.load(path)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]))
+    onnx.save(model, path)
+    content, examples = audited(path, "correctness,confidence,label-only-noise,adversarial/loss")
+    rows = examples.inputs().transpose(0, 2, 3, 1)[:, :4].reshape(60, -1)
+    right = (rows @ WEIGHTS).argmax(1) == examples.y
+    assert content["utility"]["member_accuracy"] == pytest.approx(right[:30].mean())
+    assert [row["name"] for row in content["attacks"]] == ["correctness", "label-only-noise"]
+    assert {row["name"] for row in content["left_out"]} == {"confidence", "adversarial/loss"}
+    assert content["robustness"]["worst_case_accuracy"] <= content["robustness"]["clean_accuracy"]
+
+
 def test_attacks_that_need_a_manifest_are_refused_when_nothing_else_is_asked(audited, tmp_path):
     with pytest.raises(UserError, match=r"none of these attacks .*lira-online: .*manifest"):
         audited(channels_last(tmp_path / "m.onnx"), "lira-online")
