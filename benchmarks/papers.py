@@ -12,6 +12,7 @@ and prints what stands there; ``--estimate`` says what is left to run.
 """
 
 import argparse
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from papers_tables import TABLES, aggregated, published
 from rich.console import Console
 
 from edgepriv.errors import UserError
-from edgepriv.files import read_json, write_json
+from edgepriv.files import read_json, write_json, write_text
 
 RESULTS = Path(__file__).parent / "results" / "papers"
 SEEDS = [0, 1, 2]
@@ -93,7 +94,16 @@ def keep_cells(pairs: list[tuple[str, str]], output: Path, *, full: bool, work: 
         cells = {row: papers_cells.found(experiment, row, full=full, work=work, stale=stale) for row in rows}
         kept = {row: [papers_cells.without_curves(cell) for cell in found] for row, found in cells.items() if found}
         if kept:
-            write_json(output / "cells" / f"{experiment}.json", kept)
+            write_text(output / "cells" / f"{experiment}.json", a_cell_a_line(kept))
+
+
+def a_cell_a_line(kept: dict[str, list[dict[str, Any]]]) -> str:
+    """JSON of the cells by row: a cell that is run again is one changed line."""
+    rows = []
+    for row, cells in kept.items():
+        lines = ",\n".join(json.dumps(cell, allow_nan=False) for cell in cells)
+        rows.append(f"{json.dumps(row)}: [\n{lines}\n]")
+    return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
 def rows_of(name: str) -> list[tuple[str, str]]:

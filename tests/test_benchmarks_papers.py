@@ -373,3 +373,10 @@ def test_the_noise_of_a_row_is_told_once_for_each_seed(modules, monkeypatch):
     monkeypatch.setattr(modules.findings, "cells_of", lambda experiment, row: kept.get(row, []))
     assert modules.findings.noise_facts("004-location", "shapley") == [{"mean_norm": 0.1}, {"mean_norm": 0.2}]
     assert modules.findings.noise_facts("004-location", "none") == []
+
+
+def test_kept_cells_are_json_with_a_line_for_each(modules):
+    kept = {"full": [{"seed": 0, "auc": 0.5}, {"seed": 1, "auc": None}], "4-bit": [{"seed": 0, "auc": 0.6}]}
+    text = modules.papers.a_cell_a_line(kept)
+    assert json.loads(text) == kept
+    assert sum(line.startswith('{"seed"') for line in text.splitlines()) == 3
