@@ -10,7 +10,9 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 import papers_cells
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox, offset_copy
 from papers_experiments import UNDEFENDED, Changes, Experiment, joined, scale_factors
 from papers_tables import MEASURES, attack_row, lira_at_low_fpr, over_seeds
 from rich.console import Console
@@ -19,6 +21,14 @@ from rich.table import Table
 from edgepriv.files import write_bytes
 from edgepriv.recipe import FULL_WIDTH
 
+NEAR = 12
+OFFSETS = tuple(
+    (right * (5 + distance / 4), up * distance)
+    for distance in (6, NEAR, 20, 28, 36, 44, 52, 60)
+    for up in (1, -1)
+    for right in (1, -1)
+)
+"""Where a name may stand, in points from the middle of its point, the nearest first."""
 LIRA = ("lira-online", "adaptive")
 CUT, POINTS = 5.0, 0.02
 """What the best point has to reach: LiRA's true-positive rate at 0.1% false positives cut by so much, for at most so much
@@ -234,17 +244,38 @@ def draw(content: Mapping[str, Any], folder: Path) -> None:
         points = [point for point in found["points"] if _rate(point) is not None]
         if not points:
             continue
-        figure = Figure(figsize=(6.5, 4.2), layout="constrained")
+        figure = Figure(figsize=(8, 5.5), layout="constrained")
         axes = figure.subplots()
         for point in points:
             x, y = 100 * _rate(point), 100 * point["target_accuracy"]["mean"]
             low, high = (100 * end for end in point["lira"]["ci"])
             colour = "C1" if point["row"] in found["frontier"] else "C0"
             axes.errorbar(x, y, xerr=[[max(0.0, x - low)], [max(0.0, high - x)]], marker="o", color=colour, capsize=2)
-            axes.annotate(point["row"], (x, y), textcoords="offset points", xytext=(4, 4), fontsize=6)
         axes.set(xlabel="LiRA online, adaptive: TPR at 0.1% FPR, %", ylabel="accuracy on non-members, %")
         axes.set_title(f"{name} (orange: the frontier)", fontsize=9)
         axes.grid(alpha=0.3)
+        figure.draw_without_rendering()  # places depend on the final axes
+        label(axes, {point["row"]: (100 * _rate(point), 100 * point["target_accuracy"]["mean"]) for point in points})
         image = io.BytesIO()
         figure.savefig(image, format="svg", metadata={"Date": None})
         write_bytes(folder / f"{name}.svg", image.getvalue())
+
+
+def label(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
+    """Write each name near its point: the nearest place that no other has taken, joined to its point where it is far."""
+    figure = axes.get_figure()
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(list(places.values()))]
+    for name, (x, y) in places.items():
+        for right, up in OFFSETS:
+            moved = offset_copy(axes.transData, figure, right, up, units="points")
+            side = "left" if right > 0 else "right"
+            text = axes.text(x, y, name, fontsize=6, ha=side, va="center", transform=moved)
+            box = text.get_window_extent()
+            inside = axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1 and axes.bbox.y0 < box.y0 and box.y1 < axes.bbox.y1
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                if abs(up) > NEAR:
+                    line = {"arrowstyle": "-", "lw": 0.4, "color": "grey"}
+                    axes.annotate("", (x, y), (right, up), textcoords="offset points", arrowprops=line)
+                break
+            text.remove()
