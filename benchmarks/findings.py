@@ -238,11 +238,20 @@ def defences(experiment: str) -> str:
             accuracy,
             number(of_attack(cells, LIRA, "auc")),
             at_low_fpr(cells, LIRA),
+            at_low_fpr(cells, RMIA),
             best_attack(cells),
             file_of(cells),
         ]
 
-    headings = ("defence", "accuracy", "LiRA adaptive, AUC", "its TPR at 0.1% FPR", "best adaptive AUC", "file, p50")
+    headings = (
+        "defence",
+        "accuracy",
+        "LiRA adaptive, AUC",
+        "its TPR at 0.1% FPR",
+        "RMIA's",
+        "best adaptive AUC",
+        "file, p50",
+    )
     return table(headings, {row: cells_of(experiment, row) for row in BEST[experiment].rows}, line)
 
 
