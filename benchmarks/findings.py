@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from papers_experiments import EPOCHS_004, EPOCHS_EARLY
+from papers_tables import at_low_fpr as rate_at_low_fpr
 from papers_tables import attack_row, best_adaptive
 
-from edgepriv.audit.statistics import clopper_pearson
 from edgepriv.errors import UserError
 from edgepriv.files import read_json, write_text
 
@@ -62,13 +62,10 @@ def both_accuracies(cells: Cells) -> str:
 
 def at_low_fpr(cells: Cells, attack: tuple[str, str]) -> str:
     """True-positive rate at 0.1% false positives, all seeds' members together."""
-    rows = [row for cell in cells if (row := attack_row(cell, attack)) is not None]
-    if not rows or any(row["tpr_at_fpr"]["0.001"]["value"] is None for row in rows):
+    found = rate_at_low_fpr(cells, attack[0], attack[1:])
+    if found is None or found["value"] is None:
         return "-"
-    members = sum(row["n_members"] for row in rows)
-    found = round(sum(row["tpr_at_fpr"]["0.001"]["value"] * row["n_members"] for row in rows))
-    low, high = clopper_pearson(found, members)
-    return with_interval(f"{100 * found / members:.2f}%", (low, high), 2, 100)
+    return with_interval(f"{100 * found['value']:.2f}%", found["ci"], 2, 100)
 
 
 def best_attack(cells: Cells) -> str:

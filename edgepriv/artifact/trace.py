@@ -26,7 +26,7 @@ def trace(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
 
     Parameters and buffers of ``classifier.network`` become initializers under their names in that network (a shared one
     once, under its first name); no operator on them is folded or fused. A Softmax is appended. Raises UserError when
-    torch cannot export the network or it does not return one array of logits; what ends with a sigmoid or softmax does not.
+    torch cannot export the network or it does not return one array of logits: nothing that ends with a sigmoid or softmax does.
     """
     training = {module for module in classifier.modules() if module.training}
     classifier.eval()

@@ -97,7 +97,7 @@ def _made_by(
     if not isinstance(answer, Tensor) or answer.shape != (2, num_classes):
         found = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
         raise UserError(f"model {name!r} must return logits [N, {num_classes}]: for 2 inputs it returned {found}")
-    if bool((answer >= 0).all()) and torch.allclose(answer.sum(1), torch.ones(2), atol=1e-4):
+    if bool((answer >= 0).all()) and torch.allclose(answer.float().sum(1), torch.ones(2), atol=1e-4):
         raise UserError(
             f"model {name!r} returns probabilities, and training and export each apply a softmax of their own: leave out its "
             "last one, so that it returns logits"

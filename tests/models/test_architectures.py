@@ -113,6 +113,11 @@ def test_a_factory_is_called_with_classes_shape_and_arguments(tmp_path, monkeypa
         ("return nn.Sequential(nn.Flatten(), nn.Linear(16, 2))", r"must return logits \[N, 3\].*returned \[2, 2\]"),
         ("return nn.Sequential(nn.Flatten(), nn.Linear(7, 3))", "does not take inputs float32"),
         ("return nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.Softmax(1))", "returns probabilities.*leave out"),
+        (
+            "class Wide(nn.Sequential):\n        def forward(self, x): return super().forward(x).double()\n"
+            "    return Wide(nn.Flatten(), nn.Linear(16, 3), nn.Softmax(1))",
+            "returns probabilities",
+        ),
         ("return nn.LSTM(4, 3, batch_first=True)", "does not take inputs float32|must return logits"),
     ],
 )
