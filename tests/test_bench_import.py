@@ -11,6 +11,7 @@ import pytest
 from edgepriv import api, cli
 from edgepriv.device.bench import measure
 from edgepriv.errors import UserError
+from edgepriv.files import sha256_of
 from edgepriv.recipe import Recipe
 
 GRAPH = """
@@ -104,7 +105,7 @@ def test_the_ort_file_of_the_model_belongs_to_it(model, board):
     path, content = board
     twin = model.with_suffix(".ort")
     twin.write_bytes(b"the same model in another format")
-    path.write_text(json.dumps(content | {"model": "model.ort", "sha256": api.sha256_of(twin)}))
+    path.write_text(json.dumps(content | {"model": "model.ort", "sha256": sha256_of(twin)}))
     (device,) = api.bench(model, QUICK, imports=[path])["devices"]
     assert device["name"] == "model.ort"
 
