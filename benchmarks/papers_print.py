@@ -91,8 +91,7 @@ def caption(content: Mapping[str, Any]) -> str:
     said = [scale(content), content["note"], content["published_note"] and f"In the paper: {content['published_note']}"]
     said.append(
         f"Ours: mean over seeds; ranges are Student's t at 95% over seeds, cut at 0 and 100%, from {FEWEST_SEEDS} seeds on. "
-        "Rates at low FPR are "
-        "Clopper-Pearson at 95% for the members of all seeds together."
+        "Rates at low FPR have Clopper-Pearson's at 95% for the members of all seeds together."
     )
     if len(content["codes"]) > 1:
         said.append(f"Its cells were made by {len(content['codes'])} versions of the code.")

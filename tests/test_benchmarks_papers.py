@@ -254,6 +254,10 @@ def test_the_estimate_counts_what_is_left(modules, tmp_path):
     assert modules.cells.minutes_left(cells)["001-lenet"][2] == "expected"
     made_up(modules, cells[0])
     assert modules.cells.minutes_left(cells)["001-lenet"] == (2, pytest.approx(4.0), "measured")
+    old = modules.cells.stored(cells[0])
+    cells[0].path.write_text(json.dumps(old | {"key": old["key"] | {"code": "another"}}))
+    assert modules.cells.minutes_left(cells)["001-lenet"][0] == 3
+    assert modules.cells.minutes_left(cells, stale=True)["001-lenet"][0] == 2
 
 
 def test_tables_share_cells_and_unknown_rows_are_refused(modules, tmp_path):

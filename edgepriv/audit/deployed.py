@@ -268,15 +268,12 @@ def _read_as_logits(model: Path) -> list[str]:
     """A warning where outputs that each were a probability by themselves are taken for logits of one label."""
     graph = session.read_model(model).graph
     outputs = {value.name for value in graph.output}
-    sigmoid = any(node.op_type in ("Sigmoid", "HardSigmoid") and outputs & set(node.output) for node in graph.node)
-    return (
-        [
-            f"{model.name} ends with a sigmoid, one probability for each output by itself; the audit is of one label for each "
-            "example, and reads them as logits"
-        ]
-        if sigmoid
-        else []
-    )
+    if not any(node.op_type in ("Sigmoid", "HardSigmoid") and outputs & set(node.output) for node in graph.node):
+        return []
+    return [
+        f"{model.name} ends with a sigmoid, one probability for each output by itself; the audit is of one label for each "
+        "example, and reads them as logits"
+    ]
 
 
 def _warnings(model: Path, cut: bool) -> list[str]:

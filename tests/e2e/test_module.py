@@ -1,0 +1,10 @@
+"""``python -m edgepriv`` is the command line."""
+
+import subprocess
+import sys
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "edgepriv", "show", "nothing.onnx"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no such file: nothing.onnx")
