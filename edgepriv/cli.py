@@ -46,6 +46,9 @@ def train(
     data: options.DataName = None,
     model: options.ModelName = None,
     widths: options.Widths = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    input_range: options.InputRange = None,
     adv: options.Adv = None,
     eps: options.Eps = None,
     steps: options.Steps = None,
@@ -81,7 +84,9 @@ def train(
         seed=seed,
         precision=precision,
         data={"name": options.data_name(data, members, non_members)},
-        model=options.model_settings(model, widths) | options.training_baseline(baseline),
+        model=options.model_settings(model, widths)
+        | options.preprocessing(mean, std, input_range)
+        | options.training_baseline(baseline),
         train={
             "epochs": epochs,
             "batch_size": batch_size,
@@ -144,6 +149,9 @@ def harden(
     data: options.DataName = None,
     model: options.ModelName = None,
     widths: options.Widths = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    input_range: options.InputRange = None,
     seed: options.Seed = None,
     members: options.Members = None,
     non_members: options.NonMembers = None,
@@ -160,7 +168,8 @@ def harden(
         raise UserError(
             "--ptq rounds trained weights without fine-tuning, which --qat-epochs and --flatten belong to: drop it or them"
         )
-    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
+    fed = options.preprocessing(mean, std, input_range)
+    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members, fed)
     changes = {
         "precision": precision,
         "noise": {"method": noise, "tau": noise_tau, "eps": noise_eps, "beta": noise_beta, "alpha": noise_alpha},
@@ -198,6 +207,9 @@ def export(
     data: options.DataName = None,
     model: options.ModelName = None,
     widths: options.Widths = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    input_range: options.InputRange = None,
     seed: options.Seed = None,
     members: options.Members = None,
     non_members: options.NonMembers = None,
@@ -210,7 +222,8 @@ def export(
     """Export a checkpoint to ONNX with integer weights, and prove parity."""
     from edgepriv import api
 
-    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members)
+    fed = options.preprocessing(mean, std, input_range)
+    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members, fed)
     changes = {
         "quantize": options.quantize_settings(bits, first_last, last_k, granularity, quantizer),
         "export": options.export_settings(profile, compute, input_, output_form, ort),

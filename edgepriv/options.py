@@ -1,5 +1,6 @@
 """The options of the command line: their types with the help texts, and what they say of a recipe."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,18 @@ ModelName = Annotated[
     str | None, typer.Option("--model", help="lenet, resnet20, mlp, cnn, a torchvision classifier, pkg.mod:factory.")
 ]
 Widths = Annotated[str | None, typer.Option(help="Hidden widths of an mlp, such as 512,256.")]
+Mean = Annotated[
+    str | None, typer.Option("--mean", help="Subtracted from the network's inputs: one number, or one per channel.")
+]
+Std = Annotated[str | None, typer.Option("--std", help="What they are then divided by: one number, or one per channel.")]
+InputRange = Annotated[
+    str | None,
+    typer.Option(
+        "--input-range",
+        metavar="LO:HI",
+        help="Range of the network's inputs before mean and std, which are in its units: 0:1 (default), 0:255, ...",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the order of examples.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of this stage.")]
 BatchSize = Annotated[int | None, typer.Option(help="Examples in a batch.")]
@@ -97,16 +110,22 @@ def for_bare_state_dict(
     seed: int | None,
     members: Path | None,
     non_members: Path | None,
+    fed: dict[str, Any],
 ) -> Recipe | None:
-    """The recipe that options describe, or None when they describe none and the checkpoint speaks for itself."""
+    """The recipe that options describe, or None when they describe none and the checkpoint speaks for itself.
+
+    ``fed``: as ``preprocessing`` returns it.
+    """
     name = data_name(data, members, non_members)
     if path is None and name is None and model is None:
-        if seed is not None or widths is not None:
+        if seed is not None or widths is not None or any(value is not None for value in fed.values()):
             raise UserError(
-                "--seed and --widths say what a bare state_dict is, with --model and --data; a checkpoint keeps its own"
+                "--seed, --widths, --mean, --std and --input-range say what a bare state_dict is, with --model and --data; "
+                "a checkpoint keeps its own"
             )
         return None
-    return recipe_in(path).with_changes(seed=seed, data={"name": name}, model=model_settings(model, widths))
+    described = recipe_in(path).with_changes(seed=seed, data={"name": name}, model=model_settings(model, widths))
+    return described.with_changes(model=fed)
 
 
 def data_name(data: str | None, members: Path | None, non_members: Path | None) -> str | None:
@@ -128,6 +147,38 @@ def model_settings(name: str | None, widths: str | None) -> dict[str, Any]:
         return {"name": name, "args": {"widths": [int(width) for width in widths.split(",")]}}
     except ValueError:
         raise UserError(f"--widths {widths!r}: expected whole numbers such as 512,256") from None
+
+
+def preprocessing(mean: str | None, std: str | None, input_range: str | None) -> dict[str, Any]:
+    """``--mean``, ``--std`` and ``--input-range`` as fields of the recipe's model; None for what was not given."""
+    return {"mean": numbers("mean", mean), "std": numbers("std", std), "input_range": ends("input-range", input_range)}
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """``"0.485,0.456,0.406"`` -> three numbers."""
+    if text is None:
+        return None
+    try:
+        found = tuple(float(number) for number in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(math.isfinite(number) for number in found):
+        raise UserError(f"--{option} {text!r}: expected numbers separated by commas, such as 0.5 or 0.485,0.456,0.406")
+    return found
+
+
+def ends(option: str, text: str | None) -> tuple[float, float] | None:
+    """``"0:255"`` -> (0.0, 255.0)."""
+    if text is None:
+        return None
+    low, _, high = text.partition(":")
+    try:
+        found = (float(low), float(high))
+    except ValueError:
+        found = (math.nan, math.nan)
+    if not (math.isfinite(found[0]) and math.isfinite(found[1]) and found[0] < found[1]):
+        raise UserError(f"--{option} {text!r}: expected LO:HI, the lowest and the highest value, such as 0:255 or -1:1")
+    return found
 
 
 def adversary_settings(adv: str | None, eps: float | None, norm: str | None, steps: int | None) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from edgepriv import data
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, checkpoint
-from edgepriv.recipe import Recipe, eps_for
+from edgepriv.recipe import Model, Recipe, eps_for
+
+_PREPROCESSING = {"mean", "std", "input_range"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def open_checkpoint(path: Path, recipe: Recipe | None, data_dir: Path | None, do
                 f"{path} was trained on {found.data['name']}, not {recipe.data.name}: --data, --members and --non-members "
                 "describe a bare state_dict"
             )
+        _refuse_other_normalisation(path, found.recipe.model, recipe.model if recipe else Model())
         return Trained(found, *recorded_data(found.data, data_dir, str(path)))
     if recipe is None:
         raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
@@ -68,3 +71,12 @@ def open_checkpoint(path: Path, recipe: Recipe | None, data_dir: Path | None, do
         path, resolved(recipe, dataset), dataset.class_names, dataset.input_shape, record
     )
     return Trained(found, dataset, split)
+
+
+def _refuse_other_normalisation(path: Path, own: Model, asked: Model) -> None:
+    """A checkpoint of ours carries its normalisation; what is asked beside it may only repeat it."""
+    known, stated = own.model_dump(include=_PREPROCESSING), asked.model_dump(include=_PREPROCESSING)
+    if stated not in (known, Model().model_dump(include=_PREPROCESSING)):
+        raise UserError(
+            f"{path} carries its own normalisation: --mean, --std and --input-range say how a bare state_dict is fed"
+        )

@@ -34,9 +34,11 @@ class Data(_Section):
 class Model(_Section):
     """Architecture by name, its keyword arguments (``widths`` of an MLP, ...), and the normalisation put inside it.
 
-    ``mean``, ``std``: one number for each channel (or feature), in input units; left out, images take 0.5 and 0.25, which
-    say nothing about the training data, and tables are not normalised. ``dropout``: share of the inputs of every Linear
-    but the network's first layer that training sets to zero (a defence of Salem et al. 2019); no weight depends on it.
+    ``input_range``: in which the network expects its inputs before ``mean`` and ``std``: (0, 1), (0, 255) for bytes, ...
+    ``mean``, ``std``: one number, or one for each channel (or feature), in the units of that range; left out, images take
+    0.5 and 0.25 of it, which say nothing about the training data, and tables are not normalised. ``dropout``: share of the
+    inputs of every Linear but the network's first layer that training sets to zero (a defence of Salem et al. 2019); no
+    weight depends on it.
     """
 
     name: str = "cnn"
@@ -44,6 +46,21 @@ class Model(_Section):
     dropout: float = Field(0.0, ge=0, lt=1)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    input_range: tuple[float, float] = (0.0, 1.0)
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _some_numbers(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value == ():
+            raise ValueError("needs one number, or one for each channel")
+        return value
+
+    @field_validator("input_range")
+    @classmethod
+    def _from_low_to_high(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] < value[1]:
+            raise ValueError("goes from its lowest to its highest value, such as 0 to 255")
+        return value
 
 
 class Stage(_Section):
@@ -339,6 +356,8 @@ class Recipe(_Section):
             if not used
         }
         trained_by = self.model_dump(mode="json", exclude=idle)
+        if self.model.input_range == Model().input_range:
+            del trained_by["model"]["input_range"]  # models that were trained before it could be said keep their hash
         return hashlib.sha256(json.dumps(trained_by, sort_keys=True).encode()).hexdigest()
 
 

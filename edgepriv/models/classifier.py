@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from edgepriv.errors import UserError
 from edgepriv.models import small, zoo
+from edgepriv.models.normalisation import in_unit_range
 from edgepriv.recipe import Model
 
 NAMED: dict[str, Callable[..., nn.Module]] = {
@@ -117,13 +118,6 @@ def _imported(name: str) -> Callable[..., Any]:
 
 
 def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int]) -> Classifier:
-    """The recipe's architecture behind its normalisation."""
-    channels = input_shape[0]
-    image = len(input_shape) == 3
-    mean = model.mean or ((0.5 if image else 0.0),) * channels
-    std = model.std or ((0.25 if image else 1.0),) * channels
-    if len(mean) != channels or len(std) != channels:
-        raise UserError(f"model.mean and model.std need {channels} numbers each (got {len(mean)} and {len(std)})")
-    if min(std) <= 0:
-        raise UserError(f"model.std must be positive (got {min(std):g})")
+    """The recipe's architecture behind its normalisation. Raises UserError when they do not fit the inputs."""
+    mean, std = in_unit_range(model, input_shape)
     return Classifier(build(model.name, num_classes, input_shape, **model.args), mean, std)

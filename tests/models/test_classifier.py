@@ -38,7 +38,7 @@ def test_the_networks_state_dict_has_no_normalisation_in_it():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"mean": (0.5,), "std": (0.25,)}, r"need 3 numbers each \(got 1 and 1\)"),
+        ({"mean": (0.5,) * 2, "std": (0.25,)}, r"need 3 numbers each, or one for every channel \(got 2 and 1\)"),
         ({"mean": (0.5,) * 3}, None),
         ({"std": (0.25, 0.0, 0.25)}, "must be positive"),
         ({"std": (0.25, -1.0, 0.25)}, r"must be positive \(got -1\)"),
