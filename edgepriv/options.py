@@ -36,7 +36,9 @@ Widths = Annotated[str | None, typer.Option(help="Hidden widths of an mlp, such 
 Mean = Annotated[
     str | None, typer.Option("--mean", help="Subtracted from the network's inputs: one number, or one per channel.")
 ]
-Std = Annotated[str | None, typer.Option("--std", help="What they are then divided by: one number, or one per channel.")]
+Std = Annotated[
+    str | None, typer.Option("--std", help="What they are then divided by: one number, or one per channel.")
+]
 InputRange = Annotated[
     str | None,
     typer.Option(

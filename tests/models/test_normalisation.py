@@ -41,7 +41,10 @@ def test_another_range_alone_moves_the_defaults_with_it():
 @pytest.mark.parametrize(
     ("stated", "sentence"),
     [
-        ({"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)}, r"mean 123\.7 .* divide them by 255, or .* --input-range 0:255"),
+        (
+            {"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)},
+            r"mean 123\.7 .* by 255, or .* --input-range 0:255",
+        ),
         ({"mean": (0.5,), "std": (127.5,)}, r"std 127.5 is wider than the input range 0 to 1"),
         ({"mean": (-0.5,), "std": (0.5,)}, r"mean -0\.5 lies outside .* --input-range LO:HI"),
         ({"mean": (300,), "std": (1,), "input_range": (0, 255)}, r"mean 300 lies outside the input range 0 to 255"),
