@@ -15,6 +15,7 @@ from edgepriv import data, project
 from edgepriv.artifact import describe, manifest, session
 from edgepriv.artifact.behind import save_head, transferred, with_head
 from edgepriv.artifact.left_float import BY_RECIPE
+from edgepriv.artifact.model_files import file_facts
 from edgepriv.artifact.ship import export_with_twin, rehearse, written_by_export
 from edgepriv.audit import gate
 from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
@@ -32,7 +33,7 @@ from edgepriv.project import Trained, beside
 from edgepriv.recipe import FULL_WIDTH, Recipe
 from edgepriv.report import html, tables
 from edgepriv.report.reproduce import audit_command
-from edgepriv.siblings import audit_beside, bench_in, file_facts, imported_runs, unique_names, variants_of
+from edgepriv.siblings import audit_beside, bench_in, has_stale_audit, imported_runs, unique_names, variants_of
 from edgepriv.training import new_classifier, quantize_weights, run_stages
 from edgepriv.training.course import Course
 from edgepriv.training.partial import forget
@@ -267,14 +268,17 @@ def bench(
 
 def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
     """One row for each model: size, latency, memory measured now, side by side; accuracy, robust accuracy and leakage from
-    the audit beside it, if there is one of the same file."""
+    the audit beside it, if there is one of the same file; ``stale_audit``: there is one, of another."""
     if len({path.resolve() for path in models}) < 2:
         raise UserError("compare needs at least two different models")
     variants = dict(zip(unique_names(models), models, strict=True))
     for path in variants.values():
         session.open_session(path)
     measured = measure(variants, batches=(1,), threads=(1,), runs=recipe.bench.runs, rounds=recipe.bench.rounds)
-    return [tables.compare_row(name, audit_beside(path), measured) for name, path in variants.items()]
+    return [
+        tables.compare_row(name, audit_beside(path), measured) | {"stale_audit": has_stale_audit(path)}
+        for name, path in variants.items()
+    ]
 
 
 def show(path: Path) -> dict[str, Any]:

@@ -380,7 +380,7 @@ def compare(
     from edgepriv.report import tables
 
     result = api.compare(models, options.recipe_in(recipe).with_changes(bench={"runs": runs, "rounds": rounds}))
-    _print(json_, result, lambda: tables.compare_table(result))
+    _print(json_, result, lambda: [tables.compare_table(result), *tables.stale_audits(result)])
 
 
 @app.command()

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from edgepriv.artifact import manifest
-from edgepriv.files import read_json, sha256_of
+from edgepriv.artifact.model_files import sha256_of_model
+from edgepriv.files import read_json
 from edgepriv.measure.devices import read_devices
 from edgepriv.project import beside
 
@@ -31,18 +32,18 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return short if clear else [str(path) for path in paths]
 
 
-def file_facts(path: Path) -> dict[str, Any]:
-    """Name, sha256 and size in bytes."""
-    return {"file": path.name, "sha256": sha256_of(path), "size_bytes": path.stat().st_size}
-
-
 def audit_beside(model: Path) -> dict[str, Any] | None:
     """The audit beside the model, if it is one of these very bytes."""
     audited = beside(model, "audit.json")
     if not audited.exists():
         return None
     content = read_json(audited, "audit")
-    return content if content.get("sha256") == sha256_of(model) else None
+    return content if content.get("sha256") == sha256_of_model(model) else None
+
+
+def has_stale_audit(model: Path) -> bool:
+    """Whether there is an audit beside the model that is of other bytes, so that it says nothing about these."""
+    return beside(model, "audit.json").exists() and audit_beside(model) is None
 
 
 def imported_runs(model: Path, files: dict[str, Any], paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -50,7 +51,7 @@ def imported_runs(model: Path, files: dict[str, Any], paths: Sequence[Path]) -> 
     names = {facts["sha256"]: name for name, facts in files.items()}
     ort_file = beside(model, "ort")
     if paths and ort_file.exists():
-        names.setdefault(sha256_of(ort_file), ort_file.name)
+        names.setdefault(sha256_of_model(ort_file), ort_file.name)
     return [run for path in paths for run in read_devices(path, names)]
 
 
@@ -59,4 +60,4 @@ def bench_in(benched: Path, model: Path) -> dict[str, Any] | None:
     if not benched.exists():
         return None
     content = read_json(benched, "bench")
-    return content if content.get("files", {}).get("model", {}).get("sha256") == sha256_of(model) else None
+    return content if content.get("files", {}).get("model", {}).get("sha256") == sha256_of_model(model) else None

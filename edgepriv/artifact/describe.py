@@ -13,6 +13,7 @@ from onnx import AttributeProto, TensorProto
 from onnx.numpy_helper import to_array
 
 from edgepriv.artifact.emit import INTEGER_MARK, SCALE, TAIL
+from edgepriv.artifact.model_files import external_files, size_of_model
 from edgepriv.artifact.session import histogram, read_model
 from edgepriv.errors import UserError
 from edgepriv.recipe import FULL_WIDTH
@@ -72,9 +73,10 @@ class LayerSummary:
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A JSON-ready dictionary about any .onnx file. Raises UserError if it cannot be read.
 
-    ``size_bytes``; ``inputs``, ``outputs`` [{name, type, shape}]; ``opset``; ``profile``, ``bits``, ``edgepriv_version``,
-    ``class_names`` (None where the file does not say); ``ops`` as stored, before a runtime optimizes; ``layers``
-    [LayerSummary as dictionaries]; ``weights`` {parameters, stored_bytes, bits_per_weight}.
+    ``size_bytes``, with the files beside it that hold weights, ``external``; ``inputs``, ``outputs`` [{name, type, shape}];
+    ``opset``; ``profile``, ``bits``, ``edgepriv_version``, ``class_names`` (None where the file does not say); ``ops`` as
+    stored, before a runtime optimizes; ``layers`` [LayerSummary as dictionaries]; ``weights`` {parameters, stored_bytes,
+    bits_per_weight}.
     """
     model = read_model(path)
     constants = _constants(model)
@@ -86,7 +88,8 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     parameters = sum(layer.parameters for layer in found)
     stored = sum(layer.stored_bytes for layer in found)
     return {
-        "size_bytes": Path(path).stat().st_size,
+        "size_bytes": size_of_model(Path(path)),
+        "external": [file.name for file in external_files(Path(path))],
         "inputs": [_value(value) for value in model.graph.input if value.name not in constants],
         "outputs": [_value(value) for value in model.graph.output],
         "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgepriv.artifact.export import Exported
+from edgepriv.artifact.model_files import sha256_of_model
 from edgepriv.errors import UserError
-from edgepriv.files import read_json, sha256_of, write_json
+from edgepriv.files import read_json, write_json
 
 FORMAT_VERSION = 1
 
@@ -107,7 +108,7 @@ def verify(onnx_path: Path, manifest: Manifest) -> None:
     """Raise UserError if the .onnx is not the file that the manifest was written for."""
     if not onnx_path.is_file():
         raise UserError(f"no such file: {onnx_path}")
-    sha256 = sha256_of(onnx_path)
+    sha256 = sha256_of_model(onnx_path)
     if manifest.ort is not None and sha256 == manifest.ort["sha256"]:
         raise UserError(
             f"{onnx_path} is in onnxruntime's own format: name the .onnx beside it, which computes the same"
@@ -124,4 +125,4 @@ def unchanged_twin(onnx_path: Path, manifest: Manifest) -> Path | None:
     if manifest.float_twin is None:
         return None
     path = onnx_path.parent / manifest.float_twin["file"]
-    return path if path.is_file() and sha256_of(path) == manifest.float_twin["sha256"] else None
+    return path if path.is_file() and sha256_of_model(path) == manifest.float_twin["sha256"] else None

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from edgepriv.artifact.model_files import external_files
 from edgepriv.device import predict as device
 from edgepriv.errors import UserError
 
@@ -57,6 +58,8 @@ def open_session(model: Model, threads: int = 1, dump_optimized: str | None = No
     """
     if not isinstance(model, bytes) and not Path(model).is_file():
         raise UserError(f"no such file: {os.fspath(model)}")
+    if not isinstance(model, bytes):
+        external_files(Path(model))  # refuses those that are missing or stand elsewhere
     try:
         return device.open_session(model, threads, dump_optimized)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
@@ -244,6 +247,7 @@ def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
     """The parsed .onnx. Raises UserError when it does not exist, is truncated or is not ONNX."""
     if not Path(path).is_file():
         raise UserError(f"no such file: {os.fspath(path)}")
+    external_files(Path(path))  # refuses those that are missing or stand elsewhere
     try:
         model = onnx.load(path, format="protobuf")
     except Exception as error:  # protobuf's and onnx's own exceptions
@@ -255,11 +259,25 @@ def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
     return model
 
 
+def whole_content(path: str | os.PathLike[str]) -> bytes:
+    """The model as one run of bytes, with the weights inside that stand in other files. Raises UserError as ``read_model``
+    does, and for more than protobuf can hold."""
+    if not external_files(Path(path)):
+        return Path(path).read_bytes()
+    try:
+        return read_model(path).SerializeToString()
+    except Exception as error:  # protobuf's own exceptions
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{os.fspath(path)} and the files with its weights are larger than 2 GB together") from error
+
+
 def optimized_graph(model: Model) -> onnx.ModelProto:
     """The graph that onnxruntime really executes on this machine, after its own optimizations."""
     with tempfile.TemporaryDirectory(prefix="edgepriv-") as folder:
         dump = Path(folder) / "optimized.onnx"
-        open_session(model, dump_optimized=str(dump))
+        # What is dumped would look for weights in other files beside itself.
+        open_session(model if isinstance(model, bytes) else whole_content(model), dump_optimized=str(dump))
         return read_model(dump)
 
 

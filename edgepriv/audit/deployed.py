@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from edgepriv import data, project
 from edgepriv.artifact import describe, manifest, session, twin
 from edgepriv.artifact.head import cut_open, head_of
+from edgepriv.artifact.model_files import sha256_of_model
 from edgepriv.audit import assess
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.promise import beside_the_proof
@@ -31,7 +32,7 @@ def _target(path: Path, examples: Dataset, *, cut_head: bool = False) -> Target:
     if cut_head:
         _refuse_to_cut(path)
     guard = None if cut_head else _guard(path)
-    opened = session.open_session(cut_open(path.read_bytes()) if cut_head else path)
+    opened = session.open_session(cut_open(session.whole_content(path)) if cut_head else path)
     axes = _wanted_axes(session.row_shape(opened), examples.input_shape)
 
     def turned(x: np.ndarray) -> np.ndarray:
@@ -215,7 +216,9 @@ def _described(
     headline = content["attacks"][0]["threat_model"] if content["attacks"] else "none"
     return {
         "model": model.name,
-        "sha256": hashlib.sha256(cut_open(model.read_bytes())).hexdigest() if cut_head else sha256_of(model),
+        "sha256": hashlib.sha256(cut_open(session.whole_content(model))).hexdigest()
+        if cut_head
+        else sha256_of_model(model),
         "head": _head_facts(model, cut_head),
         "warnings": _warnings(model, cut_head) + _read_as_logits(model),
         "threat_model": headline,

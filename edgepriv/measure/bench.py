@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepriv.artifact.model_files import external_files, file_facts
 from edgepriv.errors import UserError
 
 REFERENCE = "float"
@@ -102,7 +103,11 @@ def _fresh_process(script: str, path: Path, setting: Setting, runs: int, warmup:
     if ended.returncode != 0:
         lines = ended.stderr.strip().splitlines() or [f"its process ended with code {ended.returncode}"]
         raise UserError(f"cannot measure {path}: {lines[-1].removeprefix('error: ')}")
-    return json.loads(ended.stdout)
+    measured = json.loads(ended.stdout)
+    if external_files(path):  # the kit's script knows the .onnx alone, but what stands beside it is the model too
+        facts = file_facts(path)
+        measured |= {"sha256": facts["sha256"], "size_bytes": facts["size_bytes"]}
+    return measured
 
 
 def _variant(name: str, setting: Setting, results: list[dict[str, Any]]) -> dict[str, Any]:

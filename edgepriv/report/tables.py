@@ -163,6 +163,15 @@ def compare_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def stale_audits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each model whose audit is of other bytes, and was left out for that."""
+    return [
+        f"{row['name']}: the audit beside it is of another file, as the model or its weights have changed since: audit it again"
+        for row in rows
+        if row.get("stale_audit")
+    ]
+
+
 def _robust(row: Mapping[str, Any]) -> str:
     shown = with_interval(row["robust_accuracy"], row["robust_accuracy_ci"], percent)
     tested = row["robust_budget"]

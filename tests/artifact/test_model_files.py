@@ -1,0 +1,93 @@
+"""Weights that stand beside the .onnx are a part of the model: of its size, its digest, and of what is found stale."""
+
+import numpy as np
+import onnx
+import pytest
+from graphs import model, node
+
+from edgepriv.artifact.describe import describe
+from edgepriv.artifact.model_files import external_files, file_facts, sha256_of_model, size_of_model
+from edgepriv.artifact.session import op_histogram, open_session, predict, read_model, whole_content
+from edgepriv.artifact.twin import load_twin
+from edgepriv.errors import UserError
+from edgepriv.files import sha256_of, write_json
+from edgepriv.siblings import audit_beside
+
+W = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+X = np.random.default_rng(1).random((10, 4), dtype=np.float32)
+
+
+@pytest.fixture
+def split(tmp_path):
+    """A model whose matrix stands in a file of its own."""
+    path = tmp_path / "net.onnx"
+    proto = model([node("MatMul", "x w")], {"w": W})
+    onnx.save(proto, path, save_as_external_data=True, location="net.onnx.data", size_threshold=0)
+    return path
+
+
+def change_weights(path):
+    data = path.with_name("net.onnx.data")
+    data.write_bytes((-np.frombuffer(data.read_bytes(), np.float32)).tobytes())
+
+
+def test_both_files_count_in_size_and_digest(split):
+    assert [file.name for file in external_files(split)] == ["net.onnx.data"]
+    assert size_of_model(split) == split.stat().st_size + W.nbytes == describe(split)["size_bytes"]
+    facts = file_facts(split)
+    change_weights(split)
+    assert facts["external"] == ["net.onnx.data"]
+    assert facts["sha256"] != sha256_of_model(split)
+
+
+def test_a_model_in_one_file_has_the_digest_of_that_file(tmp_path):
+    path = tmp_path / "one.onnx"
+    onnx.save(model([node("MatMul", "x w")], {"w": W}), path)
+    assert external_files(path) == []
+    assert file_facts(path) == {"file": "one.onnx", "sha256": sha256_of(path), "size_bytes": path.stat().st_size}
+
+
+def test_an_audit_of_other_weights_is_not_an_audit_of_this_model(split):
+    write_json(split.with_suffix(".audit.json"), {"sha256": sha256_of_model(split)})
+    assert audit_beside(split) is not None
+    change_weights(split)
+    assert audit_beside(split) is None
+
+
+def test_it_runs_and_has_a_twin_as_a_model_in_one_file_does(split):
+    found = predict(open_session(split), X)
+    np.testing.assert_array_equal(found, predict(open_session(whole_content(split)), X))
+    assert load_twin(split).max_difference < 1e-6
+    assert op_histogram(split)
+    assert read_model(split).graph.initializer[0].raw_data == W.tobytes()
+
+
+def test_files_elsewhere_are_not_read(split, tmp_path):
+    (tmp_path / "inner").mkdir()
+    inner = tmp_path / "inner" / "net.onnx"
+    inner.write_bytes(split.read_bytes().replace(b"net.onnx.data", b"../x.onnx.dat"))
+    (tmp_path / "x.onnx.dat").write_bytes(W.tobytes())
+    for opened in (open_session, read_model, describe, sha256_of_model):
+        with pytest.raises(UserError, match="outside its own folder"):
+            opened(inner)
+
+
+def test_a_missing_file_is_named(split):
+    split.with_name("net.onnx.data").unlink()
+    with pytest.raises(UserError, match=r"net\.onnx\.data, which is not beside it"):
+        open_session(split)
+
+
+def test_comparing_says_that_an_audit_is_stale(split, tmp_path):
+    from edgepriv import api
+    from edgepriv.recipe import Recipe
+    from edgepriv.report.tables import stale_audits
+
+    other = tmp_path / "other.onnx"
+    onnx.save(model([node("MatMul", "x w")], {"w": W}), other)
+    write_json(split.with_suffix(".audit.json"), {"sha256": sha256_of_model(split)})
+    change_weights(split)
+    rows = api.compare([split, other], Recipe().with_changes(bench={"runs": 2, "rounds": 1}))
+    assert [row["size_bytes"] for row in rows] == [size_of_model(split), size_of_model(other)]
+    (sentence,) = stale_audits(rows)
+    assert sentence.startswith("net.onnx: the audit beside it is of another file")
