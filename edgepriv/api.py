@@ -30,7 +30,7 @@ from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.models.steps import is_step
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH, Recipe
+from edgepriv.recipe import FULL_WIDTH, Model, Recipe
 from edgepriv.report import html, tables
 from edgepriv.report.reproduce import audit_command
 from edgepriv.siblings import audit_beside, bench_in, has_stale_audit, imported_runs, unique_names, variants_of
@@ -173,6 +173,7 @@ def audit(
     cache_dir: Path | None = None,
     float_twin: bool = True,
     cut_head: bool = False,
+    factory: str | None = None,
     limits: Sequence[str] = (),
     force: bool = False,
 ) -> dict[str, Any]:
@@ -180,7 +181,8 @@ def audit(
 
     With ``members`` and ``non_members`` it audits any ONNX classifier on these files, without reference models; else the
     manifest beside the model says what it was trained on, and reference models are trained by its recipe. ``cut_head``
-    audits the file with its head removed, as whoever holds it can, and writes model.cut-head.audit.json. Raises
+    audits the file with its head removed, as whoever holds it can, and writes model.cut-head.audit.json. ``factory``: the
+    user's own ``package.module:factory``, without which reference models of such a network are refused. Raises
     GateFailed, after writing, when one of ``limits`` is exceeded.
     """
     output = _json_name(output) or beside(model, "cut-head.audit.json" if cut_head else "audit.json")
@@ -193,7 +195,13 @@ def audit(
         content, scores = audit_on_files(model, members, non_members, changes, cut_head=cut_head)
     else:
         content, scores = audit_by_manifest(
-            model, changes, data_dir, cache_dir or data.default_data_dir(), float_twin, cut_head=cut_head
+            model,
+            changes,
+            data_dir,
+            cache_dir or data.default_data_dir(),
+            float_twin,
+            cut_head=cut_head,
+            confirmed=_named(factory),
         )
     content["limits"] = gate.judged(gates, content)
     archive = io.BytesIO()
@@ -281,8 +289,9 @@ def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
     ]
 
 
-def show(path: Path) -> dict[str, Any]:
-    """What a model.onnx or model.pt is: weights by layer and bits, profile; recipe and data where they are known."""
+def show(path: Path, factory: str | None = None) -> dict[str, Any]:
+    """What a model.onnx or model.pt is: weights by layer and bits, profile; recipe and data where they are known.
+    ``factory``: the user's own ``package.module:factory``, without which a checkpoint of such a network is refused."""
     if path.suffix != ".pt":
         known = manifest.read_beside(path)
         facts = describe.describe(path)
@@ -290,7 +299,7 @@ def show(path: Path) -> dict[str, Any]:
             return facts
         left = {"left_float": _unasked(known.left_float), "notes": known.notes, "defences": known.defences}
         return facts | left | {"recipe": known.recipe, "data": known.data}
-    found = checkpoint.load(path)
+    found = checkpoint.load(path, _named(factory))
     classifier = found.classifier()
     quantized = quantize_weights(classifier.network, found.recipe.quantize)
     layers = [
@@ -328,6 +337,10 @@ def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> N
         command=audit_command(model.name, audited),
     )
     write_text(output, page)
+
+
+def _named(factory: str | None) -> Model | None:
+    return None if factory is None else Model(name=factory)
 
 
 def _json_name(output: Path | None) -> Path | None:

@@ -234,7 +234,8 @@ def export(
 
 @app.command()
 def audit(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The file that ships.")],
+    path: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The file that ships.")],
+    model: options.OwnModel = None,
     members: options.Members = None,
     non_members: options.NonMembers = None,
     attacks: Annotated[str | None, typer.Option(help="all, quick, or names separated by commas.")] = None,
@@ -290,7 +291,7 @@ def audit(
     changes = options.audit_settings(recipe, asked) if recipe else asked
 
     def report(result: dict[str, Any]) -> None:
-        file = (output or beside(model, "cut-head.audit.json" if cut_head else "audit.json")).name
+        file = (output or beside(path, "cut-head.audit.json" if cut_head else "audit.json")).name
         shown = [*attack_tables(result, file), tables.robustness_table(result["robustness"])]
         _print(json_, result, lambda: [*shown, *(finding.sentence for finding in proven(result))])
         if (result.get("dp") or {}).get("warning"):
@@ -298,7 +299,7 @@ def audit(
 
     try:
         result = api.audit(
-            model,
+            path,
             changes,
             members=members,
             non_members=non_members,
@@ -307,6 +308,7 @@ def audit(
             cache_dir=cache_dir,
             float_twin=float_twin,
             cut_head=cut_head,
+            factory=model,
             limits=fail_if or (),
             force=force,
         )
@@ -386,13 +388,14 @@ def compare(
 @app.command()
 def show(
     path: Annotated[Path, typer.Argument(metavar="MODEL.onnx|MODEL.pt")],
+    model: options.OwnModel = None,
     json_: options.AsJson = False,
 ) -> None:
     """What a file is: weights by layer and bits, profile, recipe."""
     from edgepriv import api
     from edgepriv.report import tables
 
-    result = api.show(path)
+    result = api.show(path, model)
     _print(json_, result, lambda: tables.show_tables(result))
 
 

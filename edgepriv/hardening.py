@@ -14,6 +14,8 @@ def hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any]
     epochs, then 4 bits for 5, both with the RelaxLoss of the stage ``train``; for a model trained with differential privacy,
     4 bits without fine-tuning. Noise that no epochs are given for is trained as the stage ``train`` was: it starts anew too.
     """
+    if recipe is not None and recipe.model.name == trained_by.model.name and recipe == Recipe(model=recipe.model):
+        recipe = None  # --model alone confirms the user's own module, and a checkpoint keeps its seed
     if recipe is not None and (recipe.model.name != trained_by.model.name or recipe.seed != trained_by.seed):
         raise UserError(
             f"the recipe is for model {recipe.model.name!r}, seed {recipe.seed}; "

@@ -32,6 +32,10 @@ DataName = Annotated[
 ModelName = Annotated[
     str | None, typer.Option("--model", help="lenet, resnet20, mlp, cnn, a torchvision classifier, pkg.mod:factory.")
 ]
+OwnModel = Annotated[
+    str | None,
+    typer.Option("--model", help="Your own pkg.mod:factory that the file names: nothing else is ever imported."),
+]
 Widths = Annotated[str | None, typer.Option(help="Hidden widths of an mlp, such as 512,256.")]
 Mean = Annotated[
     str | None, typer.Option("--mean", help="Subtracted from the network's inputs: one number, or one per channel.")

@@ -55,7 +55,8 @@ def open_checkpoint(path: Path, recipe: Recipe | None, data_dir: Path | None, do
     content = checkpoint.load_tensors(path)
     if checkpoint.is_checkpoint(content):
         found = checkpoint.load(path, recipe.model if recipe else None)
-        if recipe and found.data and data.canonical_name(recipe.data.name) != found.data["name"]:
+        # Without data, --model confirms the user's own module and says no more.
+        if recipe and recipe.data != Recipe().data and found.data and data.canonical_name(recipe.data.name) != found.data["name"]:
             raise UserError(
                 f"{path} was trained on {found.data['name']}, not {recipe.data.name}: --data, --members and --non-members "
                 "describe a bare state_dict"

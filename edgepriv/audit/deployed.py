@@ -20,7 +20,8 @@ from edgepriv.data import Dataset
 from edgepriv.device import memguard
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
-from edgepriv.recipe import FULL_WIDTH, Recipe, parse
+from edgepriv.models.sources import is_own, refuse_unconfirmed
+from edgepriv.recipe import FULL_WIDTH, Model, Recipe, parse
 
 _FEW = 8
 Audited = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -83,8 +84,10 @@ def audit_by_manifest(
     float_twin: bool,
     *,
     cut_head: bool = False,
+    confirmed: Model | None = None,
 ) -> Audited:
-    """``cut_head``: of the file without its head, asked by attackers who have no head either."""
+    """``cut_head``: of the file without its head, asked by attackers who have no head either. ``confirmed``: the user's own
+    module, which a manifest alone may not ask to import; reference models are networks of it."""
     known = manifest.read_beside(model)
     if known is None:
         session.open_session(model)
@@ -118,6 +121,7 @@ def audit_by_manifest(
 
     fleets: dict[str, Fleet] = {}
     if needed & {"references", "shadow"}:
+        refuse_unconfirmed(trained_by.model.name, confirmed, str(manifest.path_beside(model)))
         # The plainest first: what follows goes on from it where it can.
         trained = {name: fleet(recipes[name], name) for name in sorted(recipe.audit.threat_models, reverse=True)}
         fleets = {name: trained[name] for name in recipe.audit.threat_models}
@@ -152,7 +156,10 @@ def audit_by_manifest(
         content["float"]["robustness"] = robustness_part(undefended, dataset, split.non_members, recipe, "float twin")
     if "dp" in known.defences:
         content["dp"] = beside_the_proof(known.defences["dp"], content["attacks"], scores, recipe.seed)
-    return _described(model, recipe, known.data, content, count, cut_head), scores
+    described = _described(model, recipe, known.data, content, count, cut_head)
+    if fleets and is_own(trained_by.model.name):
+        described["settings"]["factory"] = trained_by.model.name
+    return described, scores
 
 
 def _trained_by(known: manifest.Manifest, model: Path) -> Recipe:

@@ -9,7 +9,6 @@ Every attacker here knows more than most real ones: the recipe, the privacy hold
 """
 
 import hashlib
-import importlib.util
 import json
 import zipfile
 from dataclasses import dataclass, replace
@@ -21,10 +20,10 @@ from edgepriv.audit.evidence import Outputs, References, Shadow, log_odds
 from edgepriv.audit.workers import Job, check_engine, on_gpu, stored_weights, train_jobs
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
-from edgepriv.files import sha256_of
 from edgepriv.heads import Answering, answering
 from edgepriv.heads.masks import record_of
 from edgepriv.models import Classifier
+from edgepriv.models.sources import code_of
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier
 from edgepriv.training.partial import code_version
@@ -147,21 +146,10 @@ def _key(recipe: Recipe, dataset: Dataset, split: Split, on: str = "") -> str:
         dataset.sha256,
         split.record(),
         code_version(),
-        *_foreign_code(recipe.model.name),
+        *code_of(recipe.model.name),
         *filter(None, [on]),
     ]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _foreign_code(model: str) -> list[str]:
-    """The digest of the module that ``package.module:factory`` names, nothing for our own architectures."""
-    module, colon, _ = model.partition(":")
-    try:
-        source = importlib.util.find_spec(module) if colon else None
-    except (ImportError, ValueError):
-        return []  # building the model says what is wrong
-    origin = source and source.origin
-    return [sha256_of(Path(origin))] if origin and Path(origin).is_file() else []
 
 
 def _train_missing(

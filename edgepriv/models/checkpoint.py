@@ -12,6 +12,7 @@ from torch import Tensor
 from edgepriv.errors import UserError
 from edgepriv.files import written_aside
 from edgepriv.models.classifier import Classifier, build_classifier
+from edgepriv.models.sources import refuse_unconfirmed
 from edgepriv.models.steps import load_state, without_steps
 from edgepriv.recipe import Model, Recipe, parse
 
@@ -151,9 +152,12 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
         raise UserError(f"{path} lacks {error}: it is not a whole edgepriv checkpoint") from error
     except TypeError as error:
         raise UserError(f"{path} is not a whole edgepriv checkpoint: {error}") from error
-    name = checkpoint.recipe.model.name
-    if ":" in name and (model is None or model.name != name):
-        raise UserError(f"{path} asks to import {name!r}: pass --model {name} if you trust that module")
+    refuse_unconfirmed(checkpoint.recipe.model.name, model, str(path))
+    if model is not None and model.name not in (checkpoint.recipe.model.name, Model().name):
+        raise UserError(
+            f"{path} is a checkpoint of model {checkpoint.recipe.model.name!r}, not {model.name!r}: leave out --model, which "
+            "describes a bare state_dict"
+        )
     return checkpoint
 
 

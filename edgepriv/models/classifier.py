@@ -1,8 +1,5 @@
 """Architectures by name, and the classifier with its normalisation inside."""
 
-import importlib
-import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +9,7 @@ from torch import Tensor, nn
 from edgepriv.errors import UserError
 from edgepriv.models import small, zoo
 from edgepriv.models.normalisation import in_unit_range
+from edgepriv.models.sources import imported, is_own
 from edgepriv.recipe import Model
 
 NAMED: dict[str, Callable[..., nn.Module]] = {
@@ -55,8 +53,8 @@ def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: 
     A factory is called as ``factory(num_classes=, input_shape=, **arguments)``. Raises UserError when the name is unknown
     or the architecture cannot take such inputs.
     """
-    if ":" in name:
-        return _made_by(_imported(name), name, num_classes, input_shape, arguments)
+    if is_own(name):
+        return _made_by(imported(name), name, num_classes, input_shape, arguments)
     if name in NAMED:
         factory = NAMED[name]
     elif name in zoo.names():
@@ -104,17 +102,6 @@ def _made_by(
             "last one, so that it returns logits"
         )
     return network
-
-
-def _imported(name: str) -> Callable[..., Any]:
-    """Modules of the folder that the command is run in are found as well, as ``python -m`` finds them."""
-    module, _, attribute = name.partition(":")
-    if not {os.getcwd(), ""} & set(sys.path):
-        sys.path.append(os.getcwd())
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"model {name!r} cannot be imported: {error}") from error
 
 
 def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int]) -> Classifier:

@@ -46,6 +46,8 @@ def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
         return shlex.join(words)
     if not (audit.get("data") or {}).get("split"):
         words += ["--members", "MEMBERS.npz", "--non-members", "NON_MEMBERS.npz"]
+    if settings.get("factory"):
+        words += ["--model", settings["factory"]]
     asked, default = settings["audit"], Recipe().audit.model_dump(mode="json")
     for key, option in _OPTIONS.items():
         if asked.get(key, default[key]) != default[key]:

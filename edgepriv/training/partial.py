@@ -15,6 +15,7 @@ from edgepriv.errors import UserError
 from edgepriv.files import written_aside
 from edgepriv.models import Classifier
 from edgepriv.models.checkpoint import load_tensors
+from edgepriv.models.sources import code_of
 from edgepriv.recipe import Recipe
 from edgepriv.training.loop import State
 from edgepriv.training.task import multiplies_bfloat16
@@ -40,7 +41,8 @@ def code_version() -> str:
 def key_of(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], dataset: Dataset, split: Split) -> str:
     """Hex sha256 of all that a run of ``stages`` from these weights depends on, the code included."""
     digest = hashlib.sha256(
-        f"{recipe.training_hash()} {stages} {dataset.sha256} {split.record()} {code_version()}".encode()
+        f"{recipe.training_hash()} {stages} {dataset.sha256} {split.record()} {code_version()} "
+        f"{code_of(recipe.model.name)}".encode()
     )
     for name, value in classifier.state_dict().items():
         digest.update(name.encode())

@@ -1,0 +1,128 @@
+"""The user's own code: modules that a ``package.module:factory`` names, and every file of theirs that it imports."""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edgepriv.errors import UserError
+from edgepriv.recipe import Model
+
+_INSTALLED = tuple(
+    Path(sysconfig.get_paths()[place]).resolve() for place in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+_INSTALLED_NAMES = {"site-packages", "dist-packages"}
+
+
+def is_own(name: str) -> bool:
+    """Whether a model's name is ``package.module:factory``, code of the user's, rather than an architecture of ours."""
+    return ":" in name
+
+
+def refuse_unconfirmed(asked: str, confirmed: Model | None, who: str) -> None:
+    """Raise UserError unless the user has named the module that a file asks to import; ``who``: the file."""
+    if is_own(asked) and (confirmed is None or confirmed.name != asked):
+        raise UserError(
+            f"{who} asks to import {asked!r}: pass --model {asked} if you trust that module (nothing else needs to be named)"
+        )
+
+
+def imported(name: str) -> Callable[..., Any]:
+    """The factory that ``package.module:factory`` names. Raises UserError when there is none."""
+    module, _, attribute = name.partition(":")
+    _find_beside_the_command()
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"model {name!r} cannot be imported: {error}") from error
+    except Exception as error:  # whatever the module itself raises while it runs
+        raise UserError(f"model {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def code_of(name: str) -> list[str]:
+    """What the network of ``name`` depends on beside our own code: "module sha256" for each of the user's files that its
+    module imports, directly or through others, sorted; empty for our own architectures.
+
+    Imports are read from the source, inside functions as well, so what is imported by a computed name is not seen.
+    """
+    if not is_own(name):
+        return []
+    module = name.partition(":")[0]
+    imported(name)
+    own_package = module.partition(".")[0]
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        current = waiting.pop()
+        origin = _origin(current)
+        if current in found or origin is None or not (_is_users(origin) or current.partition(".")[0] == own_package):
+            continue
+        content = origin.read_bytes()
+        found[current] = hashlib.sha256(content).hexdigest()
+        parents = current.split(".")[:-1]
+        waiting += [".".join(parents[: depth + 1]) for depth in range(len(parents))]
+        if origin.suffix == ".py":
+            waiting += _imports_of(content, current, origin.name == "__init__.py")
+    return sorted(f"{imported_name} {digest}" for imported_name, digest in found.items())
+
+
+def _find_beside_the_command() -> None:
+    """Modules of the folder that the command is run in are found as well, as ``python -m`` finds them."""
+    if not {os.getcwd(), ""} & set(sys.path):
+        sys.path.append(os.getcwd())
+
+
+def _origin(module: str) -> Path | None:
+    """The file that a module is loaded from; None for packages without one, built-in ones and names that are no module."""
+    loaded = getattr(sys.modules.get(module), "__file__", None)
+    try:
+        spec = None if loaded else importlib.util.find_spec(module)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    origin = loaded or (spec.origin if spec is not None and spec.has_location else None)
+    path = Path(origin) if origin else None
+    return path if path is not None and path.is_file() else None
+
+
+def _is_users(origin: Path) -> bool:
+    path = origin.resolve()
+    installed = any(path.is_relative_to(place) for place in _INSTALLED) or _INSTALLED_NAMES & set(path.parts)
+    return not installed and not path.is_relative_to(Path(__file__).parent.parent)
+
+
+def _imports_of(source: bytes, module: str, is_package: bool) -> Iterator[str]:
+    """The full names of what a source may import; of ``from a import b`` both ``a`` and ``a.b``, which may be a module.
+
+    Names below a package that is not there are not looked for, since finding them would import their parent.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    package = module if is_package else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _if_loaded(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            yield from _if_loaded(base)
+            for alias in node.names:
+                yield from _if_loaded(f"{base}.{alias.name}")
+
+
+def _if_loaded(name: str) -> Iterator[str]:
+    """``find_spec`` imports the parents of a name, and nothing is imported that the user's own code has not imported: a name
+    counts if it or its parent has been."""
+    parent = name.rpartition(".")[0]
+    if name and (name in sys.modules or not parent or parent in sys.modules):
+        yield name
