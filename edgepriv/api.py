@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepriv import data, project
+from edgepriv import data, progress, project
 from edgepriv.artifact import describe, manifest, session
 from edgepriv.artifact.behind import save_head, transferred, with_head
 from edgepriv.artifact.left_float import BY_RECIPE
@@ -30,7 +30,7 @@ from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.models.steps import is_step
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH, Model, Recipe
+from edgepriv.recipe import FULL_WIDTH, Bench, Model, Recipe
 from edgepriv.report import html, tables
 from edgepriv.report.reproduce import audit_command
 from edgepriv.siblings import audit_beside, bench_in, has_stale_audit, imported_runs, unique_names, variants_of
@@ -259,9 +259,7 @@ def bench(
         files = {name: file_facts(path) for name, path in variants.items()}
         devices = imported_runs(model, files, imports)
         settings = recipe.bench
-        measured = measure(
-            variants, batches=settings.batches, threads=settings.threads, runs=settings.runs, rounds=settings.rounds
-        )
+        measured = _measured(variants, settings, settings.batches, settings.threads)
         content = measured | {"model": model.name, "files": files}
     else:
         devices = imported_runs(model, content["files"], imports)
@@ -274,6 +272,21 @@ def bench(
     return content
 
 
+def _measured(
+    variants: dict[str, Path], settings: Bench, batches: Sequence[int], threads: Sequence[int]
+) -> dict[str, Any]:
+    with progress.shown("bench", unit="process", leave=False) as bar:
+        return measure(
+            variants,
+            batches=batches,
+            threads=threads,
+            runs=settings.runs,
+            rounds=settings.rounds,
+            seconds=settings.seconds,
+            progress=progress.follower(bar),
+        )
+
+
 def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
     """One row for each model: size, latency, memory measured now, side by side; accuracy, robust accuracy and leakage from
     the audit beside it, if there is one of the same file; ``stale_audit``: there is one, of another."""
@@ -282,7 +295,7 @@ def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
     variants = dict(zip(unique_names(models), models, strict=True))
     for path in variants.values():
         session.open_session(path)
-    measured = measure(variants, batches=(1,), threads=(1,), runs=recipe.bench.runs, rounds=recipe.bench.rounds)
+    measured = _measured(variants, recipe.bench, (1,), (1,))
     return [
         tables.compare_row(name, audit_beside(path), measured) | {"stale_audit": has_stale_audit(path)}
         for name, path in variants.items()

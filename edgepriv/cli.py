@@ -342,7 +342,8 @@ def bench(
             "which is measured only if there is none.",
         ),
     ] = None,
-    runs: Annotated[int | None, typer.Option(help="Inferences timed in each process.")] = None,
+    runs: options.Runs = None,
+    seconds: options.Seconds = None,
     rounds: Annotated[int | None, typer.Option(help="Processes for each model.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Batch size (repeatable).")] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Threads, 0 for all (repeatable).")] = None,
@@ -357,7 +358,13 @@ def bench(
     from edgepriv import api
     from edgepriv.report import tables
 
-    settings = {"runs": runs, "rounds": rounds, "batches": batch or None, "threads": threads or None}
+    settings = {
+        "runs": runs,
+        "seconds": seconds,
+        "rounds": rounds,
+        "batches": batch or None,
+        "threads": threads or None,
+    }
     result = api.bench(
         model,
         options.recipe_in(recipe).with_changes(bench=settings),
@@ -372,7 +379,8 @@ def bench(
 @app.command()
 def compare(
     models: Annotated[list[Path], typer.Argument(metavar="A.onnx B.onnx ...", help="Models to set side by side.")],
-    runs: Annotated[int | None, typer.Option(help="Inferences timed in each process.")] = None,
+    runs: options.Runs = None,
+    seconds: options.Seconds = None,
     rounds: Annotated[int | None, typer.Option(help="Processes for each model.")] = None,
     recipe: options.RecipeFile = None,
     json_: options.AsJson = False,
@@ -381,7 +389,9 @@ def compare(
     from edgepriv import api
     from edgepriv.report import tables
 
-    result = api.compare(models, options.recipe_in(recipe).with_changes(bench={"runs": runs, "rounds": rounds}))
+    result = api.compare(
+        models, options.recipe_in(recipe).with_changes(bench={"runs": runs, "seconds": seconds, "rounds": rounds})
+    )
     _print(json_, result, lambda: [tables.compare_table(result), *tables.stale_audits(result)])
 
 

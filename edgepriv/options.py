@@ -25,6 +25,11 @@ DataDir = Annotated[
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+Runs = Annotated[int | None, typer.Option(help="Inferences timed in each process, at most.")]
+Seconds = Annotated[
+    float | None,
+    typer.Option(help="Seconds after which a process times no more inferences (it times 5 at least); default 5."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 DataName = Annotated[
     str | None, typer.Option("--data", help="digits, fashion_mnist, ..., npz:FILE, csv:FILE, folder:DIR.")

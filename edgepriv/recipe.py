@@ -256,11 +256,12 @@ class Audit(_Section):
 
 
 class Bench(_Section):
-    """How the file is timed."""
+    """How the file is timed: ``runs`` inferences in each process, fewer where they would take longer than ``seconds``."""
 
     batches: tuple[int, ...] = (1, 32)
     threads: tuple[int, ...] = (1,)
     runs: int = Field(200, ge=1)
+    seconds: float = Field(5.0, gt=0)
     rounds: int = Field(5, ge=1)
 
 

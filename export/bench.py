@@ -29,20 +29,31 @@ else:
 
 WARMUP = 20
 SEED = 0
+FEWEST = 5
+"""Inferences that are timed however long they take."""
 
 
 def measure(
-    path: Path, batch: int = 1, threads: int = 1, runs: int = 200, samples: bool = False, warmup: int = WARMUP
+    path: Path,
+    batch: int = 1,
+    threads: int = 1,
+    runs: int = 200,
+    samples: bool = False,
+    warmup: int = WARMUP,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """Load time, first inference, steady latency, memory and executed operators of one model, as a JSON-ready object.
 
     Memory is resident memory less ``rss_mb.baseline``, that of this process with numpy and onnxruntime imported and
     nothing loaded. ``loaded`` includes what onnxruntime allocates for the first session of any process (about 10 MB on
     x86 Linux); ``peak`` spans loading and all inferences, the input batch included. With ``samples`` the object also
-    holds every latency in ``samples_ms``. ``warmup``: inferences after the first one that are not timed. Raises KitError.
+    holds every latency in ``samples_ms``. ``warmup``: inferences after the first one that are not timed. ``seconds``: no
+    inference is begun after so many, but ``FEWEST`` are timed; ``latency_ms.n`` says how many were. Raises KitError.
     """
     if batch < 1 or runs < 1 or warmup < 0:
         raise KitError(f"batch {batch} and runs {runs} must be at least 1, warm-up {warmup} at least 0")
+    if seconds is not None and not seconds > 0:
+        raise KitError(f"seconds {seconds} must be above 0")
     size, sha256 = read_once(path)
     generator = np.random.default_rng(SEED)
     gc.collect()
@@ -56,7 +67,7 @@ def measure(
     x = random_inputs(session, batch, generator)
     feed, outputs = {session.get_inputs()[0].name: x}, [session.get_outputs()[0].name]
     try:
-        first_ns, latencies = timed(lambda: session.run(outputs, feed), runs, warmup)
+        first_ns, latencies = timed(lambda: session.run(outputs, feed), runs, warmup, seconds)
     except Exception as error:
         raise KitError(f"{path} cannot run a batch of {batch}: {reason_of(error)}") from error
     peak = memory.peak()
@@ -72,11 +83,12 @@ def measure(
         "threads": threads,
         "load_ms": load_ns / 1e6,
         "first_ms": first_ns / 1e6,
-        "latency_ms": {"p50": p50, "p90": p90, "p99": p99, "n": runs},
+        "latency_ms": {"p50": p50, "p90": p90, "p99": p99, "n": len(steady)},
         "rss_mb": {"baseline": memory.baseline, "loaded": memory.above(loaded), "peak": memory.above(peak)},
         "ops": executed_ops(path, threads),
         "method": {
             "warmup": warmup,
+            "seconds": seconds,
             "inputs": f"uniform random, seed {SEED}",
             "memory": memory.source,
             "timer_ns": timer_ns(),
@@ -86,23 +98,35 @@ def measure(
     } | ({"samples_ms": steady.tolist()} if samples else {})
 
 
-def timed(infer: Callable[[], Any], runs: int, warmup: int) -> tuple[int, np.ndarray]:
-    """Nanoseconds of the first call, and int64 [runs] of those after another ``warmup``; no garbage is collected meanwhile."""
+def timed(infer: Callable[[], Any], runs: int, warmup: int, seconds: float | None = None) -> tuple[int, np.ndarray]:
+    """Nanoseconds of the first call, and int64 [n] of those after another ``warmup``; no garbage is collected meanwhile.
+
+    n is ``runs``, or fewer but at least ``FEWEST`` where they would take longer than ``seconds``; a quarter of that time is
+    the most that the warm-up takes.
+    """
     latencies = np.zeros(runs, dtype=np.int64)
+    done = 0
     gc.disable()
     try:
         start = time.perf_counter_ns()
         infer()
         first_ns = time.perf_counter_ns() - start
+        begun = time.perf_counter_ns()
         for _ in range(warmup):
+            if seconds is not None and time.perf_counter_ns() - begun > seconds / 4 * 1e9:
+                break
             infer()
-        for run in range(runs):
+        begun = time.perf_counter_ns()
+        while done < runs:
+            if seconds is not None and done >= FEWEST and time.perf_counter_ns() - begun > seconds * 1e9:
+                break
             start = time.perf_counter_ns()
             infer()
-            latencies[run] = time.perf_counter_ns() - start
+            latencies[done] = time.perf_counter_ns() - start
+            done += 1
     finally:
         gc.enable()
-    return first_ns, latencies
+    return first_ns, latencies[:done]
 
 
 def read_once(path: Path) -> tuple[int, str]:
@@ -177,10 +201,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="0 takes all cores (default 1)")
     parser.add_argument("--runs", type=int, default=200, help="timed inferences (default 200)")
     parser.add_argument("--warmup", type=int, default=WARMUP, help=f"inferences before them (default {WARMUP})")
+    parser.add_argument("--seconds", type=float, help=f"stop timing after so many, but not before {FEWEST} inferences")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--samples", action="store_true", help="with --json: every single latency too")
     options = parser.parse_args()
-    result = measure(options.model, options.batch, options.threads, options.runs, options.samples, options.warmup)
+    result = measure(
+        options.model,
+        options.batch,
+        options.threads,
+        options.runs,
+        options.samples,
+        options.warmup,
+        options.seconds,
+    )
     print(json.dumps(result) if options.json else _table(result))
 
 

@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "edgepriv"
 
 ORDER = (
-    {"errors", "files", "recipe", "composition", "hardening", "recipes", "torchvision_compat", "device"},
+    {"errors", "files", "recipe", "composition", "hardening", "recipes", "torchvision_compat", "device", "progress"},
     {"data"},
     {"models"},
     {"project"},

@@ -1,14 +1,16 @@
 """Proof that the file computes what was trained."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnxruntime as ort
 import torch
+from scipy.stats import beta
 from torch import nn
-from tqdm import tqdm
 
+from edgepriv import progress
 from edgepriv.artifact.session import check_contract, on_byte_grid, predict
 from edgepriv.artifact.trace import prefix_of
 from edgepriv.errors import UserError
@@ -22,17 +24,23 @@ TIE = 1e-6
 LARGEST_CHANGE = 0.05
 """Share of the labels that activations of 8 bits may change before an export is refused."""
 
+FEWEST = 64
+"""Inputs that are compared however long they take, if there are as many."""
+SECONDS = 20.0
+"""After which no more inputs are compared. What they say then is in ``changed_at_most``."""
+
 _LARGEST_BATCH = 2**21
-_PATIENCE = 3  # seconds without a word; only large networks take longer
+_CHUNK = 256
+_PATIENCE = 3  # seconds before a bar appears; only large networks take longer
 
 
 @dataclass(frozen=True)
 class Parity:
-    """``n`` inputs compared; ``max_difference``: largest difference of a probability, None where the file returns labels
-    only; ``labels_changed``: rows whose most likely class differs, other than the ``ties``, whose two best probabilities are
-    within TIE of each other. ``int8``: the same of the file as it runs with activations of 8 bits, which is measured and
-    not proven; None where activations stay float. ``head``: of the whole file from what its head makes of the answers of the
-    file without it; None without a head."""
+    """``n`` inputs compared, as many as ``SECONDS`` suffice for; ``max_difference``: largest difference of a probability, None
+    where the file returns labels only; ``labels_changed``: rows whose most likely class differs, other than the ``ties``,
+    whose two best probabilities are within TIE of each other. ``int8``: the same of the file as it runs with activations of
+    8 bits, which is measured and not proven; None where activations stay float. ``head``: of the whole file from what its
+    head makes of the answers of the file without it; None without a head."""
 
     n: int
     max_difference: float | None
@@ -41,15 +49,19 @@ class Parity:
     tolerance: float = TOLERANCE
     int8: "Difference | None" = None
     head: "Difference | None" = None
+    changed_at_most: float = 1.0
+    """Share of such inputs whose label changes, at 95% confidence: about 3 / n where none has."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """As in Parity, against torch with float activations."""
+    """As in Parity, against torch with float activations. ``changed_ci``: 95% interval (Clopper-Pearson) of the share of such
+    inputs whose label changes."""
 
     n: int
     max_difference: float | None
     labels_changed: int
+    changed_ci: tuple[float, float] = (0.0, 1.0)
 
 
 def torch_probabilities(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], x: np.ndarray) -> np.ndarray:
@@ -69,8 +81,7 @@ def torch_logits(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], 
         with torch.no_grad():
             batches = torch.from_numpy(x).split(rows)
             parts = [
-                torch.func.functional_call(classifier, replaced, (part.to(device),)).float().cpu()
-                for part in tqdm(batches, "parity", delay=_PATIENCE, leave=False, disable=None, unit="batch")
+                torch.func.functional_call(classifier, replaced, (part.to(device),)).float().cpu() for part in batches
             ]
     finally:
         for module in training:
@@ -101,7 +112,8 @@ def tolerance_of(logits: np.ndarray) -> float:
 def prove_parity(
     classifier: nn.Module, weights: Mapping[str, QuantizedTensor], session: ort.InferenceSession, x: np.ndarray
 ) -> Parity:
-    """Compare torch in float32 with the shipped bytes on ``x`` float32 [n >= 1, ...], the inputs that matter.
+    """Compare torch in float32 with the shipped bytes on ``x`` float32 [n >= 1, ...], the inputs that matter, in an order that
+    means nothing: networks that need longer than ``SECONDS`` are compared on the first of them.
 
     A file that takes bytes is compared on ``x`` rounded to bytes, one that returns labels by them alone. Raises UserError
     when a probability differs by more than ``tolerance_of`` the logits or a label changes.
@@ -130,13 +142,14 @@ def prove_head(head: Mask, before: ort.InferenceSession, session: ort.InferenceS
     UserError as ``prove_parity`` does.
     """
     x = np.ascontiguousarray(x, np.float32)
-    shipped = predict(session, x)
-    found = compare(masked(head, predict(before, x)), shipped, check_contract(session).returns == "label")
+    pairs = [(masked(head, predict(before, part)), predict(session, part)) for part in _in_time(x)]
+    expected, shipped = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    found = compare(expected, shipped, check_contract(session).returns == "label")
     if found.labels_changed or (found.max_difference is not None and not found.max_difference <= TOLERANCE):
         raise UserError(
             f"the exported head does not compute what was trained: on {found.n} inputs {found.labels_changed} labels change"
         )
-    return Difference(found.n, found.max_difference, found.labels_changed)
+    return _difference(found)
 
 
 def measure_int8(
@@ -149,7 +162,14 @@ def measure_int8(
             f"with --compute int8 {found.labels_changed} of {found.n} labels change (at most {LARGEST_CHANGE:.0%} is "
             "allowed): export with --compute float32"
         )
-    return Difference(found.n, found.max_difference, found.labels_changed)
+    return _difference(found)
+
+
+def _difference(found: Parity) -> Difference:
+    k, n = found.labels_changed, found.n
+    low = 0.0 if k == 0 else float(beta.ppf(0.025, k, n - k + 1))
+    high = 1.0 if k == n else float(beta.ppf(0.975, k + 1, n - k))
+    return Difference(n, found.max_difference, k, (low, high))
 
 
 def _measured(
@@ -158,8 +178,28 @@ def _measured(
     if not len(x):
         raise UserError("parity needs at least one input to compare on: pass real examples")
     x = np.ascontiguousarray(x, np.float32)
-    shipped = predict(session, x)
     contract = check_contract(session)
-    logits = torch_logits(classifier, weights, on_byte_grid(x, contract))
+    pairs = [
+        (predict(session, part), torch_logits(classifier, weights, on_byte_grid(part, contract)))
+        for part in _in_time(x)
+    ]
+    shipped, logits = np.concatenate([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
     found = compare(logits.softmax(dim=1).numpy(), shipped, contract.returns == "label")
-    return replace(found, tolerance=tolerance_of(logits.numpy()))
+    return replace(found, tolerance=tolerance_of(logits.numpy()), changed_at_most=_at_most(found))
+
+
+def _in_time(x: np.ndarray) -> Iterator[np.ndarray]:
+    """``x`` in pieces, the first of ``FEWEST`` rows, as many as are asked for within ``SECONDS``."""
+    started = time.monotonic()
+    done = 0
+    with progress.shown("parity", unit="input", total=len(x), delay=_PATIENCE, leave=False) as bar:
+        while done < len(x) and (done == 0 or time.monotonic() - started < SECONDS):
+            part = x[done : done + (_CHUNK if done else FEWEST)]
+            yield part
+            done += len(part)
+            bar.update(len(part))
+
+
+def _at_most(found: Parity) -> float:
+    changed = found.labels_changed
+    return 1.0 if changed == found.n else float(beta.ppf(0.95, changed + 1, found.n - changed))

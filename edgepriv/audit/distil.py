@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from edgepriv import progress
 from edgepriv.audit.evidence import Floats, log_odds
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe, Stage
@@ -16,6 +17,7 @@ from edgepriv.training.task import task_of
 EPOCHS = 20
 FEWEST, MOST = 50, 5_000
 """Examples to distil from: with fewer than the one a copy learns nothing, more than the other cost time."""
+_PATIENCE = 3  # seconds before a bar appears
 
 
 def loss_trajectories(
@@ -47,8 +49,10 @@ def loss_trajectories(
         copy.eval()
         parts = [copy(questions.batch(part)[0]).softmax(1) for part in torch.arange(len(asked)).split(512)]
         losses.append(loss_of(torch.cat(parts).numpy(), dataset.y[asked]))
+        bar.update()
 
-    fit(copy, examples, task, seed=recipe.seed, after_epoch=after_epoch)
+    with progress.shown("distilled copy", unit="epoch", total=EPOCHS, delay=_PATIENCE, leave=False) as bar:
+        fit(copy, examples, task, seed=recipe.seed, after_epoch=after_epoch)
     return np.stack(losses, axis=1)
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from edgepriv import progress
 from edgepriv.audit import augment, boundary, distil, queries
 from edgepriv.audit.attacks import WORST_OF
 from edgepriv.audit.attacks.base import Asks
@@ -121,7 +121,7 @@ class Interview:
         if fleet is None or fleet.references is None:
             return None
         labels = self.dataset.y[index]
-        models = tqdm(fleet.models, desc="perturbed candidates", unit="model", disable=None, dynamic_ncols=True)
+        models = progress.each(fleet.models, "perturbed candidates", unit="model", total=len(fleet.models))
         confidence = [log_odds(self._model_perturbed(path, fleet, index, 1)[0], labels) for path in models]
         return References(np.stack(confidence), fleet.references.member[:, self.chosen])
 
@@ -183,7 +183,7 @@ class Interview:
 @contextmanager
 def _shown(model: Asked, title: str) -> Iterator[Asked]:
     """The same model, whose answers are counted on a progress bar."""
-    with tqdm(desc=title, unit="answer", disable=None, dynamic_ncols=True, leave=False) as bar:
+    with progress.shown(title, unit="answer", leave=False) as bar:
 
         def predict(x: np.ndarray) -> np.ndarray:
             bar.update(len(x))

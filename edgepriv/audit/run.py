@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from torch import nn
-from tqdm import tqdm
 
+from edgepriv import progress
 from edgepriv.audit import evasion
 from edgepriv.audit.assess import assess, utility
 from edgepriv.audit.attacks import ATTACKS, TRAINED
@@ -26,6 +26,7 @@ CURVE = (0.0, 0.5, 1.0, 2.0)
 """Radii of the robustness curve, as multiples of eps."""
 
 _CHUNK = 2048
+_PATIENCE = 3  # seconds before a bar appears
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,13 @@ def _mixed(count: int, ask: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     that order, the batch, not the example, would tell who is a member.
     """
     order = np.random.default_rng(count).permutation(count)
-    found = np.concatenate([ask(order[start : start + _CHUNK]) for start in range(0, count, _CHUNK)])
+    parts = []
+    with progress.shown("answers of the model", unit="answer", total=count, delay=_PATIENCE, leave=False) as bar:
+        for start in range(0, count, _CHUNK):
+            rows = order[start : start + _CHUNK]
+            parts.append(ask(rows))
+            bar.update(len(rows))
+    found = np.concatenate(parts)
     return found[np.argsort(order)]
 
 
@@ -93,7 +100,10 @@ def membership_part(
     shadows = {name: fleet.shadow for name, fleet in fleets.items() if fleet.shadow is not None}
     result["shadow_models"] = {name: utility(shadow.outputs, shadow.member) for name, shadow in shadows.items()}
     attackers: dict[str, Fleet | None] = {**fleets} or {"none": None}
-    for threat_model, fleet in attackers.items():
+    each_attacker = progress.each(
+        attackers.items(), "membership attacks", unit="attacker", total=len(attackers), delay=_PATIENCE
+    )
+    for threat_model, fleet in each_attacker:
         first = not result["attacks"] and not result["left_out"]
         names = [name for name in attacks if first or ATTACKS[name].needs & TRAINED]
         plain = _with_fleet(observed, target, dataset, fleet)
@@ -176,12 +186,7 @@ def robustness_part(
             "curve": [],
             "warnings": [evasion.left_out(target.no_twin)["reason"]],
         }
-    with tqdm(desc=label, unit="example", disable=None, dynamic_ncols=True) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress.shown(label, unit="example") as bar:
         return evasion.robustness(
             target.twin,
             target.predict,
@@ -192,5 +197,5 @@ def robustness_part(
             steps=recipe.audit.pgd_steps,
             eps_curve=[multiple * budget.eps for multiple in CURVE],
             seed=recipe.seed,
-            progress=show,
+            progress=progress.follower(bar),
         )

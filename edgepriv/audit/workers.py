@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from edgepriv import progress
 from edgepriv.audit.processes import done_by_processes
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
@@ -77,8 +78,7 @@ def train_jobs(
     by default one for each processor.
     """
     title = f"reference models ({label})"
-    with tqdm(desc=title, total=len(jobs), unit="model", disable=None, dynamic_ncols=True) as bar:
-        bar.refresh()
+    with progress.shown(title, unit="model", total=len(jobs)) as bar:
         processes = min(processes or os.cpu_count() or 1, len(jobs))
         if on_gpu(jobs[0].recipe, engine):
             trained = _trained_on_gpu(jobs, dataset, folder, processes)

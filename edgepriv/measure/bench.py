@@ -37,6 +37,7 @@ def bench(
     runs: int = 200,
     rounds: int = 5,
     warmup: int | None = None,
+    seconds: float | None = None,
     timers: Mapping[str, Path] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -44,9 +45,11 @@ def bench(
 
     Each round runs all variants one after the other, each in a process of its own, and every other round in reverse
     order (A B B A ...), so that a machine that warms up or is busy for a while slows all of them. Latencies are pooled
-    over the rounds (n = runs * rounds); load time, first inference and memory are medians over the rounds. ``threads``:
-    0 takes all cores. ``warmup``: inferences before those that are timed, the device kit's number if None. ``timers``: names
-    whose files another script times, which takes the arguments of the kit's bench.py and prints its JSON (another runtime).
+    over the rounds (n = runs * rounds, fewer where ``seconds`` end the timing of a process before); load time, first
+    inference and memory are medians over the rounds. ``threads``: 0 takes all cores. ``warmup``: inferences before those
+    that are timed, the device kit's number if None. ``seconds``: as in the kit's bench.py, None for no bound. ``timers``:
+    names whose files another script times, which takes the arguments of the kit's bench.py and prints its JSON (another
+    runtime).
 
     Returns the content of ``model.bench.json``: milliseconds, megabytes of 10^6 bytes, and ``ratios`` as variant /
     reference, so that 0.5 is half; ``latency_rounds`` is [min, median, max] of the ratio of p50 within each round, and
@@ -74,7 +77,7 @@ def bench(
         if progress is not None:
             progress(done, len(order), f"{name}, batch {setting.batch}, {setting.threads or 'all'} threads")
         measured.setdefault((name, setting), []).append(
-            _fresh_process(scripts[name], paths[name], setting, runs, warmup)
+            _fresh_process(scripts[name], paths[name], setting, runs, warmup, seconds)
         )
 
     first = next(iter(measured.values()))[0]
@@ -85,14 +88,23 @@ def bench(
         "ratios": list(_ratios(measured, reference)),
         "machine": first["machine"],
         "method": first["method"]
-        | {"runs": runs, "rounds": rounds, "order": "interleaved, reversed every other round, a fresh process each"},
+        | {
+            "runs": runs,
+            "seconds": seconds,
+            "rounds": rounds,
+            "order": "interleaved, reversed every other round, a fresh process each",
+        },
     }
 
 
-def _fresh_process(script: str, path: Path, setting: Setting, runs: int, warmup: int | None) -> dict[str, Any]:
-    numbers = {"--batch": setting.batch, "--threads": setting.threads, "--runs": runs}
+def _fresh_process(
+    script: str, path: Path, setting: Setting, runs: int, warmup: int | None, seconds: float | None
+) -> dict[str, Any]:
+    numbers: dict[str, float] = {"--batch": setting.batch, "--threads": setting.threads, "--runs": runs}
     if warmup is not None:
         numbers["--warmup"] = warmup
+    if seconds is not None:
+        numbers["--seconds"] = seconds
     arguments = [part for name, value in numbers.items() for part in (name, str(value))]
     # On Ctrl-C subprocess.run kills the child before it passes the interrupt on.
     ended = subprocess.run(

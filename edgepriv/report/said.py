@@ -30,12 +30,17 @@ def exported(result: dict[str, Any]) -> str:
     if settings["output"] != "probabilities":
         lines.append(f"output: {settings['output']}")
     largest = "" if parity["max_difference"] is None else f"max |dp| {parity['max_difference']:.1e}, "
-    lines.append(f"parity with the quantized torch model on {parity['n']} real inputs: {largest}no label changed")
+    lines.append(
+        f"parity with the quantized torch model on {parity['n']} real inputs: {largest}no label changed (at 95% confidence, of "
+        f"at most {parity['changed_at_most']:.2%} of all such inputs)"
+    )
     if parity["int8"]:
         inside = parity["int8"]
         largest = "" if inside["max_difference"] is None else f"max |dp| {inside['max_difference']:.1e}, "
         lines[-1] += " (with float activations)"
-        lines.append(f"activations of 8 bits: {largest}{inside['labels_changed']} of {inside['n']} labels changed")
+        low, high = inside["changed_ci"]
+        changed = f"{inside['labels_changed']} of {inside['n']} labels changed"
+        lines.append(f"activations of 8 bits: {largest}{changed} (95% interval {low:.2%} to {high:.2%})")
         if "MatMulNBits" not in result["ops"]:
             lines.append("no layer is large enough to gain by computing in int8: this file computes in float32")
     if "float" in result:

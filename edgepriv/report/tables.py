@@ -106,9 +106,14 @@ def bench_table(bench: Mapping[str, Any]) -> Table:
     return table
 
 
-def bench_tables(bench: Mapping[str, Any]) -> list[Table]:
-    """``bench_table``, then what was measured on devices, if anything was imported."""
-    return [bench_table(bench), *([device_table(bench)] if bench.get("devices") else [])]
+def bench_tables(bench: Mapping[str, Any]) -> list[Table | str]:
+    """``bench_table`` and how many inferences it rests on, then what was measured on devices, if anything was imported."""
+    timed = [(row["latency_ms"]["n"], f"{row['name']}, batch {row['batch']}") for row in bench["variants"]]
+    (fewest, where), (most, _) = min(timed), max(timed)
+    said = f"timed inferences: {most:,} of each"
+    if fewest < most:
+        said = f"timed inferences: {fewest:,} ({where}) to {most:,}; --seconds gives slow ones more time"
+    return [bench_table(bench), said, *([device_table(bench)] if bench.get("devices") else [])]
 
 
 def device_table(bench: Mapping[str, Any]) -> Table:

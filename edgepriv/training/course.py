@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from edgepriv import progress
 from edgepriv.data import Dataset, Split
 from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.steps import load_state
@@ -107,13 +107,12 @@ def run_stages(
         }
         keep = _keeper(partial, kept)
         steps = -(-len(members) // task.stage.batch_size)
-        with tqdm(
-            total=task.stage.epochs * steps,
-            initial=state.epoch * steps,
-            desc=_title(name, task),
+        with progress.shown(
+            _title(name, task),
             unit="batch",
-            disable=True if quiet else None,
-            dynamic_ncols=True,
+            total=task.stage.epochs * steps,
+            done=state.epoch * steps,
+            quiet=quiet,
         ) as bar:
             history = fit(
                 classifier,

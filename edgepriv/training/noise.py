@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from edgepriv import progress
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.recipe import Noise
@@ -57,13 +57,8 @@ def noisy_members(
     """
     teacher.eval()
     shapley = noise.method == "shapley"
-    with tqdm(
-        total=len(members) * (2 if shapley else 1),
-        desc=f"{noise.method} noise",
-        unit="member",
-        disable=True if quiet else None,
-        dynamic_ncols=True,
-    ) as bar:
+    steps = len(members) * (2 if shapley else 1)
+    with progress.shown(f"{noise.method} noise", unit="member", total=steps, quiet=quiet) as bar:
         started = time.perf_counter()
         phi = shapley_values(teacher, members, seed=seed, after=bar.update) if shapley else None
         explained = time.perf_counter()

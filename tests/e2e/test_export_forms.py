@@ -48,7 +48,7 @@ def test_int8_and_ort_are_measured_and_recorded(edgepriv, hardened: Path, tmp_pa
     )  # fmt: skip
     assert ran.code == 0, ran.err
     manifest = json.loads((tmp_path / "x.manifest.json").read_text())
-    assert set(ran.json["parity"]["int8"]) == {"n", "max_difference", "labels_changed"}
+    assert set(ran.json["parity"]["int8"]) == {"n", "max_difference", "labels_changed", "changed_ci"}
     assert manifest["parity"] == ran.json["parity"]
     assert manifest["ort"] == ran.json["ort"]
     assert ran.json["ort"]["size_bytes"] == (tmp_path / "x.ort").stat().st_size

@@ -108,3 +108,19 @@ def test_executed_ops_agree_with_the_onnx_package(model_of, tmp_path):
     assert executed_ops(path) == expected
     assert {"If", "Sin"} <= expected.keys()
     assert "Add" not in expected  # folded: the histogram is of what runs, not of the file
+
+
+def test_slow_inferences_are_timed_until_their_seconds_are_over_and_five_at_least(monkeypatch):
+    now = [0]
+    monkeypatch.setattr(kit.time, "perf_counter_ns", lambda: now[0])
+
+    def infer(milliseconds):
+        now[0] += milliseconds * 10**6
+
+    first, steady = kit.timed(lambda: infer(100), runs=200, warmup=20, seconds=2.0)
+    assert first == 100 * 10**6
+    assert len(steady) == 21  # one more is under way when the time is over
+    assert len(kit.timed(lambda: infer(5_000), runs=200, warmup=20, seconds=2.0)[1]) == kit.FEWEST
+    assert len(kit.timed(lambda: infer(5_000), runs=3, warmup=20, seconds=2.0)[1]) == 3
+    assert len(kit.timed(lambda: infer(1), runs=200, warmup=20, seconds=2.0)[1]) == 200
+    assert len(kit.timed(lambda: infer(5_000), runs=20, warmup=0)[1]) == 20

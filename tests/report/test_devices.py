@@ -31,5 +31,6 @@ def test_every_device_stands_below_the_workstation_with_the_same_setting(bench):
 
 def test_without_devices_there_is_no_table(bench):
     assert device_rows(bench) == []
-    assert len(bench_tables(bench)) == 1
-    assert len(bench_tables(bench | {"devices": [run("hardened", 1.0, "A board")]})) == 2
+    assert len([part for part in bench_tables(bench) if not isinstance(part, str)]) == 1
+    measured = bench_tables(bench | {"devices": [run("hardened", 1.0, "A board")]})
+    assert len([part for part in measured if not isinstance(part, str)]) == 2

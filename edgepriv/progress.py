@@ -1,0 +1,176 @@
+"""What long work is doing: a bar on a terminal, a plain line every half minute where there is none.
+
+Both go to standard error, which leaves standard output to results. Lines come from a thread, so that work that takes
+minutes between two steps is not silent either; work that is done within half a minute says nothing.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from tqdm import tqdm
+
+EVERY = 30.0
+"""Seconds between two lines."""
+_LOOK = 1.0  # seconds between two looks at whether a line is due
+
+Item = TypeVar("Item")
+
+
+class Bar(Protocol):
+    """What steps are counted on; ``total`` may be set once it is known."""
+
+    total: float | None
+    n: float
+
+    def update(self, n: float = 1) -> Any:
+        """Count ``n`` more steps."""
+
+    def set_postfix(self, ordered_dict: Mapping[str, object] | None = None) -> Any:
+        """Numbers to show beside the count, such as the loss."""
+
+
+@dataclass
+class Lines:
+    """A bar that is read as a line: ``reference models: 3 of 16 models, 2 min 30 s, 1.2 models/min``."""
+
+    title: str
+    unit: str
+    total: float | None
+    n: float
+    since: float
+    postfix: Mapping[str, object] = field(default_factory=dict)
+    _first: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._first = self.n
+
+    def update(self, n: float = 1) -> None:
+        self.n += n
+
+    def set_postfix(self, ordered_dict: Mapping[str, object] | None = None) -> None:
+        self.postfix = ordered_dict or {}
+
+    def line(self, now: float) -> str:
+        """What was done by the time ``now``, in seconds on the clock that gave ``since``."""
+        of = f"{self.n:,.0f}" + (f" of {self.total:,.0f}" if self.total else "")
+        parts = [f"{self.title}: {of} {_plural(self.unit)}", _duration(now - self.since)]
+        per_second = (self.n - self._first) / max(now - self.since, 1e-9)
+        if per_second > 0:
+            rate, of_time = (per_second, "s") if per_second >= 1 else (60 * per_second, "min")
+            parts.append(f"{rate:.3g} {_plural(self.unit)}/{of_time}")
+        return ", ".join([*parts, *(f"{name} {value}" for name, value in self.postfix.items())])
+
+
+class Watch:
+    """Says every half minute what the innermost of the open bars has come to."""
+
+    def __init__(self, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+        self.clock, self.say = clock, say
+        self._open: list[Lines] = []
+        self._silent_since = self._closed = -float("inf")
+
+    def enter(self, bar: Lines) -> None:
+        """Many short pieces of work in a row are one long one: silence starts with the first of them."""
+        if not self._open and self.clock() - self._closed > EVERY:
+            self._silent_since = self.clock()
+        self._open.append(bar)
+
+    def leave(self, bar: Lines) -> None:
+        self._open.remove(bar)
+        self._closed = self.clock()
+
+    def look(self) -> None:
+        """Say a line if one is due."""
+        now, bars = self.clock(), list(self._open)
+        if bars and now - self._silent_since >= EVERY:
+            self._silent_since = now
+            self.say(bars[-1].line(now))
+
+
+_watch = Watch(time.monotonic, lambda line: print(line, file=sys.stderr, flush=True))
+_watcher: threading.Thread | None = None
+
+
+@contextmanager
+def shown(
+    title: str,
+    *,
+    unit: str,
+    total: int | None = None,
+    done: int = 0,
+    quiet: bool = False,
+    delay: float = 0,
+    leave: bool = True,
+) -> Iterator[Bar]:
+    """Show work while it lasts; count its steps on what this gives.
+
+    Args:
+        title: what is done. unit: of one step, in the singular.
+        total: number of steps, None if unknown. done: steps that an earlier run has done.
+        quiet: show nothing at all, as in a worker process.
+        delay: seconds before a bar appears. leave: whether the bar stays on the terminal at the end.
+    """
+    if not quiet and sys.stderr is not None and sys.stderr.isatty():
+        with tqdm(
+            desc=title, unit=unit, total=total, initial=done, delay=delay, leave=leave, dynamic_ncols=True
+        ) as bar:
+            yield bar
+        return
+    lines = Lines(title, unit, total, done, _watch.clock())
+    if quiet:
+        yield lines
+        return
+    _start_watching()
+    _watch.enter(lines)
+    try:
+        yield lines
+    finally:
+        _watch.leave(lines)
+
+
+def each(items: Iterable[Item], title: str, *, unit: str, total: int, delay: float = 0) -> Iterator[Item]:
+    """The items, one step each."""
+    with shown(title, unit=unit, total=total, delay=delay, leave=delay == 0) as bar:
+        for item in items:
+            yield item
+            bar.update()
+
+
+def follower(bar: Bar) -> Callable[..., None]:
+    """A callback (done, total, ...) that moves the bar there."""
+
+    def follow(done: int, total: int, *unused: object) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return follow
+
+
+def _start_watching() -> None:
+    global _watcher  # one thread for the life of the process
+    if _watcher is None:
+        _watcher = threading.Thread(target=_look_forever, name="edgepriv-progress", daemon=True)
+        _watcher.start()
+
+
+def _look_forever() -> None:
+    while True:
+        time.sleep(_LOOK)
+        _watch.look()
+
+
+def _plural(unit: str) -> str:
+    return f"{unit}es" if unit.endswith(("ch", "s")) else f"{unit}s"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
