@@ -1,13 +1,17 @@
 """What a verb works on: a checkpoint with its data and split, and the files that stand beside a model."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from edgepriv import data
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, checkpoint
+from edgepriv.models.reading import load_tensors
 from edgepriv.recipe import Model, Recipe, eps_for
 
 _PREPROCESSING = {"mean", "std", "input_range"}
@@ -20,6 +24,11 @@ class Trained:
     checkpoint: Checkpoint
     dataset: Dataset
     split: Split
+
+
+def say(note: str) -> None:
+    """One line on standard error, beside whatever progress bar is there."""
+    tqdm.write(f"note: {note}", file=sys.stderr)
 
 
 def beside(model: Path, ending: str) -> Path:
@@ -52,11 +61,16 @@ def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: st
 
 def open_checkpoint(path: Path, recipe: Recipe | None, data_dir: Path | None, download: bool = False) -> Trained:
     """Read a checkpoint and its data. A bare state_dict takes its architecture, data and seed from ``recipe``."""
-    content = checkpoint.load_tensors(path)
+    content = load_tensors(path)
     if checkpoint.is_checkpoint(content):
         found = checkpoint.load(path, recipe.model if recipe else None)
         # Without data, --model confirms the user's own module and says no more.
-        if recipe and recipe.data != Recipe().data and found.data and data.canonical_name(recipe.data.name) != found.data["name"]:
+        if (
+            recipe
+            and recipe.data != Recipe().data
+            and found.data
+            and data.canonical_name(recipe.data.name) != found.data["name"]
+        ):
             raise UserError(
                 f"{path} was trained on {found.data['name']}, not {recipe.data.name}: --data, --members and --non-members "
                 "describe a bare state_dict"
@@ -71,6 +85,8 @@ def open_checkpoint(path: Path, recipe: Recipe | None, data_dir: Path | None, do
     found = checkpoint.from_state_dict(
         path, resolved(recipe, dataset), dataset.class_names, dataset.input_shape, record
     )
+    for note in found.notes:
+        say(f"{path.name}: {note}")
     return Trained(found, dataset, split)
 
 

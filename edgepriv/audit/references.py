@@ -24,6 +24,7 @@ from edgepriv.heads import Answering, answering
 from edgepriv.heads.masks import record_of
 from edgepriv.models import Classifier
 from edgepriv.models.sources import code_of
+from edgepriv.models.steps import load_state
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier
 from edgepriv.training.partial import code_version
@@ -179,7 +180,7 @@ def _train_missing(
 def load_model(path: Path, recipe: Recipe, dataset: Dataset) -> Classifier:
     """A reference or shadow model of a Fleet, in eval mode, with the weights that it would ship with."""
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
-    classifier.network.load_state_dict(stored_weights(path))
+    load_state(classifier.network, stored_weights(path))
     return classifier.eval()
 
 

@@ -31,6 +31,8 @@ from edgepriv.errors import UserError
 from edgepriv.files import write_bytes
 from edgepriv.heads import answering, trained_head
 from edgepriv.models import Classifier
+from edgepriv.models.bake import bake
+from edgepriv.models.steps import load_state
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages, run_stages_stacked
 from edgepriv.training.course import PROCESSOR
@@ -219,7 +221,7 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
     classifiers = [new_classifier(job.recipe, dataset.num_classes, dataset.input_shape) for job in group]
     for job, classifier in zip(group, classifiers, strict=True):
         if job.start is not None:
-            classifier.network.load_state_dict(stored_weights(job.start))
+            load_state(classifier.network, stored_weights(job.start))
     done = 0 if group[0].start is None else 1
     stacked = _stacked(group[0].recipe, device)
     if stacked:
@@ -232,8 +234,9 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
         if not stacked:
             stages = tuple(job.recipe.stages())
             run_stages(classifier, job.recipe, stages, dataset, job.split, quiet=True, done_before=done)
+        bake(classifier.network)
         load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
-        weights = {f"weights/{name}": value.numpy() for name, value in classifier.network.state_dict().items()}
+        weights = {f"weights/{name}": _array(value) for name, value in classifier.network.state_dict().items()}
         probabilities = probabilities_of(classifier, dataset, job.answers_for)
         head = trained_head(job.recipe, classifier, dataset, job.split)
         show = answering(head, job.name)
@@ -243,6 +246,11 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
         file = io.BytesIO()
         np.savez(file, probabilities=probabilities, **weights)
         yield file.getvalue()
+
+
+def _array(value: torch.Tensor) -> np.ndarray:
+    """NumPy has no bfloat16 or narrower floats; every one of them is a float32, and is read back as what it was."""
+    return value.float().numpy() if value.dtype.is_floating_point and value.dtype.itemsize < 4 else value.numpy()
 
 
 def stored_weights(file: Path | bytes, prefix: str = "weights/") -> dict[str, torch.Tensor]:

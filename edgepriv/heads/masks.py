@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from edgepriv.errors import UserError
 from edgepriv.files import written_aside
 from edgepriv.heads.values import mask_values
-from edgepriv.models.checkpoint import load_tensors
+from edgepriv.models.reading import load_tensors
 from edgepriv.models.small import MLP
 
 FORMAT_VERSION = 1

@@ -1,17 +1,18 @@
 """model.pt: everything needed to rebuild, attack or export a trained classifier. Never a pickle with code in it."""
 
-import pickle
-import pickletools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgepriv.errors import UserError
 from edgepriv.files import written_aside
+from edgepriv.models.bake import bake, computed_weights
 from edgepriv.models.classifier import Classifier, build_classifier
+from edgepriv.models.containers import refuse_misfit, state_for
+from edgepriv.models.reading import load_tensors
 from edgepriv.models.sources import refuse_unconfirmed
 from edgepriv.models.steps import load_state, without_steps
 from edgepriv.recipe import Model, Recipe, parse
@@ -26,7 +27,8 @@ class Checkpoint:
     ``state_dict``: of the network, without its normalisation. ``recipe``: resolved. ``data``: name, sha256 and split record
     of the training data, None when the weights come from elsewhere. ``stages``: those that have run, in order, e.g.
     ``("train", "robust", "qat")``. ``history``: one dictionary for each epoch. ``defences``: what defences measured as they
-    ran, by name, as JSON. ``head``: what stands after the softmax, as ``edgepriv.heads`` stores it.
+    ran, by name, as JSON. ``head``: what stands after the softmax, as ``edgepriv.heads`` stores it. ``notes``: sentences about
+    how weights from elsewhere were read; they are not saved.
     """
 
     state_dict: dict[str, Tensor]
@@ -38,15 +40,21 @@ class Checkpoint:
     history: tuple[dict[str, Any], ...] = ()
     defences: dict[str, Any] = field(default_factory=dict)
     head: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     def classifier(self) -> Classifier:
-        """The classifier in eval mode. Raises UserError when the weights do not fit the architecture."""
-        classifier = build_classifier(self.recipe.model, len(self.class_names), self.input_shape)
+        """The classifier in eval mode, its computed weights plain. Raises UserError when the weights do not fit the
+        architecture."""
+        model = self.recipe.model
+        classifier = build_classifier(model, len(self.class_names), self.input_shape)
         try:
             load_state(classifier.network, self.state_dict)
         except RuntimeError as error:
+            refuse_misfit(self.state_dict, classifier.network.state_dict(), model.name)
             detail = " ".join(str(error).split())[:300]
-            raise UserError(f"the weights do not fit model {self.recipe.model.name!r}: {detail}") from error
+            raise UserError(f"the weights do not fit model {model.name!r}: {detail}") from error
+        refuse_infinite(classifier.network)
+        classifier.notes += bake(classifier.network)
         return classifier.eval()
 
     def with_recipe(self, recipe: Recipe) -> "Checkpoint":
@@ -79,44 +87,6 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     # A path would put its temporary name inside the archive, so that equal checkpoints differ.
     with written_aside(path) as aside, aside.open("wb") as handle:
         torch.save(content, handle)
-
-
-def load_tensors(path: Path) -> dict[str, Any]:
-    """The dictionary in a .pt file, read with ``weights_only=True``: code in it is refused, not run."""
-    if not path.is_file():
-        raise UserError(f"no such file: {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if " GLOBAL " in str(error) or _is_whole_pickle(path):
-            raise UserError(
-                f"{path} holds pickled objects other than tensors, which are never loaded because they can run code: "
-                "save model.state_dict() instead"
-            ) from error
-        raise UserError(f"{path} is not a PyTorch checkpoint (not readable, or truncated)") from error
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        AssertionError,
-        IndexError,
-        TypeError,
-    ) as error:
-        raise UserError(f"{path} is not a PyTorch checkpoint (not readable, or truncated)") from error
-    if not isinstance(content, dict) or not content:
-        raise UserError(f"{path} holds a {type(content).__name__}; expected an edgepriv checkpoint or a state_dict")
-    return content
-
-
-def _is_whole_pickle(path: Path) -> bool:
-    """Whether the file is a pickle from its first byte to its STOP, found by reading its opcodes and running none."""
-    try:
-        return sum(1 for _ in pickletools.genops(path.read_bytes())) > 0
-    except (ValueError, UnicodeDecodeError, IndexError):
-        return False
 
 
 def is_checkpoint(content: dict[str, Any]) -> bool:
@@ -164,15 +134,19 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
 def from_state_dict(
     path: Path, recipe: Recipe, class_names: tuple[str, ...], input_shape: tuple[int, ...], data: dict[str, Any] | None
 ) -> Checkpoint:
-    """A checkpoint around a bare state_dict from elsewhere. Names may carry a ``module.`` or ``network.`` prefix."""
+    """A checkpoint around weights from elsewhere, in whatever container and under whatever prefix they stand there; what was
+    recognised is in its ``notes``. Raises UserError when they do not fit the recipe's model."""
     content = load_tensors(path)
-    content = content["state_dict"] if isinstance(content.get("state_dict"), dict) else content
-    for prefix in ("module.", "network."):
-        if all(str(name).startswith(prefix) for name in content):
-            content = {name.removeprefix(prefix): value for name, value in content.items()}
+    network = build_classifier(recipe.model, len(class_names), input_shape).network
+    forms = [network.state_dict()]
+    if computed_weights(network):
+        plain = build_classifier(recipe.model, len(class_names), input_shape).network
+        bake(plain)
+        forms.append(plain.state_dict())
+    found = state_for(content, forms, recipe.model.name, str(path))
     # For which widths it learned its steps, if any, nobody says.
-    state = without_steps(_checked_state(content, path))
-    checkpoint = Checkpoint(state, class_names, input_shape, recipe, data, ("train",))
+    state = without_steps(_checked_state(found.state, path))
+    checkpoint = Checkpoint(state, class_names, input_shape, recipe, data, ("train",), notes=found.words)
     checkpoint.classifier()
     return checkpoint
 
@@ -184,7 +158,20 @@ def _checked_state(state: Any, path: Path) -> dict[str, Tensor]:
         or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
     ):
         raise UserError(f"{path} holds no state_dict: expected a dictionary of tensors")
-    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    bad = [name for name, value in state.items() if value.is_floating_point() and value.isnan().any()]
     if bad:
-        raise UserError(f"{path}: {len(bad)} tensors hold NaN or infinity (first: {bad[0]}): the training diverged")
+        raise UserError(f"{path}: {len(bad)} tensors hold NaN (first: {bad[0]}): the training diverged")
     return state
+
+
+def refuse_infinite(network: nn.Module) -> None:
+    """Raise UserError when a weight or a running statistic of ``network`` is not finite: it has diverged. Other buffers may
+    hold infinity, which masks are made of."""
+    statistics = (
+        name for name, _ in network.named_buffers() if name.rpartition(".")[2] in ("running_mean", "running_var")
+    )
+    state = dict(network.named_parameters()) | dict(network.named_buffers())
+    named = [*(name for name, _ in network.named_parameters()), *statistics]
+    bad = [name for name in named if not state[name].isfinite().all()]
+    if bad:
+        raise UserError(f"{len(bad)} weights hold NaN or infinity (first: {bad[0]}): the training diverged")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from edgepriv.errors import UserError
 from edgepriv.models import small, zoo
+from edgepriv.models.adapt import adapted, probe
 from edgepriv.models.normalisation import in_unit_range
 from edgepriv.models.sources import imported, is_own
 from edgepriv.recipe import Model
@@ -23,8 +24,11 @@ NAMED: dict[str, Callable[..., nn.Module]] = {
 class Classifier(nn.Module):
     """``network`` behind its normalisation: float32 [N, ...] in [0, 1] -> logits [N, K].
 
-    ``mean``, ``std``: one number for each channel or feature, in input units.
+    ``mean``, ``std``: one number for each channel or feature, in input units. ``notes``: sentences about what was changed on
+    a network of the user's own so that it can be trained and exported.
     """
+
+    notes: tuple[str, ...] = ()
 
     mean: Tensor
     std: Tensor
@@ -44,7 +48,8 @@ class Classifier(nn.Module):
         return (x - self.mean.view(shape)) / self.std.view(shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(self.normalised(x))
+        logits = self.network(self.normalised(x))
+        return logits if logits.dtype == torch.float32 else logits.float()
 
 
 def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: Any) -> nn.Module:
@@ -54,7 +59,7 @@ def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: 
     or the architecture cannot take such inputs.
     """
     if is_own(name):
-        return _made_by(imported(name), name, num_classes, input_shape, arguments)
+        return _made_by(imported(name), name, num_classes, input_shape, arguments)[0]
     if name in NAMED:
         factory = NAMED[name]
     elif name in zoo.names():
@@ -72,8 +77,9 @@ def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: 
 
 def _made_by(
     factory: Callable[..., Any], name: str, num_classes: int, input_shape: Sequence[int], arguments: dict[str, Any]
-) -> nn.Module:
-    """The user's own network, once it has been seen to be one. Whatever the user's code raises is told in one sentence."""
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The user's own network, once it has been seen to be one, and what was changed on it. Whatever the user's code raises is
+    told in one sentence."""
     try:
         network = factory(num_classes=num_classes, input_shape=tuple(input_shape), **arguments)
     except TypeError as error:
@@ -83,28 +89,28 @@ def _made_by(
     if not isinstance(network, nn.Module):
         raise UserError(f"model {name!r}: the factory returned {type(network).__name__}, not a torch.nn.Module")
     training = network.training
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            answer = network.eval()(torch.zeros(2, *input_shape))
-    except Exception as error:
+    network, words = adapted(network, name, tuple(input_shape))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        answer = network(probe(tuple(input_shape)))
+    network.train(training)
+    if answer.shape != (2, num_classes):
         raise UserError(
-            f"model {name!r} does not take inputs float32 [N, {', '.join(map(str, input_shape))}]: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    finally:
-        network.train(training)
-    if not isinstance(answer, Tensor) or answer.shape != (2, num_classes):
-        found = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        raise UserError(f"model {name!r} must return logits [N, {num_classes}]: for 2 inputs it returned {found}")
+            f"model {name!r} must return logits [N, {num_classes}]: for 2 inputs it returned {list(answer.shape)}"
+        )
     if bool((answer >= 0).all()) and torch.allclose(answer.float().sum(1), torch.ones(2), atol=1e-4):
         raise UserError(
             f"model {name!r} returns probabilities, and training and export each apply a softmax of their own: leave out its "
             "last one, so that it returns logits"
         )
-    return network
+    return network, words
 
 
 def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int]) -> Classifier:
     """The recipe's architecture behind its normalisation. Raises UserError when they do not fit the inputs."""
     mean, std = in_unit_range(model, input_shape)
-    return Classifier(build(model.name, num_classes, input_shape, **model.args), mean, std)
+    if not is_own(model.name):
+        return Classifier(build(model.name, num_classes, input_shape, **model.args), mean, std)
+    network, words = _made_by(imported(model.name), model.name, num_classes, input_shape, model.args)
+    classifier = Classifier(network, mean, std)
+    classifier.notes = words
+    return classifier

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from edgepriv.models.bake import bake, computed_weights
+
 SUFFIX = "_lsq_step"
 
 
@@ -43,11 +45,14 @@ def without_steps(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """``network.load_state_dict(state)``, after which the network has just the steps that ``state`` has.
+    """``network.load_state_dict(state)``, after which the network has just the steps that ``state`` has; its computed weights
+    become plain first where the state holds these.
 
     Raises RuntimeError when the state does not fit the network, or a step is not a vector of positive numbers.
     """
     drop_steps(network)
+    if not network.state_dict().keys() <= state.keys() and any(name in state for name in computed_weights(network)):
+        bake(network)
     weights = {name for name, _ in network.named_parameters(remove_duplicate=False)}
     for name, value in state.items():
         if is_step(name) and name.removesuffix(SUFFIX) in weights:

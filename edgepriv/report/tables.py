@@ -227,6 +227,7 @@ _LAYER_COLUMNS: dict[str, Callable[[Any], str]] = {
     "op": str,
     "shape": lambda shape: "x".join(map(str, shape)),
     "granularity": lambda granularity: granularity or "",
+    "dtype": str,
     "bits": str,
     "parameters": "{:,}".format,
     "stored_bytes": file_size,
@@ -234,9 +235,9 @@ _LAYER_COLUMNS: dict[str, Callable[[Any], str]] = {
 
 
 def layer_table(layers: Sequence[Mapping[str, Any]]) -> Table:
-    """Weights by layer; shows those of name, op, shape, granularity, bits, parameters and stored_bytes that are known."""
+    """Weights by layer; shows what is known of each, in the columns above."""
     known = {key: form for key, form in _LAYER_COLUMNS.items() if any(key in layer for layer in layers)}
-    words = [key for key in known if key in ("name", "op", "shape", "granularity")]
+    words = [key for key in known if key in ("name", "op", "shape", "granularity", "dtype")]
     table = _table("", words, ["stored" if key == "stored_bytes" else key for key in known if key not in words])
     for layer in layers:
         _row(table, *(form(layer[key]) if key in layer else "" for key, form in known.items()))

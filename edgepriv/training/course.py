@@ -11,6 +11,7 @@ import torch
 from edgepriv import progress
 from edgepriv.data import Dataset, Split
 from edgepriv.models import Classifier, build_classifier
+from edgepriv.models.bake import bake
 from edgepriv.models.steps import load_state
 from edgepriv.recipe import Recipe
 from edgepriv.training.dp import plan_of
@@ -71,8 +72,10 @@ def run_stages(
     ``after_stage(name, classifier, so_far)`` is called as each stage ends. ``done_before``: how many of the first stages the
     classifier's weights have behind them already, ``train`` at most.
 
-    The stage ``noisy`` takes the classifier as teacher, gives the members their noise and starts from new weights. It and
-    every stage after it see the members with that noise only: one epoch on the clean ones would teach them again.
+    Weights that the network computes from others are trained as such in the stage ``train``, unless it quantizes them, and
+    are plain in every other one. The stage ``noisy`` takes the classifier as teacher, gives the members their noise and starts
+    from new weights. It and every stage after it see the members with that noise only: one epoch on the clean ones would teach
+    them again.
     """
     refuse_unfit(recipe.quantize)
     refuse_unmatched(classifier.network, recipe.quantize)
@@ -96,6 +99,8 @@ def run_stages(
             members, defences["noise"] = _noisy(teacher, recipe, members, dataset, quiet)
         if name == "noisy":
             load_state(classifier, _fresh(recipe, dataset).state_dict())
+        if name != "train" or (recipe.train.quantized and recipe.quantize.active):
+            bake(classifier.network)
         task = task_of(classifier.network, recipe, name, dataset.input_shape)
         kept = {
             "key": key,
@@ -144,6 +149,7 @@ def _noisy(
 ) -> tuple[Examples, dict[str, Any]]:
     classifier = _fresh(recipe, dataset)
     load_state(classifier, teacher)
+    bake(classifier.network)
     return noisy_members(classifier, members, recipe.noise, seed=recipe.seed, quiet=quiet)
 
 

@@ -48,9 +48,10 @@ def fuse(network: nn.Module) -> Fused | None:
     """Fold what can be folded; None when there is nothing to fold or the network's code cannot be traced."""
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         return None
-    frozen = copy.deepcopy(network).eval()
+    if network._forward_pre_hooks or network._forward_hooks:
+        return None  # tracing starts behind them
     try:
-        traced = fx.symbolic_trace(frozen)
+        traced = fx.symbolic_trace(copy.deepcopy(network).eval())
     except Exception:  # tracing runs the network's own code on proxies, which may fail in any way it likes
         return None
     pairs = _pairs(traced)
@@ -77,6 +78,7 @@ def _pairs(traced: fx.GraphModule) -> tuple[tuple[str, str], ...]:
             isinstance(source, fx.Node)
             and source.op == "call_module"
             and isinstance(modules[str(source.target)], nn.Conv2d)
+            and "weight" in modules[str(source.target)]._parameters
             and len(source.users) == 1
             and calls[source.target] == calls[node.target] == 1
             and norm.affine

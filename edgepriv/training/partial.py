@@ -14,7 +14,7 @@ from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.files import written_aside
 from edgepriv.models import Classifier
-from edgepriv.models.checkpoint import load_tensors
+from edgepriv.models.reading import load_tensors
 from edgepriv.models.sources import code_of
 from edgepriv.recipe import Recipe
 from edgepriv.training.loop import State
@@ -46,7 +46,7 @@ def key_of(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], data
     )
     for name, value in classifier.state_dict().items():
         digest.update(name.encode())
-        digest.update(value.contiguous().numpy().tobytes())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -12,10 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from edgepriv.errors import UserError
+from edgepriv.models.bake import computed_weights
 from edgepriv.models.steps import attach_step, drop_steps, steps_of
 from edgepriv.recipe import FULL_WIDTH, Quantize, bit_rules
 from edgepriv.training.grids import Grid, lsq_highest, quantizer_of, refuse_unfit
 from edgepriv.training.stacked import Stacked, StackedLinear
+
+_MULTIPLIERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, StackedLinear)
+"""Layers that multiply with a weight whose output channels lie on its first axis."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
     found: dict[str, int] = {}
     for layer, module in network.named_modules():
         names = []
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear | StackedLinear):
+        if isinstance(module, _MULTIPLIERS):
             names = ["weight"]
         elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
             names = ["in_proj_weight"]
@@ -141,7 +145,13 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
 
 def refuse_unmatched(network: nn.Module, rule: Quantize) -> None:
     """Raise UserError when ``rule`` names layers, or asks for more of them, than the network has."""
-    layers = [name.rpartition(".")[0] for name in widths(network, Quantize(bits=8))]
+    computed = computed_weights(network)
+    layers = [
+        layer
+        for layer, module in network.named_modules()
+        if f"{layer}.weight".lstrip(".") in computed and isinstance(module, _MULTIPLIERS)
+    ]
+    layers += [name.rpartition(".")[0] for name in widths(network, Quantize(bits=8))]
     for pattern, _ in bit_rules(rule.bits):
         if pattern != "*" and not any(fnmatchcase(layer, pattern) for layer in layers):
             raise UserError(

@@ -145,14 +145,22 @@ def altered(path, **changes):
         ({"recipe": {"train": {"epochs": -1}}}, r"train\.epochs"),
         ({"state_dict": {}}, "no state_dict"),
         ({"state_dict": {"w": 1}}, "no state_dict"),
-        ({"state_dict": {"w": torch.tensor([float("nan")])}}, r"hold NaN or infinity \(first: w\)"),
-        ({"state_dict": {"w": torch.tensor([float("inf")])}}, "training diverged"),
+        ({"state_dict": {"w": torch.tensor([float("nan")])}}, r"hold NaN \(first: w\): the training diverged"),
     ],
 )
 def test_altered_checkpoints_are_one_sentence(path, changes, sentence):
     with pytest.raises(UserError, match=sentence) as error:
         checkpoint.load(altered(path, **changes))
     assert str(path) in str(error.value)
+
+
+def test_infinite_weights_are_one_sentence_and_infinite_masks_are_none(path, trained):
+    state = trained.state_dict | {"fc.bias": torch.full((3,), float("inf"))}
+    with pytest.raises(UserError, match=r"NaN or infinity \(first: fc.bias\): the training diverged"):
+        checkpoint.load(altered(path, state_dict=state)).classifier()
+    classifier = trained.classifier()
+    classifier.network.register_buffer("mask", torch.full((2, 2), float("-inf")))
+    checkpoint.refuse_infinite(classifier.network)
 
 
 def test_weights_of_another_architecture_are_one_sentence(path):

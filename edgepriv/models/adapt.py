@@ -1,0 +1,115 @@
+"""A network of the user's own as the rest of edgepriv expects it: float32 in, one float32 tensor of logits out, no wrappers.
+
+What is changed is what neither names nor weights depend on, and every change is told in a sentence.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from edgepriv.errors import UserError
+
+_LOGITS = "logits"
+_NARROW = (torch.float16, torch.bfloat16, torch.float64)
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network without DataParallel, DistributedDataParallel and torch.compile around it or around parts of it."""
+    network = _inside(network)
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if _inside(child) is not child:
+                setattr(module, name, _inside(child))
+    return network
+
+
+def _inside(module: nn.Module) -> nn.Module:
+    while True:
+        if isinstance(module, DataParallel | DistributedDataParallel):
+            module = module.module
+        elif isinstance(getattr(module, "_orig_mod", None), nn.Module):
+            module = module._orig_mod  # type: ignore[assignment]
+        else:
+            return module
+
+
+def adapted(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> tuple[nn.Module, tuple[str, ...]]:
+    """``network`` in eval mode such that it takes float32 [N, *input_shape], leaves it unchanged and returns float32 [N, K];
+    and sentences about what was done to that end. Raises UserError when it cannot be."""
+    network = unwrapped(network).eval()
+    words = []
+    dtypes = {parameter.dtype for parameter in network.parameters() if parameter.is_floating_point()}
+    x = probe(input_shape)
+    try:
+        answer, changed = _asked(network, x)
+    except Exception as error:
+        if not dtypes & set(_NARROW):
+            raise UserError(_refusal(name, input_shape, error)) from error
+        network = network.float()
+        try:
+            answer, changed = _asked(network, x)
+        except Exception as again:
+            raise UserError(_refusal(name, input_shape, again)) from again
+        named = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes & set(_NARROW)))
+        words.append(f"its {named} weights became float32, in which it is trained and exported")
+    if changed:
+        network.register_forward_pre_hook(_with_a_copy)
+        words.append("it changes its input in place, and gets a copy")
+    if not isinstance(answer, Tensor):
+        if not isinstance(_logits_in(answer), Tensor):
+            raise UserError(
+                f"model {name!r} must return logits [N, K]: it returned {_described(answer)}; return the logits alone"
+            )
+        network.register_forward_hook(_only_logits)
+        words.append(f"of the {type(answer).__name__} that it returns, {_LOGITS!r} is read")
+    return network, tuple(words)
+
+
+def probe(input_shape: tuple[int, ...]) -> Tensor:
+    """Two inputs float32 [2, *input_shape] of either sign, the same each time."""
+    return torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
+
+
+def _asked(network: nn.Module, x: Tensor) -> tuple[Any, bool]:
+    """The answer to ``x``, and whether the network wrote into it; no generator is moved on."""
+    x = x.clone()
+    version = x._version
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        answer = network(x)
+    return answer, x._version != version
+
+
+def _with_a_copy(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (inputs[0].clone(), *inputs[1:])
+
+
+def _only_logits(module: nn.Module, inputs: tuple[Any, ...], answer: Any) -> Tensor:
+    found = _logits_in(answer)
+    assert isinstance(found, Tensor)
+    return found
+
+
+def _logits_in(answer: Any) -> Any:
+    return answer.get(_LOGITS) if isinstance(answer, Mapping) else getattr(answer, _LOGITS, None)
+
+
+def _described(answer: Any) -> str:
+    if isinstance(answer, Mapping):
+        return f"a {type(answer).__name__} of {', '.join(map(repr, list(answer)[:4]))}"
+    if dataclasses.is_dataclass(answer):
+        return f"a {type(answer).__name__} of {', '.join(field.name for field in dataclasses.fields(answer))}"
+    if isinstance(answer, tuple | list):
+        return f"a {type(answer).__name__} of {len(answer)}"
+    return type(answer).__name__
+
+
+def _refusal(name: str, input_shape: tuple[int, ...], error: Exception) -> str:
+    reason = " ".join(str(error).split())[:300]
+    return (
+        f"model {name!r} does not take inputs float32 [N, {', '.join(map(str, input_shape))}]: "
+        f"{type(error).__name__}: {reason}"
+    )

@@ -1,0 +1,293 @@
+"""Where in a file of tensors the network's own are, and how they are called there: containers, prefixes, dtypes.
+
+Training code wraps a state_dict in a dictionary of its own, in a module (DataParallel, torch.compile, a Lightning module, an
+averaged model), or both. Here the names of the network that is asked for decide: what fits them is read, whatever stands
+around it, and what was recognised is told in words.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgepriv.errors import UserError
+from edgepriv.models.steps import is_step
+
+State = Mapping[str, Tensor]
+
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""What torch's own wrappers put into the names of what they wrap, in any order and at any depth."""
+_COUNTERS = ("total_ops", "total_params", "n_averaged", "num_batches_tracked", "_metadata", "_extra_state")
+"""Entries that profilers, averaging and torch keep beside weights, and that no answer depends on."""
+_AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|average[ds]?|shadow)([._]|$)|n_averaged", re.IGNORECASE)
+_OLD_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+_DEPTH = 3
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Found:
+    """Tensors under the network's own names, and sentences about how they were found; none for a plain state_dict."""
+
+    state: dict[str, Tensor]
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """``container``: the keys on the way to a dictionary of tensors, joined by dots; ``prefix``: before the names."""
+
+    container: str
+    prefix: str
+    tensors: State
+    unwrapped: bool
+    wanted: State
+
+    @property
+    def title(self) -> str:
+        inside = self.container or "the state_dict"
+        return f"{inside} without the prefix {self.prefix}" if self.prefix else inside
+
+    @property
+    def averaged(self) -> bool:
+        return bool(_AVERAGED.search(f"{self.container}.{self.prefix}")) or "n_averaged" in self.tensors
+
+    def missing(self) -> list[str]:
+        return [name for name in self.wanted if self.tensor(name) is None and not _is_counter(name)]
+
+    def tensor(self, name: str) -> Tensor | None:
+        """What the file has for ``name``; files that store a shared tensor once have it under another of its names."""
+        own = self.tensors.get(self.prefix + name)
+        if own is not None:
+            return own
+        shared = self.wanted[name].data_ptr()
+        names = (other for other, value in self.wanted.items() if shared and value.data_ptr() == shared)
+        return next((self.tensors[self.prefix + other] for other in names if self.prefix + other in self.tensors), None)
+
+    def others(self) -> list[str]:
+        """Tensors under the prefix that the network has no place for."""
+        own = (name for name in self.tensors if name.startswith(self.prefix))
+        return [
+            name
+            for name in own
+            if name.removeprefix(self.prefix) not in self.wanted and not _is_counter(name) and not is_step(name)
+        ]
+
+    def misshapen(self) -> list[str]:
+        pairs = ((name, self.tensor(name), like) for name, like in self.wanted.items())
+        return [
+            f"{name} is {list(own.shape)} where the model has {list(like.shape)}"
+            for name, own, like in pairs
+            if own is not None and own.shape != like.shape and not _is_counter(name)
+        ]
+
+    @property
+    def fits(self) -> bool:
+        return not (self.missing() or self.others() or self.misshapen())
+
+    @property
+    def misfit(self) -> int:
+        return len(self.missing()) + len(self.others()) + len(self.misshapen())
+
+
+def state_for(content: Mapping[Any, Any], wanted: Sequence[State], model: str, where: str) -> Found:
+    """The tensors in ``content`` that are the network's, as the dtypes that it has.
+
+    ``wanted``: the state_dicts that the network can load, by name (several where it can be loaded in several forms);
+    ``model``, ``where``: its name and that of the file, for sentences. Raises UserError when nothing fits, when different
+    weights fit equally well, or when tensors are of a kind that cannot become the network's.
+    """
+    found = [own for names in wanted for own in _candidates(content, names)]
+    if not found:
+        raise UserError(f"{where} holds no state_dict: expected a dictionary of tensors")
+    fitting = [own for own in found if own.fits]
+    if not fitting:
+        raise UserError(f"{where}: {misfit(min(found, key=lambda own: own.misfit), model)}")
+    chosen, words = _chosen(fitting, where)
+    state, converted = _converted(chosen, where)
+    return Found(state, tuple([*words, *_left_out(chosen), *converted]))
+
+
+def tensors_in(content: Mapping[Any, Any]) -> Found:
+    """The largest dictionary of tensors in ``content``, without the names of wrappers that all of its own begin with."""
+    inside = list(_dictionaries(content))
+    if not inside:
+        return Found({})
+    container, tensors = max(inside, key=lambda entry: len(entry[1]))
+    prefix = ""
+    while True:
+        first = next(
+            (w for w in WRAPPERS if all(n[len(prefix) :].startswith(f"{w}.") or _is_counter(n) for n in tensors)), None
+        )
+        if first is None or not any(name[len(prefix) :].startswith(f"{first}.") for name in tensors):
+            break
+        prefix += f"{first}."
+    place = (f"read {container}",) if container else ()
+    others = tuple(f"also holds {name}" for name, _ in inside if name != container and "optim" not in name)
+    state = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return Found(state, (*place, *((f"without the prefix {prefix}",) if prefix else ()), *others))
+
+
+def misfit(candidate: "_Candidate", model: str) -> str:
+    """What does not fit, the names that matter first: never cut before them."""
+    missing, others, misshapen = candidate.missing(), candidate.others(), candidate.misshapen()
+    parts = []
+    if misshapen:
+        parts.append(f"{_some(misshapen)}")
+    if others:
+        parts.append(f"the model has no {_some(others)}")
+    if missing:
+        parts.append(f"the file has no {_some(missing)}")
+    return f"the weights do not fit model {model!r}: {'; '.join(parts)}"
+
+
+def refuse_misfit(state: State, wanted: State, model: str, where: str = "") -> None:
+    """Raise UserError when the names or shapes of ``state`` are not just those of ``wanted``."""
+    own = _Candidate("", "", state, False, wanted)
+    if not own.fits:
+        raise UserError(f"{where}{': ' if where else ''}{misfit(own, model)}")
+
+
+def _candidates(content: Mapping[Any, Any], wanted: State) -> Iterator[_Candidate]:
+    """Every dictionary of tensors under every prefix that could be the network's; the best readings of names only."""
+    anchor = max((name for name in wanted if not _is_counter(name)), key=len, default="")
+    for container, tensors in _dictionaries(content):
+        readings = [(tensors, False)]
+        plain = {_unwrapped(name): value for name, value in tensors.items()}
+        if len(plain) == len(tensors) and plain.keys() != tensors.keys():
+            readings.append((plain, True))
+        for names, unwrapped in list(readings):
+            renamed = {_renamed(name, wanted): value for name, value in names.items()}
+            if renamed.keys() != names.keys():
+                readings.append((renamed, unwrapped))
+        seen = False
+        for names, unwrapped in readings:
+            prefixes = {name[: -len(anchor)] for name in names if anchor and name.endswith(anchor)}
+            for prefix in sorted(prefix for prefix in prefixes if not prefix or prefix.endswith(".")):
+                own = _Candidate(container, prefix, names, unwrapped, wanted)
+                yield own
+                seen = seen or own.fits
+            if seen:
+                break
+        yield _Candidate(container, "", tensors, False, wanted)
+
+
+def _dictionaries(content: Mapping[Any, Any], container: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
+    """(where, tensors by name) of ``content`` and every dictionary in it that holds tensors under names."""
+    own = {name: _tensor(value) for name, value in content.items() if isinstance(name, str) and _is_tensor(value)}
+    if own:
+        yield container, own
+    if depth == _DEPTH:
+        return
+    for key, value in content.items():
+        if isinstance(key, str) and isinstance(value, Mapping):
+            yield from _dictionaries(value, f"{container}.{key}" if container else key, depth + 1)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiub")
+
+
+def _tensor(value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.from_numpy(value)
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _renamed(name: str, wanted: State) -> str:
+    """Weight norm's two forms in torch have their own names for the same two tensors."""
+    layer, _, last = name.rpartition(".")
+    other = f"{layer}.{_OLD_NORM.get(last, last)}" if layer else _OLD_NORM.get(last, last)
+    return other if name not in wanted and any(own.endswith(_OLD_NORM.get(last, "\n")) for own in wanted) else name
+
+
+def _chosen(fitting: Sequence[_Candidate], where: str) -> tuple[_Candidate, list[str]]:
+    """The weights themselves rather than their average, which is named where it differs."""
+    plain = [own for own in fitting if not own.averaged] or list(fitting)
+    first, *others = plain
+    apart = [own for own in others if not _equal(first, own)]
+    if apart:
+        raise UserError(
+            f"{where} holds several sets of weights that fit: {', '.join(own.title for own in [first, *apart])}; save the "
+            f"one that is meant by itself"
+        )
+    words = []
+    if first.container or first.prefix or first.unwrapped:
+        averaged = "averaged weights, " if first.averaged else ""
+        inner = ", names without those of their wrappers" if first.unwrapped else ""
+        words.append(f"read {averaged}{first.title}{inner}")
+    average = next((own for own in fitting if own.averaged and not first.averaged and not _equal(first, own)), None)
+    if average is not None:
+        words.append(
+            f"the averaged weights in {average.title} differ and were not taken: save them by themselves to use them"
+        )
+    return first, words
+
+
+def _equal(one: _Candidate, other: _Candidate) -> bool:
+    if one.wanted.keys() != other.wanted.keys():
+        return False
+    pairs = ((one.tensor(name), other.tensor(name)) for name in one.wanted if not _is_counter(name))
+    return all(a is b or (a is not None and b is not None and _same(a, b)) for a, b in pairs)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    known = not (one.is_meta or other.is_meta or one.is_quantized or other.is_quantized)
+    return known and one.shape == other.shape and torch.equal(_dense(one), _dense(other))
+
+
+def _left_out(chosen: _Candidate) -> list[str]:
+    outside = [name for name in chosen.tensors if not name.startswith(chosen.prefix) and not _is_counter(name)]
+    return [f"left out what does not stand under {chosen.prefix}: {_some(outside)}"] if outside else []
+
+
+def _converted(chosen: _Candidate, where: str) -> tuple[dict[str, Tensor], list[str]]:
+    state: dict[str, Tensor] = {}
+    became: dict[str, None] = {}
+    for name, like in chosen.wanted.items():
+        value = chosen.tensor(name)
+        if value is None:  # a counter
+            state[name] = torch.zeros_like(like)
+            continue
+        if value.is_quantized or value.is_meta:
+            kind = f"quantized ({value.dtype})" if value.is_quantized else "empty (on the device 'meta')"
+            raise UserError(f"{where}: {name} is {kind}: save the state_dict of the float model")
+        if like.is_floating_point() and value.ndim and not (value.is_floating_point() or value.is_complex()):
+            raise UserError(
+                f"{where}: {name} holds {_word(value.dtype)}, whose scale is not known here: save the state_dict of the float "
+                "model"
+            )
+        if value.is_complex() and not like.is_complex():
+            raise UserError(f"{where}: {name} holds complex numbers, and the model has {_word(like.dtype)} there")
+        if value.layout != torch.strided:
+            became["sparse weights became dense"] = None
+            value = _dense(value)
+        if value.is_floating_point() and value.dtype != like.dtype:
+            became[f"{_word(value.dtype)} weights became {_word(like.dtype)}"] = None
+        state[name] = value.detach().to(like.dtype).contiguous().clone()
+    steps = {name.removeprefix(chosen.prefix): value for name, value in chosen.tensors.items() if is_step(name)}
+    return state | steps, list(became)
+
+
+def _dense(value: Tensor) -> Tensor:
+    value = value if value.layout == torch.strided else value.to_dense()
+    return value.float() if value.is_floating_point() and value.dtype.itemsize == 1 else value
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _is_counter(name: str) -> bool:
+    return name.rpartition(".")[2] in _COUNTERS
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
