@@ -244,7 +244,7 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
             weights |= {f"head/{name}": value.numpy() for name, value in head["state_dict"].items()}
             probabilities = show(probabilities, dataset.inputs(job.answers_for))
         file = io.BytesIO()
-        np.savez(file, probabilities=probabilities, **weights)
+        np.savez(file, probabilities=probabilities, **weights)  # type: ignore[arg-type]
         yield file.getvalue()
 
 
