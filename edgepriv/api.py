@@ -22,7 +22,7 @@ from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
 from edgepriv.audit.deployed import audit_by_manifest, audit_on_files
 from edgepriv.composition import refuse_impossible
 from edgepriv.errors import GateFailed, UserError
-from edgepriv.files import refuse_existing, write_bytes, write_json, write_text
+from edgepriv.files import refuse_existing, refuse_overwriting, write_bytes, write_json, write_text
 from edgepriv.hardening import hardening, refuse_idle
 from edgepriv.measure.bench import bench as measure
 from edgepriv.measure.devices import merged
@@ -42,20 +42,30 @@ from edgepriv.training.partial import forget
 
 
 def train(
-    recipe: Recipe, output: Path, *, data_dir: Path | None = None, download: bool = False, force: bool = False
+    recipe: Recipe,
+    output: Path,
+    *,
+    data_dir: Path | None = None,
+    download: bool = False,
+    force: bool = False,
+    recipe_file: Path | None = None,
 ) -> dict[str, Any]:
-    """Train the recipe's model from scratch on its members and write a checkpoint; an interrupted run is resumed."""
+    """Train the recipe's model from scratch on its members and write a checkpoint; an interrupted run is resumed.
+
+    ``recipe_file``, here and in the other verbs: where the recipe was read from; like every input it is never overwritten.
+    """
+    partial = beside(output, "partial")
+    refuse_overwriting([*data.files_of(recipe.data.name, data_dir), recipe_file], [output, partial])
     refuse_existing([output], force)
     if recipe.train.epochs == 0:
         raise UserError("train.epochs is 0: there is nothing to train")
     refuse_impossible(recipe)
-    dataset = data.load(recipe.data.name, data_dir, download)
-    split = data.make_split(dataset, recipe.data, recipe.seed)
+    dataset, split = project.split_of(recipe, data_dir, download)
+    record = project.data_record(dataset, split, recipe.data)
     recipe = project.resolved(recipe, dataset)
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
-    partial = beside(output, "partial")
     course = run_stages(classifier, recipe, ("train",), dataset, split, partial=partial)
-    blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, project.data_record(dataset, split))
+    blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, record)
     trained = blank.with_weights(classifier, stages=("train",), history=tuple(course.history), defences=course.defences)
     checkpoint.save(output, trained)
     forget(partial)
@@ -63,6 +73,7 @@ def train(
         "checkpoint": str(output),
         "recipe": recipe.model_dump(mode="json"),
         "split": split.record(),
+        "said": project.data_said(dataset, split),
         "history": course.history,
         "defences": course.defences,
     }
@@ -78,6 +89,7 @@ def harden(
     data_dir: Path | None = None,
     download: bool = False,
     force: bool = False,
+    recipe_file: Path | None = None,
 ) -> dict[str, Any]:
     """Retraining on noisy members if asked, adversarial training, then quantization-aware fine-tuning of the checkpoint
     ``model``; export and kit into ``output``.
@@ -93,8 +105,12 @@ def harden(
     force = force or partial.exists()  # what an interrupted run has written is replaced by the run that goes on
     head_file = beside(shipped, "head.pt")
     own = [beside(shipped, "pt"), robust, head_file]
-    refuse_existing([*written_by_export(shipped), *own, *kit_paths(output / "device")], force)
+    written = [*written_by_export(shipped), *own, *kit_paths(output / "device")]
+    read = [model, head, recipe_file, *_files_named(recipe, data_dir)]
+    refuse_overwriting(read, [*written, partial])
+    refuse_existing(written, force)
     given = project.open_checkpoint(model, recipe, data_dir, download)
+    refuse_overwriting(data.files_of(given.dataset.name, data_dir), [*written, partial])
     if set(given.checkpoint.stages) - {"train"}:
         raise UserError(
             f"{model} has been hardened already (stages {', '.join(given.checkpoint.stages)}): "
@@ -134,6 +150,7 @@ def harden(
     write_kit(shipped, output / "device", also=[beside(shipped, "ort")] if exported.get("ort") else [], force=force)
     forget(partial)
     return exported | {
+        "said": project.data_said(given.dataset, given.split),
         "checkpoint": str(beside(shipped, "pt")),
         "head": hardened.defences.get("head"),
         "kit": str(output / "device"),
@@ -151,17 +168,22 @@ def export(
     data_dir: Path | None = None,
     download: bool = False,
     force: bool = False,
+    recipe_file: Path | None = None,
 ) -> dict[str, Any]:
     """Export a checkpoint, quantized as the options ask, with the proof of parity; its float twin goes beside it."""
     if output.suffix != ".onnx":
         raise UserError(f"-o {output}: the name must end in .onnx")
-    refuse_existing(written_by_export(output), force)
+    written = written_by_export(output)
+    refuse_overwriting([model, recipe_file, *_files_named(recipe, data_dir)], written)
+    refuse_existing(written, force)
     given = project.open_checkpoint(model, recipe, data_dir, download)
+    refuse_overwriting(data.files_of(given.dataset.name, data_dir), written)
     asked = given.checkpoint.recipe.with_changes(**changes)
     refuse_impossible(asked)
-    return export_with_twin(
+    exported = export_with_twin(
         Trained(given.checkpoint.with_recipe(asked), given.dataset, given.split), given.checkpoint, output
     )
+    return exported | {"said": project.data_said(given.dataset, given.split)}
 
 
 def audit(
@@ -178,6 +200,7 @@ def audit(
     factory: str | None = None,
     limits: Sequence[str] = (),
     force: bool = False,
+    recipe_file: Path | None = None,
 ) -> dict[str, Any]:
     """Attack the file ``model`` as deployed; write model.audit.json, .html and .npz (every score).
 
@@ -189,6 +212,12 @@ def audit(
     """
     output = _json_name(output) or beside(model, "cut-head.audit.json" if cut_head else "audit.json")
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
+    cache = (cache_dir or data.default_data_dir()) / "references"
+    beside_it = [manifest.path_beside(model), beside(model, "fp32.onnx")]
+    refuse_overwriting([model, *beside_it, members, non_members, recipe_file, cache], written)
+    known = manifest.read_beside(model) if members is None else None
+    if known is not None and known.data is not None:
+        refuse_overwriting(data.files_of(known.data["name"], data_dir), written)
     refuse_existing(written, force)
     gates = [gate.parse_limit(limit) for limit in limits]
     if (members is None) != (non_members is None):
@@ -245,6 +274,7 @@ def bench(
     imports: Sequence[Path] = (),
     output: Path | None = None,
     force: bool = False,
+    recipe_file: Path | None = None,
 ) -> dict[str, Any]:
     """Measure ``model`` beside its float twin and ``against``, each in fresh processes; write model.bench.json.
 
@@ -252,6 +282,7 @@ def bench(
     the bench that exists of the same file, without measuring again; ``force`` and ``against`` measure anew.
     """
     output = _json_name(output) or beside(model, "bench.json")
+    refuse_overwriting([model, *against, *imports, recipe_file], [output, beside(model, "audit.html")])
     content = bench_in(output, model) if imports and not against and not force else None
     if content is None:
         refuse_existing([output], force)
@@ -380,6 +411,10 @@ def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> N
 
 def _named(factory: str | None) -> Model | None:
     return None if factory is None else Model(name=factory)
+
+
+def _files_named(recipe: Recipe | None, data_dir: Path | None) -> list[Path]:
+    return data.files_of(recipe.data.name, data_dir) if recipe else []
 
 
 def _json_name(output: Path | None) -> Path | None:

@@ -49,6 +49,9 @@ def train(
     mean: options.Mean = None,
     std: options.Std = None,
     input_range: options.InputRange = None,
+    label: options.Label = None,
+    image_size: options.ImageSize = None,
+    channels: options.Channels = None,
     adv: options.Adv = None,
     eps: options.Eps = None,
     steps: options.Steps = None,
@@ -83,7 +86,8 @@ def train(
     asked = options.recipe_in(recipe).with_changes(
         seed=seed,
         precision=precision,
-        data={"name": options.data_name(data, members, non_members)},
+        data={"name": options.data_name(data, members, non_members)}
+        | options.reading(label, image_size, channels, input_range),
         model=options.model_settings(model, widths)
         | options.preprocessing(mean, std, input_range)
         | options.training_baseline(baseline),
@@ -101,7 +105,7 @@ def train(
         dp={"epsilon": dp_epsilon, "delta": dp_delta, "clip": dp_clip},
         quantize=options.quantize_settings(bits, first_last, last_k, granularity, quantizer),
     )
-    result = api.train(asked, output, data_dir=data_dir, download=download, force=force)
+    result = api.train(asked, output, data_dir=data_dir, download=download, force=force, recipe_file=recipe)
     _print(json_, result, lambda: trained(result))
 
 
@@ -152,6 +156,9 @@ def harden(
     mean: options.Mean = None,
     std: options.Std = None,
     input_range: options.InputRange = None,
+    label: options.Label = None,
+    image_size: options.ImageSize = None,
+    channels: options.Channels = None,
     seed: options.Seed = None,
     members: options.Members = None,
     non_members: options.NonMembers = None,
@@ -169,7 +176,8 @@ def harden(
             "--ptq rounds trained weights without fine-tuning, which --qat-epochs and --flatten belong to: drop it or them"
         )
     fed = options.preprocessing(mean, std, input_range)
-    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members, fed)
+    read = options.reading(label, image_size, channels, input_range)
+    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members, fed, read)
     changes = {
         "precision": precision,
         "noise": {"method": noise, "tau": noise_tau, "eps": noise_eps, "beta": noise_beta, "alpha": noise_alpha},
@@ -183,7 +191,15 @@ def harden(
         **options.baseline_settings(baseline, regenerate),
     }
     result = api.harden(
-        checkpoint, given, changes, output, head=head, data_dir=data_dir, download=download, force=force
+        checkpoint,
+        given,
+        changes,
+        output,
+        head=head,
+        data_dir=data_dir,
+        download=download,
+        force=force,
+        recipe_file=recipe,
     )
     _print(json_, result, lambda: exported(result))
 
@@ -210,6 +226,9 @@ def export(
     mean: options.Mean = None,
     std: options.Std = None,
     input_range: options.InputRange = None,
+    label: options.Label = None,
+    image_size: options.ImageSize = None,
+    channels: options.Channels = None,
     seed: options.Seed = None,
     members: options.Members = None,
     non_members: options.NonMembers = None,
@@ -223,12 +242,15 @@ def export(
     from edgepriv import api
 
     fed = options.preprocessing(mean, std, input_range)
-    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members, fed)
+    read = options.reading(label, image_size, channels, input_range)
+    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members, fed, read)
     changes = {
         "quantize": options.quantize_settings(bits, first_last, last_k, granularity, quantizer),
         "export": options.export_settings(profile, compute, input_, output_form, ort),
     }
-    result = api.export(checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force)
+    result = api.export(
+        checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force, recipe_file=recipe
+    )
     _print(json_, result, lambda: exported(result))
 
 
@@ -238,6 +260,9 @@ def audit(
     model: options.OwnModel = None,
     members: options.Members = None,
     non_members: options.NonMembers = None,
+    label: options.Label = None,
+    image_size: options.ImageSize = None,
+    channels: options.Channels = None,
     attacks: Annotated[str | None, typer.Option(help="all, quick, or names separated by commas.")] = None,
     references: Annotated[int | None, typer.Option(help="Reference models to train.")] = None,
     threat_model: Annotated[str | None, typer.Option(help="adaptive, oblivious or both.")] = None,
@@ -277,6 +302,7 @@ def audit(
     from edgepriv.report.summary import proven
 
     asked: dict[str, dict[str, Any]] = {
+        "data": options.reading(label, image_size, channels, None),
         "adversary": {"eps": eps, "norm": norm},
         "audit": {
             "attacks": attacks,
@@ -311,6 +337,7 @@ def audit(
             factory=model,
             limits=fail_if or (),
             force=force,
+            recipe_file=recipe,
         )
     except GateFailed as failed:
         report(failed.audit)
@@ -372,6 +399,7 @@ def bench(
         imports=imports or (),
         output=output,
         force=force,
+        recipe_file=recipe,
     )
     _print(json_, result, lambda: tables.bench_tables(result))
 

@@ -22,6 +22,23 @@ def refuse_existing(paths: Iterable[Path], force: bool) -> None:
             raise UserError(f"{path} exists already: choose another -o, or pass --force to replace it")
 
 
+def refuse_overwriting(read: Iterable[Path | None], written: Iterable[Path]) -> None:
+    """Raise UserError if any of the files ``written`` is one of those ``read``, by whatever name, or lies deep in a folder that
+    is read. Nothing permits that: what is read may be the only copy."""
+    sources = [path for path in read if path is not None and path.exists()]
+    for path in written:
+        if not path.exists():
+            continue
+        for source in sources:
+            inside = source.is_dir() and source.resolve() in path.resolve().parent.parents
+            if inside or path.samefile(source):
+                where = f"lies in {source}" if inside else f"is {source}" if path != source else "is a file"
+                raise UserError(
+                    f"{path} would be written, but {where} that this command reads: choose another -o (--force replaces no "
+                    "input)"
+                )
+
+
 @contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; it becomes ``path`` only if the block succeeds."""

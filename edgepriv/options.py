@@ -34,6 +34,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 DataName = Annotated[
     str | None, typer.Option("--data", help="digits, fashion_mnist, ..., npz:FILE, csv:FILE, folder:DIR.")
 ]
+Label = Annotated[
+    str | None,
+    typer.Option("--label", help="Label column of a table: its title, or its position from 0 (-1: the last)."),
+]
+ImageSize = Annotated[
+    str | None, typer.Option("--image-size", metavar="N|HxW", help="Resize pictures to so many pixels.")
+]
+Channels = Annotated[
+    int | None,
+    typer.Option("--channels", help="Channels of the pictures: 1 (grey), 3 (colour), or as many as they have."),
+]
 ModelName = Annotated[
     str | None, typer.Option("--model", help="lenet, resnet20, mlp, cnn, a torchvision classifier, pkg.mod:factory.")
 ]
@@ -96,8 +107,10 @@ Compute = Annotated[str | None, typer.Option(help="Activations inside packed lay
 InputType = Annotated[str | None, typer.Option("--input", help="What the file takes: float32 in [0, 1], or uint8.")]
 OutputForm = Annotated[str | None, typer.Option("--output", help="What it returns: probabilities, logits or label.")]
 Ort = Annotated[bool | None, typer.Option("--ort", help="Write a .ort file too, for onnxruntime's minimal builds.")]
-Members = Annotated[Path | None, typer.Option(help=".npz with x and y: examples that the model was trained on.")]
-NonMembers = Annotated[Path | None, typer.Option(help=".npz with x and y: examples that it was not trained on.")]
+Members = Annotated[
+    Path | None, typer.Option(help="Examples that the model was trained on: .npz with x and y, .csv, or a folder.")
+]
+NonMembers = Annotated[Path | None, typer.Option(help="Examples that it was not trained on, in the same form.")]
 
 
 def recipe_in(path: Path | None) -> Recipe:
@@ -107,7 +120,7 @@ def recipe_in(path: Path | None) -> Recipe:
 def audit_settings(path: Path, asked: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What a recipe file says of an audit, under the options; how the model was trained is the manifest's to say."""
     settings = recipe_in(path).with_changes(**asked)
-    changes: dict[str, dict[str, Any]] = {"audit": settings.audit.model_dump()}
+    changes: dict[str, dict[str, Any]] = {"audit": settings.audit.model_dump(), "data": asked.get("data", {})}
     if settings.adversary != Recipe().adversary:
         changes["adversary"] = {"eps": settings.adversary.eps, "norm": settings.adversary.norm}
     return changes
@@ -122,21 +135,22 @@ def for_bare_state_dict(
     members: Path | None,
     non_members: Path | None,
     fed: dict[str, Any],
+    reading: dict[str, Any],
 ) -> Recipe | None:
     """The recipe that options describe, or None when they describe none and the checkpoint speaks for itself.
 
-    ``fed``: as ``preprocessing`` returns it.
+    ``fed``: as ``preprocessing`` returns it; ``reading``: as ``reading`` does.
     """
     name = data_name(data, members, non_members)
     if path is None and name is None and model is None:
-        if seed is not None or widths is not None or any(value is not None for value in fed.values()):
+        if seed is not None or widths is not None or any(value is not None for value in (fed | reading).values()):
             raise UserError(
-                "--seed, --widths, --mean, --std and --input-range say what a bare state_dict is, with --model and --data; "
-                "a checkpoint keeps its own"
+                "--seed, --widths, --mean, --std, --input-range, --label, --image-size and --channels say what a bare "
+                "state_dict and its data are, with --model and --data; a checkpoint keeps its own"
             )
         return None
     described = recipe_in(path).with_changes(seed=seed, data={"name": name}, model=model_settings(model, widths))
-    return described.with_changes(model=fed)
+    return described.with_changes(model=fed, data=reading)
 
 
 def data_name(data: str | None, members: Path | None, non_members: Path | None) -> str | None:
@@ -190,6 +204,26 @@ def ends(option: str, text: str | None) -> tuple[float, float] | None:
     if not (math.isfinite(found[0]) and math.isfinite(found[1]) and found[0] < found[1]):
         raise UserError(f"--{option} {text!r}: expected LO:HI, the lowest and the highest value, such as 0:255 or -1:1")
     return found
+
+
+def reading(label: str | None, image_size: str | None, channels: int | None, input_range: str | None) -> dict[str, Any]:
+    """How a file of data is read, as fields of the recipe's data; None for what was not given."""
+    return {
+        "label": label,
+        "image_size": size_of(image_size),
+        "channels": channels,
+        "range": ends("input-range", input_range),
+    }
+
+
+def size_of(text: str | None) -> tuple[int, int] | None:
+    """``"64"`` -> (64, 64), ``"48x64"`` -> (48, 64): height, width."""
+    if text is None:
+        return None
+    height, cross, width = text.lower().partition("x")
+    if not height.isdecimal() or (cross and not width.isdecimal()) or 0 in (int(height), int(width or 1)):
+        raise UserError(f"--image-size {text!r}: expected pixels, such as 64, or height and width, such as 48x64")
+    return int(height), int(width if cross else height)
 
 
 def adversary_settings(adv: str | None, eps: float | None, norm: str | None, steps: int | None) -> dict[str, Any]:

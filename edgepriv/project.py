@@ -12,7 +12,7 @@ from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.reading import load_tensors
-from edgepriv.recipe import Model, Recipe, eps_for
+from edgepriv.recipe import Data, Model, Recipe, eps_for
 
 _PREPROCESSING = {"mean", "std", "input_range"}
 
@@ -44,19 +44,54 @@ def resolved(recipe: Recipe, dataset: Dataset) -> Recipe:
     return recipe.with_changes(data={"name": dataset.name}, adversary={"eps": eps})
 
 
-def data_record(dataset: Dataset, split: Split) -> dict[str, Any]:
-    """What checkpoints and manifests keep of the data: its name, its digest, who was a member."""
-    return {"name": dataset.name, "sha256": dataset.sha256, "split": split.record()}
+def data_record(dataset: Dataset, split: Split, asked: Data) -> dict[str, Any]:
+    """What checkpoints and manifests keep of the data: its name, how it was read, its digest, who was a member."""
+    reading = {"reading": asked.reading()} if asked.reading() else {}
+    return {"name": dataset.name, **reading, "sha256": dataset.sha256, "split": split.record()}
+
+
+def split_of(
+    recipe: Recipe, data_dir: Path | None, download: bool = False, *, trained_elsewhere: bool = False
+) -> tuple[Dataset, Split]:
+    """The recipe's data and who plays which role in them, which is said. ``trained_elsewhere``: see data.trained_elsewhere."""
+    dataset = data.load(recipe.data.name, data_dir, download, asked=recipe.data)
+    sizes = data.trained_elsewhere(dataset, recipe.data) if trained_elsewhere else recipe.data
+    split = data.make_split(dataset, sizes, recipe.seed)
+    for line in data_said(dataset, split):
+        say(line)
+    return dataset, split
+
+
+def data_said(dataset: Dataset, split: Split) -> list[str]:
+    """What was understood of the data, and how many examples play which role, in lines."""
+    return [
+        f"{dataset.name}: {data.described(dataset)}",
+        *dataset.said,
+        *data.said_of_split(dataset, split),
+    ]
+
+
+def files_said(examples: Dataset) -> list[str]:
+    """The same of members and non-members in two files, of which all are asked."""
+    known = examples.known_members or 0
+    return [
+        f"{known:,} members and {len(examples) - known:,} non-members: {data.described(examples)}",
+        *examples.said,
+        *data.said_of_resolution(len(examples) - known),
+    ]
 
 
 def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: str) -> tuple[Dataset, Split]:
     """The data set and split that ``record`` describes; UserError when they are gone or changed."""
     if record is None:
         raise UserError(f"{what} does not say what data it was trained on: pass --members A.npz --non-members B.npz")
-    dataset = data.load(record["name"], data_dir)
+    dataset = data.load(record["name"], data_dir, asked=Data(**record.get("reading", {})))
     if dataset.sha256 != record["sha256"]:
         raise UserError(f"{what} was trained on another version of {dataset.name}: its content has changed since")
-    return dataset, data.remake_split(dataset, record["split"])
+    split = data.remake_split(dataset, record["split"])
+    for line in data_said(dataset, split):
+        say(line)
+    return dataset, split
 
 
 def open_checkpoint(path: Path, recipe: Recipe | None, data_dir: Path | None, download: bool = False) -> Trained:
@@ -65,23 +100,18 @@ def open_checkpoint(path: Path, recipe: Recipe | None, data_dir: Path | None, do
     if checkpoint.is_checkpoint(content):
         found = checkpoint.load(path, recipe.model if recipe else None)
         # Without data, --model confirms the user's own module and says no more.
-        if (
-            recipe
-            and recipe.data != Recipe().data
-            and found.data
-            and data.canonical_name(recipe.data.name) != found.data["name"]
-        ):
+        named = recipe.data.name if recipe else None
+        if named and found.data and data.canonical_name(named) != found.data["name"]:
             raise UserError(
-                f"{path} was trained on {found.data['name']}, not {recipe.data.name}: --data, --members and --non-members "
+                f"{path} was trained on {found.data['name']}, not {named}: --data, --members and --non-members "
                 "describe a bare state_dict"
             )
         _refuse_other_normalisation(path, found.recipe.model, recipe.model if recipe else Model())
         return Trained(found, *recorded_data(found.data, data_dir, str(path)))
     if recipe is None:
         raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
-    dataset = data.load(recipe.data.name, data_dir, download)
-    split = data.make_split(dataset, recipe.data, recipe.seed)
-    record = data_record(dataset, split)
+    dataset, split = split_of(recipe, data_dir, download, trained_elsewhere=True)
+    record = data_record(dataset, split, recipe.data)
     found = checkpoint.from_state_dict(
         path, resolved(recipe, dataset), dataset.class_names, dataset.input_shape, record
     )

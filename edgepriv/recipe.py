@@ -21,14 +21,43 @@ class _Section(BaseModel):
 
 
 class Data(_Section):
-    """Where the examples come from and how many play which role; ``None`` takes the default of the data set."""
+    """Where the examples come from, how their file is read, and how many play which role.
 
-    name: str = "digits"
+    ``name``: no data set is assumed. ``label``: the label column of a table, a title or a position. ``range``: of the numbers
+    in the file, where it is not [0, 1] (or 0 to 255 of bytes, 0 to 65535 of 16-bit pictures). ``image_size``: (height, width)
+    to which pictures are resized. ``channels``: of the pictures as the model takes them. Sizes of the roles: ``None`` takes the
+    default of the data set.
+    """
+
+    name: str | None = None
+    label: str | None = None
+    range: tuple[float, float] | None = None
+    image_size: tuple[int, int] | None = None
+    channels: int | None = Field(None, ge=1)
     members: int | None = Field(None, ge=2)
     non_members: int | None = Field(None, ge=2)
     reference: int | None = Field(None, ge=0)
     holdout: int | None = Field(None, ge=0)
     validation: int | None = Field(None, ge=0)
+
+    @field_validator("range")
+    @classmethod
+    def _from_low_to_high(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError("goes from its lowest to its highest value, such as 0 to 255")
+        return value
+
+    @field_validator("image_size")
+    @classmethod
+    def _some_pixels(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and min(value) < 1:
+            raise ValueError("needs a height and a width of 1 pixel or more")
+        return value
+
+    def reading(self) -> dict[str, Any]:
+        """How the file is read, without what is left open."""
+        asked = self.model_dump(mode="json", include={"label", "range", "image_size", "channels"})
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 class Model(_Section):
@@ -359,6 +388,8 @@ class Recipe(_Section):
         trained_by = self.model_dump(mode="json", exclude=idle)
         if self.model.input_range == Model().input_range:
             del trained_by["model"]["input_range"]  # models that were trained before it could be said keep their hash
+        for name in ("label", "range", "image_size", "channels"):
+            del trained_by["data"][name]  # what was read is in the digest of the data
         return hashlib.sha256(json.dumps(trained_by, sort_keys=True).encode()).hexdigest()
 
 

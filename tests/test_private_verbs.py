@@ -43,7 +43,19 @@ def test_what_was_spent_is_reported_and_kept(private):
 
 
 def test_the_command_line_says_what_was_spent(tmp_path):
-    options = ["train", "-o", str(tmp_path / "m.pt"), "--model", "mlp", "--widths", "8", "--epochs", "1"]
+    options = [
+        "train",
+        "-o",
+        str(tmp_path / "m.pt"),
+        "--data",
+        "digits",
+        "--model",
+        "mlp",
+        "--widths",
+        "8",
+        "--epochs",
+        "1",
+    ]
     done = CliRunner().invoke(app, [*options, "--dp-epsilon", "3", "--dp-delta", "1e-3", "--dp-clip", "2"])
     assert "differential privacy: epsilon 3 at delta 0.001 spent" in done.output.replace("2.99", "3")
     assert "clipped to 2" in done.output

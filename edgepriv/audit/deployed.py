@@ -21,7 +21,7 @@ from edgepriv.device import memguard
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
 from edgepriv.models.sources import is_own, refuse_unconfirmed
-from edgepriv.recipe import FULL_WIDTH, Model, Recipe, parse
+from edgepriv.recipe import FULL_WIDTH, Data, Model, Recipe, parse
 
 _FEW = 8
 Audited = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -136,6 +136,7 @@ def audit_by_manifest(
         pool=split.reference,
     )
     content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
+    content["said"] = project.data_said(dataset, split)
     twin_file = manifest.unchanged_twin(model, known) if float_twin else None
     if twin_file is not None:
         twin_known = manifest.read_beside(twin_file)
@@ -176,9 +177,11 @@ def audit_on_files(
     if known is not None:
         manifest.verify(model, known)
     recipe = (parse(known.recipe, str(manifest.path_beside(model))) if known else Recipe()).with_changes(**changes)
-    examples = data.from_member_files(members, non_members)
+    examples = data.from_member_files(members, non_members, asked=_read_as(recipe, changes, members, non_members))
     target = _target(model, examples, cut_head=cut_head)
     examples = data.with_classes(examples, _class_names(model, target.predict(examples.inputs(slice(_FEW)))))
+    for line in project.files_said(examples):
+        project.say(line)
     asked = np.arange(len(examples))
     inside, outside = np.split(asked, [examples.known_members or 0])
     attacks, resolved = assess.select(recipe.audit.attacks), project.resolved(recipe, examples)
@@ -191,10 +194,18 @@ def audit_on_files(
         )
     content["robustness"] = robustness_part(target, examples, outside, resolved)
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
+    content["said"] = project.files_said(examples)
     described = _described(model, recipe, record, content, 0, cut_head)
     for file, index in ((members, inside), (non_members, outside)):
         described["warnings"] += _repeated(file, examples.inputs(index))
     return described, scores
+
+
+def _read_as(recipe: Recipe, changes: dict[str, Any], *files: Path) -> Data:
+    """How member files are read: as the model's own data were, but a label column that is not asked for is of a table only."""
+    asked = (changes.get("data") or {}).get("label") is not None
+    tables = "csv" in {data.kind_of(file) for file in files}
+    return recipe.data if asked or tables else recipe.data.model_copy(update={"label": None})
 
 
 def _repeated(file: Path, inputs: np.ndarray) -> list[str]:

@@ -1,9 +1,9 @@
 """Where examples come from and who is a member."""
 
-from edgepriv.data.dataset import Dataset, as_inputs, checked, members_beside, with_classes
-from edgepriv.data.files import from_member_files
-from edgepriv.data.sources import canonical_name, default_data_dir, load
-from edgepriv.data.splits import Split, make_split, remake_split
+from edgepriv.data.dataset import Dataset, as_inputs, checked, described, members_beside, with_classes
+from edgepriv.data.files import from_member_files, kind_of
+from edgepriv.data.sources import canonical_name, default_data_dir, files_of, load
+from edgepriv.data.splits import Split, make_split, remake_split, said_of_resolution, said_of_split, trained_elsewhere
 
 __all__ = [
     "Dataset",
@@ -12,10 +12,16 @@ __all__ = [
     "canonical_name",
     "checked",
     "default_data_dir",
+    "described",
+    "files_of",
     "from_member_files",
+    "kind_of",
     "load",
     "make_split",
     "members_beside",
     "remake_split",
+    "said_of_resolution",
+    "said_of_split",
+    "trained_elsewhere",
     "with_classes",
 ]

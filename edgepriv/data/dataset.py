@@ -6,9 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
+from edgepriv.data import labels as classes
+from edgepriv.data.labels import Labels
+from edgepriv.data.pixels import laid_out, scaled
 from edgepriv.errors import UserError
-
-_CHANNEL_COUNTS = (1, 3, 4)
+from edgepriv.recipe import Data
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,9 @@ class Dataset:
 
     ``x``: uint8 images [N, C, H, W], or float32 in [0, 1], [N, C, H, W] or [N, F]; ``y``: int64 [N] in
     [0, number of classes). ``known_members``: when set, the first so many examples are the members, decided elsewhere.
+    ``training_part``: bool [N], the examples of the file's own training part; None where it names no parts. ``groups``:
+    int64 [N], whose examples they are: one person's serve on one side only; None where nobody says. ``said``: what was made
+    of the file, in sentences.
     """
 
     name: str
@@ -24,6 +29,9 @@ class Dataset:
     y: np.ndarray
     class_names: tuple[str, ...]
     known_members: int | None = None
+    training_part: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    said: tuple[str, ...] = ()
 
     def inputs(self, index: np.ndarray | slice = slice(None)) -> np.ndarray:
         """float32 inputs in [0, 1] of the examples at ``index``."""
@@ -55,13 +63,20 @@ def as_inputs(x: np.ndarray) -> np.ndarray:
 
 
 def checked(
-    name: str, x: np.ndarray, y: np.ndarray, class_names: tuple[str, ...] | None = None, *, several_classes: bool = True
+    name: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    class_names: tuple[str, ...] | None = None,
+    *,
+    several_classes: bool = True,
+    asked: Data | None = None,
 ) -> Dataset:
     """Check and lay out raw arrays.
 
-    ``x``: images [N, H, W], [N, H, W, C] or [N, C, H, W] (uint8, or floats in [0, 1]), or a table [N, F] of numbers in
-    [0, 1]. ``y``: whole numbers [N] from 0. ``class_names`` fixes the number of classes, else it is ``max(y) + 1``.
-    Raises UserError that names ``name`` and the first thing wrong.
+    ``x``: images [N, H, W], [N, H, W, C] or [N, C, H, W] (uint8, uint16, or floats in [0, 1]), or a table [N, F] of numbers
+    in [0, 1]; ``asked`` says in which other range they are, which channels and size they are to have. ``y``: whole numbers
+    or names [N], or one-hot rows [N, L]. With ``class_names`` numbers are positions among them, else the different labels
+    are the classes. Raises UserError that names ``name`` and the first thing wrong.
     """
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim == 0 or y.ndim == 0:
@@ -70,68 +85,35 @@ def checked(
         raise UserError(f"{name}: there are no examples in it")
     if len(x) != len(y):
         raise UserError(f"{name}: {len(x)} examples but {len(y)} labels")
-    labels = _checked_labels(name, y, class_names)
-    names = class_names or tuple(str(label) for label in range(int(labels.max()) + 1))
-    if several_classes and (len(names) < 2 or (labels == labels[0]).all()):
+    found = classes.coded(name, y, class_names)
+    if several_classes and (len(found.names) < 2 or (found.y == found.y[0]).all()):
         raise UserError(
-            f"{name}: all {len(labels)} examples have label {labels[0]}; a classifier needs at least two classes"
+            f"{name}: all {len(found.y)} examples have label {found.names[found.y[0]]}; a classifier needs at least two "
+            "classes"
         )
-    return Dataset(name, _checked_inputs(name, _channels_first(name, x)), labels, names)
+    asked = asked or Data()
+    inputs, said = scaled(name, laid_out(name, x, asked), asked)
+    return Dataset(name, inputs, found.y, found.names, said=(*said, *found.said))
 
 
 def with_classes(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
-    """The examples under a model's class names; UserError for a label that it does not have."""
-    _checked_labels(dataset.name, dataset.y, class_names)
-    return replace(dataset, class_names=class_names)
+    """The examples under a model's class names: labels are found among them by name, else by position, else in order.
+
+    See ``labels.renamed``. Raises UserError for a label that the model does not have.
+    """
+    found = classes.renamed(dataset.name, Labels(dataset.y, dataset.class_names, dataset.said), class_names)
+    return replace(dataset, y=found.y, class_names=class_names, said=found.said)
 
 
-def _checked_labels(name: str, y: np.ndarray, class_names: tuple[str, ...] | None) -> np.ndarray:
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim != 1:
-        raise UserError(f"{name}: labels have shape {list(y.shape)}; expected one whole number for each example")
-    if y.dtype.kind not in "uib" and not (y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.floor(y)).all()):
-        raise UserError(f"{name}: labels must be whole numbers from 0 (their dtype is {y.dtype})")
-    labels = y.astype(np.int64)
-    classes = len(class_names) if class_names else None
-    if labels.min() < 0 or (classes is not None and labels.max() >= classes):
-        wrong = labels[(labels < 0) | (labels >= (classes or np.iinfo(np.int64).max))]
-        known = f"0 to {classes - 1}" if classes else "whole numbers from 0"
-        raise UserError(f"{name}: {len(wrong)} labels are outside the classes (first: {wrong[0]}; classes: {known})")
-    if classes is None and labels.max() >= max(1000, len(labels)):
-        raise UserError(f"{name}: label {labels.max()} with {len(labels)} examples; labels must count classes from 0")
-    return labels
-
-
-def _channels_first(name: str, x: np.ndarray) -> np.ndarray:
-    if x.ndim == 2:
-        return x
-    if x.ndim == 3:
-        return x[:, None]
-    if x.ndim != 4:
-        raise UserError(f"{name}: examples have shape {list(x.shape[1:])}; expected an image or a row of features")
-    if x.shape[1] in _CHANNEL_COUNTS:
-        return x
-    if x.shape[3] in _CHANNEL_COUNTS:
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    raise UserError(f"{name}: images have shape {list(x.shape[1:])}; expected 1, 3 or 4 channels, first or last")
-
-
-def _checked_inputs(name: str, x: np.ndarray) -> np.ndarray:
-    if x.dtype == np.uint8 and x.ndim == 4:
-        return x
-    if x.dtype.kind not in "uibf":
-        raise UserError(f"{name}: examples must be numbers (their dtype is {x.dtype})")
-    bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
-    if bad.any():
-        raise UserError(f"{name}: {int(bad.sum())} examples hold NaN or infinity (first: row {int(bad.argmax())})")
-    low, high = float(x.min()), float(x.max())
-    if low < 0 or high > 1:
-        raise UserError(
-            f"{name}: examples lie in [{low:g}, {high:g}], but inputs must be in [0, 1]: scale them first "
-            "(images may also be uint8)"
-        )
-    return x.astype(np.float32)
+def described(dataset: Dataset) -> str:
+    """What the data are, in a line: ``120 examples of 3 features; 2 classes: 0 (63), 1 (57)``."""
+    shape = dataset.input_shape
+    if len(shape) == 1:
+        what = f"of {shape[0]} feature{'s' if shape[0] > 1 else ''}"
+    else:
+        channels = f"{shape[0]} channel{'s' if shape[0] > 1 else ''}"
+        what = f"of {channels}, {shape[1]} x {shape[2]} pixels"
+    return f"{len(dataset):,} examples {what}; {classes.counted(dataset.y, dataset.class_names)}"
 
 
 def members_beside(members: Dataset, non_members: Dataset) -> Dataset:
@@ -151,17 +133,34 @@ def members_beside(members: Dataset, non_members: Dataset) -> Dataset:
             f"{shared} of the {len(non_members)} non-members ({non_members.name}) stand among the members "
             f"({members.name}) too: remove them from one of the files"
         )
+    members, non_members = _under_one_roof(members, non_members)
     labels = np.concatenate([members.y, non_members.y])
     if (labels == labels[0]).all():
         raise UserError(
-            f"all {len(labels)} examples of {members.name} and {non_members.name} have label {labels[0]}; "
-            "a classifier needs at least two classes"
+            f"all {len(labels)} examples of {members.name} and {non_members.name} have label "
+            f"{members.class_names[labels[0]]}; a classifier needs at least two classes"
         )
     same_type = members.x.dtype == non_members.x.dtype
     return Dataset(
         f"members:{members.name}|{non_members.name}",
         np.concatenate([part.x if same_type else part.inputs() for part in (members, non_members)]),
         labels,
-        max(members.class_names, non_members.class_names, key=len),
+        members.class_names,
         known_members=len(members),
+        groups=_groups_of(members, non_members),
+        said=tuple(dict.fromkeys(members.said + non_members.said)),
     )
+
+
+def _under_one_roof(*parts: Dataset) -> tuple[Dataset, ...]:
+    """The parts under the class names of all."""
+    if len({part.class_names for part in parts}) == 1:
+        return parts
+    every = sorted({label for part in parts for label in part.class_names}, key=classes.numbers_first)
+    return tuple(with_classes(part, tuple(every)) for part in parts)
+
+
+def _groups_of(members: Dataset, non_members: Dataset) -> np.ndarray | None:
+    if members.groups is None or non_members.groups is None:
+        return None
+    return np.concatenate([members.groups, non_members.groups])

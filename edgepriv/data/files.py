@@ -1,18 +1,24 @@
 """Examples from the user's own files: npz, csv, a folder of images."""
 
-import csv
 import zipfile
 import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from edgepriv.data.dataset import Dataset, checked, members_beside
+from edgepriv.data.columns import of_table
+from edgepriv.data.dataset import Dataset, checked, members_beside, with_classes
+from edgepriv.data.labels import coded
+from edgepriv.data.pictures import read_folder
+from edgepriv.data.raw import Raw
+from edgepriv.data.tables import read_table
 from edgepriv.errors import UserError
-from edgepriv.torchvision_compat import import_torchvision
+from edgepriv.recipe import Data
 
-LABEL_COLUMNS = ("label", "y", "class", "target")
+PARTS = ("train", "val", "test")
+GROUP_KEYS = ("group", "groups", "patient", "patients", "subject", "subjects")
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -34,133 +40,145 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} is not a readable .npz file ({type(error).__name__})") from error
 
 
+def read_npz(path: Path, asked: Data) -> Raw:
+    """``x, y`` of an .npz, or its parts (train, val, test) one after another; ``class_names`` and ``groups`` if it has them."""
+    arrays = read_arrays(path)
+    if asked.label is not None:
+        raise UserError(f"{path}: --label names a column of a table; an .npz holds its labels in y")
+    names = tuple(str(label) for label in arrays["class_names"].ravel()) if "class_names" in arrays else None
+    parts: tuple[str, ...] = ()
+    keys = next((keys for keys in (("x", "y"), ("features", "labels")) if set(keys) <= arrays.keys()), None)
+    if keys is None:
+        parts = tuple(part for part in PARTS if {f"x_{part}", f"y_{part}"} <= arrays.keys())
+        x, y = joined(path, arrays)
+    else:
+        x, y = arrays[keys[0]], arrays[keys[1]]
+    of_part = np.repeat(parts, [len(arrays[f"y_{part}"]) for part in parts]) if len(parts) > 1 else None
+    return Raw(x, y, names, of_part, _groups(path, arrays, parts, len(y) if y.ndim else 0))
+
+
 def joined(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of an .npz: ``x, y``, or its parts (train, val, test) one after another."""
-    for x_key, y_key in (("x", "y"), ("features", "labels")):
-        if x_key in arrays and y_key in arrays:
-            y = arrays[y_key]
-            return arrays[x_key], y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y
-    parts = [part for part in ("train", "val", "test") if {f"x_{part}", f"y_{part}"} <= arrays.keys()]
+    """The parts (train, val, test) of an .npz one after another."""
+    parts = [part for part in PARTS if {f"x_{part}", f"y_{part}"} <= arrays.keys()]
     if not parts:
         raise UserError(f"{path} has keys {sorted(arrays)}; expected x and y, or x_train, y_train, x_test, y_test")
     for axis, what in (("x", "examples"), ("y", "labels")):
         shapes = {arrays[f"{axis}_{part}"].shape[1:] for part in parts}
         if len(shapes) > 1 or any(arrays[f"{axis}_{part}"].ndim == 0 for part in parts):
             raise UserError(f"{path}: its parts have {what} of different shapes: {sorted(shapes)}")
-    return tuple(np.concatenate([arrays[f"{axis}_{part}"] for part in parts]) for axis in "xy")  # type: ignore[return-value]
+    for part in parts:
+        if len(arrays[f"x_{part}"]) != len(arrays[f"y_{part}"]):
+            raise UserError(
+                f"{path}: x_{part} has {len(arrays[f'x_{part}'])} examples but y_{part} {len(arrays[f'y_{part}'])} labels"
+            )
+    x, y = (np.concatenate([arrays[f"{axis}_{part}"] for part in parts]) for axis in "xy")
+    return x, y
 
 
-def from_npz(path: Path, name: str | None = None) -> Dataset:
-    """Examples of an .npz file with keys ``x, y`` or ``x_train, y_train, x_test, y_test`` (and ``class_names``)."""
-    arrays = read_arrays(path)
-    x, y = joined(path, arrays)
-    class_names = tuple(str(label) for label in arrays["class_names"].ravel()) if "class_names" in arrays else None
-    return checked(name or str(path), x, y, class_names)
+def _groups(path: Path, arrays: dict[str, np.ndarray], parts: tuple[str, ...], count: int) -> np.ndarray | None:
+    for key in GROUP_KEYS:
+        wanted = [f"{key}_{part}" for part in parts] or [key]
+        if not set(wanted) <= arrays.keys():
+            continue
+        groups = np.concatenate([arrays[name].ravel() for name in wanted])
+        if len(groups) != count:
+            raise UserError(f"{path}: {' and '.join(wanted)} name {len(groups)} groups for {count} examples")
+        return groups
+    return None
 
 
-def from_member_files(members: Path, non_members: Path, class_names: tuple[str, ...] | None = None) -> Dataset:
-    """Members and non-members from two files of one form (npz with ``x, y``); ``class_names`` of the model, if known."""
-    parts = []
-    for path in (members, non_members):
-        x, y = joined(path, read_arrays(path))
-        parts.append(checked(str(path.resolve()), x, y, class_names, several_classes=False))
-    return members_beside(*parts)
+def read_csv(path: Path, asked: Data) -> Raw:
+    """A table of text with numeric features and one label column."""
+    return of_table(read_table(path, without_titles=asked.label is not None), asked)
 
 
-def from_csv(path: Path) -> Dataset:
-    """Table with a header: numeric features in [0, 1] and a label column (``label``, ``y``, ``class``, ``target``, or
-    the last). Labels may be names."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            header, *rows = list(csv.reader(handle))
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a readable CSV file: {error}") from error
-    except ValueError:
-        raise UserError(f"{path}: there are no examples in it") from None
-    rows = [row for row in rows if row]
-    column = next((i for i, title in enumerate(header) if title.strip().lower() in LABEL_COLUMNS), len(header) - 1)
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise UserError(f"{path}: line {number} has {len(row)} fields, the header {len(header)}")
-    try:
-        x = np.array([row[:column] + row[column + 1 :] for row in rows], dtype=np.float64)
-    except ValueError as error:
-        raise UserError(f"{path}: every column but {header[column]!r} must be a number: {error}") from error
-    labels = [row[column].strip() for row in rows]
-    class_names = tuple(sorted(set(labels), key=_numbers_first))
-    y = np.array([class_names.index(label) for label in labels], dtype=np.int64)
-    return checked(str(path), x, y, class_names or None)
+READERS: dict[str, Callable[[Path, Data], Raw]] = {"npz": read_npz, "csv": read_csv, "folder": read_folder}
 
 
-def _numbers_first(label: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(label), label
-    except ValueError:
-        return 1, 0.0, label
+def from_file(kind: str, path: Path, asked: Data, name: str | None = None) -> Dataset:
+    """Examples of an .npz, a table of text or a folder of pictures (``kind`` of READERS), checked."""
+    return _of_raw(name or str(path), READERS[kind](path, asked), asked)
 
 
-def from_folder(path: Path) -> Dataset:
-    """Folder with one sub-folder of images for each class (torchvision's ImageFolder); all images of one size."""
-    if not path.is_dir():
-        raise UserError(f"no such folder: {path}")
-    try:
-        images = import_torchvision("datasets").ImageFolder(str(path))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: expected a sub-folder of images for each class: {error}") from error
-    return _from_pictures(str(path), images, tuple(images.classes))
+def _of_raw(name: str, raw: Raw, asked: Data) -> Dataset:
+    found = checked(name, raw.x, raw.y, raw.class_names, asked=asked)
+    part = None if raw.parts is None else raw.parts == "train"
+    if part is not None and (part.all() or not part.any()):
+        part = None
+    return replace(found, training_part=part, groups=_numbered(raw.groups), said=raw.said + found.said)
 
 
-def _from_pictures(name: str, pictures: Any, class_names: tuple[str, ...] | None) -> Dataset:
-    """``pictures`` yields (PIL image, label)."""
-    arrays: list[np.ndarray] = []
-    labels: list[int] = []
-    try:
-        for picture, label in pictures:
-            array = np.asarray(picture)
-            if arrays and array.shape != arrays[0].shape:
-                raise UserError(
-                    f"{name}: image {len(arrays)} is {array.shape}, the first {arrays[0].shape}: resize all images to one size"
-                )
-            arrays.append(array)
-            labels.append(int(label))
-    except (OSError, SyntaxError, ValueError, TypeError, RuntimeError) as error:  # Pillow raises most of these
-        raise UserError(
-            f"{name}: example {len(arrays)} cannot be read as an image with a class: {_first_line(error)}"
-        ) from error
-    if not arrays:
-        raise UserError(f"{name}: there are no examples in it")
-    return checked(name, np.stack(arrays), np.array(labels), class_names)
+def _numbered(groups: np.ndarray | None) -> np.ndarray | None:
+    return None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
-def from_torchvision(name: str, root: Path, download: bool) -> Dataset | None:
-    """A torchvision image set in ``root``, every part of it; None when torchvision knows no set of that name."""
-    import inspect
+def from_member_files(
+    members: Path, non_members: Path, class_names: tuple[str, ...] | None = None, *, asked: Data | None = None
+) -> Dataset:
+    """Members and non-members from two files: .npz, tables of text or folders of pictures, by their endings.
 
-    datasets = import_torchvision("datasets")
-    classes = {cls.lower(): getattr(datasets, cls) for cls in datasets.__all__}
-    source = classes.get(name.replace("_", "").lower())
-    if source is None:
-        return None
-    parameters = inspect.signature(source).parameters
-    parts: list[dict[str, Any]] = (
-        [{"train": True}, {"train": False}] if "train" in parameters else [{"split": "train"}, {"split": "test"}]
-    )
-    options = {"download": download} if "download" in parameters else {}
-    try:
-        loaded = [source(root=str(root), **part, **options) for part in parts]
-    except (ValueError, TypeError, KeyError, EOFError, AssertionError) as error:
-        raise UserError(
-            f"torchvision cannot read the data set {name!r} in {root} as a training and a test part of labelled images: "
-            f"{_first_line(error)}"
-        ) from error
-    except (RuntimeError, OSError) as error:
-        hint = "the download failed" if download else "pass --download to fetch it, or --data-dir to say where it is"
-        raise UserError(f"data set {name!r} is not in {root}: {hint} ({_first_line(error)})") from error
-    class_names = tuple(str(label) for label in getattr(loaded[0], "classes", ())) or None
-    return _from_pictures(name, (example for part in loaded for example in part), class_names)
+    Labels, ranges and groups are read as those of one set, so that neither file alone decides what its numbers mean.
+    ``class_names`` of the model, if known; ``asked``: how the files are to be read.
+    """
+    asked = asked or Data()
+    paths = [members, non_members]
+    raws = [READERS[kind_of(path)](path, asked) for path in paths]
+    names = [str(path.resolve()) for path in paths]
+    one, other = (raw.class_names for raw in raws)
+    if one is not None and other is not None and one != other:
+        parts = [
+            checked(name, raw.x, raw.y, raw.class_names, several_classes=False, asked=asked)
+            for name, raw in zip(names, raws, strict=True)
+        ]
+    else:
+        parts = _read_together(names, raws, one or other, asked)
+    groups = _joint_groups(raws)
+    parts = [
+        replace(part, groups=own, said=raw.said + part.said) for part, raw, own in zip(parts, raws, groups, strict=True)
+    ]
+    found = members_beside(*parts)
+    return found if class_names is None else with_classes(found, class_names)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def kind_of(path: Path) -> str:
+    """How a file of members is read."""
+    if path.is_dir():
+        return "folder"
+    return "csv" if path.suffix.lower() in (".csv", ".tsv", ".txt") else "npz"
+
+
+def _read_together(
+    names: Sequence[str], raws: Sequence[Raw], class_names: tuple[str, ...] | None, asked: Data
+) -> list[Dataset]:
+    """Two files as one data set, cut in two again."""
+    for name, raw in zip(names, raws, strict=True):
+        if raw.x.ndim == 0 or raw.y.ndim == 0 or len(raw.x) != len(raw.y) or raw.x.size == 0:
+            checked(name, raw.x, raw.y, class_names, several_classes=False, asked=asked)  # says what is wrong
+    ys = [raw.y[:, 0] if raw.y.ndim == 2 and raw.y.shape[1] == 1 else raw.y for raw in raws]
+    both = " and ".join(names)
+    if ys[0].shape[1:] != ys[1].shape[1:]:
+        raise UserError(f"{both} have labels of different shapes: {list(ys[0].shape)} and {list(ys[1].shape)}")
+    labels = coded(both, np.concatenate(ys), class_names)
+    cut = len(ys[0])
+    if raws[0].x.shape[1:] == raws[1].x.shape[1:] and raws[0].x.dtype == raws[1].x.dtype:
+        x = np.concatenate([raw.x for raw in raws])
+        whole = checked(both, x, labels.y, labels.names, several_classes=False, asked=asked)
+        found = [
+            replace(whole, name=name, x=whole.x[part], y=whole.y[part])
+            for name, part in zip(names, (slice(cut), slice(cut, None)), strict=True)
+        ]
+    else:
+        found = [
+            checked(name, raw.x, y, labels.names, several_classes=False, asked=asked)
+            for name, raw, y in zip(names, raws, np.split(labels.y, [cut]), strict=True)
+        ]
+    return [replace(part, said=part.said + labels.said) for part in found]
+
+
+def _joint_groups(raws: Sequence[Raw]) -> list[np.ndarray | None]:
+    given = [raw.groups for raw in raws]
+    if any(groups is None for groups in given):
+        return [None] * len(raws)
+    numbered = _numbered(np.concatenate([groups for groups in given if groups is not None]))
+    assert numbered is not None
+    return list(np.split(numbered, [len(raws[0].y)]))

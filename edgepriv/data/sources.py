@@ -9,16 +9,10 @@ import numpy as np
 import platformdirs
 
 from edgepriv.data.dataset import Dataset, checked
-from edgepriv.data.files import (
-    from_csv,
-    from_folder,
-    from_member_files,
-    from_npz,
-    from_torchvision,
-    joined,
-    read_arrays,
-)
+from edgepriv.data.files import READERS, from_file, from_member_files, joined, read_arrays
+from edgepriv.data.torchvision_sets import from_torchvision
 from edgepriv.errors import UserError
+from edgepriv.recipe import Data
 
 
 def default_data_dir() -> Path:
@@ -51,7 +45,7 @@ def _label_first_table(name: str, file_name: str) -> Callable[[Path], Dataset]:
 
     def load(data_dir: Path) -> Dataset:
         if (data_dir / f"{name}.npz").exists():
-            return from_npz(data_dir / f"{name}.npz", name)
+            return _published(data_dir, name)
         table = _read_table(data_dir / file_name)
         return checked(name, table[:, 1:], _from_zero(table[:, 0]))
 
@@ -61,9 +55,14 @@ def _label_first_table(name: str, file_name: str) -> Callable[[Path], Dataset]:
 def _texas100(data_dir: Path) -> Dataset:
     """The published form: two files, ``texas/100/feats`` and ``texas/100/labels`` (from 1)."""
     if (data_dir / "texas100.npz").exists():
-        return from_npz(data_dir / "texas100.npz", "texas100")
+        return _published(data_dir, "texas100")
     labels = _from_zero(_read_table(data_dir / "texas" / "100" / "labels")[:, 0])
     return checked("texas100", _read_table(data_dir / "texas" / "100" / "feats"), labels)
+
+
+def _published(data_dir: Path, name: str) -> Dataset:
+    """A published set is one pool, whatever the parts of its file: the papers draw members and non-members from all of it."""
+    return replace(from_file("npz", data_dir / f"{name}.npz", Data(), name), training_part=None, groups=None)
 
 
 def _from_zero(labels: np.ndarray) -> np.ndarray:
@@ -89,19 +88,14 @@ NAMED: dict[str, Callable[[Path], Dataset]] = {
 IMAGE_SETS = ("fashion_mnist", "mnist", "cifar10", "cifar100")
 
 
-def _member_files(pair: Path) -> Dataset:
-    members, bar, non_members = str(pair).partition("|")
+PREFIXES = (*READERS, "members")
+
+
+def _member_files(pair: str, asked: Data) -> Dataset:
+    members, bar, non_members = pair.partition("|")
     if not bar:
         raise UserError(f"members:{pair}: expected members:FILE|FILE (members, then non-members)")
-    return from_member_files(Path(members), Path(non_members))
-
-
-PREFIXES: dict[str, Callable[[Path], Dataset]] = {
-    "npz": lambda path: from_npz(path),
-    "csv": from_csv,
-    "folder": from_folder,
-    "members": _member_files,
-}
+    return from_member_files(Path(members), Path(non_members), asked=asked)
 
 
 def canonical_name(name: str) -> str:
@@ -110,21 +104,39 @@ def canonical_name(name: str) -> str:
     return f"{prefix}:{Path(location).resolve()}" if colon and prefix != "members" else name
 
 
-def load(name: str, data_dir: Path | None = None, download: bool = False) -> Dataset:
+def files_of(name: str | None, data_dir: Path | None = None) -> list[Path]:
+    """The files and folders that hold the data set ``name``; those of a named set that torchvision keeps are its own."""
+    prefix, colon, location = (name or "").partition(":")
+    if colon:
+        return [Path(part) for part in (location.split("|") if prefix == "members" else [location])]
+    return [(data_dir or default_data_dir()) / f"{name}.npz"] if name else []
+
+
+def load(
+    name: str | None, data_dir: Path | None = None, download: bool = False, *, asked: Data | None = None
+) -> Dataset:
     """Load a data set by name (``fashion_mnist``) or from a file (``npz:FILE``, ``csv:FILE``, ``folder:DIR``).
 
     A named set is looked for as ``NAME.npz`` in ``data_dir``, then in torchvision's layout there, and is downloaded
-    only with ``download``. Raises UserError when it is unknown, absent or malformed.
+    only with ``download``. ``asked``: how a file is to be read (label column, range, size, channels). Raises UserError when
+    it is unknown, absent or malformed.
     """
-    data_dir = data_dir or default_data_dir()
+    if name is None:
+        raise UserError(
+            "no data set is named: pass --data (fashion_mnist, ..., npz:FILE, csv:FILE, folder:DIR), or --members and "
+            "--non-members; edgepriv quickstart brings its own"
+        )
+    data_dir, asked = data_dir or default_data_dir(), asked or Data()
     prefix, colon, location = name.partition(":")
     if colon:
         if prefix not in PREFIXES:
             raise UserError(
                 f"unknown data source {prefix!r} in {name!r}: known are {', '.join(f'{p}:...' for p in PREFIXES)}"
             )
-        return replace(PREFIXES[prefix](Path(location)), name=canonical_name(name))
+        found = _member_files(location, asked) if prefix == "members" else from_file(prefix, Path(location), asked)
+        return replace(found, name=canonical_name(name))
     if name in NAMED:
+        _refuse_reading(name, asked)
         try:
             return NAMED[name](data_dir)
         except (FileNotFoundError, OSError) as error:
@@ -132,11 +144,21 @@ def load(name: str, data_dir: Path | None = None, download: bool = False) -> Dat
                 f"data set {name!r} is not in {data_dir}: put {name}.npz there or pass --data-dir"
             ) from error
     if "/" not in name and (data_dir / f"{name}.npz").exists():
-        return from_npz(data_dir / f"{name}.npz", name)
-    from_zoo = from_torchvision(name, data_dir, download)
+        if name in IMAGE_SETS:
+            _refuse_reading(name, asked)
+            return _published(data_dir, name)
+        return from_file("npz", data_dir / f"{name}.npz", asked, name)
+    from_zoo = from_torchvision(name, data_dir, download, asked)
     if from_zoo is None:
         known = ", ".join([*NAMED, *IMAGE_SETS])
         raise UserError(
             f"unknown data set {name!r}: known are {known}, any image set of torchvision, and npz:FILE, csv:FILE, folder:DIR"
         )
     return from_zoo
+
+
+def _refuse_reading(name: str, asked: Data) -> None:
+    """A published set is read in the one way in which it was published."""
+    given = [option for option in ("label", "image_size", "channels") if getattr(asked, option) is not None]
+    if given:
+        raise UserError(f"--{given[0].replace('_', '-')} says how a file is read, and {name} is known as it is")

@@ -1,28 +1,21 @@
 """The one module that knows who is a member."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from edgepriv.data.dataset import Dataset
+from edgepriv.data.sizes import RESOLVED, ROLES, of_non_members, of_parts, of_pool
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
 
-ROLES = ("members", "non_members", "reference", "holdout", "validation")
-
-# Famili & Lao 2023, section 4.1.3: 15,000 examples for the target, 15,000 for the shadow model, two sets of 15,000 to
-# test. The reference pool holds the shadow model's two sets. CIFAR-10 has 60,000 examples in all, so there the
-# shadow model's test set gives up 5,000 to the privacy holdout and the validation set, which the paper does without.
-_PAPER_SIZES = {
-    "fashion_mnist": (15_000, 15_000, 30_000, 5_000, 5_000),
-    "mnist": (15_000, 15_000, 30_000, 5_000, 5_000),
-    "cifar10": (15_000, 15_000, 25_000, 2_500, 2_500),
-    "location30": (1_000, 1_000, 2_000, 400, 400),
-}
-_SHARES = (0.3, 0.3, 0.3, 0.05, 0.05)
-_SHARES_OF_NON_MEMBERS = (0.4, 0.4, 0.1, 0.1)
+VERSION = 2
+"""Of how a split is drawn. 1: every set is one pool. 2: the parts and groups of a user's file are kept."""
+LEAST_PART = 40
+"""A file's own parts are kept where the training part and the others have so many examples each."""
+_SHOWN = {"non_members": "non-members", "reference": "attacker's pool"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +24,7 @@ class Split:
 
     ``members`` train the target; ``non_members`` are what an audit compares them with; ``reference`` is the attacker's
     own pool; ``holdout`` are the non-members that posterior flattening may use; ``validation`` chooses checkpoints.
+    ``asked``: the sizes that were asked for, which groups may exceed.
     """
 
     seed: int
@@ -39,58 +33,141 @@ class Split:
     reference: np.ndarray
     holdout: np.ndarray
     validation: np.ndarray
+    asked: tuple[int, ...] | None = None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Examples in each role."""
+        return {role: len(getattr(self, role)) for role in ROLES}
 
     def record(self) -> dict[str, Any]:
         """Seed, sizes and the sha256 of each index array: enough to rebuild the split and to prove that it is the same."""
+        asked = dict(zip(ROLES, self.asked or (), strict=False))
         return {
+            "version": VERSION,
             "seed": self.seed,
-            "sizes": {role: len(getattr(self, role)) for role in ROLES},
+            "sizes": self.sizes,
+            **({"asked": asked} if asked and asked != self.sizes else {}),
             "sha256": {role: hashlib.sha256(getattr(self, role).tobytes()).hexdigest() for role in ROLES},
         }
 
 
+@dataclass(frozen=True)
+class _Side:
+    """Examples, in the order in which the ``roles`` draw from them."""
+
+    name: str
+    order: np.ndarray
+    roles: tuple[str, ...]
+
+
 def make_split(dataset: Dataset, sizes: Data, seed: int) -> Split:
-    """Draw the roles from ``dataset`` by a seeded permutation; sizes left open take the data set's default."""
-    defaults = _default_sizes(dataset)
-    asked = {role: getattr(sizes, role) for role in ROLES}
-    counts = [default if asked[role] is None else asked[role] for role, default in zip(ROLES, defaults, strict=True)]
-    if sum(counts) > len(dataset):
-        wanted = " + ".join(f"{count} {role}" for role, count in zip(ROLES, counts, strict=True))
-        raise UserError(f"{dataset.name} has {len(dataset)} examples, fewer than {wanted}: ask for fewer")
-    if min(counts[:2]) < 2:
+    """Draw the roles from ``dataset`` by a seeded permutation; sizes left open take the data set's default.
+
+    Where the data set has parts of its own, members are drawn from its training part, non-members, holdout and validation
+    from the others. Where it has groups, the examples of a group play one role, so that sizes may be exceeded by a part of a
+    group. Raises UserError when there are too few examples.
+    """
+    generator = np.random.default_rng(seed)
+    counts, sides = _drawn_from(dataset, sizes, generator)
+    drawn: dict[str, np.ndarray] = {}
+    for side in sides:
+        wanted = {role: counts[role] for role in side.roles}
+        if sum(wanted.values()) > len(side.order):
+            each = " + ".join(f"{count} {role}" for role, count in wanted.items())
+            raise UserError(f"{side.name} has {len(side.order)} examples, fewer than {each}: ask for fewer")
+        drawn |= _in_groups(side, wanted, dataset.groups) if dataset.groups is not None else _cut(side.order, wanted)
+    if min(len(drawn["members"]), len(drawn["non_members"])) < 2:
         raise UserError(f"{dataset.name} has {len(dataset)} examples: too few to set members and non-members apart")
-    order = _drawn_order(dataset, counts[0], seed)
-    parts = np.split(order[: sum(counts)], np.cumsum(counts)[:-1])
-    split = Split(seed, *(np.sort(part) for part in parts))
+    split = Split(seed, **{role: np.sort(drawn[role]) for role in ROLES}, asked=tuple(counts.values()))
     if len(np.unique(dataset.y[split.members])) < 2:
         raise UserError(f"{dataset.name}: the {len(split.members)} members are all of one class: ask for more members")
     return split
 
 
-def _default_sizes(dataset: Dataset) -> tuple[int, ...]:
-    members = dataset.known_members
-    if members is not None:
-        return members, *(int(share * (len(dataset) - members)) for share in _SHARES_OF_NON_MEMBERS)
-    sizes = _PAPER_SIZES.get(dataset.name)
-    if sizes is not None and sum(sizes) <= len(dataset):
+def _drawn_from(dataset: Dataset, sizes: Data, generator: np.random.Generator) -> tuple[dict[str, int], list[_Side]]:
+    """How many of each role, and the sides from which they are drawn."""
+    known, total = dataset.known_members, len(dataset)
+    inside = training_side(dataset)
+    if known is not None:
+        counts = _with_defaults(sizes, (known, *of_non_members(total - known)))
+        if counts["members"] != known:
+            raise UserError(
+                f"{dataset.name}: its {known} members are known, so data.members cannot be {counts['members']}"
+            )
+        others = (known + generator.permutation(total - known)).astype(np.int64)
+        return counts, [
+            _Side(f"{dataset.name} (members)", np.arange(known), ROLES[:1]),
+            _Side(f"{dataset.name} (non-members)", others, ROLES[1:]),
+        ]
+    if inside is None:
+        counts = _with_defaults(sizes, of_pool(dataset))
+        return counts, [_Side(dataset.name, generator.permutation(total).astype(np.int64), ROLES)]
+    training, others = (generator.permutation(np.flatnonzero(side)).astype(np.int64) for side in (inside, ~inside))
+    defaults, pool_inside = of_parts(len(training), len(others), sizes)
+    roles = ("members", "reference") if pool_inside else ("members",)
+    return _with_defaults(sizes, defaults), [
+        _Side(f"the training part of {dataset.name}", training, roles),
+        _Side(f"the other part of {dataset.name}", others, tuple(role for role in ROLES if role not in roles)),
+    ]
+
+
+def _with_defaults(sizes: Data, defaults: tuple[int, ...]) -> dict[str, int]:
+    asked = {role: getattr(sizes, role) for role in ROLES}
+    return {
+        role: default if asked[role] is None else asked[role] for role, default in zip(ROLES, defaults, strict=True)
+    }
+
+
+def training_side(dataset: Dataset) -> np.ndarray | None:
+    """bool [N]: the examples that may be members because they are of the file's training part, or of a group that is.
+
+    None where the file has no parts of its own, or one of them has fewer than LEAST_PART examples.
+    """
+    if dataset.training_part is None or dataset.known_members is not None:
+        return None
+    inside = dataset.training_part
+    if dataset.groups is not None:
+        inside = np.isin(dataset.groups, dataset.groups[inside])
+    return inside if min(inside.sum(), (~inside).sum()) >= LEAST_PART else None
+
+
+def trained_elsewhere(dataset: Dataset, sizes: Data) -> Data:
+    """Sizes for a model that was not trained here: of a file with parts, the whole training part is its members."""
+    inside = training_side(dataset)
+    if inside is None or sizes.members is not None:
         return sizes
-    return tuple(int(share * len(dataset)) for share in _SHARES)
+    return sizes.model_copy(update={"members": int(inside.sum())})
 
 
-def _drawn_order(dataset: Dataset, members: int, seed: int) -> np.ndarray:
-    """A seeded permutation; members that are known come first, all of them."""
-    generator = np.random.default_rng(seed)
-    known = dataset.known_members
-    if known is None:
-        return generator.permutation(len(dataset)).astype(np.int64)
-    if members != known:
-        raise UserError(f"{dataset.name}: its {known} members are known, so data.members cannot be {members}")
-    return np.concatenate([np.arange(known), known + generator.permutation(len(dataset) - known)]).astype(np.int64)
+def _cut(order: np.ndarray, wanted: dict[str, int]) -> dict[str, np.ndarray]:
+    ends = np.cumsum(list(wanted.values()))
+    return dict(zip(wanted, np.split(order[: ends[-1]], ends[:-1]), strict=True))
+
+
+def _in_groups(side: _Side, wanted: dict[str, int], groups: np.ndarray) -> dict[str, np.ndarray]:
+    """As ``_cut``, whole groups at a time, in the order in which the permutation first meets them."""
+    if side.roles == ("members",) and wanted["members"] == len(side.order):
+        return {"members": side.order}
+    of_examples = groups[side.order]
+    _, first, group = np.unique(of_examples, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))[group]
+    order = side.order[np.argsort(rank, kind="stable")]
+    ends = np.cumsum(np.bincount(rank))
+    drawn, start = {}, 0
+    for role, count in wanted.items():
+        enough = int(np.searchsorted(ends, start + count)) if count else -1
+        end = start if enough < 0 else int(ends[min(enough, len(ends) - 1)])
+        drawn[role], start = order[start:end], end
+    return drawn
 
 
 def remake_split(dataset: Dataset, record: dict[str, Any]) -> Split:
     """The split that ``record`` describes; UserError when the data or the seed no longer give the same one."""
-    split = make_split(dataset, Data(name=dataset.name, **record["sizes"]), record["seed"])
+    if record.get("version", 1) < VERSION:
+        dataset = replace(dataset, training_part=None, groups=None)
+    sizes = record["sizes"] | record.get("asked", {})
+    split = make_split(dataset, Data(name=dataset.name, **sizes), record["seed"])
     changed = [role for role, digest in split.record()["sha256"].items() if digest != record["sha256"][role]]
     if changed:
         raise UserError(
@@ -98,3 +175,37 @@ def remake_split(dataset: Dataset, record: dict[str, Any]) -> Split:
             "the data set or the library that shuffles it has changed"
         )
     return split
+
+
+def said_of_split(dataset: Dataset, split: Split) -> list[str]:
+    """Who plays which role, and what the sizes allow, in sentences."""
+    lines = [", ".join(f"{_SHOWN.get(role, role)} {count:,}" for role, count in split.sizes.items())]
+    inside = training_side(dataset)
+    if inside is not None:
+        of_pool = "members and the pool" if inside[split.reference].any() else "members"
+        lines.append(f"{of_pool} are of the file's training part ({int(inside.sum()):,} examples), the others are not")
+    elif dataset.training_part is not None:
+        few = min(dataset.training_part.sum(), (~dataset.training_part).sum())
+        lines.append(
+            f"a part of the file has {few} examples only (fewer than {LEAST_PART}): all parts are taken as one pool"
+        )
+    if dataset.groups is not None:
+        lines.append(_of_groups(dataset.groups, split))
+    return lines + said_of_resolution(len(split.non_members))
+
+
+def said_of_resolution(non_members: int) -> list[str]:
+    """What few non-members cannot tell."""
+    if non_members >= 10 * RESOLVED:
+        return []
+    hint = "" if non_members >= RESOLVED else ": too few for 1%"
+    return [f"the smallest false-positive rate that {non_members} non-members resolve is 1/{non_members}{hint}"]
+
+
+def _of_groups(groups: np.ndarray, split: Split) -> str:
+    roles = [set(groups[getattr(split, role)].tolist()) for role in ROLES]
+    shared = roles[0] & set().union(*roles[1:])
+    total = len(set().union(*roles))
+    if shared:
+        return f"warning: {len(shared)} of {total:,} groups have examples among the members and among the others"
+    return f"{total:,} groups, each in one role"

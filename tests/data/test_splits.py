@@ -42,20 +42,15 @@ def test_no_example_has_a_favourite_role(dataset):
 
 
 def test_sizes_left_open_are_shares(dataset):
-    assert make_split(dataset, Data(), seed=0).record()["sizes"] == {
-        "members": 60,
-        "non_members": 60,
-        "reference": 60,
-        "holdout": 10,
-        "validation": 10,
-    }
+    larger = checked("toy", np.tile(dataset.x, (2, 1)), np.tile(dataset.y, 2))
+    assert list(make_split(larger, Data(), seed=0).sizes.values()) == [120, 120, 120, 20, 20]
     assert len(make_split(dataset, Data(holdout=0, members=10), seed=0).holdout) == 0
 
 
 @pytest.mark.parametrize(
     ("sizes", "sentence"),
     [
-        (Data(members=150), "200 examples, fewer than 150 members \\+ 60 non_members"),
+        (Data(members=150), "200 examples, fewer than 150 members \\+ 100 non_members"),
         (Data(members=2, non_members=199), "fewer than"),
     ],
 )
@@ -115,7 +110,7 @@ def test_known_members_stay_members_whatever_the_seed(known):
         drawn.add(split.non_members.tobytes())
         np.testing.assert_array_equal(split.members, np.arange(80))
         assert min(split.non_members.min(), split.reference.min(), split.holdout.min()) >= 80
-        assert (len(split.non_members), len(split.reference)) == (48, 48)
+        assert (len(split.non_members), len(split.reference)) == (96, 16)
     assert len(drawn) == 3
     remake_split(known, split.record())
 

@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from edgepriv import data
 from edgepriv.data import from_member_files, load
-from edgepriv.data.files import from_npz
 from edgepriv.errors import UserError
 
 X = np.random.default_rng(0).random((12, 5)).astype(np.float32)
@@ -46,7 +44,9 @@ def test_parts_stand_one_after_another(saved):
 
 
 def test_one_hot_labels_of_a_features_and_labels_file(saved):
-    np.testing.assert_array_equal(load(f"npz:{saved(features=X, labels=np.eye(3)[Y])}").y, Y)
+    found = load(f"npz:{saved(features=X, labels=np.eye(3)[Y])}")
+    np.testing.assert_array_equal(found.y, Y)
+    assert found.said == ("labels are one-hot rows of 3, read as 3 classes",)
 
 
 def test_missing_keys_are_named(saved):
@@ -92,7 +92,7 @@ def test_damaged_files_never_raise_anything_but_user_errors(saved):
     for cut in range(0, len(whole), 37):
         path.write_bytes(whole[:cut])
         with pytest.raises(UserError):
-            from_npz(path)
+            load(f"npz:{path}")
     read = 0
     for _ in range(200):
         damaged = bytearray(whole)
@@ -100,7 +100,7 @@ def test_damaged_files_never_raise_anything_but_user_errors(saved):
             damaged[place] = rng.integers(256)
         path.write_bytes(bytes(damaged))
         try:
-            from_npz(path)
+            load(f"npz:{path}")
             read += 1
         except UserError:
             pass
@@ -127,101 +127,6 @@ def test_member_files_of_one_class_each_take_the_models_class_names(saved):
 def test_members_among_non_members_are_counted(saved):
     members, others = saved("in.npz", x=X[:6], y=Y[:6]), saved("out.npz", x=X[4:], y=Y[4:])
     assert "2 of the 8 non-members" in refused(f"members:{members}|{others}")
-
-
-# --- csv ---
-
-
-def csv(tmp_path, text, encoding="utf-8"):
-    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
-    return f"csv:{tmp_path / 't.csv'}"
-
-
-def test_the_label_column_is_found_by_its_title(tmp_path):
-    found = load(csv(tmp_path, "width, Label ,height\n0.5,cat,1\n\n0.25,dog,0\n0,cat,0\n"))
-    assert found.x.tolist() == [[0.5, 1.0], [0.25, 0.0], [0.0, 0.0]]
-    assert found.y.tolist() == [0, 1, 0]
-    assert found.class_names == ("cat", "dog")
-
-
-def test_else_the_last_column_is_the_label_and_numbers_are_in_order(tmp_path):
-    found = load(csv(tmp_path, "a,b\n0,10\n1,9\n0,-1\n"))
-    assert found.class_names == ("-1", "9", "10")
-    assert found.y.tolist() == [2, 1, 0]
-
-
-def test_a_byte_order_mark_is_no_part_of_the_title(tmp_path):
-    assert load(csv(tmp_path, "label,a\nx,0\ny,1\n", "utf-8-sig")).class_names == ("x", "y")
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("", "no examples"),
-        ("a,label\n", "no examples"),
-        ("label\n0\n1\n", "no examples"),
-        ("a,b,label\n0,1,x\n0,1\n", "line 3 has 2 fields, the header 3"),
-        ("a,colour,label\n0,red,x\n0,blue,y\n", "every column but 'label' must be a number: .*red"),
-        ("a,label\n0,x\nnan,y\n", "NaN or infinity"),
-        ("a,label\n0,x\n17,y\n", r"lie in \[0, 17\].*scale them first"),
-        ("a,label\n0,x\n1,x\n", "at least two classes"),
-    ],
-)
-def test_bad_tables_are_one_sentence(tmp_path, text, sentence):
-    with pytest.raises(UserError, match=sentence):
-        load(csv(tmp_path, text))
-
-
-def test_unreadable_tables(tmp_path):
-    assert "not a readable CSV" in refused(csv(tmp_path, "a,labél\n0,x\n", "latin-1"))
-    assert "no such file" in refused(f"csv:{tmp_path / 'absent.csv'}")
-    assert "not a readable CSV" in refused(f"csv:{tmp_path}")
-
-
-# --- folders of images ---
-
-
-def picture(folder, name, size=(8, 6), value=128, **options):
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (value, 0, 255)).save(folder / name, **options)
-
-
-def test_sub_folders_are_the_classes(tmp_path):
-    picture(tmp_path / "set" / "cat", "1.png", value=10)
-    picture(tmp_path / "set" / "dog", "1.png", value=20)
-    picture(tmp_path / "set" / "dog", "2.png", value=30)
-    found = load(f"folder:{tmp_path / 'set'}")
-    assert found.class_names == ("cat", "dog")
-    assert found.y.tolist() == [0, 1, 1]
-    assert found.input_shape == (3, 6, 8)
-    assert found.x[:, 0, 0, 0].tolist() == [10, 20, 30]
-
-
-def test_images_of_different_size_are_named(tmp_path):
-    picture(tmp_path / "cat", "1.png")
-    picture(tmp_path / "dog", "1.png", size=(8, 8))
-    assert "image 1 is (8, 8, 3), the first (6, 8, 3): resize" in refused(f"folder:{tmp_path}")
-
-
-@pytest.mark.parametrize("keep", [0, 20, 45])
-def test_a_damaged_image_is_one_sentence(tmp_path, keep):
-    picture(tmp_path / "cat", "1.png")
-    picture(tmp_path / "dog", "1.png")
-    damaged = tmp_path / "dog" / "1.png"
-    damaged.write_bytes(damaged.read_bytes()[:keep])
-    assert "example 1 cannot be read as an image" in refused(f"folder:{tmp_path}")
-
-
-def test_folders_without_classes_or_images(tmp_path):
-    assert "no such folder" in refused(f"folder:{tmp_path / 'absent'}")
-    assert "sub-folder of images" in refused(f"folder:{tmp_path}")
-    (tmp_path / "cat").mkdir()
-    assert "sub-folder of images" in refused(f"folder:{tmp_path}")
-
-
-def test_one_class_is_not_enough(tmp_path):
-    picture(tmp_path / "cat", "1.png")
-    assert "at least two classes" in refused(f"folder:{tmp_path}")
 
 
 def test_unknown_sources_name_the_known(tmp_path):

@@ -39,6 +39,11 @@ def test_files_that_are_not_there(refused: Refused, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_no_data_set_is_assumed(refused: Refused, tmp_path: Path) -> None:
+    assert "no data set is named: pass --data" in refused("train", "-o", tmp_path / "m.pt")
+    assert not list(tmp_path.iterdir())
+
+
 def test_truncated_files(refused: Refused, hardened: Path, tmp_path: Path) -> None:
     for name, source in (("m.onnx", hardened / "out" / "model.onnx"), ("m.pt", hardened / "float.pt")):
         (tmp_path / name).write_bytes(source.read_bytes()[:1000])
@@ -65,11 +70,12 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(refused: Refused, tmp_p
 
 def test_unknown_names_are_answered_with_the_known(refused: Refused, hardened: Path, tmp_path: Path) -> None:
     output = ("-o", tmp_path / "x.pt")
+    digits = ("--data", "digits", *output)
     assert "fashion_mnist" in refused("train", "--data", "nope", *output)
-    assert "lenet" in refused("train", "--model", "nope", *output)
-    assert "fgsm" in refused("train", "--adv", "nope", *output)
-    assert "minmax" in refused("train", "--bits", 4, "--quantizer", "nope", "--epochs", 1, *output)
-    assert "2 to 16" in refused("train", "--bits", 17, *output)
+    assert "lenet" in refused("train", "--model", "nope", *digits)
+    assert "fgsm" in refused("train", "--adv", "nope", *digits)
+    assert "minmax" in refused("train", "--bits", 4, "--quantizer", "nope", "--epochs", 1, *digits)
+    assert "2 to 16" in refused("train", "--bits", 17, *digits)
     assert "latency" in refused("export", hardened / "float.pt", "--profile", "nope", "-o", tmp_path / "x.onnx")
     shipped = hardened / "out" / "model.onnx"
     assert "lira-online" in refused("audit", shipped, "--attacks", "nope", "-o", tmp_path / "x.json")
@@ -176,6 +182,33 @@ def test_an_ort_file_is_answered_with_the_onnx_beside_it(
         assert "name the .onnx beside it" in refused(verb, tmp_path / "m.ort")
 
 
+def test_inputs_are_never_overwritten_whatever_force_says(
+    refused: Refused, hardened: Path, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    members, others = files
+    shutil.copy(hardened / "float.pt", tmp_path / "model.pt")
+    shutil.copy(hardened / "recipe.toml", tmp_path / "recipe.toml")
+    (tmp_path / "linked.npz").symlink_to(members)
+    shipped = hardened / "out" / "model.fp32.onnx"
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for asked, output, read in (
+        (("audit", shipped, "--members", members, "--non-members", others), "a.json", "a.npz"),
+        (("audit", shipped, "--members", tmp_path / "linked.npz", "--non-members", others), "a.json", "linked.npz"),
+        (("train", "--data", f"npz:{members}"), "a.npz", "a.npz"),
+        (("train", "--recipe", tmp_path / "recipe.toml"), "recipe.toml", "recipe.toml"),
+        (("harden", tmp_path / "model.pt"), "", "model.pt"),
+    ):
+        said = refused(*asked, "-o", tmp_path / output, "--force")
+        assert "choose another -o (--force replaces no input)" in said
+        assert read in said
+    shutil.copy(hardened / "out" / "model.onnx", tmp_path / "m.onnx")
+    (tmp_path / "board.json").write_text("{}")
+    assert "board.json" in refused(
+        "bench", tmp_path / "m.onnx", "--import", tmp_path / "board.json", "-o", tmp_path / "board.json", "--force"
+    )
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_json_is_never_written_over_a_model(refused: Refused, hardened: Path) -> None:
     model = hardened / "out" / "model.onnx"
     content = model.read_bytes()
@@ -213,12 +246,13 @@ def test_a_disk_that_is_full_leaves_nothing(hardened: Path, tmp_path: Path) -> N
     ]
     ran = subprocess.run(command, preexec_fn=small_disk, capture_output=True, text=True, check=False)
     assert ran.returncode == 2, ran.stderr
-    assert len(ran.stderr.strip().splitlines()) == 1
+    assert len([line for line in ran.stderr.splitlines() if line.startswith("error: ")]) == 1
+    assert "Traceback" not in ran.stderr
     assert not list(tmp_path.iterdir())
 
 
 def test_numbers_that_make_no_sense(refused: Refused, hardened: Path, tmp_path: Path) -> None:
-    output = ("-o", tmp_path / "x.pt")
+    output = ("--data", "digits", "-o", tmp_path / "x.pt")
     assert "epochs" in refused("train", "--epochs", 0, *output)
     assert "lr" in refused("train", "--lr", -1, *output)
     assert "eps" in refused("train", "--adv", "pgd", "--eps", 0, *output)

@@ -1,0 +1,194 @@
+"""Which column of a table is what: the label, numbers of rows, groups and parts, and the features that remain."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from edgepriv.data.labels import FEW, MISSING
+from edgepriv.data.pixels import ROUNDING
+from edgepriv.data.raw import PART_NAMES, Raw
+from edgepriv.data.tables import Table, is_decimal_comma, is_number, is_numeric
+from edgepriv.errors import UserError
+from edgepriv.recipe import Data
+
+LABEL_TITLES = frozenset(
+    {"label", "labels", "target", "targets", "class", "classes", "outcome", "y", "category", "diagnosis", "response"}
+)
+GROUP_TITLES = frozenset(
+    {"patient", "patient_id", "subject", "subject_id", "person", "person_id", "group_id", "groups"}
+)
+PART_TITLES = frozenset({"split", "part", "partition", "subset", "set", "fold"})
+ROW_TITLES = frozenset({"id", "index", "row", "row_id", "no", "nr"})
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
+_SHOWN = 12
+
+
+def of_table(table: Table, asked: Data) -> Raw:
+    """Numeric features and the labels of a table, with what was understood of it.
+
+    The label is the column ``asked.label`` (a title, or a position from 0, or from -1 for the last), else the one that can be
+    meant; it may hold names. A first column that numbers the rows is left out; columns that name a person (``patient_id``,
+    ...) or a part (``split`` with train and test) are kept as groups and parts. Raises UserError for any other column that
+    does not hold numbers, and for cells without a value.
+    """
+    rows = _row_numbers(table)
+    free = [place for place in range(len(table.titles)) if place != rows]
+    label = _label(table, free) if asked.label is None else _asked(table, asked.label)
+    free = [place for place in range(len(table.titles)) if place not in (rows, label)]
+    part = _first(table, free, PART_TITLES, _names_parts)
+    groups = _first(table, free, GROUP_TITLES, lambda cells: len(set(cells)) > 1)
+    features = [place for place in free if place not in (part, groups)]
+    title = table.titles[label]
+    if not features:
+        raise UserError(f"{table.path}: there are no examples in it: no column is left beside the label {title!r}")
+    x, commas = _numbers(table, features, title)
+    if asked.range is None:
+        _refuse_out_of_range(table, features, x)
+    said = [f"{len(features)} features, label column {title!r}", *table.said]
+    if rows is not None:
+        said.append(f"the first column ({table.titles[rows] or 'without a title'}) numbers the rows and is left out")
+    if commas:
+        said.append("numbers have decimal commas")
+    for place, what in ((groups, "groups of examples that stay together"), (part, "parts")):
+        if place is not None:
+            said.append(f"column {table.titles[place]!r} names {what}")
+    return Raw(
+        x=x,
+        y=np.array(_filled(table, label)),
+        parts=None if part is None else np.array([PART_NAMES[cell.lower()] for cell in table.column(part)]),
+        groups=None if groups is None else np.array(_filled(table, groups)),
+        said=tuple(said),
+    )
+
+
+def _row_numbers(table: Table) -> int | None:
+    """The first column, if it holds different whole numbers and has no title, or is an ``id`` that counts."""
+    title, cells = table.titles[0].lower(), table.column(0)
+    if len(table.titles) < 2 or not all(cell.isdecimal() for cell in cells) or len(set(cells)) < len(cells):
+        return None
+    if title in ("", "unnamed: 0"):
+        return 0
+    numbers = [int(cell) for cell in cells]
+    counts = len(numbers) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    return 0 if title in ROW_TITLES and counts else None
+
+
+def _label(table: Table, free: list[int]) -> int:
+    """The one column that can be the label: by its title, or because it alone does not hold numbers."""
+    titles = [title.lower() for title in table.titles]
+    found = []
+    for place in free:
+        cells = table.column(place)
+        words = not all(map(is_numeric, cells))
+        if words and (titles[place] in GROUP_TITLES or (titles[place] in PART_TITLES and _names_parts(cells))):
+            continue
+        if (words or titles[place] in LABEL_TITLES) and _may_be_classes(cells):
+            found.append(place)
+    if len(found) == 1:
+        only = found[0]
+        coordinate = titles[only] == "y" and "x" in titles
+        if not coordinate and not _has_fractions(table.column(only)):
+            return only
+    if found:
+        which = " or ".join(repr(table.titles[place]) for place in found)
+        raise UserError(f"{table.path}: the label may be column {which}: say which column it is with --label")
+    raise UserError(f"{table.path}: which column is the label? Say so with --label ({_columns(table)})")
+
+
+def _asked(table: Table, asked: str) -> int:
+    wanted = asked.strip()
+    exact = [place for place, title in enumerate(table.titles) if title == wanted]
+    found = exact or [place for place, title in enumerate(table.titles) if title.lower() == wanted.lower()]
+    if len(found) > 1:
+        raise UserError(f"{table.path}: {len(found)} columns are called {wanted!r}: give --label its position, from 0")
+    if found:
+        return found[0]
+    if re.fullmatch(r"-?\d+", wanted) and -len(table.titles) <= int(wanted) < len(table.titles):
+        return int(wanted) % len(table.titles)
+    raise UserError(f"{table.path}: there is no column {wanted!r} for --label ({_columns(table)})")
+
+
+def _columns(table: Table) -> str:
+    shown = ", ".join(map(repr, table.titles[:_SHOWN])) + (", ..." if len(table.titles) > _SHOWN else "")
+    return f"columns: {shown}; or a position, 0 to {len(table.titles) - 1}"
+
+
+def _may_be_classes(cells: list[str]) -> bool:
+    """Few different values, or names and whole numbers that repeat."""
+    different = len(set(cells))
+    if different > max(2, len(cells) / 2) and len(cells) > FEW:
+        return False
+    return different <= FEW or not _has_fractions(cells)
+
+
+def _has_fractions(cells: list[str]) -> bool:
+    numbers = [float(cell) for cell in cells if is_number(cell)]
+    return any(np.isfinite(number) and not number.is_integer() for number in numbers)
+
+
+def _names_parts(cells: list[str]) -> bool:
+    return {cell.lower() for cell in cells} <= PART_NAMES.keys()
+
+
+def _first(table: Table, free: list[int], titles: frozenset[str], fits: Callable[[list[str]], bool]) -> int | None:
+    return next((place for place in free if table.titles[place].lower() in titles and fits(table.column(place))), None)
+
+
+def _filled(table: Table, place: int) -> list[str]:
+    """The cells of a column; UserError, with the line, where there is none."""
+    cells = table.column(place)
+    for line, cell in zip(table.lines, cells, strict=True):
+        if cell.lower() in MISSING:
+            raise UserError(_without_value(table, line, place, cell))
+    return cells
+
+
+def _without_value(table: Table, line: int, place: int, cell: str) -> str:
+    what = f"has no value ({cell!r})" if cell else "is empty"
+    return f"{table.path}: line {line}, column {table.titles[place]!r} {what}: fill it in, or remove the line"
+
+
+def _numbers(table: Table, features: list[int], label: str) -> tuple[np.ndarray, bool]:
+    """float64 [N, F] of these columns, and whether they are written with decimal commas."""
+    commas = _decimal_commas(table, features)
+    x = np.empty((len(table.rows), len(features)))
+    for i, (line, row) in enumerate(zip(table.lines, table.rows, strict=True)):
+        for j, place in enumerate(features):
+            cell = row[place].replace(",", ".") if commas else row[place]
+            if cell.lower() in MISSING:
+                raise UserError(_without_value(table, line, place, row[place]))
+            if not is_number(cell):
+                raise UserError(
+                    f"{table.path}: line {line}, column {table.titles[place]!r} holds {row[place]!r}: every column but the "
+                    f"label {label!r} must be a number"
+                )
+            x[i, j] = float(cell)
+    return x, commas
+
+
+def _decimal_commas(table: Table, features: list[int]) -> bool:
+    """Whether commas stand before decimals. UserError where every one may as well separate thousands."""
+    cells = [row[place] for row in table.rows for place in features if "," in row[place]]
+    if not cells or not all(map(is_decimal_comma, cells)):
+        return False
+    if any("." in row[place] for row in table.rows for place in features):
+        return False
+    if all(map(_THOUSANDS.fullmatch, cells)):
+        raise UserError(
+            f"{table.path}: {cells[0]!r} may be {cells[0].replace(',', '.')} or {cells[0].replace(',', '')}: write numbers "
+            "with decimal points and nothing between the thousands"
+        )
+    return True
+
+
+def _refuse_out_of_range(table: Table, features: list[int], x: np.ndarray) -> None:
+    wrong = np.flatnonzero((x.min(axis=0) < -ROUNDING) | (x.max(axis=0) > 1 + ROUNDING))
+    if len(wrong) == 0:
+        return
+    column = x[:, wrong[0]]
+    more = f" (and {len(wrong) - 1} more columns do)" if len(wrong) > 1 else ""
+    raise UserError(
+        f"{table.path}: column {table.titles[features[wrong[0]]]!r} lies in [{column.min():g}, {column.max():g}]{more}, but "
+        "inputs must be in [0, 1]: scale each column first, or say --input-range LO:HI where all columns have one range"
+    )

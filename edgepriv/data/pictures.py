@@ -1,0 +1,225 @@
+"""Pictures from files, by Pillow alone: nothing is converted, cut or turned without a word."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from edgepriv.data.pixels import resized, with_channels
+from edgepriv.data.raw import PART_NAMES, Raw
+from edgepriv.errors import UserError
+from edgepriv.recipe import Data
+
+ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".pbm", ".tif", ".tiff", ".webp", ".gif"})
+_ORIENTATION = 0x0112
+_TRANSPARENT = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
+_DEEP_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+
+
+@dataclass
+class _Seen:
+    """What came up while pictures were read: how many were turned, lost bits, are of which kind."""
+
+    turned: int = 0
+    shortened: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    sizes: set[tuple[int, ...]] = field(default_factory=set)
+
+
+def read_folder(path: Path, asked: Data) -> Raw:
+    """A folder with one sub-folder of pictures for each class, or such folders in ``train`` and ``test``.
+
+    Hidden files and files that are no pictures are passed over (the latter are counted). Raises UserError, naming the file,
+    for a picture that cannot be read or does not fit the first.
+    """
+    if not path.is_dir():
+        raise UserError(f"no such folder: {path}")
+    parts = _parts(path)
+    found = {part: _classes(folder) for part, folder in parts.items()}
+    names = sorted({name for classes in found.values() for name in classes})
+    if not names:
+        raise UserError(f"{path}: expected a sub-folder of images for each class, and there is none")
+    files, labels, of_part, passed = [], [], [], 0
+    for part, classes in found.items():
+        for name, folder in classes.items():
+            inside = sorted(file for file in folder.rglob("*") if file.is_file() and not _hidden(file, folder))
+            pictures = [file for file in inside if file.suffix.lower() in ENDINGS]
+            passed += len(inside) - len(pictures)
+            if not pictures:
+                raise UserError(f"{folder}: there are no images in this sub-folder ({', '.join(sorted(ENDINGS))})")
+            files += pictures
+            labels += [names.index(name)] * len(pictures)
+            of_part += [part] * len(pictures)
+    x, said = stacked(str(path), ((str(file), file) for file in files), asked)
+    if passed:
+        said += (f"{passed} files that are no images were passed over",)
+    return Raw(
+        x=x,
+        y=np.array(labels),
+        class_names=tuple(names),
+        parts=np.array(of_part) if len(parts) > 1 else None,
+        said=said,
+    )
+
+
+def _parts(path: Path) -> dict[str, Path]:
+    """``train``, ``test``, ... -> folder, if that is what all sub-folders are; else the folder itself as one part."""
+    folders = _sub_folders(path)
+    parts = {folder: PART_NAMES.get(folder.name.lower()) for folder in folders}
+    if not folders or None in parts.values():
+        return {"": path}
+    flat = [folder for folder in folders if not _sub_folders(folder)]
+    if flat:
+        raise UserError(
+            f"{flat[0]} is named as a part of the data, not as a class, and holds no sub-folder of images for each class"
+        )
+    if len(set(parts.values())) < len(parts):
+        raise UserError(f"{path}: {', '.join(folder.name for folder in folders)} name the same part twice")
+    return {str(part): folder for folder, part in parts.items()}
+
+
+def _classes(folder: Path) -> dict[str, Path]:
+    return {inner.name: inner for inner in _sub_folders(folder)}
+
+
+def _sub_folders(path: Path) -> list[Path]:
+    return sorted(inner for inner in path.iterdir() if inner.is_dir() and not _hidden(inner, path))
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    """Files of the system's and of editors: ``.DS_Store``, ``.ipynb_checkpoints``, ``__MACOSX``."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(root).parts)
+
+
+def stacked(name: str, pictures: Iterable[tuple[str, Any]], asked: Data) -> tuple[np.ndarray, tuple[str, ...]]:
+    """[N, C, H, W] of the pictures (name of each, and its path or the opened picture), and what was done to them.
+
+    uint8 of 8 bits, uint16 of 16, float32 of floating-point ones; whatever else the file holds, such as int32, as it is;
+    float32 in [0, 1] where 8 and 16 bits are mixed. Raises UserError where the pictures differ in size or channels.
+    """
+    seen = _Seen()
+    arrays: list[np.ndarray] = []
+    first = ""
+    for title, picture in pictures:
+        array = _read(title, picture, asked, seen)
+        first = first or title
+        if arrays and len(array) != len(arrays[0]):
+            raise UserError(
+                f"{name}: {title} has {_channels(array)}, {first} {_channels(arrays[0])}: say which all are to have, "
+                "--channels 1 or --channels 3"
+            )
+        if arrays and array.shape != arrays[0].shape:
+            raise UserError(
+                f"{name}: {title} is {_size(array)} pixels, {first} {_size(arrays[0])} (height x width): resize them, or say "
+                f"to which size with --image-size, such as {_size(arrays[0])}"
+            )
+        arrays.append(array)
+    if not arrays:
+        raise UserError(f"{name}: there are no examples in it")
+    return _of_one_kind(arrays, name), _said(seen, asked)
+
+
+def _channels(array: np.ndarray) -> str:
+    return f"{len(array)} channel{'s' if len(array) > 1 else ''}"
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[2]}"
+
+
+def _read(title: str, picture: Any, asked: Data, seen: _Seen) -> np.ndarray:
+    """[C, H, W] of one picture."""
+    try:
+        opened = Image.open(picture) if isinstance(picture, Path) else picture
+        if not isinstance(opened, Image.Image):
+            raise UserError(f"{title} cannot be read as an image: it is a {type(picture).__name__}")
+        frames = getattr(opened, "n_frames", 1)
+        if frames > 1:
+            raise UserError(f"{title} holds {frames} pictures, and an example is one: save each to a file")
+        opened.load()
+        if opened.getexif().get(_ORIENTATION, 1) != 1:
+            opened = ImageOps.exif_transpose(opened)
+            seen.turned += 1
+        if isinstance(picture, Path) and _colour_of_16_bits(picture, opened):
+            seen.shortened += 1
+        array = _values(title, opened, asked)
+    except (OSError, SyntaxError, ValueError, TypeError, RuntimeError, Image.DecompressionBombError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{title} cannot be read as an image: {reason}") from error
+    seen.kinds[_KINDS.get(array.dtype.name, array.dtype.name)] += 1
+    if asked.channels is not None and asked.channels != len(array):
+        array = with_channels(array, asked.channels, title)
+    seen.sizes.add(array.shape[1:])
+    return array if asked.image_size is None else resized(array, asked.image_size)
+
+
+_KINDS = {"uint8": "8 bits", "uint16": "16 bits", "float32": "floating point"}
+
+
+def _values(title: str, picture: Image.Image, asked: Data) -> np.ndarray:
+    if picture.mode in _DEEP_GREY or (picture.mode == "I" and picture.format == "PNG"):
+        return np.asarray(picture).astype(np.uint16)[None]
+    if picture.mode in ("L", "I", "F"):
+        return np.array(picture)[None]
+    if picture.mode == "1":
+        return np.array(picture.convert("L"))[None]
+    if picture.mode == "P":
+        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+    elif "transparency" in picture.info and picture.mode == "RGB":
+        picture = picture.convert("RGBA")
+    if picture.mode in _TRANSPARENT:
+        return _without_alpha(title, picture, asked)
+    if picture.mode != "RGB":
+        picture = picture.convert("RGB")
+    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+
+
+def _without_alpha(title: str, picture: Image.Image, asked: Data) -> np.ndarray:
+    """Grey or colour alone where the alpha channel is opaque throughout; all four channels where four are asked for."""
+    grey = picture.mode in ("LA", "La")
+    planes = np.asarray(picture.convert("LA" if grey else "RGBA")).transpose(2, 0, 1)
+    if asked.channels == len(planes):
+        return np.ascontiguousarray(planes)
+    if (planes[-1] != 255).any():
+        raise UserError(
+            f"{title} has transparent pixels, whose colour is the background's: save the pictures on the background that the "
+            "model is to see, without an alpha channel"
+        )
+    return np.ascontiguousarray(planes[:-1])
+
+
+def _colour_of_16_bits(path: Path, picture: Image.Image) -> bool:
+    """Whether a PNG of colour has 16 bits for each channel, of which Pillow reads the upper 8."""
+    if picture.format != "PNG" or picture.mode not in ("RGB", "RGBA", "LA"):
+        return False
+    with path.open("rb") as file:
+        return file.read(25)[24:] == b"\x10"
+
+
+def _of_one_kind(arrays: list[np.ndarray], name: str) -> np.ndarray:
+    kinds = {array.dtype for array in arrays}
+    if len(kinds) == 1:
+        return np.stack(arrays)
+    if not kinds <= {np.dtype(np.uint8), np.dtype(np.uint16)}:
+        mixed = ", ".join(sorted(str(kind) for kind in kinds))
+        raise UserError(f"{name}: its pictures hold numbers of different kinds ({mixed}): save all in one")
+    return np.stack([array.astype(np.float32) / np.iinfo(array.dtype).max for array in arrays])
+
+
+def _said(seen: _Seen, asked: Data) -> tuple[str, ...]:
+    said: list[str] = []
+    if len(seen.kinds) > 1:
+        each = " and ".join(f"{count} of {kind}" for kind, count in sorted(seen.kinds.items()))
+        said.append(f"{each} are mixed, each scaled by its own range: can the kind of file give the class away?")
+    if seen.turned:
+        said.append(f"{seen.turned} pictures were turned as their EXIF data say")
+    if seen.shortened:
+        said.append(f"{seen.shortened} pictures of colour have 16 bits for each channel, of which the upper 8 are read")
+    if asked.image_size is not None and seen.sizes != {asked.image_size}:
+        height, width = asked.image_size
+        said.append(f"pictures were resized to {height}x{width}, whatever their proportions were")
+    return tuple(said)

@@ -1,0 +1,148 @@
+"""Arrays of examples as people save them -> one layout, one range: images [N, C, H, W] or tables [N, F] in [0, 1]."""
+
+import numpy as np
+from PIL import Image
+
+from edgepriv.errors import UserError
+from edgepriv.recipe import Data
+
+ROUNDING = 1e-4
+"""How far beyond its range a number may lie, as a share of the range: float32 arithmetic that undoes a normalisation ends at
+1.0000001. Such numbers are clipped; anything further out is another scale, which is for the user to say."""
+
+_CHANNEL_COUNTS = (1, 3, 4)
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue (ITU-R BT.601), as Pillow and torchvision take them."""
+_BYTE, _WORD = 255, 65_535
+_FEWER_BITS = 14
+"""Cameras and scanners record 10, 12 or 14 bits into words of 16; taken for 16, such pictures would all be nearly black."""
+
+
+def laid_out(name: str, x: np.ndarray, asked: Data) -> np.ndarray:
+    """Tables [N, F] as they are; images channels first, in the channels and size that are asked for.
+
+    Raises UserError when it cannot be told which axis holds the channels.
+    """
+    if x.ndim == 2:
+        _refuse_for_tables(name, asked)
+        return x
+    if x.ndim not in (3, 4):
+        raise UserError(f"{name}: examples have shape {list(x.shape[1:])}; expected an image or a row of features")
+    images = x[:, None] if x.ndim == 3 else _channels_first(name, x, asked)
+    if asked.channels is not None and images.shape[1] != asked.channels:
+        images = np.stack([with_channels(image, asked.channels, name) for image in images])
+    size = asked.image_size
+    if size is not None and images.shape[2:] != size:
+        images = np.stack([resized(image, size) for image in images])
+    return images
+
+
+def _refuse_for_tables(name: str, asked: Data) -> None:
+    if asked.channels is not None or asked.image_size is not None:
+        raise UserError(f"{name}: examples are rows of features, which --channels and --image-size do not fit")
+
+
+def _channels_first(name: str, x: np.ndarray, asked: Data) -> np.ndarray:
+    counts = (asked.channels,) if asked.channels in (x.shape[1], x.shape[3]) else _CHANNEL_COUNTS
+    first, last = x.shape[1] in counts, x.shape[3] in counts
+    if first and last and x.shape[1:3] != x.shape[2:]:
+        # [3, 32, 3] is three channels of 32 x 3 or 3 x 32 pixels of three channels: only the size tells.
+        first, last = x.shape[2:] == asked.image_size, x.shape[1:3] == asked.image_size
+        if first == last:
+            one, other = ("x".join(map(str, size)) for size in (x.shape[2:], x.shape[1:3]))
+            raise UserError(
+                f"{name}: images have shape {list(x.shape[1:])}, and the channels may be first or last: say which by the "
+                f"size of a picture, --image-size {one} or --image-size {other}"
+            )
+    if first:
+        return x
+    if last:
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    raise UserError(
+        f"{name}: images have shape {list(x.shape[1:])}; expected 1, 3 or 4 channels, first or last, or --channels N"
+    )
+
+
+def with_channels(image: np.ndarray, channels: int, name: str) -> np.ndarray:
+    """[C, H, W] in another number of channels: grey repeated, or the luminance of colour. Raises UserError for others."""
+    if len(image) == 1:
+        return np.repeat(image, channels, axis=0)
+    if (len(image), channels) == (3, 1):
+        grey = np.tensordot(_LUMINANCE, image, axes=1)[None]
+        return np.rint(grey).astype(image.dtype) if image.dtype.kind in "ui" else grey.astype(image.dtype)
+    raise UserError(f"{name}: pictures of {len(image)} channels cannot be turned into {channels}")
+
+
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """[C, H, W] at another height and width, antialiased; no value leaves the range of the picture's."""
+    if image.shape[1:] == size:
+        return image
+    height, width = size
+    planes = [Image.fromarray(plane.astype(np.float32)) for plane in image]
+    found = np.stack([np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR)) for plane in planes])
+    return np.rint(found).astype(image.dtype) if image.dtype.kind in "uib" else found.astype(image.dtype)
+
+
+def scaled(name: str, x: np.ndarray, asked: Data) -> tuple[np.ndarray, tuple[str, ...]]:
+    """uint8 images as they are, everything else float32 in [0, 1]; and what was assumed of their range, in sentences.
+
+    Bytes of an image span 0 to 255, its 16-bit numbers 0 to 65535 or ``asked.range`` (which is asked for where they use fewer
+    bits); other numbers lie in [0, 1], or in
+    ``asked.range``. Numbers in [0, 1] stay as they are whatever the range: it may be the network's. Raises UserError when
+    the numbers do not fit.
+    """
+    if x.dtype.kind not in "uibf":
+        raise UserError(f"{name}: examples must be numbers (their dtype is {x.dtype})")
+    bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+    if bad.any():
+        raise UserError(f"{name}: {int(bad.sum())} examples hold NaN or infinity (first: row {int(bad.argmax())})")
+    low, high = float(x.min()), float(x.max())
+    if x.ndim == 4 and x.dtype in (np.uint8, np.uint16) and not (high == 1 and asked.range is not None):
+        return _whole_numbers(name, x, high, asked.range)
+    if low >= -ROUNDING and high <= 1 + ROUNDING:
+        said = "examples lie in [0, 1] already: --input-range is what the network takes, they stay as they are"
+        return _clipped(x), (said,) if asked.range not in (None, (0.0, 1.0)) and x.dtype.kind == "f" else ()
+    if asked.range is None:
+        raise UserError(
+            f"{name}: examples lie in [{low:g}, {high:g}], but inputs must be in [0, 1]: say in which range they were "
+            "recorded with --input-range LO:HI (such as 0:255), or scale them first (images may also be uint8)"
+        )
+    return _within(name, x, asked.range), ()
+
+
+def _whole_numbers(
+    name: str, x: np.ndarray, high: float, asked: tuple[float, float] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Images of bytes or of 16-bit numbers."""
+    if high == 1:
+        raise UserError(
+            f"{name}: the pixels are whole numbers 0 and 1, which as bytes would all be black: say --input-range 0:1 if 1 is "
+            "white"
+        )
+    if x.dtype == np.uint8:
+        return x, ()
+    # A range that ends below what 16 bits are for is the network's, unless every pixel lies in it.
+    if asked is not None and (high <= asked[1] or asked[1] > _BYTE):
+        return _within(name, x, asked), ()
+    used = max(8, int(high).bit_length())
+    if used <= _FEWER_BITS:
+        raise UserError(
+            f"{name}: the pixels have 16 bits, but none is above {high:g}, as if they were recorded with {used}: say in which "
+            f"range they were, --input-range 0:{2**used - 1} or --input-range 0:{_WORD}"
+        )
+    return _within(name, x, (0, _WORD)), (f"the pixels have 16 bits: {_WORD} is taken for white",)
+
+
+def _within(name: str, x: np.ndarray, asked: tuple[float, float]) -> np.ndarray:
+    low, high = asked
+    kept = x.astype(np.float64 if x.itemsize > 4 else np.float32)
+    found = np.subtract(kept, low) / (high - low)
+    if found.min() < -ROUNDING or found.max() > 1 + ROUNDING:
+        raise UserError(
+            f"{name}: examples lie in [{float(x.min()):g}, {float(x.max()):g}], outside --input-range {low:g}:{high:g}"
+        )
+    return _clipped(found)
+
+
+def _clipped(x: np.ndarray) -> np.ndarray:
+    return np.clip(x.astype(np.float32), 0, 1)

@@ -1,0 +1,116 @@
+"""Tables of text, as spreadsheets and programs save them: separator, titles, rows of cells."""
+
+import csv
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepriv.data.labels import MISSING
+from edgepriv.errors import UserError
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_SAMPLE = 200
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Table:
+    """``titles`` of the columns, and ``rows`` of as many cells, stripped. ``lines``: where each row stands in the file, from
+    1. ``said``: what was understood of the form, in sentences."""
+
+    path: Path
+    titles: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+    said: tuple[str, ...] = ()
+
+    def column(self, position: int) -> list[str]:
+        """The cells of a column."""
+        return [row[position] for row in self.rows]
+
+
+def read_table(path: Path, *, without_titles: bool) -> Table:
+    """The cells of a table of text. ``without_titles``: take the positions of the columns for titles where there are none.
+
+    Raises UserError when it cannot be read, is empty or ragged, or has no titles.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a readable CSV file: {error}") from error
+    separator = _separator(text)
+    try:
+        reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True, skipinitialspace=True)
+        numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise UserError(f"{path} is not a readable CSV file: {error}") from error
+    numbered = [(line, row) for line, row in numbered if any(row)]
+    if not numbered:
+        raise UserError(f"{path}: there are no examples in it")
+    first, width = numbered[0][1], len(numbered[0][1])
+    for line, row in numbered:
+        if len(row) != width:
+            raise UserError(f"{path}: line {line} has {len(row)} fields, the header {width}")
+    said: tuple[str, ...] = () if separator == "," else (f"columns are separated by {SEPARATORS[separator]}",)
+    if _begins_with_titles(first, [row for _, row in numbered[1:_SAMPLE]]):
+        titles, numbered = first, numbered[1:]
+    elif without_titles:
+        titles = [str(position) for position in range(width)]
+        said += ("there is no line of titles: columns are called by their positions, from 0",)
+    else:
+        raise UserError(
+            f"{path}: the first line holds data, not titles ({', '.join(first[:4])}{', ...' if width > 4 else ''}): add a "
+            "line of titles, or say which column is the label by its position: --label -1 for the last, 0 for the first"
+        )
+    if not numbered:
+        raise UserError(f"{path}: there are no examples in it")
+    return Table(path, titles, [row for _, row in numbered], [line for line, _ in numbered], said)
+
+
+def _separator(text: str) -> str:
+    """The one that cuts the first lines into equally many cells, most of them numbers."""
+    sample = text.splitlines()[:_SAMPLE]
+    best, most = ",", (0.0, 0.0, 0)
+    for separator in SEPARATORS:
+        rows = [row for row in csv.reader(sample, delimiter=separator, skipinitialspace=True) if any(row)]
+        width, times = Counter(len(row) for row in rows).most_common(1)[0] if rows else (0, 0)
+        if width < 2:
+            continue
+        cells = [cell.strip() for row in rows[1:] for cell in row]
+        score = (times / len(rows), sum(map(is_numeric, cells)) / max(1, len(cells)), width)
+        if score > most:
+            best, most = separator, score
+    return best
+
+
+def _begins_with_titles(first: list[str], rest: list[list[str]]) -> bool:
+    """Whether the first line has words where the lines below have numbers, or the numbers 0, 1, 2, ... of the columns."""
+    if not rest:
+        return not all(is_number(cell) for cell in first)
+    positions = [str(position) for position in range(len(first))]
+    if len(first) > 2 and first in (positions, ["", *positions[:-1]]):
+        return True
+    numeric = [place for place in range(len(first)) if all(is_numeric(row[place]) for row in rest)]
+    return not numeric or not all(is_numeric(first[place]) and first[place] for place in numeric)
+
+
+def is_number(cell: str) -> bool:
+    """Whether it is a number as programs write it; not ``1_000``, which Python reads as one."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell
+
+
+def is_decimal_comma(cell: str) -> bool:
+    """``0,5``; ``1,000`` may be one or a thousand."""
+    return _DECIMAL_COMMA.fullmatch(cell) is not None
+
+
+def is_numeric(cell: str) -> bool:
+    """Whether it may stand in a column of numbers: a number in any writing, or nothing."""
+    return is_number(cell) or cell.lower() in MISSING or is_decimal_comma(cell)
