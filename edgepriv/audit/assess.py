@@ -10,22 +10,29 @@ from edgepriv.audit import statistics
 from edgepriv.audit.attacks import ATTACKS, NEEDS, Attack, Unavailable
 from edgepriv.audit.attacks.base import QUERIES
 from edgepriv.audit.evidence import Bools, Evidence, Floats, Outputs, Shadow
-from edgepriv.audit.significance import p_value
+from edgepriv.audit.significance import REVERSED, SIGNIFICANT, STATED, Direction, holm, p_value
+from edgepriv.audit.ties import settled
 from edgepriv.errors import UserError
 
 FALSE_POSITIVE_RATES = (0.01, 0.001)
 # Reference models that are attacked in turn to learn a threshold.
 REHEARSALS = 8
+# A direction is learnt from reference or shadow models if they show it with less than this probability by chance.
+CLEAR = 0.01
 ROC_POINTS = 300
 BINS = 60
 
 
 class Assessment(NamedTuple):
-    """``attacks`` and ``left_out`` in the JSON's form; ``scores``: attack name -> float64 [n]."""
+    """``attacks`` and ``left_out`` in the JSON's form; ``scores``: attack name -> float64 [n], in the direction of its row.
+
+    ``as_stated``: attack name -> the row of an attack that is reversed in ``attacks``, as it is stated.
+    """
 
     attacks: list[dict[str, Any]]
     left_out: list[dict[str, str]]
     scores: dict[str, Floats]
+    as_stated: dict[str, dict[str, Any]]
 
 
 def select(names: str) -> list[str]:
@@ -68,14 +75,17 @@ def assess(
     """Run the named attacks and measure them against ``membership`` bool [n] of the candidates.
 
     ``seed`` drives the attacks' own randomness and the random halves of the evaluation. An attack that the evidence
-    does not suffice for is left out with the reason. Raises UserError for fewer than two members or non-members and
-    for scores that are not finite.
+    does not suffice for is left out with the reason. Answers and scores that differ by rounding alone are equal
+    (``ties.settled``). An attack that is beyond chance the other way round is reported reversed, its scores negated: members
+    whose scores are too low are told from others as well as those whose scores are too high. ``corrected`` has the last
+    word on that. Raises UserError for fewer than two members or non-members and for scores that are not finite.
     """
     _, membership = statistics.checked(np.zeros(len(evidence.target.labels)), membership)
     if min(membership.sum(), (~membership).sum()) < 2:
         raise UserError("an audit needs at least two members and two non-members")
-    evidence = replace(evidence, seed=seed)
-    results, left_out, scores = [], [], {}
+    answered = settled(evidence.target.probabilities.astype(np.float32))
+    evidence = replace(evidence, target=Outputs(answered, evidence.target.labels), seed=seed)
+    results, left_out, scores, as_stated = [], [], {}, {}
     for attack in (ATTACKS[name] for name in attacks):
         missing = attack.needs - evidence.offers
         try:
@@ -83,12 +93,39 @@ def assess(
                 raise Unavailable("the file returns labels only")
             if missing:
                 raise Unavailable(_lacking(missing, evidence))
-            scores[attack.name] = attack.run(evidence)
+            found = attack.run(evidence)
         except Unavailable as reason:
             left_out.append({"name": attack.name, "reason": str(reason)})
             continue
-        results.append(_measure(attack, evidence, scores[attack.name], membership, threat_model, seed))
-    return Assessment(results, left_out, scores)
+        found = settled(statistics.checked(found, membership)[0])
+        rehearsal = _rehearsal(attack, evidence)
+        learnt = _direction(rehearsal)
+        p, direction = p_value(found, membership, FALSE_POSITIVE_RATES, learnt)
+        known = {"threat_model": threat_model, "direction_learnt": learnt, "p_value": p}
+        row = _measure(attack, evidence, found, membership, rehearsal, STATED) | known
+        if direction == REVERSED and p < SIGNIFICANT:
+            as_stated[attack.name], found = row, -found
+            row = _measure(attack, evidence, found, membership, rehearsal, REVERSED) | known
+        results.append(row)
+        scores[attack.name] = found
+    return Assessment(results, left_out, scores, as_stated)
+
+
+def corrected(parts: Iterable[Assessment]) -> None:
+    """Give every row of ``parts`` its ``p_adjusted``, for as many attacks as there are in all of them (Holm).
+
+    An attack that is then within chance is not reported reversed: its row becomes the one as it is stated, and its scores
+    with it. Changes ``parts``.
+    """
+    parts = list(parts)
+    adjusted = iter(holm([row["p_value"] for part in parts for row in part.attacks]))
+    for part in parts:
+        for place, row in enumerate(part.attacks):
+            p = next(adjusted)
+            if row["direction"] == REVERSED and p >= SIGNIFICANT:
+                row = part.attacks[place] = part.as_stated[row["name"]]
+                part.scores[row["name"]] = -part.scores[row["name"]]
+            row["p_adjusted"] = p
 
 
 def _lacking(missing: frozenset[str], evidence: Evidence) -> str:
@@ -97,43 +134,74 @@ def _lacking(missing: frozenset[str], evidence: Evidence) -> str:
 
 
 def _measure(
-    attack: Attack, evidence: Evidence, scores: Floats, membership: Bools, threat_model: str, seed: int
+    attack: Attack,
+    evidence: Evidence,
+    scores: Floats,
+    membership: Bools,
+    rehearsal: "_Rehearsal | None",
+    direction: Direction,
 ) -> dict[str, Any]:
+    """One attack's row, but for its p-value; ``scores`` are in ``direction``, the rehearsal's as the attack is stated."""
     area, interval = statistics.auc(scores, membership)
-    threshold, source, tested = _threshold(attack, evidence, scores, membership)
+    threshold, source, tested = _threshold(evidence, scores, membership, rehearsal, direction)
     return {
         "name": attack.name,
         "title": attack.title,
         "paper": attack.paper,
-        "threat_model": threat_model,
         "queries": QUERIES[attack.asks],
         "queries_per_example": attack.queries,
         "n_members": int(membership.sum()),
         "n_non_members": int((~membership).sum()),
+        "direction": direction,
         "auc": area,
         "auc_ci": list(interval),
+        "auc_as_stated": area if direction == STATED else 1 - area,
         "threshold_source": source,
         **statistics.at_threshold(scores[tested], membership[tested], threshold),
         "tpr_at_fpr": {str(fpr): statistics.tpr_at_fpr(scores, membership, fpr) for fpr in FALSE_POSITIVE_RATES},
-        "p_value": p_value(scores, membership, FALSE_POSITIVE_RATES),
-        "epsilon_lower_bound": statistics.epsilon_lower_bound(scores, membership, seed),
+        "epsilon_lower_bound": statistics.epsilon_lower_bound(scores, membership, evidence.seed),
         "roc": roc_points(scores, membership),
         "histogram": histogram(scores, membership),
     }
 
 
-def _threshold(attack: Attack, evidence: Evidence, scores: Floats, membership: Bools) -> tuple[float, str, Bools]:
-    """A threshold that owes nothing to the examples it is judged on: (threshold, its source, mask of those judged)."""
-    everyone = np.ones_like(membership)
+class _Rehearsal(NamedTuple):
+    """An attack on models of known membership: its scores [m], who was a member bool [m], and whose models they are."""
+
+    scores: Floats
+    member: Bools
+    source: str
+
+
+def _rehearsal(attack: Attack, evidence: Evidence) -> _Rehearsal | None:
+    """None where the attacker has no model to try the attack on."""
     if "references" in attack.needs:
         rehearsed = _rehearse(attack, evidence)
-        if rehearsed is not None:
-            return statistics.best_threshold(*rehearsed), "reference models", everyone
-    elif attack.needs <= {"labels", "shadow", "gradients", "label-queries"} and _rich(evidence.shadow):
+        return _Rehearsal(*rehearsed, "reference models") if rehearsed is not None else None
+    if attack.needs <= {"labels", "shadow", "gradients", "label-queries"} and _rich(evidence.shadow):
         # Attacks that learn on the shadow model would look too good on what they learnt from: learn on one half only.
         first = statistics.halves(evidence.shadow.member, evidence.seed)
-        rehearsal, known = evidence.with_shadow_as_target(first)
-        return statistics.best_threshold(attack.run(rehearsal), known), "shadow model", everyone
+        pretended, known = evidence.with_shadow_as_target(first)
+        return _Rehearsal(attack.run(pretended), known, "shadow model")
+    return None
+
+
+def _direction(rehearsal: _Rehearsal | None) -> Direction | None:
+    """The direction in which the attacker's own models leak; None without any, or where they show neither clearly."""
+    if rehearsal is None:
+        return None
+    p, direction = p_value(settled(rehearsal.scores), rehearsal.member, ())
+    return direction if p < CLEAR else None
+
+
+def _threshold(
+    evidence: Evidence, scores: Floats, membership: Bools, rehearsal: _Rehearsal | None, direction: Direction
+) -> tuple[float, str, Bools]:
+    """A threshold that owes nothing to the examples it is judged on: (threshold, its source, mask of those judged)."""
+    if rehearsal is not None:
+        sign = 1 if direction == STATED else -1
+        threshold = statistics.best_threshold(sign * rehearsal.scores, rehearsal.member)
+        return threshold, rehearsal.source, np.ones_like(membership)
     first = statistics.halves(membership, evidence.seed)
     threshold = statistics.best_threshold(scores[first], membership[first])
     return threshold, "random half of the candidates, judged on the other half", ~first

@@ -1,5 +1,6 @@
 """Who is exposed most: the strongest attack class by class, and the members that it is surest of.
 
+Only an attack that is beyond guessing singles anybody out: the members that a guess is surest of are nobody in particular.
 For the owner's eyes: these tables name training examples. They belong into the audit's JSON and nowhere else.
 """
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from edgepriv.audit import statistics
 from edgepriv.audit.evidence import Bools, Floats
+from edgepriv.audit.significance import SIGNIFICANT, higher, holm
 
 MOST_EXPOSED = 20
 RATE = 0.01
@@ -25,10 +27,12 @@ def exposure(
     class_names: Sequence[str],
     threat_model: str,
 ) -> dict[str, Any]:
-    """``per_class`` and ``most_exposed`` by the attack of ``threat_model`` with the largest AUC on all candidates.
+    """``per_class`` and ``most_exposed`` by the attack of ``threat_model`` with the largest AUC, of those that were run on
+    all candidates and are beyond guessing (``p_adjusted``).
 
     ``attacks``: rows of the audit; ``scores``: "threat model/name" -> float64 [n]; ``membership`` bool [n], ``labels``
-    [n] and ``index`` [n] of the candidates. Empty if no attack was run on all of them.
+    [n] and ``index`` [n] of the candidates. Empty if no attack was run on all of them; without ``rows``, and with the
+    reason in ``note``, if none of those is beyond guessing.
     """
     on_all = [
         row
@@ -37,22 +41,31 @@ def exposure(
     ]
     if not on_all:
         return {}
-    strongest = max(on_all, key=lambda row: row["auc"])["name"]
+    beyond = [row for row in on_all if row["p_adjusted"] < SIGNIFICANT]
+    if not beyond:
+        nobody: dict[str, Any] = {
+            "attack": None,
+            "threat_model": threat_model,
+            "note": f"None of the {len(on_all)} attacks on all candidates is beyond guessing, corrected for the {len(attacks)} "
+            "that were tried (Holm): no class and no record is singled out.",
+            "rows": [],
+        }
+        return {"per_class": nobody, "most_exposed": nobody}
+    best = max(beyond, key=lambda row: row["auc"])
+    strongest, direction = best["name"], best["direction"]
     chosen = scores[f"{threat_model}/{strongest}"]
     note = (
-        f"{strongest} is the strongest of {len(on_all)} attacks by its AUC on these same candidates: "
-        "chosen with the result in sight, so its figures lean high."
+        f"{strongest} has the largest AUC of the {len(beyond)} attacks on all candidates, out of {len(on_all)}, that are "
+        f"beyond guessing, corrected for the {len(attacks)} that were tried (Holm): chosen with the result in sight, so its figures "
+        "lean high."
     )
-    about = {"attack": strongest, "threat_model": threat_model}
+    about = {"attack": strongest, "threat_model": threat_model, "direction": direction}
     return {
         "per_class": {
             **about,
-            "note": f"{note} Intervals are for one class at a time: of 20 classes, one is expected to lie outside.",
-            "rows": [
-                _of_class(name, chosen[labels == label], membership[labels == label])
-                for label, name in enumerate(class_names)
-                if (labels == label).any()
-            ],
+            "note": f"{note} Intervals are for one class at a time: of 20 classes, one is expected to lie outside. A class is "
+            "called like guessing unless it is beyond chance at 5%, corrected for the number of classes and of attacks.",
+            "rows": _by_class(chosen, membership, labels, class_names, 2 * len(on_all)),
         },
         "most_exposed": {
             **about,
@@ -63,15 +76,37 @@ def exposure(
     }
 
 
+def _by_class(
+    scores: Floats, membership: Bools, labels: np.ndarray, class_names: Sequence[str], tried: int
+) -> list[dict[str, Any]]:
+    """A row for each class that occurs; ``p_adjusted`` for so many classes, and ``tried`` attacks and directions to pick from."""
+    rows = [
+        _of_class(name, scores[labels == label], membership[labels == label])
+        for label, name in enumerate(class_names)
+        if (labels == label).any()
+    ]
+    tested = [row for row in rows if row["p_adjusted"] is not None]
+    for row, adjusted in zip(tested, holm([row["p_adjusted"] for row in tested]), strict=True):
+        row["p_adjusted"] = min(1.0, tried * adjusted)
+    return rows
+
+
 def _of_class(name: str, scores: Floats, membership: Bools) -> dict[str, Any]:
     members, non_members = int(membership.sum()), int((~membership).sum())
     row: dict[str, Any] = {"class": name, "members": members, "non_members": non_members}
     if not (members and non_members):
         lacks = "members" if non_members else "non-members"
-        return row | {"auc": None, "auc_ci": None, f"tpr_at_{RATE}": None, "note": f"has no {lacks}"}
+        return row | {
+            "auc": None,
+            "auc_ci": None,
+            f"tpr_at_{RATE}": None,
+            "p_adjusted": None,
+            "note": f"has no {lacks}",
+        }
     area, interval = statistics.auc(scores, membership)
     found = statistics.tpr_at_fpr(scores, membership, RATE)
-    row |= {"auc": area, "auc_ci": list(interval), f"tpr_at_{RATE}": found["value"]}
+    chance = higher(scores, membership, (RATE,))
+    row |= {"auc": area, "auc_ci": list(interval), f"tpr_at_{RATE}": found["value"], "p_adjusted": chance}
     return row | ({"note": found["note"]} if "note" in found else {})
 
 

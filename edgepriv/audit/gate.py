@@ -1,9 +1,11 @@
 """Limits for a release pipeline: ``--fail-if "auc>0.55"``.
 
-A limit is about the worst attack, whichever examples it was run on, and is compared with the point estimate: the interval
-is named, so that a reader sees when few examples decide. A true-positive rate that no attack can resolve with so few
-non-members is an error, never a pass; if only some cannot (attacks on a part of the candidates), the others decide and
-the sentence names those that were not judged. An attack that was asked for by its name and left out is an error as well.
+A limit is about the worst attack, whichever examples it was run on and in whichever direction it tells members from others
+(one that is reversed is judged reversed: an AUC of 0.14 beyond chance is a leak of 0.86). It is compared with the point
+estimate: the interval is named, so that a reader sees when few examples decide. A true-positive rate that no attack can
+resolve with so few non-members is an error, never a pass; if only some cannot (attacks on a part of the candidates), the
+others decide and the sentence names those that were not judged. An attack that was asked for by its name and left out is an
+error as well.
 """
 
 import re
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepriv.audit.assess import FALSE_POSITIVE_RATES
+from edgepriv.audit.significance import REVERSED
 from edgepriv.errors import UserError
 
 _LIMIT = re.compile(
@@ -113,7 +116,8 @@ def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str
         return ([] if value is None else [_Value(value, robustness.get(interval), by)]), []
     values, unresolved = [], dict[str, list[str]]()
     for attack in audit["attacks"]:
-        by = f"{attack['name']}, {attack['threat_model']}"
+        turned = ", reversed" if attack.get("direction") == REVERSED else ""
+        by = f"{attack['name']}{turned}, {attack['threat_model']}"
         if limit.fpr is None:
             values.append(_Value(attack["auc"], attack["auc_ci"], by))
             continue

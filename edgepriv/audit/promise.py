@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepriv.audit.statistics import epsilon_lower_bound
+from edgepriv.audit.statistics import ALPHA, epsilon_lower_bound
 
 
 def beside_the_proof(
@@ -13,7 +13,8 @@ def beside_the_proof(
 ) -> dict[str, Any]:
     """The facts ``dp`` of the training, the largest lower bound on its epsilon that an attack shows, and which one's.
 
-    The bounds are those of the attacks' rows, less the ``delta`` that the proof leaves open. ``warning``: None, or the
+    Each bound leaves out the ``delta`` that the proof leaves open and holds at a confidence of 1 - 0.05 / (number of attacks),
+    so that the largest of them holds at 95%. ``warning``: None, or the
     sentence that says that an attack has shown more than is proven possible.
     """
     member = scores["member"]
@@ -21,14 +22,15 @@ def beside_the_proof(
     for row in attacks:
         name = f"{row['threat_model']}/{row['name']}"
         asked = scores.get(f"{name}/index", np.arange(len(member)))
-        bound = epsilon_lower_bound(scores[name], member[asked], seed, dp["delta"])
+        bound = epsilon_lower_bound(scores[name], member[asked], seed, dp["delta"], ALPHA / len(attacks))
         if bound > shown["lower_bound"]:
             shown = {"lower_bound": bound, "attack": row["name"], "threat_model": row["threat_model"]}
     warning = None
     if shown["lower_bound"] > dp["epsilon"]:
         warning = (
             f"the attack {shown['attack']} ({shown['threat_model']}) shows an epsilon of at least "
-            f"{shown['lower_bound']:.3g} at 95% confidence, above the {dp['epsilon']:.3g} that training claims to have "
-            "proven: do not rely on the proof; the weights, the manifest or the training are not what it is about"
+            f"{shown['lower_bound']:.3g} at 95% confidence, corrected for {len(attacks)} attacks, above the "
+            f"{dp['epsilon']:.3g} that training claims to have proven: do not rely on "
+            "the proof; the weights, the manifest or the training are not what it is about"
         )
     return {**dp, **shown, "warning": warning}

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgepriv import progress
 from edgepriv.audit import evasion
-from edgepriv.audit.assess import assess, utility
+from edgepriv.audit.assess import Assessment, assess, corrected, utility
 from edgepriv.audit.attacks import ATTACKS, TRAINED
 from edgepriv.audit.evidence import Evidence, Outputs, Population, PopulationInputs, log_odds
 from edgepriv.audit.exposure import exposure
@@ -17,7 +17,6 @@ from edgepriv.audit.inputs import features, generated_inputs
 from edgepriv.audit.interview import Interview, balanced
 from edgepriv.audit.queries import Asked
 from edgepriv.audit.references import POPULATION, Fleet
-from edgepriv.audit.significance import holm
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
 from edgepriv.training.adversary import budget_of
@@ -103,22 +102,24 @@ def membership_part(
     each_attacker = progress.each(
         attackers.items(), "membership attacks", unit="attacker", total=len(attackers), delay=_PATIENCE
     )
+    parts: list[tuple[str, np.ndarray, Assessment]] = []
     for threat_model, fleet in each_attacker:
-        first = not result["attacks"] and not result["left_out"]
+        first = not parts
         names = [name for name in attacks if first or ATTACKS[name].needs & TRAINED]
         plain = _with_fleet(observed, target, dataset, fleet)
         for asks in dict.fromkeys(ATTACKS[name].asks for name in names):
             chosen, evidence = interview.evidence(asks, plain, fleet, pool)
             these = [name for name in names if ATTACKS[name].asks == asks]
             part = assess(evidence, membership[chosen], attacks=these, threat_model=threat_model, seed=seed)
-            result["attacks"] += part.attacks
-            result["left_out"] += [row | {"threat_model": threat_model} for row in part.left_out]
-            for name, values in part.scores.items():
-                scores[f"{threat_model}/{name}"] = values
-                if len(values) < len(candidates):
-                    scores[f"{threat_model}/{name}/index"] = chosen
-    for row, adjusted in zip(result["attacks"], holm([row["p_value"] for row in result["attacks"]]), strict=True):
-        row["p_adjusted"] = adjusted
+            parts.append((threat_model, chosen, part))
+    corrected(part for _, _, part in parts)
+    for threat_model, chosen, part in parts:
+        result["attacks"] += part.attacks
+        result["left_out"] += [row | {"threat_model": threat_model} for row in part.left_out]
+        for name, values in part.scores.items():
+            scores[f"{threat_model}/{name}"] = values
+            if len(values) < len(candidates):
+                scores[f"{threat_model}/{name}/index"] = chosen
     result |= exposure(
         result["attacks"],
         scores,

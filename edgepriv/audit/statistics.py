@@ -163,8 +163,10 @@ def halves(member: Bools, seed: int) -> Bools:
     return first
 
 
-def epsilon_lower_bound(scores: npt.ArrayLike, member: npt.ArrayLike, seed: int = 0, delta: float = 0.0) -> float:
-    """Empirical lower bound >= 0 on the epsilon of (epsilon, delta)-differential privacy, at 95% confidence.
+def epsilon_lower_bound(
+    scores: npt.ArrayLike, member: npt.ArrayLike, seed: int = 0, delta: float = 0.0, alpha: float = ALPHA
+) -> float:
+    """Empirical lower bound >= 0 on the epsilon of (epsilon, delta)-differential privacy, at confidence 1 - ``alpha``.
 
     Any such training has TPR <= e^epsilon FPR + delta and TNR <= e^epsilon FNR + delta (Kairouz et al. 2015). Threshold and
     direction are picked on a random half of the data; the other half gives Clopper-Pearson bounds of the two rates,
@@ -179,12 +181,12 @@ def epsilon_lower_bound(scores: npt.ArrayLike, member: npt.ArrayLike, seed: int 
         # Tails matter most: ranks on a geometric grid from both ends.
         rank = np.geomspace(1, len(thresholds), 256).astype(int)
         thresholds = thresholds[np.unique(np.concatenate([rank - 1, len(thresholds) - rank]))]
-    picked = _epsilons(s, m, first, thresholds, delta)
+    picked = _epsilons(s, m, first, thresholds, delta, alpha)
     direction, best = np.unravel_index(np.argmax(picked), picked.shape)
-    return max(0.0, float(_epsilons(s, m, ~first, thresholds[best : best + 1], delta)[direction, 0]))
+    return max(0.0, float(_epsilons(s, m, ~first, thresholds[best : best + 1], delta, alpha)[direction, 0]))
 
 
-def _epsilons(s: Floats, m: Bools, part: Bools, thresholds: Floats, delta: float) -> Floats:
+def _epsilons(s: Floats, m: Bools, part: Bools, thresholds: Floats, delta: float, alpha: float) -> Floats:
     """Lower bounds [2, thresholds] of epsilon on one part of the data: positives' direction, negatives' direction."""
     positive, negative = np.sort(s[part & m]), np.sort(s[part & ~m])
     fn = np.searchsorted(positive, thresholds).astype(np.float64)
@@ -192,8 +194,8 @@ def _epsilons(s: Floats, m: Bools, part: Bools, thresholds: Floats, delta: float
     p, n = len(positive), len(negative)
     bounds = []
     for hits, of_hits, alarms, of_alarms in ((p - fn, p, n - tn, n), (tn, n, fn, p)):
-        low, _ = _clopper_pearson(hits, of_hits, ALPHA)
-        _, high = _clopper_pearson(alarms, of_alarms, ALPHA)
+        low, _ = _clopper_pearson(hits, of_hits, alpha)
+        _, high = _clopper_pearson(alarms, of_alarms, alpha)
         # The floor keeps the logarithm finite where no hit was seen; such a bound is far below zero.
         bounds.append(np.log(np.maximum(low - delta, 1e-300)) - np.log(high))
     return np.stack(bounds)

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgepriv.report.groups import ADVERSARIAL, by_strength, counts, reasons
-from edgepriv.report.words import count, percent
+from edgepriv.report.verdict import beyond_guessing
+from edgepriv.report.words import attack_name, count, percent
 
 SHOWN, MANY, WIDTH = 15, 4, 80
 _LONGEST = len("modified-entropy-classwise")
@@ -39,7 +40,7 @@ def attack_tables(audit: Mapping[str, Any], file: str, shown: int = SHOWN) -> li
 
 def _name(attack: Mapping[str, Any], utility: Mapping[str, Any]) -> str:
     """A long name breaks where its prefix ends; a star says that fewer candidates were judged."""
-    name = attack["name"] + ("*" if _is_part(attack, utility) else "")
+    name = attack_name(attack) + ("*" if _is_part(attack, utility) else "")
     return name.replace(ADVERSARIAL, f"{ADVERSARIAL}\n") if len(name) > _LONGEST else name
 
 
@@ -64,6 +65,10 @@ def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], 
     if more > 0:
         yield f"... {more} more in {file}"
     yield "TPR@1%: members found with 1% false alarms (guessing: 1%). Ranges: 95%."
+    if audit["attacks"]:
+        yield _wrapped(_beyond(audit["attacks"]))
+    if any(attack.get("direction") == "reversed" for attack in shown):
+        yield "(reversed): members score lower than others; judged the other way round"
     parts = dict.fromkeys(counts(attack, audit["utility"]) for attack in shown if _is_part(attack, audit["utility"]))
     if parts:
         yield f"* on fewer candidates: {'; '.join(f'{members:,} + {others:,}' for members, others in parts)}"
@@ -81,6 +86,14 @@ def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], 
         yield f"left out, {count(len(left_out), 'reason')}:"
         yield from (_wrapped(f"- {reason}: {_some(names)}") for names, reason in left_out)
     yield from (_wrapped(limit["sentence"]) for limit in audit.get("limits", []) if limit["outcome"] == "met")
+
+
+def _beyond(attacks: list[Mapping[str, Any]]) -> str:
+    """Which attacks a claim may rest on."""
+    found = [f"{attack_name(attack)} ({attack['threat_model']})" for attack in by_strength(beyond_guessing(attacks))]
+    said = f"beyond guessing, corrected for {count(len(attacks), 'try')}".replace("trys", "tries")
+    more = f" and {len(found) - MANY} more" if len(found) > MANY else ""
+    return f"{said}: {', '.join(found[:MANY]) or 'none'}{more}"
 
 
 def _some(names: str) -> str:

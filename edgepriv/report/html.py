@@ -150,6 +150,7 @@ def comparison(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None)
 
 _LEAKAGE = {
     "its AUC (0.5 is guessing)": lambda attack: words.with_interval(attack["auc"], attack["auc_ci"], words.area),
+    "like guessing": lambda attack: "yes" if like_guessing(attack) else "no",
     "its TPR at 1% FPR": lambda attack: tpr(attack, "0.01"),
     "its TPR at 0.1% FPR": lambda attack: tpr(attack, "0.001"),
     "its lower bound on epsilon": lambda attack: words.significant(attack["epsilon_lower_bound"]),
@@ -157,7 +158,7 @@ _LEAKAGE = {
 
 
 def _named(attack: Mapping[str, Any] | None) -> str:
-    return f"{attack['name']} ({attack['threat_model']})" if attack else ""
+    return f"{words.attack_name(attack)} ({attack['threat_model']})" if attack else ""
 
 
 def _accuracy(utility: Mapping[str, Any] | None, key: str) -> tuple[float, Sequence[float] | None] | None:

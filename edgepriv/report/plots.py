@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from edgepriv.audit.statistics import clopper_pearson
 from edgepriv.report.groups import by_strength, counts
+from edgepriv.report.words import attack_name
 
 # Okabe and Ito's colours stay apart for colour-blind readers.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -54,7 +55,7 @@ def roc(model: str, attacks: Sequence[Mapping[str, Any]], utility: Mapping[str, 
                 linewidth=1.6 if named else 0.8,
                 zorder=3 if named else 1,
                 drawstyle="steps-post",
-                label=f"{attack['name']} ({attack['threat_model']}), AUC {attack['auc']:.3f}" if named else None,
+                label=f"{attack_name(attack)} ({attack['threat_model']}), AUC {attack['auc']:.3f}" if named else None,
             )
             if place == 0:
                 low, high = (np.maximum(side, floor) for side in _band(attack, utility))
@@ -72,7 +73,7 @@ def roc(model: str, attacks: Sequence[Mapping[str, Any]], utility: Mapping[str, 
     return _inline(
         figure,
         f"Log-log ROC curves of {len(ranked)} membership attacks ({model}) against the diagonal of guessing; "
-        f"the strongest is {best['name']} with an AUC of {best['auc']:.3f}.",
+        f"the largest AUC is that of {attack_name(best)}, {best['auc']:.3f}.",
     )
 
 
@@ -104,11 +105,11 @@ def histogram(attack: Mapping[str, Any]) -> Markup:
         if axes.get_ylim()[1] > CROWDED:
             # One bin holds nearly everyone; who stands out is in the others.
             axes.set(yscale="log", ylabel="% of each group, logarithmic")
-        axes.set_title(f"{attack['name']} ({attack['threat_model']})", fontsize=9)
+        axes.set_title(f"{attack_name(attack)} ({attack['threat_model']})", fontsize=9)
         axes.legend()
     return _inline(
         figure,
-        f"Score histograms of members and non-members for {attack['name']} ({attack['threat_model']}); the two overlap "
+        f"Score histograms of members and non-members for {attack_name(attack)} ({attack['threat_model']}); the two overlap "
         f"as the AUC of {attack['auc']:.3f} says.",
     )
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgepriv.report.groups import counts
-from edgepriv.report.verdict import Finding, leakage, robustness, strongest
+from edgepriv.report.verdict import Finding, beyond_guessing, leakage, robustness
 from edgepriv.report.verdict import cost as cost_of
-from edgepriv.report.words import and_, count
+from edgepriv.report.words import and_, attack_name, count
 
 Audit = Mapping[str, Any]
 RARE_FIRST = ("0.001", "0.01")
@@ -55,18 +55,24 @@ def attackers(audit: Audit) -> str:
 
 
 def worst(audit: Audit) -> str:
-    """The largest true-positive rate at the lowest resolvable false-positive rate, told as people out of a thousand."""
-    found = rarest(audit["attacks"])
+    """The largest true-positive rate at the lowest resolvable false-positive rate, told as people out of a thousand.
+
+    Only of attacks that are beyond guessing: the members that the best of many guesses names are found by chance.
+    """
+    attacks = beyond_guessing(audit["attacks"])
+    if not attacks:
+        tried = count(len(audit["attacks"]), "attack")
+        return f"Nobody: none of the {tried} is beyond guessing, corrected for that many tries."
+    found = rarest(attacks)
     if found is None:
-        best = strongest(audit["attacks"])
-        assert best is not None
+        best = max(attacks, key=lambda attack: attack["auc"])
         return (
             f"With {audit['utility']['n_non_members']:,} non-members, rare false alarms cannot be counted. The strongest "
             f"attack, {_by(best)}, ranks a member above a non-member in {100 * best['auc']:.0f} of 100 pairs; guessing "
             f"does in 50."
         )
     sentence = _of_a_thousand(audit, *found)
-    more = largest_rate(audit["attacks"], "0.01")
+    more = largest_rate(attacks, "0.01")
     if found[1] != "0.01" and more is not None:
         rate = more["tpr_at_fpr"]["0.01"]
         sentence += (
@@ -94,7 +100,8 @@ def _of_a_thousand(audit: Audit, attack: Mapping[str, Any], fpr: str) -> str:
 
 
 def _by(attack: Mapping[str, Any]) -> str:
-    return f"{attack['name']}, {attack['threat_model']}" if attack["threat_model"] != "none" else str(attack["name"])
+    name = attack_name(attack)
+    return f"{name}, {attack['threat_model']}" if attack["threat_model"] != "none" else name
 
 
 def rarest(attacks: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], str] | None:
@@ -111,7 +118,7 @@ def largest_rate(attacks: Sequence[Mapping[str, Any]], fpr: str) -> Mapping[str,
 
 def _beside_the_twin(audit: Audit, rate: Mapping[str, Any], fpr: str) -> str:
     """Compared at the same false-positive rate; attacks that cannot resolve it say nothing."""
-    best = largest_rate((audit.get("float") or {}).get("attacks", []), fpr)
+    best = largest_rate(beyond_guessing((audit.get("float") or {}).get("attacks", [])), fpr)
     if best is None:
         return ""
     twin = best["tpr_at_fpr"][fpr]

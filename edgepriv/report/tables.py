@@ -10,9 +10,10 @@ from rich.text import Text
 from edgepriv.audit.attacks import NEEDS
 from edgepriv.recipe import differences
 from edgepriv.report.devices import device_rows
-from edgepriv.report.verdict import strongest
+from edgepriv.report.verdict import like_guessing, strongest
 from edgepriv.report.words import (
     area,
+    attack_name,
     budget,
     file_size,
     megabytes,
@@ -145,7 +146,7 @@ def compare_row(name: str, audit: Mapping[str, Any] | None, bench: Mapping[str, 
     row = next((row for row in bench["variants"] if row["name"] == name), None) if bench else None
     robustness = (audit or {}).get("robustness")
     best = strongest((audit or {}).get("attacks", []))
-    leakage = ("name", "threat_model", "auc", "auc_ci", "tpr_at_fpr")
+    leakage = ("name", "threat_model", "direction", "auc", "auc_ci", "tpr_at_fpr")
     return {
         "name": name,
         "size_bytes": row["size_bytes"] if row else None,
@@ -156,7 +157,9 @@ def compare_row(name: str, audit: Mapping[str, Any] | None, bench: Mapping[str, 
         "robust_accuracy": robustness["worst_case_accuracy"] if robustness else None,
         "robust_accuracy_ci": robustness["ci"] if robustness else None,
         "robust_budget": {key: robustness[key] for key in ("norm", "eps")} if robustness else None,
-        "strongest_attack": {key: best[key] for key in leakage} if best else None,
+        "strongest_attack": {key: best[key] for key in leakage if key in best} | {"like_guessing": like_guessing(best)}
+        if best
+        else None,
     }
 
 
@@ -193,8 +196,9 @@ _COMPARED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "peak memory": lambda row: megabytes(row["rss_peak_mb"]),
     "clean accuracy": lambda row: with_interval(row["clean_accuracy"], row["clean_accuracy_ci"], percent),
     "robust accuracy": _robust,
-    "strongest attack": _of_strongest(lambda best: f"{best['name']} ({best['threat_model']})", ""),
+    "strongest attack": _of_strongest(lambda best: f"{attack_name(best)} ({best['threat_model']})", ""),
     "its AUC": _of_strongest(lambda best: with_interval(best["auc"], best["auc_ci"], area), area(None)),
+    "like guessing": _of_strongest(lambda best: "yes" if best.get("like_guessing") else "no", ""),
     "its TPR at 1% FPR": _of_strongest(lambda best: tpr(best, "0.01"), rate(None)),
 }
 

@@ -7,7 +7,9 @@ from typing import Any
 from edgepriv.report.words import (
     THREAT_MODELS,
     area,
+    attack_name,
     budget,
+    count,
     file_size,
     interval,
     megabytes,
@@ -47,8 +49,15 @@ def findings(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -
 
 
 def strongest(attacks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The attack with the largest AUC, whatever its threat model: an attacker may run any of them."""
-    return max(attacks, key=lambda attack: attack["auc"], default=None)
+    """The attack with the largest AUC, whatever its threat model: an attacker may run any of them. Of all that were run only
+    if none is beyond guessing: the largest AUC on few candidates may be chance."""
+    every = list(attacks)
+    return max(beyond_guessing(every) or every, key=lambda attack: attack["auc"], default=None)
+
+
+def beyond_guessing(attacks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The attacks that a headline may rest on."""
+    return [attack for attack in attacks if not like_guessing(attack)]
 
 
 def like_guessing(attack: Mapping[str, Any]) -> bool:
@@ -74,8 +83,8 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
     utility = audit["utility"]
     sample = f"{utility['n_members']:,} members and {utility['n_non_members']:,} non-members"
     auc = f"AUC {with_interval(best['auc'], best['auc_ci'], area)}"
-    who = f"{best['name']}, {THREAT_MODELS.get(best['threat_model'], best['threat_model'])}"
-    beyond = [attack for attack in attacks if not like_guessing(attack)]
+    who = f"{attack_name(best)}, {THREAT_MODELS.get(best['threat_model'], best['threat_model'])}"
+    beyond = beyond_guessing(attacks)
     if not beyond:
         sentence = (
             f"Training records could not be told from others: all {len(attacks)} attacks are {GUESSING} ({sample}); "
@@ -84,19 +93,19 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
         short = f"attacks on membership are {GUESSING} ({auc})"
     else:
         sentence = (
-            f"Training records can partly be told from others: the strongest of {len(attacks)} attacks ({who}) has "
-            f"{auc}, where 0.5 is guessing{_found(best)} ({sample})."
+            f"Training records can partly be told from others: {len(beyond)} of {count(len(attacks), 'attack')} "
+            f"{'is' if len(beyond) == 1 else 'are'} beyond guessing, corrected for that many tries; the strongest of them "
+            f"({who}) has {auc}, where 0.5 is guessing{_found(best)} ({sample})."
         )
-        if best not in beyond:  # the largest AUC, on fewer candidates, may be chance: name what the claim rests on
-            best = max(beyond, key=lambda attack: attack["auc"])
-            auc = f"AUC {with_interval(best['auc'], best['auc_ci'], area)}"
-            sentence = (
-                f"{sentence[:-1]}, which may be guessing; beyond it, corrected for {len(attacks)} tries, are "
-                f"{len(beyond)}, the strongest of them {best['name']}, "
-                f"{THREAT_MODELS.get(best['threat_model'], best['threat_model'])}, with "
-                f"{auc}{_found(best)}."
-            )
         short = f"membership can partly be told ({auc})"
+    shift = audit.get("shift") or {}
+    if shift.get("found"):
+        sentence, short = _under_shift(shift, best if beyond else None, len(attacks), who, auc, sample)
+    if beyond and best.get("direction") == "reversed":
+        sentence += (
+            f" That attack is reversed: members score lower than others, where it expects them higher (as stated, its AUC is "
+            f"{area(best['auc_as_stated'])})."
+        )
     twin = strongest(audit.get("float", {}).get("attacks", []))
     if twin is not None:
         relation = _relation(best["auc_ci"], twin["auc_ci"], "leaks less", "leaks more")
@@ -105,6 +114,36 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
             f"{with_interval(twin['auc'], twin['auc_ci'], area)}: the hardened one {relation}."
         )
     return Finding(topic, sentence, short)
+
+
+def _under_shift(
+    shift: Mapping[str, Any], best: Mapping[str, Any] | None, tried: int, who: str, auc: str, sample: str
+) -> tuple[str, str]:
+    """Sentence and short form where members and non-members differ before any model has seen them."""
+    apart = f"AUC {with_interval(shift['auc'], shift['auc_ci'], area)}"
+    differ = (
+        f"Members and non-members differ in themselves: {shift['seen']} alone, without the model, tell them apart "
+        f"({apart}, where 0.5 is chance)."
+    )
+    short = f"members and non-members differ in themselves ({apart})"
+    if best is None:
+        return (
+            f"{differ} All {count(tried, 'attack')} on the model are {GUESSING} all the same ({sample}), but a leak that runs "
+            "against the difference would be hidden: compare with non-members from the same source.",
+            f"{short}, and attacks on membership are {GUESSING} ({auc})",
+        )
+    if best["auc_ci"][0] <= shift["auc_ci"][1]:
+        return (
+            f"{differ} The strongest of {count(tried, 'attack')} ({who}) has {auc}, no more than that: it shows shift, not "
+            f"leak, and what the model leaks is not known ({sample}). Compare with non-members from the same source.",
+            f"{short}: the attacks show shift, not leak ({auc})",
+        )
+    return (
+        f"{differ} The strongest of {count(tried, 'attack')} ({who}) has {auc}, more than that: the model leaks, or they "
+        f"differ in more than a simple classifier sees, so the figure is not leakage alone ({sample}). Compare with "
+        "non-members from the same source.",
+        f"{short}, so the attacks' figures are not leakage alone ({auc})",
+    )
 
 
 def _found(attack: Mapping[str, Any]) -> str:
@@ -145,9 +184,9 @@ def robustness(audit: Mapping[str, Any] | None) -> Finding:
             f" The undefended float model keeps {with_interval(twin['worst_case_accuracy'], twin['ci'], percent)}: "
             f"the hardened one {relation}."
         )
-    count = len(measured["warnings"])
-    if count:
-        sentence += f" {count} {'warning says' if count == 1 else 'warnings say'} how this may be too good (below)."
+    warned = len(measured["warnings"])
+    if warned:
+        sentence += f" {warned} {'warning says' if warned == 1 else 'warnings say'} how this may be too good (below)."
     return Finding(topic, sentence, f"{kept} of the inputs keep the right label under attack ({budget(measured)})")
 
 

@@ -89,3 +89,8 @@ def count(number: int, noun: str) -> str:
 def and_(names: Sequence[str]) -> str:
     """Names joined by commas, the last by "and"."""
     return ", ".join(names) if len(names) < 2 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def attack_name(attack: Mapping[str, Any]) -> str:
+    """Its name, and "(reversed)" where the records with low scores are the members: it was judged the other way round."""
+    return f"{attack['name']} (reversed)" if attack.get("direction") == "reversed" else str(attack["name"])

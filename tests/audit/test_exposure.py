@@ -11,8 +11,8 @@ LABELS = np.arange(N) % 3
 MEMBER = np.random.default_rng(0).permutation(N) < 300
 
 
-def row(name, auc, threat_model="adaptive"):
-    return {"name": name, "auc": auc, "threat_model": threat_model}
+def row(name, auc, threat_model="adaptive", p_adjusted=0.01):
+    return {"name": name, "auc": auc, "threat_model": threat_model, "direction": "as stated", "p_adjusted": p_adjusted}
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,7 @@ def scores():
     return {
         "adaptive/weak": rng.normal(size=N),
         "adaptive/strong": rng.normal(size=N) + MEMBER * np.array([0.0, 1.0, 3.0])[LABELS],
+        "adaptive/lucky": rng.normal(size=N),
         "adaptive/on-a-part": rng.normal(size=50),
         "oblivious/strongest": rng.normal(size=N) + 5 * MEMBER,
     }
@@ -31,6 +32,7 @@ def found(scores):
     attacks = [
         row("weak", 0.5),
         row("strong", 0.8),
+        row("lucky", 0.85, p_adjusted=0.06),
         row("on-a-part", 0.9),
         row("strongest", 0.99, "oblivious"),
     ]
@@ -48,9 +50,10 @@ def found(scores):
 def test_it_is_the_strongest_of_the_headline_on_all_candidates_and_says_that_it_was_picked(found):
     json.dumps(found, allow_nan=False)
     for table in found.values():
-        assert set(table) == {"attack", "threat_model", "note", "rows"}
+        assert set(table) == {"attack", "threat_model", "direction", "note", "rows"}
         assert (table["attack"], table["threat_model"]) == ("strong", "adaptive")
-        assert "strongest of 2 attacks by its AUC on these same candidates" in table["note"]
+        assert "the largest AUC of the 2 attacks on all candidates, out of 3, that are beyond guessing" in table["note"]
+        assert "corrected for the 5 that were tried" in table["note"]
 
 
 def test_every_class_that_occurs_has_its_own_area(found, scores):
@@ -88,6 +91,22 @@ def test_the_most_exposed_are_members_by_falling_score_with_the_rate_that_catche
     assert min(row["fpr"] for row in rows) == 1 / 300
 
 
+def test_a_class_is_called_exposed_beyond_the_number_of_classes_and_of_attacks(found):
+    by_class = {row["class"]: row["p_adjusted"] for row in found["per_class"]["rows"]}
+    assert by_class["cat"] > 0.05, "members of this class score as others do"
+    assert by_class["eel"] < 1e-6
+
+
+def test_a_guess_singles_nobody_out(scores):
+    guesses = [row("weak", 0.5, p_adjusted=0.4), row("strong", 0.8, p_adjusted=0.05)]
+    arguments = {"labels": LABELS, "index": LABELS, "class_names": ("cat", "dog", "eel"), "threat_model": "adaptive"}
+    found = exposure(guesses, scores, MEMBER, **arguments)
+    for table in found.values():
+        assert table["rows"] == []
+        assert table["attack"] is None
+        assert "None of the 2 attacks on all candidates is beyond guessing, corrected for the 2" in table["note"]
+
+
 def test_a_class_without_non_members_has_no_area():
     values = {"adaptive/a": np.array([1.0, 0.0, 0.5, 0.2])}
     found = exposure(
@@ -101,7 +120,7 @@ def test_a_class_without_non_members_has_no_area():
     )
     assert found["per_class"]["rows"][1] == {
         "class": "y", "members": 1, "non_members": 0, "auc": None, "auc_ci": None, "tpr_at_0.01": None,
-        "note": "has no non-members",
+        "p_adjusted": None, "note": "has no non-members",
     }  # fmt: skip
     assert [row["index"] for row in found["most_exposed"]["rows"]] == [0, 2]
 

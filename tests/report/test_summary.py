@@ -5,7 +5,7 @@ from edgepriv.report.summary import attackers, limits, summary, worst
 def row(name, value, fpr="0.01", ci=(0.1, 0.2), **more):
     unknown = {"value": None, "ci": None, "note": "not resolvable with 50 non-members"}
     rates = {"0.01": unknown, "0.001": unknown} | ({} if value is None else {fpr: {"value": value, "ci": list(ci)}})
-    return {"name": name, "threat_model": "adaptive", "auc": 0.6, "auc_ci": [0.5, 0.7], "tpr_at_fpr": rates} | more
+    return {"name": name, "threat_model": "adaptive", "auc": 0.6, "auc_ci": [0.55, 0.65], "tpr_at_fpr": rates} | more
 
 
 def audit_of(*attacks, **more):
@@ -28,6 +28,15 @@ def test_the_rarest_false_alarms_that_can_be_counted_come_first():
 
 def test_no_more_than_guessing_is_said_when_the_interval_allows_it():
     assert "includes guessing" in worst(audit_of(row("weak", 0.011, ci=(0.005, 0.02))))
+
+
+def test_what_a_guess_names_is_nobody():
+    lucky = row("lucky", 0.2, ci=(0.15, 0.25), p_adjusted=0.06)
+    assert worst(audit_of(lucky, lucky)) == (
+        "Nobody: none of the 2 attacks is beyond guessing, corrected for that many tries."
+    )
+    said = worst(audit_of(lucky, row("real", 0.05, ci=(0.03, 0.07), p_adjusted=0.04)))
+    assert "the best attack (real, adaptive) names 50" in said
 
 
 def test_too_few_non_members_leave_pairs_to_compare():

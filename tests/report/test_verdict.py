@@ -43,8 +43,38 @@ def test_a_claim_names_an_attack_whose_interval_supports_it(tight_audit):
     tight_audit["attacks"][3] |= {"auc": 0.55, "auc_ci": [0.51, 0.59]}
     found = leakage(tight_audit)
     assert found.short == "membership can partly be told (AUC 0.550 [0.510, 0.590])"
-    assert "AUC 0.580 [0.430, 0.720], where 0.5 is guessing" in found.sentence
-    assert f"the strongest of them {tight_audit['attacks'][3]['name']}" in found.sentence
+    assert "1 of 16 attacks is beyond guessing, corrected for that many tries" in found.sentence
+    assert f"the strongest of them ({tight_audit['attacks'][3]['name']}, " in found.sentence
+    assert "0.580" not in found.sentence
+
+
+def test_a_reversed_attack_is_named_with_its_auc_as_stated(tight_audit):
+    turned = {"direction": "reversed", "auc": 0.86, "auc_ci": [0.84, 0.88], "auc_as_stated": 0.14, "p_adjusted": 1e-9}
+    tight_audit["attacks"][3] |= turned
+    found = leakage(tight_audit)
+    assert found.short == "membership can partly be told (AUC 0.860 [0.840, 0.880])"
+    assert f"({tight_audit['attacks'][3]['name']} (reversed), attacker" in found.sentence
+    assert "as stated, its AUC is 0.140" in found.sentence
+
+
+SHIFT = {"found": True, "auc": 0.9, "auc_ci": [0.88, 0.92], "seen": "their inputs"}
+
+
+def test_where_members_differ_in_themselves_no_leak_is_claimed(tight_audit):
+    assert "Members and non-members differ in themselves" in leakage(tight_audit | {"shift": SHIFT}).sentence
+    tight_audit["attacks"][3] |= {"auc": 0.7, "auc_ci": [0.68, 0.72], "p_adjusted": 1e-9}
+    found = leakage(tight_audit | {"shift": SHIFT})
+    assert "it shows shift, not leak" in found.sentence
+    assert found.short == (
+        "members and non-members differ in themselves (AUC 0.900 [0.880, 0.920]): the attacks show shift, not leak "
+        "(AUC 0.700 [0.680, 0.720])"
+    )
+    weaker = SHIFT | {"auc": 0.6, "auc_ci": [0.58, 0.62]}
+    found = leakage(tight_audit | {"shift": weaker})
+    assert "more than that: the model leaks, or they differ in more than a simple classifier sees" in found.sentence
+    for shift in (SHIFT, weaker):
+        assert "can partly be told" not in verdict(tight_audit | {"shift": shift}, None)
+    assert "can partly be told" in verdict(tight_audit | {"shift": SHIFT | {"found": False}}, None)
 
 
 def test_an_oblivious_attack_counts_if_it_is_the_strongest(tight_audit):

@@ -11,7 +11,7 @@ sys.path.append(str(Path(__file__).parents[1] / "audit"))
 from simulated import simulate
 
 from edgepriv.audit import gate
-from edgepriv.audit.assess import assess, select, utility
+from edgepriv.audit.assess import assess, corrected, select, utility
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.exposure import exposure
@@ -36,7 +36,9 @@ NAMES = (
 @cache
 def _assessed(effect: float, threat_model: str, n: int, names: tuple[str, ...] = NAMES, seed: int = 0):
     evidence, membership = simulate(effect, n=n, references=16, seed=seed)
-    return evidence, membership, assess(evidence, membership, attacks=names, threat_model=threat_model, seed=seed)
+    part = assess(evidence, membership, attacks=names, threat_model=threat_model, seed=seed)
+    corrected([part])
+    return evidence, membership, part
 
 
 def whole_audit(robustness):

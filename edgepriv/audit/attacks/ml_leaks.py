@@ -17,11 +17,12 @@ def largest(probabilities: npt.NDArray[np.floating]) -> Floats:
 
 
 def top_one(outputs: Outputs) -> Floats:
-    """Log-odds of the largest probability (adversary 3, section V: the maximum posterior against a threshold).
+    """Logarithm of the largest probability (adversary 3, section V: the maximum posterior against a threshold).
 
     Ranks as the probability itself does, but still where a float32 softmax has rounded it to 1. No label is used.
     """
-    return log_odds(outputs.probabilities, outputs.probabilities.argmax(axis=1))
+    odds = log_odds(outputs.probabilities, outputs.probabilities.argmax(axis=1))
+    return -np.logaddexp(0.0, -odds)
 
 
 def ml_leaks(evidence: Evidence) -> Floats:

@@ -1,0 +1,176 @@
+"""How often an audit finds a leak where there is none: membership shuffled, the verdict as a report gives it.
+
+Every run draws who is a member anew and goes through what an audit goes through: every attack that asks each example once
+and those with reference models, their correction for one another, the verdict's sentence, the tables of exposed classes and
+records, and the bound on epsilon. At most 5% of verdicts may claim a leak. Settings differ in how many examples there are
+and in how the model answers: as a network (``smooth``), as a forest of few trees (``tied``), or nearly alike for all, but
+for a few (``rare``: what an approximation by a normal distribution takes for certainty).
+
+    python benchmarks/null_audit.py [--runs 500] [-o benchmarks/results/null_audit.json]
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binom
+from threadpoolctl import threadpool_limits
+
+from edgepriv.audit.assess import assess, corrected, select
+from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.evidence import Evidence, Outputs, Population, References, log_odds
+from edgepriv.audit.exposure import exposure
+from edgepriv.audit.promise import beside_the_proof
+from edgepriv.report.verdict import GUESSING, leakage
+
+SETTINGS = {
+    "20 + 20, smooth": (20, 20, "smooth"),
+    "20 + 20, tied": (20, 20, "tied"),
+    "20 + 400, rare": (20, 400, "rare"),
+    "100 + 1,000, smooth": (100, 1000, "smooth"),
+    "100 + 1,000, tied": (100, 1000, "tied"),
+    "100 + 1,000, rare": (100, 1000, "rare"),
+    "1,000 + 1,000, smooth": (1000, 1000, "smooth"),
+    "1,000 + 1,000, tied": (1000, 1000, "tied"),
+}
+NAMES = [
+    *select("quick"),
+    "difficulty-calibration",
+    "lira-offline",
+    "lira-online",
+    "rmia-offline",
+    "rmia-online",
+]
+CLASSES, REFERENCES, POPULATION = 5, 8, 200
+ALPHA = 0.05
+PER_EVIDENCE = 20
+"""Draws of membership for each draw of a model and its references: attacks see no membership, and need not run again."""
+RESULTS = Path(__file__).parent / "results" / "null_audit.json"
+
+
+def evidence_of(n: int, form: str, seed: int) -> Evidence:
+    """A target and reference models that know their members, on n candidates; the target's are not those of a run."""
+    rng = np.random.default_rng(seed)
+
+    def answers(logits: np.ndarray, labels: np.ndarray, member: np.ndarray) -> Outputs:
+        raised = logits + 0.7 * rng.normal(size=logits.shape)
+        raised[np.arange(len(labels)), labels] += 1.0 * member
+        p = np.exp(raised - raised.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        if form == "tied":
+            votes = np.round(p * 10)
+            votes[np.arange(len(p)), p.argmax(axis=1)] += 10 - votes.sum(axis=1)
+            p = np.maximum(votes, 0) / np.maximum(votes, 0).sum(axis=1, keepdims=True)
+        elif form == "rare":
+            strange = p.max(axis=1) < np.quantile(p.max(axis=1), 0.01)
+            p = np.where(strange[:, None], p, np.eye(CLASSES)[labels])
+        return Outputs(p.astype(np.float32), labels)
+
+    def examples(count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = rng.integers(CLASSES, size=count)
+        logits = rng.normal(size=(count, CLASSES))
+        logits[np.arange(count), labels] += 1 + 1.5 * rng.normal(size=count)
+        return logits, labels
+
+    candidates, others = examples(n), examples(POPULATION)
+    nobody = np.zeros(POPULATION, dtype=bool)
+    trained_on = np.argsort(rng.random((REFERENCES, n)), axis=0) < REFERENCES // 2
+    seen = np.stack([answers(*candidates, member).confidence for member in trained_on])
+    strange = np.stack([answers(*others, nobody).confidence for _ in trained_on])
+    own = answers(*others, nobody)
+    return Evidence(
+        answers(*candidates, rng.random(n) < 0.5),
+        references=References(seen, trained_on),
+        population=Population(log_odds(own.probabilities, own.labels), strange),
+    )
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """Attacks give the scores that they gave for the same answers, without running again."""
+    known: dict[tuple[str, int], np.ndarray] = {}
+
+    def keeping(attack: Any) -> Any:
+        def run(evidence: Evidence) -> np.ndarray:
+            key = attack.name, hash(evidence.target.probabilities.tobytes())
+            if key not in known:
+                known[key] = attack.run(evidence)
+            return known[key]
+
+        return replace(attack, run=run)
+
+    before = {name: ATTACKS[name] for name in NAMES}
+    ATTACKS.update({name: keeping(attack) for name, attack in before.items()})
+    try:
+        yield
+    finally:
+        ATTACKS.update(before)
+
+
+def verdict_on(evidence: Evidence, membership: np.ndarray, seed: int) -> dict[str, bool]:
+    """What the audit claims: ``leak`` in the verdict, an attack ``reversed``, a class or a record ``exposed``, an
+    ``epsilon`` above 0; and whether any attack alone would have, uncorrected."""
+    part = assess(evidence, membership, attacks=NAMES, threat_model="adaptive", seed=seed)
+    corrected([part])
+    utility = {"n_members": int(membership.sum()), "n_non_members": int((~membership).sum())}
+    found = leakage({"attacks": part.attacks, "utility": utility})
+    scores = {f"adaptive/{name}": values for name, values in part.scores.items()}
+    tables = exposure(
+        part.attacks,
+        scores,
+        membership,
+        labels=evidence.target.labels,
+        index=np.arange(len(membership)),
+        class_names=[str(label) for label in range(CLASSES)],
+        threat_model="adaptive",
+    )
+    dp = beside_the_proof({"epsilon": 1.0, "delta": 0.0}, part.attacks, scores | {"member": membership}, seed)
+    return {
+        "leak": GUESSING not in found.sentence,
+        "reversed": any(row["direction"] == "reversed" for row in part.attacks),
+        "exposed": bool(tables["most_exposed"]["rows"] or tables["per_class"]["rows"]),
+        "epsilon": dp["lower_bound"] > 0,
+        "uncorrected": any(row["p_value"] < ALPHA for row in part.attacks),
+    }
+
+
+def shares(members: int, others: int, form: str, runs: int) -> dict[str, float]:
+    """Of ``runs`` draws of the membership, the share in which each claim was made."""
+    total: dict[str, int] = {}
+    with remembered():
+        for run in range(runs):
+            if run % PER_EVIDENCE == 0:
+                evidence = evidence_of(members + others, form, run)
+            membership = np.random.default_rng([run, 1]).permutation(members + others) < members
+            for name, claimed in verdict_on(evidence, membership, run).items():
+                total[name] = total.get(name, 0) + claimed
+    return {name: count / runs for name, count in total.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    rows = []
+    for name, (members, others, form) in SETTINGS.items():
+        started = time.perf_counter()
+        with threadpool_limits(1):
+            found = shares(members, others, form, options.runs)
+        rows.append({"setting": name, "runs": options.runs, "share": found, "seconds": time.perf_counter() - started})
+        print(f"{name:24}" + "  ".join(f"{claim} {share:.1%}" for claim, share in found.items()), flush=True)
+    worst = max(row["share"]["leak"] for row in rows)
+    chance = float(binom.sf(round(worst * options.runs) - 1, options.runs, ALPHA))
+    print(f"verdicts beyond guessing: at most {worst:.1%} (at a true 5%, so many or more in {chance:.1%} of the time)")
+    content = {"attacks": NAMES, "per_evidence": PER_EVIDENCE, "rows": rows, "largest_share": worst}
+    options.output.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
