@@ -75,16 +75,15 @@ def assess(
     """Run the named attacks and measure them against ``membership`` bool [n] of the candidates.
 
     ``seed`` drives the attacks' own randomness and the random halves of the evaluation. An attack that the evidence
-    does not suffice for is left out with the reason. Answers and scores that differ by rounding alone are equal
-    (``ties.settled``). An attack that is beyond chance the other way round is reported reversed, its scores negated: members
-    whose scores are too low are told from others as well as those whose scores are too high. ``corrected`` has the last
-    word on that. Raises UserError for fewer than two members or non-members and for scores that are not finite.
+    does not suffice for is left out with the reason. Scores that differ by rounding alone are equal (``ties.settled``).
+    An attack that is beyond chance the other way round is reported reversed, its scores negated: members whose scores are
+    too low are told from others as well as those whose scores are too high. ``corrected`` has the last word on that.
+    Raises UserError for fewer than two members or non-members and for scores that are not finite.
     """
     _, membership = statistics.checked(np.zeros(len(evidence.target.labels)), membership)
     if min(membership.sum(), (~membership).sum()) < 2:
         raise UserError("an audit needs at least two members and two non-members")
-    answered = settled(evidence.target.probabilities.astype(np.float32))
-    evidence = replace(evidence, target=Outputs(answered, evidence.target.labels), seed=seed)
+    evidence = replace(evidence, seed=seed)
     results, left_out, scores, as_stated = [], [], {}, {}
     for attack in (ATTACKS[name] for name in attacks):
         missing = attack.needs - evidence.offers

@@ -56,8 +56,8 @@ def exposure(
     chosen = scores[f"{threat_model}/{strongest}"]
     note = (
         f"{strongest} has the largest AUC of the {len(beyond)} attacks on all candidates, out of {len(on_all)}, that are "
-        f"beyond guessing, corrected for the {len(attacks)} that were tried (Holm): chosen with the result in sight, so its figures "
-        "lean high."
+        f"beyond guessing, corrected for the {len(attacks)} that were tried (Holm): chosen with the result in sight, so its "
+        "figures lean high."
     )
     about = {"attack": strongest, "threat_model": threat_model, "direction": direction}
     return {
@@ -79,7 +79,7 @@ def exposure(
 def _by_class(
     scores: Floats, membership: Bools, labels: np.ndarray, class_names: Sequence[str], tried: int
 ) -> list[dict[str, Any]]:
-    """A row for each class that occurs; ``p_adjusted`` for so many classes, and ``tried`` attacks and directions to pick from."""
+    """A row for each class that occurs; ``p_adjusted`` for so many classes, and ``tried`` attacks and directions."""
     rows = [
         _of_class(name, scores[labels == label], membership[labels == label])
         for label, name in enumerate(class_names)
