@@ -129,12 +129,13 @@ def _saddlepoint(ranks: Floats, counts: Floats, inside: npt.NDArray[np.int64], m
         weight = counts * heads * (1 - heads)
         gap = np.array([counts @ heads - members, (counts * a) @ heads - observed])
         curvature = np.array([[weight.sum(), weight @ a], [weight @ a, weight @ a**2]])
-        step, length, now = np.linalg.solve(curvature, gap), 1.0, below(point)
-        while below(point - length * step) > now and length > 1e-10:
-            length /= 2
-        point = point - length * step
-        if np.abs(gap).max() < 1e-9 * total:
+        if np.abs(gap).max() < 1e-7 * total:
             break
+        step, now = np.linalg.solve(curvature, gap), below(point)
+        # A whole step overshoots far out only.
+        point = next(
+            (nearer for nearer in (point - step / 2**k for k in range(8)) if below(nearer) <= now), point - step
+        )
     w = float(np.sqrt(max(-2 * below(point), 0.0)))
     u = float(point[1] * np.sqrt(np.linalg.det(curvature) / (total * share * (1 - share))))
     return float(np.clip(norm.sf(w) + norm.pdf(w) * (1 / u - 1 / w), 0.0, 1.0))
