@@ -299,6 +299,7 @@ def audit(
     from edgepriv.project import beside
     from edgepriv.report import tables
     from edgepriv.report.attack_tables import attack_tables
+    from edgepriv.report.not_measured import notes
     from edgepriv.report.summary import proven
 
     asked: dict[str, dict[str, Any]] = {
@@ -318,7 +319,7 @@ def audit(
 
     def report(result: dict[str, Any]) -> None:
         file = (output or beside(path, "cut-head.audit.json" if cut_head else "audit.json")).name
-        shown = [*attack_tables(result, file), tables.robustness_table(result["robustness"])]
+        shown = [*attack_tables(result, file), tables.robustness_table(result["robustness"]), *notes(result)]
         _print(json_, result, lambda: [*shown, *(finding.sentence for finding in proven(result))])
         if (result.get("dp") or {}).get("warning"):
             print(f"warning: {result['dp']['warning']}", file=sys.stderr)
@@ -420,7 +421,11 @@ def compare(
     result = api.compare(
         models, options.recipe_in(recipe).with_changes(bench={"runs": runs, "seconds": seconds, "rounds": rounds})
     )
-    _print(json_, result, lambda: [tables.compare_table(result), *tables.stale_audits(result)])
+    _print(
+        json_,
+        result,
+        lambda: [tables.compare_table(result), *tables.stale_audits(result), *tables.compare_notes(result)],
+    )
 
 
 @app.command()

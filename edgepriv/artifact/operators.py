@@ -415,11 +415,13 @@ TYPES = {
     6: torch.int32,
     7: torch.int64,
     9: torch.bool,
-    10: torch.float16,
 }
-TYPES |= {11: torch.float64, 4: torch.int32, 21: torch.uint8, 22: torch.int8}
-"""onnx.TensorProto.DataType -> torch; 4-bit integers are held in bytes, and uint16,
-which torch hardly computes with, in int32."""
+TYPES |= {11: torch.float64, 10: torch.float32, 16: torch.float32, 4: torch.int32, 12: torch.int64}
+TYPES |= {21: torch.uint8, 22: torch.int8}
+"""onnx.TensorProto.DataType -> torch; 4-bit integers are held in bytes, uint16 and uint32, which torch hardly computes
+with, in int32 and int64, and half floats, whose gradients underflow, in float32."""
+STRAIGHT_THROUGH = ("Round", "Floor", "Ceil", "Sign", "QuantizeLinear")
+"""Operators that round: their slope is zero or infinite, and gradients pass as if they did nothing (Bengio et al. 2013)."""
 
 
 @_operator("Cast")

@@ -12,7 +12,19 @@ from onnx import AttributeProto, TensorProto
 from torch import Tensor, nn
 
 from edgepriv.artifact.head import without_head
-from edgepriv.artifact.operators import OPERATORS, TYPES, Attributes, Operator, Unsupported, unpacked_matrix
+from edgepriv.artifact.logits import expose, keeps_order, scores_behind
+from edgepriv.artifact.operators import OPERATORS as COMMON
+from edgepriv.artifact.operators import (
+    STRAIGHT_THROUGH,
+    TYPES,
+    Attributes,
+    Operator,
+    Unsupported,
+    unpacked_matrix,
+)
+from edgepriv.artifact.operators_more import MORE
+from edgepriv.artifact.operators_recurrent import RECURRENT
+from edgepriv.artifact.operators_resize import RESIZING
 from edgepriv.artifact.session import Contract, check_contract, on_byte_grid, open_session, predict, read_model
 
 LARGEST_DIFFERENCE = 1e-2
@@ -22,7 +34,9 @@ LARGEST_DIFFERENCE_INT8 = 1e-1
 """The same where the file says that its kernels quantize activations (``compute`` int8): an attack crafted on float
 activations is counted on the file itself."""
 
+OPERATORS = COMMON | MORE | RESIZING | RECURRENT
 _STANDARD = ("", "ai.onnx", "com.microsoft")
+_SHOWN = 4
 
 
 class Untwinnable(Exception):
@@ -33,6 +47,7 @@ class Untwinnable(Exception):
 class _Step:
     """One node: which slots it reads (-1: an input left out) and writes, and which slots no later step reads."""
 
+    name: str
     operator: Operator
     attributes: Attributes
     inputs: tuple[int, ...]
@@ -41,10 +56,11 @@ class _Step:
 
 
 class Twin(nn.Module):
-    """float32 [N, ...] in [0, 1] -> logits [N, K].
+    """float32 [N, ...] in [0, 1] -> logits [N, K], whose largest is the file's label.
 
     A graph that takes bytes is fed 255 x, not rounded, so that gradients reach x. ``max_difference``: of its probabilities
-    from onnxruntime's, as measured when the twin was made.
+    from onnxruntime's, as measured when the twin was made. ``straight_through``: operators that round, in the words of
+    ``_named``; gradients pass through them as if they did not.
     """
 
     def __init__(
@@ -54,6 +70,7 @@ class Twin(nn.Module):
         self.max_difference = 0.0
         self.fixed_batch: int | None = None
         self.log_output = False
+        self.straight_through: tuple[str, ...] = ()
         self.input_scale = 1.0
         self._steps, self._slots, self._source, self._result = tuple(steps), slots, source, result
         self._constants = tuple(constants)
@@ -76,7 +93,10 @@ class Twin(nn.Module):
             values[slot] = getattr(self, f"constant{slot}")
         values[self._source] = x if self.input_scale == 1 else x * self.input_scale
         for step in self._steps:
-            found = step.operator(step.attributes, *[values[slot] for slot in step.inputs])
+            try:
+                found = step.operator(step.attributes, *[values[slot] for slot in step.inputs])
+            except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
+                raise Unsupported(f"{step.name}: {str(error).splitlines()[0] if str(error) else error!r}") from error
             for slot, value in zip(step.outputs, found if isinstance(found, tuple) else (found,), strict=False):
                 values[slot] = value
             for slot in step.dead:
@@ -89,34 +109,73 @@ class Twin(nn.Module):
 def load_twin(path: str | os.PathLike[str], probe: np.ndarray | None = None, classes: int | None = None) -> Twin:
     """The twin of an .onnx in eval mode: inputs in [0, 1] -> logits, any batch size, on the CPU.
 
-    A Softmax at the end is left out, and an ArgMax; if the output holds probabilities without a Softmax, their logarithm is
-    returned; other outputs are logits already. A head of edgepriv's is left out: the logits are those before it, since one
-    that ranks has no gradient and one that masks would hide what fools the model. Weights are unpacked once, here. The twin
-    is compared with onnxruntime before it is returned, on ``probe`` (a few inputs, which a graph with free sizes needs) or on
-    random inputs. ``classes``: see ``check_contract``. Raises Untwinnable for graphs with operators that have no torch
+    What makes probabilities or labels of logits at the end is left out, written as one operator or as many
+    (``logits.expose``); if nothing of the kind is found there, probabilities give their logarithm; other outputs are logits
+    already. A head of edgepriv's is left out: the logits are those before it, since one that ranks has no gradient and one
+    that masks would hide what fools the model. Weights are unpacked once, here; half floats are computed with as float32. The
+    twin is compared with onnxruntime before it is returned, on ``probe`` (a few inputs, which a graph with free sizes needs)
+    or on random inputs. ``classes``: see ``check_contract``. Raises Untwinnable for graphs with operators that have no torch
     counterpart here, no gradient, or another result; UserError for files that are no classifier at all.
     """
     headless = without_head(read_model(path).SerializeToString())
     session = open_session(headless)
     contract = check_contract(session, probe, classes)
-    model = onnx.load_from_string(headless)
-    twin = _build(model, contract)
-    twin.fixed_batch = contract.fixed_batch
     shape = (contract.fixed_batch or 3, *(size or 224 for size in contract.row_shape))
     x = np.random.default_rng(1).random(shape, dtype=np.float32) if probe is None else np.ascontiguousarray(probe)
     x = on_byte_grid(x, contract)
+    expected = predict(session, x)
+    quantized_inside = session.get_modelmeta().custom_metadata_map.get("compute") == "int8"
+    tolerance = LARGEST_DIFFERENCE_INT8 if quantized_inside else LARGEST_DIFFERENCE
+    twin = _faithful(onnx.load_from_string(headless), contract, x, expected, tolerance)
+    twin.straight_through = _rounding(onnx.load_from_string(headless), contract)
+    return twin.eval()
+
+
+def _faithful(
+    model: onnx.ModelProto, contract: Contract, x: np.ndarray, expected: np.ndarray, tolerance: float
+) -> Twin:
+    """The twin to the logits, if it answers ``x`` as onnxruntime does, ``expected``; else that to the output itself."""
+    output = contract.output_name
+    if contract.returns == "label":
+        scores = scores_behind(model, output)
+        if scores is None:
+            raise Untwinnable("the graph returns labels that no ArgMax makes")
+        output = scores
+    exposed = expose(model, output)
+    whole: Twin | None = None
+    if exposed != output:
+        twin = _build(model, contract, exposed)
+        logits = _run(twin, x)
+        twin.max_difference = _difference(_softmax(logits), expected, contract)
+        if twin.max_difference <= tolerance:
+            return twin
+        if contract.returns != "label" and keeps_order(logits, expected):
+            whole = _build(model, contract, output)
+            answers = _run(whole, x)
+            answers = _softmax(answers) if contract.returns == "logits" else answers
+            twin.max_difference = _difference(answers, expected, contract)
+            if twin.max_difference <= tolerance:
+                return twin
+    twin = whole or _build(model, contract, output)
+    twin.log_output = contract.returns == "probabilities"
+    twin.max_difference = _difference(_softmax(_run(twin, x)), expected, contract)
+    if not twin.max_difference <= tolerance:
+        raise Untwinnable(
+            f"torch and onnxruntime disagree on this graph: probabilities differ by {twin.max_difference:.2g}"
+        )
+    return twin
+
+
+def _run(twin: Twin, x: np.ndarray) -> np.ndarray:
     try:
         with torch.no_grad():
-            probabilities = twin(torch.from_numpy(x)).softmax(dim=1).numpy()
+            return twin(torch.from_numpy(x)).float().numpy()
     except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
-        raise Untwinnable(f"the graph uses an operator in a way that has no torch counterpart: {error}") from error
-    expected = predict(session, x)
-    difference = _difference(probabilities, expected, contract)
-    quantized_inside = session.get_modelmeta().custom_metadata_map.get("compute") == "int8"
-    if not difference <= (LARGEST_DIFFERENCE_INT8 if quantized_inside else LARGEST_DIFFERENCE):
-        raise Untwinnable(f"torch and onnxruntime disagree on this graph: probabilities differ by {difference:.2g}")
-    twin.max_difference = difference
-    return twin.eval()
+        raise Untwinnable(f"an operator is used in a way that has no torch counterpart: {error}") from error
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(logits).softmax(dim=-1).numpy() if logits.ndim else logits
 
 
 def _difference(probabilities: np.ndarray, expected: np.ndarray, contract: Contract) -> float:
@@ -128,39 +187,36 @@ def _difference(probabilities: np.ndarray, expected: np.ndarray, contract: Contr
     return float((probabilities.max(axis=1) - probabilities[expected == 1]).max())
 
 
-def _build(model: onnx.ModelProto, contract: Contract) -> Twin:
+def _build(model: onnx.ModelProto, contract: Contract, result: str) -> Twin:
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
     producers = {output: node for node in model.graph.node for output in node.output}
-    result, log_output = contract.output_name, False
-    if contract.returns == "label":
-        last = producers.get(result)
-        if last is None or last.op_type != "ArgMax":
-            raise Untwinnable("the graph returns labels that no ArgMax makes")
-        result = last.input[0]
-        result = _before_softmax(result, producers, opset) or result
-    elif contract.returns == "probabilities":
-        logits = _before_softmax(result, producers, opset)
-        result, log_output = logits or result, logits is None
     needed = _ancestors(result, producers, model)
     _refuse_unknown(needed)
     compiler = _Compiler(model, contract.input_name, opset)
     for node in needed:
         compiler.add(node)
     twin = compiler.finish(result)
-    twin.log_output = log_output
+    twin.fixed_batch = contract.fixed_batch
     twin.input_scale = 255.0 if contract.input_dtype == "uint8" else 1.0
     return twin
 
 
-def _before_softmax(output: str, producers: dict[str, onnx.NodeProto], opset: int) -> str | None:
-    """The logits, if all that makes the output of them is a Softmax over the classes."""
-    node = producers.get(output)
-    while node is not None and node.op_type in ("Identity", "Cast"):
-        node = producers.get(node.input[0])
-    if node is None or node.op_type != "Softmax":
-        return None
-    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), -1 if opset >= 13 else 1)
-    return node.input[0] if axis in (-1, 1) else None
+def _rounding(model: onnx.ModelProto, contract: Contract) -> tuple[str, ...]:
+    """Operators before the logits that round what depends on the input."""
+    changing = {contract.input_name}
+    found = []
+    for node in model.graph.node:
+        if changing & {*node.input}:
+            changing |= {*node.output}
+            if node.op_type in STRAIGHT_THROUGH:
+                found.append(_named(node))
+    return tuple(found)
+
+
+def _named(node: onnx.NodeProto) -> str:
+    """What an operator is called in a message: its type, its domain if it is not ONNX's own, and its name."""
+    kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+    return f"{kind} (node {node.name})" if node.name else kind
 
 
 def _ancestors(result: str, producers: dict[str, onnx.NodeProto], model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -176,9 +232,11 @@ def _ancestors(result: str, producers: dict[str, onnx.NodeProto], model: onnx.Mo
 
 def _refuse_unknown(nodes: Sequence[onnx.NodeProto]) -> None:
     known = {*OPERATORS, "MatMulNBits", "Constant"}
-    unknown = sorted({node.op_type for node in nodes if node.op_type not in known or node.domain not in _STANDARD})
+    unknown = {node.op_type: node for node in nodes if node.op_type not in known or node.domain not in _STANDARD}
     if unknown:
-        raise Untwinnable(f"no differentiable counterpart of {', '.join(unknown)}")
+        names = [_named(unknown[kind]) for kind in sorted(unknown)]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        raise Untwinnable(f"no differentiable counterpart of {', '.join(names[:_SHOWN])}{more}")
 
 
 class _Compiler:
@@ -188,7 +246,7 @@ class _Compiler:
         self.opset = opset
         self.slots: dict[str, int] = {source: 0}
         self.constants: dict[int, Tensor] = {}
-        self.nodes: list[tuple[Operator, Attributes, tuple[int, ...], tuple[int, ...]]] = []
+        self.nodes: list[tuple[str, Operator, Attributes, tuple[int, ...], tuple[int, ...]]] = []
         self._initializers = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name != source}
 
     def add(self, node: onnx.NodeProto) -> None:
@@ -208,15 +266,15 @@ class _Compiler:
             self._compute(node, operator, attributes, inputs)
             return
         outputs = tuple(self.slots.setdefault(name, len(self.slots)) if name else -1 for name in node.output)
-        self.nodes.append((operator, attributes, tuple(inputs), outputs))
+        self.nodes.append((_named(node), operator, attributes, tuple(inputs), outputs))
 
     def finish(self, result: str) -> Twin:
         result_slot = self._slot(result)
-        last_reader = {slot: position for position, (_, _, inputs, _) in enumerate(self.nodes) for slot in inputs}
+        last_reader = {slot: position for position, (*_, inputs, _) in enumerate(self.nodes) for slot in inputs}
         steps = []
-        for position, (operator, attributes, inputs, outputs) in enumerate(self.nodes):
+        for position, (name, operator, attributes, inputs, outputs) in enumerate(self.nodes):
             dead = {slot for slot in inputs if last_reader[slot] == position and slot not in self.constants}
-            steps.append(_Step(operator, attributes, inputs, outputs, tuple(dead - {-1, result_slot})))
+            steps.append(_Step(name, operator, attributes, inputs, outputs, tuple(dead - {-1, result_slot})))
         used = {slot for step in steps for slot in step.inputs} | {result_slot}
         constants = {slot: tensor for slot, tensor in self.constants.items() if slot in used}
         return Twin(steps, constants, len(self.slots), 0, result_slot)
@@ -240,7 +298,7 @@ class _Compiler:
             try:
                 found = operator(attributes, *[self.constants.get(slot) for slot in inputs])
             except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
-                raise Untwinnable(f"{node.op_type} of constants cannot be computed in torch: {error}") from error
+                raise Untwinnable(f"{_named(node)} of constants cannot be computed in torch: {error}") from error
         for name, value in zip(node.output, found if isinstance(found, tuple) else (found,), strict=False):
             self._fix(name, value)
 
@@ -286,6 +344,8 @@ def _tensor(stored: TensorProto) -> Tensor:
     array = onnx.numpy_helper.to_array(stored)
     if stored.data_type in (TensorProto.UINT4, TensorProto.INT4):
         array = array.astype(np.uint8 if stored.data_type == TensorProto.UINT4 else np.int8)
-    if stored.data_type == TensorProto.UINT16:
-        array = array.astype(np.int32)
+    if stored.data_type in (TensorProto.UINT16, TensorProto.UINT32):
+        array = array.astype(np.int32 if stored.data_type == TensorProto.UINT16 else np.int64)
+    if stored.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+        array = array.astype(np.float32)
     return torch.from_numpy(np.array(array))

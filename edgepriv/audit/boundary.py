@@ -54,14 +54,30 @@ def boundary_distance(
     answers are the same no boundary is known, and the distance is the cube's diagonal.
     """
     flat = x.reshape(len(x), -1)
+    distance = np.sqrt(flat.shape[1]) * (labels_of(x) == y)
+    known, point = boundary_points(labels_of, x, y, seed=seed, rounds=rounds, probes=probes)
+    distance[known] = _length(point - flat[known])
+    return distance
+
+
+def boundary_points(
+    labels_of: Labels,
+    x: Inputs,
+    y: npt.NDArray[np.int64],
+    *,
+    seed: int = 0,
+    rounds: int = ROUNDS,
+    probes: int = PROBES,
+) -> tuple[npt.NDArray[np.intp], Inputs]:
+    """As ``boundary_distance``, the points themselves: the positions [m] of the right answers for which one is known, and
+    the nearest inputs [m, features] that are answered otherwise."""
+    flat = x.reshape(len(x), -1)
     answered = labels_of(x)
     right = np.flatnonzero(answered == y)
-    distance = np.zeros(len(x))
-    distance[right] = np.sqrt(flat.shape[1])
     start = _nearest_other(flat, answered, right)
     right, start = right[start >= 0], start[start >= 0]
     if not len(right):
-        return distance
+        return right, flat[right]
     home, label = flat[right], y[right]
 
     def changed(points: Inputs) -> Bools:
@@ -74,8 +90,7 @@ def boundary_distance(
         normal = _normal(changed, point, REACH * away, _directions(_probes(probes, turn), flat.shape[1], rng))
         nearer = _bisected(changed, home, _stepped(changed, point, normal, away / np.sqrt(turn)))
         point = np.where((_length(nearer - home) < away)[:, None], nearer, point)
-    distance[right] = _length(point - home)
-    return distance
+    return right, point
 
 
 def noise_survival(labels_of: Labels, x: Inputs, y: npt.NDArray[np.int64], *, seed: int = 0) -> Floats:

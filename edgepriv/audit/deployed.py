@@ -138,6 +138,8 @@ def audit_by_manifest(
     content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
     content["said"] = project.data_said(dataset, split)
     twin_file = manifest.unchanged_twin(model, known) if float_twin else None
+    if twin_file is None:
+        content["no_float_twin"] = _why_no_twin(known, float_twin)
     if twin_file is not None:
         twin_known = manifest.read_beside(twin_file)
         twin_recipe = _trained_by(twin_known, twin_file) if twin_known else trained_by.as_run(["train"])
@@ -161,6 +163,14 @@ def audit_by_manifest(
     if fleets and is_own(trained_by.model.name):
         described["settings"]["factory"] = trained_by.model.name
     return described, scores
+
+
+def _why_no_twin(known: manifest.Manifest, asked: bool) -> str:
+    if not asked:
+        return "--no-float-twin"
+    if known.float_twin is None:
+        return "the file was exported without one, as it is the float model itself"
+    return f"{known.float_twin['file']} is no longer beside it as it was exported"
 
 
 def _trained_by(known: manifest.Manifest, model: Path) -> Recipe:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from edgepriv.audit import blackbox
 from edgepriv.audit.evidence import Bools
 from edgepriv.audit.perturb import cross_entropy, fgsm, gradient, margin, pgd
 from edgepriv.audit.statistics import wilson
@@ -19,8 +20,10 @@ from edgepriv.errors import UserError
 Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.floating]]
 Craft = Callable[[Tensor, Tensor], Tensor]
 
-# Shares of the examples above which a finding becomes a warning.
-ZERO_GRADIENTS, SATURATED, DISAGREEING, RISING = 0.01, 0.1, 0.005, 0.005
+# Shares of the examples above which a finding becomes a warning, or, of the first, ends the trust in gradients.
+ZERO_GRADIENTS, DISAGREEING, RISING, BEATEN = 0.01, 0.005, 0.005, 0.002
+LARGEST_LEAD = 15.0
+"""Of one logit over the others, beyond which all are divided by one number: float32 knows no slope of a softmax there."""
 
 
 def robustness(
@@ -50,24 +53,81 @@ def robustness(
         eps_curve: radii >= 0 for the curve of worst-case accuracy; each costs a PGD, and another on what withstood it.
         progress: called with (examples attacked, examples to attack in all).
 
-    Without a twin there are no gradients: see ``left_out``. Raises UserError for bad arrays, radii or norm.
+    Where the gradients of more than ``ZERO_GRADIENTS`` of the examples vanish, are not finite, or show less than an attack
+    without any, ``worst_case_accuracy`` is None and ``at_most`` holds what is known: the accuracy that all attacks leave,
+    among them one that needs no gradients. Without a twin there are none: see ``without_gradients``. Raises UserError for
+    bad arrays, radii or norm.
     """
     _check(x, y, norm, eps, eps_curve)
     device = next((tensor.device for tensor in [*twin.parameters(), *twin.buffers()]), torch.device("cpu"))
     generator = torch.Generator(device).manual_seed(seed)
     passes = 1 + 2 * restarts * (1 + len({*eps_curve} - {0, eps}))
-    trial = _Trial(twin, predict, x, y, norm, steps, restarts, batch, generator, _Counter(progress, passes * len(x)))
     was_training = twin.training
     twin.eval()
+    rounding = tuple(getattr(twin, "straight_through", ()))
+    tempered = _Tempered(twin)
+    counter = _Counter(progress, passes * len(x))
+    trial = _Trial(tempered, predict, x, y, norm, steps, restarts, batch, generator, counter, rounding, seed)
     try:
+        tempered.fit(inputs for _, inputs, _ in trial.batches(np.arange(len(x))))
         return _report(trial, eps, {float(radius) for radius in eps_curve})
     finally:
         twin.train(was_training)
 
 
-def left_out(reason: str) -> dict[str, str]:
-    """The JSON's ``left_out`` entry for a graph of which no twin can be made."""
-    return {"name": "robustness", "reason": f"no gradients of this graph can be had: {reason}"}
+def without_gradients(
+    predict: Predict,
+    x: npt.NDArray[np.float32],
+    y: npt.NDArray[np.int64],
+    *,
+    norm: str,
+    eps: float,
+    reason: str,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """As ``robustness``, of a graph of which no twin can be made for the ``reason``: an upper bound, ``at_most``, by an
+    attack that needs labels alone; ``worst_case_accuracy`` is None and ``warnings`` says why."""
+    _check(x, y, norm, eps, ())
+    right: Bools = predict(x).argmax(axis=1) == y
+    held = blackbox.withstands(lambda moved: predict(moved).argmax(axis=1), x, y, right, norm=norm, eps=eps, seed=seed)
+    return {
+        "norm": norm,
+        "eps": float(eps),
+        "clean_accuracy": float(right.mean()),
+        "clean_ci": _interval(right)["ci"],
+        "attacks": [{"name": blackbox.NAME, "robust_accuracy": float(held.mean()), **_interval(held)}],
+        "worst_case_accuracy": None,
+        "ci": None,
+        "at_most": float(held.mean()),
+        "n": len(x),
+        "curve": [],
+        "warnings": [f"no gradients of this graph can be had: {reason}"],
+    }
+
+
+class _Tempered(nn.Module):
+    """A twin's logits over one number, which moves no label, so that the softmax of the clean inputs is not exactly 1."""
+
+    def __init__(self, twin: nn.Module) -> None:
+        super().__init__()
+        self.twin, self.temperature = twin, 1.0
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        leads = torch.cat([_lead(self.twin(inputs)) for inputs in batches])
+        leads = leads[leads.isfinite()]
+        if len(leads):
+            self.temperature = max(1.0, float(leads.quantile(0.9)) / LARGEST_LEAD)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.twin(x)
+        return logits if self.temperature == 1 else logits / self.temperature
+
+
+def _lead(logits: Tensor) -> Tensor:
+    """Of the largest logit over the second [n]."""
+    largest = logits.topk(2, dim=1).values
+    return (largest[:, 0] - largest[:, 1]).float().cpu()
 
 
 class _Counter:
@@ -95,6 +155,8 @@ class _Trial:
     batch: int
     generator: torch.Generator
     counter: _Counter
+    rounding: tuple[str, ...] = ()
+    seed: int = 0
 
     def batches(self, index: npt.NDArray[np.intp]) -> Iterable[tuple[npt.NDArray[np.intp], Tensor, Tensor]]:
         """The examples at ``index`` in pieces: (their indices, inputs, labels), tensors on the twin's device."""
@@ -139,6 +201,28 @@ def _report(trial: _Trial, eps: float, radii: set[float]) -> dict[str, Any]:
     for radius in sorted(radii - set(accuracy)):
         harder = trial.attacks(radius)
         accuracy[radius] = float(trial.withstands(harder["pgd"] + harder["pgd-margin"], right).mean())
+    doubts, masked = _doubts(trial, labels, right)
+    doubts += _rises(accuracy)
+    if masked or trial.rounding:
+        held = blackbox.withstands(
+            lambda moved: trial.predict(moved).argmax(axis=1),
+            trial.x,
+            trial.y,
+            right,
+            norm=trial.norm,
+            eps=eps,
+            seed=trial.seed,
+        )
+        attacks.append({"name": blackbox.NAME, "robust_accuracy": float(held.mean()), **_interval(held)})
+        beaten = float((worst & ~held).mean())
+        worst &= held
+        accuracy[float(eps)] = float(worst.mean())
+        if beaten > BEATEN and not masked:
+            masked = True
+            doubts.append(
+                f"gradients mislead: an attack that needs none fools {beaten:.1%} of the examples that attacks along the "
+                "gradients do not, so the worst case is not known"
+            )
     return {
         "norm": trial.norm,
         "eps": float(eps),
@@ -147,10 +231,10 @@ def _report(trial: _Trial, eps: float, radii: set[float]) -> dict[str, Any]:
         "clean_accuracy": float(right.mean()),
         "clean_ci": _interval(right)["ci"],
         "attacks": attacks,
-        "worst_case_accuracy": float(worst.mean()),
-        **_interval(worst),
-        "curve": [{"eps": radius, "accuracy": accuracy[radius]} for radius in sorted(radii)],
-        "warnings": _doubts(trial, labels) + _rises(accuracy),
+        "worst_case_accuracy": None if masked else float(worst.mean()),
+        **(_interval(worst) | ({"ci": None, "at_most": float(worst.mean())} if masked else {})),
+        "curve": [] if masked else [{"eps": radius, "accuracy": accuracy[radius]} for radius in sorted(radii)],
+        "warnings": doubts,
     }
 
 
@@ -158,24 +242,36 @@ def _interval(held: Bools) -> dict[str, Any]:
     return {"ci": list(wilson(int(held.sum()), len(held))), "n": len(held)}
 
 
-def _doubts(trial: _Trial, labels: npt.NDArray[np.intp]) -> list[str]:
-    """What makes white-box figures look better than they are; ``labels`` [n] are the artifact's on clean inputs."""
-    flat, saturated, differ = 0, 0, 0
+def _doubts(trial: _Trial, labels: npt.NDArray[np.intp], right: Bools) -> tuple[list[str], bool]:
+    """What makes white-box figures look better than they are, and whether it is that the gradients are masked.
+
+    ``labels`` [n] are the artifact's on clean inputs, ``right`` [n] tells which of them are.
+    """
+    flat, differ, broken = 0, 0, 0
     for part, inputs, truth in trial.batches(np.arange(len(trial.x))):
-        slope, logits = gradient(trial.twin, inputs, truth, cross_entropy)
-        flat += int((slope.flatten(1) == 0).all(dim=1).sum())
-        saturated += int((logits.softmax(dim=1).amax(dim=1) == 1).sum())
-        differ += int((logits.argmax(dim=1).cpu().numpy() != labels[part]).sum())
-    n, found = len(trial.x), []
-    if flat / n > ZERO_GRADIENTS:
-        found.append(
-            f"zero gradients: the loss has no slope at {flat / n:.1%} of the examples, where attacks on it fail though "
-            "the model need not be robust; trust pgd-margin, and try an attack that needs no gradients"
+        slopes = [gradient(trial.twin, inputs, truth, objective) for objective in (cross_entropy, margin)]
+        leads = [torch.nan_to_num(slope, posinf=0, neginf=0).flatten(1).abs().amax(dim=1) > 0 for slope, _ in slopes]
+        infinite = (
+            torch.stack([~slope.isfinite().flatten(1).all(dim=1) for slope, _ in slopes]).any(dim=0).cpu().numpy()
         )
-    if saturated / n > SATURATED:
+        none = ~torch.stack(leads).any(dim=0).cpu().numpy()
+        broken += int((infinite & right[part]).sum())
+        flat += int((none & ~infinite & right[part]).sum())
+        differ += int((slopes[0][1].argmax(dim=1).cpu().numpy() != labels[part]).sum())
+    n, found = len(trial.x), []
+    of = max(1, int(right.sum()))
+    for count, what in ((flat, "no slope at all"), (broken, "a slope that is not a finite number")):
+        if count / of > ZERO_GRADIENTS:
+            found.append(
+                f"masked gradients: the model has {what} at {count / of:.1%} of the examples that it labels rightly, where "
+                "attacks along gradients fail though the model need not be robust; the worst case is not known"
+            )
+    masked = bool(found)
+    if trial.rounding:
+        more = f" and {len(trial.rounding) - 2} more" if len(trial.rounding) > 2 else ""
         found.append(
-            f"softmax saturation: the largest probability is exactly 1 in float32 for {saturated / n:.1%} of the "
-            "examples, which weakens attacks on the cross-entropy; trust pgd-margin"
+            f"the model rounds inside ({', '.join(trial.rounding[:2])}{more}): gradients are taken as if it did not, and an "
+            "attack that needs none was run beside"
         )
     if differ / n > DISAGREEING:
         found.append(
@@ -184,7 +280,7 @@ def _doubts(trial: _Trial, labels: npt.NDArray[np.intp]) -> list[str]:
         )
     if not np.array_equal(trial.predict(trial.x[: trial.batch]), trial.predict(trial.x[: trial.batch])):
         found.append("randomised output: the artifact answers equal inputs differently; figures are those of one draw")
-    return found
+    return found, masked
 
 
 def _rises(accuracy: dict[float, float]) -> list[str]:

@@ -91,6 +91,12 @@ class _Value:
 
 def _judge(limit: Limit, audit: dict[str, Any]) -> tuple[str, str]:
     values, unresolved = _values(limit, audit)
+    bound = audit["robustness"].get("at_most") if limit.measure == "robust_accuracy" and not values else None
+    if bound is not None and limit.sign == "<" and bound < limit.value:
+        return "exceeded", f"{limit.text} is exceeded: at most {bound:.4f}, as its gradients are of no use"
+    if bound is not None:
+        reasons = audit["robustness"]["warnings"]
+        return "not measured", "; ".join([f"robust accuracy is known to be at most {bound:.4f}, and no more", *reasons])
     if not values:
         return "not measured", "; ".join(["this audit did not measure it", *unresolved])
     above = limit.sign == ">"

@@ -91,7 +91,8 @@ def _length(change: Tensor) -> Tensor:
 
 
 def _direction(slope: Tensor, norm: str) -> Tensor:
-    """Steepest ascent for a step of length one in the norm; zero where the gradient is."""
+    """Steepest ascent for a step of length one in the norm; zero where the gradient is, or is not a number."""
+    slope = torch.nan_to_num(slope)
     if norm == "linf":
         return slope.sign()
     # Squares of float32 numbers below 1e-19 underflow: scale by the largest entry first.

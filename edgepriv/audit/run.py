@@ -170,23 +170,26 @@ def robustness_part(
 ) -> dict[str, Any]:
     """``robustness`` of the audit, on at most ``recipe.audit.robust_examples`` of the examples at ``index``.
 
-    Without a twin only the clean accuracy is measured; ``worst_case_accuracy`` is then None and ``warnings`` says why.
+    Where the gradients are of no use ``worst_case_accuracy`` is None, ``at_most`` is an upper bound and ``warnings`` say why.
     """
     budget = budget_of(recipe.adversary, dataset.input_shape)
     chosen = np.random.default_rng(recipe.seed).permutation(index)[: recipe.audit.robust_examples]
     if target.twin is None:
-        right = answers(target, dataset, chosen).argmax(1) == dataset.y[chosen]
-        return {
-            "norm": budget.norm,
-            "eps": budget.eps,
-            "clean_accuracy": float(right.mean()),
-            "attacks": [],
-            "worst_case_accuracy": None,
-            "ci": None,
-            "n": len(chosen),
-            "curve": [],
-            "warnings": [evasion.left_out(target.no_twin)["reason"]],
-        }
+        with progress.shown(f"{label}, by labels", unit="answer", leave=False) as bar:
+
+            def ask(x: np.ndarray) -> np.ndarray:
+                bar.update(len(x))
+                return target.predict(x)
+
+            return evasion.without_gradients(
+                ask,
+                dataset.inputs(chosen),
+                dataset.y[chosen],
+                norm=budget.norm,
+                eps=budget.eps,
+                reason=target.no_twin,
+                seed=recipe.seed,
+            )
     with progress.shown(label, unit="example") as bar:
         return evasion.robustness(
             target.twin,

@@ -12,7 +12,7 @@ from edgepriv.report.devices import device_rows
 from edgepriv.report.groups import KINDS, by_kind, by_queries, by_strength, by_threat_model, counts, reasons
 from edgepriv.report.reproduce import essentials, facts
 from edgepriv.report.summary import summary
-from edgepriv.report.tables import tpr
+from edgepriv.report.tables import AT_MOST, tpr, worst_case
 from edgepriv.report.verdict import FLOAT, headline, like_guessing, strongest, verdict
 
 FEW = 12
@@ -44,7 +44,14 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(words=words, tpr=tpr, like_guessing=like_guessing, counts=counts)
+    environment.globals.update(
+        words=words,
+        at_most=AT_MOST.capitalize(),
+        worst_case=worst_case,
+        tpr=tpr,
+        like_guessing=like_guessing,
+        counts=counts,
+    )
     template = environment.get_template("report.html")
     attacks = by_strength(audit["attacks"]) if audit else []
     kinds = by_kind(attacks)
@@ -233,11 +240,16 @@ def missing(
             yield "robustness", "no evasion attack was run"
         elif robustness["worst_case_accuracy"] is None:
             yield "robustness", "; ".join(robustness["warnings"])
-        if not audit.get("float"):
-            yield (
-                "audit of the undefended float model",
-                "not part of this audit, so nothing is said about what the defence changed",
-            )
+        twin = audit.get("float") or {}
+        if not twin:
+            why = audit.get("no_float_twin") or "not part of this audit"
+            yield "audit of the undefended float model", f"{why}; nothing is said about what the defence changed"
+        own = {row["reason"] for row in audit["left_out"]}
+        for names, reason in reasons(twin.get("left_out", ())):
+            if reason not in own:
+                yield f"undefended float model: {names}", reason
+        if (twin.get("robustness") or {}).get("worst_case_accuracy", 0) is None:
+            yield "robustness of the undefended float model", "; ".join(twin["robustness"]["warnings"])
     if bench is None:
         yield "bench", "not run: latency and memory are unknown"
     if not layers:

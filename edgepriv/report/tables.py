@@ -25,6 +25,8 @@ from edgepriv.report.words import (
     with_interval,
 )
 
+AT_MOST = "at most: what an attack that sees labels alone leaves; one along gradients would find more"
+
 
 def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | str]:
     """What every attack needs, in the order of an audit, and what the words for it mean; fits into 80 columns.
@@ -74,9 +76,15 @@ def robustness_table(robustness: Mapping[str, Any]) -> Table:
     for attack in robustness["attacks"]:
         shown = with_interval(attack["robust_accuracy"], attack["ci"], percent)
         _row(table, attack["name"], shown, f"{attack['n']:,}")
-    worst = with_interval(robustness["worst_case_accuracy"], robustness["ci"], percent)
-    _row(table, "worst case", worst, f"{robustness['n']:,}")
+    _row(table, "worst case", worst_case(robustness), f"{robustness['n']:,}")
     return table
+
+
+def worst_case(robustness: Mapping[str, Any]) -> str:
+    """The accuracy under the worst attack with its interval, or the bound that is known instead."""
+    if robustness["worst_case_accuracy"] is None and robustness.get("at_most") is not None:
+        return f"not measured (at most {percent(robustness['at_most'])})"
+    return with_interval(robustness["worst_case_accuracy"], robustness["ci"], percent)
 
 
 def bench_table(bench: Mapping[str, Any]) -> Table:
@@ -114,6 +122,8 @@ def bench_tables(bench: Mapping[str, Any]) -> list[Table | str]:
     said = f"timed inferences: {most:,} of each"
     if fewest < most:
         said = f"timed inferences: {fewest:,} ({where}) to {most:,}; --seconds gives slow ones more time"
+    if any(row["rss_mb"]["peak"] is None for row in bench["variants"]):
+        said += "\npeak memory: not known, as this system does not tell"
     return [bench_table(bench), said, *([device_table(bench)] if bench.get("devices") else [])]
 
 
@@ -156,11 +166,29 @@ def compare_row(name: str, audit: Mapping[str, Any] | None, bench: Mapping[str, 
         "clean_accuracy_ci": audit["utility"].get("non_member_accuracy_ci") if audit else None,
         "robust_accuracy": robustness["worst_case_accuracy"] if robustness else None,
         "robust_accuracy_ci": robustness["ci"] if robustness else None,
+        "robust_at_most": robustness.get("at_most") if robustness else None,
+        "not_measured": _lacking(audit, robustness),
         "robust_budget": {key: robustness[key] for key in ("norm", "eps")} if robustness else None,
         "strongest_attack": {key: best[key] for key in leakage if key in best} | {"like_guessing": like_guessing(best)}
         if best
         else None,
     }
+
+
+def _lacking(audit: Mapping[str, Any] | None, robustness: Mapping[str, Any] | None) -> list[str]:
+    """Why cells of the row are empty."""
+    if audit is None:
+        return [
+            "accuracy, robust accuracy and leakage: no audit of this file stands beside it (edgepriv audit makes one)"
+        ]
+    if robustness is None or robustness["worst_case_accuracy"] is not None:
+        return []
+    return [f"robust accuracy: {'; '.join(robustness['warnings'])}"]
+
+
+def compare_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the table could not show of each model, and why."""
+    return [f"not measured of {row['name']}: {reason}" for row in rows for reason in row.get("not_measured", ())]
 
 
 def compare_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -181,6 +209,8 @@ def stale_audits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _robust(row: Mapping[str, Any]) -> str:
+    if row["robust_accuracy"] is None and row.get("robust_at_most") is not None:
+        return f"at most {percent(row['robust_at_most'])} ({budget(row['robust_budget'])})"
     shown = with_interval(row["robust_accuracy"], row["robust_accuracy_ci"], percent)
     tested = row["robust_budget"]
     return f"{shown} ({budget(tested)})" if tested and row["robust_accuracy"] is not None else shown

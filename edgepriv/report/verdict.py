@@ -171,7 +171,15 @@ def robustness(audit: Mapping[str, Any] | None) -> Finding:
         return Finding(topic, "Accuracy under adversarial perturbations was not measured.")
     if measured["worst_case_accuracy"] is None:
         reasons = "; ".join(measured["warnings"])
-        return Finding(topic, f"Accuracy under adversarial perturbations was not measured: {reasons}.")
+        if measured.get("at_most") is None:
+            return Finding(topic, f"Accuracy under adversarial perturbations was not measured: {reasons}.")
+        bound = f"at most {percent(measured['at_most'])}"
+        return Finding(
+            topic,
+            f"The accuracy under adversarial perturbations is not known; it is {bound}, as an attack that sees labels alone "
+            f"leaves so much of {percent(measured['clean_accuracy'])} ({budget(measured)}): {reasons}.",
+            f"{bound} of the inputs keep the right label under attack ({budget(measured)}), as gradients show nothing",
+        )
     kept = with_interval(measured["worst_case_accuracy"], measured["ci"], percent)
     sentence = (
         f"Under the worst of {len(measured['attacks'])} attacks that change inputs by up to {budget(measured)}, {kept} of "

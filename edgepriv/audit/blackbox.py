@@ -1,0 +1,49 @@
+"""An attack that needs no gradients: what is left where those of a model show nothing.
+
+It finds the boundary by labels alone (``boundary``) and goes in that direction as far as the budget allows. It is weaker than
+an attack along good gradients, so that the accuracy it leaves is an upper bound: what it fools is not robust, what it does not
+fool may be fooled by another.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from edgepriv.audit.boundary import Inputs, Labels, boundary_points
+from edgepriv.audit.evidence import Bools
+
+NAME = "boundary"
+MOST = 250
+"""Examples that are attacked, drawn at random; each costs about 150 questions. The others count as held."""
+STRETCHES = (1.0, 2.0, 4.0, 16.0, np.inf)
+"""In L-inf: times the way to the boundary, cut to the box; infinitely often leads to its corner."""
+
+
+def withstands(
+    labels_of: Labels, x: Inputs, y: npt.NDArray[np.int64], held: Bools, *, norm: str, eps: float, seed: int = 0
+) -> Bools:
+    """Which of the examples ``held`` (mask [n]) keep the right label.
+
+    labels_of: float32 [n, ...] -> labels [n], of the file itself. x: float32 [n, ...] in [0, 1]. norm: "linf" or "l2";
+    eps: radius in input units.
+    """
+    left = held.copy()
+    chosen = np.random.default_rng([seed, 8]).permutation(np.flatnonzero(held))[:MOST]
+    if len(chosen) < 1:
+        return left
+    # Wrong answers among all examples are places to start from, too.
+    others = np.flatnonzero(~held)[:MOST]
+    asked = np.concatenate([chosen, others])
+    known, point = boundary_points(labels_of, x[asked], y[asked], seed=seed)
+    inputs = x[asked[known]]
+    way = point.reshape(inputs.shape) - inputs
+    for moved in _tries(inputs, way, norm, eps):
+        left[asked[known]] &= labels_of(moved) == y[asked[known]]
+    return left
+
+
+def _tries(x: Inputs, way: Inputs, norm: str, eps: float) -> list[Inputs]:
+    if norm == "l2":
+        length = np.linalg.norm(way.reshape(len(way), -1), axis=1).reshape(-1, *[1] * (way.ndim - 1))
+        return [np.clip(x + way * np.minimum(1, eps / np.maximum(length, 1e-12)), 0, 1).astype(np.float32)]
+    steps = [np.sign(way) * eps if stretch == np.inf else np.clip(stretch * way, -eps, eps) for stretch in STRETCHES]
+    return [np.clip(x + step, 0, 1).astype(np.float32) for step in steps]
