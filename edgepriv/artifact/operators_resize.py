@@ -26,7 +26,7 @@ def _resize(
         factors = roi.tolist() if roi is not None else a["scales"]
         return _resampled(Attributes(old, 11), x, list(range(x.ndim)), factors, None)
     if a.get("antialias", 0):
-        raise Unsupported("antialias")
+        raise Unsupported("with antialias, which shrinks by another filter")
     axes = [axis % x.ndim for axis in a.get("axes", range(x.ndim))]
     if sizes is not None and sizes.numel():
         wanted = [int(size) for size in sizes.tolist()]

@@ -187,5 +187,5 @@ def test_what_no_counterpart_has_names_itself(tmp_path):
     made = model(nodes, constants)
     path = tmp_path / "model.onnx"
     path.write_bytes(made.SerializeToString())
-    with pytest.raises(Untwinnable, match=r"Resize \(node /up/Resize\): antialias"):
+    with pytest.raises(Untwinnable, match=r"Resize \(node /up/Resize\): .*antialias"):
         load_twin(path)
