@@ -2,19 +2,18 @@
 
     python benchmarks/audit.py [--settings location30 fashion_mnist] [--references 16] [--epochs 1.0] [--again]
 
-Rows: each audit of benchmarks/rivals.py in a process of its own (``edgepriv``, ``plain``, ``privacy-meter``, and ``art``
-where adversarial-robustness-toolbox is installed), scoring alone, and the coverage of 95% intervals. ``--epochs`` scales the
+Rows: each audit of benchmarks/rivals.py in a process of its own (``edgepriv``, ``plain``, and ``art`` where
+adversarial-robustness-toolbox is installed), scoring alone, and the coverage of 95% intervals. ``--epochs`` scales the
 recipe's. Time is wall-clock from the trained target to the scores. CPU time and memory are those of the row's whole process
-tree, the training of the target included (psutil, every 50 ms): the highest resident memory of all its processes together,
-in which pages that they share count once for each. Prints a table and writes
-benchmarks/results/audit.json row by row: rows that stand there for the same setting are not run again without ``--again``.
+tree, the training of the target included (see spent.py). Prints a table and writes benchmarks/results/audit.json row by row:
+rows that stand there for the same setting are not run again without ``--again``. The real LeakPro and
+ML Privacy Meter are run by peers_audit.py.
 """
 
 import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from importlib.util import find_spec
@@ -22,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from rich.console import Console
 from rich.table import Table
+from spent import spent
 
 from edgepriv.audit.attacks.lira import lira_offline, lira_online
 from edgepriv.audit.attacks.rmia import rmia_offline, rmia_online
@@ -49,7 +48,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "train": {"epochs": 20, "batch_size": 32},
     },
 }
-RIVALS = ("edgepriv", "edgepriv-lira", "plain", "privacy-meter", "art")
+RIVALS = ("edgepriv", "edgepriv-lira", "plain", "art")
 SCORED, SCORED_REFERENCES, SHUFFLES = 30_000, 64, 200
 
 
@@ -106,38 +105,10 @@ def alone(options: argparse.Namespace) -> dict[str, Any]:
 def measured(arguments: list[str], folder: Path) -> dict[str, Any]:
     """What ``audit.py arguments`` answers, with the CPU time and the peak memory in MiB of its process tree."""
     answer = folder / f".audit.{os.getpid()}.row"
-    command = [sys.executable, __file__, *arguments, "--answer", str(answer)]
-    process, peak, spent = subprocess.Popen(command), 0, dict[int, float]()
-    try:
-        while process.poll() is None:
-            peak = max(peak, _observe(process.pid, spent))
-            time.sleep(0.05)
-    except BaseException:
-        process.terminate()
-        raise
-    if process.returncode:
-        raise UserError(f"the row {' '.join(arguments)} failed with exit code {process.returncode}")
+    used = spent([sys.executable, __file__, *arguments, "--answer", str(answer)])
     row = json.loads(answer.read_text())
     answer.unlink()
-    return row | {"peak_mib": round(peak / 2**20), "cpu_seconds": sum(spent.values())}
-
-
-def _observe(pid: int, spent: dict[int, float]) -> int:
-    """Resident bytes of a process and all below it; their CPU seconds so far go into ``spent``, by pid."""
-    total = 0
-    try:
-        main = psutil.Process(pid)
-        tree = [main, *main.children(recursive=True)]
-    except psutil.Error:
-        return 0
-    for process in tree:
-        try:
-            times = process.cpu_times()
-            spent[process.pid] = times.user + times.system
-            total += process.memory_info().rss
-        except psutil.Error:
-            continue  # it ended meanwhile
-    return total
+    return row | {"peak_mib": used.peak_mib, "cpu_seconds": used.cpu_seconds}
 
 
 def rows_of(options: argparse.Namespace) -> list[tuple[str, list[str], dict[str, Any]]]:

@@ -14,13 +14,16 @@ Two parts, on the recipes of benchmarks/audit.py:
              every attack with reference models that it has: CPU seconds and peak memory of its whole process tree
              (benchmarks/spent.py), in turn, each process with one thread (OMP_NUM_THREADS=1)
 
-Prints tables and writes benchmarks/results/peers_audit.json after each part; a part that is not named by --parts is kept.
+Prints tables and writes benchmarks/results/peers_audit.json as it goes; a part that is not named by --parts is kept.
 """
 
 import argparse
+import contextlib
 import platform
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,12 +49,14 @@ def same_models(name: str, options: argparse.Namespace, peers: Peers, folder: Pa
     for seed in options.seeds:
         note(f"{name}, seed {seed}: the same models")
         cell = trained(_recipe(name, seed, options), options.references, folder / "cache")
-        given, member = folder / f"{name}-{seed}", cell.given.member
-        hand_over(cell, given)
+        given, member = hand_over(cell, folder / "given"), cell.given.member
         scores, own_figures = {"edgepriv": own_scores(cell)}, {}
         for tool in peers.checkouts:
-            peers.ask(tool, "given", given, given / tool)
-            scores[tool], own_figures[tool] = read_answer(given / tool)
+            answer = given / f"{tool}-{peers.commit(tool)[:12]}"
+            if not (answer / "answer.json").exists():
+                shutil.rmtree(answer, ignore_errors=True)
+                peers.ask(tool, "given", given, answer)
+            scores[tool], own_figures[tool] = read_answer(answer)
         rows = {tool: {attack: row_of(s, member) for attack, s in found.items()} for tool, found in scores.items()}
         seeds.append({"seed": seed, "tools": rows, "as_the_tool_says": own_figures})
         all_scores.append(scores)
@@ -61,16 +66,27 @@ def same_models(name: str, options: argparse.Namespace, peers: Peers, folder: Pa
     return {"setting": about, "seeds": seeds, "comparisons": found}
 
 
-def cost(name: str, options: argparse.Namespace, peers: Peers, folder: Path) -> dict[str, Any]:
-    """Every tool from nothing but the target, ``options.rounds`` times."""
-    note(f"{name}: cost")
+def cost(
+    name: str, options: argparse.Namespace, peers: Peers, folder: Path, earlier: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Every tool from nothing but the target, ``options.rounds`` times; yields what is known after each row.
+
+    ``earlier``: the part as it stands; its rows are kept where their setting is this one and --again does not name the tool.
+    """
     recipe = _recipe(name, options.seeds[0], options)
-    given = folder / f"{name}-cost"
-    hand_over(trained(recipe, options.references, folder / "cache"), given)
-    (work := folder / "cost").mkdir()
-    rows = costs(recipe, options.references, peers, options.rounds, given, work)
-    about = {"references": options.references, "epochs": recipe.train.epochs, "seed": recipe.seed, "threads": 1}
-    return {"setting": about, "rows": rows, "edgepriv_over_peer": ratios(rows)}
+    setting = {"references": options.references, "epochs": recipe.train.epochs, "seed": recipe.seed, "threads": 1}
+    rows = [
+        row
+        for row in (earlier.get("rows", []) if earlier.get("setting") == setting else [])
+        if row["tool"] not in options.again and row["round"] < options.rounds
+    ]
+    known = {(row["tool"], row["round"]) for row in rows}
+    given = hand_over(trained(recipe, options.references, folder / "cache"), folder / "given")
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        for row in costs(recipe, options.references, peers, options.rounds, given, Path(work), known):
+            note(f"{name}: {row['tool']}, round {row['round']}: {row['cpu_seconds']:.1f} CPU seconds")
+            rows = sorted([*rows, row], key=lambda row: row["round"])
+            yield {"setting": setting, "rows": rows, "edgepriv_over_peer": ratios(rows)}
 
 
 def _recipe(name: str, seed: int, options: argparse.Namespace) -> Recipe:
@@ -101,6 +117,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--references", type=int, default=16, help="an even number: ML Privacy Meter takes pairs")
     parser.add_argument("--rounds", type=int, default=2, help="of the part cost")
     parser.add_argument("--epochs", type=float, default=1.0, help="factor on the epochs of the recipe")
+    tools = ["edgepriv", *MARKS]
+    parser.add_argument(
+        "--again", nargs="*", default=[], choices=tools, help="tools whose rows of cost are measured anew"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="keeps models and the peers' answers, for another run with the same"
+    )
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "peers_audit.json")
     options = parser.parse_args()
     if options.references < 2 or options.references % 2:
@@ -115,16 +138,21 @@ def main() -> None:
     if not peers.checkouts:
         raise UserError(f"name at least one checkout: {', '.join(f'--{tool} DIR' for tool in MARKS)}")
     report = read_json(options.output, "result of peers_audit.py") if options.output.exists() else {}
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+
+    def keep(name: str, part: str, found: dict[str, Any]) -> None:
+        report.setdefault(name, {})[part] = found | about(peers)
+        write_json(options.output, report)
+
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name in options.settings:
+            if "models" in options.parts:
+                keep(name, "models", same_models(name, options, peers, folder))
+            if "cost" in options.parts:
+                for found in cost(name, options, peers, folder, report.get(name, {}).get("cost", {})):
+                    keep(name, "cost", found)
     console = Console(width=None if sys.stdout.isatty() else 150)
-    for name in options.settings:
-        for part, measure in (("models", same_models), ("cost", cost)):
-            if part not in options.parts:
-                continue
-            with tempfile.TemporaryDirectory() as folder:
-                found = measure(name, options, peers, Path(folder)) | about(peers)
-            report.setdefault(name, {})[part] = found
-            options.output.parent.mkdir(parents=True, exist_ok=True)
-            write_json(options.output, report)
     for name in options.settings:
         if models := report[name].get("models"):
             console.print(models_table(name, models), comparison_table(models["comparisons"]))

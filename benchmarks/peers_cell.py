@@ -1,8 +1,10 @@
 """One target and its reference models, trained once by edgepriv, for every tool of benchmarks/peers_audit.py."""
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.references import Fleet, load_model, train_fleet
 from edgepriv.audit.run import Target, membership_part
 from edgepriv.data import Split
+from edgepriv.files import folder_aside
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages
@@ -58,25 +61,43 @@ def own_scores(cell: Cell) -> dict[str, np.ndarray]:
     return {name: scores[f"adaptive/{name}"] for name in REFERENCE_ATTACKS if f"adaptive/{name}" in scores}
 
 
-def hand_over(cell: Cell, folder: Path) -> None:
-    """Write what ``peers_given.read`` reads."""
+def hand_over(cell: Cell, folder: Path) -> Path:
+    """Write what ``peers_given.read`` reads to a folder in ``folder`` that is named by its content, and return that one.
+
+    Where it stands already nothing is written, so that what a peer has answered beside it still holds.
+    """
     given, fleet = cell.given, cell.fleet
     if fleet.references is None:
         raise ValueError("there are no reference models to hand over")
-    folder.mkdir(parents=True)
     dataset, recipe = given.dataset, given.recipe
     rows = np.concatenate([given.candidates, cell.population])
-    np.savez(folder / "data.npz", x=dataset.inputs(rows), y=dataset.y[rows], member=fleet.references.member)
+    arrays = {"x": dataset.inputs(rows), "y": dataset.y[rows], "member": fleet.references.member}
     about = {
         "recipe": recipe.model_dump(mode="json"),
         "classes": dataset.num_classes,
         "members": len(given.split.members),
     }
-    (folder / "about.json").write_text(json.dumps(about))
-    _save(given.target, folder / "target.pt")
-    _save(_complement(given), folder / "complement.pt")
-    for r, path in enumerate(fleet.models):
-        _save(load_model(path, recipe, dataset), folder / f"reference-{r:04d}.pt")
+    models = {f"reference-{r:04d}": load_model(path, recipe, dataset) for r, path in enumerate(fleet.models)}
+    models["target"] = given.target
+    place = folder / _digest(about, arrays, models)
+    if not place.exists():
+        with folder_aside(place) as aside:
+            np.savez(aside / "data.npz", **arrays)
+            (aside / "about.json").write_text(json.dumps(about))
+            for name, model in {**models, "complement": _complement(given)}.items():
+                torch.save({f"inner.{key}": tensor for key, tensor in model.state_dict().items()}, aside / f"{name}.pt")
+            aside.rename(place)
+    return place
+
+
+def _digest(about: dict[str, Any], arrays: dict[str, np.ndarray], models: dict[str, Classifier]) -> str:
+    made_of = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(arrays):
+        made_of.update(np.ascontiguousarray(arrays[name]).tobytes())
+    for name in sorted(models):
+        for key, tensor in sorted(models[name].state_dict().items()):
+            made_of.update(key.encode() + tensor.numpy().tobytes())
+    return made_of.hexdigest()[:16]
 
 
 def _complement(given: Setting) -> Classifier:
@@ -87,7 +108,3 @@ def _complement(given: Setting) -> Classifier:
     split: Split = replace(given.split, members=given.split.non_members, non_members=given.split.members)
     run_stages(model, recipe, ("train",), given.dataset, split, quiet=True)
     return model.eval()
-
-
-def _save(model: Classifier, path: Path) -> None:
-    torch.save({f"inner.{name}": tensor for name, tensor in model.state_dict().items()}, path)

@@ -1,8 +1,10 @@
 """Running the real peers of benchmarks/peers_audit.py, and our own audit beside them, in processes of their own."""
 
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from edgepriv.recipe import FULL_WIDTH, Recipe
 HERE = Path(__file__).parent
 SCRIPTS = {"leakpro": "peer_leakpro", "privacy-meter": "peer_privacy_meter"}
 MARKS = {"leakpro": "leakpro/leakpro.py", "privacy-meter": "run_mia.py"}
+OWN = [sys.executable, "-c", "from edgepriv.cli import main; main()"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 OWN_EXTRA, PAIRED_TARGET = 1, 2
 """Models beyond the reference models: our shadow model; ML Privacy Meter's target and the model paired with it."""
@@ -45,9 +48,9 @@ class Peers:
         script = str(HERE / f"{SCRIPTS[tool]}.py")
         return self._run(tool, [script, mode, str(folder), str(out)], out.with_suffix(".log"))
 
-    def imports(self, tool: str) -> float:
-        """CPU seconds of importing it."""
-        return self._run(tool, ["-c", f"import {SCRIPTS[tool]}"], None).cpu_seconds
+    def imports(self, tool: str) -> Spent:
+        """What importing it costs."""
+        return self._run(tool, ["-c", f"import {SCRIPTS[tool]}"], Path(os.devnull))
 
     def commit(self, tool: str) -> str:
         asked = ["git", "-C", str(self.checkouts[tool]), "rev-parse", "HEAD"]
@@ -61,31 +64,35 @@ class Peers:
 
 
 def costs(
-    recipe: Recipe, references: int, peers: Peers, rounds: int, given: Path, folder: Path
-) -> list[dict[str, Any]]:
-    """CPU seconds and memory of each tool in turn, each from nothing but the target. ``given``: what the peers read."""
+    recipe: Recipe, references: int, peers: Peers, rounds: int, given: Path, folder: Path, known: Set[tuple[str, int]]
+) -> Iterator[dict[str, Any]]:
+    """CPU seconds and memory of each tool in turn, each from nothing but the target.
+
+    ``given``: what the peers read. ``known``: tools and rounds to leave out.
+    """
     target = _exported(recipe, folder)
-    own = [sys.executable, "-c", "from edgepriv.cli import main; main()"]
-    rows = []
     for turn in range(rounds):
-        used, found = _own_audit(own, target, references, folder / f"edgepriv-{turn}")
-        imports = spent([sys.executable, "-c", "import edgepriv.cli, edgepriv.api"], environment=ONE_THREAD).cpu_seconds
-        rows.append(_row("edgepriv", turn, references + OWN_EXTRA, used, imports, found))
-        for tool in peers.checkouts:
+        for tool in ("edgepriv", *peers.checkouts):
+            if (tool, turn) in known:
+                continue
             out = folder / f"{tool}-{turn}"
+            if tool == "edgepriv":
+                used, found = _own_audit(target, references, out)
+                imports = spent([sys.executable, "-c", "import edgepriv.cli, edgepriv.api"], environment=ONE_THREAD)
+                yield _row(tool, turn, references + OWN_EXTRA, used, imports, found)
+                continue
             used = peers.ask(tool, "trains", given, out)
-            known = read(given)
-            member = np.arange(known.candidates) < known.members
+            asked = read(given)
+            member = np.arange(asked.candidates) < asked.members
             found = {name: row_of(scores, member) for name, scores in read_answer(out)[0].items()}
             models = references + (PAIRED_TARGET if tool == "privacy-meter" else 0)
-            rows.append(_row(tool, turn, models, used, peers.imports(tool), found))
-    return rows
+            yield _row(tool, turn, models, used, peers.imports(tool), found)
 
 
 def _row(
-    tool: str, turn: int, models: int, used: Spent, imports: float, found: dict[str, dict[str, Any]]
+    tool: str, turn: int, models: int, used: Spent, imports: Spent, found: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    about = {"tool": tool, "round": turn, "models": models, "import_cpu_seconds": imports}
+    about = {"tool": tool, "round": turn, "models": models, "import_cpu_seconds": imports.cpu_seconds}
     return about | asdict(used) | {"attacks": found}
 
 
@@ -97,7 +104,7 @@ def _exported(recipe: Recipe, folder: Path) -> Path:
     return target
 
 
-def _own_audit(own: list[str], target: Path, references: int, out: Path) -> tuple[Spent, dict[str, dict[str, Any]]]:
+def _own_audit(target: Path, references: int, out: Path) -> tuple[Spent, dict[str, dict[str, Any]]]:
     """``edgepriv audit`` of every attack with reference models; of perturbed inputs, which the peers lack, one example."""
     out.mkdir()
     options = {
@@ -108,7 +115,7 @@ def _own_audit(own: list[str], target: Path, references: int, out: Path) -> tupl
         "--cache-dir": str(out / "cache"),
         "--output": str(out / "audit.json"),
     }
-    command = [*own, "audit", str(target), *(word for pair in options.items() for word in pair), "--no-float-twin"]
+    command = [*OWN, "audit", str(target), *(word for pair in options.items() for word in pair), "--no-float-twin"]
     used = spent(command, environment=ONE_THREAD, log=out / "log")
     kept = ("auc", "auc_ci", "tpr_at_fpr")
     attacks = read_json(out / "audit.json", "audit")["attacks"]

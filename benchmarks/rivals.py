@@ -1,4 +1,7 @@
-"""Who audits in benchmarks/audit.py: edgepriv, and three other ways to get the same reference models.
+"""Who audits in benchmarks/audit.py: edgepriv, and two other ways to get the same reference models.
+
+``plain`` is our own code; ``art`` is adversarial-robustness-toolbox itself. LeakPro and ML Privacy Meter themselves are run by
+benchmarks/peers_audit.py.
 
 Each is ``audit(Setting) -> Found`` on the same undefended target, data, architecture, number of reference models, epochs,
 batch size and optimizer (AdamW, of the recipe). ``edgepriv`` trains the shadow model too and runs every attack that asks
@@ -16,7 +19,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from edgepriv import data
 from edgepriv.audit.attacks import ATTACKS
@@ -28,9 +30,6 @@ from edgepriv.data import Dataset, Split
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages
-
-LOADER_WORKERS = 4
-"""Processes of a DataLoader in ML Privacy Meter (dataset/utils.py, get_dataloader)."""
 
 
 @dataclass(frozen=True)
@@ -110,48 +109,6 @@ def plain(given: Setting) -> Found:
     return _lira(given, train)
 
 
-def privacy_meter(given: Setting) -> Found:
-    """As ML Privacy Meter trains (models/utils.py, trainers/default_trainer.py of its main branch): for each model two
-    DataLoaders with four processes each, and its accuracy on the other half measured after every epoch. The learning rate
-    follows the recipe, not that tool's own schedule, so that all train alike; LiRA is scored as for ``plain``."""
-    whole = TensorDataset(torch.from_numpy(given.dataset.inputs()), torch.from_numpy(given.dataset.y))
-
-    def loader(index: np.ndarray, generator: torch.Generator) -> DataLoader:
-        return DataLoader(
-            Subset(whole, index.tolist()),
-            batch_size=given.recipe.train.batch_size,
-            shuffle=True,
-            num_workers=LOADER_WORKERS,
-            persistent_workers=True,
-            prefetch_factor=16,
-            generator=generator,
-        )
-
-    def train(model: nn.Module, index: np.ndarray, generator: torch.Generator) -> None:
-        members, others = loader(index, generator), loader(np.setdiff1d(given.candidates, index), generator)
-        optimizer, schedule = _optimizer(model, given)
-        for _ in range(given.recipe.train.epochs):
-            model.train()
-            right, loss_sum = 0, 0.0
-            for x, y in members:
-                optimizer.zero_grad(set_to_none=True)
-                logits = model(x)
-                loss = functional.cross_entropy(logits, y)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                loss_sum += loss.item()
-                right += int((logits.argmax(1) == y).sum())
-            model.eval()
-            with torch.no_grad():
-                for x, y in others:
-                    logits = model(x)
-                    loss_sum += functional.cross_entropy(logits, y).item()
-                    right += int((logits.argmax(1) == y).sum())
-
-    return _lira(given, train)
-
-
 def art(given: Setting) -> Found:
     """Adversarial Robustness Toolbox: ShadowModels on the candidates, then MembershipInferenceBlackBox (a network on the
     confidence vector and the label). It trains at a constant learning rate."""
@@ -186,7 +143,6 @@ AUDITS: dict[str, Callable[[Setting], Found]] = {
     "edgepriv": edgepriv,
     "edgepriv-lira": lambda given: edgepriv(given, ("lira-online",)),
     "plain": plain,
-    "privacy-meter": privacy_meter,
     "art": art,
 }
 

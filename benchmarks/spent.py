@@ -12,14 +12,14 @@ import psutil
 
 from edgepriv.errors import UserError
 
-_EVERY = 0.05
+_EVERY = 0.2
 _TOLD = 12
 
 
 @dataclass(frozen=True)
 class Spent:
     """``cpu_seconds``: user and system time of the process and of every descendant that was waited for. ``peak_mib``: the
-    highest resident memory of all processes together, seen every 50 ms; pages that they share count once for each."""
+    highest resident memory of all processes together, seen every 200 ms; pages that they share count once for each."""
 
     seconds: float
     cpu_seconds: float
