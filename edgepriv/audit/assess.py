@@ -92,15 +92,16 @@ def assess(
                 raise Unavailable("the file returns labels only")
             if missing:
                 raise Unavailable(_lacking(missing, evidence))
-            found = attack.run(evidence)
+            run, chosen = attack.tuned(evidence)
+            found = run(evidence)
         except Unavailable as reason:
             left_out.append({"name": attack.name, "reason": str(reason)})
             continue
         found = settled(statistics.checked(found, membership)[0])
-        rehearsal = _rehearsal(attack, evidence)
+        rehearsal = _rehearsal(replace(attack, run=run), evidence)  # with the same parameters
         learnt = _direction(rehearsal)
         p, direction = p_value(found, membership, FALSE_POSITIVE_RATES, learnt)
-        known = {"threat_model": threat_model, "direction_learnt": learnt, "p_value": p}
+        known = {"threat_model": threat_model, "chosen": chosen, "direction_learnt": learnt, "p_value": p}
         row = _measure(attack, evidence, found, membership, rehearsal, STATED) | known
         if direction == REVERSED and p < SIGNIFICANT:
             as_stated[attack.name], found = row, -found

@@ -7,13 +7,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from edgepriv.audit.tempered import FLOOR, HOTTER, Tempered, tempered_log_odds
 from edgepriv.errors import UserError
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-# Probabilities below this are unknown, not zero: a float32 softmax underflows there. Log-odds stay within +-87.3.
-FLOOR = float(np.finfo(np.float32).tiny)
 
 
 def log_odds(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> Floats:
@@ -39,11 +37,13 @@ def log_odds(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.int
 class Outputs:
     """One model's answers on labelled examples.
 
-    probabilities: float32 [n, K], K >= 2, rows sum to 1. labels: int64 [n], the true classes in 0..K-1.
+    probabilities: float32 [n, K], K >= 2, rows sum to 1. labels: int64 [n], the true classes in 0..K-1. kept: where the
+    probabilities stand for those of a model of which only log-odds are kept, these at other temperatures.
     """
 
     probabilities: npt.NDArray[np.floating]
     labels: npt.NDArray[np.int64]
+    kept: Tempered | None = None
 
     def __post_init__(self) -> None:
         p, y = self.probabilities, self.labels
@@ -61,16 +61,23 @@ class Outputs:
         """Log-odds of the true label, float64 [n]; see ``log_odds``."""
         return log_odds(self.probabilities, self.labels)
 
+    @cached_property
+    def tempered(self) -> Tempered:
+        """Log-odds of the true label at each temperature of ``HOTTER``, float32 [len(HOTTER), n]."""
+        return tempered_log_odds(self.probabilities, self.labels) if self.kept is None else self.kept
+
     def take(self, index: npt.NDArray[np.generic]) -> "Outputs":
         """The examples at ``index`` (integers or a mask)."""
-        return Outputs(self.probabilities[index], self.labels[index])
+        kept = None if self.kept is None else self.kept[:, index]
+        return Outputs(self.probabilities[index], self.labels[index], kept)
 
     @classmethod
-    def of_confidence(cls, confidence: Floats) -> "Outputs":
-        """A model of which only the true label's log-odds [n] are kept: label 0 against everything else."""
+    def of_confidence(cls, confidence: Floats, tempered: Tempered | None = None) -> "Outputs":
+        """A model of which only the true label's log-odds [n] are kept, at other temperatures too if ``tempered`` is given:
+        label 0 against everything else."""
         away = np.exp(-np.logaddexp(0.0, confidence))
         probabilities = np.stack([np.exp(-np.logaddexp(0.0, -confidence)), away], axis=1)
-        return cls(probabilities, np.zeros(len(confidence), dtype=np.int64))
+        return cls(probabilities, np.zeros(len(confidence), dtype=np.int64), tempered)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,36 +106,113 @@ class References:
     """R reference models on the n candidates.
 
     confidence: float [R, n], ``log_odds`` of the candidates' true labels. member: bool [R, n], True where reference
-    model r was trained on candidate i (IN), else OUT; all False for purely offline references.
+    model r was trained on candidate i (IN), else OUT; all False for purely offline references. tempered: float32
+    [len(HOTTER), R, n], the log-odds at other temperatures; None where they are not known. unused: bool [R, n], True where
+    model r is not asked about candidate i; None: nowhere.
     """
 
     confidence: Floats
     member: Bools
+    tempered: Tempered | None = None
+    unused: Bools | None = None
+
+    @cached_property
+    def inside(self) -> Bools:
+        """bool [R, n]: where model r is asked about candidate i as one that was trained on it."""
+        return self.member if self.unused is None else self.member & ~self.unused
+
+    @cached_property
+    def out(self) -> Bools:
+        """bool [R, n]: where model r is asked about candidate i as one that was not trained on it."""
+        return ~self.member if self.unused is None else ~(self.member | self.unused)
 
     def __post_init__(self) -> None:
-        c, m = self.confidence, self.member
+        c, m, t, u = self.confidence, self.member, self.tempered, self.unused
         if c.ndim != 2 or not c.shape[0] or m.shape != c.shape or m.dtype != np.bool_:
             raise UserError(f"references need confidence [R >= 1, n] and bool member [R, n], got {c.shape}, {m.shape}")
         if not np.isfinite(c).all():
             raise UserError("a reference model's confidence is NaN or infinite: its training diverged")
+        if t is not None and (t.shape != (len(HOTTER), *c.shape) or not np.isfinite(t).all()):
+            raise UserError(f"references need finite tempered log-odds {(len(HOTTER), *c.shape)}, got {t.shape}")
+        if u is not None and u.shape != c.shape:
+            raise UserError(f"references need unused bool {c.shape}, got {u.shape}")
+
+    def take(self, index: npt.NDArray[np.generic]) -> "References":
+        """The same models on the candidates at ``index`` (integers or a mask)."""
+        return References(
+            self.confidence[:, index],
+            self.member[:, index],
+            None if self.tempered is None else self.tempered[:, :, index],
+            None if self.unused is None else self.unused[:, index],
+        )
+
+    def asked_without(self, r: int) -> tuple[Bools, Bools]:
+        """Whom to ask about each candidate when model ``r`` is attacked by the others: IN and OUT models, bool [R, n].
+
+        Which candidates model r was trained on must not be told by how many others were trained on them. Models are
+        trained on each candidate about equally often, so r's members have one IN model less among the others. Hence all
+        candidates keep as many as the one that has fewest; which ones go depends on nothing but the memberships.
+        """
+        order = np.roll(np.arange(len(self.member)), -r - 1)  # from r + 1 on, so that other models go for another r
+        asked = []
+        for side in (self.inside, self.out):
+            others = side[order]
+            others[-1] = False
+            ranks = np.cumsum(others, axis=0)
+            kept = np.empty_like(others)
+            kept[order] = others & (ranks > ranks[-1] - ranks[-1].min())
+            asked.append(kept)
+        return asked[0], asked[1]
+
+    def without(self, r: int) -> "References":
+        """The other models, of each candidate those of ``asked_without``."""
+        inside, out = self.asked_without(r)
+        return References(
+            np.delete(self.confidence, r, axis=0),
+            np.delete(self.member, r, axis=0),
+            None if self.tempered is None else np.delete(self.tempered, r, axis=1),
+            np.delete(~(inside | out), r, axis=0),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
     """m examples that neither the target nor any reference model was trained on (RMIA's z).
 
-    target: float [m], the target's ``log_odds``; references: float [R, m], the reference models'.
+    target: float [m], the target's ``log_odds``; references: float [R, m], the reference models'. tempered_target: float32
+    [len(HOTTER), m] and tempered_references: float32 [len(HOTTER), R, m], the same at other temperatures; None where they
+    are not known.
     """
 
     target: Floats
     references: Floats
+    tempered_target: Tempered | None = None
+    tempered_references: Tempered | None = None
+
+    def as_target(self, r: int) -> "Population":
+        """The same examples, with reference model ``r`` as the target of the others."""
+        hot = self.tempered_references
+        return Population(
+            self.references[r],
+            np.delete(self.references, r, axis=0),
+            None if hot is None else hot[:, r],
+            None if hot is None else np.delete(hot, r, axis=1),
+        )
 
     def __post_init__(self) -> None:
         t, r = self.target, self.references
+        hot, hotter = self.tempered_target, self.tempered_references
         if t.ndim != 1 or not len(t) or r.ndim != 2 or r.shape[1:] != t.shape:
             raise UserError(f"population needs target [m >= 1] and references [R, m], got {t.shape} and {r.shape}")
         if not (np.isfinite(t).all() and np.isfinite(r).all()):
             raise UserError("the confidence on the population is NaN or infinite")
+        if (hot is None) != (hotter is None):
+            raise UserError("the population needs tempered log-odds of the target and of the references, or of neither")
+        if hot is not None and hotter is not None:
+            if hot.shape != (len(HOTTER), *t.shape) or hotter.shape != (len(HOTTER), *r.shape):
+                raise UserError(f"the population's tempered log-odds do not fit: {hot.shape} and {hotter.shape}")
+            if not (np.isfinite(hot).all() and np.isfinite(hotter).all()):
+                raise UserError("the tempered log-odds on the population are NaN or infinite")
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,19 +311,19 @@ class Evidence:
     def with_reference_as_target(self, r: int) -> tuple["Evidence", Bools]:
         """Pretend that reference model ``r`` is the target, attacked with the other R - 1 >= 1 references.
 
-        Returns the evidence and the known membership bool [n]. Only confidences are kept (``Outputs.of_confidence``).
+        Returns the evidence and the known membership bool [n]. Only log-odds are kept (``Outputs.of_confidence``), and of
+        each candidate equally many reference models (``References.without``).
         """
         if self.references is None or len(self.references.confidence) < 2:
             raise ValueError("needs at least two reference models")
-        confidence, member = self.references.confidence, self.references.member
-        population = self.population and Population(
-            self.population.references[r], np.delete(self.population.references, r, axis=0)
-        )
-        others = References(np.delete(confidence, r, axis=0), np.delete(member, r, axis=0))
-        target = Outputs.of_confidence(confidence[r])
+        references = self.references
+        population = self.population and self.population.as_target(r)
+        hot = None if references.tempered is None else references.tempered[:, r]
+        target = Outputs.of_confidence(references.confidence[r], hot)
+        others = references.without(r)
         # What the target answered to other inputs is not what reference model r would have answered.
         pretended = replace(self, target=target, references=others, population=population, generated=None, inputs=None)
-        return pretended, member[r]
+        return pretended, references.member[r]
 
     def with_shadow_as_target(self, learnt: Bools) -> tuple["Evidence", Bools]:
         """Pretend that the shadow model is the target: it is known on the examples of the mask ``learnt`` [s], attacked on
@@ -262,7 +346,7 @@ class Evidence:
         return replace(
             self,
             target=self.target.take(index),
-            references=references and References(references.confidence[:, index], references.member[:, index]),
+            references=references and references.take(index),
             inputs=inputs and replace(inputs, candidates=inputs.candidates[index]),
             queried={name: Queried(asked.target[index], asked.shadow) for name, asked in self.queried.items()},
         )

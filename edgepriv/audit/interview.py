@@ -122,8 +122,12 @@ class Interview:
             return None
         labels = self.dataset.y[index]
         models = progress.each(fleet.models, "perturbed candidates", unit="model", total=len(fleet.models))
-        confidence = [log_odds(self._model_perturbed(path, fleet, index, 1)[0], labels) for path in models]
-        return References(np.stack(confidence), fleet.references.member[:, self.chosen])
+        answers = [Outputs(self._model_perturbed(path, fleet, index, 1)[0], labels) for path in models]
+        return References(
+            np.stack([seen.confidence for seen in answers]),
+            fleet.references.member[:, self.chosen],
+            np.stack([seen.tempered for seen in answers], axis=1),
+        )
 
     def _perturbed(self, model: Asked, index: Index, tries: int) -> np.ndarray:
         x, y = self.dataset.inputs(index), self.dataset.y[index]

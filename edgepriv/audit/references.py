@@ -1,9 +1,9 @@
 """The fleet of reference models: what an attacker trains to learn how members and non-members differ.
 
-Each reference model is trained on a random half of the candidates (members and non-members of the target together), by
-the target's own recipe, defence included (``adaptive``), or without the defence (``oblivious``). They come in pairs of
-complementary halves, so every candidate is a member of exactly half of them. One more, the shadow model, is trained on
-half of the reference pool, which no candidate comes from (Famili & Lao 2023, section 4.1.3).
+Each reference model is trained on as many records as the target was, drawn from the candidates (members and non-members of
+the target together; see ``memberships``), by the target's own recipe, defence included (``adaptive``), or without the
+defence (``oblivious``). One more, the shadow model, is trained on half of the reference pool, which no candidate comes from
+(Famili & Lao 2023, section 4.1.3).
 
 Every attacker here knows more than most real ones: the recipe, the privacy holdout and the validation set are the owner's.
 """
@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepriv.audit.evidence import Outputs, References, Shadow, log_odds
+from edgepriv.audit.evidence import Floats, Outputs, References, Shadow, log_odds
+from edgepriv.audit.memberships import Plan, plan
+from edgepriv.audit.tempered import HOTTER, Tempered, tempered_log_odds
 from edgepriv.audit.workers import Job, check_engine, on_gpu, stored_weights, train_jobs
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
@@ -35,12 +37,16 @@ POPULATION = 5_000
 @dataclass(frozen=True)
 class Fleet:
     """``references``: None without reference models. ``population``: float64 [R, m], their log-odds on ``population_index``
-    (into the data set). ``shadow``: None without a reference pool; ``shadow_index``: into the data set, its members first.
-    ``models``, ``shadow_model``: files of the trained models, for ``load_model``; ``recipe``: what they were trained by."""
+    (into the data set), which none of them was trained on; ``tempered_population``: float32 [len(HOTTER), R, m], the same at
+    other temperatures. ``records``: how many each reference model was trained on. ``shadow``: None without a reference pool;
+    ``shadow_index``: into the data set, its members first. ``models``, ``shadow_model``: files of the trained models, for
+    ``load_model``; ``recipe``: what they were trained by."""
 
     references: References | None
     population: np.ndarray
+    tempered_population: Tempered
     population_index: np.ndarray
+    records: int
     shadow: Shadow | None
     shadow_index: np.ndarray
     models: tuple[Path, ...]
@@ -74,15 +80,21 @@ def train_fleet(
     or ``dask:ADDRESS`` (see ``workers``).
     """
     check_engine(engine)
-    candidates = candidates_of(split)
-    population_index = _sample(split.reference, POPULATION, recipe.seed)
+    planned = plan(split, recipe.seed)
+    candidates = planned.candidates
+    population_index = _sample(planned.population, POPULATION, recipe.seed)
     keys = {"on": "gpu"} if on_gpu(recipe, engine) else {}
-    folder = cache_dir / _key(recipe, dataset, split, **keys)
+    folder = cache_dir / _key(recipe, dataset, split, planned, **keys)
     shadow_in, shadow_out = _shadow_halves(split, recipe.seed)
     answers_for = np.concatenate([candidates, population_index])
-    memberships = _memberships(len(candidates), count, recipe.seed)
+    memberships = planned.memberships(count)
     work = [
-        Job(f"reference-{r:04d}.npz", _reseeded(recipe, r), _trained_on(split, candidates[member]), answers_for)
+        Job(
+            f"reference-{r:04d}.npz",
+            _reseeded(recipe, r),
+            _trained_on(split, planned.training_set(r, member)),
+            answers_for,
+        )
         for r, member in enumerate(memberships)
     ]
     if len(shadow_in) and len(shadow_out):
@@ -95,29 +107,22 @@ def train_fleet(
             )
         )
     start = recipe.undefended_start()
-    earlier = cache_dir / _key(start, dataset, split, **keys) if start else None
+    earlier = cache_dir / _key(start, dataset, split, planned, **keys) if start else None
     _train_missing(work, dataset, folder, earlier, label, engine, jobs)
-    odds = _log_odds(folder, dataset.y[answers_for], count)
+    odds, tempered = _log_odds(folder, dataset.y[answers_for], count)
+    n = len(candidates)
     return Fleet(
-        references=References(odds[:, : len(candidates)], np.stack(memberships)) if count else None,
-        population=odds[:, len(candidates) :],
+        references=References(odds[:, :n], np.stack(memberships), tempered[:, :, :n]) if count else None,
+        population=odds[:, n:],
+        tempered_population=tempered[:, :, n:],
         population_index=population_index,
+        records=planned.records,
         shadow=_shadow(folder / "shadow.npz", dataset, shadow_in, shadow_out),
         shadow_index=np.concatenate([shadow_in, shadow_out]),
         models=tuple(folder / f"reference-{r:04d}.npz" for r in range(count)),
         shadow_model=folder / "shadow.npz" if len(shadow_in) and len(shadow_out) else None,
         recipe=recipe,
     )
-
-
-def _memberships(n: int, count: int, seed: int) -> list[np.ndarray]:
-    """bool [n] for each reference model; models 2p and 2p + 1 hold complementary halves, whatever ``count`` is."""
-    members = []
-    for r in range(count):
-        member = np.zeros(n, dtype=bool)
-        member[np.random.default_rng([seed, r // 2]).permutation(n)[: n // 2]] = True
-        members.append(member if r % 2 == 0 else ~member)
-    return members
 
 
 def _shadow_halves(split: Split, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -141,11 +146,12 @@ def _trained_on(split: Split, members: np.ndarray) -> Split:
     return Split(split.seed, np.sort(members), nobody, nobody, split.holdout, split.validation)
 
 
-def _key(recipe: Recipe, dataset: Dataset, split: Split, on: str = "") -> str:
+def _key(recipe: Recipe, dataset: Dataset, split: Split, planned: Plan, on: str = "") -> str:
     made_of = [
         recipe.training_hash(),
         dataset.sha256,
         split.record(),
+        planned.digest(),
         code_version(),
         *code_of(recipe.model.name),
         *filter(None, [on]),
@@ -197,14 +203,17 @@ def _answers(path: Path) -> np.ndarray:
         return archive["probabilities"]
 
 
-def _log_odds(folder: Path, labels: np.ndarray, count: int) -> np.ndarray:
-    """float64 [R, n]: of the true ``labels`` of everything that the references answered for. One file is open at a time."""
+def _log_odds(folder: Path, labels: np.ndarray, count: int) -> tuple[Floats, Tempered]:
+    """float64 [R, n], and float32 [len(HOTTER), R, n] at other temperatures: of the true ``labels`` of everything that the
+    references answered for. One file is open at a time."""
     odds = np.empty((count, len(labels)))
+    tempered = np.empty((len(HOTTER), count, len(labels)), dtype=np.float32)
     for r in range(count):
-        odds[r] = log_odds(_answers(folder / f"reference-{r:04d}.npz"), labels)
-    if not np.isfinite(odds).all():
-        raise UserError("a reference model's training diverged: lower the learning rate of the recipe")
-    return odds
+        probabilities = _answers(folder / f"reference-{r:04d}.npz")
+        if not np.isfinite(probabilities).all():
+            raise UserError("a reference model's training diverged: lower the learning rate of the recipe")
+        odds[r], tempered[:, r] = log_odds(probabilities, labels), tempered_log_odds(probabilities, labels)
+    return odds, tempered
 
 
 def _shadow(path: Path, dataset: Dataset, shadow_in: np.ndarray, shadow_out: np.ndarray) -> Shadow | None:

@@ -11,7 +11,7 @@ from edgepriv import progress
 from edgepriv.audit import evasion
 from edgepriv.audit.assess import Assessment, assess, corrected, utility
 from edgepriv.audit.attacks import ATTACKS, TRAINED
-from edgepriv.audit.evidence import Evidence, Outputs, Population, PopulationInputs, log_odds
+from edgepriv.audit.evidence import Evidence, Outputs, Population, PopulationInputs
 from edgepriv.audit.exposure import exposure
 from edgepriv.audit.inputs import features, generated_inputs
 from edgepriv.audit.interview import Interview, balanced
@@ -81,7 +81,7 @@ def membership_part(
     attack's scores on the members, then non-members. ``shadow_models``: the utility of the shadow model by threat model.
 
     ``fleets``: threat model -> what that attacker trained, the headline first; empty for an attacker who trains nothing.
-    ``pool``: examples that neither the target nor any reference model was trained on, None without. Attacks that need
+    ``pool``: the attacker's own examples, which the target was not trained on, None without. Attacks that need
     nothing trained are run once, in the headline threat model. ``recipe``: seed, perturbations and sizes of the audit.
     An attack that was run on some of the candidates has their positions among them beside its scores, as ``NAME/index``.
     """
@@ -160,8 +160,8 @@ def _with_fleet(observed: Evidence, target: Target, dataset: Dataset, fleet: Fle
     population = None
     if fleet.references is not None and len(fleet.population_index):
         labels = dataset.y[fleet.population_index]
-        seen = log_odds(answers(target, dataset, fleet.population_index), labels)
-        population = Population(seen, fleet.population)
+        seen = Outputs(answers(target, dataset, fleet.population_index), labels)
+        population = Population(seen.confidence, fleet.population, seen.tempered, fleet.tempered_population)
     return replace(observed, shadow=fleet.shadow, references=fleet.references, population=population)
 
 

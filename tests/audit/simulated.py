@@ -9,7 +9,6 @@ from edgepriv.audit.evidence import (
     PopulationInputs,
     References,
     Shadow,
-    log_odds,
 )
 
 
@@ -49,15 +48,22 @@ def simulate(
     # Half of the reference models are trained on each candidate.
     trained_on = np.argsort(rng.random((references, n)), axis=0) < references // 2
     shadow_member = half(n)
-    seen = [answers(*candidates, member).confidence for member in trained_on]
-    strange = [answers(*strangers, nobody).confidence for _ in trained_on]
+    seen = [answers(*candidates, member) for member in trained_on]
+    strange = [answers(*strangers, nobody) for _ in trained_on]
     target_on_strangers = answers(*strangers, nobody)
     evidence = Evidence(
         target=answers(*candidates, membership),
         shadow=Shadow(answers(*shadows, shadow_member), shadow_member),
-        references=References(np.stack(seen), trained_on),
+        references=References(
+            np.stack([each.confidence for each in seen]),
+            trained_on,
+            np.stack([each.tempered for each in seen], axis=1),
+        ),
         population=Population(
-            log_odds(target_on_strangers.probabilities, target_on_strangers.labels), np.stack(strange)
+            target_on_strangers.confidence,
+            np.stack([each.confidence for each in strange]),
+            target_on_strangers.tempered,
+            np.stack([each.tempered for each in strange], axis=1),
         ),
         generated=target_on_strangers.probabilities,
         inputs=PopulationInputs(seen_from_outside(*candidates), seen_from_outside(*strangers), target_on_strangers),

@@ -16,7 +16,7 @@ from edgepriv.errors import UserError
 KEYS = {
     "name", "title", "paper", "threat_model", "auc", "auc_ci", "threshold_source", "balanced_accuracy", "accuracy",
     "queries", "queries_per_example", "n_members", "n_non_members", "member", "non_member", "confusion", "tpr_at_fpr",
-    "p_value", "direction", "direction_learnt", "auc_as_stated",
+    "p_value", "chosen", "direction", "direction_learnt", "auc_as_stated",
     "epsilon_lower_bound", "roc", "histogram",
 }  # fmt: skip
 PLAIN = [name for name, attack in ATTACKS.items() if attack.asks == "clean"]

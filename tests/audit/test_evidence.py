@@ -58,6 +58,33 @@ def test_arrays_that_do_not_fit_each_other_are_refused():
         Evidence(evidence.target, population=population)
     with pytest.raises(UserError, match="population needs"):
         Population(population.target[:5], population.references)
+    with pytest.raises(UserError, match="of the target and of the references, or of neither"):
+        Population(population.target, population.references, population.tempered_target)
+    with pytest.raises(UserError, match="finite tempered log-odds"):
+        References(references.confidence, references.member, references.tempered[:, :, :5])
+
+
+def test_whom_a_pretended_target_was_trained_on_is_not_told_by_how_many_others_were():
+    evidence, _ = simulate(1, n=200, references=6)
+    for r in range(6):
+        rehearsal, member = evidence.with_reference_as_target(r)
+        others = rehearsal.references
+        assert (others.inside.sum(axis=0) == 2).all()
+        assert (others.out.sum(axis=0) == 2).all()
+        assert not (others.inside & others.out).any()
+        assert (others.inside <= others.member).all()
+        assert not (others.out & others.member).any()
+        assert 0 < member.sum() < 200
+
+
+def test_other_temperatures_follow_the_model_that_plays_the_target():
+    evidence, _ = simulate(1, n=20, references=4)
+    some = evidence.take(np.arange(5, 10))
+    rehearsal, _ = some.with_reference_as_target(2)
+    np.testing.assert_array_equal(rehearsal.target.tempered, evidence.references.tempered[:, 2, 5:10])
+    np.testing.assert_array_equal(rehearsal.references.tempered, evidence.references.tempered[:, [0, 1, 3], 5:10])
+    np.testing.assert_array_equal(rehearsal.population.tempered_target, evidence.population.tempered_references[:, 2])
+    np.testing.assert_array_equal(some.target.tempered, evidence.target.tempered[:, 5:10])
 
 
 def test_a_reference_model_can_play_the_target():

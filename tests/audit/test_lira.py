@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t
 from simulated import simulate
 
 from edgepriv.audit.attacks import Unavailable
-from edgepriv.audit.attacks.lira import lira_offline, lira_online
+from edgepriv.audit.attacks.lira import _prior, lira_offline, lira_online
 from edgepriv.audit.evidence import Evidence, Outputs, References
 
 
@@ -45,7 +45,7 @@ def test_a_candidate_without_in_or_out_models_is_filled_in_by_the_average_gap():
     all_in, all_out = split(references, 0)[0], split(references, 1)[1]
     spread_in, spread_out = pooled([all_in, *(a for a, _ in pairs)]), pooled([all_out, *(b for _, b in pairs)])
     seen = evidence.target.confidence
-    scores = lira_online(replace(evidence, references=references))
+    scores = lira_online(replace(evidence, references=references), "fixed")
     assert np.isfinite(scores).all()
     for i, mean_in, mean_out in ((0, all_in.mean(), all_in.mean() - gap), (1, all_out.mean() + gap, all_out.mean())):
         expected = norm.logpdf(seen[i], mean_in, spread_in) - norm.logpdf(seen[i], mean_out, spread_out)
@@ -73,7 +73,7 @@ def test_one_reference_model_is_refused_with_the_reason(attack):
 
 def test_variance_per_example_needs_many_models():
     evidence, _ = simulate(1.0, n=60, references=30)
-    with pytest.raises(Unavailable, match="every candidate with 16 or more IN reference models, found 15"):
+    with pytest.raises(Unavailable, match="every candidate with 16 or more OUT reference models, found 15"):
         lira_online(evidence, "per-example")
 
 
@@ -89,7 +89,71 @@ def test_candidates_in_all_or_in_no_model_leave_no_gap_to_learn():
     evidence, _ = simulate(1.0, n=60, references=8)
     member = np.tile(np.arange(60) < 30, (8, 1))
     with pytest.raises(Unavailable, match="no candidate has both"):
-        lira_online(replace(evidence, references=References(evidence.references.confidence, member)))
+        lira_online(replace(evidence, references=References(evidence.references.confidence, member)), "fixed")
+
+
+def drawn(strength, models, n=4000, seed=0):
+    """Sums of squares of ``models`` log-odds each; the variances lie around 4, as alike as ``strength`` says."""
+    rng = np.random.default_rng(seed)
+    variances = 4 * strength / rng.chisquare(strength, size=n)
+    return variances * rng.chisquare(models - 1, size=n), np.full(n, models - 1.0)
+
+
+@pytest.mark.parametrize("models", [4, 8])
+def test_how_alike_the_variances_are_is_read_from_the_candidates(models):
+    strength, usual = _prior(*drawn(6.0, models))
+    assert strength == pytest.approx(6, rel=0.3)
+    assert usual == pytest.approx(4, rel=0.1)
+
+
+def test_candidates_of_one_variance_are_told_so():
+    rng = np.random.default_rng(0)
+    strength, usual = _prior(4 * rng.chisquare(7, size=4000), np.full(4000, 7.0))
+    assert strength > 100
+    assert usual == pytest.approx(4, rel=0.05)
+
+
+def test_the_default_is_students_t_around_each_mean_with_a_variance_drawn_towards_the_usual():
+    evidence, _ = simulate(1.5, n=60, references=12)
+    observed = evidence.target.confidence
+    densities = []
+    for chosen in (evidence.references.member, ~evidence.references.member):
+        groups = [evidence.references.confidence[chosen[:, i], i] for i in range(60)]
+        squares = np.array([((group - group.mean()) ** 2).sum() for group in groups])
+        strength, usual = _prior(squares, np.full(60, 5.0))
+        scale = np.sqrt((strength * usual + squares) / (strength + 5) * (1 + 1 / 6))
+        means = np.array([group.mean() for group in groups])
+        densities.append(t.logpdf(observed, strength + 5, means, scale))
+    np.testing.assert_allclose(lira_online(evidence), densities[0] - densities[1])
+    np.testing.assert_allclose(lira_offline(evidence), (observed - means) / scale)
+
+
+def test_references_that_never_disagree_leave_finite_scores():
+    evidence, _ = simulate(1.0, n=60, references=8)
+    same = np.tile(evidence.references.confidence[:1], (8, 1))
+    constant = replace(evidence, references=References(same, evidence.references.member))
+    assert np.isfinite(lira_online(constant)).all()
+    assert np.isfinite(lira_offline(constant)).all()
+
+
+def test_who_has_in_models_does_not_show():
+    """16 models of a tenth of the candidates each: a candidate has one or two IN models, or none. What these say about it
+    alone is not used, only what all of them say together."""
+    evidence, _ = simulate(2.0, n=400, references=16)
+    member = np.zeros((16, 400), dtype=bool)
+    for r, row in enumerate(member):
+        row[(40 * r + np.arange(40)) % 390] = True
+    assert set(member.sum(axis=0)) == {0, 1, 2}
+    seen = evidence.references.confidence
+    scores = lira_online(replace(evidence, references=References(seen, member)))
+    swapped = seen.copy()
+    swapped[0, 0] += 1.0
+    swapped[0, 1] -= 1.0
+    assert member[0, :2].all()
+    again = lira_online(replace(evidence, references=References(swapped, member)))
+    changed = scores - again
+    # One mean gap and one spread: both move every candidate a little, and the two no more than the rest.
+    assert np.abs(changed[:2]).max() <= np.abs(changed[2:]).max()
 
 
 def test_difficulty_does_not_fool_lira():

@@ -9,6 +9,7 @@ import torch
 
 from edgepriv.audit import references, workers
 from edgepriv.audit.evidence import log_odds
+from edgepriv.audit.memberships import plan
 from edgepriv.audit.references import candidates_of, train_fleet
 from edgepriv.audit.workers import probabilities_of
 from edgepriv.data import load, make_split
@@ -81,7 +82,7 @@ def test_pairs_hold_complementary_halves(fleet_of, split):
 
 def test_halves_are_blind_to_who_the_targets_members_are(split):
     """On average half of the target's members and half of its non-members."""
-    halves = np.stack(references._memberships(201, 200, seed=3))
+    halves = np.stack(plan(split, seed=3).memberships(200))
     assert halves[:, :101].mean() == pytest.approx(0.5, abs=0.02)
     assert halves[:, 101:].mean() == pytest.approx(0.5, abs=0.02)
     together = np.corrcoef(halves[::2].T)[np.triu_indices(201, 1)]
@@ -350,7 +351,7 @@ def test_changed_code_of_a_factory_makes_the_cache_stale(tmp_path, monkeypatch, 
     keys = set()
     for line in ("", "# changed"):
         (tmp_path / "a_factory.py").write_text(f"def make(num_classes, input_shape): ...\n{line}")
-        keys.add(references._key(RECIPE.with_changes(model={"name": "a_factory:make"}), dataset, split))
+        keys.add(references._key(RECIPE.with_changes(model={"name": "a_factory:make"}), dataset, split, plan(split, 0)))
     assert len(keys) == 2
 
 

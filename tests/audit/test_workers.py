@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from edgepriv.audit import references, workers
+from edgepriv.audit.memberships import plan
 from edgepriv.audit.references import train_fleet
 from edgepriv.audit.workers import Job, groups_of
 from edgepriv.data import checked, load, make_split
@@ -202,7 +203,7 @@ def test_answers_are_read_one_model_at_a_time(tmp_path):
     rng = np.random.default_rng(0)
     examples = checked("many", rng.random((10_000, 1), dtype=np.float32), np.arange(10_000) % 100)
     split = make_split(examples, Data(members=2500, non_members=2500, reference=0, holdout=0, validation=0), seed=0)
-    folder = tmp_path / references._key(RECIPE, examples, split)
+    folder = tmp_path / references._key(RECIPE, examples, split, plan(split, RECIPE.seed))
     folder.mkdir()
     answers = rng.dirichlet(np.ones(100), 5000).astype(np.float32)
     for r in range(16):

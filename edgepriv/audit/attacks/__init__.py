@@ -11,7 +11,7 @@ from edgepriv.audit.attacks.difficulty import difficulty_calibration
 from edgepriv.audit.attacks.lira import lira_offline, lira_online
 from edgepriv.audit.attacks.ml_leaks import ml_leaks, top_one
 from edgepriv.audit.attacks.quantile import quantile_regression
-from edgepriv.audit.attacks.rmia import rmia_offline, rmia_online
+from edgepriv.audit.attacks.rmia import choose_offline, choose_online, rmia_offline, rmia_online
 from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
 from edgepriv.audit.attacks.three_subnet import three_subnet
 from edgepriv.audit.augment import MOST_COPIES
@@ -62,12 +62,16 @@ _PLAIN = (
     Attack("difficulty-calibration", "Difficulty calibration", WATSON, REFERENCES, difficulty_calibration),
     Attack("lira-offline", "LiRA offline", CARLINI, REFERENCES, lira_offline),
     Attack("lira-online", "LiRA online", CARLINI, REFERENCES, lira_online),
+    Attack("lira-offline-fixed", "LiRA offline, one variance", CARLINI, REFERENCES,
+           partial(lira_offline, variance="fixed")),
+    Attack("lira-online-fixed", "LiRA online, one variance", CARLINI, REFERENCES,
+           partial(lira_online, variance="fixed")),
     Attack("lira-offline-per-example", "LiRA offline, variance per example", CARLINI, REFERENCES,
            partial(lira_offline, variance="per-example")),
     Attack("lira-online-per-example", "LiRA online, variance per example", CARLINI, REFERENCES,
            partial(lira_online, variance="per-example")),
-    Attack("rmia-offline", "RMIA offline", ZARIFZADEH, REFERENCES, rmia_offline),
-    Attack("rmia-online", "RMIA online", ZARIFZADEH, REFERENCES, rmia_online),
+    Attack("rmia-offline", "RMIA offline", ZARIFZADEH, REFERENCES, rmia_offline, tune=choose_offline),
+    Attack("rmia-online", "RMIA online", ZARIFZADEH, REFERENCES, rmia_online, tune=choose_online),
 )  # fmt: skip
 
 _REPEATED = (
@@ -94,6 +98,7 @@ _PERTURBED = tuple(
         attack.needs | GRADIENTS,
         repeated.on_adversarial(attack.run),
         asks="adversarial",
+        tune=attack.tune,
     )
     for attack in _PLAIN
     if attack.needs <= SHADOW | REFERENCES

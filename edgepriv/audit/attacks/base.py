@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 from edgepriv.audit.evidence import Evidence, Floats
 
@@ -50,13 +51,22 @@ class Attack:
     only the label. asks: the evidence that it is run on: answers to the candidates as they are ("clean"), labels of many
     variants of each ("augmentation", "noise", "boundary"), answers to perturbed candidates ("adversarial"), or the losses of
     a copy distilled from the target ("distilled").
+
+    tune: for attacks with parameters: Evidence -> their values, arguments of ``run`` by name, and under ``by`` how they were
+    chosen. Like ``run`` it sees the evidence alone, so no candidate's membership can speak for a value.
     """
 
     name: str
     title: str
     paper: str
     needs: frozenset[str]
-    run: Callable[[Evidence], Floats]
+    run: Callable[..., Floats]
     queries: int = 1
     reads: Literal["probabilities", "label"] = "probabilities"
     asks: Asks = "clean"
+    tune: Callable[[Evidence], dict[str, Any]] | None = None
+
+    def tuned(self, evidence: Evidence) -> tuple[Callable[[Evidence], Floats], dict[str, Any]]:
+        """``run`` with the parameters that suit this evidence, and what they are; without ``tune``, ``run`` and nothing."""
+        chosen = {} if self.tune is None else self.tune(evidence)
+        return partial(self.run, **{name: value for name, value in chosen.items() if name != "by"}), chosen

@@ -16,7 +16,7 @@ def difficulty_calibration(evidence: Evidence) -> Floats:
     references = evidence.references
     if references is None:
         raise Unavailable("needs reference models")
-    out = ~references.member
+    out = references.out
     count = out.sum(axis=0)
     if not count.any():
         raise Unavailable("every reference model was trained on every candidate")

@@ -1,6 +1,7 @@
 """Attacks that score what repeated questions about each candidate showed (``Evidence.queried``)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -41,13 +42,13 @@ def loss_trajectory(evidence: Evidence) -> Floats:
     return _learnt(evidence, "trajectory")
 
 
-def on_adversarial(run: Callable[[Evidence], Floats]) -> Callable[[Evidence], Floats]:
+def on_adversarial(run: Callable[..., Floats]) -> Callable[..., Floats]:
     """The same attack, on nothing but answers to perturbed candidates."""
 
-    def adversarial(evidence: Evidence) -> Floats:
+    def adversarial(evidence: Evidence, **parameters: Any) -> Floats:
         if not evidence.adversarial:
             raise Unavailable("needs answers to perturbed candidates")
-        return run(evidence)
+        return run(evidence, **parameters)
 
     return adversarial
 

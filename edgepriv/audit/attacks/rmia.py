@@ -3,64 +3,202 @@
 With ratio(x) = p(x | target) / p(x), p(x | model) the model's probability of x's true label and p(x) its average over
 models, the paper scores x by the share of population examples z with ratio(x) / ratio(z) >= gamma. That share depends
 on x through ratio(x) alone and never falls as ratio(x) grows: counting over z ranks candidates as the raw ratio does
-and only adds ties. So the raw ratio is the score, and no table of n times m numbers exists.
+and only adds ties. So the raw ratio is the score, and no table of n times m numbers exists. Online it is also the score
+of BASE (Lassila, Östman & Ngo 2025).
 
 What z is still good for: ratios of two differently trained targets are not on one scale. Where a population is given,
 the median of log ratio(z) is subtracted, so that a threshold learnt by attacking a reference model fits the target.
 
 p(x) online is the mean of IN and OUT models' averages. Offline there are no IN models: with p_in = a p_out + (1 - a)
-the mean becomes p(x) = ((1 + a) p_out + 1 - a) / 2 (the paper's approximation). As there, ``a`` is the value in
-0, 0.1, ..., 1 with the best AUC when reference models are attacked, and 0.3 if none can be.
+the mean becomes p(x) = ((1 + a) p_out + 1 - a) / 2 (the paper's approximation).
 
-Thin evidence. A candidate without an IN model takes a p_out + 1 - a for it; without an OUT model, the average p_out.
+Probabilities are taken at a temperature of the softmax. At 1 a network that is sure of its members gives all of them 1,
+and the ratio cannot tell one from another; at 2 or 3 it can. Where networks are less sure, a temperature above 1 throws
+away what tells most. So the temperature, and ``a`` offline, are chosen by attacking reference models, whose members are
+known (``choose_online``, ``choose_offline``), by the rates of members found at few false alarms, their geometric mean over
+``RATES``, in the scores of all of them together: by AUC another temperature would win.
+
+Thin evidence. Where some candidate has no IN model, p_in = a p_out + 1 - a stands for all of them, as offline: who has IN
+models must not show in the scores. A candidate without an OUT model takes the average p_out.
 """
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from edgepriv.audit.attacks.base import Unavailable
-from edgepriv.audit.evidence import Evidence, Floats, References
+from edgepriv.audit.evidence import Bools, Evidence, Floats, References
 from edgepriv.audit.statistics import auc
+from edgepriv.audit.tempered import HOTTER, TEMPERATURES, Tempered
 
-DEFAULT_A = 0.3
-GRID = np.linspace(0.0, 1.0, 11)
-# Reference models attacked to choose ``a``; the AUC is flat around its best value, so two are enough.
-TRIALS = 2
+DEFAULT_TEMPERATURE, DEFAULT_A = 2.0, 0.3
+GRID = tuple(round(0.1 * step, 1) for step in range(11))
+"""Of ``a``."""
+MOST_TRIALS, MOST_POOLED = 16, 200_000
+"""Reference models attacked to choose the parameters, spread over all of them; fewer where their candidates are more."""
+RATES = (0.001, 0.002, 0.005, 0.01)
+"""False-positive rates by which they are chosen, as far as the non-members are enough to resolve them. Four, since at the
+first of them alone, few references leave the choice to a handful of false alarms."""
 
 
-def rmia_offline(evidence: Evidence, a: float | None = None) -> Floats:
-    """Log ratio with OUT models only, float64 [n]; ``a`` in [0, 1], None: chosen on the reference models."""
+def rmia_offline(evidence: Evidence, temperature: float | None = None, a: float | None = None) -> Floats:
+    """Log ratio with OUT models only, float64 [n].
+
+    ``temperature``: of ``TEMPERATURES``; None: it and ``a`` are chosen on the reference models. ``a``: in [0, 1].
+    """
+    chosen = choose_offline(evidence) if temperature is None else {"temperature": temperature}
+    return _score(evidence, chosen["temperature"], chosen.get("a", DEFAULT_A) if a is None else a, online=False)
+
+
+def rmia_online(evidence: Evidence, temperature: float | None = None, a: float | None = None) -> Floats:
+    """Log ratio with IN and OUT models, float64 [n]; ``a`` stands for IN models where some candidate has none."""
+    chosen = choose_online(evidence) if temperature is None else {"temperature": temperature}
+    return _score(evidence, chosen["temperature"], chosen.get("a", DEFAULT_A) if a is None else a, online=True)
+
+
+def choose_offline(evidence: Evidence) -> dict[str, Any]:
+    """``temperature`` and ``a`` of the offline attack that find most members of reference models, and ``by`` what measure."""
+    return _chosen(evidence, online=False, grid=GRID)
+
+
+def choose_online(evidence: Evidence) -> dict[str, Any]:
+    """``temperature`` of the online attack that finds most members of reference models, and ``by`` what measure; with ``a``
+    as for the offline attack where some candidate has no IN model."""
     references = _references(evidence)
-    a = choose_a(evidence) if a is None else a
-    return _centred(evidence, _interpolated(_mean_out(references), a), a)
-
-
-def rmia_online(evidence: Evidence, a: float | None = None) -> Floats:
-    """Log ratio with IN and OUT models, float64 [n]; ``a`` fills in for candidates without IN models."""
-    references = _references(evidence)
-    if not references.member.any():
+    if not references.inside.any():
         raise Unavailable("no reference model was trained on a candidate")
-    a = choose_a(evidence) if a is None else a
-    out, trained = _mean_out(references), references.member.sum(axis=0)
-    inside = np.where(references.member, _probability(references.confidence), 0.0).sum(axis=0)
-    inside = np.where(trained > 0, inside / np.maximum(trained, 1), a * out + (1 - a))
-    return _centred(evidence, (inside + out) / 2, a)
+    if not references.inside.any(axis=0).all():
+        return choose_offline(evidence)
+    chosen = _chosen(evidence, online=True, grid=(DEFAULT_A,))
+    return {"temperature": chosen["temperature"], "by": chosen["by"]}
 
 
-def choose_a(evidence: Evidence) -> float:
-    """The grid's ``a`` with the highest summed AUC of the offline attack on reference models of known membership."""
-    references = _references(evidence)
-    total, usable = np.zeros(len(GRID)), 0
-    for r in np.flatnonzero(references.member.any(axis=1) & ~references.member.all(axis=1)):
-        if usable == TRIALS or len(references.member) < 2:
-            break
-        trial, member = evidence.with_reference_as_target(int(r))
-        rest = _references(trial)
-        if rest.member.all():
-            continue
-        out, observed = _mean_out(rest), _log_probability(trial.target.confidence)
-        total += [auc(observed - np.log(_interpolated(out, a)), member)[0] for a in GRID]
-        usable += 1
-    return float(GRID[total.argmax()]) if usable else DEFAULT_A
+def _chosen(evidence: Evidence, *, online: bool, grid: Sequence[float]) -> dict[str, Any]:
+    """The best of all temperatures and of ``grid`` on the pooled scores of reference models, each attacked by the others."""
+    trials = _trials(_references(evidence), online)
+    if not trials:
+        default = DEFAULT_TEMPERATURE if _tempered(evidence) else 1.0
+        return {
+            "temperature": default,
+            "a": DEFAULT_A,
+            "by": "default, since no reference model can be attacked by others",
+        }
+    member = np.concatenate([_references(evidence).member[trial.target] for trial in trials])
+    measure, found = _measure(member)
+    best, temperature, a = -np.inf, DEFAULT_TEMPERATURE, DEFAULT_A
+    for tried in TEMPERATURES if _tempered(evidence) else TEMPERATURES[:1]:
+        ratios = _ratios(evidence, trials, tried, online)
+        for share in grid:
+            value = found(np.concatenate([ratio.score(share) for ratio in ratios]))
+            if value > best:
+                best, temperature, a = value, tried, share
+    return {"temperature": temperature, "a": a, "by": f"{measure}, {len(trials)} reference models attacked in turn"}
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """Reference model ``target``, attacked by those of the others that ``inside`` and ``out`` (bool [R, n]) ask."""
+
+    target: int
+    inside: Bools
+    out: Bools
+
+
+@dataclass(frozen=True, eq=False)
+class _Ratio:
+    """What the score is made of: the target's log-probabilities of the candidates [n] and of the population [m], and the
+    usual probabilities of OUT models and, online, of IN models [n]."""
+
+    observed: Floats
+    out: Floats
+    inside: Floats | None
+    observed_z: Floats
+    out_z: Floats
+
+    def score(self, a: float) -> Floats:
+        """log ratio(x), less the median log ratio(z) if there is a population."""
+        usual = _interpolated(self.out, a) if self.inside is None else (self.inside + self.out) / 2
+        score = self.observed - np.log(usual)
+        if not len(self.observed_z):
+            return score
+        return score - np.median(self.observed_z - np.log(_interpolated(self.out_z, a)))
+
+
+def _score(evidence: Evidence, temperature: float, a: float, *, online: bool) -> Floats:
+    references, population = _references(evidence), evidence.population
+    if online and not references.inside.any():
+        raise Unavailable("no reference model was trained on a candidate")
+    probability = np.exp(_log_probability(_at(references.confidence, references.tempered, temperature)))
+    use_inside = online and bool(references.inside.any(axis=0).all())
+    observed_z = out_z = np.empty(0)
+    if population is not None:
+        observed_z = _log_probability(_at(population.target, population.tempered_target, temperature))
+        of_models = _at(population.references, population.tempered_references, temperature)
+        out_z = np.exp(_log_probability(of_models)).mean(axis=0)
+    target = evidence.target
+    hot = None if references.tempered is None else target.tempered
+    return _Ratio(
+        _log_probability(_at(target.confidence, hot, temperature)),
+        _mean_out(probability, references.out),
+        _mean(probability, references.inside) if use_inside else None,
+        observed_z,
+        out_z,
+    ).score(a)
+
+
+def _ratios(evidence: Evidence, trials: Sequence[_Trial], temperature: float, online: bool) -> list[_Ratio]:
+    references, population = _references(evidence), evidence.population
+    observed = _log_probability(_at(references.confidence, references.tempered, temperature))
+    probability = np.exp(observed)
+    observed_z = np.empty((len(observed), 0))
+    if population is not None:
+        observed_z = _log_probability(_at(population.references, population.tempered_references, temperature))
+    probability_z = np.exp(observed_z)
+    others = len(observed) - 1
+    return [
+        _Ratio(
+            observed[trial.target],
+            _mean(probability, trial.out),
+            _mean(probability, trial.inside) if online else None,
+            observed_z[trial.target],
+            (probability_z.sum(axis=0) - probability_z[trial.target]) / others,
+        )
+        for trial in trials
+    ]
+
+
+def _trials(references: References, online: bool) -> list[_Trial]:
+    """Those reference models that the others can attack with OUT models, and online with IN models, of every candidate."""
+    member = references.member
+    mixed = np.flatnonzero(member.any(axis=1) & ~member.all(axis=1))
+    most = int(np.clip(MOST_POOLED // member.shape[1], 2, MOST_TRIALS))
+    trials = []
+    for r in mixed[np.unique(np.linspace(0, len(mixed) - 1, most).astype(int))] if len(mixed) else mixed:
+        inside, out = references.asked_without(int(r))
+        if out.any(axis=0).all() and (not online or inside.any(axis=0).all()):
+            trials.append(_Trial(int(r), inside, out))
+    return trials
+
+
+def _measure(member: Bools) -> tuple[str, Callable[[Floats], float]]:
+    """What is to be as large as possible, in words and as a function of scores [n]."""
+    strangers = np.count_nonzero(~member)
+    # The added sliver undoes binary rounding: 1000 non-members at 0.001 allow one false alarm.
+    rates = {rate: int(strangers * rate + 1e-9) for rate in RATES}
+    allowed = np.array([count for count in rates.values() if count])
+    if not len(allowed):
+        return "the area under the curve", lambda scores: auc(scores, member)[0]
+    least = 1 / np.count_nonzero(member)
+
+    def found(scores: Floats) -> float:
+        cuts = np.partition(scores[~member], strangers - 1 - allowed)[strangers - 1 - allowed]
+        shares = (scores[member][:, None] > cuts).mean(axis=0)
+        return float(np.log(np.maximum(shares, least)).mean())
+
+    lowest = min(rate for rate, count in rates.items() if count)
+    return f"the members found at {lowest:.1%} to {RATES[-1]:.0%} false alarms", found
 
 
 def _references(evidence: Evidence) -> References:
@@ -69,32 +207,40 @@ def _references(evidence: Evidence) -> References:
     return evidence.references
 
 
-def _probability(log_odds: Floats) -> Floats:
-    return np.exp(_log_probability(log_odds))
+def _tempered(evidence: Evidence) -> bool:
+    """Whether all that the attack reads is known at other temperatures."""
+    population = evidence.population
+    known = population is None or population.tempered_references is not None
+    return known and _references(evidence).tempered is not None
+
+
+def _at(confidence: Floats, tempered: Tempered | None, temperature: float) -> Floats:
+    """Log-odds at ``temperature``."""
+    if temperature == TEMPERATURES[0]:
+        return confidence
+    if tempered is None:
+        raise Unavailable(f"the answers of the reference models are not known at temperature {temperature:g}")
+    return tempered[HOTTER.index(temperature)].astype(np.float64)
 
 
 def _log_probability(log_odds: Floats) -> Floats:
     return -np.logaddexp(0.0, -log_odds)
 
 
-def _mean_out(references: References) -> Floats:
+def _mean(probability: Floats, chosen: Bools) -> Floats:
+    """Average over the chosen models [R, n] of each candidate, [n]."""
+    mean: Floats = np.where(chosen, probability, 0.0).sum(axis=0) / np.maximum(chosen.sum(axis=0), 1)
+    return mean
+
+
+def _mean_out(probability: Floats, out: Bools) -> Floats:
     """Average probability of each candidate's label over its OUT models, [n]."""
-    out = ~references.member
-    count = out.sum(axis=0)
-    if not count.any():
+    known = out.any(axis=0)
+    if not known.any():
         raise Unavailable("every reference model was trained on every candidate")
-    mean = np.where(out, _probability(references.confidence), 0.0).sum(axis=0) / np.maximum(count, 1)
-    return np.where(count > 0, mean, mean[count > 0].mean())
+    mean = _mean(probability, out)
+    return np.where(known, mean, mean[known].mean())
 
 
 def _interpolated(out: Floats, a: float) -> Floats:
     return ((1 + a) * out + (1 - a)) / 2
-
-
-def _centred(evidence: Evidence, usual: Floats, a: float) -> Floats:
-    """log ratio(x), less the median log ratio(z) if there is a population; ``usual`` is p(x) [n]."""
-    score = _log_probability(evidence.target.confidence) - np.log(usual)
-    if evidence.population is None:
-        return score
-    usual_z = _interpolated(_probability(evidence.population.references).mean(axis=0), a)
-    return score - np.median(_log_probability(evidence.population.target) - np.log(usual_z))

@@ -5,7 +5,8 @@ Sources: Yeom et al. 2018 (correctness, loss); Song & Mittal 2021 (confidence, e
 
 import numpy as np
 
-from edgepriv.audit.evidence import FLOOR, Floats, Outputs
+from edgepriv.audit.evidence import Floats, Outputs
+from edgepriv.audit.tempered import FLOOR
 
 
 def correctness(outputs: Outputs) -> Floats:

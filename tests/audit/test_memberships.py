@@ -1,0 +1,74 @@
+"""Which records reference models are trained on: as many as the target, blind to its members, balanced."""
+
+import numpy as np
+import pytest
+
+from edgepriv.audit.memberships import plan
+from edgepriv.data import Split
+
+
+def split(members, non_members, pool=0):
+    bounds = np.cumsum([members, non_members, pool])
+    parts = np.split(np.arange(bounds[-1]), bounds[:-1])
+    return Split(0, *parts, np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+def test_few_members_make_few_records_for_the_reference_models_too():
+    member = np.stack(plan(split(100, 1600), seed=0).memberships(40))
+    assert (member.sum(axis=1) == 100).all()
+    assert np.ptp(member.sum(axis=0)) <= 1  # 40 models of 100 of 1,700 candidates: two or three each
+
+
+@pytest.mark.parametrize(("members", "non_members"), [(7, 30), (30, 60), (13, 14), (100, 101), (5, 5)])
+def test_after_any_number_of_models_all_candidates_are_in_equally_many_up_to_one(members, non_members):
+    member = np.stack(plan(split(members, non_members), seed=1).memberships(30))
+    for count in range(1, 31):
+        assert np.ptp(member[:count].sum(axis=0)) <= 1
+
+
+def test_half_of_the_candidates_make_pairs_of_complementary_halves():
+    member = plan(split(50, 50), seed=0).memberships(6)
+    assert (member[0] != member[2]).any()
+    for pair in range(3):
+        np.testing.assert_array_equal(member[2 * pair], ~member[2 * pair + 1])
+
+
+def test_more_models_keep_the_first_ones():
+    planned = plan(split(30, 100), seed=0)
+    np.testing.assert_array_equal(planned.memberships(9)[:4], planned.memberships(4))
+
+
+def test_who_the_targets_members_are_changes_nothing():
+    """170 models of 100 of the 1,700 candidates take each of them ten times, members and non-members alike."""
+    member = np.stack(plan(split(100, 1600), seed=3).memberships(170))
+    assert member[:, :100].mean() == pytest.approx(member[:, 100:].mean(), abs=1e-9)
+
+
+def test_a_target_of_most_candidates_is_matched_from_the_attackers_pool():
+    given = split(800, 400, pool=1000)
+    planned = plan(given, seed=0)
+    assert (planned.inside, planned.filler, planned.records) == (600, 200, 800)
+    member = planned.memberships(4)
+    sets = [planned.training_set(r, each) for r, each in enumerate(member)]
+    for r, records in enumerate(sets):
+        assert len(np.unique(records)) == len(records) == 800
+        np.testing.assert_array_equal(np.intersect1d(records, planned.candidates), np.flatnonzero(member[r]))
+        # The population is what no reference model was trained on.
+        assert not len(np.intersect1d(records, planned.population))
+    assert len(planned.population) == 600
+    assert set(sets[0]) & set(given.reference) != set(sets[1]) & set(given.reference)
+
+
+def test_with_a_small_pool_more_candidates_are_in_but_each_is_out_of_a_third_of_the_models():
+    planned = plan(split(1000, 200, pool=100), seed=0)
+    assert (planned.inside, planned.filler) == (800, 50)
+    out = 12 - np.stack(planned.memberships(12)).sum(axis=0)
+    assert out.min() >= 3
+    assert len(planned.population) == 50
+
+
+def test_the_digest_tells_one_plan_from_another():
+    digests = {plan(split(m, n, pool), seed).digest() for m, n, pool, seed in
+               ((50, 50, 0, 0), (50, 50, 0, 1), (40, 60, 0, 0), (60, 40, 0, 0), (60, 40, 40, 0))}  # fmt: skip
+    assert len(digests) == 5
+    assert plan(split(50, 50), 0).digest() == plan(split(50, 50), 0).digest()
