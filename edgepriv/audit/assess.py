@@ -218,15 +218,19 @@ def _rehearse(attack: Attack, evidence: Evidence) -> tuple[Floats, Bools] | None
         return None
     member = evidence.references.member
     mixed = np.flatnonzero(member.any(axis=1) & ~member.all(axis=1))
-    scores, known = [], []
-    for r in mixed[np.unique(np.linspace(0, len(mixed) - 1, REHEARSALS).astype(int))] if len(mixed) else mixed:
-        rehearsal, truth = evidence.with_reference_as_target(int(r))
-        try:
-            scores.append(attack.run(rehearsal))
-        except Unavailable:
-            continue
-        known.append(truth)
-    return (np.concatenate(scores), np.concatenate(known)) if scores else None
+    chosen = mixed[np.unique(np.linspace(0, len(mixed) - 1, REHEARSALS).astype(int))] if len(mixed) else mixed
+    for equally in (True, False):  # equally many of very few models are too few for some attacks
+        scores, known = [], []
+        for r in chosen:
+            rehearsal, truth = evidence.with_reference_as_target(int(r), equally=equally)
+            try:
+                scores.append(attack.run(rehearsal))
+            except Unavailable:
+                continue
+            known.append(truth)
+        if scores:
+            return np.concatenate(scores), np.concatenate(known)
+    return None
 
 
 def roc_points(scores: Floats, membership: Bools) -> dict[str, list[float]]:

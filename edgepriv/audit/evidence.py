@@ -164,9 +164,9 @@ class References:
             asked.append(kept)
         return asked[0], asked[1]
 
-    def without(self, r: int) -> "References":
-        """The other models, of each candidate those of ``asked_without``."""
-        inside, out = self.asked_without(r)
+    def without(self, r: int, *, equally: bool = True) -> "References":
+        """The other models; ``equally``: of each candidate those of ``asked_without``, else all."""
+        inside, out = self.asked_without(r) if equally else (self.inside, self.out)
         return References(
             np.delete(self.confidence, r, axis=0),
             np.delete(self.member, r, axis=0),
@@ -308,11 +308,11 @@ class Evidence:
         offered |= {"gradients"} if self.adversarial else set()
         return frozenset(offered | ({"label-queries"} if LABEL_QUERIES & set(self.queried) else set()))
 
-    def with_reference_as_target(self, r: int) -> tuple["Evidence", Bools]:
+    def with_reference_as_target(self, r: int, *, equally: bool = True) -> tuple["Evidence", Bools]:
         """Pretend that reference model ``r`` is the target, attacked with the other R - 1 >= 1 references.
 
-        Returns the evidence and the known membership bool [n]. Only log-odds are kept (``Outputs.of_confidence``), and of
-        each candidate equally many reference models (``References.without``).
+        Returns the evidence and the known membership bool [n]. Only log-odds are kept (``Outputs.of_confidence``), and
+        ``equally`` many reference models of each candidate (``References.without``).
         """
         if self.references is None or len(self.references.confidence) < 2:
             raise ValueError("needs at least two reference models")
@@ -320,7 +320,7 @@ class Evidence:
         population = self.population and self.population.as_target(r)
         hot = None if references.tempered is None else references.tempered[:, r]
         target = Outputs.of_confidence(references.confidence[r], hot)
-        others = references.without(r)
+        others = references.without(r, equally=equally)
         # What the target answered to other inputs is not what reference model r would have answered.
         pretended = replace(self, target=target, references=others, population=population, generated=None, inputs=None)
         return pretended, references.member[r]
