@@ -6,13 +6,16 @@ measured as plain dictionaries that are JSON.
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgepriv import data, progress, project
+from edgepriv.accuracy import MAX_DROP, Standard
 from edgepriv.artifact import describe, manifest, session
+from edgepriv.artifact.accuracies import accuracy_of
 from edgepriv.artifact.behind import save_head, transferred, with_head
 from edgepriv.artifact.left_float import BY_RECIPE
 from edgepriv.artifact.model_files import file_facts
@@ -31,7 +34,7 @@ from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.models.containers import tensors_in
 from edgepriv.models.reading import is_of_tensors, load_tensors
 from edgepriv.models.steps import is_step
-from edgepriv.project import Trained, beside
+from edgepriv.project import beside
 from edgepriv.recipe import FULL_WIDTH, Bench, Model, Recipe
 from edgepriv.report import html, tables
 from edgepriv.report.reproduce import audit_command
@@ -40,11 +43,21 @@ from edgepriv.training import new_classifier, quantize_weights, run_stages
 from edgepriv.training.course import Course
 from edgepriv.training.partial import forget
 
+NOTHING_WRITTEN = (
+    "Nothing was written: give the weights more bits (--bits, --first-last), fine-tune them (edgepriv harden), or pass "
+    "--accept-accuracy-loss to ship it all the same"
+)
+GO_ON = (
+    "Nothing was shipped, and what was trained is kept: the same command with --accept-accuracy-loss goes on from there; else "
+    "change what broke it (a smaller --eps, more --bits or epochs, another learning rate)"
+)
+
 
 def train(
     recipe: Recipe,
     output: Path,
     *,
+    accept_accuracy_loss: bool = False,
     data_dir: Path | None = None,
     download: bool = False,
     force: bool = False,
@@ -52,6 +65,7 @@ def train(
 ) -> dict[str, Any]:
     """Train the recipe's model from scratch on its members and write a checkpoint; an interrupted run is resumed.
 
+    A model that has collapsed (see ``edgepriv.accuracy``) is not written unless ``accept_accuracy_loss`` says so.
     ``recipe_file``, here and in the other verbs: where the recipe was read from; like every input it is never overwritten.
     """
     partial = beside(output, "partial")
@@ -65,6 +79,7 @@ def train(
     recipe = project.resolved(recipe, dataset)
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
     course = run_stages(classifier, recipe, ("train",), dataset, split, partial=partial)
+    accuracy = accuracy_of(classifier, recipe, dataset, split, Standard(accept=accept_accuracy_loss), GO_ON)
     blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, record)
     trained = blank.with_weights(classifier, stages=("train",), history=tuple(course.history), defences=course.defences)
     checkpoint.save(output, trained)
@@ -76,6 +91,8 @@ def train(
         "said": project.data_said(dataset, split),
         "history": course.history,
         "defences": course.defences,
+        "accuracy": accuracy,
+        "normalisation": {"mean": classifier.mean.tolist(), "std": classifier.std.tolist()},
     }
 
 
@@ -86,6 +103,8 @@ def harden(
     output: Path,
     *,
     head: Path | None = None,
+    max_drop: float = MAX_DROP,
+    accept_accuracy_loss: bool = False,
     data_dir: Path | None = None,
     download: bool = False,
     force: bool = False,
@@ -97,20 +116,23 @@ def harden(
     ``recipe`` describes a bare state_dict, or brings the settings of hardening (it must agree with the checkpoint);
     ``changes`` are the options that win over it. Writes model.onnx, model.pt, model.robust.pt (after the adversarial
     stage), model.head.pt (with a head in the graph; ``head`` takes the one in such a file instead of training one),
-    model.fp32.onnx (the twin that was not hardened), their manifests, and the device kit in device/.
+    model.fp32.onnx (the twin that was not hardened), their manifests, and the device kit in device/. A file that has
+    collapsed, or lost more than ``max_drop`` points by quantization (see ``edgepriv.accuracy``), is not shipped unless
+    ``accept_accuracy_loss`` says so; what was trained is kept for that.
     """
+    standard = Standard(max_drop, accept_accuracy_loss)
     shipped = output / "model.onnx"
     robust = beside(shipped, "robust.pt")
-    partial = beside(shipped, "partial")
+    partial, kept_robust = beside(shipped, "partial"), beside(shipped, "robust.partial")
     force = force or partial.exists()  # what an interrupted run has written is replaced by the run that goes on
     head_file = beside(shipped, "head.pt")
     own = [beside(shipped, "pt"), robust, head_file]
     written = [*written_by_export(shipped), *own, *kit_paths(output / "device")]
     read = [model, head, recipe_file, *_files_named(recipe, data_dir)]
-    refuse_overwriting(read, [*written, partial])
+    refuse_overwriting(read, [*written, partial, kept_robust])
     refuse_existing(written, force)
-    given = project.open_checkpoint(model, recipe, data_dir, download)
-    refuse_overwriting(data.files_of(given.dataset.name, data_dir), [*written, partial])
+    given = project.open_checkpoint(model, recipe, data_dir, download, accept=accept_accuracy_loss)
+    refuse_overwriting(data.files_of(given.dataset.name, data_dir), [*written, partial, kept_robust])
     if set(given.checkpoint.stages) - {"train"}:
         raise UserError(
             f"{model} has been hardened already (stages {', '.join(given.checkpoint.stages)}): "
@@ -137,18 +159,22 @@ def harden(
             unquantized = hardened_by.quantize.model_copy(update={"bits": FULL_WIDTH, "last_k": None})
             without_qat = hardened_by.with_changes(qat={"epochs": 0}).model_copy(update={"quantize": unquantized})
             done = stages[: stages.index(stage) + 1]
-            checkpoint.save(robust, after(so_far, classifier, done, without_qat))
+            checkpoint.save(kept_robust, after(so_far, classifier, done, without_qat))
 
     course = run_stages(
         classifier, hardened_by, stages, given.dataset, given.split, partial=partial, after_stage=keep_robust
     )
     hardened = after(course, classifier, stages, hardened_by)
     hardened = with_head(hardened, given_head, given.dataset, given.split)
-    exported = export_with_twin(Trained(hardened, given.dataset, given.split), given.checkpoint, shipped)
+    trained = replace(given, checkpoint=hardened)
+    exported = export_with_twin(trained, given.checkpoint, shipped, standard, GO_ON)
+    if "robust" in stages and kept_robust.exists():
+        kept_robust.replace(robust)
     checkpoint.save(beside(shipped, "pt"), hardened)  # after the proofs: never a new checkpoint beside an old file
     save_head(head_file, hardened.head)
     write_kit(shipped, output / "device", also=[beside(shipped, "ort")] if exported.get("ort") else [], force=force)
     forget(partial)
+    forget(kept_robust)
     return exported | {
         "said": project.data_said(given.dataset, given.split),
         "checkpoint": str(beside(shipped, "pt")),
@@ -165,24 +191,29 @@ def export(
     changes: dict[str, Any],
     output: Path,
     *,
+    max_drop: float = MAX_DROP,
+    accept_accuracy_loss: bool = False,
     data_dir: Path | None = None,
     download: bool = False,
     force: bool = False,
     recipe_file: Path | None = None,
 ) -> dict[str, Any]:
-    """Export a checkpoint, quantized as the options ask, with the proof of parity; its float twin goes beside it."""
+    """Export a checkpoint, quantized as the options ask, with the proof of parity; its float twin goes beside it.
+
+    ``max_drop``, ``accept_accuracy_loss``: as for ``harden``.
+    """
+    standard = Standard(max_drop, accept_accuracy_loss)
     if output.suffix != ".onnx":
         raise UserError(f"-o {output}: the name must end in .onnx")
     written = written_by_export(output)
     refuse_overwriting([model, recipe_file, *_files_named(recipe, data_dir)], written)
     refuse_existing(written, force)
-    given = project.open_checkpoint(model, recipe, data_dir, download)
+    given = project.open_checkpoint(model, recipe, data_dir, download, accept=accept_accuracy_loss)
     refuse_overwriting(data.files_of(given.dataset.name, data_dir), written)
     asked = given.checkpoint.recipe.with_changes(**changes)
     refuse_impossible(asked)
-    exported = export_with_twin(
-        Trained(given.checkpoint.with_recipe(asked), given.dataset, given.split), given.checkpoint, output
-    )
+    trained = replace(given, checkpoint=given.checkpoint.with_recipe(asked))
+    exported = export_with_twin(trained, given.checkpoint, output, standard, NOTHING_WRITTEN)
     return exported | {"said": project.data_said(given.dataset, given.split)}
 
 

@@ -13,8 +13,10 @@ import typer
 from rich.console import Console
 
 from edgepriv import options
+from edgepriv.accuracy import MAX_DROP
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.report.said import exported, trained
+from edgepriv.report.utility import accuracy_lines
 
 app = typer.Typer(
     add_completion=False,
@@ -74,6 +76,7 @@ def train(
     precision: options.Precision = None,
     members: options.Members = None,
     non_members: options.NonMembers = None,
+    accept_accuracy_loss: options.AcceptAccuracyLoss = False,
     recipe: options.RecipeFile = None,
     data_dir: options.DataDir = None,
     download: options.Download = False,
@@ -105,8 +108,16 @@ def train(
         dp={"epsilon": dp_epsilon, "delta": dp_delta, "clip": dp_clip},
         quantize=options.quantize_settings(bits, first_last, last_k, granularity, quantizer),
     )
-    result = api.train(asked, output, data_dir=data_dir, download=download, force=force, recipe_file=recipe)
-    _print(json_, result, lambda: trained(result))
+    result = api.train(
+        asked,
+        output,
+        accept_accuracy_loss=accept_accuracy_loss,
+        data_dir=data_dir,
+        download=download,
+        force=force,
+        recipe_file=recipe,
+    )
+    _print(json_, result, lambda: [trained(result), *accuracy_lines(result["accuracy"])])
 
 
 @app.command()
@@ -162,6 +173,8 @@ def harden(
     seed: options.Seed = None,
     members: options.Members = None,
     non_members: options.NonMembers = None,
+    max_drop: options.MaxDrop = MAX_DROP,
+    accept_accuracy_loss: options.AcceptAccuracyLoss = False,
     recipe: options.RecipeFile = None,
     data_dir: options.DataDir = None,
     download: options.Download = False,
@@ -196,12 +209,14 @@ def harden(
         changes,
         output,
         head=head,
+        max_drop=max_drop,
+        accept_accuracy_loss=accept_accuracy_loss,
         data_dir=data_dir,
         download=download,
         force=force,
         recipe_file=recipe,
     )
-    _print(json_, result, lambda: exported(result))
+    _print(json_, result, lambda: [exported(result), *accuracy_lines(result["accuracy"])])
 
 
 @app.command()
@@ -232,6 +247,8 @@ def export(
     seed: options.Seed = None,
     members: options.Members = None,
     non_members: options.NonMembers = None,
+    max_drop: options.MaxDrop = MAX_DROP,
+    accept_accuracy_loss: options.AcceptAccuracyLoss = False,
     recipe: options.RecipeFile = None,
     data_dir: options.DataDir = None,
     download: options.Download = False,
@@ -249,9 +266,18 @@ def export(
         "export": options.export_settings(profile, compute, input_, output_form, ort),
     }
     result = api.export(
-        checkpoint, given, changes, output, data_dir=data_dir, download=download, force=force, recipe_file=recipe
+        checkpoint,
+        given,
+        changes,
+        output,
+        max_drop=max_drop,
+        accept_accuracy_loss=accept_accuracy_loss,
+        data_dir=data_dir,
+        download=download,
+        force=force,
+        recipe_file=recipe,
     )
-    _print(json_, result, lambda: exported(result))
+    _print(json_, result, lambda: [exported(result), *accuracy_lines(result["accuracy"])])
 
 
 @app.command()

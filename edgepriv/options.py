@@ -107,6 +107,13 @@ Compute = Annotated[str | None, typer.Option(help="Activations inside packed lay
 InputType = Annotated[str | None, typer.Option("--input", help="What the file takes: float32 in [0, 1], or uint8.")]
 OutputForm = Annotated[str | None, typer.Option("--output", help="What it returns: probabilities, logits or label.")]
 Ort = Annotated[bool | None, typer.Option("--ort", help="Write a .ort file too, for onnxruntime's minimal builds.")]
+MaxDrop = Annotated[
+    float, typer.Option(help="Points of accuracy that quantization may cost against its own float weights.")
+]
+AcceptAccuracyLoss = Annotated[
+    bool,
+    typer.Option("--accept-accuracy-loss", help="Go on, with a warning, where accuracy says that the model is broken."),
+]
 Members = Annotated[
     Path | None, typer.Option(help="Examples that the model was trained on: .npz with x and y, .csv, or a folder.")
 ]

@@ -12,6 +12,7 @@ from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.reading import load_tensors
+from edgepriv.preprocessing import refuse_unlike
 from edgepriv.recipe import Data, Model, Recipe, eps_for
 
 _PREPROCESSING = {"mean", "std", "input_range"}
@@ -19,11 +20,12 @@ _PREPROCESSING = {"mean", "std", "input_range"}
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained classifier with the examples that it was trained on."""
+    """A trained classifier with the examples that it was trained on. ``warnings``: what was accepted about it."""
 
     checkpoint: Checkpoint
     dataset: Dataset
     split: Split
+    warnings: tuple[str, ...] = ()
 
 
 def say(note: str) -> None:
@@ -94,8 +96,11 @@ def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: st
     return dataset, split
 
 
-def open_checkpoint(path: Path, recipe: Recipe | None, data_dir: Path | None, download: bool = False) -> Trained:
-    """Read a checkpoint and its data. A bare state_dict takes its architecture, data and seed from ``recipe``."""
+def open_checkpoint(
+    path: Path, recipe: Recipe | None, data_dir: Path | None, download: bool = False, *, accept: bool = False
+) -> Trained:
+    """Read a checkpoint and its data. A bare state_dict takes its architecture, preprocessing, data and seed from
+    ``recipe``; ``accept`` goes on where it does not know its members (see ``preprocessing.refuse_unlike``)."""
     content = load_tensors(path)
     if checkpoint.is_checkpoint(content):
         found = checkpoint.load(path, recipe.model if recipe else None)
@@ -117,7 +122,7 @@ def open_checkpoint(path: Path, recipe: Recipe | None, data_dir: Path | None, do
     )
     for note in found.notes:
         say(f"{path.name}: {note}")
-    return Trained(found, dataset, split)
+    return Trained(found, dataset, split, tuple(refuse_unlike(path, found, dataset, split, accept=accept)))
 
 
 def _refuse_other_normalisation(path: Path, own: Model, asked: Model) -> None:

@@ -9,9 +9,21 @@ REPOSITORY = Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "edgepriv"
 
 ORDER = (
-    {"errors", "files", "recipe", "composition", "hardening", "recipes", "torchvision_compat", "device", "progress"},
+    {
+        "accuracy",
+        "errors",
+        "files",
+        "recipe",
+        "recipes",
+        "composition",
+        "hardening",
+        "torchvision_compat",
+        "device",
+        "progress",
+    },
     {"data"},
     {"models"},
+    {"preprocessing"},
     {"project"},
     {"training"},
     {"heads"},

@@ -21,10 +21,10 @@ class Manifest(BaseModel):
 
     ``sha256``: hex, of the .onnx. ``recipe``: resolved. ``data``: name, sha256 and split record of the training data, None
     when unknown. ``stages``: of training that have run. ``defences``: what they measured as they ran, such as the epsilon
-    spent. ``float_twin``: file, size and sha256 of the float32 model beside
-    it, which an audit and a bench compare it with. ``parity``, ``ops``, ``layers``, ``left_float``, ``ort``: as in
-    ``export.Exported``. ``notes``: what to know of its quantizer. ``guard``: file and sha256 of the MemGuard
-    through which the device kit answers, None without one. ``versions``: of the packages that made the file.
+    spent. ``float_twin``: file, size and sha256 of the float32 model beside it, which an audit and a bench compare it with.
+    ``parity``, ``ops``, ``layers``, ``left_float``, ``ort``: as in ``export.Exported``. ``notes``: what to know of its
+    quantizer. ``accuracy``: as ``accuracies.judged`` returns it, None in older files. ``guard``: file and sha256 of the
+    MemGuard through which the device kit answers, None without one. ``versions``: of the packages that made the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +44,7 @@ class Manifest(BaseModel):
     ort: dict[str, Any] | None = None
     guard: dict[str, Any] | None = None
     notes: list[str] = []
+    accuracy: dict[str, Any] | None = None
     versions: dict[str, str]
 
     def write(self, path: Path) -> None:
@@ -60,6 +61,7 @@ def manifest_of(
     float_twin: dict[str, Any] | None = None,
     guard: dict[str, Any] | None = None,
     notes: Sequence[str] = (),
+    accuracy: dict[str, Any] | None = None,
 ) -> Manifest:
     """The manifest of a file just exported. ``recipe``, ``data`` and ``float_twin`` are JSON-ready."""
     return Manifest(
@@ -77,6 +79,7 @@ def manifest_of(
         ort=exported.ort,
         guard=guard,
         notes=list(notes),
+        accuracy=accuracy,
         versions=versions(),
     )
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from edgepriv.accuracy import Standard
 from edgepriv.artifact import manifest
+from edgepriv.artifact.accuracies import Measured, Sample, in_file, in_torch, judged, sample, unjudged
 from edgepriv.artifact.behind import mask_of, write_memguard
 from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.export import Exported, export
@@ -65,9 +67,17 @@ def rehearse(found: Checkpoint) -> None:
             to_ort(model, x, settings.profile)
 
 
-def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dict[str, Any]:
-    """Export both, in a folder aside; only when every proof has succeeded do the files take their names."""
+def export_with_twin(
+    trained: Trained, twin_of: Checkpoint, output: Path, standard: Standard, what_now: str
+) -> dict[str, Any]:
+    """Export both, in a folder aside; only when every proof has succeeded do the files take their names.
+
+    The last proof is that the file keeps the ``standard`` on members and held-out data; ``what_now`` ends the UserError of
+    one that does not.
+    """
     inputs = _parity_inputs(trained.dataset, trained.split.seed)
+    asked = sample(trained.dataset, trained.split, trained.checkpoint.classifier())
+    twin = None
     with folder_aside(output) as folder:
         aside = folder / output.name
         facts: dict[str, Any] = {}
@@ -80,9 +90,14 @@ def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dic
                 quantize={"bits": FULL_WIDTH}, export=forms | plain, head={"method": "none"}
             )
             float_checkpoint = replace(twin_of, recipe=float_recipe, head=None)
-            exported = _export_one(float_checkpoint, inputs, beside(aside, "fp32.onnx"), None)
+            exported, twin = _export_one(float_checkpoint, inputs, beside(aside, "fp32.onnx"), asked)
+            _write_manifest(float_checkpoint, exported, unjudged(twin), None)
             facts["float"] = {"file": exported.path.name, "sha256": exported.sha256, "size_bytes": exported.size_bytes}
-        exported = _export_one(trained.checkpoint, inputs, aside, facts.get("float"))
+        exported, measured = _export_one(trained.checkpoint, inputs, aside, asked)
+        done = _named(trained.checkpoint, twin_of)
+        accuracy = judged(measured, twin, twin_of.class_names, standard, done, what_now)
+        accuracy["warnings"] = [*trained.warnings, *accuracy["warnings"]]
+        _write_manifest(trained.checkpoint, exported, accuracy, facts.get("float"))
         if "float" in facts:
             facts["float"] |= _agreement(aside, beside(aside, "fp32.onnx"), inputs[: exported.parity.n])
         for path in written_by_export(aside):
@@ -101,6 +116,7 @@ def export_with_twin(trained: Trained, twin_of: Checkpoint, output: Path) -> dic
         "notes": notes_of(trained.checkpoint.recipe.quantize),
         "export": trained.checkpoint.recipe.export.model_dump(mode="json"),
         "ort": exported.ort,
+        "accuracy": accuracy,
     }
 
 
@@ -111,9 +127,10 @@ def _agreement(model: Path, twin: Path, inputs: np.ndarray) -> dict[str, Any]:
     return {"same_label": float(np.mean(labels[0] == labels[1])), "compared": len(some)}
 
 
-def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin: dict[str, Any] | None) -> Exported:
-    classifier = found.classifier()
+def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, asked: Sample) -> tuple[Exported, Measured]:
+    classifier, head = found.classifier(), mask_of(found)
     weights = _quantized(found, classifier)
+    floating = in_torch(classifier, asked, head=head)
     load_quantized(classifier.network, weights)
     exported = export(
         classifier,
@@ -123,8 +140,14 @@ def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin:
         x=inputs,
         path=output,
         settings=found.recipe.export,
-        head=mask_of(found),
+        head=head,
     )
+    return exported, Measured(output.name, floating, in_file(output, asked))
+
+
+def _write_manifest(
+    found: Checkpoint, exported: Exported, accuracy: dict[str, Any], float_twin: dict[str, Any] | None
+) -> None:
     record = manifest.manifest_of(
         exported,
         found.recipe.model_dump(mode="json"),
@@ -132,11 +155,22 @@ def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, float_twin:
         stages=found.stages,
         defences=found.defences,
         float_twin=float_twin,
-        guard=write_memguard(output, found),
+        guard=write_memguard(exported.path, found),
         notes=notes_of(found.recipe.quantize),
+        accuracy=accuracy,
     )
-    record.write(manifest.path_beside(output))
-    return exported
+    record.write(manifest.path_beside(exported.path))
+
+
+def _named(found: Checkpoint, twin_of: Checkpoint) -> str:
+    """What was done to the model that its float twin is not, in words; empty for nothing that changes float weights."""
+    done = found.stages[len(twin_of.stages) :]
+    adversarial = found.recipe.adversary.method != "none" and any(
+        getattr(found.recipe, stage).adversarial for stage in done
+    )
+    names = ["training on noisy members"] if "noisy" in done else []
+    names += ["adversarial training"] if adversarial else ["fine-tuning"] if set(done) - {"noisy"} else []
+    return " and ".join(names)
 
 
 def _quantized(found: Checkpoint, classifier: Classifier) -> dict[str, QuantizedTensor]:

@@ -5,13 +5,29 @@ from typing import Any
 
 def trained(result: dict[str, Any]) -> str:
     last = result["history"][-1]
-    line = f"{result['checkpoint']}: training accuracy {last['accuracy']:.1%} after {last['epoch']} epochs"
+    line = (
+        f"{result['checkpoint']}: training accuracy {last['accuracy']:.1%} after {last['epoch']} epochs\n"
+        f"inputs in [0, 1] are normalised inside the model by {_normalisation(result['normalisation'])}"
+    )
     dp = result["defences"].get("dp")
     if dp is None:
         return line
     return (
         f"{line}\ndifferential privacy: epsilon {dp['epsilon']:.3g} at delta {dp['delta']:.2g} spent in {dp['steps']:,} steps "
         f"(noise multiplier {dp['noise_multiplier']:.3g}, gradients clipped to {dp['clip']:g})"
+    )
+
+
+def _normalisation(by: dict[str, list[float]]) -> str:
+    """One number where it serves every channel; features of a table are many."""
+    shown = {name: sorted(set(values)) for name, values in by.items()}
+    if shown == {"mean": [0.0], "std": [1.0]}:
+        return "nothing (mean 0, std 1)"
+    return ", ".join(
+        f"{name} {values[0]:.4g}"
+        if len(values) == 1
+        else f"{name} {', '.join(f'{value:.4g}' for value in by[name][:4])}"
+        for name, values in shown.items()
     )
 
 

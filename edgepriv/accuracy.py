@@ -1,0 +1,199 @@
+"""Is this the model you think it is? What its answers say about that, as pure functions of labels.
+
+One rule for every verb. A model is stopped
+
+- when it gives one class to ONE_CLASS of the inputs and the data do not: fewer than RECOGNISED of the inputs of other
+  classes get another answer;
+- when it does no better than the largest class, on members and on held-out data alike: neither its accuracy against always
+  answering the largest class, nor its balanced accuracy (the mean recall of the classes) against chance. Data of which 95%
+  are of one class are judged fairly by the second;
+- when quantization costs more than ``Standard.max_drop`` points against its own float weights, on the same inputs.
+
+Noise neither stops a model nor excuses one. "Better" must be significant (one-sided, 95%); what is not, is stopped only if
+its gain is not above zero, or if so many inputs were asked that a gain of NOISE would have been seen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy.stats import binom, binomtest
+
+from edgepriv.errors import UserError
+
+ONE_CLASS = 0.95
+RECOGNISED = 0.25
+NOISE = 0.15
+NEAR = 0.03
+"""By how much a model from elsewhere must beat the largest class on what it was trained on; untrained ones do by a little."""
+LITTLE = 0.25
+"""Share of the way from the largest class to no error below which a model's accuracy on its members is remarked on."""
+MAX_DROP = 5.0
+FEW = 100
+"""With fewer held-out examples, what quantization costs is judged on members and held-out examples together."""
+
+_ONE_SIDED = 1.645
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What a model must keep to ship. ``max_drop``: points of accuracy that quantization may cost, above 0 to 100;
+    ``accept``: whether a model that fails is shipped all the same, with a warning."""
+
+    max_drop: float = MAX_DROP
+    accept: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_drop <= 100:
+            raise UserError(f"--max-drop {self.max_drop:g}: expected points of accuracy, above 0 and at most 100")
+
+    def judge(self, failures: Sequence[str], what_now: str) -> list[str]:
+        """The failures as warnings where they are accepted; else they are raised as a UserError that ends ``what_now``."""
+        if failures and not self.accept:
+            raise UserError(f"{'; '.join(failures)}. {what_now}")
+        return [f"{failure} (accepted by --accept-accuracy-loss)" for failure in failures]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """``predicted``, ``truth``: int64 [n], the model's label and the true one of each input."""
+
+    predicted: np.ndarray
+    truth: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """bool [n]."""
+        return self.predicted == self.truth
+
+    @property
+    def largest(self) -> int:
+        """The largest class of the data."""
+        return int(np.bincount(self.truth).argmax())
+
+    def share_of(self, label: int) -> float:
+        """Of the data."""
+        return float((self.truth == label).mean())
+
+    def facts(self) -> dict[str, Any]:
+        """Accuracy with its 95% interval (Clopper-Pearson), balanced accuracy, n, and how much is one class; JSON."""
+        counts = np.bincount(self.predicted)
+        interval = binomtest(int(self.right.sum()), len(self.right)).proportion_ci()
+        return {
+            "accuracy": float(self.right.mean()),
+            "ci": [float(interval.low), float(interval.high)],
+            "balanced_accuracy": float(np.mean(self._recalls()[0])),
+            "n": len(self.truth),
+            "largest_class": self.share_of(self.largest),
+            "commonest_answer": float(counts.max() / len(self.predicted)),
+        }
+
+    def better(self, margin: float = 0.0) -> Literal["yes", "no", "unclear"]:
+        """Whether the model beats the largest class by more than ``margin``."""
+        gains = self.right.astype(float) - (self.truth == self.largest)
+        recalls, sizes = self._recalls()
+        smooth = (recalls * sizes + 1) / (
+            sizes + 2
+        )  # one example of a class, found, does not make a recall of 1 certain
+        views = [
+            (gains.mean(), gains.std() / np.sqrt(len(gains))),
+            (recalls.mean() - 1 / len(recalls), np.sqrt((smooth * (1 - smooth) / sizes).sum()) / len(recalls)),
+        ]
+        if any(gain - _ONE_SIDED * error > margin for gain, error in views):
+            return "yes"
+        seen = [gain <= margin or gain + _ONE_SIDED * error < NOISE + margin for gain, error in views]
+        return "no" if all(seen) else "unclear"
+
+    def _recalls(self) -> tuple[np.ndarray, np.ndarray]:
+        """float64 [classes that occur]: their recalls and sizes."""
+        sizes = np.bincount(self.truth)
+        hits = np.bincount(self.truth[self.right], minlength=len(sizes))
+        return hits[sizes > 0] / sizes[sizes > 0], sizes[sizes > 0]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one model answered on members, and on held-out data that had no part in its training or selection."""
+
+    members: Answers
+    held_out: Answers
+
+    @property
+    def together(self) -> Answers:
+        """Members, then held-out."""
+        both = (self.members, self.held_out)
+        return Answers(*(np.concatenate([getattr(part, name) for part in both]) for name in ("predicted", "truth")))
+
+    def facts(self) -> dict[str, Any]:
+        """Of members and held-out data, as JSON."""
+        return {"members": self.members.facts(), "held_out": self.held_out.facts()}
+
+
+def collapse(asked: Asked, class_names: Sequence[str], margin: float = 0.0) -> str | None:
+    """What is wrong with a model that answers one class, or does no better than the largest; None when nothing is.
+
+    The sentence goes on behind the model's name: "answers 'pneumonia' to 100% ...".
+    """
+    every = asked.together
+    counts = np.bincount(every.predicted)
+    answer = int(counts.argmax())
+    others, data = 1 - counts[answer] / len(every.predicted), every.share_of(answer)
+    if others <= 1 - ONE_CLASS and data < ONE_CLASS and others / (1 - data) < RECOGNISED:
+        return (
+            f"answers {class_names[answer]!r} to {1 - others:.1%} of {len(every.predicted):,} inputs, and {data:.1%} are of "
+            "that class"
+        )
+    found = [part.better(margin) for part in (asked.members, asked.held_out)]
+    worthless = "no" in found or every.better(margin) == "no"
+    if "yes" in found or not worthless:
+        return None
+    members, held_out = asked.members, asked.held_out
+    return (
+        f"does no better than always answering {class_names[every.largest]!r}: right on {members.right.mean():.1%} of "
+        f"{len(members.truth):,} members and {held_out.right.mean():.1%} of {len(held_out.truth):,} held-out inputs, where "
+        f"that answer is right on {members.share_of(every.largest):.1%} and {held_out.share_of(every.largest):.1%}"
+    )
+
+
+def remarks(asked: Asked) -> list[str]:
+    """What deserves a word without being a reason to stop; each goes on behind the model's name."""
+    members, held_out = asked.members, asked.held_out
+    found = []
+    base, accuracy = members.share_of(members.largest), float(members.right.mean())
+    if accuracy < base + LITTLE * (1 - base) and members.facts()["balanced_accuracy"] < 0.5:
+        found.append(
+            f"is right on only {accuracy:.1%} of the members that it was trained on (the largest class is {base:.1%} of them)"
+        )
+    if held_out.better() == "no":
+        found.append(
+            f"does no better than the largest class on held-out data: {held_out.right.mean():.1%} of {len(held_out.truth):,}, "
+            f"the class is {held_out.share_of(held_out.largest):.1%}"
+        )
+    elif held_out.better() == "unclear" and members.better() == "unclear":
+        found.append(f"cannot be told from always answering the largest class by {len(asked.together.truth)} inputs")
+    return found
+
+
+def drop(floating: Asked, shipped: Asked) -> float:
+    """Points of held-out accuracy that lie between two models asked about the same inputs."""
+    return 100 * float(floating.held_out.right.mean() - shipped.held_out.right.mean())
+
+
+def too_costly(floating: Asked, shipped: Asked, standard: Standard) -> str | None:
+    """What quantization cost, if it is more than the standard allows and not chance; None if it is not.
+
+    Chance: the inputs that only one of the two has right, by the sign test. What members alone lose is no loss: it may be
+    what the model knew by heart.
+    """
+    whole = len(floating.held_out.truth) < FEW
+    before, after = (asked.together if whole else asked.held_out for asked in (floating, shipped))
+    lost, won = int((before.right & ~after.right).sum()), int((~before.right & after.right).sum())
+    points = 100 * (lost - won) / len(before.truth)
+    if points <= standard.max_drop or binom.sf(lost - 1, lost + won, 0.5) >= 0.05:
+        return None
+    return (
+        f"quantization cost {points:.1f} points of accuracy against its own float weights ({before.right.mean():.1%} to "
+        f"{after.right.mean():.1%} on {len(before.truth):,} {'members and held-out' if whole else 'held-out'} inputs), more "
+        f"than the {standard.max_drop:g} of --max-drop"
+    )

@@ -1,0 +1,135 @@
+"""How right a model is on members and on held-out data: its float weights in torch, and the file in onnxruntime."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from edgepriv.accuracy import Answers, Asked, Standard, collapse, drop, remarks, too_costly
+from edgepriv.artifact.parity import torch_logits
+from edgepriv.artifact.session import open_session, predict
+from edgepriv.data import Dataset, Split
+from edgepriv.heads.masks import Mask, masked
+from edgepriv.models import Classifier
+from edgepriv.models.cost import affordable
+from edgepriv.recipe import Recipe
+from edgepriv.training import QuantizedTensor, quantize_weights
+
+_CHUNK = 256
+
+TORCH, ONNXRUNTIME = "torch", "onnxruntime"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The members and the held-out examples (non-members, which no part of training or selection sees) to ask about."""
+
+    dataset: Dataset
+    members: np.ndarray
+    held_out: np.ndarray
+
+    def asked(self, labels_of: Callable[[np.ndarray], np.ndarray]) -> Asked:
+        """``labels_of``: float32 [n, ...] -> int64 [n]."""
+        return Asked(*(self._answers(labels_of, index) for index in (self.members, self.held_out)))
+
+    def _answers(self, labels_of: Callable[[np.ndarray], np.ndarray], index: np.ndarray) -> Answers:
+        chunks = np.split(index, range(_CHUNK, len(index), _CHUNK))
+        return Answers(
+            np.concatenate([labels_of(self.dataset.inputs(chunk)) for chunk in chunks]), self.dataset.y[index]
+        )
+
+
+def sample(dataset: Dataset, split: Split, network: nn.Module) -> Sample:
+    """Drawn with the split's seed; fewer for a large ``network``."""
+    most = affordable(network, dataset.inputs(split.members[:1]))
+    drawn = np.random.default_rng([split.seed, 5])
+    return Sample(dataset, *(np.sort(drawn.permutation(index)[:most]) for index in (split.members, split.non_members)))
+
+
+def in_torch(
+    classifier: nn.Module, found: Sample, weights: Mapping[str, QuantizedTensor] | None = None, head: Mask | None = None
+) -> Asked:
+    """By the float weights, or ``weights`` in their place; ``head``: what stands behind the softmax."""
+
+    def labels_of(x: np.ndarray) -> np.ndarray:
+        logits = torch_logits(classifier, weights or {}, x)
+        return (logits.numpy() if head is None else masked(head, logits.softmax(1).numpy())).argmax(1)
+
+    return found.asked(labels_of)
+
+
+def in_file(path: Path, found: Sample) -> Asked:
+    """By the file, through its session."""
+    session = open_session(path)
+    return found.asked(lambda x: predict(session, x).argmax(1))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One exported checkpoint: its float weights in torch, and the file that was written."""
+
+    name: str
+    floating: Asked
+    shipped: Asked
+
+
+def unjudged(own: Measured) -> dict[str, Any]:
+    """``accuracy`` of the float twin: it is there to be compared with."""
+    return {"rows": _rows(own), "costs": [], "warnings": []}
+
+
+def judged(
+    own: Measured, twin: Measured | None, class_names: Sequence[str], standard: Standard, trained: str, what_now: str
+) -> dict[str, Any]:
+    """``accuracy`` of an export, of its manifest and of the report, as JSON: rows, costs in points, warnings.
+
+    ``trained``: what was done to the model between the float twin and this one, "adversarial training" for instance; empty
+    for nothing. Raises UserError, ending in ``what_now``, when the file falls below the standard.
+    """
+    rows, costs = _rows(own), []
+    if twin is not None:
+        rows.append(row(f"float twin {twin.name}", ONNXRUNTIME, twin.shipped))
+        if trained:
+            costs.append({"of": trained, "points": drop(twin.shipped, own.floating)})
+        costs.append({"of": "quantization", "points": drop(own.floating, own.shipped)})
+    fallen = collapse(own.shipped, class_names)
+    failures = [f"{own.name} {fallen}"] if fallen else []
+    failures += [sentence for sentence in [too_costly(own.floating, own.shipped, standard)] if sentence]
+    warnings = standard.judge(failures, what_now)
+    if not fallen:
+        warnings += [f"{own.name} {remark}" for remark in remarks(own.shipped)]
+    return {"rows": rows, "costs": costs, "warnings": warnings}
+
+
+def _rows(own: Measured) -> list[dict[str, Any]]:
+    return [row("float weights", TORCH, own.floating), row(own.name, ONNXRUNTIME, own.shipped)]
+
+
+def row(model: str, runtime: str, asked: Asked) -> dict[str, Any]:
+    """One line of the table."""
+    return {"model": model, "runtime": runtime, **asked.facts()}
+
+
+def accuracy_of(
+    classifier: Classifier, recipe: Recipe, dataset: Dataset, split: Split, standard: Standard, what_now: str
+) -> dict[str, Any]:
+    """``accuracy`` of a model that was trained and not exported yet, in the form of ``judged``.
+
+    Weights that were trained for a width are judged at it. Raises UserError, ending in ``what_now``, when the model has
+    collapsed.
+    """
+    asked = sample(dataset, split, classifier)
+    trained = in_torch(classifier, asked)
+    rows = [row("float weights", TORCH, trained)]
+    weights = quantize_weights(classifier.network, recipe.quantize) if recipe.train.quantized else {}
+    if weights:
+        trained = in_torch(classifier, asked, weights)
+        rows.append(row("quantized weights", TORCH, trained))
+    fallen = collapse(trained, dataset.class_names)
+    warnings = standard.judge([f"the model {fallen}"] if fallen else [], what_now)
+    if not fallen:
+        warnings = [f"the model {remark}" for remark in remarks(trained)]
+    return {"rows": rows, "costs": [], "warnings": warnings}

@@ -1,0 +1,18 @@
+"""What one answer of a network costs."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+MOST, LEAST = 2_000, 500
+_OPERATIONS = 1e12
+
+
+def affordable(network: nn.Module, x: np.ndarray) -> int:
+    """How many examples such as ``x``, float32 [1, ...], to judge a network in eval mode by: as many as 10^12 floating-point
+    operations allow, between LEAST and MOST. By operations, not by the clock, so that it is the same everywhere."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network(torch.from_numpy(x))
+    return int(np.clip(_OPERATIONS / max(1, counter.get_total_flops()), LEAST, MOST))
