@@ -9,7 +9,7 @@ One rule for every verb. A model is stopped
   are of one class are judged fairly by the second;
 - when quantization costs more than ``Standard.max_drop`` points against its own float weights, on the same inputs.
 
-Noise neither stops a model nor excuses one. "Better" must be significant (one-sided, 95%); what is not, is stopped only if
+Noise neither stops a model nor excuses one. "Better" must be significant (one-sided, 99%); what is not, is stopped only if
 its gain is not above zero, or if so many inputs were asked that a gain of NOISE would have been seen.
 """
 
@@ -33,7 +33,7 @@ MAX_DROP = 5.0
 FEW = 100
 """With fewer held-out examples, what quantization costs is judged on members and held-out examples together."""
 
-_ONE_SIDED = 1.645
+_ONE_SIDED = 2.326
 
 
 @dataclass(frozen=True)
@@ -144,11 +144,9 @@ def collapse(asked: Asked, class_names: Sequence[str], margin: float = 0.0) -> s
             f"answers {class_names[answer]!r} to {1 - others:.1%} of {len(every.predicted):,} inputs, and {data:.1%} are of "
             "that class"
         )
-    found = [part.better(margin) for part in (asked.members, asked.held_out)]
-    worthless = "no" in found or every.better(margin) == "no"
-    if "yes" in found or not worthless:
-        return None
     members, held_out = asked.members, asked.held_out
+    if "yes" in (members.better(margin), held_out.better(margin)) or every.better(margin) != "no":
+        return None
     return (
         f"does no better than always answering {class_names[every.largest]!r}: right on {members.right.mean():.1%} of "
         f"{len(members.truth):,} members and {held_out.right.mean():.1%} of {len(held_out.truth):,} held-out inputs, where "
