@@ -228,6 +228,7 @@ def audit(
     cache_dir: Path | None = None,
     float_twin: bool = True,
     cut_head: bool = False,
+    accept_accuracy_loss: bool = False,
     factory: str | None = None,
     limits: Sequence[str] = (),
     force: bool = False,
@@ -238,8 +239,9 @@ def audit(
     With ``members`` and ``non_members`` it audits any ONNX classifier on these files, without reference models; else the
     manifest beside the model says what it was trained on, and reference models are trained by its recipe. ``cut_head``
     audits the file with its head removed, as whoever holds it can, and writes model.cut-head.audit.json. ``factory``: the
-    user's own ``package.module:factory``, without which reference models of such a network are refused. Raises
-    GateFailed, after writing, when one of ``limits`` is exceeded.
+    user's own ``package.module:factory``, without which reference models of such a network are refused. A file that has
+    collapsed (see ``edgepriv.accuracy``) is not audited unless ``accept_accuracy_loss`` says so. Raises GateFailed, after
+    writing, when one of ``limits`` is exceeded.
     """
     output = _json_name(output) or beside(model, "cut-head.audit.json" if cut_head else "audit.json")
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
@@ -254,7 +256,9 @@ def audit(
     if (members is None) != (non_members is None):
         raise UserError("--members and --non-members go together: an audit compares the two")
     if members is not None and non_members is not None:
-        content, scores = audit_on_files(model, members, non_members, changes, cut_head=cut_head)
+        content, scores = audit_on_files(
+            model, members, non_members, changes, cut_head=cut_head, accept_accuracy_loss=accept_accuracy_loss
+        )
     else:
         content, scores = audit_by_manifest(
             model,
@@ -262,6 +266,7 @@ def audit(
             data_dir,
             cache_dir or data.default_data_dir(),
             float_twin,
+            accept_accuracy_loss=accept_accuracy_loss,
             cut_head=cut_head,
             confirmed=_named(factory),
         )

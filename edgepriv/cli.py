@@ -16,7 +16,7 @@ from edgepriv import options
 from edgepriv.accuracy import MAX_DROP
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.report.said import exported, trained
-from edgepriv.report.utility import accuracy_lines
+from edgepriv.report.utility import accuracy_lines, accuracy_table
 
 app = typer.Typer(
     add_completion=False,
@@ -306,6 +306,7 @@ def audit(
     cut_head: Annotated[
         bool, typer.Option("--cut-head", help="Audit the file without its head, as whoever holds it can.")
     ] = False,
+    accept_accuracy_loss: options.AcceptAccuracyLoss = False,
     fail_if: Annotated[
         list[str] | None, typer.Option(help='Exit 3 if exceeded: "auc>0.55", "tpr@0.01>0.03", "robust_accuracy<0.6".')
     ] = None,
@@ -345,7 +346,8 @@ def audit(
 
     def report(result: dict[str, Any]) -> None:
         file = (output or beside(path, "cut-head.audit.json" if cut_head else "audit.json")).name
-        shown = [*attack_tables(result, file), tables.robustness_table(result["robustness"]), *notes(result)]
+        top = accuracy_table(result["accuracy"]["rows"])
+        shown = [top, *attack_tables(result, file), tables.robustness_table(result["robustness"]), *notes(result)]
         _print(json_, result, lambda: [*shown, *(finding.sentence for finding in proven(result))])
         if (result.get("dp") or {}).get("warning"):
             print(f"warning: {result['dp']['warning']}", file=sys.stderr)
@@ -361,6 +363,7 @@ def audit(
             cache_dir=cache_dir,
             float_twin=float_twin,
             cut_head=cut_head,
+            accept_accuracy_loss=accept_accuracy_loss,
             factory=model,
             limits=fail_if or (),
             force=force,

@@ -16,6 +16,7 @@ from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.promise import beside_the_proof
 from edgepriv.audit.references import Fleet, train_fleet
 from edgepriv.audit.run import Target, membership_part, robustness_part
+from edgepriv.audit.upfront import up_front
 from edgepriv.data import Dataset
 from edgepriv.device import memguard
 from edgepriv.errors import UserError
@@ -83,6 +84,7 @@ def audit_by_manifest(
     cache_dir: Path,
     float_twin: bool,
     *,
+    accept_accuracy_loss: bool = False,
     cut_head: bool = False,
     confirmed: Model | None = None,
 ) -> Audited:
@@ -102,6 +104,17 @@ def audit_by_manifest(
     recipe = trained_by.with_changes(**changes)
     attacks = assess.select(recipe.audit.attacks)
     target = _target(model, dataset, cut_head=cut_head)
+    accuracy = up_front(
+        model,
+        target,
+        dataset,
+        split.members,
+        split.non_members,
+        seed=split.seed,
+        accept=accept_accuracy_loss,
+        known=known,
+        float_twin=float_twin,
+    )
     usable = [ATTACKS[name] for name in attacks if ATTACKS[name].reads == "label" or not target.labels_only]
     needed = {need for attack in usable for need in attack.needs}
     count = recipe.audit.references if "references" in needed else 0
@@ -159,7 +172,8 @@ def audit_by_manifest(
         content["float"]["robustness"] = robustness_part(undefended, dataset, split.non_members, recipe, "float twin")
     if "dp" in known.defences:
         content["dp"] = beside_the_proof(known.defences["dp"], content["attacks"], scores, recipe.seed)
-    described = _described(model, recipe, known.data, content, count, cut_head)
+    described = _described(model, recipe, known.data, content, count, cut_head) | {"accuracy": accuracy}
+    described["warnings"] += accuracy["warnings"]
     if fleets and is_own(trained_by.model.name):
         described["settings"]["factory"] = trained_by.model.name
     return described, scores
@@ -180,7 +194,13 @@ def _trained_by(known: manifest.Manifest, model: Path) -> Recipe:
 
 
 def audit_on_files(
-    model: Path, members: Path, non_members: Path, changes: dict[str, Any], *, cut_head: bool = False
+    model: Path,
+    members: Path,
+    non_members: Path,
+    changes: dict[str, Any],
+    *,
+    cut_head: bool = False,
+    accept_accuracy_loss: bool = False,
 ) -> Audited:
     """As ``audit_by_manifest``, without reference models: the two files say who is a member."""
     known = manifest.read_beside(model)
@@ -195,6 +215,9 @@ def audit_on_files(
     asked = np.arange(len(examples))
     inside, outside = np.split(asked, [examples.known_members or 0])
     attacks, resolved = assess.select(recipe.audit.attacks), project.resolved(recipe, examples)
+    accuracy = up_front(
+        model, target, examples, inside, outside, seed=recipe.seed, accept=accept_accuracy_loss, known=known
+    )
     content, scores = membership_part(target, examples, inside, outside, {}, attacks=attacks, recipe=resolved)
     if not content["attacks"]:
         reasons = "; ".join(dict.fromkeys(f"{row['name']}: {row['reason']}" for row in content["left_out"][:3]))
@@ -205,7 +228,8 @@ def audit_on_files(
     content["robustness"] = robustness_part(target, examples, outside, resolved)
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
     content["said"] = project.files_said(examples)
-    described = _described(model, recipe, record, content, 0, cut_head)
+    described = _described(model, recipe, record, content, 0, cut_head) | {"accuracy": accuracy}
+    described["warnings"] += accuracy["warnings"]
     for file, index in ((members, inside), (non_members, outside)):
         described["warnings"] += _repeated(file, examples.inputs(index))
     return described, scores

@@ -1,12 +1,13 @@
 """What an audit asks before any attack: is this a model that works?"""
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgepriv.accuracy import Answers, Asked, Standard, collapse, remarks
-from edgepriv.artifact.accuracies import ONNXRUNTIME, row
+from edgepriv.artifact.accuracies import ONNXRUNTIME, TORCH, Sample, in_file, row
+from edgepriv.artifact.manifest import Manifest, unchanged_twin
 from edgepriv.audit.run import Target, answers
 from edgepriv.data import Dataset
 
@@ -18,32 +19,44 @@ _WHAT_NOW = (
 )
 
 
-def asked_of(target: Target, dataset: Dataset, members: np.ndarray, non_members: np.ndarray, seed: int) -> Asked:
-    """The labels that the deployed model gives to at most MOST of each, drawn with ``seed``."""
-    drawn = np.random.default_rng([seed, 8])
-    chosen = (np.sort(drawn.permutation(index)[:MOST]) for index in (members, non_members))
-    return Asked(*(Answers(answers(target, dataset, index).argmax(1), dataset.y[index]) for index in chosen))
-
-
-def accuracy_part(
-    file: str, own: Asked, twin: tuple[str, Asked] | None, dataset: Dataset, *, at_export: Any = None, accept: bool
+def up_front(
+    model: Path,
+    target: Target,
+    dataset: Dataset,
+    members: np.ndarray,
+    non_members: np.ndarray,
+    *,
+    seed: int,
+    accept: bool,
+    known: Manifest | None = None,
+    float_twin: bool = False,
 ) -> dict[str, Any]:
-    """``accuracy`` of the audit, in the form of an export's: a row for the file, then for its float twin (name, answers).
+    """``accuracy`` of the audit, in the form of an export's: a row for the file, and those of its float twin and of the
+    float weights at export that its manifest ``known`` tells of.
 
-    ``at_export``: ``accuracy`` of the manifest, for the row of the float weights in torch. Raises UserError when the file
-    has collapsed (see ``edgepriv.accuracy``), unless ``accept``: then it is a warning.
+    ``members``, ``non_members``: into ``dataset``; at most MOST of each, drawn with ``seed``, are asked about. Raises
+    UserError when the file has collapsed (see ``edgepriv.accuracy``), unless ``accept``: then it is a warning.
     """
-    rows = [row(file, ONNXRUNTIME, own)]
+    drawn = np.random.default_rng([seed, 8])
+    chosen = Sample(dataset, *(np.sort(drawn.permutation(index)[:MOST]) for index in (members, non_members)))
+    own = Asked(
+        *(
+            Answers(answers(target, dataset, index).argmax(1), dataset.y[index])
+            for index in (chosen.members, chosen.held_out)
+        )
+    )
+    rows = [row(model.name, ONNXRUNTIME, own)]
+    twin = unchanged_twin(model, known) if known is not None and float_twin else None
     if twin is not None:
-        rows.append(row(f"float twin {twin[0]}", ONNXRUNTIME, twin[1]))
-    rows += _float_weights(at_export)
+        rows.append(row(f"float twin {twin.name}", ONNXRUNTIME, in_file(twin, chosen)))
+    rows += _float_weights(known)
     fallen = collapse(own, dataset.class_names)
-    warnings = Standard(accept=accept).judge([f"{file} {fallen}"] if fallen else [], _WHAT_NOW)
+    warnings = Standard(accept=accept).judge([f"{model.name} {fallen}"] if fallen else [], _WHAT_NOW)
     if not fallen:
-        warnings = [f"{file} {remark}" for remark in remarks(own)]
+        warnings = [f"{model.name} {remark}" for remark in remarks(own)]
     return {"rows": rows, "costs": [], "warnings": warnings}
 
 
-def _float_weights(at_export: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    known = (at_export or {}).get("rows", [])
-    return [found | {"model": f"{found['model']} at export"} for found in known if found["runtime"] == "torch"]
+def _float_weights(known: Manifest | None) -> list[dict[str, Any]]:
+    told = (known.accuracy or {}).get("rows", []) if known is not None else []
+    return [found | {"model": f"{found['model']}, at export"} for found in told if found["runtime"] == TORCH]
