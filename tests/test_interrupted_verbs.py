@@ -43,13 +43,13 @@ def interrupted(monkeypatch):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "model.pt"
-    api.train(RECIPE, path)
+    api.train(RECIPE, path, accept_accuracy_loss=True)
     return path
 
 
 def test_train(tmp_path, checkpoint, interrupted):
     def command():
-        return api.train(RECIPE, tmp_path / "model.pt")
+        return api.train(RECIPE, tmp_path / "model.pt", accept_accuracy_loss=True)
 
     interrupted(1, command)
     assert not (tmp_path / "model.pt").exists()
@@ -72,7 +72,7 @@ def harden(tmp_path, checkpoint, monkeypatch):
 
         monkeypatch.setattr(api, "export_with_twin", export)
         monkeypatch.setattr(api, "write_kit", lambda *args, **options: None)
-        return api.harden(checkpoint, RECIPE, {}, tmp_path / "out")
+        return api.harden(checkpoint, RECIPE, {}, tmp_path / "out", accept_accuracy_loss=True)
 
     return harden
 

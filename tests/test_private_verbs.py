@@ -24,13 +24,13 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def private(tmp_path_factory):
     folder = tmp_path_factory.mktemp("private")
-    return folder, api.train(RECIPE, folder / "model.pt")
+    return folder, api.train(RECIPE, folder / "model.pt", accept_accuracy_loss=True)
 
 
 @pytest.fixture(scope="module")
 def hardened(private):
     folder, _ = private
-    api.harden(folder / "model.pt", None, {}, folder / "out")
+    api.harden(folder / "model.pt", None, {}, folder / "out", accept_accuracy_loss=True)
     return folder / "out"
 
 
@@ -55,6 +55,7 @@ def test_the_command_line_says_what_was_spent(tmp_path):
         "8",
         "--epochs",
         "1",
+        "--accept-accuracy-loss",
     ]
     done = CliRunner().invoke(app, [*options, "--dp-epsilon", "3", "--dp-delta", "1e-3", "--dp-clip", "2"])
     assert "differential privacy: epsilon 3 at delta 0.001 spent" in done.output.replace("2.99", "3")
@@ -87,7 +88,9 @@ def test_training_on_without_privacy_is_refused(private, tmp_path, changes):
 
 
 def test_privacy_cannot_be_added_afterwards(tmp_path):
-    api.train(Recipe(model=RECIPE.model.model_dump(), train={"epochs": 1}), tmp_path / "plain.pt")
+    api.train(
+        Recipe(model=RECIPE.model.model_dump(), train={"epochs": 1}), tmp_path / "plain.pt", accept_accuracy_loss=True
+    )
     with pytest.raises(UserError, match="edgepriv train"):
         api.harden(tmp_path / "plain.pt", None, {"dp": {"epsilon": 2.0}}, tmp_path / "out")
     with pytest.raises(UserError, match="edgepriv train"):
@@ -95,7 +98,7 @@ def test_privacy_cannot_be_added_afterwards(tmp_path):
 
 
 def test_the_audit_sets_what_attacks_show_beside_the_proof(hardened, tmp_path):
-    audited = api.audit(hardened / "model.onnx", {}, cache_dir=tmp_path, float_twin=False)
+    audited = api.audit(hardened / "model.onnx", {}, cache_dir=tmp_path, float_twin=False, accept_accuracy_loss=True)
     dp = audited["dp"]
     assert 0 <= dp["lower_bound"] < dp["epsilon"] <= 5.0
     assert dp["warning"] is None

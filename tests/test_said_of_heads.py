@@ -17,12 +17,14 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "model.pt"
-    api.train(RECIPE, path)
+    api.train(RECIPE, path, accept_accuracy_loss=True)
     return path
 
 
 def printed(model, folder, *options):
-    ended = CliRunner().invoke(app, ["harden", str(model), "-o", str(folder), "--ptq", "--adv", "none", *options])
+    ended = CliRunner().invoke(
+        app, ["harden", str(model), "-o", str(folder), "--ptq", "--adv", "none", "--accept-accuracy-loss", *options]
+    )
     assert ended.exit_code == 0, ended.output
     return ended.stdout
 

@@ -176,7 +176,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_trained(
 def test_an_ort_file_is_answered_with_the_onnx_beside_it(
     edgepriv: Command, refused: Refused, hardened: Path, tmp_path: Path
 ) -> None:
-    options = ("--bits", "4", "--profile", "memory", "--ort")
+    options = ("--bits", "4", "--profile", "memory", "--ort", "--accept-accuracy-loss")
     assert edgepriv("export", hardened / "float.pt", *options, "-o", tmp_path / "m.onnx").code == 0
     for verb in ("audit", "bench", "show"):
         assert "name the .onnx beside it" in refused(verb, tmp_path / "m.ort")

@@ -13,7 +13,7 @@ def test_bytes_in_labels_out_for_other_compilers(edgepriv, hardened: Path, tmp_p
     output = tmp_path / "x.onnx"
     ran = edgepriv(
         "export", hardened / "float.pt", "--bits", "conv1=8,fc*=2,*=4", "--profile", "portable", "--output", "label",
-        "--input", "uint8", "-o", output,
+        "--input", "uint8", "--accept-accuracy-loss", "-o", output,
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert "input: bytes" in ran.out
@@ -33,7 +33,7 @@ def test_a_layer_that_the_recipe_leaves_float_is_said(edgepriv, hardened: Path, 
     shown = edgepriv("show", hardened / "float.pt", "--json").json["layers"]
     first = next(layer["name"] for layer in shown if len(layer["shape"]) == 4).removesuffix(".weight")
     reason = "the recipe leaves it at 32 bits"
-    ran = edgepriv("export", hardened / "float.pt", "--bits", f"{first}=32,*=4", "-o", output)
+    ran = edgepriv("export", hardened / "float.pt", "--bits", f"{first}=32,*=4", "--accept-accuracy-loss", "-o", output)
     assert f"float by the recipe: {first}" in ran.out
     assert json.loads((tmp_path / "x.manifest.json").read_text())["left_float"] == {f"{first}.weight": reason}
     shown = edgepriv("show", output, "--json").json
@@ -44,7 +44,8 @@ def test_a_layer_that_the_recipe_leaves_float_is_said(edgepriv, hardened: Path, 
 def test_int8_and_ort_are_measured_and_recorded(edgepriv, hardened: Path, tmp_path: Path) -> None:
     output = tmp_path / "x.onnx"
     ran = edgepriv(
-        "export", hardened / "float.pt", "--bits", 4, "--compute", "int8", "--ort", "-o", output, "--json"
+        "export", hardened / "float.pt", "--bits", 4, "--compute", "int8", "--ort", "--accept-accuracy-loss",
+        "-o", output, "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     manifest = json.loads((tmp_path / "x.manifest.json").read_text())
@@ -56,7 +57,7 @@ def test_int8_and_ort_are_measured_and_recorded(edgepriv, hardened: Path, tmp_pa
     benched = edgepriv("bench", output, "--against", tmp_path / "x.ort", *options)
     assert benched.code == 0, benched.err
     assert "x.ort" in benched.json["files"]
-    again = edgepriv("export", hardened / "float.pt", "--bits", 4, "-o", output, "--force")
+    again = edgepriv("export", hardened / "float.pt", "--bits", 4, "--accept-accuracy-loss", "-o", output, "--force")
     assert again.code == 0, again.err
     assert not (tmp_path / "x.ort").exists(), "it would be of another model"
 

@@ -21,7 +21,9 @@ def checkpoint(edgepriv, tmp_path):
 def test_learned_steps_reach_checkpoint_and_file(edgepriv, checkpoint, tmp_path):
     out = tmp_path / "out"
     shorter = ("--epochs", "1", "--qat-epochs", "2", "--steps", "1")
-    ran = edgepriv("harden", checkpoint, "--quantizer", "lsq", "--bits", "2", *shorter, "-o", out)
+    ran = edgepriv(
+        "harden", checkpoint, "--quantizer", "lsq", "--bits", "2", *shorter, "--accept-accuracy-loss", "-o", out
+    )
     assert ran.code == 0, ran.err
     assert json.loads((out / "model.manifest.json").read_text())["left_float"] == {}
     onnxruntime.InferenceSession(out / "model.onnx")
@@ -33,13 +35,16 @@ def test_learned_steps_reach_checkpoint_and_file(edgepriv, checkpoint, tmp_path)
     layers = edgepriv("show", out / "model.pt", "--json").json["layers"]
     assert [layer["name"] for layer in layers] == [f"layers.{i}.{kind}" for i in (0, 1) for kind in ("weight", "bias")]
     # The same file again from the checkpoint; at another width from the first value of the steps.
-    assert edgepriv("export", out / "model.pt", "-o", tmp_path / "again.onnx").code == 0
+    assert edgepriv("export", out / "model.pt", "--accept-accuracy-loss", "-o", tmp_path / "again.onnx").code == 0
     assert (tmp_path / "again.onnx").read_bytes() == (out / "model.onnx").read_bytes()
-    assert edgepriv("export", out / "model.pt", "--bits", "8", "-o", tmp_path / "wide.onnx").code == 0
+    assert (
+        edgepriv("export", out / "model.pt", "--bits", "8", "--accept-accuracy-loss", "-o", tmp_path / "wide.onnx").code
+        == 0
+    )
 
 
 def test_without_fine_tuning_the_first_value_of_the_steps_ships(edgepriv, checkpoint, tmp_path):
-    options = ("--quantizer", "lsq", "--bits", "4", "--ptq", "--adv", "none")
+    options = ("--quantizer", "lsq", "--bits", "4", "--ptq", "--adv", "none", "--accept-accuracy-loss")
     assert edgepriv("harden", checkpoint, *options, "-o", tmp_path / "out").code == 0
 
 

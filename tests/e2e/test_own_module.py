@@ -21,6 +21,8 @@ reference = 200
 validation = 40
 """
 OWN = ("--model", "own_network:make")
+TINY = ("--accept-accuracy-loss",)
+"""Two epochs make no good model."""
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def trained(edgepriv, tmp_path, monkeypatch):
     (tmp_path / "recipe.toml").write_text(RECIPE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    ran = edgepriv("train", "--recipe", "recipe.toml", *OWN, "--epochs", "2", "-o", "m.pt")
+    ran = edgepriv("train", "--recipe", "recipe.toml", *OWN, *TINY, "--epochs", "2", "-o", "m.pt")
     assert ran.code == 0, ran.err
     yield tmp_path
     sys.modules.pop("own_network", None)
@@ -37,7 +39,7 @@ def trained(edgepriv, tmp_path, monkeypatch):
 
 def test_what_a_refusal_asks_for_is_enough(edgepriv, trained):
     short = ("--bits", "4", "--epochs", "1", "--qat-epochs", "1", "--steps", "1", "-o", "out")
-    verbs = (("harden", "m.pt", *short), ("export", "m.pt", "-o", "m.onnx"), ("show", "m.pt"))
+    verbs = (("harden", "m.pt", *short, *TINY), ("export", "m.pt", "-o", "m.onnx", *TINY), ("show", "m.pt"))
     sys.modules.pop("own_network", None)
     for verb in verbs:
         refused = edgepriv(*verb)
@@ -50,9 +52,9 @@ def test_what_a_refusal_asks_for_is_enough(edgepriv, trained):
 
 
 def test_an_audit_imports_only_what_is_named(edgepriv, trained):
-    assert edgepriv("export", "m.pt", *OWN, "--bits", "4", "-o", "m.onnx").code == 0
+    assert edgepriv("export", "m.pt", *OWN, "--bits", "4", "-o", "m.onnx", *TINY).code == 0
     sys.modules.pop("own_network", None)
-    few = ("--robust-examples", "20", "--steps", "1", "--no-float-twin", "--force")
+    few = ("--robust-examples", "20", "--steps", "1", "--no-float-twin", "--force", *TINY)
     assert edgepriv("audit", "m.onnx", "--attacks", "quick", *few).code == 0
     assert "own_network" not in sys.modules
     fleet = ("--attacks", "lira-online", "--references", "2", "--threat-model", "adaptive", "--cache-dir", "cache")
