@@ -14,6 +14,7 @@ from edgepriv.recipe import Recipe
 from edgepriv.report.summary import proven
 
 RECIPE = Recipe(
+    data={"name": "digits"},
     model={"name": "mlp", "args": {"widths": [16]}},
     train={"epochs": 2, "batch_size": 64},
     dp={"epsilon": 5.0, "clip": 0.7},
@@ -89,7 +90,9 @@ def test_training_on_without_privacy_is_refused(private, tmp_path, changes):
 
 def test_privacy_cannot_be_added_afterwards(tmp_path):
     api.train(
-        Recipe(model=RECIPE.model.model_dump(), train={"epochs": 1}), tmp_path / "plain.pt", accept_accuracy_loss=True
+        Recipe(data={"name": "digits"}, model=RECIPE.model.model_dump(), train={"epochs": 1}),
+        tmp_path / "plain.pt",
+        accept_accuracy_loss=True,
     )
     with pytest.raises(UserError, match="edgepriv train"):
         api.harden(tmp_path / "plain.pt", None, {"dp": {"epsilon": 2.0}}, tmp_path / "out")

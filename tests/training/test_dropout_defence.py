@@ -64,7 +64,7 @@ def test_a_stage_may_drop_another_share_than_the_model():
 
 
 def test_harden_refuses_dropout_when_nothing_is_trained(tmp_path):
-    api.train(Recipe(train={"epochs": 1}), tmp_path / "model.pt", accept_accuracy_loss=True)
+    api.train(Recipe(data={"name": "digits"}, train={"epochs": 1}), tmp_path / "model.pt", accept_accuracy_loss=True)
     changes = {"model": {"dropout": 0.5}, "adversary": {"method": "none"}, "quantize": {"bits": 32}}
     with pytest.raises(UserError, match="edgepriv train --baseline dropout"):
         api.harden(tmp_path / "model.pt", None, changes, tmp_path / "out")
