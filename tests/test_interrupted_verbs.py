@@ -64,7 +64,7 @@ def harden(tmp_path, checkpoint, monkeypatch):
     """Hardening with an export that costs nothing; Ctrl-C in it if asked."""
 
     def harden(interrupt_export=False):
-        def export(trained, twin_of, shipped):
+        def export(trained, twin_of, shipped, *how):
             shipped.write_text("")
             if interrupt_export:
                 raise KeyboardInterrupt
