@@ -29,4 +29,4 @@ def test_what_is_no_range_is_refused_with_an_example(text):
 
 def test_without_a_model_they_describe_nothing():
     with pytest.raises(UserError, match="a checkpoint keeps its own"):
-        options.for_bare_state_dict(None, None, None, None, None, None, None, options.preprocessing("0", "1", None))
+        options.for_bare_state_dict(None, None, None, None, None, None, None, options.preprocessing("0", "1", None), {})
