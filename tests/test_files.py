@@ -128,3 +128,25 @@ def test_json_ends_with_a_newline(tmp_path):
     text = (tmp_path / "x.json").read_text()
     assert text.endswith("}\n")
     assert json.loads(text) == {"a": 1}
+
+
+def test_what_is_read_is_never_written_by_whatever_name(tmp_path):
+    read, link, hard = tmp_path / "in.npz", tmp_path / "link.npz", tmp_path / "hard.npz"
+    read.write_text("the only copy")
+    link.symlink_to(read)
+    hard.hardlink_to(read)
+    for path in (read, link, hard, tmp_path / "." / "in.npz"):
+        with pytest.raises(UserError, match=f"{path}.* that this command reads: choose another -o"):
+            files.refuse_overwriting([None, tmp_path / "absent", read], [tmp_path / "new.json", path])
+    files.refuse_overwriting([read], [tmp_path / "new.json", tmp_path / "absent"])
+
+
+def test_nothing_is_written_over_what_lies_in_a_folder_that_is_read(tmp_path):
+    picture = tmp_path / "set" / "cat" / "1.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_text("a cat")
+    with pytest.raises(UserError, match=f"1.png would be written, but lies in {tmp_path / 'set'} that"):
+        files.refuse_overwriting([tmp_path / "set"], [picture])
+    beside = tmp_path / "set" / "model.pt"
+    beside.write_text("an earlier model")
+    files.refuse_overwriting([tmp_path / "set"], [beside])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edgepriv.data import Dataset, checked, load, make_split, members_beside, remake_split
-from edgepriv.data.splits import ROLES
+from edgepriv.data.sizes import ROLES
+from edgepriv.data.splits import said_of_split, trained_elsewhere
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
 
@@ -136,3 +137,113 @@ def test_paper_sizes_on_real_data(real_data):
 def test_a_part_of_a_papers_data_set_falls_back_to_shares():
     few = checked("fashion_mnist", np.random.default_rng(0).random((100, 4, 4)), np.arange(100) % 10)
     assert len(make_split(few, Data(), seed=0).members) == 30
+
+
+# --- small sets ---
+
+
+@pytest.mark.parametrize(
+    ("total", "sizes"),
+    [
+        (1000, [300, 300, 300, 50, 50]),
+        (300, [90, 100, 80, 15, 15]),
+        (200, [60, 100, 20, 10, 10]),
+        (100, [30, 50, 10, 5, 5]),
+    ],
+)
+def test_small_sets_keep_non_members_at_the_cost_of_the_pool(total, sizes):
+    few = checked("few", np.random.default_rng(0).random((total, 2)), np.arange(total) % 2)
+    assert list(make_split(few, Data(), seed=0).sizes.values()) == sizes
+
+
+@pytest.mark.parametrize(
+    ("non_members", "sizes"),
+    [(1600, [640, 640, 160, 160]), (250, [100, 100, 25, 25]), (150, [100, 34, 8, 8]), (100, [80, 14, 3, 3])],
+)
+def test_few_known_non_members_stay_non_members(non_members, sizes):
+    rows = np.random.default_rng(0).random((20 + non_members, 2))
+    known = members_beside(
+        checked("in", rows[:20], np.arange(20) % 2), checked("out", rows[20:], np.arange(non_members) % 2)
+    )
+    assert list(make_split(known, Data(), seed=0).sizes.values()) == [20, *sizes]
+
+
+def test_what_few_non_members_cannot_tell_is_said(dataset):
+    said = said_of_split(dataset, make_split(dataset, Data(non_members=50), seed=0))
+    assert said == [
+        "members 60, non-members 50, attacker's pool 20, holdout 10, validation 10",
+        "the smallest false-positive rate that 50 non-members resolve is 1/50: too few for 1%",
+    ]
+
+
+# --- parts and groups of a file ---
+
+
+@pytest.fixture
+def in_parts(dataset) -> Dataset:
+    return replace(dataset, training_part=np.arange(200) < 120)
+
+
+def test_members_are_of_the_training_part_and_non_members_are_not(in_parts):
+    split = make_split(in_parts, Data(), seed=1)
+    assert list(split.sizes.values()) == [60, 64, 60, 8, 8]
+    assert max(split.members.max(), split.reference.max()) < 120
+    assert min(split.non_members.min(), split.holdout.min(), split.validation.min()) >= 120
+    assert "members and the pool are of the file's training part (120 examples)" in said_of_split(in_parts, split)[1]
+    again = remake_split(in_parts, split.record())
+    np.testing.assert_array_equal(again.members, split.members)
+
+
+def test_the_whole_training_part_may_be_members_and_then_the_pool_is_of_the_other(in_parts):
+    for sizes in (Data(members=120), trained_elsewhere(in_parts, Data())):
+        split = make_split(in_parts, sizes, seed=1)
+        np.testing.assert_array_equal(split.members, np.arange(120))
+        assert min(split.reference.min(), split.non_members.min()) >= 120
+        remake_split(in_parts, split.record())
+
+
+def test_more_members_than_the_training_part_has_are_refused(in_parts):
+    with pytest.raises(UserError, match="the training part of toy has 120 examples, fewer than 130 members"):
+        make_split(in_parts, Data(members=130), seed=0)
+
+
+def test_a_part_that_is_too_small_is_no_part_and_that_is_said(dataset):
+    tiny = replace(dataset, training_part=np.arange(200) < 190)
+    split = make_split(tiny, Data(), seed=0)
+    np.testing.assert_array_equal(split.members, make_split(dataset, Data(), seed=0).members)
+    assert "a part of the file has 10 examples only" in said_of_split(tiny, split)[1]
+
+
+def test_a_split_recorded_before_parts_were_kept_is_remade(dataset, in_parts):
+    earlier = make_split(dataset, SIZES, seed=3)
+    record = {name: value for name, value in earlier.record().items() if name != "version"}
+    np.testing.assert_array_equal(remake_split(in_parts, record).members, earlier.members)
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_no_group_plays_two_roles(dataset, parts):
+    groups = np.random.default_rng(0).integers(0, 60, 200)
+    grouped = replace(dataset, groups=groups, training_part=groups < 35 if parts else None)
+    for seed in range(5):
+        split = make_split(grouped, Data(members=50, non_members=40, holdout=8, validation=8), seed)
+        roles = [set(groups[getattr(split, role)].tolist()) for role in ROLES]
+        assert sum(map(len, roles)) == len(set().union(*roles))
+        assert 50 <= len(split.members) < 50 + np.bincount(groups).max()
+        assert len(np.unique(np.concatenate([getattr(split, role) for role in ROLES]))) == sum(split.sizes.values())
+        again = remake_split(grouped, split.record())
+        assert again.record() == split.record()
+    assert "groups, each in one role" in " ".join(said_of_split(grouped, split))
+
+
+def test_a_group_that_stands_in_both_parts_counts_as_trained_on(dataset):
+    groups = np.arange(200) // 4
+    crossing = replace(dataset, groups=groups, training_part=np.arange(200) < 122)  # group 30 begins at 120
+    split = make_split(crossing, Data(), seed=0)
+    assert min(split.non_members.min(), split.holdout.min()) >= 124
+
+
+def test_known_members_whose_group_is_among_non_members_are_counted(dataset):
+    groups = np.concatenate([np.arange(80) // 8, np.arange(120) // 8 + 8])
+    known = replace(dataset, known_members=80, groups=groups)
+    said = said_of_split(known, make_split(known, Data(), seed=0))
+    assert any(line.startswith("warning: 2 of") and "among the members and among the others" in line for line in said)

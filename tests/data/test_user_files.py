@@ -6,6 +6,7 @@ import pytest
 from edgepriv import data
 from edgepriv.data import from_member_files, load
 from edgepriv.errors import UserError
+from edgepriv.recipe import Data
 
 X = np.random.default_rng(0).random((12, 5)).astype(np.float32)
 Y = np.arange(12) % 3
@@ -136,3 +137,84 @@ def test_unknown_sources_name_the_known(tmp_path):
 
 def test_the_public_names_are_importable():
     assert all(hasattr(data, name) for name in data.__all__)
+
+
+# --- members and non-members are read as one set ---
+
+
+def both(saved, members, others, **asked):
+    return from_member_files(saved("in.npz", **members), saved("out.npz", **others), asked=Data(**asked))
+
+
+def test_labels_of_both_files_are_one_set_of_classes(saved):
+    found = both(saved, {"x": X[:6], "y": [10, 10, 30, 30, 10, 30]}, {"x": X[6:], "y": [20, 30, 20, 30, 20, 30]})
+    assert found.class_names == ("10", "20", "30")
+    assert found.y.tolist() == [0, 0, 2, 2, 0, 2, 1, 2, 1, 2, 1, 2]
+
+
+def test_one_hot_rows_and_findings_are_told_apart_over_both_files(saved):
+    one_hot = np.eye(3, dtype=np.uint8)[Y]
+    findings = one_hot.copy()
+    findings[9, 2] = 1
+    assert both(saved, {"x": X[:6], "y": one_hot[:6]}, {"x": X[6:], "y": one_hot[6:]}).y.tolist() == Y.tolist()
+    with pytest.raises(UserError, match="3 findings for each example"):
+        both(saved, {"x": X[:6], "y": findings[:6]}, {"x": X[6:], "y": findings[6:]})
+    with pytest.raises(UserError, match="labels of different shapes"):
+        both(saved, {"x": X[:6], "y": one_hot[:6]}, {"x": X[6:], "y": Y[6:]})
+
+
+def test_neither_file_alone_decides_its_range(saved):
+    x = np.concatenate([X[:6], -X[6:]])  # the members alone would pass for numbers in [0, 1]
+    found = both(saved, {"x": x[:6], "y": Y[:6]}, {"x": x[6:], "y": Y[6:]}, range=(-1, 1))
+    np.testing.assert_allclose(found.x, (x + 1) / 2, atol=1e-6)
+
+
+def test_names_of_classes_in_both_files_need_not_stand_in_one_order(saved):
+    found = both(
+        saved,
+        {"x": X[:6], "y": [0, 1, 0, 1, 0, 1], "class_names": np.array(["dog", "cat"])},
+        {"x": X[6:], "y": [0, 1, 0, 1, 0, 1], "class_names": np.array(["cat", "dog"])},
+    )
+    assert found.class_names == ("cat", "dog")
+    assert found.y.tolist() == [1, 0, 1, 0, 1, 0, 0, 1, 0, 1, 0, 1]
+
+
+def test_members_may_stand_in_tables_of_text(tmp_path):
+    for name, rows in (("in", X[:6]), ("out", X[6:])):
+        lines = [",".join([*map(str, row), "yes" if i % 2 else "no"]) for i, row in enumerate(rows)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["a,b,c,d,e,label", *lines]))
+    found = from_member_files(tmp_path / "in.csv", tmp_path / "out.csv")
+    assert found.class_names == ("no", "yes")
+    np.testing.assert_allclose(found.x, X, atol=1e-7)
+
+
+# --- parts and groups ---
+
+
+def test_parts_and_groups_of_an_archive_are_kept(saved):
+    parts = {"x_train": X[:8], "y_train": Y[:8], "x_test": X[8:], "y_test": Y[8:]}
+    patients = {"patient_train": np.arange(8) // 2 + 100, "patient_test": np.arange(4) // 2 + 500}
+    found = load(f"npz:{saved(**parts, **patients)}")
+    assert found.training_part.tolist() == [True] * 8 + [False] * 4
+    assert found.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert (
+        load(f"npz:{saved(x=X, y=Y, groups=np.arange(12) // 3)}").groups.tolist()
+        == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    )
+    assert "name 5 groups for 12 examples" in refused(f"npz:{saved(x=X, y=Y, group=np.arange(5))}")
+
+
+def test_a_published_set_is_one_pool_and_any_other_name_keeps_its_parts(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    parts = {"x_train": images[:8], "y_train": Y[:8], "x_test": images[8:], "y_test": Y[8:]}
+    for name in ("cifar10", "scans"):
+        np.savez(tmp_path / f"{name}.npz", **parts)
+    assert load("cifar10", tmp_path).training_part is None
+    assert load("scans", tmp_path).training_part.sum() == 8
+    with pytest.raises(UserError, match="--channels says how a file is read, and cifar10 is known as it is"):
+        load("cifar10", tmp_path, asked=Data(channels=3))
+
+
+def test_an_archive_has_no_label_column(saved):
+    with pytest.raises(UserError, match="--label names a column of a table"):
+        load(f"npz:{saved(x=X, y=Y)}", asked=Data(label="y"))
