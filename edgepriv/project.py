@@ -89,7 +89,13 @@ def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: st
         raise UserError(f"{what} does not say what data it was trained on: pass --members A.npz --non-members B.npz")
     dataset = data.load(record["name"], data_dir, asked=Data(**record.get("reading", {})))
     if dataset.sha256 != record["sha256"]:
-        raise UserError(f"{what} was trained on another version of {dataset.name}: its content has changed since")
+        other = data.counted_from_zero(dataset)
+        if other is None or other.sha256 != record["sha256"]:
+            raise UserError(
+                f"{what} was trained on another version of {dataset.name}: its content has changed since, or an earlier "
+                "edgepriv read it in another way"
+            )
+        dataset = other
     split = data.remake_split(dataset, record["split"])
     for line in data_said(dataset, split):
         say(line)
@@ -112,17 +118,34 @@ def open_checkpoint(
                 "describe a bare state_dict"
             )
         _refuse_other_normalisation(path, found.recipe.model, recipe.model if recipe else Model())
+        reading = recipe.data.reading() if recipe else {}
+        if reading and found.data and reading != found.data.get("reading", {}):
+            raise UserError(
+                f"{path} keeps how its data are read: --label, --image-size, --channels and --input-range are for a bare "
+                "state_dict"
+            )
         return Trained(found, *recorded_data(found.data, data_dir, str(path)))
     if recipe is None:
         raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
     dataset, split = split_of(recipe, data_dir, download, trained_elsewhere=True)
-    record = data_record(dataset, split, recipe.data)
-    found = checkpoint.from_state_dict(
-        path, resolved(recipe, dataset), dataset.class_names, dataset.input_shape, record
-    )
+    try:
+        found = _from_elsewhere(path, recipe, dataset, split)
+    except UserError:
+        with_gaps = data.counted_from_zero(dataset)
+        if with_gaps is None:
+            raise
+        found, dataset = _from_elsewhere(path, recipe, with_gaps, split), with_gaps
+        say(
+            f"the network has an output for every label from 0 to {dataset.num_classes - 1}, those without examples too"
+        )
     for note in found.notes:
         say(f"{path.name}: {note}")
     return Trained(found, dataset, split, tuple(refuse_unlike(path, found, dataset, split, accept=accept)))
+
+
+def _from_elsewhere(path: Path, recipe: Recipe, dataset: Dataset, split: Split) -> Checkpoint:
+    record = data_record(dataset, split, recipe.data)
+    return checkpoint.from_state_dict(path, resolved(recipe, dataset), dataset.class_names, dataset.input_shape, record)
 
 
 def _refuse_other_normalisation(path: Path, own: Model, asked: Model) -> None:

@@ -1,6 +1,14 @@
 """Where examples come from and who is a member."""
 
-from edgepriv.data.dataset import Dataset, as_inputs, checked, described, members_beside, with_classes
+from edgepriv.data.dataset import (
+    Dataset,
+    as_inputs,
+    checked,
+    counted_from_zero,
+    described,
+    members_beside,
+    with_classes,
+)
 from edgepriv.data.files import from_member_files, kind_of
 from edgepriv.data.sources import canonical_name, default_data_dir, files_of, load
 from edgepriv.data.splits import Split, make_split, remake_split, said_of_resolution, said_of_split, trained_elsewhere
@@ -11,6 +19,7 @@ __all__ = [
     "as_inputs",
     "canonical_name",
     "checked",
+    "counted_from_zero",
     "default_data_dir",
     "described",
     "files_of",

@@ -62,6 +62,9 @@ def as_inputs(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
 
 
+_MOST_CLASSES = 100_000
+
+
 def checked(
     name: str,
     x: np.ndarray,
@@ -103,6 +106,18 @@ def with_classes(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
     """
     found = classes.renamed(dataset.name, Labels(dataset.y, dataset.class_names, dataset.said), class_names)
     return replace(dataset, y=found.y, class_names=class_names, said=found.said)
+
+
+def counted_from_zero(dataset: Dataset) -> Dataset | None:
+    """The same examples, with a class for every whole number from 0 to the largest label: 0, 1 and 3 are of four classes.
+
+    That is what a network with as many outputs was trained on. None where the labels are other than such numbers with gaps.
+    """
+    names = dataset.class_names
+    if not all(label.isdecimal() for label in names):
+        return None
+    most = max(map(int, names)) + 1
+    return with_classes(dataset, tuple(map(str, range(most)))) if len(names) < most <= _MOST_CLASSES else None
 
 
 def described(dataset: Dataset) -> str:
