@@ -250,9 +250,8 @@ def audit(
     refuse_overwriting([model, *beside_it, members, non_members, recipe_file, cache], written)
     reading = [name for name, value in (changes.get("data") or {}).items() if value is not None]
     if members is None and reading:
-        raise UserError(
-            f"--{reading[0].replace('_', '-')} says how --members and --non-members are read: pass these too"
-        )
+        option = "input-range" if reading[0] == "range" else reading[0].replace("_", "-")
+        raise UserError(f"--{option} says how --members and --non-members are read: pass these too")
     known = manifest.read_beside(model) if members is None else None
     if known is not None and known.data is not None:
         refuse_overwriting(data.files_of(known.data["name"], data_dir), written)
