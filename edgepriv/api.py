@@ -41,6 +41,7 @@ from edgepriv.report.reproduce import audit_command
 from edgepriv.siblings import audit_beside, bench_in, has_stale_audit, imported_runs, unique_names, variants_of
 from edgepriv.training import new_classifier, quantize_weights, run_stages
 from edgepriv.training.course import Course
+from edgepriv.training.eps import probed, refuse_guess, stated
 from edgepriv.training.partial import forget
 
 NOTHING_WRITTEN = (
@@ -76,6 +77,8 @@ def train(
     refuse_impossible(recipe)
     dataset, split = project.split_of(recipe, data_dir, download)
     record = project.data_record(dataset, split, recipe.data)
+    if recipe.adversary.eps is None:
+        refuse_guess(recipe, ("train",), dataset, split)
     recipe = project.resolved(recipe, dataset)
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
     course = run_stages(classifier, recipe, ("train",), dataset, split, partial=partial)
@@ -142,6 +145,13 @@ def harden(
     stages = tuple(name for name in hardened_by.stages() if name != "train")
     refuse_idle(hardened_by, given.checkpoint.recipe, changes)
     refuse_impossible(hardened_by)
+    if not stated(changes, recipe, given.checkpoint.recipe, given.dataset.input_shape):
+        asked = bool((changes.get("adversary") or {}).get("method"))
+        hardened_by, chosen = probed(
+            hardened_by, stages, given.dataset, given.split, given.checkpoint.classifier(), asked=asked
+        )
+        if chosen:
+            project.say(chosen)
     given_head = transferred(head, hardened_by, given.dataset, given.split)
     rehearse(given.checkpoint.with_recipe(hardened_by))
     classifier = given.checkpoint.with_recipe(hardened_by).classifier()
