@@ -19,7 +19,8 @@ from edgepriv.artifact.accuracies import accuracy_of
 from edgepriv.artifact.behind import save_head, transferred, with_head
 from edgepriv.artifact.left_float import BY_RECIPE
 from edgepriv.artifact.model_files import file_facts
-from edgepriv.artifact.ship import export_with_twin, rehearse, written_by_export
+from edgepriv.artifact.rehearse import few_inputs, rehearse
+from edgepriv.artifact.ship import export_with_twin, written_by_export
 from edgepriv.audit import gate
 from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
 from edgepriv.audit.deployed import audit_by_manifest, audit_on_files
@@ -31,6 +32,8 @@ from edgepriv.measure.bench import bench as measure
 from edgepriv.measure.devices import merged
 from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
+from edgepriv.models.behaviour import refuse_unsteady
+from edgepriv.models.classifier import NAMED
 from edgepriv.models.containers import tensors_in
 from edgepriv.models.reading import is_of_tensors, load_tensors
 from edgepriv.models.steps import is_step
@@ -81,9 +84,12 @@ def train(
         refuse_guess(recipe, ("train",), dataset, split)
     recipe = project.resolved(recipe, dataset)
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
+    _say_changes(classifier)
+    blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, record)
+    if recipe.model.name not in NAMED:  # our own are known to train and to ship
+        rehearse(blank.with_weights(classifier), ("train",), dataset, split)
     course = run_stages(classifier, recipe, ("train",), dataset, split, partial=partial)
     accuracy = accuracy_of(classifier, recipe, dataset, split, Standard(accept=accept_accuracy_loss), GO_ON)
-    blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, record)
     trained = blank.with_weights(classifier, stages=("train",), history=tuple(course.history), defences=course.defences)
     checkpoint.save(output, trained)
     forget(partial)
@@ -153,8 +159,9 @@ def harden(
         if chosen:
             project.say(chosen)
     given_head = transferred(head, hardened_by, given.dataset, given.split)
-    rehearse(given.checkpoint.with_recipe(hardened_by))
+    rehearse(given.checkpoint.with_recipe(hardened_by), stages, given.dataset, given.split)
     classifier = given.checkpoint.with_recipe(hardened_by).classifier()
+    _say_changes(classifier)
 
     def after(course: Course, classifier: Classifier, done: tuple[str, ...], recipe: Recipe) -> Checkpoint:
         return given.checkpoint.with_recipe(recipe).with_weights(
@@ -222,6 +229,9 @@ def export(
     refuse_overwriting(data.files_of(given.dataset.name, data_dir), written)
     asked = given.checkpoint.recipe.with_changes(**changes)
     refuse_impossible(asked)
+    classifier = given.checkpoint.classifier()
+    _say_changes(classifier)
+    refuse_unsteady(classifier.network, classifier, few_inputs(given.dataset, given.split))
     trained = replace(given, checkpoint=given.checkpoint.with_recipe(asked))
     exported = export_with_twin(trained, given.checkpoint, output, standard, NOTHING_WRITTEN)
     return exported | {"said": project.data_said(given.dataset, given.split)}
@@ -457,6 +467,11 @@ def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> N
         command=audit_command(model.name, audited),
     )
     write_text(output, page)
+
+
+def _say_changes(classifier: Classifier) -> None:
+    for note in classifier.notes:
+        project.say(note)
 
 
 def _named(factory: str | None) -> Model | None:

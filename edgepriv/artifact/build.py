@@ -15,7 +15,7 @@ from edgepriv.artifact.head import append_head
 from edgepriv.artifact.left_float import weights_left_float
 from edgepriv.artifact.profiles import profile as lowering_of
 from edgepriv.artifact.strip import strip
-from edgepriv.artifact.trace import network_of, trace
+from edgepriv.artifact.trace import graph_names, network_of, trace
 from edgepriv.errors import UserError
 from edgepriv.heads.masks import Mask
 from edgepriv.recipe import FULL_WIDTH, Export
@@ -46,23 +46,26 @@ def build_graph(
     class_names: Sequence[str],
     settings: Export = Export(),  # noqa: B008 - frozen
     head: Mask | None = None,
+    traced: ir.Model | None = None,
 ) -> Built:
     """Trace, fold, pack and strip.
 
     ``weights``: integers by parameter name inside ``classifier.network``, used in place of the parameters themselves;
     empty for the float twin, which is the same graph with float32 weights. ``input_shape``: of one example.
     Input ``input`` float32 [N, *input_shape], output ``probabilities`` float32 [N, K], unless ``settings`` ask for other
-    forms. ``head`` stands behind the softmax, in the same plain operators whatever the profile. Raises UserError when the
-    network cannot be traced, a weight does not fit its parameter, or the file would pass the 2 GB of the format.
+    forms. ``head`` stands behind the softmax, in the same plain operators whatever the profile. ``traced``: what ``trace`` has
+    made of this classifier, to be changed here; None traces it. Raises UserError when the network cannot be traced, a weight
+    does not fit its parameter, or the file would pass the 2 GB of the format.
     """
     lower = lowering_of(settings.profile)
-    model = trace(classifier, input_shape)
-    _check_weights(model.graph, weights)
+    model = traced if traced is not None else trace(classifier, input_shape)
+    names = graph_names(classifier)
     _check_classes(model.graph, class_names)
-    weights = {name: simplest(tensor) for name, tensor in weights.items()}
+    weights = {names[name]: simplest(tensor) for name, tensor in weights.items()}
+    _check_weights(model.graph, weights)
     bits = _bits_in_words(model.graph, weights)
     drop_zero_biases(model.graph)
-    left_float = weights_left_float(model.graph, network_of(classifier), weights)
+    left_float = weights_left_float(model.graph, network_of(classifier), weights, names)
     lowered = lower(model.graph, fold_batch_norms(model.graph, weights), settings)
     if head is not None:
         append_head(model.graph, head)

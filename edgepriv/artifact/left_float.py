@@ -15,8 +15,11 @@ _REASONS = {
 }
 
 
-def weights_left_float(graph: ir.Graph, network: nn.Module, weights: Mapping[str, QuantizedTensor]) -> dict[str, str]:
-    """Parameter of ``network`` in ``graph`` without integers -> the reason; empty where nothing is quantized.
+def weights_left_float(
+    graph: ir.Graph, network: nn.Module, weights: Mapping[str, QuantizedTensor], names: Mapping[str, str]
+) -> dict[str, str]:
+    """Parameter of ``network`` in ``graph`` without integers -> the reason; empty where nothing is quantized. ``names``: of
+    the parameters in the graph, which ``weights`` have too.
 
     Vectors are not listed: biases, batch norms and other numbers for each channel.
     """
@@ -25,8 +28,8 @@ def weights_left_float(graph: ir.Graph, network: nn.Module, weights: Mapping[str
     quantizable = widths(network, Quantize(bits=8))
     found = {}
     for name, parameter in network.named_parameters():
-        value = graph.initializers.get(name)
-        if value is None or name in weights or parameter.numel() <= max(parameter.shape, default=1):
+        value = graph.initializers.get(names[name])
+        if value is None or names[name] in weights or parameter.numel() <= max(parameter.shape, default=1):
             continue
         readers = sorted({node.op_type for node in _readers(value)})
         if not readers:

@@ -73,7 +73,11 @@ def torch_logits(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], 
     """``torch_probabilities`` before the softmax."""
     prefix = prefix_of(classifier)
     device = next((tensor.device for tensor in classifier.state_dict().values()), torch.device("cpu"))
-    replaced = {prefix + name: torch.from_numpy(tensor.dequantize()).to(device) for name, tensor in weights.items()}
+    own = dict(classifier.named_parameters(remove_duplicate=False))
+    replaced = {
+        prefix + name: torch.from_numpy(tensor.dequantize()).to(device, own[prefix + name].dtype)
+        for name, tensor in weights.items()
+    }
     rows = min(256, max(1, _LARGEST_BATCH // x[0].size))
     training = [module for module in classifier.modules() if module.training]
     classifier.eval()

@@ -1,6 +1,5 @@
 """A checkpoint -> the files that ship: model.onnx, its manifest, and its float twin beside it."""
 
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,17 @@ from edgepriv.accuracy import Standard
 from edgepriv.artifact import manifest
 from edgepriv.artifact.accuracies import Measured, Sample, in_file, in_torch, judged, sample, unjudged
 from edgepriv.artifact.behind import mask_of, write_memguard
-from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.export import Exported, export
-from edgepriv.artifact.ort_format import to_ort
+from edgepriv.artifact.integers import integers_of
 from edgepriv.artifact.session import open_session, predict
 from edgepriv.data import Dataset
 from edgepriv.device import memguard
-from edgepriv.errors import UserError
 from edgepriv.files import folder_aside
-from edgepriv.heads.masks import IN_GRAPH
-from edgepriv.heads.masks import build as build_mask
-from edgepriv.models import Checkpoint, Classifier
+from edgepriv.models import Checkpoint
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH, Quantize
-from edgepriv.training import load_quantized, quantize_weights
+from edgepriv.recipe import FULL_WIDTH
+from edgepriv.training import load_quantized
 from edgepriv.training.grids import notes_of
-from edgepriv.training.quantizer import QuantizedTensor, refuse_unmatched, widths
 
 CHECKED_AGAINST = 2_000
 """Real inputs that an export proves parity on, if there are as many and they do not take too long (``parity.SECONDS``)."""
@@ -40,31 +34,6 @@ def written_by_export(output: Path) -> list[Path]:
     float_file = beside(output, "fp32.onnx")
     own = [output, manifest.path_beside(output), beside(output, "ort"), memguard.beside(output)]
     return [*own, float_file, manifest.path_beside(float_file)]
-
-
-def rehearse(found: Checkpoint) -> None:
-    """Raise the UserError that exporting ``found`` would end with whatever its weights are, before anything is trained.
-
-    The network cannot be traced, no layer has the widths that are asked for, or the profile does not go with the rest.
-    """
-    classifier = found.classifier()
-    settings = found.recipe.export
-    weights = _quantized(found, classifier)
-    head = found.recipe.head.method
-    built = build_graph(
-        classifier,
-        weights,
-        input_shape=found.input_shape,
-        class_names=found.class_names,
-        settings=settings,
-        head=build_mask(head, len(found.class_names)) if head in IN_GRAPH else None,
-    )
-    if settings.ort:
-        x = np.random.default_rng(0).random((2, *found.input_shape), dtype=np.float32)
-        with tempfile.TemporaryDirectory(prefix="edgepriv-") as folder:
-            model = Path(folder) / "model.onnx"
-            model.write_bytes(built.content)
-            to_ort(model, x, settings.profile)
 
 
 def export_with_twin(
@@ -129,7 +98,7 @@ def _agreement(model: Path, twin: Path, inputs: np.ndarray) -> dict[str, Any]:
 
 def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, asked: Sample) -> tuple[Exported, Measured]:
     classifier, head = found.classifier(), mask_of(found)
-    weights = _quantized(found, classifier)
+    weights = integers_of(found, classifier)
     floating = in_torch(classifier, asked, head=head)
     load_quantized(classifier.network, weights)
     exported = export(
@@ -171,19 +140,6 @@ def _named(found: Checkpoint, twin_of: Checkpoint) -> str:
     names = ["training on noisy members"] if "noisy" in done else []
     names += ["adversarial training"] if adversarial else ["fine-tuning"] if set(done) - {"noisy"} else []
     return " and ".join(names)
-
-
-def _quantized(found: Checkpoint, classifier: Classifier) -> dict[str, QuantizedTensor]:
-    """The integers of the weights. Raises UserError when there are none to what the recipe asks for."""
-    quantize, compute = found.recipe.quantize, found.recipe.export.compute
-    refuse_unmatched(classifier.network, quantize)
-    weights = quantize_weights(classifier.network, quantize)
-    if quantize.active and not weights:
-        layers = ", ".join(name.removesuffix(".weight") for name in widths(classifier.network, Quantize(bits=8)))
-        raise UserError(f"bits {quantize.bits!r} matches no layer: the model's are {layers or 'none'}")
-    if compute == "int8" and not weights:
-        raise UserError("--compute int8 multiplies activations by integer weights, and this file has none: give --bits")
-    return weights
 
 
 def _parity_inputs(dataset: Dataset, seed: int) -> np.ndarray:

@@ -19,6 +19,12 @@ IR_VERSION = 10
 """The one that came with opset 21; a newer number would only turn away older runtimes."""
 
 INPUT, OUTPUT = "input", "probabilities"
+_TAKEN = {INPUT, OUTPUT, "logits", "label"}
+"""Names of inputs and outputs, which a parameter of the network may have too."""
+_MARKS = (":", "/")
+"""Characters by which names of ours are told from parameters'."""
+_WIDE = {ir.DataType.DOUBLE: ir.DataType.FLOAT}
+_NARROW = (ir.DataType.BFLOAT16, ir.DataType.FLOAT16)
 
 
 def trace(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
@@ -35,6 +41,8 @@ def trace(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
     finally:
         for module in training:
             module.training = True
+    _refuse_narrow(model.graph)
+    _compute_in_float32(model)
     names = _first_names(classifier)
     _simplify(model, opaque=set(names))
     _rename_parameters(model.graph, names)
@@ -116,7 +124,57 @@ def _first_names(classifier: nn.Module) -> dict[str, str]:
         *network.named_buffers(remove_duplicate=False),
     ]
     first: dict[int, str] = {}
-    return {prefix + name: first.setdefault(id(tensor), name) for name, tensor in named}
+    own = graph_names(classifier)
+    return {prefix + name: own[first.setdefault(id(tensor), name)] for name, tensor in named}
+
+
+def graph_names(classifier: nn.Module) -> dict[str, str]:
+    """Every name of a tensor in the network -> its name in the graph: the same, unless it is that of an input or output, or
+    has characters that mark names of ours."""
+    network = network_of(classifier)
+    named = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
+    found: dict[str, str] = {}
+    for name, _ in sorted(named, key=lambda entry: _is_marked(entry[0])):
+        own = name
+        for mark in _MARKS:
+            own = own.replace(mark, "_")
+        while own in _TAKEN or own in found.values():
+            own += "_"
+        found[name] = own
+    return found
+
+
+def _is_marked(name: str) -> bool:
+    return name in _TAKEN or any(mark in name for mark in _MARKS)
+
+
+def _refuse_narrow(graph: ir.Graph) -> None:
+    """Raise UserError where the network computes in 16 bits: the file does not, so torch would round where it would not."""
+    for node in graph.all_nodes():
+        if any(output.dtype in _NARROW for output in node.outputs):
+            raise UserError(
+                "the network computes in 16-bit floats inside (torch.autocast, .half() or .bfloat16() in its forward), and the "
+                "file computes in float32: take it out of the forward; edgepriv trains in bfloat16 by itself (--precision)"
+            )
+
+
+def _compute_in_float32(model: ir.Model) -> None:
+    """What the network computes in float64 the file computes in float32, in which onnxruntime has every operator."""
+    for value in list(model.graph.initializers.values()):
+        if value.const_value is not None and value.const_value.dtype in _WIDE:
+            value.const_value = ir.tensor(value.const_value.numpy().astype("float32"), name=value.name)
+            value.dtype = ir.DataType.FLOAT
+    for node in model.graph.all_nodes():
+        for name, attribute in list(node.attributes.items()):
+            if attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype in _WIDE:
+                narrow = ir.tensor(attribute.as_tensor().numpy().astype("float32"))
+                node.attributes[name] = ir.AttrTensor(name, narrow)
+            elif name in ("to", "dtype") and attribute.type == ir.AttributeType.INT:
+                wanted = ir.DataType(attribute.as_int())
+                node.attributes[name] = ir.AttrInt64(name, int(_WIDE.get(wanted, wanted)))
+        for output in node.outputs:
+            if output.dtype in _WIDE:
+                output.dtype = ir.DataType.FLOAT
 
 
 def _simplify(model: ir.Model, opaque: set[str]) -> None:
@@ -190,6 +248,11 @@ def _pool_globally(graph: ir.Graph) -> None:
 
 def _append_softmax(graph: ir.Graph) -> None:
     logits = graph.outputs[0]
+    if logits.dtype not in (None, ir.DataType.FLOAT):
+        cast = ir.node("Cast", [logits], {"to": ir.DataType.FLOAT})
+        cast.outputs[0].shape, cast.outputs[0].type = logits.shape, ir.TensorType(ir.DataType.FLOAT)
+        graph.append(cast)
+        logits = cast.outputs[0]
     last = logits.producer()
     if last is not None and last.op_type in ("Sigmoid", "Softmax"):
         raise UserError(

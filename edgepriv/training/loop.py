@@ -79,7 +79,7 @@ def fit(
     torch.manual_seed(seed if isinstance(seed, int) else seed[0])
     generator, models = generator_of(seed), models_in(classifier)
     if task.channels_last:
-        classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _lay_channels_last(classifier)
     learned = attach_steps(classifier.network, task.quantize)
     fused = fuse(classifier.network) if task.budget is not None and task.fold_norms else None
     optimizer = optimizer_of(classifier.network, stage, learned)
@@ -129,6 +129,13 @@ def fit(
     classifier.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     classifier.eval()
     return state.history
+
+
+def _lay_channels_last(classifier: Classifier) -> None:
+    """``module.to(memory_format=...)`` asks it of tensors with five axes too, which have no such layout."""
+    for value in [*classifier.parameters(), *classifier.buffers()]:
+        if value.ndim == 4:
+            value.data = value.data.contiguous(memory_format=torch.channels_last)
 
 
 def validate(

@@ -1,0 +1,21 @@
+"""The integers of a checkpoint's weights, as its recipe asks for them."""
+
+from edgepriv.errors import UserError
+from edgepriv.models import Checkpoint, Classifier
+from edgepriv.recipe import Quantize
+from edgepriv.training import quantize_weights
+from edgepriv.training.quantizer import QuantizedTensor, refuse_unmatched, widths
+
+
+def integers_of(found: Checkpoint, classifier: Classifier) -> dict[str, QuantizedTensor]:
+    """The integers of ``classifier``'s weights, by parameter name. Raises UserError when there are none to what the recipe of
+    ``found`` asks for."""
+    quantize, compute = found.recipe.quantize, found.recipe.export.compute
+    refuse_unmatched(classifier.network, quantize)
+    weights = quantize_weights(classifier.network, quantize)
+    if quantize.active and not weights:
+        layers = ", ".join(name.removesuffix(".weight") for name in widths(classifier.network, Quantize(bits=8)))
+        raise UserError(f"bits {quantize.bits!r} matches no layer: the model's are {layers or 'none'}")
+    if compute == "int8" and not weights:
+        raise UserError("--compute int8 multiplies activations by integer weights, and this file has none: give --bits")
+    return weights

@@ -1,0 +1,138 @@
+"""All that may refuse a network, before hours of training: it is asked, trained for a step of each stage, exported and run.
+
+Everything is done to copies, with the generators as they were afterwards.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from edgepriv.artifact.build import build_graph
+from edgepriv.artifact.export import prove_kernels, with_float_activations
+from edgepriv.artifact.head import without_head
+from edgepriv.artifact.integers import integers_of
+from edgepriv.artifact.ort_format import to_ort
+from edgepriv.artifact.parity import prove_parity
+from edgepriv.artifact.session import open_session, optimized_graph, predict
+from edgepriv.artifact.trace import trace
+from edgepriv.data import Dataset, Split
+from edgepriv.errors import UserError
+from edgepriv.heads.masks import IN_GRAPH
+from edgepriv.heads.masks import build as build_mask
+from edgepriv.models import Checkpoint, Classifier
+from edgepriv.models.behaviour import cause_of, refuse_unsteady
+from edgepriv.recipe import FULL_WIDTH, Export, Recipe
+from edgepriv.training import new_classifier
+from edgepriv.training.course import examples_of
+from edgepriv.training.dp import Plan, refuse_unsupported
+from edgepriv.training.examples import Examples
+from edgepriv.training.loop import fit
+from edgepriv.training.loss import private_step
+from edgepriv.training.noise import noisy_members
+from edgepriv.training.task import Task, task_of
+
+FEW = 8
+"""Real examples that a network is tried on."""
+
+
+def rehearse(found: Checkpoint, stages: Sequence[str], dataset: Dataset, split: Split) -> None:
+    """Raise the UserError that running ``stages`` of ``found``'s recipe and exporting the outcome would end with.
+
+    Whether the network gives one answer to one input; a step of each stage; the graph at full and at the recipe's width in
+    the forms that it asks for, opened by onnxruntime and compared with torch on a few inputs.
+    """
+    with torch.random.fork_rng(devices=[]):
+        few = examples_of(dataset, split.members[:FEW])
+        classifier = found.classifier()
+        refuse_unsteady(classifier.network, classifier, few_inputs(dataset, split))
+        for name in stages:
+            _try_stage(found, name, few, dataset, split)
+        _try_export(found, classifier, few_inputs(dataset, split).numpy())
+
+
+def few_inputs(dataset: Dataset, split: Split) -> torch.Tensor:
+    """float32 [n, ...] of a few members."""
+    return torch.from_numpy(dataset.inputs(split.members[:FEW]))
+
+
+def _try_stage(found: Checkpoint, name: str, few: Examples, dataset: Dataset, split: Split) -> None:
+    recipe = found.recipe
+    # In the stage ``train`` weights that the network computes are trained as they are.
+    fresh = name == "train" and not (recipe.train.quantized and recipe.quantize.active)
+    classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape) if fresh else found.classifier()
+    try:
+        if name == "noisy":
+            few, _ = noisy_members(classifier, few, recipe.noise, seed=recipe.seed, quiet=True)
+        task = _shortened(task_of(classifier.network, recipe, name, dataset.input_shape))
+        if task.dp is not None:
+            refuse_unsupported(classifier.network)
+            _private_step(classifier, few, task)
+            return
+        holdout = examples_of(dataset, split.holdout[:FEW])
+        fit(classifier, few, task, seed=recipe.seed, holdout=holdout)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the network's own code and torch raise
+        raise UserError(f"the stage {name!r} cannot train this network: {cause_of(error)}") from error
+
+
+def _shortened(task: Task) -> Task:
+    """The same task for one step of training (two with RelaxLoss, which alternates) and one of the attack."""
+    stage = task.stage.model_copy(
+        update={"epochs": 2 if task.stage.relax > 0 else 1, "batch_size": FEW, "select": "last", "patience": None}
+    )
+    return replace(task, stage=stage, budget=task.budget and replace(task.budget, steps=1))
+
+
+def _private_step(classifier: Classifier, few: Examples, task: Task) -> None:
+    assert task.dp is not None
+    plan = Plan(1.0, task.dp.clip, 1.0, 1e-5, len(few), 1)
+    x, y = few.batch(torch.arange(len(few)))
+    private_step(classifier.train(), x, y, task, plan, torch.Generator().manual_seed(0))
+
+
+def _try_export(found: Checkpoint, classifier: Classifier, x: np.ndarray) -> None:
+    traced = trace(classifier, found.input_shape)
+    recipe = found.recipe
+    forms = {"input": recipe.export.input, "output": recipe.export.output}
+    plain = recipe.with_changes(
+        quantize={"bits": FULL_WIDTH},
+        head={"method": "none"},
+        export={**Export().model_dump(), **forms},
+    )
+    plain = plain.model_copy(
+        update={"quantize": plain.quantize.model_copy(update={"last_k": None, "first_last": None})}
+    )
+    for own in [plain, recipe] if recipe != plain else [plain]:
+        _try_form(replace(found, recipe=own), own, classifier, traced, x)
+
+
+def _try_form(found: Checkpoint, recipe: Recipe, classifier: Classifier, traced: ir.Model, x: np.ndarray) -> None:
+    settings, method = recipe.export, recipe.head.method
+    weights = integers_of(found, classifier)
+    head = build_mask(method, len(found.class_names)) if method in IN_GRAPH else None
+    built = build_graph(
+        classifier,
+        weights,
+        input_shape=found.input_shape,
+        class_names=found.class_names,
+        settings=settings,
+        head=head,
+        traced=traced.clone(),
+    )
+    headless = built.content if head is None else without_head(built.content)
+    proven = with_float_activations(headless) if settings.compute == "int8" else headless
+    prove_parity(classifier, weights, open_session(proven), x)
+    if proven != built.content:
+        predict(open_session(built.content), x)
+    prove_kernels(optimized_graph(built.content), built.packed_linears, built.dequantized)
+    if settings.ort:
+        with tempfile.TemporaryDirectory(prefix="edgepriv-") as folder:
+            model = Path(folder) / "model.onnx"
+            model.write_bytes(built.content)
+            to_ort(model, x, settings.profile)

@@ -1,0 +1,101 @@
+"""What a network must do to be trained, shipped and audited: give one answer to one input, whatever else is asked."""
+
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from edgepriv.errors import UserError
+
+_NOISE = 1e-3
+"""Of the largest logit: what rounding in batches of other sizes stays far below (about 1e-6)."""
+_REFERENCE = Path(torch.__file__).parent
+_OURS = Path(__file__).parent.parent
+
+
+def refuse_unsteady(network: nn.Module, answer: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    """Raise UserError unless ``network``, in eval mode behind ``answer``, gives each of ``x`` [N, ...] one finite answer:
+    the same when asked again, alone, or in another order. No generator is moved on."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with _Draws() as draws:
+            first = answer(x)
+        if not torch.equal(first, answer(x)) and draws.seen:
+            raise UserError(
+                f"the network answers the same input differently each time (it draws random numbers, by {draws.seen[0]}): in "
+                "eval mode nothing may be drawn, as functional.dropout(x, p, self.training) draws nothing"
+            )
+        if not first.isfinite().all():
+            raise UserError(
+                "the network's logits are not finite numbers on real inputs: check its weights and its mean and std"
+            )
+        found = batch_difference(answer, x)
+    if found is not None:
+        raise UserError(
+            f"the network's answer to an input depends on the other inputs of its batch ({_coupling(network)}; {found}): its "
+            "accuracy would be that of one batch size; take what mixes the batch out of it in eval mode, or export it with a "
+            "batch of one by yourself and audit that file with --batch-dependent"
+        )
+
+
+def batch_difference(answer: Callable[[Tensor], Tensor], x: Tensor) -> str | None:
+    """How far answers [N, K] move when each of ``x`` [N, ...] is asked alone, or all in another order, in words; None when
+    they do not, beyond rounding."""
+    whole = answer(x)
+    try:
+        alone = torch.cat([answer(row[None]) for row in x])
+    except (RuntimeError, ValueError) as error:
+        return f"one input alone: {_first_line(error)}"
+    turned = answer(x.flip(0)).flip(0)
+    largest = max(float((other - whole).abs().max()) for other in (alone, turned))
+    if largest <= _NOISE * float(whole.abs().max()):
+        return None
+    changed = float((alone.argmax(1) != whole.argmax(1)).float().mean())
+    return f"alone, logits move by up to {largest:.2g} and {changed:.0%} of {len(x)} labels change"
+
+
+def place_of(error: BaseException) -> str:
+    """in words: where in the user's own code an error arose, " (net.py, line 12: x = x + y)"; empty where it did not."""
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [Path(sys.prefix), Path(sys.base_prefix), _REFERENCE, _OURS]
+    own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(place) for place in outside)]
+    own = [frame for frame in own if not frame.filename.startswith("<")]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}: {own[-1].line})" if own else ""
+
+
+def cause_of(error: BaseException) -> str:
+    """What went wrong in one line: the kind of error, its first line, and where in the user's own code."""
+    return f"{type(error).__name__}: {_first_line(error)}{place_of(error)}"
+
+
+def _coupling(network: nn.Module) -> str:
+    """What mixes the batch: a normalization without running statistics, by name, or arithmetic."""
+    unsettled = [
+        f"{type(module).__name__} {name or 'itself'}"
+        for name, module in network.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
+    ]
+    if unsettled:
+        return f"{', '.join(unsettled[:3])} has no running statistics, set track_running_stats=True"
+    return "something in its forward, such as a mean over the batch axis"
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")[:300]
+
+
+class _Draws(TorchDispatchMode):
+    """Takes note of operators that draw random numbers. ``seen``: their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.seen.append(str(func.overloadpacket.__name__).strip("_"))
+        return func(*args, **(kwargs or {}))
