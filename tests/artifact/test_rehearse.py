@@ -67,7 +67,8 @@ def test_what_cannot_is_refused_with_its_cause(name, sentence, dataset, split):
 
 def test_what_is_changed_on_a_network_is_told(dataset, split):
     notes = {
-        name: new_classifier(RECIPE.with_changes(model={"name": f"odd_nets:{name}"}), 3, SHAPE).notes for name in WORK
+        name: new_classifier(RECIPE.with_changes(model={"name": f"odd_nets:{name}"}), 3, SHAPE).notes
+        for name in [*WORK, "dataclass"]
     }
     assert notes["in_place"] == ("it changes its input in place, and gets a copy",)
     assert notes["dictionary"] == ("of the dict that it returns, 'logits' is read",)
