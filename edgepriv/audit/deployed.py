@@ -16,6 +16,7 @@ from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.promise import beside_the_proof
 from edgepriv.audit.references import Fleet, train_fleet
 from edgepriv.audit.run import Target, membership_part, robustness_part
+from edgepriv.audit.shift import shift_part, warning_of
 from edgepriv.audit.upfront import up_front
 from edgepriv.data import Dataset
 from edgepriv.device import memguard
@@ -148,6 +149,7 @@ def audit_by_manifest(
         recipe=recipe,
         pool=split.reference,
     )
+    content["shift"] = shift_part(dataset, split.members, split.non_members, recipe.seed)
     content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
     content["said"] = project.data_said(dataset, split)
     twin_file = manifest.unchanged_twin(model, known) if float_twin else None
@@ -225,6 +227,7 @@ def audit_on_files(
             f"none of these attacks can be run on member files alone ({reasons}): only a model with its manifest tells how "
             "to train reference models"
         )
+    content["shift"] = shift_part(examples, inside, outside, resolved.seed)
     content["robustness"] = robustness_part(target, examples, outside, resolved)
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
     content["said"] = project.files_said(examples)
@@ -272,7 +275,7 @@ def _described(
         if cut_head
         else sha256_of_model(model),
         "head": _head_facts(model, cut_head),
-        "warnings": _warnings(model, cut_head) + _read_as_logits(model),
+        "warnings": _warnings(model, cut_head) + _read_as_logits(model) + warning_of(content["shift"]),
         "threat_model": headline,
         "references": references,
         "seed": recipe.seed,

@@ -1,0 +1,167 @@
+"""Do members and non-members differ before any model has seen them?
+
+An attack tells members from non-members by the model's answers. If the two come from different sources (another camera,
+another month, another mix of classes), the answers differ whether the model has learnt anything or not, and an untrained
+network seems to leak. So a classifier that sees the inputs and the labels, and never the model, is asked the same question:
+what it can tell is shift.
+
+Two classifiers, since a difference may lie in either: on features of the inputs, a logistic regression and boosted trees
+together; on the labels, how much more frequent each is among members. Each is learnt on one half of the examples and judged
+on the other, and the other way round, so that its AUC is of examples that it has not seen, and its p-value holds whatever it
+has learnt. Examples that are equal stand in the same half.
+"""
+
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from edgepriv.audit import statistics
+from edgepriv.audit.evidence import Bools, Floats
+from edgepriv.audit.significance import rank_sum
+from edgepriv.data import Dataset
+
+MOST = 2_500
+"""Members, and non-members, that the classifiers see at most."""
+FEWEST = 20
+CHANCE = 0.001
+"""A difference is called shift when it would come by chance less often, for each of the two classifiers."""
+MARGIN = 0.02
+"""And when its AUC is further than this from 0.5: less explains no attack worth naming."""
+SIDE, BINS = 8, 16
+_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+def shift_part(dataset: Dataset, members: np.ndarray, non_members: np.ndarray, seed: int) -> dict[str, Any]:
+    """``shift`` of the audit: what inputs alone, and labels alone, tell about who is at ``members`` [m] (indices).
+
+    ``found``: whether members and non-members differ in themselves; ``auc``, ``auc_ci``, ``p_value`` and ``seen`` ("their
+    inputs" or "their labels") of the classifier that tells more, ``inputs`` and ``labels`` of each. With fewer than 20 of a
+    side nothing is measured: ``found`` is False and ``note`` says so.
+    """
+    sides = [np.sort(np.random.default_rng([seed, 11]).permutation(side)[:MOST]) for side in (members, non_members)]
+    sizes = {"n_members": len(sides[0]), "n_non_members": len(sides[1])}
+    if min(map(len, sides)) < FEWEST:
+        return {"found": False, "note": f"needs {FEWEST} members and as many non-members", **sizes}
+    index = np.concatenate(sides)
+    member = np.arange(len(index)) < len(sides[0])
+    inputs, labels = dataset.inputs(index), dataset.y[index]
+    first = _half(inputs, seed)
+    with threadpool_limits(1):
+        found = {
+            "their inputs": _told(_by_inputs, features(inputs), member, first, seed),
+            "their labels": _told(_by_label, labels, member, first, seed),
+        }
+    seen = max(found, key=lambda name: (_shifted(found[name]), found[name]["auc"]))
+    return {
+        "found": _shifted(found[seen]),
+        "seen": seen,
+        **found[seen],
+        "inputs": found["their inputs"],
+        "labels": found["their labels"],
+        **sizes,
+    }
+
+
+def warning_of(shift: dict[str, Any]) -> list[str]:
+    """What the audit says beside its figures; nothing where members and non-members are alike."""
+    if not shift["found"]:
+        return []
+    low, high = shift["auc_ci"]
+    return [
+        f"members and non-members differ in themselves: {shift['seen']} alone, without the model, tell them apart with AUC "
+        f"{shift['auc']:.3f} [{low:.3f}, {high:.3f}], p {shift['p_value']:.1g}; attacks find this difference even in a model "
+        "that has learnt nothing, so their figures are not leakage alone: take non-members from the same source as members"
+    ]
+
+
+def _shifted(told: dict[str, Any]) -> bool:
+    return bool(told["p_value"] < CHANCE and told["auc"] > 0.5 + MARGIN)
+
+
+def _half(inputs: npt.NDArray[np.float32], seed: int) -> Bools:
+    """Mask bool [n] of a random half of the examples, equal ones together."""
+    _, which = np.unique([sha256(row.tobytes()).hexdigest() for row in inputs], return_inverse=True)
+    return (np.random.default_rng([seed, 12]).permutation(which.max() + 1) % 2 == 0)[which]
+
+
+def _told(learn: Any, seen: np.ndarray, member: Bools, first: Bools, seed: int) -> dict[str, Any]:
+    """``auc``, ``auc_ci``, ``p_value`` of scores that each half gets from a classifier of the other half."""
+    scores, chances = np.zeros(len(member)), []
+    for judged in (first, ~first):
+        known = ~judged
+        if min(np.bincount(member[known], minlength=2).min(), np.bincount(member[judged], minlength=2).min()) < 2:
+            return {"auc": 0.5, "auc_ci": [0.0, 1.0], "p_value": 1.0}
+        given = learn(seen[known], member[known], seen[judged], seed)
+        # Two classifiers' scores are not on one scale: their ranks are.
+        scores[judged] = rankdata(given) / len(given)
+        chances.append(rank_sum(given, member[judged]))
+    area, interval = statistics.auc(scores, member)
+    return {"auc": area, "auc_ci": list(interval), "p_value": min(1.0, 2 * min(chances))}
+
+
+def _by_inputs(known: Floats, member: Bools, asked: Floats, seed: int) -> Floats:
+    """Sum of the ranks that a straight line and trees give: small steps in many features, and large ones in a few."""
+    linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
+    trees = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, learning_rate=0.1, random_state=seed)
+    given = np.zeros(len(asked))
+    for machine in (linear, trees):
+        given += rankdata(machine.fit(known, member).predict_proba(asked)[:, 1])
+    return given
+
+
+def _by_label(known: np.ndarray, member: Bools, asked: np.ndarray, seed: int) -> Floats:
+    """How much more frequent each label is among members, one example of each side added."""
+    count = max(int(known.max()), int(asked.max())) + 1
+    inside, outside = (np.bincount(known[side], minlength=count) + 1.0 for side in (member, ~member))
+    ratio: Floats = np.log(inside / inside.sum()) - np.log(outside / outside.sum())
+    return ratio[asked]
+
+
+def features(inputs: npt.NDArray[np.float32]) -> Floats:
+    """float64 [n, F] of inputs [n, F] (as they are, and each row's statistics) or images [n, C, H, W] (averaged over blocks
+    to at most 8 x 8, and of each channel the mean, the spread, quantiles, a histogram, and how much neighbours differ)."""
+    if inputs.ndim == 2:
+        return np.concatenate([inputs, _statistics(inputs)], axis=1).astype(np.float64)
+    channels = [_statistics(inputs[:, c].reshape(len(inputs), -1)) for c in range(inputs.shape[1])]
+    return np.concatenate([_small(inputs), *channels, _texture(inputs)], axis=1).astype(np.float64)
+
+
+def _statistics(rows: npt.NDArray[np.float32]) -> Floats:
+    place = np.minimum((rows * BINS).astype(int).clip(0), BINS - 1)
+    counted = np.stack([(place == k).mean(axis=1) for k in range(BINS)], axis=1)
+    whole = (rows == np.floor(rows)).mean(axis=1)
+    moments = np.stack([rows.mean(axis=1), rows.std(axis=1), whole], axis=1)
+    return np.concatenate([moments, np.quantile(rows, _QUANTILES, axis=1).T, counted], axis=1)
+
+
+def _small(images: npt.NDArray[np.float32]) -> Floats:
+    block = [max(1, size // SIDE) for size in images.shape[2:]]
+    rows, columns = (size // step for size, step in zip(images.shape[2:], block, strict=True))
+    whole = images[:, :, : rows * block[0], : columns * block[1]]
+    mean = whole.reshape(*images.shape[:2], rows, block[0], columns, block[1]).mean(axis=(3, 5))
+    return mean.reshape(len(images), -1).astype(np.float64)
+
+
+def _texture(images: npt.NDArray[np.float32]) -> Floats:
+    """Of each channel: differences of neighbours and of their neighbours, on average and by their spread, and how many are
+    equal; and by the place in blocks of eight, which is where compressed pictures break."""
+    found = []
+    for axis in (2, 3):
+        if images.shape[axis] < 3:
+            continue
+        step = np.abs(np.diff(images, axis=axis))
+        bend = np.abs(np.diff(images, 2, axis=axis))
+        for of in (step, bend):
+            found += [of.mean(axis=(2, 3)), of.std(axis=(2, 3)), (of < 1e-6).mean(axis=(2, 3))]
+        edges = np.arange(step.shape[axis]) % 8 == 7
+        if edges.any():
+            found.append(step.compress(edges, axis=axis).mean(axis=(2, 3)) - step.mean(axis=(2, 3)))
+    return np.concatenate(found, axis=1) if found else np.zeros((len(images), 0))
