@@ -26,6 +26,8 @@ from edgepriv.models.sources import is_own, refuse_unconfirmed
 from edgepriv.recipe import FULL_WIDTH, Data, Model, Recipe, parse
 
 _FEW = 8
+_ALIKE = 0.9
+"""Share of the target's records from which on a reference model counts as trained on as many."""
 Audited = tuple[dict[str, Any], dict[str, np.ndarray]]
 """The content of ``model.audit.json``, and every attack's scores."""
 
@@ -178,7 +180,22 @@ def audit_by_manifest(
     described["warnings"] += accuracy["warnings"]
     if fleets and is_own(trained_by.model.name):
         described["settings"]["factory"] = trained_by.model.name
+    if fleets and count:
+        records = next(iter(fleets.values())).records
+        described["reference_records"] = records
+        described["warnings"] += _of_another_size(records, len(split.members))
     return described, scores
+
+
+def _of_another_size(records: int, members: int) -> list[str]:
+    """A warning where reference models had to be trained on fewer records than the target was."""
+    if records >= _ALIKE * members:
+        return []
+    return [
+        f"each reference model was trained on {records:,} records, the target on {members:,}: there are too few others for "
+        "more, and attacks with reference models may find less than they would with models of the target's size; more "
+        "non-members help"
+    ]
 
 
 def _why_no_twin(known: manifest.Manifest, asked: bool) -> str:

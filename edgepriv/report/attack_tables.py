@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edgepriv.report.groups import ADVERSARIAL, by_strength, counts, reasons
 from edgepriv.report.verdict import beyond_guessing
-from edgepriv.report.words import attack_name, count, percent
+from edgepriv.report.words import attack_name, count, parameters, percent
 
 SHOWN, MANY, WIDTH = 15, 4, 80
 _LONGEST = len("modified-entropy-classwise")
@@ -69,6 +69,9 @@ def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], 
         yield _wrapped(_beyond(audit["attacks"]))
     if any(attack.get("direction") == "reversed" for attack in shown):
         yield "(reversed): members score lower than others; judged the other way round"
+    chosen = [f"{attack_name(row)} ({row['threat_model']}) {parameters(row)}" for row in shown if parameters(row)]
+    if chosen:
+        yield _wrapped(f"run with: {'; '.join(chosen)}")
     parts = dict.fromkeys(counts(attack, audit["utility"]) for attack in shown if _is_part(attack, audit["utility"]))
     if parts:
         yield f"* on fewer candidates: {'; '.join(f'{members:,} + {others:,}' for members, others in parts)}"

@@ -94,3 +94,9 @@ def and_(names: Sequence[str]) -> str:
 def attack_name(attack: Mapping[str, Any]) -> str:
     """Its name, and "(reversed)" where the records with low scores are the members: it was judged the other way round."""
     return f"{attack['name']} (reversed)" if attack.get("direction") == "reversed" else str(attack["name"])
+
+
+def parameters(attack: Mapping[str, Any]) -> str:
+    """What was chosen for the attack on reference models: "temperature 2, a 0.3", empty where nothing is."""
+    chosen = attack.get("chosen", {})
+    return ", ".join(f"{name} {value:g}" for name, value in chosen.items() if name != "by")

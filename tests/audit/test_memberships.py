@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from edgepriv.audit import deployed
 from edgepriv.audit.memberships import plan
 from edgepriv.data import Split
 
@@ -72,3 +73,9 @@ def test_the_digest_tells_one_plan_from_another():
                ((50, 50, 0, 0), (50, 50, 0, 1), (40, 60, 0, 0), (60, 40, 0, 0), (60, 40, 40, 0))}  # fmt: skip
     assert len(digests) == 5
     assert plan(split(50, 50), 0).digest() == plan(split(50, 50), 0).digest()
+
+
+def test_reference_models_of_another_size_than_the_target_are_said():
+    assert deployed._of_another_size(950, 1000) == []
+    (sentence,) = deployed._of_another_size(8500, 10_000)
+    assert "each reference model was trained on 8,500 records, the target on 10,000" in sentence

@@ -10,7 +10,7 @@ import pytest
 from interviewed import Ready, ready
 
 from edgepriv.audit.attacks import ATTACKS
-from edgepriv.audit.attacks.lira import PER_EXAMPLE_MINIMUM
+from edgepriv.audit.attacks.lira import MINIMUM
 from edgepriv.audit.run import membership_part
 from edgepriv.audit.statistics import auc
 
@@ -72,5 +72,5 @@ def test_a_model_that_memorised_random_labels_is_found_out(name, audited):
 
 
 def test_per_example_variances_on_perturbed_candidates_need_as_many_references_as_on_plain_ones():
-    assert PER_EXAMPLE_MINIMUM > 2
+    assert MINIMUM["per-example"] > 2
     assert set(ATTACKS) - set(NAMES) >= {"adversarial/lira-online-per-example", "adversarial/lira-offline-per-example"}

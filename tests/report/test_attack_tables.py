@@ -77,3 +77,12 @@ def test_limits_that_are_met_say_so(audit):
 def test_names_are_not_markup(audit):
     audit["attacks"][0] |= {"name": "[red]loud[/red]", "auc": 0.99}
     assert "[red]loud[/red]" in printed(audit)
+
+
+def test_parameters_of_the_attacks_shown_are_named(audit):
+    audit["attacks"][0] |= {
+        "name": "rmia-online",
+        "auc": 0.99,
+        "chosen": {"temperature": 2.5, "by": "the members found at 0.1% to 1% false alarms"},
+    }
+    assert "run with: rmia-online (adaptive) temperature 2.5" in printed(audit, shown=5)

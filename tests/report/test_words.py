@@ -27,3 +27,11 @@ def test_what_is_missing_is_named_not_zero():
         assert form(None) == "not measured"
     assert words.with_interval(0.5, None, words.area) == "0.500"
     assert words.with_interval(0.5, [0.4, 0.6], words.area) == "0.500 [0.400, 0.600]"
+
+
+def test_parameters_are_named_with_their_values_and_not_how_they_were_chosen():
+    assert (
+        words.parameters({"chosen": {"temperature": 2.0, "a": 0.3, "by": "the members found"}})
+        == "temperature 2, a 0.3"
+    )
+    assert words.parameters({"chosen": {}}) == words.parameters({}) == ""
