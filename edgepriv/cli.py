@@ -48,6 +48,7 @@ def train(
     data: options.DataName = None,
     model: options.ModelName = None,
     widths: options.Widths = None,
+    model_arg: options.ModelArgs = None,
     mean: options.Mean = None,
     std: options.Std = None,
     input_range: options.InputRange = None,
@@ -91,7 +92,7 @@ def train(
         precision=precision,
         data={"name": options.data_name(data, members, non_members)}
         | options.reading(label, image_size, channels, input_range),
-        model=options.model_settings(model, widths)
+        model=options.model_settings(model, widths, model_arg)
         | options.preprocessing(mean, std, input_range)
         | options.training_baseline(baseline),
         train={
@@ -164,6 +165,7 @@ def harden(
     data: options.DataName = None,
     model: options.ModelName = None,
     widths: options.Widths = None,
+    model_arg: options.ModelArgs = None,
     mean: options.Mean = None,
     std: options.Std = None,
     input_range: options.InputRange = None,
@@ -190,7 +192,7 @@ def harden(
         )
     fed = options.preprocessing(mean, std, input_range)
     read = options.reading(label, image_size, channels, input_range)
-    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members, fed, read)
+    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members, fed, read, model_arg)
     changes = {
         "precision": precision,
         "noise": {"method": noise, "tau": noise_tau, "eps": noise_eps, "beta": noise_beta, "alpha": noise_alpha},
@@ -238,6 +240,7 @@ def export(
     data: options.DataName = None,
     model: options.ModelName = None,
     widths: options.Widths = None,
+    model_arg: options.ModelArgs = None,
     mean: options.Mean = None,
     std: options.Std = None,
     input_range: options.InputRange = None,
@@ -260,7 +263,7 @@ def export(
 
     fed = options.preprocessing(mean, std, input_range)
     read = options.reading(label, image_size, channels, input_range)
-    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members, fed, read)
+    given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members, fed, read, model_arg)
     changes = {
         "quantize": options.quantize_settings(bits, first_last, last_k, granularity, quantizer),
         "export": options.export_settings(profile, compute, input_, output_form, ort),

@@ -1,6 +1,8 @@
 """The options of the command line: their types with the help texts, and what they say of a recipe."""
 
+import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +67,13 @@ InputRange = Annotated[
         "--input-range",
         metavar="LO:HI",
         help="Range of the network's inputs before mean and std, which are in its units: 0:1 (default), 0:255, ...",
+    ),
+]
+ModelArgs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model-arg",
+        help="An argument of the model, NAME=VALUE (repeatable), such as stem=plain for torchvision's own stem.",
     ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the order of examples.")]
@@ -143,6 +152,7 @@ def for_bare_state_dict(
     non_members: Path | None,
     fed: dict[str, Any],
     reading: dict[str, Any],
+    arguments: Sequence[str] | None = None,
 ) -> Recipe | None:
     """The recipe that options describe, or None when they describe none and the checkpoint speaks for itself.
 
@@ -150,13 +160,20 @@ def for_bare_state_dict(
     """
     name = data_name(data, members, non_members)
     if path is None and name is None and model is None:
-        if seed is not None or widths is not None or any(value is not None for value in (fed | reading).values()):
+        if (
+            seed is not None
+            or widths is not None
+            or arguments
+            or any(value is not None for value in (fed | reading).values())
+        ):
             raise UserError(
-                "--seed, --widths, --mean, --std, --input-range, --label, --image-size and --channels say what a bare "
-                "state_dict and its data are, with --model and --data; a checkpoint keeps its own"
+                "--seed, --widths, --model-arg, --mean, --std, --input-range, --label, --image-size and --channels say what a "
+                "bare state_dict and its data are, with --model and --data; a checkpoint keeps its own"
             )
         return None
-    described = recipe_in(path).with_changes(seed=seed, data={"name": name}, model=model_settings(model, widths))
+    described = recipe_in(path).with_changes(
+        seed=seed, data={"name": name}, model=model_settings(model, widths, arguments)
+    )
     return described.with_changes(model=fed, data=reading)
 
 
@@ -172,13 +189,25 @@ def data_name(data: str | None, members: Path | None, non_members: Path | None) 
     return f"members:{members.resolve()}|{non_members.resolve()}"
 
 
-def model_settings(name: str | None, widths: str | None) -> dict[str, Any]:
-    if widths is None:
-        return {"name": name}
+def model_settings(name: str | None, widths: str | None, arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    found = dict(_argument(written) for written in arguments or ())
+    if widths is not None:
+        try:
+            found["widths"] = [int(width) for width in widths.split(",")]
+        except ValueError:
+            raise UserError(f"--widths {widths!r}: expected whole numbers such as 512,256") from None
+    return {"name": name, "args": found or None}
+
+
+def _argument(written: str) -> tuple[str, Any]:
+    """``stem=plain`` -> a keyword argument of the model; its value is read as JSON where it is that, else as a word."""
+    name, equals, value = written.partition("=")
+    if not (equals and name.isidentifier()):
+        raise UserError(f"--model-arg {written!r}: expected NAME=VALUE, such as stem=plain or stem_stride=2")
     try:
-        return {"name": name, "args": {"widths": [int(width) for width in widths.split(",")]}}
+        return name, json.loads(value)
     except ValueError:
-        raise UserError(f"--widths {widths!r}: expected whole numbers such as 512,256") from None
+        return name, value
 
 
 def preprocessing(mean: str | None, std: str | None, input_range: str | None) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from tqdm import tqdm
 
 from edgepriv import data
@@ -12,6 +14,7 @@ from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.reading import load_tensors
+from edgepriv.models.stems import compared, read_with_its_stem
 from edgepriv.preprocessing import refuse_unlike
 from edgepriv.recipe import Data, Model, Recipe, eps_for
 
@@ -144,8 +147,15 @@ def open_checkpoint(
 
 
 def _from_elsewhere(path: Path, recipe: Recipe, dataset: Dataset, split: Split) -> Checkpoint:
-    record = data_record(dataset, split, recipe.data)
-    return checkpoint.from_state_dict(path, resolved(recipe, dataset), dataset.class_names, dataset.input_shape, record)
+    record, described = data_record(dataset, split, recipe.data), resolved(recipe, dataset)
+
+    def read(model: Model) -> Checkpoint:
+        own = described.model_copy(update={"model": model})
+        return checkpoint.from_state_dict(path, own, dataset.class_names, dataset.input_shape, record)
+
+    some = np.sort(np.random.default_rng([split.seed, 8]).permutation(split.members)[: compared(dataset.input_shape)])
+    x, y = torch.from_numpy(dataset.inputs(some)), torch.from_numpy(dataset.y[some])
+    return read_with_its_stem(read, described.model, x, y)
 
 
 def _refuse_other_normalisation(path: Path, own: Model, asked: Model) -> None:

@@ -30,3 +30,16 @@ def test_what_is_no_range_is_refused_with_an_example(text):
 def test_without_a_model_they_describe_nothing():
     with pytest.raises(UserError, match="a checkpoint keeps its own"):
         options.for_bare_state_dict(None, None, None, None, None, None, None, options.preprocessing("0", "1", None), {})
+
+
+def test_arguments_of_a_model_are_read_as_what_they_are():
+    asked = ["stem=plain", "stem_stride=2", "stem_pool=false", "widths=[8, 4]"]
+    assert options.model_settings("resnet18", None, asked)["args"] == {
+        "stem": "plain",
+        "stem_stride": 2,
+        "stem_pool": False,
+        "widths": [8, 4],
+    }
+    assert options.model_settings("resnet18", None)["args"] is None
+    with pytest.raises(UserError, match=r"--model-arg 'stem': expected NAME=VALUE"):
+        options.model_settings("resnet18", None, ["stem"])

@@ -128,6 +128,8 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
             f"{path} is a checkpoint of model {checkpoint.recipe.model.name!r}, not {model.name!r}: leave out --model, which "
             "describes a bare state_dict"
         )
+    if model is not None and model.args and model.args != checkpoint.recipe.model.args:
+        raise UserError(f"{path} keeps the arguments of its model: --widths and --model-arg describe a bare state_dict")
     return checkpoint
 
 
