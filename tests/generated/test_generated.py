@@ -1,0 +1,63 @@
+"""Networks, containers, dtypes and labels that nobody here made up one by one: each ends rightly or in one sentence.
+
+``EDGEPRIV_GENERATED=300 python -m pytest tests/generated`` draws that many; the default is what a test run can afford.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import generated_nets as nets
+import pytest
+from generated_cases import DTYPES, FED, LABELS, PIXELS, Case, export, faults, make
+from generated_containers import REFUSED, WRITERS
+from generated_foreign import audit, audit_faults
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+COUNT = int(os.environ.get("EDGEPRIV_GENERATED", "12"))
+HERE = str(Path(__file__).parent)
+
+often_plain = lambda *others: st.one_of(st.just("none"), st.sampled_from(others))  # noqa: E731
+
+CASES = st.builds(
+    Case,
+    seed=st.integers(0, 10_000),
+    body=st.sampled_from(nets.BODIES),
+    norm=st.sampled_from(nets.NORMS),
+    wrap=often_plain(*nets.WRAPS),
+    twist=often_plain(*nets.TWISTS, *nets.COUPLED, *nets.RANDOM),
+    container=st.sampled_from([*WRITERS, *REFUSED]),
+    dtype=st.sampled_from([*DTYPES]),
+    labels=st.one_of(st.just("int64"), st.sampled_from([*LABELS])),
+    pixels=st.one_of(st.just("bytes"), st.sampled_from(PIXELS)),
+    colours=st.sampled_from([1, 3]),
+    fed=st.sampled_from(FED),
+    bits=st.sampled_from([4, 8, 8, 32]),
+    profile=st.sampled_from(["latency", "memory", "portable"]),
+    stated=st.sampled_from([True, True, True, True, False]),
+)
+ROUND = settings(
+    max_examples=COUNT, deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck]
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_factory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(HERE)
+
+
+@ROUND
+@given(case=CASES)
+def test_a_checkpoint_from_elsewhere_is_shipped_rightly_or_refused_in_one_sentence(case: Case) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        made = make(case, Path(folder))
+        assert faults(made, export(made)) == []
+
+
+@settings(ROUND, max_examples=max(4, COUNT // 3))
+@given(case=CASES)
+def test_a_file_from_elsewhere_is_audited_with_its_own_accuracy_or_refused_in_one_sentence(case: Case) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        made = make(case, Path(folder))
+        assert audit_faults(made, audit(made)) == []
