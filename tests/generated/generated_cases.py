@@ -150,6 +150,14 @@ def _stored(case: Case, unit: np.ndarray, raw: np.ndarray) -> np.ndarray:
     return raw.astype(np.float32) if case.pixels == "float-range" else unit
 
 
+def _names(labels: np.ndarray) -> tuple[str, ...]:
+    """What the classes are called: by their labels, 1.0 as 1; by their number where the labels are columns of 0 and 1."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        return tuple(map(str, range(CLASSES)))
+    flat = labels.ravel()
+    return tuple(str(value) if flat.dtype.kind == "U" else f"{float(value):g}" for value in flat)
+
+
 @torch.no_grad()
 def _accuracy(net: torch.nn.Module, case: Case, x: np.ndarray, y: np.ndarray) -> float:
     return float((net(fed(case, x).clone()).argmax(1).numpy() == y).mean())
@@ -174,7 +182,7 @@ def make(case: Case, folder: Path) -> Made:
     stored = _stored(case, unit, raw)
     for name, part in (("members", inside), ("others", outside)):
         np.savez(folder / f"{name}.npz", x=stored[part], y=LABELS[case.labels](y[part]))
-    names = tuple(str(value) for value in np.unique(LABELS[case.labels](np.arange(CLASSES))))
+    names = _names(LABELS[case.labels](np.arange(CLASSES)))
     accuracies = tuple(_accuracy(net, case, unit[part], y[part]) for part in (inside, outside))
     words = ", ".join(f'{word} = "{getattr(case, word)}"' for word in ("body", "norm", "wrap", "twist"))
     (folder / "recipe.toml").write_text(f'[model]\nname = "generated_nets:make"\nargs = {{ {words} }}\n')
