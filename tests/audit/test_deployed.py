@@ -111,9 +111,9 @@ def test_a_sigmoid_that_is_read_as_logits_is_told(audited, tmp_path):
         sigmoid,
     ]
     content, _ = audited(channels_last(tmp_path / "m.onnx", nodes), "confidence")
-    assert [warning.split(",")[0] for warning in content["warnings"]] == ["m.onnx ends with a sigmoid"]
+    assert any(warning.startswith("m.onnx ends with a sigmoid, ") for warning in content["warnings"])
     content, _ = audited(channels_last(tmp_path / "plain.onnx"), "confidence")
-    assert content["warnings"] == []
+    assert not any("sigmoid" in warning for warning in content["warnings"])
 
 
 def test_repeated_examples_are_told(tmp_path):
@@ -123,4 +123,4 @@ def test_repeated_examples_are_told(tmp_path):
     changes = {"audit": {"robust_examples": 5, "pgd_steps": 2, "attacks": "confidence"}}
     files = {"members": tmp_path / "a.npz", "non_members": tmp_path / "b.npz"}
     content = api.audit(channels_last(tmp_path / "m.onnx"), changes, **files, accept_accuracy_loss=True)
-    assert content["warnings"] == ["5 of the 25 examples in a.npz repeat others: the intervals are too narrow"]
+    assert "5 of the 25 examples in a.npz repeat others: the intervals are too narrow" in content["warnings"]
