@@ -310,6 +310,10 @@ def audit(
         bool, typer.Option("--cut-head", help="Audit the file without its head, as whoever holds it can.")
     ] = False,
     accept_accuracy_loss: options.AcceptAccuracyLoss = False,
+    accept_weak_references: Annotated[
+        bool,
+        typer.Option("--accept-weak-references", help="Go on though reference models do not behave like the model."),
+    ] = False,
     fail_if: Annotated[
         list[str] | None, typer.Option(help='Exit 3 if exceeded: "auc>0.55", "tpr@0.01>0.03", "robust_accuracy<0.6".')
     ] = None,
@@ -343,6 +347,7 @@ def audit(
             "pgd_steps": steps,
             "queried_examples": queried_examples,
             "engine": engine,
+            "accept_weak_references": accept_weak_references or None,
         },
     }
     changes = options.audit_settings(recipe, asked) if recipe else asked

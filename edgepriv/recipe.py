@@ -273,6 +273,7 @@ class Audit(_Section):
 
     ``queried_examples``: candidates, half of them members, on which the attacks that ask the model many times for each are
     run. ``engine``: where reference models are trained: ``local`` processes, or ``dask:tcp://HOST:PORT``.
+    ``accept_weak_references``: go on where reference models do not behave like the target.
     """
 
     attacks: str = "all"
@@ -282,6 +283,7 @@ class Audit(_Section):
     pgd_steps: int = Field(20, ge=1)
     queried_examples: int = Field(1000, ge=2)
     engine: str = "local"
+    accept_weak_references: bool = False
 
 
 class Bench(_Section):

@@ -12,6 +12,7 @@ from edgepriv.artifact import describe, manifest, session, twin
 from edgepriv.artifact.head import cut_open, head_of
 from edgepriv.artifact.model_files import sha256_of_model
 from edgepriv.audit import assess
+from edgepriv.audit.alike import likeness, refuse_unlike, warnings_of
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.promise import beside_the_proof
 from edgepriv.audit.references import Fleet, train_fleet
@@ -141,6 +142,11 @@ def audit_by_manifest(
         # The plainest first: what follows goes on from it where it can.
         trained = {name: fleet(recipes[name], name) for name in sorted(recipe.audit.threat_models, reverse=True)}
         fleets = {name: trained[name] for name in recipe.audit.threat_models}
+    alike = {name: likeness(target, dataset, split, fleet) for name, fleet in fleets.items()}
+    # Whoever does not know the defence trains other models than the target by right.
+    assumed, expected = bool(fleets) and "train" not in known.stages, alike.get("adaptive")
+    if not recipe.audit.accept_weak_references:
+        refuse_unlike(expected, assumed)
     content, scores = membership_part(
         target,
         dataset,
@@ -151,6 +157,7 @@ def audit_by_manifest(
         recipe=recipe,
         pool=split.reference,
     )
+    content["likeness"] = alike
     content["shift"] = shift_part(dataset, split.members, split.non_members, recipe.seed)
     content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
     content["said"] = project.data_said(dataset, split)
@@ -177,7 +184,7 @@ def audit_by_manifest(
     if "dp" in known.defences:
         content["dp"] = beside_the_proof(known.defences["dp"], content["attacks"], scores, recipe.seed)
     described = _described(model, recipe, known.data, content, count, cut_head) | {"accuracy": accuracy}
-    described["warnings"] += accuracy["warnings"]
+    described["warnings"] += accuracy["warnings"] + warnings_of(expected, assumed)
     if fleets and is_own(trained_by.model.name):
         described["settings"]["factory"] = trained_by.model.name
     if fleets and count:
