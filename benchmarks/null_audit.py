@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom
 from threadpoolctl import threadpool_limits
 
 from edgepriv.audit.assess import assess, corrected, select
@@ -27,6 +26,7 @@ from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.evidence import Evidence, Outputs, Population, References, log_odds
 from edgepriv.audit.exposure import exposure
 from edgepriv.audit.promise import beside_the_proof
+from edgepriv.audit.statistics import clopper_pearson
 from edgepriv.report.verdict import GUESSING, leakage
 
 SETTINGS = {
@@ -155,7 +155,7 @@ def shares(members: int, others: int, form: str, runs: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--runs", type=int, default=500, help="Draws of the membership in each setting.")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = []
@@ -165,10 +165,12 @@ def main() -> None:
             found = shares(members, others, form, options.runs)
         rows.append({"setting": name, "runs": options.runs, "share": found, "seconds": time.perf_counter() - started})
         print(f"{name:24}" + "  ".join(f"{claim} {share:.1%}" for claim, share in found.items()), flush=True)
-    worst = max(row["share"]["leak"] for row in rows)
-    chance = float(binom.sf(round(worst * options.runs) - 1, options.runs, ALPHA))
-    print(f"verdicts beyond guessing: at most {worst:.1%} (at a true 5%, so many or more in {chance:.1%} of the time)")
-    content = {"attacks": NAMES, "per_evidence": PER_EVIDENCE, "rows": rows, "largest_share": worst}
+    runs = options.runs * len(rows)
+    claimed = round(sum(row["share"]["leak"] for row in rows) * options.runs)
+    low, high = clopper_pearson(claimed, runs)
+    print(f"verdicts beyond guessing: {claimed} of {runs:,} runs, {claimed / runs:.1%} [{low:.1%}, {high:.1%}]")
+    overall = {"runs": runs, "leaks": claimed, "share": claimed / runs, "ci": [low, high]}
+    content = {"attacks": NAMES, "per_evidence": PER_EVIDENCE, "rows": rows, "overall": overall}
     options.output.write_text(json.dumps(content, indent=1) + "\n")
 
 
