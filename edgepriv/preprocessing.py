@@ -42,7 +42,7 @@ def refuse_unlike(path: Path, found: Checkpoint, dataset: Dataset, split: Split,
     ``accept``: the second becomes a warning. Returns the warnings.
     """
     network = found.classifier().network
-    most = affordable(network, dataset.inputs(split.members[:1]))
+    most = affordable(network, dataset.inputs(split.members[:2]))
     drawn = np.random.default_rng([split.seed, 6])
     stated = found.recipe.model
     members = np.sort(drawn.permutation(split.members)[: min(most, COMPARED)])

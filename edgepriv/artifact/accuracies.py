@@ -44,7 +44,7 @@ class Sample:
 
 def sample(dataset: Dataset, split: Split, network: nn.Module) -> Sample:
     """Drawn with the split's seed; fewer for a large ``network``."""
-    most = affordable(network, dataset.inputs(split.members[:1]))
+    most = affordable(network, dataset.inputs(split.members[:2]))
     drawn = np.random.default_rng([split.seed, 5])
     return Sample(dataset, *(np.sort(drawn.permutation(index)[:most]) for index in (split.members, split.non_members)))
 

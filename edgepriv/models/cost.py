@@ -10,9 +10,10 @@ _OPERATIONS = 1e12
 
 
 def affordable(network: nn.Module, x: np.ndarray) -> int:
-    """How many examples such as ``x``, float32 [1, ...], to judge a network in eval mode by: as many as 10^12 floating-point
-    operations allow, between LEAST and MOST. By operations, not by the clock, so that it is the same everywhere."""
+    """How many examples such as ``x``, float32 [n, ...], to judge a network in eval mode by: as many as 10^12 floating-point
+    operations allow, between LEAST and MOST. By operations, not by the clock, so that it is the same everywhere. ``x`` are a
+    few, not one: a network may refuse one alone, which is for another check to say."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         network(torch.from_numpy(x))
-    return int(np.clip(_OPERATIONS / max(1, counter.get_total_flops()), LEAST, MOST))
+    return int(np.clip(_OPERATIONS * len(x) / max(1, counter.get_total_flops()), LEAST, MOST))
