@@ -172,17 +172,17 @@ def _cluster(address: str) -> Iterator[Any]:
         yield client
 
 
-# Seeds are drawn from torch's global generator, which the threads of a worker share.
+# Seeds are drawn from torch's global generator, which the threads of a worker share; nor may two threads parse code at once.
 _one_at_a_time = threading.Lock()
 
 
 def _train_there(group: Sequence[Job], dataset: Dataset, code: str) -> list[tuple[str, bytes]]:
-    if code_version() != code:
-        raise UserError(
-            "a Dask worker would train other models than this machine (another edgepriv, another torch, or a processor with "
-            "other bfloat16 instructions): install the same versions, or set precision = 'float32'"
-        )
     with _one_at_a_time:
+        if code_version() != code:
+            raise UserError(
+                "a Dask worker would train other models than this machine (another edgepriv, another torch, or a processor "
+                "with other bfloat16 instructions): install the same versions, or set precision = 'float32'"
+            )
         return [(job.name, content) for job, content in zip(group, train_group(group, dataset), strict=True)]
 
 
