@@ -98,7 +98,7 @@ class Case:
 
 @dataclass
 class Made:
-    """The files of a case in a folder, its network, and what is right: accuracy on members and others in torch, and the rows."""
+    """The files of a case in a folder, its network, what is right (accuracy in torch), and the rows."""
 
     folder: Path
     case: Case
