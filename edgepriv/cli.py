@@ -309,6 +309,11 @@ def audit(
     cut_head: Annotated[
         bool, typer.Option("--cut-head", help="Audit the file without its head, as whoever holds it can.")
     ] = False,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    input_range: options.InputRange = None,
+    output_name: options.OutputName = None,
+    batch_dependent: options.BatchDependent = False,
     accept_accuracy_loss: options.AcceptAccuracyLoss = False,
     accept_weak_references: Annotated[
         bool,
@@ -348,6 +353,9 @@ def audit(
             "queried_examples": queried_examples,
             "engine": engine,
             "accept_weak_references": accept_weak_references or None,
+            **options.preprocessing(mean, std, input_range),
+            "output_name": output_name,
+            "batch_dependent": batch_dependent or None,
         },
     }
     changes = options.audit_settings(recipe, asked) if recipe else asked
@@ -356,6 +364,7 @@ def audit(
         file = (output or beside(path, "cut-head.audit.json" if cut_head else "audit.json")).name
         top = accuracy_table(result["accuracy"]["rows"])
         shown = [top, *attack_tables(result, file), tables.robustness_table(result["robustness"]), *notes(result)]
+        shown += [f"warning: {line}" for line in result["warnings"]]
         _print(json_, result, lambda: [*shown, *(finding.sentence for finding in proven(result))])
         if (result.get("dp") or {}).get("warning"):
             print(f"warning: {result['dp']['warning']}", file=sys.stderr)

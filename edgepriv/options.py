@@ -76,6 +76,15 @@ ModelArgs = Annotated[
         help="An argument of the model, NAME=VALUE (repeatable), such as stem=plain for torchvision's own stem.",
     ),
 ]
+OutputName = Annotated[
+    str | None, typer.Option("--output-name", help="Output of a file of others that holds the scores of the classes.")
+]
+BatchDependent = Annotated[
+    bool,
+    typer.Option(
+        "--batch-dependent", help="Answers depend on the rest of the batch: the model takes one input at a time."
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the order of examples.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of this stage.")]
 BatchSize = Annotated[int | None, typer.Option(help="Examples in a batch.")]

@@ -269,11 +269,14 @@ class Export(_Section):
 
 
 class Audit(_Section):
-    """What the audit runs: which attacks, how many reference models, which perturbations.
+    """What the audit runs: which attacks, how many reference models, which perturbations; and how a file of others is read.
 
     ``queried_examples``: candidates, half of them members, on which the attacks that ask the model many times for each are
-    run. ``engine``: where reference models are trained: ``local`` processes, or ``dask:tcp://HOST:PORT``.
-    ``accept_weak_references``: go on where reference models do not behave like the target.
+    run. ``engine``: where reference models are trained: ``local`` processes, or ``dask:tcp://HOST:PORT``. ``input_range``,
+    ``mean``, ``std``: what a file of others is fed, ``(lo + u * (hi - lo) - mean) / std`` of bytes divided by 255 or of other
+    numbers in [0, 1]. ``output_name``: its output that holds the scores of the classes. ``batch_dependent``: its answers depend
+    on the rest of the batch, and it is asked for one input at a time. ``accept_weak_references``:
+    go on where reference models do not behave like the target.
     """
 
     attacks: str = "all"
@@ -284,6 +287,11 @@ class Audit(_Section):
     queried_examples: int = Field(1000, ge=2)
     engine: str = "local"
     accept_weak_references: bool = False
+    input_range: tuple[float, float] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    output_name: str | None = None
+    batch_dependent: bool = False
 
 
 class Bench(_Section):

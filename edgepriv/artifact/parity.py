@@ -11,7 +11,8 @@ from scipy.stats import beta
 from torch import nn
 
 from edgepriv import progress
-from edgepriv.artifact.session import check_contract, on_byte_grid, predict
+from edgepriv.artifact.contract import on_byte_grid
+from edgepriv.artifact.session import check_contract, predict
 from edgepriv.artifact.trace import prefix_of
 from edgepriv.errors import UserError
 from edgepriv.heads.masks import Mask, masked

@@ -6,44 +6,24 @@ import tempfile
 import weakref
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 
+from edgepriv.artifact import outputs
+from edgepriv.artifact.contract import Contract, Form, as_fed, as_probabilities, ask, scores_in, source_of
 from edgepriv.artifact.model_files import external_files
 from edgepriv.device import predict as device
 from edgepriv.errors import UserError
 
 Model = str | bytes | os.PathLike[str]
 
-Form = Literal["probabilities", "logits", "label"]
-
-_FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
-_INTEGERS = {"tensor(int64)", "tensor(int32)"}
-_INPUTS: dict[str, Literal["float32", "uint8"]] = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 _LARGEST_BATCH = 2**22
 """Numbers fed at once: 16 MiB of float32, so that the activations of a large network fit a laptop's memory."""
 _PROBES = 8
-
-
-@dataclass(frozen=True)
-class Contract:
-    """What a classifier file takes and returns. ``row_shape``: of one example, None where free. ``fixed_batch``: the only
-    number of rows it accepts, None if any. ``returns``: what its output was found to hold: ``predict`` returns
-    probabilities of ``"probabilities"`` and ``"logits"``, and rows with a single 1 of ``"label"``. ``input_dtype``:
-    ``predict`` takes [0, 1] either way and feeds whole bytes to ``"uint8"``."""
-
-    input_name: str
-    row_shape: tuple[int | None, ...]
-    fixed_batch: int | None
-    output_name: str
-    classes: int
-    returns: Form
-    input_dtype: Literal["float32", "uint8"] = "float32"
 
 
 def name_of(model: Model) -> str:
@@ -76,11 +56,12 @@ def check_contract(
 ) -> Contract:
     """How to feed and read a session; decided once for each session.
 
-    One input, float32 [N, ...] in [0, 1] or uint8; the first float output [N, K] with K >= 2 counts, so the label that
-    scikit-learn exporters put first is passed over. It holds probabilities if its rows are non-negative and sum to one,
-    else logits; a few rows tell: ``probe``, or random ones where the input's shape is known. Files of edgepriv say it
+    One input, float or uint8 [N, ...]; the first output that holds a number for each of two or more classes counts, so the
+    label that scikit-learn exporters put first is passed over. It holds probabilities if its rows are non-negative and sum to
+    one, else logits; a few rows tell: ``probe``, or random ones where the input's shape is known. Files of edgepriv say it
     themselves, and may return nothing but labels, int64 [N]; so may any other file where ``classes`` says among how many it
-    chooses. Raises UserError for any other inputs or outputs, in one sentence.
+    chooses. ``outputs.choose`` decides by true labels, for ``agree_on``. Raises UserError for any other inputs or outputs, in
+    one sentence.
     """
     if session not in _contracts:
         try:
@@ -90,54 +71,42 @@ def check_contract(
     return _contracts[session]
 
 
-def row_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
-    """The declared shape of one example, None where free; empty for a model that ``check_contract`` refuses anyway."""
-    try:
-        inputs = session.get_inputs()
-    except UnicodeDecodeError:
-        return ()
-    return tuple(size if isinstance(size, int) else None for size in inputs[0].shape[1:]) if len(inputs) == 1 else ()
+def agree_on(session: ort.InferenceSession, contract: Contract) -> None:
+    """Read the session by ``contract`` from now on."""
+    _contracts[session] = contract
+
+
+def is_ours(session: ort.InferenceSession) -> bool:
+    """Whether edgepriv wrote the file, which then says itself what it takes and returns."""
+    return "edgepriv_version" in session.get_modelmeta().custom_metadata_map
 
 
 def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None, classes: int | None) -> Contract:
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs) or "none"
-        raise UserError(f"the model must take one input, float32 [N, ...] (its inputs are: {names})")
-    (source,) = inputs
-    if source.type not in _INPUTS or len(source.shape) < 2:
-        raise UserError(
-            f"the model must take float32 or uint8 [N, ...] (its input {source.name!r} is {source.type} {source.shape})"
-        )
-    dtype = _INPUTS[source.type]
-    batch, *row = (size if isinstance(size, int) else None for size in source.shape)
+    source = source_of(session)
     metadata = session.get_modelmeta().custom_metadata_map
-    ours = metadata.get("output") == "label"
-    if ours or (classes is not None and _only_labels(session)):
-        count = _class_count(metadata) if ours or classes is None else classes
-        return Contract(source.name, tuple(row), batch, session.get_outputs()[0].name, count, "label", dtype)
-    if probe is None or batch is not None or None not in row:
-        # A free size without data to go by: any one will do that pooling layers do not reduce to nothing.
-        sizes = (batch or _PROBES, *(size or 224 for size in row))
-        probe = np.random.default_rng(0).random(sizes, dtype=np.float32)
-    output = _probability_output(session)
-    few = as_fed(np.ascontiguousarray(probe[:_PROBES], np.float32), dtype)
-    scores = _run(session, output, source.name, few)
-    if scores.ndim != 2 or len(scores) != len(few) or scores.shape[1] < 2:
-        raise UserError(
-            f"the model must return one probability per class, float32 [N, K] with K of 2 or more "
-            f"(its output {output!r} has shape {list(scores.shape)} for {len(few)} rows)"
+    if metadata.get("output") == "label":
+        output = session.get_outputs()[0].name
+        count = _class_count(metadata)
+        return Contract(
+            source.name, source.row_shape, source.fixed_batch, (output,), count, "label", source.dtype, "label"
         )
-    returns: Form = "probabilities" if _sums_to_one(scores) else "logits"
-    if "edgepriv_version" in metadata:
-        returns = "logits" if metadata.get("output") == "logits" else "probabilities"
-    return Contract(source.name, tuple(row), batch, output, scores.shape[1], returns, dtype)
-
-
-def _only_labels(session: ort.InferenceSession) -> bool:
-    """Whether the one output is a whole number for each row, as of a graph that ends with ArgMax."""
-    outputs = session.get_outputs()
-    return len(outputs) == 1 and outputs[0].type in _INTEGERS and len(outputs[0].shape or ()) in (0, 1)
+    if probe is None or source.fixed_batch is not None or None not in source.row_shape:
+        # A free size without data to go by: any one will do that pooling layers do not reduce to nothing.
+        sizes = (source.fixed_batch or _PROBES, *(size or 224 for size in source.row_shape))
+        probe = np.random.default_rng(0).random(sizes, dtype=np.float32)
+    few = as_fed(np.ascontiguousarray(probe[:_PROBES], np.float32), source.dtype)
+    found = outputs.collect(session, source, few, None)
+    usable = [one for one in found.scores if one.layout != "single" or classes == 2]
+    if not usable and (found.label is None or classes is None):
+        listed = ", ".join(f"{name} {shape}" for name, shape in found.shapes.items()) or "none"
+        raise UserError(
+            f"the model must return one number per class, [N, K] with K of 2 or more (its outputs are: {listed})"
+        )
+    contract = outputs.first_of(replace(found, scores=usable), source, classes or 0)
+    if is_ours(session):
+        told: Form = "logits" if metadata.get("output") == "logits" else "probabilities"
+        contract = replace(contract, returns=told, rounded=False)
+    return contract
 
 
 def _class_count(metadata: Mapping[str, str]) -> int:
@@ -148,35 +117,6 @@ def _class_count(metadata: Mapping[str, str]) -> int:
     if not isinstance(names, list) or len(names) < 2:
         raise UserError("the model returns labels, but its metadata does not name the classes that they stand for")
     return len(names)
-
-
-def as_fed(x: np.ndarray, dtype: Literal["float32", "uint8"]) -> np.ndarray:
-    """float32 in [0, 1] as the file takes it; bytes are rounded, as a camera's are."""
-    return x if dtype == "float32" else np.rint(x.clip(0, 1) * 255).astype(np.uint8)
-
-
-def on_byte_grid(x: np.ndarray, contract: Contract) -> np.ndarray:
-    """The float32 inputs that a file which takes bytes really sees of ``x`` in [0, 1]; for any other, ``x`` itself."""
-    return x if contract.input_dtype == "float32" else as_fed(x, "uint8").astype(np.float32) / np.float32(255)
-
-
-def _probability_output(session: ort.InferenceSession) -> str:
-    outputs = session.get_outputs()
-    for output in outputs:
-        # A runtime that could not infer the rank gives an empty shape.
-        if output.type in _FLOATS and len(output.shape or ()) in (0, 2):
-            return output.name
-    if any(output.type.startswith("seq(map") for output in outputs):
-        raise UserError(
-            "the model returns its probabilities as a list of dictionaries (ZipMap): "
-            "convert it again with skl2onnx's option zipmap=False"
-        )
-    found = ", ".join(f"{output.name} {output.type} {output.shape}" for output in outputs) or "none"
-    raise UserError(f"the model must return one probability per class, float32 [N, K] (its outputs are: {found})")
-
-
-def _sums_to_one(scores: np.ndarray) -> bool:
-    return bool((scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3))
 
 
 def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> np.ndarray:
@@ -199,24 +139,12 @@ def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
     parts = []
     for start in range(0, len(x), rows):
         part = x[start : start + rows]
-        missing = contract.fixed_batch - len(part) if contract.fixed_batch else 0
-        if missing:
-            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.float32)])
-        scores = _run(session, contract.output_name, contract.input_name, as_fed(part, contract.input_dtype))
-        parts.append(scores[: rows - missing] if missing else scores)
-    scores = np.concatenate(parts)
-    if contract.returns == "label":
-        return _one_hot(scores, contract)
-    scores = scores.astype(np.float32, copy=False)
-    if not np.isfinite(scores).all():
-        raise UserError("the model returns values that are not finite numbers: check the inputs and the weights")
-    return scores if contract.returns == "probabilities" else _softmax(scores)
-
-
-def _one_hot(labels: np.ndarray, contract: Contract) -> np.ndarray:
-    if labels.ndim != 1 or labels.min() < 0 or labels.max() >= contract.classes:
-        raise UserError(f"the model must return one label per row, a class from 0 to {contract.classes - 1}")
-    return np.eye(contract.classes, dtype=np.float32)[labels]
+        count = len(part)
+        if contract.fixed_batch and count < rows:
+            part = np.concatenate([part, np.zeros((rows - count, *part.shape[1:]), np.float32)])
+        found = ask(session, contract.outputs, contract.input_name, as_fed(part, contract.input_dtype))
+        parts.append(scores_in(contract, [answer[:count] for answer in found], count))
+    return as_probabilities(contract, np.concatenate(parts))
 
 
 def _check_rows(contract: Contract, x: np.ndarray) -> None:
@@ -227,20 +155,6 @@ def _check_rows(contract: Contract, x: np.ndarray) -> None:
     if not fits:
         expected = ", ".join(["N", *("any" if size is None else str(size) for size in wanted)])
         raise UserError(f"the model takes inputs of shape [{expected}], but these have {list(x.shape)}")
-
-
-def _run(session: ort.InferenceSession, output: str, source: str, x: np.ndarray) -> np.ndarray:
-    try:
-        return session.run([output], {source: x})[0]
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        raise UserError(
-            f"the model cannot be run on inputs of shape {list(x.shape)}: {device.reason_of(error)[:300]}"
-        ) from error
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:

@@ -11,6 +11,7 @@ import torch
 from onnx import AttributeProto, TensorProto
 from torch import Tensor, nn
 
+from edgepriv.artifact.contract import Contract, on_byte_grid
 from edgepriv.artifact.head import without_head
 from edgepriv.artifact.logits import expose, keeps_order, scores_behind
 from edgepriv.artifact.operators import OPERATORS as COMMON
@@ -25,7 +26,7 @@ from edgepriv.artifact.operators import (
 from edgepriv.artifact.operators_more import MORE
 from edgepriv.artifact.operators_recurrent import RECURRENT
 from edgepriv.artifact.operators_resize import RESIZING
-from edgepriv.artifact.session import Contract, check_contract, on_byte_grid, open_session, predict, read_model
+from edgepriv.artifact.session import agree_on, check_contract, open_session, predict, read_model
 
 LARGEST_DIFFERENCE = 1e-2
 """Between a probability of the twin and onnxruntime's. Far above rounding (1e-6), to allow for kernels that quantize
@@ -72,6 +73,8 @@ class Twin(nn.Module):
         self.log_output = False
         self.straight_through: tuple[str, ...] = ()
         self.input_scale = 1.0
+        self.doubles = False
+        self.reading: Contract | None = None
         self._steps, self._slots, self._source, self._result = tuple(steps), slots, source, result
         self._constants = tuple(constants)
         for slot, tensor in constants.items():
@@ -91,7 +94,8 @@ class Twin(nn.Module):
         values: list[Any] = [None] * (self._slots + 1)
         for slot in self._constants:
             values[slot] = getattr(self, f"constant{slot}")
-        values[self._source] = x if self.input_scale == 1 else x * self.input_scale
+        fed = x if self.input_scale == 1 else x * self.input_scale
+        values[self._source] = fed.double() if self.doubles else fed
         for step in self._steps:
             try:
                 found = step.operator(step.attributes, *[values[slot] for slot in step.inputs])
@@ -101,12 +105,16 @@ class Twin(nn.Module):
                 values[slot] = value
             for slot in step.dead:
                 values[slot] = None
-        result = values[self._result]
-        # The logarithm of probabilities is one of the logits that give them.
-        return result.clamp(min=torch.finfo(result.dtype).tiny).log() if self.log_output else result
+        result = values[self._result].to(x.dtype)
+        return result if self.reading is None else _in_order(result.flatten(1), self.reading, self.log_output)
 
 
-def load_twin(path: str | os.PathLike[str], probe: np.ndarray | None = None, classes: int | None = None) -> Twin:
+def load_twin(
+    path: str | os.PathLike[str],
+    probe: np.ndarray | None = None,
+    classes: int | None = None,
+    contract: Contract | None = None,
+) -> Twin:
     """The twin of an .onnx in eval mode: inputs in [0, 1] -> logits, any batch size, on the CPU.
 
     What makes probabilities or labels of logits at the end is left out, written as one operator or as many
@@ -114,12 +122,17 @@ def load_twin(path: str | os.PathLike[str], probe: np.ndarray | None = None, cla
     already. A head of edgepriv's is left out: the logits are those before it, since one that ranks has no gradient and one
     that masks would hide what fools the model. Weights are unpacked once, here; half floats are computed with as float32. The
     twin is compared with onnxruntime before it is returned, on ``probe`` (a few inputs, which a graph with free sizes needs)
-    or on random inputs. ``classes``: see ``check_contract``. Raises Untwinnable for graphs with operators that have no torch
-    counterpart here, no gradient, or another result; UserError for files that are no classifier at all.
+    or on random inputs. ``classes``: see ``check_contract``. ``contract``: how a file of others is read, where that is known.
+    Raises Untwinnable for graphs with operators that have no torch counterpart here, no gradient, or another result;
+    UserError for files that are no classifier at all.
     """
     headless = without_head(read_model(path).SerializeToString())
     session = open_session(headless)
+    if contract is not None:
+        agree_on(session, contract)
     contract = check_contract(session, probe, classes)
+    if contract.layout in ("maps", "parts"):
+        raise Untwinnable("its scores come as a dictionary for each row, or as an output for each class")
     shape = (contract.fixed_batch or 3, *(size or 224 for size in contract.row_shape))
     x = np.random.default_rng(1).random(shape, dtype=np.float32) if probe is None else np.ascontiguousarray(probe)
     x = on_byte_grid(x, contract)
@@ -197,8 +210,22 @@ def _build(model: onnx.ModelProto, contract: Contract, result: str) -> Twin:
         compiler.add(node)
     twin = compiler.finish(result)
     twin.fixed_batch = contract.fixed_batch
+    twin.reading = None if contract.layout == "label" else contract
+    twin.doubles = contract.input_dtype == "float64"
     twin.input_scale = 255.0 if contract.input_dtype == "uint8" else 1.0
     return twin
+
+
+def _in_order(result: Tensor, contract: Contract, log_output: bool) -> Tensor:
+    """Logits [N, K] of what the graph returns, the classes in order."""
+    tiny = torch.finfo(result.dtype).tiny
+    if contract.layout == "single":
+        other = 1 - result if log_output else torch.zeros_like(result)
+        result = torch.cat([other, result], dim=1)
+    if log_output:
+        # The logarithm of probabilities is one of the logits that give them.
+        result = result.clamp(min=tiny).log()
+    return result if contract.order is None else result[:, list(contract.order)]
 
 
 def _rounding(model: onnx.ModelProto, contract: Contract) -> tuple[str, ...]:

@@ -5,80 +5,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from edgepriv import data, project
-from edgepriv.artifact import describe, manifest, session, twin
+from edgepriv.artifact import manifest, session
 from edgepriv.artifact.head import cut_open, head_of
 from edgepriv.artifact.model_files import sha256_of_model
 from edgepriv.audit import assess
 from edgepriv.audit.alike import likeness, refuse_unlike, warnings_of
 from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.examples import from_files, of_dataset
+from edgepriv.audit.feeding import Told
 from edgepriv.audit.promise import beside_the_proof
 from edgepriv.audit.references import Fleet, train_fleet
-from edgepriv.audit.run import Target, membership_part, robustness_part
+from edgepriv.audit.run import membership_part, robustness_part
 from edgepriv.audit.shift import shift_part, warning_of
+from edgepriv.audit.target import open_target
+from edgepriv.audit.units import in_unit_range
 from edgepriv.audit.upfront import up_front
-from edgepriv.data import Dataset
-from edgepriv.device import memguard
 from edgepriv.errors import UserError
-from edgepriv.files import sha256_of
 from edgepriv.models.sources import is_own, refuse_unconfirmed
 from edgepriv.recipe import FULL_WIDTH, Data, Model, Recipe, parse
 
-_FEW = 8
 _ALIKE = 0.9
 """Share of the target's records from which on a reference model counts as trained on as many."""
 Audited = tuple[dict[str, Any], dict[str, np.ndarray]]
 """The content of ``model.audit.json``, and every attack's scores."""
-
-
-def _target(path: Path, examples: Dataset, *, cut_head: bool = False) -> Target:
-    """The model behind a door that takes examples as a Dataset holds them, images channels first."""
-    if cut_head:
-        _refuse_to_cut(path)
-    guard = None if cut_head else _guard(path)
-    opened = session.open_session(cut_open(session.whole_content(path)) if cut_head else path)
-    axes = _wanted_axes(session.row_shape(opened), examples.input_shape)
-
-    def turned(x: np.ndarray) -> np.ndarray:
-        return x if axes is None else x.transpose(axes)
-
-    def predict(x: np.ndarray) -> np.ndarray:
-        answers = session.predict(opened, turned(x))
-        if guard is None:
-            return answers
-        return memguard.guarded(guard, answers, session.as_fed(turned(x), session.check_contract(opened).input_dtype))
-
-    few = examples.inputs(slice(_FEW))
-    session.check_contract(opened, turned(few), classes=examples.num_classes)
-    predict(few)  # what does not fit is said before a twin is built
-    labels_only = session.check_contract(opened).returns == "label"
-    try:
-        inner = twin.load_twin(path, turned(few), examples.num_classes)
-    except twin.Untwinnable as reason:
-        return Target(predict, None, str(reason), labels_only)
-    turning = inner if axes is None else nn.Sequential(_Transposed(axes), inner)
-    return Target(predict, turning, labels_only=labels_only)
-
-
-def _wanted_axes(row: tuple[int | None, ...], input_shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The transposition of images [N, C, H, W] for a foreign model that takes [N, H, W, C]; None for any other."""
-
-    def fits(shape: tuple[int, ...]) -> bool:
-        return len(row) == len(shape) and all(size in (None, have) for size, have in zip(row, shape, strict=True))
-
-    channels_last = (*input_shape[1:], input_shape[0])
-    return (0, 2, 3, 1) if len(input_shape) == 3 and fits(channels_last) and not fits(input_shape) else None
-
-
-class _Transposed(nn.Module):
-    def __init__(self, axes: tuple[int, ...]) -> None:
-        super().__init__()
-        self.axes = axes
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.permute(self.axes)
 
 
 def audit_by_manifest(
@@ -107,7 +58,10 @@ def audit_by_manifest(
         trained_by = trained_by.with_changes(head={"method": "none"})
     recipe = trained_by.with_changes(**changes)
     attacks = assess.select(recipe.audit.attacks)
-    target = _target(model, dataset, cut_head=cut_head)
+    if cut_head:
+        _refuse_to_cut(model)
+    opened = open_target(model, of_dataset(dataset), told_of(recipe, accept_accuracy_loss), cut_head=cut_head)
+    target = opened.target
     accuracy = up_front(
         model,
         target,
@@ -169,7 +123,9 @@ def audit_by_manifest(
         twin_recipe = _trained_by(twin_known, twin_file) if twin_known else trained_by.as_run(["train"])
         twin_recipe = twin_recipe.with_changes(quantize={"bits": FULL_WIDTH})
         twin_fleets = {"adaptive": fleet(twin_recipe, "float twin")} if fleets else {}
-        undefended = _target(twin_file, dataset)
+        undefended = open_target(
+            twin_file, of_dataset(dataset), Told(batch_dependent=recipe.audit.batch_dependent)
+        ).target
         content["float"], _ = membership_part(
             undefended,
             dataset,
@@ -213,6 +169,12 @@ def _why_no_twin(known: manifest.Manifest, asked: bool) -> str:
     return f"{known.float_twin['file']} is no longer beside it as it was exported"
 
 
+def told_of(recipe: Recipe, accept: bool) -> Told:
+    """What the recipe says of how the file is fed and read."""
+    asked = recipe.audit
+    return Told(asked.input_range, asked.mean, asked.std, asked.output_name, asked.batch_dependent, accept)
+
+
 def _trained_by(known: manifest.Manifest, model: Path) -> Recipe:
     """The recipe of the stages that have run, which is what an adaptive attacker follows."""
     recipe = parse(known.recipe, str(manifest.path_beside(model)))
@@ -228,15 +190,23 @@ def audit_on_files(
     cut_head: bool = False,
     accept_accuracy_loss: bool = False,
 ) -> Audited:
-    """As ``audit_by_manifest``, without reference models: the two files say who is a member."""
+    """As ``audit_by_manifest``, without reference models: the two files say who is a member. ``accept_accuracy_loss``: go on
+    though the model is hardly ever right on its members."""
     known = manifest.read_beside(model)
     if known is not None:
         manifest.verify(model, known)
     recipe = (parse(known.recipe, str(manifest.path_beside(model))) if known else Recipe()).with_changes(**changes)
-    examples = data.from_member_files(members, non_members, asked=_read_as(recipe, changes, members, non_members))
-    target = _target(model, examples, cut_head=cut_head)
-    examples = data.with_classes(examples, _class_names(model, target.predict(examples.inputs(slice(_FEW)))))
-    for line in project.files_said(examples):
+    told = told_of(recipe, accept_accuracy_loss)
+    if cut_head:
+        _refuse_to_cut(model)
+    read_as = _read_as(recipe, changes, members, non_members)
+    opened = open_target(
+        model, from_files(model, members, non_members, read_as, told.input_range), told, cut_head=cut_head
+    )
+    target, examples = opened.target, opened.examples.dataset
+    recipe, unit = in_unit_range(recipe, opened.examples)
+    said = [*project.files_said(examples), *opened.said, *unit.said]
+    for line in said:
         project.say(line)
     asked = np.arange(len(examples))
     inside, outside = np.split(asked, [examples.known_members or 0])
@@ -252,11 +222,13 @@ def audit_on_files(
             "to train reference models"
         )
     content["shift"] = shift_part(examples, inside, outside, resolved.seed)
-    content["robustness"] = robustness_part(target, examples, outside, resolved)
+    content["robustness"] = unit.restored(robustness_part(target, examples, outside, resolved))
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
-    content["said"] = project.files_said(examples)
+    content["said"] = said
     described = _described(model, recipe, record, content, 0, cut_head) | {"accuracy": accuracy}
     described["warnings"] += accuracy["warnings"]
+    described["reading"] = opened.reading
+    described["warnings"] += opened.warnings
     for file, index in ((members, inside), (non_members, outside)):
         described["warnings"] += _repeated(file, examples.inputs(index))
     return described, scores
@@ -277,11 +249,6 @@ def _repeated(file: Path, inputs: np.ndarray) -> list[str]:
         if again
         else []
     )
-
-
-def _class_names(model: Path, probabilities: np.ndarray) -> tuple[str, ...]:
-    """From the file's metadata, else numbers, as many as the model has outputs."""
-    return describe.class_names(model) or tuple(str(label) for label in range(probabilities.shape[1]))
 
 
 def _described(
@@ -311,17 +278,6 @@ def _described(
         "versions": manifest.versions(),
         **content,
     }
-
-
-def _guard(model: Path) -> memguard.MemGuard | None:
-    """The MemGuard beside the file through which the device kit answers. Raises UserError when it has gone or changed."""
-    known = manifest.read_beside(model)
-    if known is None or known.guard is None:
-        return None
-    path = model.parent / known.guard["file"]
-    if not path.is_file() or sha256_of(path) != known.guard["sha256"]:
-        raise UserError(f"{path} is not the file that was exported with {model.name}: export the model again")
-    return memguard.load(path)
 
 
 def _kind(model: Path) -> str | None:

@@ -32,17 +32,20 @@ _PATIENCE = 3  # seconds before a bar appears
 class Target:
     """A deployed model. ``predict``: float32 [n, ...] -> probabilities [n, K] through the session that ships. ``twin``: the
     same function with gradients, to logits; None when there is none, for the reason ``no_twin``. ``labels_only``: the file
-    returns labels, and ``predict`` 1 for the label."""
+    returns labels, and ``predict`` 1 for the label. ``exact``: positions of examples -> their inputs in float64,
+    where float32 in [0, 1] would not give back the user's own numbers."""
 
     predict: Callable[[np.ndarray], np.ndarray]
     twin: nn.Module | None
     no_twin: str = ""
     labels_only: bool = False
+    exact: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def answers(target: Target, dataset: Dataset, index: np.ndarray) -> np.ndarray:
     """float32 [len(index), K]: the deployed model's probabilities on the examples at ``index``."""
-    return _mixed(len(index), lambda rows: target.predict(dataset.inputs(index[rows])))
+    inputs = target.exact or dataset.inputs
+    return _mixed(len(index), lambda rows: target.predict(inputs(index[rows])))
 
 
 def _in_chunks(target: Target, x: np.ndarray) -> np.ndarray:

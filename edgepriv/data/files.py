@@ -121,8 +121,17 @@ def from_member_files(
     ``class_names`` of the model, if known; ``asked``: how the files are to be read.
     """
     asked = asked or Data()
-    paths = [members, non_members]
-    raws = [READERS[kind_of(path)](path, asked) for path in paths]
+    found = of_members((members, non_members), read_members(members, non_members, asked), asked)
+    return found if class_names is None else with_classes(found, class_names)
+
+
+def read_members(members: Path, non_members: Path, asked: Data) -> list[Raw]:
+    """What the two files hold, nothing checked yet."""
+    return [READERS[kind_of(path)](path, asked) for path in (members, non_members)]
+
+
+def of_members(paths: tuple[Path, Path], raws: Sequence[Raw], asked: Data) -> Dataset:
+    """As ``from_member_files``, of what was read from ``paths``."""
     names = [str(path.resolve()) for path in paths]
     one, other = (raw.class_names for raw in raws)
     if one is not None and other is not None and one != other:
@@ -136,8 +145,7 @@ def from_member_files(
     parts = [
         replace(part, groups=own, said=raw.said + part.said) for part, raw, own in zip(parts, raws, groups, strict=True)
     ]
-    found = members_beside(*parts)
-    return found if class_names is None else with_classes(found, class_names)
+    return members_beside(*parts)
 
 
 def kind_of(path: Path) -> str:

@@ -13,6 +13,7 @@ _OPTIONS = {
     "robust_examples": "--robust-examples",
     "pgd_steps": "--steps",
     "queried_examples": "--queried-examples",
+    "output_name": "--output-name",
 }
 _SHOWN_ELSEWHERE = {
     "utility",
@@ -33,6 +34,8 @@ _SHOWN_ELSEWHERE = {
     "threat_model",
     "head",
     "warnings",
+    "said",
+    "reading",
 }
 
 Fact = tuple[str, str]
@@ -54,6 +57,11 @@ def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
             words += [option, str(asked[key])]
     if len(asked["threat_models"]) == 1:
         words += ["--threat-model", asked["threat_models"][0]]
+    if asked.get("input_range"):
+        words.append("--input-range={:g}:{:g}".format(*asked["input_range"]))
+    for name in ("mean", "std"):
+        words += [f"--{name}=" + ",".join(f"{value:g}" for value in asked[name])] if asked.get(name) else []
+    words += ["--batch-dependent"] if asked.get("batch_dependent") else []
     robustness = audit.get("robustness")
     if robustness:
         words += ["--eps", str(robustness["eps"]), "--norm", robustness["norm"]]

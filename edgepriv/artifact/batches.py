@@ -1,0 +1,69 @@
+"""Whether the answer to an input is its own: the same alone, among others, in another order, and the same twice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Ask = Callable[[np.ndarray], np.ndarray]
+
+ROUNDING = 1e-3
+"""Probabilities that differ by less are equal: matrix products are summed in another order in another batch."""
+LARGEST = 0.05
+"""How far the rest of a batch may move a probability, without changing a label, before a model is refused. Kernels that
+quantize a whole batch by its own range move it a little."""
+_MOST, _LEAST, _NUMBERS = 48, 8, 2**20
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """Of ``n`` inputs: largest difference of a probability between two equal questions (``repeated``), between an input asked
+    alone and in batches (``batches``), and how many change their label with the batch."""
+
+    n: int
+    repeated: float
+    batches: float
+    labels_changed: int
+
+    @property
+    def random(self) -> bool:
+        """Whether equal questions get different answers."""
+        return self.repeated > 1e-6
+
+    @property
+    def batch_dependent(self) -> bool:
+        """Whether answers depend on the rest of the batch by more than can be passed over."""
+        return not self.random and (self.labels_changed > 0 or self.batches > LARGEST)
+
+    @property
+    def moved(self) -> bool:
+        """Whether answers depend on the rest of the batch at all."""
+        return not self.random and self.batches > ROUNDING
+
+    def sentence(self) -> str:
+        """What was found, to go on behind the model's name."""
+        if self.random:
+            return f"answers the same input differently each time (probabilities differ by up to {self.repeated:.2g})"
+        return (
+            f"answers an input by the batch that it stands in: of {self.n} inputs asked alone and in batches, "
+            f"{self.labels_changed} change their label, and probabilities move by up to {self.batches:.2g}"
+        )
+
+
+def steadiness(ask: Ask, x: np.ndarray) -> Steadiness:
+    """Of ``ask`` float32 [n, ...] -> probabilities [n, K], on some of ``x``: each alone, all in one batch, in reverse order,
+    and each beside copies of one of them."""
+    few = x[: max(_LEAST, min(_MOST, _NUMBERS // max(1, x[0].size)))]
+    together, again = ask(few), ask(few)
+    alone = np.concatenate([ask(few[row : row + 1]) for row in range(len(few))])
+    copies = [
+        ask(np.concatenate([few[row : row + 1], np.repeat(few[:1], 7, axis=0)]))[:1] for row in range(min(8, len(few)))
+    ]
+    others = [together, ask(few[::-1])[::-1]]
+    moved = np.max([np.abs(other - alone).max(axis=1) for other in others], axis=0)
+    moved[: len(copies)] = np.maximum(
+        moved[: len(copies)], np.abs(np.concatenate(copies) - alone[: len(copies)]).max(axis=1)
+    )
+    changed = np.any([other.argmax(axis=1) != alone.argmax(axis=1) for other in others], axis=0) & (moved > ROUNDING)
+    repeated = max(float(np.abs(together - again).max()), float(np.abs(alone[0] - ask(few[:1])[0]).max()))
+    return Steadiness(len(few), repeated, float(moved.max()), int(changed.sum()))

@@ -1,0 +1,175 @@
+"""What a classifier file takes and returns, and how its answers are laid out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+
+from edgepriv.device import predict as device
+from edgepriv.errors import UserError
+
+Form = Literal["probabilities", "logits", "label"]
+Dtype = Literal["float32", "uint8", "float64", "float16"]
+Layout = Literal["matrix", "single", "parts", "maps", "label"]
+"""How the scores of the classes stand in the outputs: one output [N, K] (or [N, K, 1, 1]); one number for each row, of the
+second of two classes; an output for each class; a dictionary for each row (ZipMap); the label alone."""
+
+_INPUTS: dict[str, Dtype] = {
+    "tensor(float)": "float32",
+    "tensor(uint8)": "uint8",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The one input. ``row_shape``: of one example, None where free. ``fixed_batch``: the only number of rows it accepts,
+    None if any."""
+
+    name: str
+    row_shape: tuple[int | None, ...]
+    fixed_batch: int | None
+    dtype: Dtype
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a classifier file takes and returns.
+
+    ``row_shape``: of one example, None where free. ``fixed_batch``: the only number of rows it accepts, None if any.
+    ``outputs``: names of those that count, in the order of the classes where there is one for each. ``returns``: what they
+    were found to hold: ``predict`` returns probabilities of ``"probabilities"`` and ``"logits"``, and rows with a single 1 of
+    ``"label"``. ``input_dtype``: ``predict`` takes [0, 1] either way and feeds whole bytes to ``"uint8"``. ``order``: the
+    column of each class where they stand in another order. ``names``: the file's own names of its classes, None where it has
+    none. ``rounded``: whether rows of probabilities sum to one only roughly, as when they are stored in 8 bits.
+    """
+
+    input_name: str
+    row_shape: tuple[int | None, ...]
+    fixed_batch: int | None
+    outputs: tuple[str, ...]
+    classes: int
+    returns: Form
+    input_dtype: Dtype = "float32"
+    layout: Layout = "matrix"
+    order: tuple[int, ...] | None = None
+    names: tuple[str, ...] | None = None
+    rounded: bool = False
+
+    @property
+    def output_name(self) -> str:
+        """The first output that counts, and mostly the only one."""
+        return self.outputs[0]
+
+
+def source_of(session: ort.InferenceSession) -> Source:
+    """The one input of a session. Raises UserError for several, and for types that no example can be fed as."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs) or "none"
+        raise UserError(f"the model must take one input, float32 [N, ...] (its inputs are: {names})")
+    (source,) = inputs
+    if source.type not in _INPUTS or len(source.shape) < 2:
+        raise UserError(
+            f"the model must take float32 or uint8 [N, ...] (its input {source.name!r} is {source.type} {source.shape})"
+        )
+    batch, *row = (size if isinstance(size, int) else None for size in source.shape)
+    return Source(source.name, tuple(row), batch, _INPUTS[source.type])
+
+
+def row_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
+    """The declared shape of one example, None where free; empty for a model that ``check_contract`` refuses anyway."""
+    try:
+        inputs = session.get_inputs()
+    except UnicodeDecodeError:
+        return ()
+    return tuple(size if isinstance(size, int) else None for size in inputs[0].shape[1:]) if len(inputs) == 1 else ()
+
+
+def as_fed(x: np.ndarray, dtype: Dtype) -> np.ndarray:
+    """float32 as the file takes it; for a file of bytes from [0, 1], rounded, as a camera's are."""
+    return np.rint(x.clip(0, 1) * 255).astype(np.uint8) if dtype == "uint8" else x.astype(dtype, copy=False)
+
+
+def on_byte_grid(x: np.ndarray, contract: Contract) -> np.ndarray:
+    """The float32 inputs that a file which takes bytes really sees of ``x`` in [0, 1]; for any other, ``x`` itself."""
+    return x if contract.input_dtype != "uint8" else as_fed(x, "uint8").astype(np.float32) / np.float32(255)
+
+
+def ask(session: ort.InferenceSession, outputs: Sequence[str], source: str, x: np.ndarray) -> list[Any]:
+    """The named outputs for ``x``, as the file takes it. Raises UserError when it does not run on that."""
+    try:
+        return session.run(list(outputs), {source: x})
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise UserError(
+            f"the model cannot be run on inputs of shape {list(x.shape)}: {device.reason_of(error)[:300]}"
+        ) from error
+
+
+def scores_in(contract: Contract, found: Sequence[Any], rows: int) -> np.ndarray:
+    """What was found in ``contract.outputs`` -> scores [rows, K], one column for each class in order; of a file that
+    returns labels int64 [rows]. Raises UserError when the outputs are not what the contract says."""
+    if contract.layout == "label":
+        return _labels(contract, np.asarray(found[0]).reshape(-1))
+    columns = laid_out(contract.layout, found, rows, contract.names)
+    if columns is None or columns.shape[1] != contract.classes:
+        raise UserError(f"the model's output {contract.output_name!r} changes its shape with the inputs")
+    if contract.layout == "single":
+        other = 1 - columns[:, 1:] if contract.returns == "probabilities" else np.zeros_like(columns[:, 1:])
+        columns = np.concatenate([other, columns[:, 1:]], axis=1)
+    return columns if contract.order is None else columns[:, contract.order]
+
+
+def laid_out(layout: Layout, found: Sequence[Any], rows: int, names: Sequence[str] | None = None) -> np.ndarray | None:
+    """The numbers of one layout as [rows, K]; None where they do not have it. Of "single" the first column is zero."""
+    if layout == "maps":
+        (maps,) = found
+        if len(maps) != rows or not maps:
+            return None
+        keys = names if names is not None else [str(key) for key in maps[0]]
+        texts = [{str(key): value for key, value in row.items()} for row in maps]
+        if any(row.keys() != set(keys) for row in texts):
+            return None
+        return np.array([[row[key] for key in keys] for row in texts], np.float32)
+    arrays = [np.asarray(array) for array in found]
+    if any(array.ndim == 0 or len(array) != rows or array.size % rows for array in arrays):
+        return None
+    flat = [array.reshape(rows, -1) for array in arrays]
+    if layout == "parts":
+        return np.concatenate(flat, axis=1) if all(part.shape[1] == 1 for part in flat) else None
+    if layout == "single":
+        return np.concatenate([np.zeros_like(flat[0]), flat[0]], axis=1) if flat[0].shape[1] == 1 else None
+    # [N, K, 1, 1] is a convolution's answer; anything wider is a picture or a sequence.
+    return flat[0] if all(size == 1 for size in arrays[0].shape[2:]) else None
+
+
+def _labels(contract: Contract, values: np.ndarray) -> np.ndarray:
+    if contract.names is not None:
+        places = {name: place for place, name in enumerate(contract.names)}
+        strange = next((str(value) for value in values.tolist() if str(value) not in places), None)
+        if strange is not None:
+            raise UserError(f"the model returned the label {strange!r}, which is none of its classes")
+        return np.array([places[str(value)] for value in values.tolist()], np.int64)
+    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= contract.classes:
+        raise UserError(f"the model must return one label per row, a class from 0 to {contract.classes - 1}")
+    return values.astype(np.int64)
+
+
+def as_probabilities(contract: Contract, scores: np.ndarray) -> np.ndarray:
+    """float32 [n, K] of ``scores_in``. Raises UserError for values that are not finite."""
+    if contract.returns == "label":
+        return np.eye(contract.classes, dtype=np.float32)[scores]
+    scores = scores.astype(np.float32, copy=False)
+    if not np.isfinite(scores).all():
+        raise UserError("the model returns values that are not finite numbers: check the inputs and the weights")
+    if contract.returns == "logits":
+        return _softmax(scores)
+    return scores / scores.sum(axis=1, keepdims=True) if contract.rounded else scores
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)

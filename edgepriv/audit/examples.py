@@ -1,0 +1,103 @@
+"""The user's examples as a file of others wants them: in their own numbers, and measured in [0, 1] beside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from edgepriv import data
+from edgepriv.artifact import session
+from edgepriv.data import Dataset
+from edgepriv.data.pixels import ROUNDING, laid_out
+from edgepriv.data.raw import Raw
+from edgepriv.errors import UserError
+from edgepriv.recipe import Data
+
+Kind = Literal["bytes", "unit", "other"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """``dataset``: inputs in [0, 1], which is what perturbations are measured in. ``low``, ``high``: what 0 and 1 stand for in
+    the user's numbers, float64 scalars or [F]. ``raw``: those numbers [N, ...], channels first. ``kind``: "bytes" are fed
+    as the user says, "unit" lie in [0, 1] by themselves, "other" are fed as they are."""
+
+    dataset: Dataset
+    raw: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    kind: Kind
+
+    def inputs(self, index: np.ndarray | slice) -> np.ndarray:
+        """float64 in [0, 1], exact enough for the user's very numbers to be made of them again."""
+        return (self.raw[index].astype(np.float64) - self.low) / (self.high - self.low)
+
+    @property
+    def per_feature(self) -> bool:
+        """Whether 0 and 1 stand for another range in each feature."""
+        return self.low.ndim > 0
+
+    @property
+    def span(self) -> float | None:
+        """Width of the range in the user's numbers, 1 where they lie in [0, 1]; None where each feature has its own."""
+        return None if self.per_feature else 1.0 if self.kind == "bytes" else float(self.high - self.low)
+
+
+def of_dataset(dataset: Dataset) -> Examples:
+    """Bytes, or numbers in [0, 1]."""
+    bytes_ = dataset.x.dtype == np.uint8
+    return Examples(
+        dataset, dataset.x, np.zeros(()), np.full((), 255.0 if bytes_ else 1.0), "bytes" if bytes_ else "unit"
+    )
+
+
+def from_files(
+    model: Path, members: Path, non_members: Path, asked: Data, input_range: tuple[float, float] | None
+) -> Examples:
+    """Members, then non-members. Of a file that is not ours numbers outside [0, 1] are kept as they are: an image's lie in
+    ``input_range`` or between the smallest and the largest of all, a feature's between its own. Raises UserError for files
+    that hold no examples."""
+    paths = (members, non_members)
+    raws = data.read_members(members, non_members, asked)
+    ours = session.is_ours(session.open_session(model))
+    if ours or asked.range is not None or not any(_as_they_are(raw.x) for raw in raws):
+        return of_dataset(data.of_members(paths, raws, asked))
+    return _measured(paths, raws, asked, input_range)
+
+
+def _as_they_are(x: np.ndarray) -> bool:
+    """Whether the numbers lie outside [0, 1] and are no image of 8 or 16 bits."""
+    if x.dtype.kind not in "uibf" or not x.size or (x.dtype in (np.uint8, np.uint16) and x.ndim > 2):
+        return False
+    return bool(np.isfinite(x).all() and (x.min() < -ROUNDING or x.max() > 1 + ROUNDING))
+
+
+def _measured(
+    paths: tuple[Path, Path], raws: Sequence[Raw], asked: Data, input_range: tuple[float, float] | None
+) -> Examples:
+    parts = [laid_out(str(path), raw.x, asked) for path, raw in zip(paths, raws, strict=True)]
+    if parts[0].shape[1:] != parts[1].shape[1:]:
+        shapes = " and ".join(str(list(part.shape[1:])) for part in parts)
+        raise UserError(f"members ({paths[0]}) and non-members ({paths[1]}) have shapes {shapes}")
+    stored = np.concatenate(parts)
+    if input_range is not None:
+        low, high = (np.asarray(end, np.float64) for end in input_range)
+        if stored.min() < low or stored.max() > high:
+            raise UserError(
+                f"{paths[0]} and {paths[1]}: examples lie in [{stored.min():g}, {stored.max():g}], outside --input-range "
+                f"{low:g}:{high:g}"
+            )
+    elif stored.ndim == 2:
+        low, high = stored.min(axis=0).astype(np.float64), stored.max(axis=0).astype(np.float64)
+        high = np.where(high > low, high, low + 1)
+    else:
+        low, high = (np.asarray(end, np.float64) for end in (stored.min(), stored.max()))
+    units = np.split(((stored - low) / (high - low)).astype(np.float32), [len(parts[0])])
+    dataset = data.of_members(
+        paths,
+        [replace(raw, x=unit) for raw, unit in zip(raws, units, strict=True)],
+        asked.model_copy(update={"channels": None, "image_size": None}),
+    )
+    return Examples(dataset, stored, low, high, "other")

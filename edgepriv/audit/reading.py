@@ -1,0 +1,277 @@
+"""How a file of others is fed and read: as the user says, else as it is right about the examples' labels.
+
+The usual ways of feeding an image are compared by accuracy. Only where the plain one is as good as any other, and better
+than chance, is it taken without a word from the user.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from edgepriv import data
+from edgepriv.artifact import outputs
+from edgepriv.artifact.contract import Contract, as_fed, as_probabilities, source_of
+from edgepriv.audit.examples import Examples
+from edgepriv.audit.feeding import Feeding, Told, feeding_of
+from edgepriv.audit.statistics import wilson
+from edgepriv.errors import UserError
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation of ImageNet's images in [0, 1], which most pretrained networks are fed by."""
+_ROWS, _NUMBERS = 256, 2**24
+"""Members, and as many others, that the ways are compared on; fewer of large images."""
+_LESS = 0.05
+"""By how many nats the loss must be lower to tell one way from another."""
+_SURE = 2.576  # of a normal distribution: 99%, two-sided
+
+Turned = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the file is fed and read, what there is to say about that, and the same for a program."""
+
+    feeding: Feeding
+    contract: Contract
+    said: tuple[str, ...]
+    warnings: tuple[str, ...]
+    facts: dict[str, object]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way of feeding. ``words``: to go on behind "fed"; ``options``: of the command line that ask for it."""
+
+    words: str
+    options: str
+    feeding: Feeding
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A way, and what the file answers to it: ``right`` bool [n], ``loss`` float64 [n], the cross-entropy, None of
+    labels alone. ``problem``: why its outputs cannot be read then."""
+
+    way: _Way
+    right: np.ndarray
+    contract: Contract | None
+    said: tuple[str, ...]
+    predicted: np.ndarray
+    truth: np.ndarray
+    loss: np.ndarray | None = None
+    problem: str = ""
+
+
+def read(
+    path: Path,
+    opened: ort.InferenceSession,
+    turned: Turned,
+    examples: Examples,
+    told: Told,
+    names: tuple[str, ...] | None,
+) -> Reading:
+    """``names``: of the classes, as the file has them. Raises UserError as ``open_target`` does."""
+    source = source_of(opened)
+    rows, members = _rows(examples)
+    inputs = examples.inputs(rows)
+    labels = examples.dataset
+
+    def codes_of(classes: Sequence[str]) -> np.ndarray:
+        return data.with_classes(labels, tuple(classes)).y[rows]
+
+    def tried(way: _Way) -> _Tried:
+        nothing = np.zeros(len(rows), np.int64)
+        try:
+            fed = as_fed(turned(way.feeding(inputs)), source.dtype)
+            found = outputs.collect(opened, source, np.ascontiguousarray(fed), names)
+            contract, said = outputs.choose(found, source, codes_of, labels.num_classes, told.output_name)
+            truth = codes_of(contract.names or tuple(map(str, range(contract.classes))))
+        except UserError as error:
+            return _Tried(way, nothing == 1, None, (), nothing, nothing, None, str(error))
+        predicted = _predicted(found, contract)
+        return _Tried(way, predicted == truth, contract, tuple(said), predicted, truth, _loss(found, contract, truth))
+
+    ways = _ways(examples, told, source.dtype)
+    results = [tried(ways[0])]
+    results += [tried(way) for way in ways[1:]]
+    plain = results[0]
+    best = max(results, key=lambda one: float(one.right.mean()))
+    if (
+        best is not plain
+        and best.contract is not None
+        and _clearly_better(best, plain, members)
+        and not _near_chance(best, members)
+    ):
+        raise UserError(
+            f"{path}: it is not said how these {'bytes' if examples.kind == 'bytes' else 'inputs'} are fed, and that matters: "
+            f"{_table(results, members)}; pass the options of the right one"
+        )
+    if plain.contract is None:
+        raise UserError(f"{path}: {plain.problem}")
+    warnings = _doubted(path, results, members, told)
+    said = [f"{path.name}: {sentence}" for sentence in plain.said]
+    if len(ways) > 1 or (told.of_inputs and examples.kind == "bytes"):
+        right = plain.right[members]
+        said.insert(
+            0,
+            f"{path.name}: inputs are {plain.way.words}, with which it is right for {right.mean():.1%} of {len(right)} members",
+        )
+    if examples.kind == "other":
+        said.insert(0, f"{path.name}: {_range_said(examples)}")
+    facts: dict[str, object] = {
+        "fed": plain.way.words,
+        "outputs": list(plain.contract.outputs),
+        "returns": plain.contract.returns,
+        "probed_accuracy": {one.way.words: float(one.right[members].mean()) for one in results},
+    }
+    return Reading(plain.way.feeding, plain.contract, tuple(said), tuple(warnings), facts)
+
+
+def _rows(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of some members and some others, mixed so that no batch is of one kind; and which of them are members."""
+    inside = examples.dataset.known_members or 0
+    rng = np.random.default_rng(0)
+    each = max(16, min(_ROWS, _NUMBERS // examples.dataset.x[0].size))
+    chosen = [rng.permutation(inside)[:each], inside + rng.permutation(len(examples.dataset) - inside)[:each]]
+    rows = rng.permutation(np.concatenate(chosen))
+    return rows, rows < inside
+
+
+def _predicted(found: outputs.Found, contract: Contract) -> np.ndarray:
+    if contract.layout == "label":
+        assert found.label is not None
+        names = contract.names or tuple(map(str, range(contract.classes)))
+        places = {name: place for place, name in enumerate(names)}
+        return np.array([places.get(str(label), -1) for label in found.label[1].tolist()], np.int64)
+    scores = next(one for one in found.scores if one.outputs == contract.outputs)
+    return outputs.replaced_order(scores, contract.order).predicted()
+
+
+def _ways(examples: Examples, told: Told, dtype: str) -> list[_Way]:
+    """The plain one first; the others only where nothing is said, and where there is something to doubt."""
+    shape = examples.dataset.input_shape
+
+    def way(
+        words: str, low: float, high: float, mean: tuple[float, ...] | None = None, std: tuple[float, ...] | None = None
+    ) -> _Way:
+        options = (
+            []
+            if (low, high) == (0, 1) and mean
+            else [f"--input-range {low:g}:{high:g}" if low >= 0 else f"--input-range={low:g}:{high:g}"]
+        )
+        options += [f"--mean {_list(mean)} --std {_list(std or ())}"] if mean else []
+        return _Way(words, " ".join(options), feeding_of(low, high, mean, std, shape))
+
+    if examples.kind == "other":
+        feeding = feeding_of(examples.low, examples.high, told.mean, told.std, shape)
+        return [
+            _Way(
+                "fed as they are" if told.mean is None and told.std is None else "fed by --mean and --std", "", feeding
+            )
+        ]
+    if dtype == "uint8":
+        if told.of_inputs:
+            raise UserError(
+                "--mean, --std and --input-range do not fit a file that takes bytes: it is fed the bytes themselves"
+            )
+        return [_Way("fed as bytes", "", feeding_of(0.0, 1.0, None, None, shape))]
+    if told.of_inputs:
+        low, high = told.input_range or (0.0, 1.0)
+        return [_Way("fed as the options say", "", feeding_of(low, high, told.mean, told.std, shape))]
+    plain = way("divided by 255" if examples.kind == "bytes" else "fed as they are", 0, 1)
+    if len(shape) != 3:
+        return [plain]
+    usual = [way("fed from 0 to 255", 0, 255), way("fed from -1 to 1", -1, 1)]
+    if shape[0] == 3:
+        usual.append(way("normalised by ImageNet's mean and standard deviation", 0, 1, *IMAGENET))
+    inside = examples.dataset.inputs(slice(min(2000, examples.dataset.known_members or 1)))
+    mean, std = inside.mean(axis=(0, 2, 3), dtype=np.float64), inside.std(axis=(0, 2, 3), dtype=np.float64)
+    own = tuple(round(float(value), 4) for value in mean), tuple(round(max(float(value), 1e-4), 4) for value in std)
+    return [plain, *usual, way("normalised by the members' own mean and standard deviation", 0, 1, *own)]
+
+
+def _list(values: tuple[float, ...] | None) -> str:
+    return ",".join(f"{value:g}" for value in values or ())
+
+
+def _clearly_better(one: _Tried, other: _Tried, members: np.ndarray) -> bool:
+    """By accuracy; or, where that does not tell, by the loss on members: a network that is fed too weakly is right but never
+    sure. One that is fed too strongly is surer too, but its mistakes on other examples cost more."""
+    if one.contract is None:
+        return False
+    gained, lost = int((one.right & ~other.right).sum()), int((other.right & ~one.right).sum())
+    if abs(gained - lost) > _SURE * np.sqrt(gained + lost):
+        return gained > lost
+    if one.loss is None or other.loss is None:
+        return False
+    less = other.loss - one.loss
+    errors = [_SURE * less[part].std() / np.sqrt(max(1, part.sum())) for part in (members, ~members)]
+    lower = less[members].mean() > max(_LESS, errors[0])
+    return bool(lower and -less[~members].mean() < max(_LESS, errors[1]))
+
+
+def _loss(found: outputs.Found, contract: Contract, truth: np.ndarray) -> np.ndarray | None:
+    if contract.layout == "label":
+        return None
+    scores = next(one for one in found.scores if one.outputs == contract.outputs)
+    try:
+        answers = as_probabilities(contract, outputs.replaced_order(scores, contract.order).by(contract))
+    except UserError:
+        return None
+    own = answers[np.arange(len(truth)), truth].astype(np.float64)
+    return -np.log(np.maximum(own, np.finfo(np.float32).tiny))
+
+
+def _near_chance(one: _Tried, members: np.ndarray) -> bool:
+    """Whether the model does no better on its members than the largest class, nor than guessing within each class."""
+    truth, right = one.truth[members], one.right[members]
+    counts = np.bincount(truth)
+    if wilson(int(right.sum()), len(right))[0] > counts.max() / len(truth):
+        return False
+    recalls = np.bincount(truth[right], minlength=len(counts))[counts > 0] / counts[counts > 0]
+    chance = 1 / len(recalls)
+    return bool(recalls.mean() < chance + 0.1 * (1 - chance)) if len(recalls) > 1 else bool(right.mean() < 0.5)
+
+
+def _doubted(path: Path, results: list[_Tried], members: np.ndarray, told: Told) -> list[str]:
+    if not _near_chance(results[0], members):
+        return []
+    largest = np.bincount(results[0].truth[members]).max() / members.sum()
+    found = (
+        f"is right for {results[0].right[members].mean():.1%} of {int(members.sum())} members, and always answering their "
+        f"largest class for {largest:.1%}"
+    )
+    doubt = "it is not the model of these examples, or not fed and read as it was trained"
+    if told.accept:
+        return [f"{path.name} {found}: {doubt} (accepted by --accept-accuracy-loss)"]
+    tried = f" ({_table(results, members)})" if len(results) > 1 else ""
+    raise UserError(
+        f"{path} {found}{tried}: {doubt}; say how with "
+        "--mean, --std, --input-range or --output-name, or pass --accept-accuracy-loss to audit it as it is"
+    )
+
+
+def _table(results: list[_Tried], members: np.ndarray) -> str:
+    rows = sorted(results, key=lambda one: -float(one.right.mean()))
+    return "of the members it is right for " + ", ".join(
+        f"{one.right[members].mean():.1%}{_loss_said(one)} {one.way.words} ({one.way.options})"
+        if one.contract is not None
+        else f"none {one.way.words} ({one.way.options})"
+        for one in rows
+    )
+
+
+def _loss_said(one: _Tried) -> str:
+    return "" if one.loss is None else f" with a loss of {one.loss.mean():.2g}"
+
+
+def _range_said(examples: Examples) -> str:
+    if examples.per_feature:
+        return "features are fed as they are; perturbations are shares of each feature's range, and stay within it"
+    return (
+        f"inputs are fed as they are; they lie in [{float(examples.low):g}, {float(examples.high):g}], which perturbations are "
+        "measured in the units of, and stay within"
+    )

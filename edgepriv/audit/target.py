@@ -1,0 +1,189 @@
+"""A model file opened behind one door: examples as a Dataset holds them go in, probabilities of the data's classes come out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgepriv import data
+from edgepriv.artifact import manifest, session, twin
+from edgepriv.artifact.batches import steadiness
+from edgepriv.artifact.contract import as_fed, row_shape
+from edgepriv.artifact.describe import class_names
+from edgepriv.artifact.head import cut_open
+from edgepriv.artifact.outputs import declared_classes
+from edgepriv.audit.examples import Examples
+from edgepriv.audit.feeding import Fed, Told, feeding_of
+from edgepriv.audit.reading import read
+from edgepriv.audit.run import Target
+from edgepriv.data import Dataset
+from edgepriv.device import memguard
+from edgepriv.errors import UserError
+from edgepriv.files import sha256_of
+
+_FEW = 8
+_PROBED = 64
+
+
+@dataclass(frozen=True)
+class Opened:
+    """``examples``: under the classes of the model. ``said``: what was assumed of the file, in sentences; ``warnings``: what
+    makes figures doubtful. ``reading``: the same for a program."""
+
+    target: Target
+    examples: Examples
+    said: tuple[str, ...]
+    warnings: tuple[str, ...]
+    reading: dict[str, object]
+
+
+def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = False) -> Opened:
+    """Open ``path`` for an audit on ``examples``.
+
+    Files of ours say how they are fed and read. Of any other the user says it (``told``), or it is found by which reading is
+    right about the examples' labels. Raises UserError where that is not clear, where answers depend on the batch, and where
+    the model is no better than chance.
+    """
+    guard = None if cut_head else guard_of(path)
+    opened = session.open_session(cut_open(session.whole_content(path)) if cut_head else path)
+    axes = _wanted_axes(row_shape(opened), examples.dataset.input_shape)
+
+    def turned(x: np.ndarray) -> np.ndarray:
+        return x if axes is None else x.transpose(axes)
+
+    said: list[str] = []
+    warnings: list[str] = []
+    facts: dict[str, object] = {}
+    ours = session.is_ours(opened)
+    if ours:
+        _refuse_told(path, told)
+        few = examples.dataset.inputs(slice(_FEW))
+        session.check_contract(opened, turned(few), classes=examples.dataset.num_classes)
+        feeding = feeding_of(0.0, 1.0, None, None, examples.dataset.input_shape)
+        names = class_names(path)
+    else:
+        found = read(
+            path, opened, turned, examples, told, class_names(path) or declared_classes(session.read_model(path))
+        )
+        feeding, names = found.feeding, found.contract.names
+        said, warnings, facts = [*found.said], [*found.warnings], found.facts
+        session.agree_on(opened, found.contract)
+    contract = session.check_contract(opened)
+    names = names or tuple(map(str, range(contract.classes)))
+    examples = replace(examples, dataset=data.with_classes(examples.dataset, names))
+    batch = 1 if told.batch_dependent else 256
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        fed = turned(feeding(x))
+        answers = session.predict(opened, fed, batch)
+        return answers if guard is None else memguard.guarded(guard, answers, as_fed(fed, contract.input_dtype))
+
+    few = examples.inputs(_some(examples.dataset, _PROBED))
+    warnings += _steady(path, predict, few, told, contract.fixed_batch)
+    if told.batch_dependent:
+        said.append(
+            "every input is asked alone, as a model whose answers depend on the batch is deployed (--batch-dependent)"
+        )
+    elif contract.fixed_batch is not None and contract.fixed_batch > 1:
+        said.append(
+            f"the file takes {contract.fixed_batch} inputs at a time: what is left over is filled up with zeros"
+        )
+    labels_only = contract.returns == "label"
+    exact = examples.inputs if not feeding.idle or examples.kind == "other" else None
+    target = Target(predict, None, "", labels_only, exact)
+    try:
+        inner = twin.load_twin(path, turned(feeding(few[:_FEW])), contract.classes, None if ours else contract)
+    except twin.Untwinnable as reason:
+        return Opened(replace(target, no_twin=str(reason)), examples, tuple(said), tuple(warnings), facts)
+    parts: list[nn.Module] = [
+        *([] if feeding.idle else [Fed(feeding)]),
+        *([] if axes is None else [_Transposed(axes)]),
+        inner,
+    ]
+    whole: nn.Module = inner if len(parts) == 1 else nn.Sequential(*parts)
+    if told.batch_dependent:
+        whole = _OneByOne(whole)
+    return Opened(replace(target, twin=whole), examples, tuple(said), tuple(warnings), facts)
+
+
+def guard_of(model: Path) -> memguard.MemGuard | None:
+    """The MemGuard beside the file through which the device kit answers. Raises UserError when it has gone or changed."""
+    known = manifest.read_beside(model)
+    if known is None or known.guard is None:
+        return None
+    path = model.parent / known.guard["file"]
+    if not path.is_file() or sha256_of(path) != known.guard["sha256"]:
+        raise UserError(f"{path} is not the file that was exported with {model.name}: export the model again")
+    return memguard.load(path)
+
+
+def _refuse_told(path: Path, told: Told) -> None:
+    """A file of ours says itself how it is fed and read."""
+    asked = [
+        option
+        for option, value in (
+            ("--input-range", told.input_range),
+            ("--mean", told.mean),
+            ("--std", told.std),
+            ("--output-name", told.output_name),
+        )
+        if value is not None
+    ]
+    if asked:
+        raise UserError(
+            f"{path} was written by edgepriv and says itself how it is fed and read: leave out {' and '.join(asked)}"
+        )
+
+
+def _some(dataset: Dataset, count: int) -> np.ndarray:
+    """Positions of some examples, members and others mixed."""
+    return np.random.default_rng(0).permutation(len(dataset))[:count]
+
+
+def _steady(
+    path: Path, predict: Callable[[np.ndarray], np.ndarray], few: np.ndarray, told: Told, fixed: int | None
+) -> list[str]:
+    found = steadiness(predict, few)
+    if found.random:
+        return [f"{path.name} {found.sentence()}: all figures are of one draw, and may be others in the next"]
+    if found.batch_dependent and not told.batch_dependent:
+        remedy = (
+            "pass --batch-dependent to audit it as a device runs it that asks for one input at a time"
+            if fixed is None
+            else f"and it takes {fixed} at a time: export it with a free batch size or one of 1"
+        )
+        raise UserError(f"{path} {found.sentence()}; {remedy}")
+    return [f"{path.name} {found.sentence()}"] if found.moved else []
+
+
+def _wanted_axes(row: tuple[int | None, ...], input_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The transposition of images [N, C, H, W] for a foreign model that takes [N, H, W, C]; None for any other."""
+
+    def fits(shape: tuple[int, ...]) -> bool:
+        return len(row) == len(shape) and all(size in (None, have) for size, have in zip(row, shape, strict=True))
+
+    channels_last = (*input_shape[1:], input_shape[0])
+    return (0, 2, 3, 1) if len(input_shape) == 3 and fits(channels_last) and not fits(input_shape) else None
+
+
+class _Transposed(nn.Module):
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.axes = axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(self.axes)
+
+
+class _OneByOne(nn.Module):
+    """A twin whose answers depend on the batch, asked for each input alone."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.inner(row) for row in x.split(1)])

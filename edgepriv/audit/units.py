@@ -1,0 +1,49 @@
+"""Perturbations of numbers that do not lie in [0, 1]: asked for and reported in the user's own units, made in [0, 1]."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgepriv.audit.examples import Examples
+from edgepriv.recipe import Recipe, eps_for
+
+
+@dataclass(frozen=True)
+class Unit:
+    """``span``: how many of the user's units the range from 0 to 1 is. ``said``: what there is to say about radii."""
+
+    span: float
+    said: tuple[str, ...] = ()
+
+    def restored(self, robustness: dict[str, Any]) -> dict[str, Any]:
+        """The audit's ``robustness`` with its radii in the user's units."""
+        if self.span == 1:
+            return robustness
+        curve = [point | {"eps": point["eps"] * self.span} for point in robustness["curve"]]
+        return robustness | {"eps": robustness["eps"] * self.span, "curve": curve}
+
+
+def in_unit_range(recipe: Recipe, examples: Examples) -> tuple[Recipe, Unit]:
+    """The recipe with the radius measured in [0, 1], and how to turn it back.
+
+    A radius that is asked for is in the user's units; one that is not is the customary share of the range. Where each feature
+    has a range of its own, a radius is a share of that, asked for or not.
+    """
+    if examples.kind != "other":
+        return recipe, Unit(1.0)
+    asked, norm = recipe.adversary.eps, recipe.adversary.norm
+    share = eps_for(examples.dataset.input_shape, norm)
+    if examples.span is None:
+        eps = share if asked is None else asked
+        return recipe.with_changes(adversary={"eps": eps}), Unit(
+            1.0, (f"eps {eps:g} is a share of each feature's range",)
+        )
+    eps = share if asked is None else asked / examples.span
+    said = (
+        ()
+        if asked is not None
+        else (
+            f"eps is not given: perturbations have the customary radius, {share:g} of the inputs' range, which is "
+            f"{share * examples.span:g} in their units (--eps)",
+        )
+    )
+    return recipe.with_changes(adversary={"eps": eps}), Unit(examples.span, said)

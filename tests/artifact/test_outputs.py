@@ -1,0 +1,176 @@
+"""Which of a file's outputs holds the scores of the classes is found by what they hold on real rows."""
+
+import numpy as np
+import onnx
+import pytest
+from graphs import model, node
+from onnx import TensorProto, helper
+
+from edgepriv.artifact.contract import source_of
+from edgepriv.artifact.outputs import choose, collect, declared_classes
+from edgepriv.artifact.session import agree_on, open_session, predict
+from edgepriv.artifact.twin import load_twin
+from edgepriv.errors import UserError
+
+RNG = np.random.default_rng(0)
+W = RNG.standard_normal((6, 3)).astype(np.float32)
+V = RNG.standard_normal((6, 1)).astype(np.float32)
+X = RNG.random((200, 6), dtype=np.float32) - 0.5
+LOGITS = X @ W
+SOFTMAX = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+TRUTH = LOGITS.argmax(axis=1)
+
+
+def described(nodes, constants, outputs, types=None):
+    """A model of six features with several outputs of declared types."""
+    proto = model(nodes, constants, inputs={"x": ["N", 6]}, outputs=dict.fromkeys(outputs))
+    for value in proto.graph.output:
+        kind = (types or {}).get(value.name, TensorProto.FLOAT)
+        value.type.CopyFrom(helper.make_tensor_type_proto(kind, None))
+    return proto
+
+
+def chosen(proto, truth=TRUTH, classes=3, output_name=None, names=None):
+    session = open_session(proto.SerializeToString())
+    source = source_of(session)
+    found = collect(session, source, X.astype(source.dtype), names or declared_classes(proto))
+    contract, said = choose(found, source, lambda names: truth, classes, output_name)
+    agree_on(session, contract)
+    return contract, said, predict(session, X)
+
+
+SCORES = [node("MatMul", "x w", "scores")]
+
+
+def test_an_embedding_before_the_logits_is_passed_over():
+    embedding = RNG.standard_normal((6, 8)).astype(np.float32)
+    nodes = [node("MatMul", "x e", "embedding"), *SCORES]
+    contract, said, found = chosen(described(nodes, {"w": W, "e": embedding}, ["embedding", "scores"]))
+    assert contract.outputs == ("scores",)
+    np.testing.assert_allclose(found, SOFTMAX, rtol=1e-5)
+    assert any("embedding float32 [N, 8]" in sentence for sentence in said)
+
+
+def test_probabilities_are_preferred_to_the_logits_that_they_come_from():
+    nodes = [*SCORES, node("Softmax", "scores", "p", axis=1)]
+    assert chosen(described(nodes, {"w": W}, ["scores", "p"]))[0].outputs == ("p",)
+
+
+def test_two_outputs_that_disagree_are_refused_with_their_accuracies():
+    nodes = [node("MatMul", "x a", "auxiliary"), *SCORES]
+    proto = described(nodes, {"w": W, "a": -W}, ["auxiliary", "scores"])
+    with pytest.raises(UserError, match=r"auxiliary .* right for .*scores .*100\.0% .*--output-name"):
+        chosen(proto)
+    assert chosen(proto, output_name="scores")[0].outputs == ("scores",)
+    with pytest.raises(UserError, match=r"'logit': the model's outputs are auxiliary"):
+        chosen(proto, output_name="logit")
+
+
+def labelled(last, constants=None, scores="p"):
+    nodes = [*SCORES, node("ArgMax", "scores", "label", axis=1, keepdims=0), last]
+    return described(nodes, {"w": W, **(constants or {})}, ["label", scores], {"label": TensorProto.INT64})
+
+
+def test_scores_that_contradict_the_files_own_label_are_refused():
+    proto = labelled(node("MatMul", "x o", "p"), {"o": RNG.standard_normal((6, 3)).astype(np.float32)})
+    with pytest.raises(UserError, match="none of the model's outputs gives the labels"):
+        chosen(proto)
+    contract, _, found = chosen(proto, output_name="label")
+    assert contract.returns == "label"
+    np.testing.assert_array_equal(found.argmax(1), TRUTH)
+
+
+def test_two_columns_in_reverse_are_turned():
+    """As the scores of a binary support vector machine are converted."""
+    truth = (X @ V > 0).astype(int)[:, 0]
+    nodes = [
+        node("MatMul", "x v", "s"),
+        node("Neg", "s", "minus"),
+        node("Concat", "s minus", "p", axis=1),
+        node("ArgMin", "p", "label", axis=1, keepdims=0),
+    ]
+    proto = described(nodes, {"v": V}, ["label", "p"], {"label": TensorProto.INT64})
+    contract, said, found = chosen(proto, truth, 2)
+    assert contract.order == (1, 0)
+    np.testing.assert_array_equal(found.argmax(1), truth)
+    assert any("reverse order" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize("last", ["Sigmoid", "Identity"])
+def test_one_number_is_the_second_of_two_classes(last, tmp_path):
+    truth = (X @ V > 0).astype(int)[:, 0]
+    proto = described([node("MatMul", "x v", "s"), node(last, "s", "p")], {"v": V}, ["p"])
+    contract, _, found = chosen(proto, truth, 2)
+    expected = 1 / (1 + np.exp(-(X @ V)[:, 0]))
+    np.testing.assert_allclose(found, np.stack([1 - expected, expected], axis=1), atol=1e-6)
+    onnx.save(proto, tmp_path / "m.onnx")
+    assert load_twin(tmp_path / "m.onnx", X[:8], 2, contract).max_difference < 1e-6
+
+
+def test_an_output_for_each_class_is_joined():
+    nodes = [
+        *SCORES,
+        node("Softmax", "scores", "p", axis=1),
+        *[node("Gather", f"p i{column}", f"c{column}", axis=1) for column in range(3)],
+        node("ArgMax", "scores", "label", axis=1, keepdims=0),
+    ]
+    columns = {f"i{column}": np.array(column) for column in range(3)}
+    proto = described(nodes, {"w": W, **columns}, ["label", "c0", "c1", "c2"], {"label": TensorProto.INT64})
+    contract, _, found = chosen(proto)
+    assert contract.layout == "parts"
+    np.testing.assert_allclose(found, SOFTMAX, rtol=1e-5)
+
+
+def test_probabilities_of_8_bits_are_probabilities(tmp_path):
+    nodes = [
+        *SCORES,
+        node("Softmax", "scores", "exact", axis=1),
+        node("QuantizeLinear", "exact step zero", "q"),
+        node("DequantizeLinear", "q step zero", "p"),
+    ]
+    constants = {"w": W, "step": np.float32(1 / 255), "zero": np.uint8(0)}
+    contract, said, found = chosen(described(nodes, constants, ["p"]))
+    assert contract.returns == "probabilities"
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(found, SOFTMAX, atol=0.01)
+    assert any("rounded" in sentence for sentence in said)
+
+
+def test_the_last_convolution_of_a_network_may_keep_its_pixels():
+    shape = np.array([-1, 3, 1, 1])
+    nodes = [*SCORES, node("Reshape", "scores shape", "p")]
+    np.testing.assert_allclose(chosen(described(nodes, {"w": W, "shape": shape}, ["p"]))[2], SOFTMAX, rtol=1e-5)
+
+
+def test_doubles_go_in_and_come_out(tmp_path):
+    proto = model(
+        [node("MatMul", "x w", "p")],
+        {"w": W.astype(np.float64)},
+        inputs={"x": ["N", 6]},
+        outputs={"p": None},
+        input_type=TensorProto.DOUBLE,
+    )
+    proto.graph.output[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.DOUBLE, None))
+    contract, _, found = chosen(proto)
+    assert (contract.input_dtype, found.dtype) == ("float64", np.float32)
+    onnx.save(proto, tmp_path / "m.onnx")
+    assert load_twin(tmp_path / "m.onnx", X[:8], 3, contract).max_difference < 1e-6
+
+
+def test_classes_are_those_that_the_graph_names():
+    classifier = helper.make_node(
+        "LinearClassifier",
+        ["x"],
+        ["label", "p"],
+        domain="ai.onnx.ml",
+        classlabels_strings=["high", "low", "mid"],
+        coefficients=W.T.ravel().tolist(),
+        intercepts=[0.0] * 3,
+        multi_class=1,
+        post_transform="SOFTMAX",
+    )
+    proto = described([classifier], {}, ["label", "p"], {"label": TensorProto.STRING})
+    assert declared_classes(proto) == ("high", "low", "mid")
+    contract, _, found = chosen(proto)
+    assert contract.names == ("high", "low", "mid")
+    np.testing.assert_allclose(found, SOFTMAX, rtol=1e-4)
