@@ -98,13 +98,7 @@ def read(
     results = [tried(ways[0])]
     results += [tried(way) for way in ways[1:]]
     plain = results[0]
-    best = max(results, key=lambda one: float(one.right.mean()))
-    if (
-        best is not plain
-        and best.contract is not None
-        and _clearly_better(best, plain, members)
-        and not _near_chance(best, members)
-    ):
+    if any(_clearly_better(one, plain, members) and not _near_chance(one, members) for one in results[1:]):
         raise UserError(
             f"{path}: it is not said how these {'bytes' if examples.kind == 'bytes' else 'inputs'} are fed, and that matters: "
             f"{_table(results, members)}; pass the options of the right one"
