@@ -22,7 +22,7 @@ NAMED: dict[str, Callable[..., nn.Module]] = {
 
 
 class Classifier(nn.Module):
-    """``network`` behind its normalisation: float32 [N, ...] in [0, 1] -> logits [N, K].
+    """``network`` behind its normalisation: float32 [N, ...] in [0, 1] -> logits float32 [N, K] (doubles to doubles).
 
     ``mean``, ``std``: one number for each channel or feature, in input units. ``notes``: sentences about what was changed on
     a network of the user's own so that it can be trained and exported.
@@ -49,7 +49,7 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.network(self.normalised(x))
-        return logits if logits.dtype == torch.float32 else logits.float()
+        return logits if logits.dtype == x.dtype else logits.to(x.dtype)
 
 
 def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: Any) -> nn.Module:
