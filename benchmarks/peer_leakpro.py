@@ -2,11 +2,11 @@
 
     PYTHONPATH=LEAKPRO:REPOSITORY python peer_leakpro.py given|trains FOLDER OUT [--attacks NAME ...]
 
-It is run as its users run it: ``LeakPro(handler, audit.yaml).run_audit()``, with its default temperatures, gamma, offline
-scale and variance, and without its search by Optuna, which maximises the AUC on the very membership that is judged.
+It is set up as its users set it up, by a handler and an audit.yaml, with its default temperatures, gamma, offline scale and
+variance, and without its search by Optuna, which maximises the AUC on the very membership that is judged.
 ``given``: reference models that exist already are laid where its ShadowModelHandler keeps trained ones, with the metadata
-by which it recognises them; training then is an error. ``trains``: it trains them, by the user's ``train``: AdamW and a
-cosine schedule, as many steps of as many examples as edgepriv takes.
+by which it recognises them; training then is an error. ``trains``: ``run_audit()`` as it is, which trains them by the user's
+``train``: AdamW and a cosine schedule, as many steps of as many examples as edgepriv takes.
 """
 
 import argparse
@@ -153,6 +153,12 @@ def keep_as_trained(given: Given) -> None:
             pickle.dump(known, file)
 
 
+def scored(attack: Any) -> Any:
+    """As its scheduler runs an attack, without the plots of each result."""
+    attack.prepare_attack()
+    return attack.run_attack()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("mode", choices=["given", "trains"])
@@ -167,7 +173,9 @@ def main() -> None:
     tool = LeakPro(Trains if options.mode == "trains" else TrainsNothing, str(path))
     if options.mode == "given":
         keep_as_trained(given)
-    results = tool.run_audit()
+        results = [scored(attack) for attack in tool.attack_scheduler.attacks]
+    else:
+        results = tool.run_audit()
     truth = np.arange(given.candidates) < given.members
     if any(not np.array_equal(np.ravel(result.true).astype(bool), truth) for result in results):
         sys.exit("error: LeakPro's results are not in the order of the candidates")
