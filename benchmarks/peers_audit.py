@@ -43,8 +43,8 @@ from edgepriv.recipe import Recipe
 PARTS = ("models", "cost")
 
 
-def same_models(name: str, options: argparse.Namespace, peers: Peers, folder: Path) -> dict[str, Any]:
-    """Every tool on the same models, for each seed."""
+def same_models(name: str, options: argparse.Namespace, peers: Peers, folder: Path) -> Iterator[dict[str, Any]]:
+    """Every tool on the same models; yields what is known after each seed."""
     seeds, all_scores = [], []
     for seed in options.seeds:
         note(f"{name}, seed {seed}: the same models")
@@ -60,10 +60,10 @@ def same_models(name: str, options: argparse.Namespace, peers: Peers, folder: Pa
         rows = {tool: {attack: row_of(s, member) for attack, s in found.items()} for tool, found in scores.items()}
         seeds.append({"seed": seed, "tools": rows, "as_the_tool_says": own_figures})
         all_scores.append(scores)
-    sizes = {"members": int(member.sum()), "non_members": int((~member).sum()), "population": len(cell.population)}
-    about = sizes | {"references": options.references, "epochs": cell.given.recipe.train.epochs}
-    found = comparisons(seeds, all_scores, sizes["members"], list(peers.checkouts))
-    return {"setting": about, "seeds": seeds, "comparisons": found}
+        sizes = {"members": int(member.sum()), "non_members": int((~member).sum()), "population": len(cell.population)}
+        setting = sizes | {"references": options.references, "epochs": cell.given.recipe.train.epochs}
+        found = comparisons(seeds, all_scores, sizes["members"], list(peers.checkouts))
+        yield {"setting": setting, "seeds": seeds, "comparisons": found}
 
 
 def cost(
@@ -148,7 +148,8 @@ def main() -> None:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name in options.settings:
             if "models" in options.parts:
-                keep(name, "models", same_models(name, options, peers, folder))
+                for found in same_models(name, options, peers, folder):
+                    keep(name, "models", found)
             if "cost" in options.parts:
                 for found in cost(name, options, peers, folder, report.get(name, {}).get("cost", {})):
                     keep(name, "cost", found)
