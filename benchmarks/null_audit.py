@@ -97,10 +97,10 @@ def remembered() -> Iterator[None]:
     known: dict[tuple[str, int], np.ndarray] = {}
 
     def keeping(attack: Any) -> Any:
-        def run(evidence: Evidence) -> np.ndarray:
-            key = attack.name, hash(evidence.target.probabilities.tobytes())
+        def run(evidence: Evidence, **parameters: float) -> np.ndarray:
+            key = attack.name, hash(evidence.target.probabilities.tobytes()), *sorted(parameters.items())
             if key not in known:
-                known[key] = attack.run(evidence)
+                known[key] = attack.run(evidence, **parameters)
             return known[key]
 
         return replace(attack, run=run)

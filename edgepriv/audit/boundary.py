@@ -54,8 +54,8 @@ def boundary_distance(
     answers are the same no boundary is known, and the distance is the cube's diagonal.
     """
     flat = x.reshape(len(x), -1)
-    distance = np.sqrt(flat.shape[1]) * (labels_of(x) == y)
-    known, point = boundary_points(labels_of, x, y, seed=seed, rounds=rounds, probes=probes)
+    right, known, point = _walked(labels_of, x, y, seed=seed, rounds=rounds, probes=probes)
+    distance = np.sqrt(flat.shape[1]) * right
     distance[known] = _length(point - flat[known])
     return distance
 
@@ -71,13 +71,21 @@ def boundary_points(
 ) -> tuple[npt.NDArray[np.intp], Inputs]:
     """As ``boundary_distance``, the points themselves: the positions [m] of the right answers for which one is known, and
     the nearest inputs [m, features] that are answered otherwise."""
+    return _walked(labels_of, x, y, seed=seed, rounds=rounds, probes=probes)[1:]
+
+
+def _walked(
+    labels_of: Labels, x: Inputs, y: npt.NDArray[np.int64], *, seed: int, rounds: int, probes: int
+) -> tuple[Bools, npt.NDArray[np.intp], Inputs]:
+    """Which answers are right, bool [n], then as ``boundary_points``."""
     flat = x.reshape(len(x), -1)
     answered = labels_of(x)
-    right = np.flatnonzero(answered == y)
+    correct = np.asarray(answered == y)
+    right = np.flatnonzero(correct)
     start = _nearest_other(flat, answered, right)
     right, start = right[start >= 0], start[start >= 0]
     if not len(right):
-        return right, flat[right]
+        return correct, right, flat[right]
     home, label = flat[right], y[right]
 
     def changed(points: Inputs) -> Bools:
@@ -90,7 +98,7 @@ def boundary_points(
         normal = _normal(changed, point, REACH * away, _directions(_probes(probes, turn), flat.shape[1], rng))
         nearer = _bisected(changed, home, _stepped(changed, point, normal, away / np.sqrt(turn)))
         point = np.where((_length(nearer - home) < away)[:, None], nearer, point)
-    return right, point
+    return correct, right, point
 
 
 def noise_survival(labels_of: Labels, x: Inputs, y: npt.NDArray[np.int64], *, seed: int = 0) -> Floats:

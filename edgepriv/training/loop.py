@@ -135,7 +135,7 @@ def _lay_channels_last(classifier: Classifier) -> None:
     """``module.to(memory_format=...)`` asks it of tensors with five axes too, which have no such layout."""
     for value in [*classifier.parameters(), *classifier.buffers()]:
         if value.ndim == 4:
-            value.data = value.data.contiguous(memory_format=torch.channels_last)
+            value.data = value.data.to(memory_format=torch.channels_last)
 
 
 def validate(

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from edgepriv import api
-from edgepriv.audit.deployed import _target
+from edgepriv.audit.examples import of_dataset
+from edgepriv.audit.feeding import Told
+from edgepriv.audit.target import open_target
 from edgepriv.data import load
 from edgepriv.device import memguard, predict
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe
+
+ACCEPTING = Told(accept=True)
 
 RECIPE = Recipe(
     data={"name": "digits", "members": 120, "non_members": 120, "reference": 120, "holdout": 120, "validation": 60},
@@ -43,9 +47,11 @@ def test_the_kit_and_the_audit_answer_alike(guarded, tmp_path, monkeypatch, caps
     predict.main()
     rows = json.loads(capsys.readouterr().out)["predictions"]
     shown = np.array([row["probabilities"] for row in rows])
-    assert np.allclose(shown, _target(guarded, dataset).predict(x), atol=1e-5)
+    assert np.allclose(shown, open_target(guarded, of_dataset(dataset), ACCEPTING).target.predict(x), atol=1e-5)
     plain = predict.predict(predict.open_session(guarded), x)
-    assert np.allclose(_target(guarded, dataset, cut_head=True).predict(x), plain, atol=1e-5)
+    assert np.allclose(
+        open_target(guarded, of_dataset(dataset), ACCEPTING, cut_head=True).target.predict(x), plain, atol=1e-5
+    )
     assert (shown.argmax(1) == plain.argmax(1)).all()
     assert not np.allclose(shown, plain, atol=1e-3)
 
@@ -66,7 +72,7 @@ def test_a_guard_that_has_changed_is_refused(guarded):
     path.write_bytes(content + b"x")
     try:
         with pytest.raises(UserError, match="export the model again"):
-            _target(guarded, load("digits"))
+            open_target(guarded, of_dataset(load("digits")), ACCEPTING)
     finally:
         path.write_bytes(content)
 
