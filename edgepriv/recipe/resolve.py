@@ -1,0 +1,41 @@
+"""A recipe out of a TOML file, what a recipe changes of the defaults, and the customary value of what is left open."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from edgepriv.errors import UserError
+from edgepriv.recipe.recipe import Recipe, parse
+
+
+def load(path: Path) -> Recipe:
+    """Read a recipe from a TOML file; fields that it leaves out keep their defaults."""
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"no such recipe: {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"recipe {path} is not readable TOML: {error}") from error
+    return parse(content, f"recipe {path}")
+
+
+def eps_for(input_shape: tuple[int, ...], norm: str) -> float:
+    """The customary budget in input units: 0.1 for grey images, 8/255 for colour, 0.05 for tables; 0.5 in L2."""
+    if norm == "l2":
+        return 0.5
+    if len(input_shape) != 3:
+        return 0.05
+    return 0.1 if input_shape[0] == 1 else 8 / 255
+
+
+def differences(content: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a dumped recipe that are not at their default."""
+    defaults = Recipe().model_dump(mode="json")
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        default = defaults.get(name)
+        if isinstance(value, dict) and isinstance(default, dict):
+            value = {key: entry for key, entry in value.items() if entry != default.get(key)}
+        if value not in (default, {}):
+            found[name] = value
+    return found

@@ -1,0 +1,66 @@
+"""The stages of training: one section of the recipe for each."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from edgepriv.recipe.section import Section
+
+STAGES = ("train", "noisy", "robust", "qat")
+
+
+class Stage(Section):
+    """One pass through the training loop. ``epochs = 0`` leaves the stage out.
+
+    ``adversarial``: minimise the loss on perturbed inputs (see Adversary). ``quantized``: with fake-quantized weights (see
+    Quantize). ``flatten``: weight lambda of posterior flattening (Drif & Berrabah 2025, eq. 8). ``relax``: the loss, in
+    nats, that RelaxLoss (Chen et al. 2022) holds training at; 0 leaves it out. ``select = "best"`` keeps the epoch with the
+    highest held-out accuracy (in an adversarial stage the mean of clean and robust accuracy), ``patience`` stops after so
+    many epochs without a better one. ``dropout``: None for the model's.
+    """
+
+    epochs: int = Field(0, ge=0)
+    batch_size: int = Field(128, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+    schedule: Literal["cosine", "cyclic", "constant"] = "cosine"
+    augment: Literal["none", "crop", "crop_flip"] = "none"
+    adversarial: bool = False
+    quantized: bool = False
+    flatten: float = Field(0.0, ge=0)
+    relax: float = Field(0.0, ge=0)
+    select: Literal["last", "best"] = "last"
+    patience: int | None = Field(None, ge=1)
+    dropout: float | None = Field(None, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _patience_compares_epochs(self) -> "Stage":
+        if self.patience is not None and self.select != "best":
+            raise ValueError("patience needs select = 'best': else no epoch is better than another")
+        return self
+
+
+class Train(Stage):
+    """From random weights."""
+
+    epochs: int = Field(20, ge=0)
+
+
+class Noisy(Stage):
+    """From new random weights, on members with noise (see Noise), the trained model as teacher."""
+
+
+class Robust(Stage):
+    """From trained weights, on perturbed inputs."""
+
+    adversarial: bool = True
+    select: Literal["last", "best"] = "best"
+
+
+class Qat(Robust):
+    """From robust weights, with fake-quantized ones."""
+
+    quantized: bool = True
+    lr: float = Field(2e-4, gt=0)

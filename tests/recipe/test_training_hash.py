@@ -1,0 +1,120 @@
+"""The hash counts what the trained weights depend on, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from edgepriv import recipe
+from edgepriv.recipe import Recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+ADVERSARIAL = Recipe(train={"epochs": 1, "adversarial": True}, adversary={"method": "pgd"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"data": {"members": 10}},
+        {"model": {"name": "mlp"}},
+        {"model": {"args": {"width": 8}}},
+        {"train": {"lr": 0.5}},
+        {"qat": {"epochs": 1}},
+        {"adversary": {"eps": 0.2}},
+        {"quantize": {"bits": 4}},
+        {"precision": "float32"},
+    ],
+)
+def test_the_hash_counts_what_training_depends_on(change):
+    assert ADVERSARIAL.with_changes(**change).training_hash() != ADVERSARIAL.training_hash()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"export": {"profile": "memory"}},
+        {"audit": {"references": 2}},
+        {"bench": {"runs": 1}},
+        {"qat": {"lr": 0.5}},
+        {"quantize": {"granularity": "tensor"}},
+    ],
+)
+def test_the_hash_ignores_what_training_does_not_depend_on(change):
+    assert ADVERSARIAL.with_changes(**change).training_hash() == ADVERSARIAL.training_hash()
+
+
+def test_an_unused_adversary_does_not_count():
+    clean = Recipe(adversary={"method": "pgd"})
+    assert clean.with_changes(adversary={"eps": 0.2}).training_hash() == clean.training_hash()
+
+
+def test_the_hash_is_stable_across_processes_and_versions():
+    """Caches of reference models stand under this hash: a change of it is a change that users pay for."""
+    content = Recipe().model_dump(mode="json")
+    assert recipe.parse(content, "test").training_hash() == Recipe().training_hash()
+    assert len(Recipe().training_hash()) == 64
+
+
+HASHES = {
+    "cifar_cnn.toml": (
+        "0eb48d27c7e666a285eff02002ae2df49b4e7998bf4dafe236232fe2cef90af1",
+        "0eb48d27c7e666a285eff02002ae2df49b4e7998bf4dafe236232fe2cef90af1",
+    ),
+    "cifar_resnet20.toml": (
+        "d7ae8686aee2eb9c6aa39cb018c3d9e031485948c4edbe3ee9304d70c7344e30",
+        "45a9a944b61f93379a9eb2c7b196c66259dcd3264d5737a25aecc9a90144fea0",
+    ),
+    "fashion_lenet.toml": (
+        "b4c9c2827f3bd58aaf9b5fdf7104f5009bdd9a6994f56475bf08489a07309c62",
+        "015253b12f08ff4e2ede29a304cddfaea38ca6a5b4372a6ca4117b91f6b6aabe",
+    ),
+    "location_mlp.toml": (
+        "07f943bfea43533bc69c5115aed5959986bebf747af5f77aa7de2b7651c7907a",
+        "7b5b7ecbf0fd662b1bf9a4c8efa63a86acddda7cd7b156b019d531fb5dde751e",
+    ),
+    "papers/000_lenet.toml": (
+        "6116a0f942c621ac3b83c7ddafd738fcff2fae075067a301ef7d6cfd1b9effeb",
+        "866603206a514b9ade27b7a83ba7f88fb012bb07f9b1ea448e2a6df12a9224f1",
+    ),
+    "papers/001_lenet.toml": (
+        "7f048cc3f09ed153aeaeafc5112746d4a28a8b09da06f9c2530d7f738a63d44a",
+        "866603206a514b9ade27b7a83ba7f88fb012bb07f9b1ea448e2a6df12a9224f1",
+    ),
+    "papers/001_resnet20.toml": (
+        "e210e52699fabd4d950db03f7b82790e4346e7ef945884646dec290532b28cf7",
+        "06e6d17a51d01f9edfb8f4f13d3a63e46af43db42bf8236a158b861ce06c6902",
+    ),
+    "papers/003_cifar100.toml": (
+        "b8368a6339851275eb6fa3371149766c89f0174653ce978c4296776e7f584a6d",
+        "b8368a6339851275eb6fa3371149766c89f0174653ce978c4296776e7f584a6d",
+    ),
+    "papers/003_location.toml": (
+        "7b5b7ecbf0fd662b1bf9a4c8efa63a86acddda7cd7b156b019d531fb5dde751e",
+        "7b5b7ecbf0fd662b1bf9a4c8efa63a86acddda7cd7b156b019d531fb5dde751e",
+    ),
+    "papers/004_adult.toml": (
+        "1ded3173922469dab4288d7f7249e1e111e91137e64a3a23ba56e18ec2c91773",
+        "b7d66f680edee5c29e93356c86f74c52e6712531cd4a0b9c3062fe1b0d4d6d11",
+    ),
+    "papers/004_location.toml": (
+        "5c963c7786c7935076435d8832eaf2a3069010712ec4f0a4ce7c50a55d99b9a6",
+        "461ed04522636f5e56992bd584cecb1917d0ef2b813c40ac0da1d1d25d4c015e",
+    ),
+    "quickstart.toml": (
+        "3529d45acad72bd761c2df9064ef4ba77d8a82c331670a73aa5c71a4f162c139",
+        "fd0930324cf2eed9ea6400f73b75d2a0c39a31ce38791e05da44d8ee22594506",
+    ),
+}
+"""By recipe: hash of its training, and of the training without its defences. Caches and archived audits stand under these."""
+
+
+@pytest.mark.parametrize("name", HASHES)
+def test_the_recipes_of_the_repository_keep_their_hashes(name):
+    found = recipe.load(RECIPES / name)
+    assert (found.training_hash(), found.undefended().training_hash()) == HASHES[name]
+
+
+def test_every_recipe_of_the_repository_has_its_hash_here():
+    assert {str(path.relative_to(RECIPES)) for path in RECIPES.rglob("*.toml")} == HASHES.keys()
