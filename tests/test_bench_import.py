@@ -12,6 +12,7 @@ from edgepriv import api, cli
 from edgepriv.device.bench import measure
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
+from edgepriv.pipeline import _bench
 from edgepriv.recipe import Recipe
 
 GRAPH = """
@@ -42,7 +43,7 @@ def board(model, tmp_path):
 
 def test_a_device_is_added_to_the_bench_that_is_there(model, board, monkeypatch):
     before = api.bench(model, QUICK)
-    monkeypatch.setattr(api, "measure", lambda *_, **__: pytest.fail("measured again"))
+    monkeypatch.setattr(_bench, "measure", lambda *_, **__: pytest.fail("measured again"))
     after = api.bench(model, QUICK, imports=[board[0]])
     assert after == json.loads(model.with_suffix(".bench.json").read_text())
     (device,) = after["devices"]

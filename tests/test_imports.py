@@ -30,9 +30,9 @@ ORDER = (
     {"artifact"},
     {"audit", "measure"},
     {"report", "siblings"},
+    {"pipeline"},
     {"api"},
     {"quickstart"},
-    {"options"},
     {"cli"},
     {"__main__"},
 )

@@ -5,6 +5,7 @@ import torch
 
 from edgepriv import api
 from edgepriv.errors import UserError
+from edgepriv.pipeline import _harden
 from edgepriv.recipe import Recipe
 from edgepriv.training import course
 
@@ -70,8 +71,8 @@ def harden(tmp_path, checkpoint, monkeypatch):
                 raise KeyboardInterrupt
             return {}
 
-        monkeypatch.setattr(api, "export_with_twin", export)
-        monkeypatch.setattr(api, "write_kit", lambda *args, **options: None)
+        monkeypatch.setattr(_harden, "export_with_twin", export)
+        monkeypatch.setattr(_harden, "write_kit", lambda *args, **options: None)
         return api.harden(checkpoint, RECIPE, {}, tmp_path / "out", accept_accuracy_loss=True)
 
     return harden

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgepriv import options
+from edgepriv.cli import options
 from edgepriv.errors import UserError
 
 

@@ -236,7 +236,7 @@ def test_a_disk_that_is_full_leaves_nothing(hardened: Path, tmp_path: Path) -> N
     command = [
         sys.executable,
         "-m",
-        "edgepriv.cli",
+        "edgepriv",
         "export",
         hardened / "float.pt",
         "--bits",

@@ -1,19 +1,15 @@
-"""The verbs on the command line: parse, call the api, print."""
+"""The commands: each parses its options, calls the api, and prints what it returns."""
 
-import errno
-import json
-import os
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from edgepriv import options
 from edgepriv.accuracy import MAX_DROP
+from edgepriv.cli import options
+from edgepriv.cli.messages import console_for_progress, print_result
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.report.said import exported, trained
 from edgepriv.report.utility import accuracy_lines, accuracy_table
@@ -25,21 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From a PyTorch classifier to one small, robust, private and audited ONNX file.",
 )
-
-INTERRUPTED = 130
-RESUME = "interrupted: run the same command again to go on where it stopped"
-UNWRITABLE = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EACCES,
-    errno.ENOENT,
-    errno.EROFS,
-    errno.EFBIG,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-    errno.ENAMETOOLONG,
-}
 
 
 @app.command()
@@ -118,7 +99,7 @@ def train(
         force=force,
         recipe_file=recipe,
     )
-    _print(json_, result, lambda: [trained(result), *accuracy_lines(result["accuracy"])])
+    print_result(json_, result, lambda: [trained(result), *accuracy_lines(result["accuracy"])])
 
 
 @app.command()
@@ -218,7 +199,7 @@ def harden(
         force=force,
         recipe_file=recipe,
     )
-    _print(json_, result, lambda: [exported(result), *accuracy_lines(result["accuracy"])])
+    print_result(json_, result, lambda: [exported(result), *accuracy_lines(result["accuracy"])])
 
 
 @app.command()
@@ -280,7 +261,7 @@ def export(
         force=force,
         recipe_file=recipe,
     )
-    _print(json_, result, lambda: [exported(result), *accuracy_lines(result["accuracy"])])
+    print_result(json_, result, lambda: [exported(result), *accuracy_lines(result["accuracy"])])
 
 
 @app.command()
@@ -365,7 +346,7 @@ def audit(
         top = accuracy_table(result["accuracy"]["rows"])
         shown = [top, *attack_tables(result, file), tables.robustness_table(result["robustness"]), *notes(result)]
         shown += [f"warning: {line}" for line in result["warnings"]]
-        _print(json_, result, lambda: [*shown, *(finding.sentence for finding in proven(result))])
+        print_result(json_, result, lambda: [*shown, *(finding.sentence for finding in proven(result))])
         if (result.get("dp") or {}).get("warning"):
             print(f"warning: {result['dp']['warning']}", file=sys.stderr)
 
@@ -399,7 +380,7 @@ def attacks(json_: options.AsJson = False) -> None:
     from edgepriv.report import tables
 
     result = api.attacks()
-    _print(json_, result, lambda: tables.known_attacks_tables(result))
+    print_result(json_, result, lambda: tables.known_attacks_tables(result))
 
 
 @app.command()
@@ -448,7 +429,7 @@ def bench(
         force=force,
         recipe_file=recipe,
     )
-    _print(json_, result, lambda: tables.bench_tables(result))
+    print_result(json_, result, lambda: tables.bench_tables(result))
 
 
 @app.command()
@@ -467,7 +448,7 @@ def compare(
     result = api.compare(
         models, options.recipe_in(recipe).with_changes(bench={"runs": runs, "seconds": seconds, "rounds": rounds})
     )
-    _print(
+    print_result(
         json_,
         result,
         lambda: [tables.compare_table(result), *tables.stale_audits(result), *tables.compare_notes(result)],
@@ -485,7 +466,7 @@ def show(
     from edgepriv.report import tables
 
     result = api.show(path, model)
-    _print(json_, result, lambda: tables.show_tables(result))
+    print_result(json_, result, lambda: tables.show_tables(result))
 
 
 @app.command()
@@ -498,8 +479,8 @@ def quickstart(
     from edgepriv import quickstart as pipeline
     from edgepriv.report import tables
 
-    result = pipeline.run(output, force=force, say=_console_for_progress().print)
-    _print(
+    result = pipeline.run(output, force=force, say=console_for_progress().print)
+    print_result(
         json_, result, lambda: [tables.verdict_table(result["rows"]), result["verdict"], f"report: {result['report']}"]
     )
 
@@ -509,52 +490,3 @@ def _root(show_version: Annotated[bool, typer.Option("--version", help="Print th
     if show_version:
         typer.echo(f"edgepriv {version('edgepriv')}")
         raise typer.Exit()
-
-
-def main() -> None:
-    """Run a command; bad input is one sentence on standard error and exit code 2."""
-    try:
-        sys.exit(app(standalone_mode=True))
-    except SystemExit as ended:
-        if ended.code != INTERRUPTED:
-            raise
-        code, message = INTERRUPTED, RESUME  # typer turns Ctrl-C into this exit, without a word
-    except UserError as error:
-        code, message = 2, f"error: {_one_line(error)}"
-    except GateFailed as error:
-        code, message = 3, f"limit exceeded: {_one_line(error)}"
-    except KeyboardInterrupt:
-        code, message = INTERRUPTED, RESUME
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        code, message = 2, f"error: {error.strerror}: {error.filename or 'while writing'}"
-    except MemoryError:
-        code, message = 2, "error: not enough memory for this model or data set"
-    print(message, file=sys.stderr)
-    sys.exit(code)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _console_for_progress() -> Console:
-    return Console(stderr=True, highlight=False)
-
-
-def _print(as_json: bool, result: Any, readable: Callable[[], Any]) -> None:
-    if as_json:
-        print(json.dumps(result, allow_nan=False))
-        return
-    console = Console(highlight=False)
-    shown = readable()
-    for part in shown if isinstance(shown, list) else [shown]:
-        console.print(part, soft_wrap=isinstance(part, str))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,15 @@
+"""What each command does, as functions of a recipe and paths; each reads as the list of its stages.
+
+All raise UserError on bad input, write files whole or not at all, and return what they wrote or measured as plain
+dictionaries that are JSON.
+"""
+
+from edgepriv.pipeline._audit import attacks, audit
+from edgepriv.pipeline._bench import bench, compare
+from edgepriv.pipeline._export import export
+from edgepriv.pipeline._harden import harden
+from edgepriv.pipeline._page import write_report
+from edgepriv.pipeline._show import show
+from edgepriv.pipeline._train import train
+
+__all__ = ["attacks", "audit", "bench", "compare", "export", "harden", "show", "train", "write_report"]

@@ -1,0 +1,108 @@
+"""Attack a deployed file; which attacks there are."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepriv import data
+from edgepriv.artifact import manifest
+from edgepriv.audit import gate
+from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
+from edgepriv.audit.deployed import audit_by_manifest, audit_on_files
+from edgepriv.errors import GateFailed, UserError
+from edgepriv.files import refuse_existing, refuse_overwriting, write_bytes, write_json
+from edgepriv.pipeline._given import json_name, named
+from edgepriv.pipeline._page import write_report
+from edgepriv.project import beside
+
+
+def audit(
+    model: Path,
+    changes: dict[str, Any],
+    *,
+    members: Path | None = None,
+    non_members: Path | None = None,
+    output: Path | None = None,
+    data_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    float_twin: bool = True,
+    cut_head: bool = False,
+    accept_accuracy_loss: bool = False,
+    factory: str | None = None,
+    limits: Sequence[str] = (),
+    force: bool = False,
+    recipe_file: Path | None = None,
+) -> dict[str, Any]:
+    """Attack the file ``model`` as deployed; write model.audit.json, .html and .npz (every score).
+
+    With ``members`` and ``non_members`` it audits any ONNX classifier on these files, without reference models; else the
+    manifest beside the model says what it was trained on, and reference models are trained by its recipe. ``cut_head``
+    audits the file with its head removed, as whoever holds it can, and writes model.cut-head.audit.json. ``factory``: the
+    user's own ``package.module:factory``, without which reference models of such a network are refused. A file that has
+    collapsed (see ``edgepriv.accuracy``) is not audited unless ``accept_accuracy_loss`` says so. Raises GateFailed, after
+    writing, when one of ``limits`` is exceeded.
+    """
+    output = json_name(output) or beside(model, "cut-head.audit.json" if cut_head else "audit.json")
+    written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
+    cache = (cache_dir or data.default_data_dir()) / "references"
+    beside_it = [manifest.path_beside(model), beside(model, "fp32.onnx")]
+    refuse_overwriting([model, *beside_it, members, non_members, recipe_file, cache], written)
+    reading = [name for name, value in (changes.get("data") or {}).items() if value is not None]
+    if members is None and reading:
+        option = "input-range" if reading[0] == "range" else reading[0].replace("_", "-")
+        raise UserError(f"--{option} says how --members and --non-members are read: pass these too")
+    known = manifest.read_beside(model) if members is None else None
+    if known is not None and known.data is not None:
+        refuse_overwriting(data.files_of(known.data["name"], data_dir), written)
+    refuse_existing(written, force)
+    gates = [gate.parse_limit(limit) for limit in limits]
+    if (members is None) != (non_members is None):
+        raise UserError("--members and --non-members go together: an audit compares the two")
+    if members is not None and non_members is not None:
+        content, scores = audit_on_files(
+            model, members, non_members, changes, cut_head=cut_head, accept_accuracy_loss=accept_accuracy_loss
+        )
+    else:
+        content, scores = audit_by_manifest(
+            model,
+            changes,
+            data_dir,
+            cache_dir or data.default_data_dir(),
+            float_twin,
+            accept_accuracy_loss=accept_accuracy_loss,
+            cut_head=cut_head,
+            confirmed=named(factory),
+        )
+    content["limits"] = gate.judged(gates, content)
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **scores)  # type: ignore[arg-type]
+    write_bytes(written[2], archive.getvalue())
+    write_json(written[0], content)
+    write_report(model, content, written[1])
+    sentences = gate.exceeded(gates, content)
+    if sentences:
+        raise GateFailed("; ".join(sentences), content)
+    return content
+
+
+def attacks() -> list[dict[str, Any]]:
+    """Every membership attack by name, in the order of an audit: its paper, what it needs, how often it asks.
+
+    ``needs``: words of ``edgepriv.audit.attacks.NEEDS``; ``trains``: whether for one of them the attacker trains models.
+    ``queries``: questions to the target for each candidate, at most; ``reads``: "probabilities" or "label".
+    """
+    return [
+        {
+            "name": attack.name,
+            "title": attack.title,
+            "paper": attack.paper,
+            "needs": [need for need in NEEDS if need in attack.needs],
+            "trains": bool(attack.needs & TRAINED),
+            "queries": attack.queries,
+            "reads": attack.reads,
+        }
+        for attack in ATTACKS.values()
+    ]

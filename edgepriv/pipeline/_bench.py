@@ -1,0 +1,88 @@
+"""Measure files: one beside its float twin, or several side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgepriv import progress
+from edgepriv.artifact import session
+from edgepriv.artifact.model_files import file_facts
+from edgepriv.errors import UserError
+from edgepriv.files import refuse_existing, refuse_overwriting, write_json
+from edgepriv.measure.bench import bench as measure
+from edgepriv.measure.devices import merged
+from edgepriv.pipeline._given import json_name
+from edgepriv.pipeline._page import write_report
+from edgepriv.project import beside
+from edgepriv.recipe import Bench, Recipe
+from edgepriv.report import tables
+from edgepriv.siblings import audit_beside, bench_in, has_stale_audit, imported_runs, unique_names, variants_of
+
+
+def bench(
+    model: Path,
+    recipe: Recipe,
+    *,
+    against: Sequence[Path] = (),
+    imports: Sequence[Path] = (),
+    output: Path | None = None,
+    force: bool = False,
+    recipe_file: Path | None = None,
+) -> dict[str, Any]:
+    """Measure ``model`` beside its float twin and ``against``, each in fresh processes; write model.bench.json.
+
+    ``imports``: what the device kit's bench.py or bench.mjs printed elsewhere; it goes into ``devices``. They are added to
+    the bench that exists of the same file, without measuring again; ``force`` and ``against`` measure anew.
+    """
+    output = json_name(output) or beside(model, "bench.json")
+    refuse_overwriting([model, *against, *imports, recipe_file], [output, beside(model, "audit.html")])
+    content = bench_in(output, model) if imports and not against and not force else None
+    if content is None:
+        refuse_existing([output], force)
+        variants = variants_of(model, against)
+        for path in variants.values():
+            session.open_session(path)
+        files = {name: file_facts(path) for name, path in variants.items()}
+        devices = imported_runs(model, files, imports)
+        settings = recipe.bench
+        measured = _measured(variants, settings, settings.batches, settings.threads)
+        content = measured | {"model": model.name, "files": files}
+    else:
+        devices = imported_runs(model, content["files"], imports)
+    if devices:
+        content["devices"] = merged(content.get("devices", []), devices)
+    write_json(output, content)
+    audited = audit_beside(model)
+    if audited is not None and output == beside(model, "bench.json"):
+        write_report(model, audited, beside(model, "audit.html"))
+    return content
+
+
+def _measured(
+    variants: dict[str, Path], settings: Bench, batches: Sequence[int], threads: Sequence[int]
+) -> dict[str, Any]:
+    with progress.shown("bench", unit="process", leave=False) as bar:
+        return measure(
+            variants,
+            batches=batches,
+            threads=threads,
+            runs=settings.runs,
+            rounds=settings.rounds,
+            seconds=settings.seconds,
+            progress=progress.follower(bar),
+        )
+
+
+def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
+    """One row for each model: size, latency, memory measured now, side by side; accuracy, robust accuracy and leakage from
+    the audit beside it, if there is one of the same file; ``stale_audit``: there is one, of another."""
+    if len({path.resolve() for path in models}) < 2:
+        raise UserError("compare needs at least two different models")
+    variants = dict(zip(unique_names(models), models, strict=True))
+    for path in variants.values():
+        session.open_session(path)
+    measured = _measured(variants, recipe.bench, (1,), (1,))
+    return [
+        tables.compare_row(name, audit_beside(path), measured) | {"stale_audit": has_stale_audit(path)}
+        for name, path in variants.items()
+    ]

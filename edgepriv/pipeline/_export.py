@@ -1,0 +1,51 @@
+"""Export a checkpoint, quantized as asked, with its proofs."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgepriv import data, project
+from edgepriv.accuracy import MAX_DROP, Standard
+from edgepriv.artifact.rehearse import few_inputs
+from edgepriv.artifact.ship import export_with_twin, written_by_export
+from edgepriv.composition import refuse_impossible
+from edgepriv.errors import UserError
+from edgepriv.files import refuse_existing, refuse_overwriting
+from edgepriv.models.behaviour import refuse_unsteady
+from edgepriv.pipeline._given import NOTHING_WRITTEN, files_named, say_changes
+from edgepriv.recipe import Recipe
+
+
+def export(
+    model: Path,
+    recipe: Recipe | None,
+    changes: dict[str, Any],
+    output: Path,
+    *,
+    max_drop: float = MAX_DROP,
+    accept_accuracy_loss: bool = False,
+    data_dir: Path | None = None,
+    download: bool = False,
+    force: bool = False,
+    recipe_file: Path | None = None,
+) -> dict[str, Any]:
+    """Export a checkpoint, quantized as the options ask, with the proof of parity; its float twin goes beside it.
+
+    ``max_drop``, ``accept_accuracy_loss``: as for ``harden``.
+    """
+    standard = Standard(max_drop, accept_accuracy_loss)
+    if output.suffix != ".onnx":
+        raise UserError(f"-o {output}: the name must end in .onnx")
+    written = written_by_export(output)
+    refuse_overwriting([model, recipe_file, *files_named(recipe, data_dir)], written)
+    refuse_existing(written, force)
+    given = project.open_checkpoint(model, recipe, data_dir, download, accept=accept_accuracy_loss)
+    refuse_overwriting(data.files_of(given.dataset.name, data_dir), written)
+    asked = given.checkpoint.recipe.with_changes(**changes)
+    refuse_impossible(asked)
+    classifier = given.checkpoint.classifier()
+    say_changes(classifier)
+    refuse_unsteady(classifier.network, classifier, few_inputs(given.dataset, given.split))
+    trained = replace(given, checkpoint=given.checkpoint.with_recipe(asked))
+    exported = export_with_twin(trained, given.checkpoint, output, standard, NOTHING_WRITTEN)
+    return exported | {"said": project.data_said(given.dataset, given.split)}

@@ -1,0 +1,75 @@
+"""What a file is."""
+
+from pathlib import Path
+from typing import Any
+
+from edgepriv.artifact import describe, manifest
+from edgepriv.artifact.left_float import BY_RECIPE
+from edgepriv.errors import UserError
+from edgepriv.models import checkpoint
+from edgepriv.models.containers import tensors_in
+from edgepriv.models.reading import is_of_tensors, load_tensors
+from edgepriv.models.steps import is_step
+from edgepriv.pipeline._given import named
+from edgepriv.recipe import FULL_WIDTH
+from edgepriv.training import quantize_weights
+
+
+def show(path: Path, factory: str | None = None) -> dict[str, Any]:
+    """What a model.onnx or model.pt is: weights by layer and bits, profile; recipe and data where they are known.
+    ``factory``: the user's own ``package.module:factory``, without which a checkpoint of such a network is refused."""
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    if not is_of_tensors(path):
+        known = manifest.read_beside(path)
+        facts = describe.describe(path)
+        if known is None:
+            return facts
+        left = {"left_float": _unasked(known.left_float), "notes": known.notes, "defences": known.defences}
+        return facts | left | {"recipe": known.recipe, "data": known.data}
+    content = load_tensors(path)
+    if not checkpoint.is_checkpoint(content):
+        return _bare(path, content)
+    found = checkpoint.load(path, named(factory))
+    classifier = found.classifier()
+    quantized = quantize_weights(classifier.network, found.recipe.quantize)
+    layers = [
+        {"name": name, "shape": list(value.shape), "bits": quantized[name].bits if name in quantized else FULL_WIDTH}
+        for name, value in classifier.network.named_parameters()
+        if not is_step(name)
+    ]
+    return {
+        "file": path.name,
+        "size_bytes": path.stat().st_size,
+        "stages": list(found.stages),
+        "class_names": list(found.class_names),
+        "input_shape": list(found.input_shape),
+        "layers": layers,
+        "defences": found.defences,
+        "recipe": found.recipe.model_dump(mode="json"),
+        "data": found.data,
+    }
+
+
+def _bare(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """What a file of tensors from elsewhere tells of itself."""
+    found = tensors_in(content)
+    if not found.state:
+        raise UserError(f"{path} holds no tensors under names: it is neither a checkpoint nor a state_dict")
+    return {
+        "file": path.name,
+        "size_bytes": path.stat().st_size,
+        "kind": "a bare state_dict: harden and export take it with --model and --data, or --members and --non-members",
+        "found": list(found.words),
+        "tensors": len(found.state),
+        "parameters": sum(value.numel() for value in found.state.values()),
+        "layers": [
+            {"name": name, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+            for name, value in found.state.items()
+        ],
+    }
+
+
+def _unasked(left_float: dict[str, str]) -> dict[str, str]:
+    """Without what the recipe leaves at 32 bits, which the layers tell."""
+    return {name: reason for name, reason in left_float.items() if reason != BY_RECIPE}

@@ -1,0 +1,68 @@
+"""Train a model from scratch."""
+
+from pathlib import Path
+from typing import Any
+
+from edgepriv import data, project
+from edgepriv.accuracy import Standard
+from edgepriv.artifact.accuracies import accuracy_of
+from edgepriv.artifact.rehearse import rehearse
+from edgepriv.composition import refuse_impossible
+from edgepriv.errors import UserError
+from edgepriv.files import refuse_existing, refuse_overwriting
+from edgepriv.models import Checkpoint, checkpoint
+from edgepriv.models.classifier import NAMED
+from edgepriv.pipeline._given import GO_ON, say_changes
+from edgepriv.project import beside
+from edgepriv.recipe import Recipe
+from edgepriv.training import new_classifier, run_stages
+from edgepriv.training.eps import refuse_guess
+from edgepriv.training.partial import forget
+
+
+def train(
+    recipe: Recipe,
+    output: Path,
+    *,
+    accept_accuracy_loss: bool = False,
+    data_dir: Path | None = None,
+    download: bool = False,
+    force: bool = False,
+    recipe_file: Path | None = None,
+) -> dict[str, Any]:
+    """Train the recipe's model from scratch on its members and write a checkpoint; an interrupted run is resumed.
+
+    A model that has collapsed (see ``edgepriv.accuracy``) is not written unless ``accept_accuracy_loss`` says so.
+    ``recipe_file``, here and in the other verbs: where the recipe was read from; like every input it is never overwritten.
+    """
+    partial = beside(output, "partial")
+    refuse_overwriting([*data.files_of(recipe.data.name, data_dir), recipe_file], [output, partial])
+    refuse_existing([output], force)
+    if recipe.train.epochs == 0:
+        raise UserError("train.epochs is 0: there is nothing to train")
+    refuse_impossible(recipe)
+    dataset, split = project.split_of(recipe, data_dir, download)
+    record = project.data_record(dataset, split, recipe.data)
+    if recipe.adversary.eps is None:
+        refuse_guess(recipe, ("train",), dataset, split)
+    recipe = project.resolved(recipe, dataset)
+    classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
+    say_changes(classifier)
+    blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, record)
+    if recipe.model.name not in NAMED:  # our own are known to train and to ship
+        rehearse(blank.with_weights(classifier), ("train",), dataset, split)
+    course = run_stages(classifier, recipe, ("train",), dataset, split, partial=partial)
+    accuracy = accuracy_of(classifier, recipe, dataset, split, Standard(accept=accept_accuracy_loss), GO_ON)
+    trained = blank.with_weights(classifier, stages=("train",), history=tuple(course.history), defences=course.defences)
+    checkpoint.save(output, trained)
+    forget(partial)
+    return {
+        "checkpoint": str(output),
+        "recipe": recipe.model_dump(mode="json"),
+        "split": split.record(),
+        "said": project.data_said(dataset, split),
+        "history": course.history,
+        "defences": course.defences,
+        "accuracy": accuracy,
+        "normalisation": {"mean": classifier.mean.tolist(), "std": classifier.std.tolist()},
+    }
