@@ -25,10 +25,12 @@ from rich.console import Console
 from rich.table import Table
 from spent import spent
 
+from edgepriv.audit.answers import Outputs
 from edgepriv.audit.attacks.lira import lira_offline, lira_online
 from edgepriv.audit.attacks.rmia import rmia_offline, rmia_online
-from edgepriv.audit.evidence import Evidence, Outputs, References
+from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.statistics import auc
+from edgepriv.audit.trained_answers import References
 from edgepriv.data import load
 from edgepriv.device.machine import machine
 from edgepriv.errors import UserError

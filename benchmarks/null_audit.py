@@ -21,12 +21,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from edgepriv.audit.answers import Outputs, log_odds
 from edgepriv.audit.assess import assess, corrected, select
 from edgepriv.audit.attacks import ATTACKS
-from edgepriv.audit.evidence import Evidence, Outputs, Population, References, log_odds
+from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.exposure import exposure
 from edgepriv.audit.promise import beside_the_proof
 from edgepriv.audit.statistics import clopper_pearson
+from edgepriv.audit.trained_answers import Population, References
 from edgepriv.report.verdict import GUESSING, leakage
 
 SETTINGS = {

@@ -17,7 +17,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from edgepriv.audit.evidence import log_odds
+from edgepriv.audit.answers import log_odds
 from edgepriv.errors import UserError
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from edgepriv.artifact import outputs
+from edgepriv.artifact import choice, outputs
 from edgepriv.artifact.contract import Contract, Form, as_fed, as_probabilities, ask, scores_in, source_of
 from edgepriv.artifact.model_files import external_files
 from edgepriv.device import predict as device
@@ -60,7 +60,7 @@ def check_contract(
     label that scikit-learn exporters put first is passed over. It holds probabilities if its rows are non-negative and sum to
     one, else logits; a few rows tell: ``probe``, or random ones where the input's shape is known. Files of edgepriv say it
     themselves, and may return nothing but labels, int64 [N]; so may any other file where ``classes`` says among how many it
-    chooses. ``outputs.choose`` decides by true labels, for ``agree_on``. Raises UserError for any other inputs or outputs, in
+    chooses. ``choice.choose`` decides by true labels, for ``agree_on``. Raises UserError for any other inputs or outputs, in
     one sentence.
     """
     if session not in _contracts:
@@ -102,7 +102,7 @@ def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None, clas
         raise UserError(
             f"the model must return one number per class, [N, K] with K of 2 or more (its outputs are: {listed})"
         )
-    contract = outputs.first_of(replace(found, scores=usable), source, classes or 0)
+    contract = choice.first_of(replace(found, scores=usable), source, classes or 0)
     if is_ours(session):
         told: Form = "logits" if metadata.get("output") == "logits" else "probabilities"
         contract = replace(contract, returns=told, rounded=False)

@@ -1,31 +1,16 @@
 """The artifact as a torch module with exact gradients, so that white-box attacks meet the very weights that ship."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnx import AttributeProto, TensorProto
-from torch import Tensor, nn
 
+from edgepriv.artifact.compiler import Twin, Untwinnable, compiled, named
 from edgepriv.artifact.contract import Contract, on_byte_grid
 from edgepriv.artifact.head import without_head
 from edgepriv.artifact.logits import expose, keeps_order, scores_behind
-from edgepriv.artifact.operators import OPERATORS as COMMON
-from edgepriv.artifact.operators import (
-    STRAIGHT_THROUGH,
-    TYPES,
-    Attributes,
-    Operator,
-    Unsupported,
-    unpacked_matrix,
-)
-from edgepriv.artifact.operators_more import MORE
-from edgepriv.artifact.operators_recurrent import RECURRENT
-from edgepriv.artifact.operators_resize import RESIZING
+from edgepriv.artifact.operators import STRAIGHT_THROUGH, Unsupported
 from edgepriv.artifact.session import agree_on, check_contract, open_session, predict, read_model
 
 LARGEST_DIFFERENCE = 1e-2
@@ -34,79 +19,6 @@ activations inside; far below anything that would mislead an attack."""
 LARGEST_DIFFERENCE_INT8 = 1e-1
 """The same where the file says that its kernels quantize activations (``compute`` int8): an attack crafted on float
 activations is counted on the file itself."""
-
-OPERATORS = COMMON | MORE | RESIZING | RECURRENT
-_STANDARD = ("", "ai.onnx", "com.microsoft")
-_SHOWN = 4
-
-
-class Untwinnable(Exception):
-    """There is no differentiable twin of this graph; the message says why. Black-box attacks still apply."""
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One node: which slots it reads (-1: an input left out) and writes, and which slots no later step reads."""
-
-    name: str
-    operator: Operator
-    attributes: Attributes
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    dead: tuple[int, ...]
-
-
-class Twin(nn.Module):
-    """float32 [N, ...] in [0, 1] -> logits [N, K], whose largest is the file's label.
-
-    A graph that takes bytes is fed 255 x, not rounded, so that gradients reach x. ``max_difference``: of its probabilities
-    from onnxruntime's, as measured when the twin was made. ``straight_through``: operators that round, in the words of
-    ``_named``; gradients pass through them as if they did not.
-    """
-
-    def __init__(
-        self, steps: Sequence[_Step], constants: dict[int, Tensor], slots: int, source: int, result: int
-    ) -> None:
-        super().__init__()
-        self.max_difference = 0.0
-        self.fixed_batch: int | None = None
-        self.log_output = False
-        self.straight_through: tuple[str, ...] = ()
-        self.input_scale = 1.0
-        self.doubles = False
-        self.reading: Contract | None = None
-        self._steps, self._slots, self._source, self._result = tuple(steps), slots, source, result
-        self._constants = tuple(constants)
-        for slot, tensor in constants.items():
-            self.register_buffer(f"constant{slot}", tensor)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.fixed_batch is None or len(x) == self.fixed_batch:
-            return self._run(x)
-        size = self.fixed_batch
-        parts = [
-            self._run(torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])]))[: len(part)]
-            for part in x.split(size)
-        ]
-        return torch.cat(parts)
-
-    def _run(self, x: Tensor) -> Tensor:
-        values: list[Any] = [None] * (self._slots + 1)
-        for slot in self._constants:
-            values[slot] = getattr(self, f"constant{slot}")
-        fed = x if self.input_scale == 1 else x * self.input_scale
-        values[self._source] = fed.double() if self.doubles else fed
-        for step in self._steps:
-            try:
-                found = step.operator(step.attributes, *[values[slot] for slot in step.inputs])
-            except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
-                raise Unsupported(f"{step.name}: {str(error).splitlines()[0] if str(error) else error!r}") from error
-            for slot, value in zip(step.outputs, found if isinstance(found, tuple) else (found,), strict=False):
-                values[slot] = value
-            for slot in step.dead:
-                values[slot] = None
-        result = values[self._result].to(x.dtype)
-        return result if self.reading is None else _in_order(result.flatten(1), self.reading, self.log_output)
 
 
 def load_twin(
@@ -157,19 +69,19 @@ def _faithful(
     exposed = expose(model, output)
     whole: Twin | None = None
     if exposed != output:
-        twin = _build(model, contract, exposed)
+        twin = compiled(model, contract, exposed)
         logits = _run(twin, x)
         twin.max_difference = _difference(_softmax(logits), expected, contract)
         if twin.max_difference <= tolerance:
             return twin
         if contract.returns != "label" and keeps_order(logits, expected):
-            whole = _build(model, contract, output)
+            whole = compiled(model, contract, output)
             answers = _run(whole, x)
             answers = _softmax(answers) if contract.returns == "logits" else answers
             twin.max_difference = _difference(answers, expected, contract)
             if twin.max_difference <= tolerance:
                 return twin
-    twin = whole or _build(model, contract, output)
+    twin = whole or compiled(model, contract, output)
     twin.log_output = contract.returns == "probabilities"
     twin.max_difference = _difference(_softmax(_run(twin, x)), expected, contract)
     if not twin.max_difference <= tolerance:
@@ -200,34 +112,6 @@ def _difference(probabilities: np.ndarray, expected: np.ndarray, contract: Contr
     return float((probabilities.max(axis=1) - probabilities[expected == 1]).max())
 
 
-def _build(model: onnx.ModelProto, contract: Contract, result: str) -> Twin:
-    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-    producers = {output: node for node in model.graph.node for output in node.output}
-    needed = _ancestors(result, producers, model)
-    _refuse_unknown(needed)
-    compiler = _Compiler(model, contract.input_name, opset)
-    for node in needed:
-        compiler.add(node)
-    twin = compiler.finish(result)
-    twin.fixed_batch = contract.fixed_batch
-    twin.reading = None if contract.layout == "label" else contract
-    twin.doubles = contract.input_dtype == "float64"
-    twin.input_scale = 255.0 if contract.input_dtype == "uint8" else 1.0
-    return twin
-
-
-def _in_order(result: Tensor, contract: Contract, log_output: bool) -> Tensor:
-    """Logits [N, K] of what the graph returns, the classes in order."""
-    tiny = torch.finfo(result.dtype).tiny
-    if contract.layout == "single":
-        other = 1 - result if log_output else torch.zeros_like(result)
-        result = torch.cat([other, result], dim=1)
-    if log_output:
-        # The logarithm of probabilities is one of the logits that give them.
-        result = result.clamp(min=tiny).log()
-    return result if contract.order is None else result[:, list(contract.order)]
-
-
 def _rounding(model: onnx.ModelProto, contract: Contract) -> tuple[str, ...]:
     """Operators before the logits that round what depends on the input."""
     changing = {contract.input_name}
@@ -236,143 +120,5 @@ def _rounding(model: onnx.ModelProto, contract: Contract) -> tuple[str, ...]:
         if changing & {*node.input}:
             changing |= {*node.output}
             if node.op_type in STRAIGHT_THROUGH:
-                found.append(_named(node))
+                found.append(named(node))
     return tuple(found)
-
-
-def _named(node: onnx.NodeProto) -> str:
-    """What an operator is called in a message: its type, its domain if it is not ONNX's own, and its name."""
-    kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-    return f"{kind} (node {node.name})" if node.name else kind
-
-
-def _ancestors(result: str, producers: dict[str, onnx.NodeProto], model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes that the result depends on, in the order of the graph."""
-    needed, pending = set(), [result]
-    while pending:
-        name = pending.pop()
-        if name in producers and name not in needed:
-            needed.add(name)
-            pending.extend(producers[name].input)
-    return [node for node in model.graph.node if needed & {*node.output}]
-
-
-def _refuse_unknown(nodes: Sequence[onnx.NodeProto]) -> None:
-    known = {*OPERATORS, "MatMulNBits", "Constant"}
-    unknown = {node.op_type: node for node in nodes if node.op_type not in known or node.domain not in _STANDARD}
-    if unknown:
-        names = [_named(unknown[kind]) for kind in sorted(unknown)]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        raise Untwinnable(f"no differentiable counterpart of {', '.join(names[:_SHOWN])}{more}")
-
-
-class _Compiler:
-    """Nodes of a graph in order -> the steps that depend on the input; the others are computed here and now."""
-
-    def __init__(self, model: onnx.ModelProto, source: str, opset: int) -> None:
-        self.opset = opset
-        self.slots: dict[str, int] = {source: 0}
-        self.constants: dict[int, Tensor] = {}
-        self.nodes: list[tuple[str, Operator, Attributes, tuple[int, ...], tuple[int, ...]]] = []
-        self._initializers = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name != source}
-
-    def add(self, node: onnx.NodeProto) -> None:
-        attributes = Attributes({attribute.name: _attribute(attribute) for attribute in node.attribute}, self.opset)
-        attributes["outputs"] = len(node.output)
-        if node.op_type == "Constant":
-            self._fix(node.output[0], _constant(attributes))
-            return
-        operator = OPERATORS.get(node.op_type)
-        inputs = [self._slot(name) for name in node.input]
-        if node.op_type == "MatMulNBits":
-            operator, inputs = self._as_linear(attributes, inputs)
-        assert operator is not None
-        while inputs and inputs[-1] == -1:
-            inputs.pop()
-        if all(slot == -1 or slot in self.constants for slot in inputs):
-            self._compute(node, operator, attributes, inputs)
-            return
-        outputs = tuple(self.slots.setdefault(name, len(self.slots)) if name else -1 for name in node.output)
-        self.nodes.append((_named(node), operator, attributes, tuple(inputs), outputs))
-
-    def finish(self, result: str) -> Twin:
-        result_slot = self._slot(result)
-        last_reader = {slot: position for position, (*_, inputs, _) in enumerate(self.nodes) for slot in inputs}
-        steps = []
-        for position, (name, operator, attributes, inputs, outputs) in enumerate(self.nodes):
-            dead = {slot for slot in inputs if last_reader[slot] == position and slot not in self.constants}
-            steps.append(_Step(name, operator, attributes, inputs, outputs, tuple(dead - {-1, result_slot})))
-        used = {slot for step in steps for slot in step.inputs} | {result_slot}
-        constants = {slot: tensor for slot, tensor in self.constants.items() if slot in used}
-        return Twin(steps, constants, len(self.slots), 0, result_slot)
-
-    def _slot(self, name: str) -> int:
-        if not name:
-            return -1
-        if name not in self.slots and name in self._initializers:
-            self._fix(name, _tensor(self._initializers[name]))
-        if name not in self.slots:
-            raise Untwinnable(f"the graph reads {name!r}, which nothing computes")
-        return self.slots[name]
-
-    def _fix(self, name: str, value: Tensor) -> int:
-        slot = self.slots.setdefault(name, len(self.slots))
-        self.constants[slot] = value
-        return slot
-
-    def _compute(self, node: onnx.NodeProto, operator: Operator, attributes: Attributes, inputs: Sequence[int]) -> None:
-        with torch.no_grad():
-            try:
-                found = operator(attributes, *[self.constants.get(slot) for slot in inputs])
-            except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
-                raise Untwinnable(f"{_named(node)} of constants cannot be computed in torch: {error}") from error
-        for name, value in zip(node.output, found if isinstance(found, tuple) else (found,), strict=False):
-            self._fix(name, value)
-
-    def _as_linear(self, attributes: Attributes, inputs: list[int]) -> tuple[Operator, list[int]]:
-        """MatMulNBits of constants becomes a product with the float matrix that they stand for."""
-        if any(slot not in self.constants for slot in inputs[1:] if slot != -1):
-            raise Untwinnable("MatMulNBits with weights that are computed from the input")
-        x, *packed = inputs
-        try:
-            weight, scales, *offsets = [self.constants.get(slot) for slot in packed[:4]]
-            assert weight is not None
-            assert scales is not None
-            matrix = unpacked_matrix(attributes, weight, scales, *offsets)
-        except Unsupported as error:
-            raise Untwinnable(str(error)) from error
-        slot = self._fix(f"matrix of {len(self.nodes)}", matrix)
-        bias = packed[4:5]
-        return (lambda a, x, weight, bias=None: nn.functional.linear(x, weight, bias)), [x, slot, *bias]
-
-
-def _attribute(attribute: AttributeProto) -> Any:
-    value = onnx.helper.get_attribute_value(attribute)
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, TensorProto):
-        return _tensor(value)
-    if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
-        raise Untwinnable("the graph branches or loops")
-    return list(value) if attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS) else value
-
-
-def _constant(attributes: Attributes) -> Tensor:
-    for name in ("value", "value_float", "value_floats", "value_int", "value_ints"):
-        if name in attributes:
-            value = attributes[name]
-            return value if isinstance(value, Tensor) else torch.tensor(value)
-    raise Untwinnable("a Constant that holds no numbers")
-
-
-def _tensor(stored: TensorProto) -> Tensor:
-    if stored.data_type not in TYPES:
-        raise Untwinnable(f"a constant of type {TensorProto.DataType.Name(stored.data_type)}")
-    array = onnx.numpy_helper.to_array(stored)
-    if stored.data_type in (TensorProto.UINT4, TensorProto.INT4):
-        array = array.astype(np.uint8 if stored.data_type == TensorProto.UINT4 else np.int8)
-    if stored.data_type in (TensorProto.UINT16, TensorProto.UINT32):
-        array = array.astype(np.int32 if stored.data_type == TensorProto.UINT16 else np.int64)
-    if stored.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
-        array = array.astype(np.float32)
-    return torch.from_numpy(np.array(array))

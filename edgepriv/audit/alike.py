@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepriv.audit.evidence import Bools
+from edgepriv.audit.answers import Bools
 from edgepriv.audit.references import Fleet, candidates_of
 from edgepriv.audit.run import Target, answers
 from edgepriv.data import Dataset, Split

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 
 from edgepriv.audit import statistics
+from edgepriv.audit.answers import Bools, Floats, Outputs
 from edgepriv.audit.attacks import ATTACKS, NEEDS, Attack, Unavailable
 from edgepriv.audit.attacks.base import QUERIES
-from edgepriv.audit.evidence import Bools, Evidence, Floats, Outputs, Shadow
+from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.significance import REVERSED, SIGNIFICANT, STATED, Direction, holm, p_value
 from edgepriv.audit.ties import settled
+from edgepriv.audit.trained_answers import Shadow
 from edgepriv.errors import UserError
 
 FALSE_POSITIVE_RATES = (0.01, 0.001)

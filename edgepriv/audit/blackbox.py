@@ -8,8 +8,8 @@ fool may be fooled by another.
 import numpy as np
 import numpy.typing as npt
 
+from edgepriv.audit.answers import Bools
 from edgepriv.audit.boundary import Inputs, Labels, boundary_points
-from edgepriv.audit.evidence import Bools
 
 NAME = "boundary"
 MOST = 250

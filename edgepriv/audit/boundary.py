@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from edgepriv.audit.evidence import Bools, Floats
+from edgepriv.audit.answers import Bools, Floats
 
 Inputs = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.integer]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from edgepriv import progress
-from edgepriv.audit.evidence import Floats, log_odds
+from edgepriv.audit.answers import Floats, log_odds
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.training import new_classifier

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edgepriv.audit import blackbox
-from edgepriv.audit.evidence import Bools
+from edgepriv.audit.answers import Bools
 from edgepriv.audit.perturb import cross_entropy, fgsm, gradient, margin, pgd
 from edgepriv.audit.statistics import wilson
 from edgepriv.errors import UserError

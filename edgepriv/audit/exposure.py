@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgepriv.audit import statistics
-from edgepriv.audit.evidence import Bools, Floats
+from edgepriv.audit.answers import Bools, Floats
 from edgepriv.audit.significance import SIGNIFICANT, higher, holm
 
 MOST_EXPOSED = 20

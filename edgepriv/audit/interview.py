@@ -16,12 +16,14 @@ import numpy as np
 
 from edgepriv import progress
 from edgepriv.audit import augment, boundary, distil, queries
+from edgepriv.audit.answers import Bools, Floats, Outputs, log_odds
 from edgepriv.audit.attacks import WORST_OF
 from edgepriv.audit.attacks.base import Asks
-from edgepriv.audit.evidence import Bools, Evidence, Floats, Outputs, Queried, References, Shadow, log_odds
+from edgepriv.audit.evidence import Evidence, Queried
 from edgepriv.audit.queries import Asked, asked, labels_on, on_perturbed
 from edgepriv.audit.references import Fleet, load_head, load_model
 from edgepriv.audit.statistics import halves
+from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.data import Dataset
 from edgepriv.files import sha256_of, written_aside
 from edgepriv.recipe import Recipe

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgepriv import data
-from edgepriv.artifact import outputs
+from edgepriv.artifact import choice, outputs
 from edgepriv.artifact.contract import Contract, as_fed, as_probabilities, source_of
 from edgepriv.audit.examples import Examples
 from edgepriv.audit.feeding import Feeding, Told, feeding_of
@@ -87,7 +87,7 @@ def read(
         try:
             fed = as_fed(turned(way.feeding(inputs)), source.dtype)
             found = outputs.collect(opened, source, np.ascontiguousarray(fed), names)
-            contract, said = outputs.choose(found, source, codes_of, labels.num_classes, told.output_name)
+            contract, said = choice.choose(found, source, codes_of, labels.num_classes, told.output_name)
             truth = codes_of(contract.names or tuple(map(str, range(contract.classes))))
         except UserError as error:
             return _Tried(way, nothing == 1, None, (), nothing, nothing, None, str(error))

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepriv.audit.evidence import Floats, Outputs, References, Shadow, log_odds
+from edgepriv.audit.answers import Floats, Outputs, log_odds
 from edgepriv.audit.memberships import Plan, plan
 from edgepriv.audit.tempered import HOTTER, Tempered, tempered_log_odds
+from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.audit.workers import Job, check_engine, on_gpu, stored_weights, train_jobs
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError

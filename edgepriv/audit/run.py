@@ -9,14 +9,16 @@ from torch import nn
 
 from edgepriv import progress
 from edgepriv.audit import evasion
+from edgepriv.audit.answers import Outputs
 from edgepriv.audit.assess import Assessment, assess, corrected, utility
 from edgepriv.audit.attacks import ATTACKS, TRAINED
-from edgepriv.audit.evidence import Evidence, Outputs, Population, PopulationInputs
+from edgepriv.audit.evidence import Evidence, PopulationInputs
 from edgepriv.audit.exposure import exposure
 from edgepriv.audit.inputs import features, generated_inputs
 from edgepriv.audit.interview import Interview, balanced
 from edgepriv.audit.queries import Asked
 from edgepriv.audit.references import POPULATION, Fleet
+from edgepriv.audit.trained_answers import Population
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
 from edgepriv.training.adversary import budget_of

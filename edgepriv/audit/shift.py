@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from edgepriv.audit import statistics
-from edgepriv.audit.evidence import Bools, Floats
+from edgepriv.audit.answers import Bools, Floats
 from edgepriv.audit.significance import rank_sum
 from edgepriv.data import Dataset
 

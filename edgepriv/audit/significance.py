@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 from scipy.stats import hypergeom, norm
 
-from edgepriv.audit.evidence import Floats
+from edgepriv.audit.answers import Floats
 from edgepriv.audit.statistics import checked, tpr_at_fpr
 
 Direction = Literal["as stated", "reversed"]

@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 from scipy.stats import beta, norm, rankdata
 from sklearn.metrics import roc_curve
 
-from edgepriv.audit.evidence import Bools, Floats
+from edgepriv.audit.answers import Bools, Floats
 from edgepriv.errors import UserError
 
 ALPHA = 0.05

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from edgepriv import data
 from edgepriv.artifact import manifest, session, twin
 from edgepriv.artifact.batches import steadiness
+from edgepriv.artifact.compiler import Untwinnable
 from edgepriv.artifact.contract import as_fed, row_shape
 from edgepriv.artifact.describe import class_names
 from edgepriv.artifact.head import cut_open
@@ -96,7 +97,7 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
     target = Target(predict, None, "", labels_only, exact)
     try:
         inner = twin.load_twin(path, turned(feeding(few[:_FEW])), contract.classes, None if ours else contract)
-    except twin.Untwinnable as reason:
+    except Untwinnable as reason:
         return Opened(replace(target, no_twin=str(reason)), examples, tuple(said), tuple(warnings), facts)
     parts: list[nn.Module] = [
         *([] if feeding.idle else [Fed(feeding)]),

@@ -15,7 +15,7 @@ label that the device shows.
 
 import numpy as np
 
-from edgepriv.audit.evidence import Floats
+from edgepriv.audit.answers import Floats
 
 NEAR, WIDE = 4, 16
 # A float64 has 29 more bits than the float32 that it was computed from.

@@ -8,11 +8,12 @@ import torch
 from graphs import model, node, run
 from onnx import TensorProto, helper
 
+from edgepriv.artifact.compiler import OPERATORS, Untwinnable, attribute_value
 from edgepriv.artifact.operators import Attributes
 from edgepriv.artifact.operators_more import MORE
 from edgepriv.artifact.operators_recurrent import RECURRENT
 from edgepriv.artifact.operators_resize import RESIZING
-from edgepriv.artifact.twin import OPERATORS, Untwinnable, _attribute, load_twin
+from edgepriv.artifact.twin import load_twin
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.standard_normal((2, 4, 6, 5)).astype(np.float32)
@@ -140,7 +141,7 @@ def test_operator_equals_onnxruntime(op, inputs, opset, outputs, attributes):
     proto.graph.output[0].type.tensor_type.elem_type = kind
     expected = run(proto, fed)
 
-    parsed = Attributes({attribute.name: _attribute(attribute) for attribute in made.attribute}, opset)
+    parsed = Attributes({attribute.name: attribute_value(attribute) for attribute in made.attribute}, opset)
     parsed["outputs"] = len(made.output)
     tensors = [torch.from_numpy(np.array(array)) if array is not None else None for array in inputs]
     found = OPERATORS[op](parsed, *tensors)
@@ -154,7 +155,7 @@ def test_operator_equals_onnxruntime(op, inputs, opset, outputs, attributes):
 ])  # fmt: skip
 def test_slopes_are_those_of_small_differences(op, inputs, opset, outputs, attributes):
     parsed = Attributes(
-        {attribute.name: _attribute(attribute) for attribute in node(op, "x", **attributes).attribute}, opset
+        {attribute.name: attribute_value(attribute) for attribute in node(op, "x", **attributes).attribute}, opset
     )
     tensors = [torch.from_numpy(np.array(array)) if array is not None else None for array in inputs]
     tensors = [one.double() if one is not None and one.dtype == torch.float32 else one for one in tensors]

@@ -6,8 +6,8 @@ import torch
 from graphs import model, node, run
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepriv.artifact.operators import OPERATORS
-from edgepriv.artifact.twin import Attributes, _attribute
+from edgepriv.artifact.compiler import attribute_value
+from edgepriv.artifact.operators import OPERATORS, Attributes
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.standard_normal((2, 3, 7, 6)).astype(np.float32)
@@ -180,7 +180,7 @@ def test_operator_equals_onnxruntime(op, inputs, opset, outputs, attributes):
     proto.graph.output[0].type.tensor_type.elem_type = expected_type
     expected = run(proto, fed)
 
-    parsed = Attributes({attribute.name: _attribute(attribute) for attribute in made.attribute}, opset)
+    parsed = Attributes({attribute.name: attribute_value(attribute) for attribute in made.attribute}, opset)
     parsed["outputs"] = len(made.output)
     tensors = [torch.from_numpy(np.array(array)) if array is not None else None for array in inputs]
     found = OPERATORS[op](parsed, *tensors)
@@ -205,4 +205,4 @@ def test_every_operator_is_compared():
 
 def test_constants_of_tensors_are_read():
     stored = helper.make_attribute("value", numpy_helper.from_array(MATRIX))
-    np.testing.assert_array_equal(_attribute(stored).numpy(), MATRIX)
+    np.testing.assert_array_equal(attribute_value(stored).numpy(), MATRIX)

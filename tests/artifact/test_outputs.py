@@ -6,8 +6,9 @@ import pytest
 from graphs import model, node
 from onnx import TensorProto, helper
 
+from edgepriv.artifact.choice import choose
 from edgepriv.artifact.contract import source_of
-from edgepriv.artifact.outputs import choose, collect, declared_classes
+from edgepriv.artifact.outputs import collect, declared_classes
 from edgepriv.artifact.session import agree_on, open_session, predict
 from edgepriv.artifact.twin import load_twin
 from edgepriv.errors import UserError

@@ -8,9 +8,10 @@ from graphs import model, node
 from nets import MIXED, built, inputs_of
 from onnx import TensorProto, helper
 
+from edgepriv.artifact.compiler import Untwinnable
 from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.artifact.session import open_session, predict
-from edgepriv.artifact.twin import Untwinnable, load_twin
+from edgepriv.artifact.twin import load_twin
 from edgepriv.errors import UserError
 
 CASES = [
@@ -171,7 +172,7 @@ def test_branches_have_no_twin(tmp_path):
 
 
 def test_a_twin_that_computes_something_else_is_refused(tmp_path, monkeypatch):
-    from edgepriv.artifact import twin as module
+    from edgepriv.artifact import compiler as module
 
     monkeypatch.setitem(module.OPERATORS, "Relu", lambda a, x: x)
     with pytest.raises(Untwinnable, match="torch and onnxruntime disagree"):

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from edgepriv.audit.evidence import Evidence, Outputs, Population, PopulationInputs, References, Shadow, log_odds
+from edgepriv.audit.answers import Outputs, log_odds
+from edgepriv.audit.evidence import Evidence, PopulationInputs
+from edgepriv.audit.trained_answers import Population, References, Shadow
 
 CLASSES, FEATURES, HIDDEN, STEPS = 20, 64, 128, 50
 CANDIDATES, SHADOWS, STRANGERS, REFERENCES, SHADOW_MODELS = 400, 400, 300, 32, 3

@@ -2,14 +2,9 @@
 
 import numpy as np
 
-from edgepriv.audit.evidence import (
-    Evidence,
-    Outputs,
-    Population,
-    PopulationInputs,
-    References,
-    Shadow,
-)
+from edgepriv.audit.answers import Outputs
+from edgepriv.audit.evidence import Evidence, PopulationInputs
+from edgepriv.audit.trained_answers import Population, References, Shadow
 
 
 def simulate(

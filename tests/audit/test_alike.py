@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from edgepriv.audit.alike import FAR, WARNED, differences, likeness, refuse_unlike, warnings_of
-from edgepriv.audit.evidence import Outputs, References, Shadow
+from edgepriv.audit.answers import Outputs
 from edgepriv.audit.references import Fleet
 from edgepriv.audit.run import Target
+from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe

@@ -8,9 +8,11 @@ from simulated import simulate
 from sklearn.metrics import roc_auc_score
 
 from edgepriv.audit import assess as module
+from edgepriv.audit.answers import Outputs
 from edgepriv.audit.assess import assess, histogram, roc_points, select, utility
 from edgepriv.audit.attacks import ATTACKS, Attack
-from edgepriv.audit.evidence import Evidence, Outputs, Population, References, Shadow
+from edgepriv.audit.evidence import Evidence
+from edgepriv.audit.trained_answers import Population, References, Shadow
 from edgepriv.errors import UserError
 
 KEYS = {

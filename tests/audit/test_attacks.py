@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from simulated import simulate
 
+from edgepriv.audit.answers import Outputs
 from edgepriv.audit.attacks import ATTACKS, NEEDS, signals
-from edgepriv.audit.evidence import Evidence, Outputs, PopulationInputs, Shadow
+from edgepriv.audit.evidence import Evidence, PopulationInputs
 from edgepriv.audit.statistics import auc, best_threshold
+from edgepriv.audit.trained_answers import Shadow
 
 # Those that ask again and again have evidence of their own.
 EVERY_ATTACK = pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if attack.asks == "clean"])

@@ -8,8 +8,9 @@ from simulated import simulate
 from sklearn.metrics import roc_auc_score
 
 from edgepriv.audit.assess import assess, corrected
-from edgepriv.audit.evidence import Evidence, Shadow
+from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.gate import exceeded, parse_limit
+from edgepriv.audit.trained_answers import Shadow
 
 QUICK = ("confidence", "entropy", "loss")
 

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from simulated import simulate
 
-from edgepriv.audit.evidence import Evidence, Outputs, Population, References, Shadow, log_odds
+from edgepriv.audit.answers import Outputs, log_odds
+from edgepriv.audit.evidence import Evidence
+from edgepriv.audit.trained_answers import Population, References, Shadow
 from edgepriv.errors import UserError
 
 

@@ -8,8 +8,9 @@ import pytest
 from interviewed import Ready, ready
 
 from edgepriv.audit import interview, references
+from edgepriv.audit.answers import Outputs, log_odds
 from edgepriv.audit.distil import EPOCHS, loss_of, loss_trajectories
-from edgepriv.audit.evidence import Evidence, Outputs, log_odds
+from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.interview import Interview, balanced
 from edgepriv.audit.queries import asked, on_perturbed
 from edgepriv.audit.run import Target, membership_part

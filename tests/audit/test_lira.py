@@ -5,9 +5,11 @@ import pytest
 from scipy.stats import norm, t
 from simulated import simulate
 
+from edgepriv.audit.answers import Outputs
 from edgepriv.audit.attacks import Unavailable
 from edgepriv.audit.attacks.lira import STRENGTH, lira_offline, lira_online
-from edgepriv.audit.evidence import Evidence, Outputs, References
+from edgepriv.audit.evidence import Evidence
+from edgepriv.audit.trained_answers import References
 
 
 def split(references, i):

@@ -6,11 +6,12 @@ import torch
 from scipy.special import expit
 
 from edgepriv.audit import boundary
+from edgepriv.audit.answers import Outputs
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.attacks.base import QUERIES
 from edgepriv.audit.augment import MOST_COPIES, copies, copies_of
 from edgepriv.audit.boundary import boundary_distance, boundary_queries, noise_distance, noise_survival
-from edgepriv.audit.evidence import Evidence, Outputs, Queried
+from edgepriv.audit.evidence import Evidence, Queried
 from edgepriv.audit.queries import Asked, labels_on, on_perturbed
 from edgepriv.training.adversary import Budget
 

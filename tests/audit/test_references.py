@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from edgepriv.audit import references, workers
-from edgepriv.audit.evidence import log_odds
+from edgepriv.audit.answers import log_odds
 from edgepriv.audit.memberships import plan
 from edgepriv.audit.references import candidates_of, train_fleet
 from edgepriv.audit.workers import probabilities_of

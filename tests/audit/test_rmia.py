@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from simulated import simulate
 
+from edgepriv.audit.answers import Outputs
 from edgepriv.audit.attacks import Unavailable
 from edgepriv.audit.attacks.rmia import GRID, choose_offline, choose_online, rmia_offline, rmia_online
-from edgepriv.audit.evidence import Evidence, Outputs, References
+from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.statistics import tpr_at_fpr
 from edgepriv.audit.tempered import TEMPERATURES
+from edgepriv.audit.trained_answers import References
 
 
 def probability(log_odds):

@@ -1,7 +1,7 @@
 import numpy as np
 from scipy.special import log_softmax
 
-from edgepriv.audit.evidence import Outputs, log_odds
+from edgepriv.audit.answers import Outputs, log_odds
 from edgepriv.audit.tempered import HOTTER, TEMPERATURES, tempered_log_odds
 
 

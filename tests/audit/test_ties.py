@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from simulated import simulate
 
+from edgepriv.audit.answers import Outputs, log_odds
 from edgepriv.audit.assess import assess, select
 from edgepriv.audit.attacks.signals import confidence, loss
-from edgepriv.audit.evidence import Evidence, Outputs, log_odds
+from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.ties import NEAR, WIDE, settled
 
 

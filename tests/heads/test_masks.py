@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from edgepriv.audit.answers import Outputs
 from edgepriv.audit.assess import assess
-from edgepriv.audit.evidence import Evidence, Outputs, Shadow
+from edgepriv.audit.evidence import Evidence
+from edgepriv.audit.trained_answers import Shadow
 from edgepriv.errors import UserError
 from edgepriv.heads.masks import Generator, Rank, build, from_record, load, masked, record_of, save
 from edgepriv.heads.regenerate import member_labels, nonmember_labels, trained_mask

@@ -14,9 +14,11 @@ from torch.nn import functional
 from edgepriv.artifact.export import export
 from edgepriv.artifact.session import open_session, predict
 from edgepriv.audit import statistics
+from edgepriv.audit.answers import Outputs
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.boundary import boundary_distance
-from edgepriv.audit.evidence import Evidence, Outputs, Shadow
+from edgepriv.audit.evidence import Evidence
+from edgepriv.audit.trained_answers import Shadow
 from edgepriv.models.classifier import Classifier
 from edgepriv.recipe import Quantize
 from edgepriv.training.quantizer import quantize_weights

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from edgepriv.audit.answers import log_odds
 from edgepriv.audit.attacks.lira import lira_offline, lira_online
-from edgepriv.audit.evidence import log_odds
 
 advanced_mia = pytest.importorskip(
     "tensorflow_privacy.privacy.privacy_tests.membership_inference_attack.advanced_mia",

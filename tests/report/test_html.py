@@ -164,8 +164,9 @@ def test_what_the_audit_measures_is_what_the_page_reads(bench):
     """The made-up audits of the other tests have the form of real ones."""
     import numpy as np
 
+    from edgepriv.audit.answers import Outputs
     from edgepriv.audit.assess import assess, select, utility
-    from edgepriv.audit.evidence import Evidence, Outputs
+    from edgepriv.audit.evidence import Evidence
 
     generator = np.random.default_rng(0)
     membership = np.arange(400) < 200

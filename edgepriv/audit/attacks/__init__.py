@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from edgepriv.audit.answers import Floats, Outputs
 from edgepriv.audit.attacks import repeated, signals
 from edgepriv.audit.attacks.base import NEEDS, TRAINED, Attack, Unavailable
 from edgepriv.audit.attacks.blindmi import blindmi_diff, blindmi_diff_without, blindmi_one_class
@@ -16,7 +17,7 @@ from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
 from edgepriv.audit.attacks.three_subnet import three_subnet
 from edgepriv.audit.augment import MOST_COPIES
 from edgepriv.audit.boundary import NOISE_QUERIES, boundary_queries
-from edgepriv.audit.evidence import Evidence, Floats, Outputs
+from edgepriv.audit.evidence import Evidence
 
 __all__ = ["ATTACKS", "NEEDS", "TRAINED", "Attack", "Unavailable"]
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from edgepriv.audit.evidence import Evidence, Floats
+from edgepriv.audit.answers import Floats
+from edgepriv.audit.evidence import Evidence
 
 Asks = Literal["clean", "augmentation", "noise", "boundary", "adversarial", "distilled"]
 

@@ -25,9 +25,10 @@ import numpy.typing as npt
 from sklearn.svm import OneClassSVM
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from edgepriv.audit.answers import Bools, Floats
 from edgepriv.audit.attacks.base import Unavailable
 from edgepriv.audit.attacks.ml_leaks import largest
-from edgepriv.audit.evidence import Bools, Evidence, Floats
+from edgepriv.audit.evidence import Evidence
 
 VARIANCES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 OWN = float(len(VARIANCES))

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgepriv.audit.answers import Floats, Outputs
 from edgepriv.audit.attacks.base import Unavailable
-from edgepriv.audit.evidence import Evidence, Floats, Outputs
+from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.statistics import best_threshold
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from edgepriv.audit.answers import Floats
 from edgepriv.audit.attacks.base import Unavailable
 from edgepriv.audit.attacks.signals import loss
-from edgepriv.audit.evidence import Evidence, Floats
+from edgepriv.audit.evidence import Evidence
 
 
 def difficulty_calibration(evidence: Evidence) -> Floats:

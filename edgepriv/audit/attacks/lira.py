@@ -31,8 +31,10 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm, t
 
+from edgepriv.audit.answers import Bools, Floats
 from edgepriv.audit.attacks.base import Unavailable
-from edgepriv.audit.evidence import Bools, Evidence, Floats, References
+from edgepriv.audit.evidence import Evidence
+from edgepriv.audit.trained_answers import References
 
 Variance = Literal["shrunk", "fixed", "per-example"]
 

@@ -3,8 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from edgepriv.audit.answers import Floats, Outputs, log_odds
 from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
-from edgepriv.audit.evidence import Evidence, Floats, Outputs, log_odds
+from edgepriv.audit.evidence import Evidence
 
 LARGEST = 3
 

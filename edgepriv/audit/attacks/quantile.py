@@ -6,8 +6,9 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.preprocessing import TargetEncoder
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from edgepriv.audit.answers import Floats
 from edgepriv.audit.attacks.base import Unavailable
-from edgepriv.audit.evidence import Evidence, Floats
+from edgepriv.audit.evidence import Evidence
 
 FEWEST, FOLDS, TREES, LEAF, LEARNING_RATE = 100, 3, 60, 20, 0.08
 # A share of the residuals' variance: below it the regression's spread is not believed.

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from edgepriv.audit.answers import Floats
 from edgepriv.audit.attacks.base import Unavailable
 from edgepriv.audit.attacks.shadow_mlp import learnt_by_mlp
 from edgepriv.audit.boundary import noise_distance
-from edgepriv.audit.evidence import Evidence, Floats, Queried
+from edgepriv.audit.evidence import Evidence, Queried
 
 
 def augmentation(evidence: Evidence) -> Floats:

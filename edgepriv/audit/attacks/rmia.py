@@ -28,10 +28,12 @@ from typing import Any
 
 import numpy as np
 
+from edgepriv.audit.answers import Bools, Floats
 from edgepriv.audit.attacks.base import Unavailable
-from edgepriv.audit.evidence import Bools, Evidence, Floats, References
+from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.statistics import auc
 from edgepriv.audit.tempered import HOTTER, TEMPERATURES, Tempered
+from edgepriv.audit.trained_answers import References
 
 DEFAULT_TEMPERATURE, DEFAULT_A = 2.0, 0.3
 GRID = tuple(round(0.1 * step, 1) for step in range(11))

@@ -9,8 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from edgepriv.audit.answers import Bools, Floats
 from edgepriv.audit.attacks.base import Unavailable
-from edgepriv.audit.evidence import Bools, Evidence, Floats
+from edgepriv.audit.evidence import Evidence
 
 HIDDEN, EPOCHS, PATIENCE = 64, 100, 10
 LEARNING_RATE, WEIGHT_DECAY = 5e-3, 1e-2

@@ -5,7 +5,7 @@ Sources: Yeom et al. 2018 (correctness, loss); Song & Mittal 2021 (confidence, e
 
 import numpy as np
 
-from edgepriv.audit.evidence import Floats, Outputs
+from edgepriv.audit.answers import Floats, Outputs
 from edgepriv.audit.tempered import FLOOR
 
 

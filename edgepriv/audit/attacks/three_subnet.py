@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgepriv.audit.answers import Floats, Outputs
 from edgepriv.audit.attacks.base import Unavailable
-from edgepriv.audit.evidence import Evidence, Floats, Outputs
+from edgepriv.audit.evidence import Evidence
 
 WIDTH, EPOCHS, BATCH, LEARNING_RATE, SPREAD = 64, 100, 256, 1e-3, 0.01
 # Beyond this the network learns no better, only longer.
