@@ -11,8 +11,8 @@ from scipy.stats import t
 
 from edgepriv import recipe as recipes
 from edgepriv.audit.statistics import clopper_pearson
-from edgepriv.composition import refuse_impossible
 from edgepriv.errors import UserError
+from edgepriv.recipe.conflicts import refuse_impossible
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NAMES = (

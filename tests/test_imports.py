@@ -15,7 +15,6 @@ ORDER = (
         "files",
         "recipe",
         "recipes",
-        "composition",
         "hardening",
         "torchvision_compat",
         "device",

@@ -9,7 +9,6 @@ from edgepriv.accuracy import MAX_DROP, Standard
 from edgepriv.artifact.behind import save_head, transferred, with_head
 from edgepriv.artifact.rehearse import rehearse
 from edgepriv.artifact.ship import export_with_twin, written_by_export
-from edgepriv.composition import refuse_impossible
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.hardening import hardening, refuse_idle
@@ -18,6 +17,7 @@ from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.pipeline._given import GO_ON, files_named, say_changes
 from edgepriv.project import beside
 from edgepriv.recipe import FULL_WIDTH, Recipe
+from edgepriv.recipe.conflicts import refuse_impossible
 from edgepriv.training import run_stages
 from edgepriv.training.course import Course
 from edgepriv.training.eps import probed, stated

@@ -7,7 +7,6 @@ from edgepriv import data, project
 from edgepriv.accuracy import Standard
 from edgepriv.artifact.accuracies import accuracy_of
 from edgepriv.artifact.rehearse import rehearse
-from edgepriv.composition import refuse_impossible
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.models import Checkpoint, checkpoint
@@ -15,6 +14,7 @@ from edgepriv.models.classifier import NAMED
 from edgepriv.pipeline._given import GO_ON, say_changes
 from edgepriv.project import beside
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.conflicts import refuse_impossible
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.eps import refuse_guess
 from edgepriv.training.partial import forget

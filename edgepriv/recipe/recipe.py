@@ -1,16 +1,17 @@
 """The recipe as a whole: its sections, what is derived from them, its hash, and the check of what users write."""
 
-import hashlib
-import json
 from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from edgepriv.errors import UserError
+from edgepriv.recipe.defences import DEFENCES
+from edgepriv.recipe.defences.base import undone
 from edgepriv.recipe.section import Section
 from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Quantize
 from edgepriv.recipe.stages import STAGES, Noisy, Qat, Robust, Stage, Train
+from edgepriv.recipe.training_hash import training_hash
 
 
 class Recipe(Section):
@@ -50,18 +51,7 @@ class Recipe(Section):
 
     def undefended(self) -> "Recipe":
         """The same training without any defence: what an oblivious attacker's reference models are trained by."""
-        plain = self.with_changes(
-            model={"dropout": 0.0},
-            train={"adversarial": False, "quantized": False, "flatten": 0.0, "relax": 0.0},
-            noisy={"epochs": 0},
-            robust={"epochs": 0},
-            qat={"epochs": 0},
-            adversary={"method": "none"},
-        )
-        train = plain.train.model_copy(update={"dropout": None})
-        return plain.model_copy(
-            update={"train": train, "noise": Noise(), "dp": Dp(), "head": Head(), "quantize": Quantize()}
-        )
+        return undone(self, DEFENCES.values())
 
     def stages(self) -> dict[str, Stage]:
         """The stages that have epochs, by name, in order."""
@@ -81,35 +71,12 @@ class Recipe(Section):
         either then makes the same weights up to the end of the stage ``train``."""
         if len(self.stages()) < 2 or self.train.epochs == 0:
             return None
-        start = self.as_run(["train"]).model_copy(update={"noise": Noise(), "head": Head(), "quantize": Quantize()})
-        if self.dropout_in("train") == 0:
-            train = start.train.model_copy(update={"dropout": None})
-            start = start.with_changes(model={"dropout": 0.0}).model_copy(update={"train": train})
-        plain = self.undefended()
-        return plain if start.training_hash() == plain.training_hash() else None
+        defended = any(defence.acts_in(self, "train") for defence in DEFENCES.values())
+        return None if defended else self.undefended()
 
     def training_hash(self) -> str:
         """Hex sha256 of every field that the trained, quantized weights depend on; fields without effect do not count."""
-        stages = self.stages()
-        idle: set[str] = {"export", "audit", "bench"} | {name for name in STAGES if name not in stages}
-        if self.adversary.method == "none" or not any(stage.adversarial for stage in stages.values()):
-            idle.add("adversary")
-        idle |= {
-            name
-            for name, used in {
-                "quantize": self.quantize.active,
-                "noise": self.noise.method != "none",
-                "dp": self.dp.active,
-                "head": self.head.method != "none",
-            }.items()
-            if not used
-        }
-        trained_by = self.model_dump(mode="json", exclude=idle)
-        if self.model.input_range == Model().input_range:
-            del trained_by["model"]["input_range"]  # models that were trained before it could be said keep their hash
-        for name in ("label", "range", "image_size", "channels"):
-            del trained_by["data"][name]  # what was read is in the digest of the data
-        return hashlib.sha256(json.dumps(trained_by, sort_keys=True).encode()).hexdigest()
+        return training_hash(self)
 
 
 def parse(content: dict[str, Any], where: str) -> Recipe:

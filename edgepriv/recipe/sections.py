@@ -1,7 +1,7 @@
 """The sections of a recipe but for the stages of training: what each says, within which bounds."""
 
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -17,6 +17,9 @@ class Data(Section):
     to which pictures are resized. ``channels``: of the pictures as the model takes them. Sizes of the roles: ``None`` takes the
     default of the data set.
     """
+
+    READING: ClassVar[tuple[str, ...]] = ("label", "range", "image_size", "channels")
+    """The fields that say how the file is read."""
 
     name: str | None = None
     label: str | None = None
@@ -45,7 +48,7 @@ class Data(Section):
 
     def reading(self) -> dict[str, Any]:
         """How the file is read, without what is left open."""
-        asked = self.model_dump(mode="json", include={"label", "range", "image_size", "channels"})
+        asked = self.model_dump(mode="json", include=set(self.READING))
         return {name: value for name, value in asked.items() if value is not None}
 
 

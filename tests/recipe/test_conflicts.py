@@ -2,9 +2,9 @@
 
 import pytest
 
-from edgepriv.composition import reasons, refuse_impossible
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.conflicts import reasons, refuse_impossible
 
 PRIVATE = {"dp": {"epsilon": 8.0}}
 NOISY = {"noise": {"method": "shapley"}, "noisy": {"epochs": 2}}

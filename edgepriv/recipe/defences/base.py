@@ -1,0 +1,119 @@
+"""What a defence is: which fields of a recipe are its own, when it acts, what it cannot stand beside, what is said of it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from edgepriv.recipe.stages import STAGES, Stage
+
+if TYPE_CHECKING:
+    from edgepriv.recipe.recipe import Recipe
+
+EVERY_STAGE = "*"
+"""Stands for each stage of training in the name of a field: ``*.relax``."""
+
+Met = Callable[["Recipe"], bool]
+
+
+def never(recipe: "Recipe") -> bool:
+    """Whatever the recipe, it is not so."""
+    return False
+
+
+def nothing(facts: Mapping[str, Any]) -> list[str]:
+    """There is nothing to say."""
+    return []
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What makes a recipe impossible. ``reason``: the sentence that says why and what to do instead.
+
+    ``beside``: names of other defences that must not act in the same recipe. ``met``: when it is so, for what is more
+    particular than that; None where any two that act exclude each other.
+    """
+
+    reason: str
+    beside: tuple[str, ...] = ()
+    met: Met | None = None
+
+
+@dataclass(frozen=True)
+class Defence:
+    """A defence as a recipe asks for it.
+
+    name: its key in ``DEFENCES``. title: for people. option: how the command line asks for it. source: the paper. what: one or
+    two sentences on what it does.
+
+    fields: of the recipe that are the defence's own and nobody else's: a whole section (``"noise"``) or one field
+    (``"model.dropout"``, ``"*.relax"`` for that of every stage). To undo the defence is to give them their defaults, and while
+    it does not act they have no effect on any weight. stage: of training, that is there for this defence and goes with it.
+
+    acts_in(recipe, stage): whether it acts while the stage of that name trains, when that stage has epochs. acts_after(recipe):
+    whether it acts on the finished weights or on the answers. unused: fields of its own -> when they change no weight although
+    it acts (``"adversary.steps"``: of FGSM).
+
+    conflicts: what makes a recipe with it impossible. idle: the sentence for an option that asks for it where no stage trains
+    that it acts in; empty for one that does not depend on stages. stacked: whether reference models trained with it can be
+    trained many at a time, in one stack. done: what it did to the float weights, in words, empty for nothing or for what has a
+    proof of its own.
+
+    facts: the key under which checkpoint and manifest keep what it measured. said(facts): the lines on them for the terminal.
+    """
+
+    name: str
+    title: str
+    option: str
+    source: str
+    what: str
+    fields: tuple[str, ...]
+    stage: str | None = None
+    acts_in: Callable[["Recipe", str], bool] = lambda recipe, stage: False
+    acts_after: Met = never
+    unused: Mapping[str, Met] = field(default_factory=dict)
+    conflicts: tuple[Conflict, ...] = ()
+    idle: str = ""
+    stacked: bool = True
+    done: str = ""
+    facts: str = ""
+    said: Callable[[Mapping[str, Any]], list[str]] = nothing
+
+    def stages_in(self, recipe: "Recipe") -> list[str]:
+        """The stages of ``recipe`` while which it acts."""
+        return [name for name in recipe.stages() if self.acts_in(recipe, name)]
+
+    def active(self, recipe: "Recipe") -> bool:
+        """Whether it acts at all in ``recipe``."""
+        return bool(self.stages_in(recipe)) or self.acts_after(recipe)
+
+    def paths(self, recipe: "Recipe") -> set[tuple[str, str]]:
+        """Its ``fields`` as (section, field), one by one."""
+        found = set()
+        for written in self.fields:
+            section, _, name = written.partition(".")
+            for own in STAGES if section == EVERY_STAGE else (section,):
+                found |= {(own, each) for each in ([name] if name else type(getattr(recipe, own)).model_fields)}
+        return found
+
+
+def undone(recipe: "Recipe", defences: Iterable[Defence]) -> "Recipe":
+    """``recipe`` without these."""
+    content, defaults = recipe.model_dump(), defaults_of(type(recipe))
+    for defence in defences:
+        for section, name in defence.paths(recipe):
+            content[section][name] = defaults[section][name]
+        if defence.stage is not None:
+            content[defence.stage]["epochs"] = 0
+    return type(recipe).model_validate(content)
+
+
+@cache
+def defaults_of(kind: "type[Recipe]") -> dict[str, Any]:
+    """The default of every field, as JSON."""
+    return kind().model_dump(mode="json")
+
+
+def in_stage(asked: Callable[[Stage], bool]) -> Callable[["Recipe", str], bool]:
+    """``acts_in`` of a defence that a stage's own fields ask for."""
+    return lambda recipe, stage: asked(getattr(recipe, stage))

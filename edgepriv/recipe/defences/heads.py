@@ -1,0 +1,88 @@
+"""What stands behind the softmax: output regenerators, and MemGuard, which they are compared with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgepriv.recipe.defences.base import Conflict, Defence
+from edgepriv.recipe.sections import Head
+
+REGENERATORS = ("member", "nonmember", "rank")
+"""Methods of a head that is part of the graph."""
+MEMGUARD_METHOD = "memguard"
+_OF_DATA = ("member", "nonmember", MEMGUARD_METHOD)
+
+
+def trained_on_members(head: Head) -> bool:
+    """Whether the head is trained on what the model answers to its members, beside a privacy holdout."""
+    return head.method in _OF_DATA
+
+
+def _mask_said(facts: Mapping[str, Any]) -> list[str]:
+    if facts["method"] == MEMGUARD_METHOD:
+        return []
+    sides = {"members": "labels_changed_members", "holdout examples": "labels_changed_holdout"}
+    changed = " and ".join(f"{facts[key]:.2%} of the {side}" for side, key in sides.items() if key in facts)
+    given = ", trained for another model" if "trained" in facts else ""
+    return [
+        f"head {facts['method']}{given}: it changes the label of {changed}; edgepriv audit --cut-head shows what it hides"
+    ]
+
+
+def _guard_said(facts: Mapping[str, Any]) -> list[str]:
+    if facts["method"] != MEMGUARD_METHOD:
+        return []
+    return [
+        f"MemGuard: mean L1 distance of the answers {facts['mean_l1_distance']:.3g} (budget {facts['epsilon']:g}), its own "
+        f"attack {facts['attack_accuracy_plain']:.1%} -> {facts['attack_accuracy_guarded']:.1%}",
+        "warning: MemGuard is not in the .onnx: ship model.memguard.npz with it and answer through device/predict.py; the "
+        "kits for Node and the browser refuse, and any other program shows the model's own probabilities",
+    ]
+
+
+def _without_logits(methods: Sequence[str]) -> Conflict:
+    return Conflict(
+        "a head turns probabilities into other probabilities, and there are no logits of those: leave --output at "
+        "probabilities, or label",
+        met=lambda recipe: recipe.head.method in methods and recipe.export.output == "logits",
+    )
+
+
+REGENERATOR = Defence(
+    name="regenerator",
+    title="output regenerator",
+    option="--regenerate rank",
+    source="Ding et al. 2023; `rank` is ours",
+    what="a head behind the softmax, in the file: `member` and `nonmember` are masks learnt from the model's answers, `rank` "
+    "puts the same values into every answer, by rank, so no label changes. `model.head.pt` can be put on another model with as "
+    "many classes (`--head`)",
+    fields=("head",),
+    acts_after=lambda recipe: recipe.head.method in REGENERATORS,
+    unused={
+        "head.epsilon": lambda recipe: recipe.head.method in REGENERATORS,
+        **{f"head.{name}": lambda recipe: recipe.head.method == "rank" for name in ("epochs", "batch_size", "lr")},
+    },
+    conflicts=(_without_logits(REGENERATORS),),
+    facts="head",
+    said=_mask_said,
+)
+
+MEMGUARD = Defence(
+    name="memguard",
+    title="MemGuard",
+    option="--baseline memguard",
+    source="Jia et al. 2019",
+    what="what heads are compared with: searches noise for each query. The kit's `predict.py` runs it beside the file, and the "
+    "audit asks through it",
+    fields=("head",),
+    acts_after=lambda recipe: recipe.head.method == MEMGUARD_METHOD,
+    conflicts=(
+        _without_logits([MEMGUARD_METHOD]),
+        Conflict(
+            "MemGuard changes the probabilities and never the label: a file that returns the label has nothing for it to "
+            "change",
+            met=lambda recipe: recipe.head.method == MEMGUARD_METHOD and recipe.export.output == "label",
+        ),
+    ),
+    facts="head",
+    said=_guard_said,
+)

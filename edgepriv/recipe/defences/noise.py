@@ -1,0 +1,67 @@
+"""Retraining on members with noise."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from edgepriv.recipe.defences.base import Conflict, Defence
+from edgepriv.recipe.sections import Noise
+
+if TYPE_CHECKING:
+    from edgepriv.recipe.recipe import Recipe
+
+
+def _from_noisy_on(recipe: "Recipe", stage: str) -> bool:
+    """The stage ``noisy`` and those after it see the members with their noise, and none without it."""
+    return recipe.noise.method != "none" and recipe.noisy.epochs > 0 and stage != "train"
+
+
+def _uniform(recipe: "Recipe") -> bool:
+    return recipe.noise.method == "uniform"
+
+
+def _said(facts: Mapping[str, Any]) -> list[str]:
+    shapley = "share_all" in facts
+    within = "within every bound for" if shapley else "for"
+    return [
+        f"{facts['method']} noise on {facts['members']:,} members: entropy {facts['mean_entropy_before']:.3g} -> "
+        f"{facts['mean_entropy_after']:.3g} nats, as high as asked {within} "
+        f"{facts['share_all' if shapley else 'share_entropy']:.1%}; label kept for {facts['share_label_kept']:.1%}; "
+        f"mean L2 norm {facts['mean_norm']:.3g}"
+    ]
+
+
+NOISE = Defence(
+    name="noise",
+    title="optimal noise on the members",
+    option="--noise shapley",
+    source="Kassa, Adi & Bouhaddi",
+    what="retrains on members with the least noise that raises the prediction's entropy to `--noise-tau`, smaller on important "
+    "features; `uniform` is its baseline. Where the bounds do not admit tau, the entropy gives way, never the label or the "
+    "bounds; the manifest says how often",
+    fields=("noise",),
+    stage="noisy",
+    acts_in=_from_noisy_on,
+    unused={"noise.tau": _uniform, "noise.beta": _uniform},  # of uniform noise they are only measured
+    conflicts=(
+        Conflict(
+            "RelaxLoss holds the loss on hard labels, and members with optimal noise are trained on the teacher's soft "
+            "answers: use one or the other",
+            beside=("relaxloss",),
+        ),
+        Conflict(
+            "--noise needs epochs of retraining on the noisy members: set noisy.epochs above 0",
+            met=lambda recipe: recipe.noise.method != "none" and recipe.noisy.epochs == 0,
+        ),
+        Conflict(
+            "noisy.epochs is above 0, but no noise is asked for: set noise.method to shapley or uniform",
+            met=lambda recipe: recipe.noise.method == "none" and recipe.noisy.epochs > 0,
+        ),
+        Conflict(
+            "tau, eps, beta and alpha of the noise have no effect without a method: pass --noise shapley or uniform",
+            met=lambda recipe: recipe.noise.method == "none" and recipe.noise != Noise(),
+        ),
+    ),
+    done="training on noisy members",
+    facts="noise",
+    said=_said,
+)

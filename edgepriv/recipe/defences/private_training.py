@@ -1,0 +1,68 @@
+"""Differentially private training."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from edgepriv.recipe.defences.base import Conflict, Defence
+from edgepriv.recipe.defences.heads import trained_on_members
+from edgepriv.recipe.sections import Dp
+
+if TYPE_CHECKING:
+    from edgepriv.recipe.recipe import Recipe
+
+
+def _said(facts: Mapping[str, Any]) -> list[str]:
+    return [
+        f"differential privacy: epsilon {facts['epsilon']:.3g} at delta {facts['delta']:.2g} spent in {facts['steps']:,} steps "
+        f"(noise multiplier {facts['noise_multiplier']:.3g}, gradients clipped to {facts['clip']:g})"
+    ]
+
+
+def _later_stages(recipe: "Recipe") -> bool:
+    return recipe.dp.active and bool(recipe.stages().keys() - {"train"})
+
+
+PRIVATE_TRAINING = Defence(
+    name="dp",
+    title="differentially private training (DP-SGD)",
+    option="--dp-epsilon 8",
+    source="Abadi et al. 2016",
+    what="DP-SGD through Opacus, in `edgepriv train`: a proof, not a measurement. The epsilon spent is in the manifest, beside "
+    "the audit's lower bound. It does not cover the choice of hyperparameters, the normalisation, or whoever knows the seed of "
+    "the noise; afterwards quantize with `--ptq`",
+    fields=("dp",),
+    acts_in=lambda recipe, stage: recipe.dp.active and stage == "train",
+    conflicts=(
+        Conflict(
+            "delta and clip of differential privacy have no effect without an epsilon, and the training would not be private: "
+            "pass --dp-epsilon",
+            met=lambda recipe: not recipe.dp.active and recipe.dp != Dp(),
+        ),
+        Conflict(
+            "differentially private training covers the stage 'train' only, and every later stage would read the members again "
+            "without it: leave [noisy], [robust] and [qat] out of the recipe, give --adv and --bits to edgepriv train if need "
+            "be, then harden with --ptq, which costs no privacy",
+            beside=("noise",),
+            met=_later_stages,
+        ),
+        Conflict(
+            "differential privacy bounds what each example alone does to a step; posterior flattening and RelaxLoss mix the "
+            "examples of a batch, so its epsilon would be wrong: use one or the other",
+            beside=("flattening", "relaxloss"),
+        ),
+        Conflict(
+            "this head is trained on what the model answers to its members, which the epsilon of differentially private "
+            "training does not cover: use --regenerate rank, which looks at no data",
+            beside=("memguard",),
+            met=lambda recipe: recipe.dp.active and trained_on_members(recipe.head),
+        ),
+        Conflict(
+            "the gradients of differentially private training are those of each example through the whole network, without "
+            "dropout: use one or the other",
+            beside=("dropout",),
+        ),
+    ),
+    stacked=False,  # clips the examples of one model
+    facts="dp",
+    said=_said,
+)

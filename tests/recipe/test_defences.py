@@ -1,0 +1,143 @@
+"""The table of defences: an oblivious attacker knows of none of them, and whoever knows one trains with it."""
+
+import dataclasses
+
+import pytest
+from every_field import everywhere, fields, of_stages
+
+from edgepriv.recipe import Recipe
+from edgepriv.recipe.conflicts import reasons
+from edgepriv.recipe.defences import DEFENCES
+from edgepriv.recipe.defences.base import undone
+
+STAGE = {"epochs": 2, "optimizer": "sgd", "select": "best"}
+ASKED = {
+    "quantization": {"quantize": {"bits": 4}},
+    "adversarial": {"adversary": {"method": "pgd", "eps": 0.1, "step": 0.1}, "robust": STAGE},
+    "flattening": {"train": STAGE | {"flatten": 0.5}},
+    "relaxloss": {"train": STAGE | {"relax": 0.5}},
+    "dp": {"dp": {"epsilon": 8.0}},
+    "noise": {"noise": {"method": "shapley"}, "noisy": STAGE},
+    "regenerator": {"head": {"method": "member"}},
+    "memguard": {"head": {"method": "memguard"}},
+    "dropout": {"model": {"dropout": 0.5}},
+}
+"""One recipe for each defence that asks for it and for no other."""
+EVERYTHING = Recipe(
+    model={"dropout": 0.5},
+    train=STAGE | {"adversarial": True, "quantized": True, "flatten": 0.5, "relax": 0.5},
+    noisy=STAGE | {"adversarial": True, "flatten": 0.5},
+    robust=STAGE | {"relax": 0.5},
+    qat=STAGE | {"dropout": 0.1},
+    adversary={"method": "pgd", "eps": 0.1},
+    noise={"method": "shapley"},
+    dp={"epsilon": 8.0},
+    head={"method": "member"},
+    quantize={"bits": 4},
+)
+"""No such model can be trained: defences that exclude each other are forgotten alike."""
+
+SHARED = {"seed", "precision"}
+SHARED |= {f"data.{name}" for name in ("name", "members", "non_members", "reference", "holdout", "validation")}
+SHARED |= {f"model.{name}" for name in ("name", "args", "mean", "std", "input_range")}
+SHARED |= {
+    f"train.{name}" for name in ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule")
+}
+SHARED |= {f"train.{name}" for name in ("augment", "select", "patience")}
+"""What an attacker who knows of no defence trains his models by. A field that is not here belongs to a defence, or to no
+training at all: a new one fails these tests until somebody has decided."""
+
+OWN = {
+    "quantization": {f"quantize.{name}" for name in ("bits", "first_last", "last_k", "quantizer", "granularity")}
+    | {"train.quantized"},
+    "adversarial": {f"adversary.{name}" for name in ("method", "norm", "eps", "step", "steps")} | {"train.adversarial"},
+    "flattening": {"train.flatten"},
+    "relaxloss": {"train.relax"},
+    "dp": {"dp.epsilon", "dp.delta", "dp.clip"},
+    "noise": {f"noise.{name}" for name in ("method", "tau", "eps", "beta", "alpha")},
+    "regenerator": {f"head.{name}" for name in ("epochs", "batch_size", "lr")},
+    "memguard": {f"head.{name}" for name in ("epsilon", "epochs", "batch_size", "lr")},
+    "dropout": {"model.dropout", "train.dropout"},
+}
+"""The fields of defences that weights depend on where one defence acts, and that leave it the only one."""
+
+
+def acting(recipe):
+    return [name for name, defence in DEFENCES.items() if defence.active(recipe)]
+
+
+def check_what_the_oblivious_attacker_knows():
+    for base in (Recipe(train=STAGE), EVERYTHING):
+        plain = base.undefended()
+        known = plain.training_hash()
+        assert not any(defence.active(plain) for defence in DEFENCES.values())
+        assert plain.undefended() == plain
+        for path, changed in everywhere(base).items():
+            moved = changed.undefended().training_hash() != known
+            assert moved == (path in SHARED), path
+
+
+def check_that_each_defence_counts_when_it_acts():
+    unowned = set(fields(Recipe())) - SHARED - of_stages(*["epochs", "batch_size", "optimizer", "lr", "momentum"])
+    unowned -= of_stages(*["weight_decay", "schedule", "augment", "select", "patience"])
+    plain = Recipe(train=STAGE)
+    for name, sections in ASKED.items():
+        asked = Recipe.model_validate({"train": STAGE} | sections)
+        counted = asked.training_hash()
+        assert counted != plain.training_hash(), name
+        moved = {
+            path
+            for path, changed in everywhere(asked).items()
+            if changed.training_hash() != counted and acting(changed) == [name]
+        }
+        assert moved & unowned == OWN[name], name
+
+
+def check_the_table():
+    check_what_the_oblivious_attacker_knows()
+    check_that_each_defence_counts_when_it_acts()
+
+
+def test_an_oblivious_attacker_knows_of_no_defence():
+    check_what_the_oblivious_attacker_knows()
+
+
+def test_a_defence_that_acts_counts_and_no_other_does():
+    check_that_each_defence_counts_when_it_acts()
+
+
+def test_each_defence_is_asked_for_by_itself():
+    assert ASKED.keys() == DEFENCES.keys()
+    for name, sections in ASKED.items():
+        asked = Recipe.model_validate({"train": STAGE} | sections)
+        assert acting(asked) == [name]
+        assert reasons(asked) == []
+        assert undone(asked, [DEFENCES[name]]).training_hash() == Recipe(train=STAGE).training_hash()
+
+
+def mutilated():
+    """(what is missing, the entry of that name without it; None without the whole entry)."""
+    for name, defence in DEFENCES.items():
+        yield pytest.param(name, None, id=name)
+        for field in defence.fields:
+            rest = tuple(other for other in defence.fields if other != field)
+            yield pytest.param(name, dataclasses.replace(defence, fields=rest), id=f"{name} without {field}")
+        if defence.stage is not None:
+            yield pytest.param(name, dataclasses.replace(defence, stage=None), id=f"{name} without its stage")
+        for path in defence.unused:
+            rest = {other: unused for other, unused in defence.unused.items() if other != path}
+            if path in UNUSED:
+                yield pytest.param(name, dataclasses.replace(defence, unused=rest), id=f"{name}: {path} always counts")
+
+
+UNUSED = {"head.epsilon"}
+
+
+@pytest.mark.parametrize(("name", "left"), list(mutilated()))
+def test_nothing_can_be_forgotten_in_the_table(monkeypatch, name, left):
+    if left is None:
+        monkeypatch.delitem(DEFENCES, name)
+    else:
+        monkeypatch.setitem(DEFENCES, name, left)
+    with pytest.raises(AssertionError):
+        check_the_table()
