@@ -1,10 +1,10 @@
-# The four things people do: install, lint, test, bench; quickstart, the whole pipeline in one command; and oracles, the
-# tests against independent implementations, which have to be installed first.
+# The things people do: install, check (before each commit), lint, test, bench, docs; quickstart, the whole pipeline in one
+# command; and oracles, the tests against independent implementations, which have to be installed first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install quickstart test oracles lint bench clean
+.PHONY: install quickstart check test oracles lint bench docs clean
 
 install: $(VENV)/.installed
 
@@ -35,8 +35,19 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Lint, types, and the tests that are quick together: under a minute in all.
+check: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m quick
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict --quiet --clean
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
 bench: install
 	$(BIN)/python benchmarks/harden.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site *.egg-info

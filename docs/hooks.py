@@ -1,0 +1,143 @@
+"""Reference pages that are generated when the documentation is built: commands, recipe and attacks, from the code itself."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
+import click
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from edgepriv.audit.attacks import ATTACKS
+from edgepriv.cli import app
+from edgepriv.recipe import Recipe
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages to those that are written by hand."""
+    pages = {
+        "reference/commands.md": commands(),
+        "reference/recipe.md": recipe(),
+        "reference/attacks.md": attacks(),
+    }
+    for path, content in pages.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def commands() -> str:
+    """One section for each command: its help, arguments and options."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group)
+    sections = [section(name, command) for name, command in group.commands.items() if not command.hidden]
+    return "\n\n".join(["# Commands", *sections]) + "\n"
+
+
+def section(name: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=f"edgepriv {name}")
+    usage = " ".join(command.collect_usage_pieces(context))
+    rows = ["| option | default | what it says |", "|---|---|---|"]
+    rows += [row(parameter, context) for parameter in command.params if parameter.name != "help"]
+    said = inspect.cleandoc(command.help or "").replace("\b", "")
+    return "\n\n".join([f"## {name}", said, f"```\nedgepriv {name} {usage}\n```", "\n".join(rows)])
+
+
+def row(parameter: click.Parameter, context: click.Context) -> str:
+    if isinstance(parameter, click.Option):
+        names = ", ".join(f"`{option}`" for option in [*parameter.opts, *parameter.secondary_opts])
+    else:
+        names = f"`{parameter.make_metavar(context)}`"
+    help_ = getattr(parameter, "help", None) or ""
+    default = parameter.default
+    written = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
+    return f"| {names} | {written} | {cell(help_)} |"
+
+
+def recipe() -> str:
+    """One section for each table of a recipe file: its fields, their types and defaults."""
+    text = (
+        "# Recipe\n\nEvery option can stand in a TOML file (`--recipe FILE`); options on the command line win over it. A recipe lists only "
+        "what differs from the defaults. What a run really used is stored with its results, as the resolved recipe.\n\n"
+        '```toml\nseed = 0\n\n[data]\nname = "fashion_mnist"\n\n[quantize]\nbits = 4\n```\n'
+    )
+    top = {name: field for name, field in Recipe.model_fields.items() if not is_section(field)}
+    parts = [text, "## At the top", fields_table(top)]
+    for name, field in Recipe.model_fields.items():
+        if is_section(field):
+            section_class = field.annotation
+            assert isinstance(section_class, type)
+            parts += [f"## [{name}]", paragraphs(section_class), fields_table(section_class.model_fields)]
+    return "\n\n".join(parts) + "\n"
+
+
+def paragraphs(section_class: type) -> str:
+    """A class's docstring as Markdown: what stands in double backticks stands in single ones."""
+    return inspect.cleandoc(section_class.__doc__ or "").replace("``", "`")
+
+
+def is_section(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def fields_table(fields: dict[str, FieldInfo]) -> str:
+    rows = ["| field | type | default | what it says |", "|---|---|---|---|"]
+    for name, field in fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = "" if default is PydanticUndefined else f"`{written(default)}`"
+        rows.append(f"| `{name}` | {cell(kind(field.annotation))} | {shown} | {cell(field.description or '')} |")
+    return "\n".join(rows)
+
+
+def written(default: Any) -> str:
+    """A default as TOML has it; TOML has no word for None."""
+    if default is None:
+        return "not set"
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f'"{default}"' if isinstance(default, str) else str(default)
+
+
+def kind(annotation: Any) -> str:
+    """A type as a reader of TOML would say it."""
+    return ", ".join(dict.fromkeys(_kinds(annotation)))
+
+
+def _kinds(annotation: Any) -> Iterator[str]:
+    names = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): ""}
+    if annotation in names:
+        yield from filter(None, [names[annotation]])
+    elif get_origin(annotation) is tuple:
+        yield "list of " + kind(get_args(annotation)[0])
+    elif get_origin(annotation) is dict:
+        yield "table"
+    elif all(isinstance(value, str) for value in get_args(annotation)) and get_args(annotation):
+        yield from (f"`{value}`" for value in get_args(annotation))
+    else:
+        for part in get_args(annotation) or ():
+            yield from _kinds(part)
+
+
+def attacks() -> str:
+    """The table of ``edgepriv attacks``."""
+    rows = ["| attack | needs | queries for each candidate, at most | paper |", "|---|---|---|---|"]
+    for name, attack in ATTACKS.items():
+        rows.append(f"| `{name}` | {', '.join(sorted(attack.needs)) or 'nothing'} | {attack.queries} | {attack.paper} |")
+    return "\n".join(
+        [
+            "# Attacks",
+            "",
+            "Choose with `edgepriv audit --attacks NAME,NAME`; `quick` runs those that need nothing trained, `all` the rest too.",
+            "",
+            *rows,
+            "",
+        ]
+    )
+
+
+def cell(text: str) -> str:
+    """Text that does not end a table's cell."""
+    return " ".join(text.split()).replace("|", "\\|")
