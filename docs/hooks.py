@@ -2,19 +2,23 @@
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import click
 import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.cli import app
 from edgepriv.recipe import Recipe
+
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -26,42 +30,57 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     }
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))
+    for result in sorted(RESULTS.rglob("*")):
+        if result.suffix in (".svg", ".json"):
+            path = (Path("results") / result.relative_to(RESULTS)).as_posix()
+            files.append(File.generated(config, path, abs_src_path=str(result)))
     return files
 
 
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Links to results, which lie outside the documentation's folder in the repository, lead to their copies on the site."""
+    return (
+        markdown.replace("](../benchmarks/results/", "](results/") if page.file.src_uri == "findings.md" else markdown
+    )
+
+
 def commands() -> str:
-    """One section for each command: its help, arguments and options."""
+    """One section for each command: its help, usage and options, by group."""
     group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
-    sections = [section(name, command) for name, command in group.commands.items() if not command.hidden]
-    return "\n\n".join(["# Commands", *sections]) + "\n"
+    visible = {name: command for name, command in group.commands.items() if not command.hidden}
+    return "\n\n".join(["# Commands", *(section(name, command) for name, command in visible.items())]) + "\n"
 
 
-def section(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=f"edgepriv {name}")
+def section(name: str, command: TyperCommand) -> str:
+    context = command.make_context(f"edgepriv {name}", [], resilient_parsing=True)
     usage = " ".join(command.collect_usage_pieces(context))
-    rows = ["| option | default | what it says |", "|---|---|---|"]
-    rows += [row(parameter, context) for parameter in command.params if parameter.name != "help"]
     said = inspect.cleandoc(command.help or "").replace("\b", "")
-    return "\n\n".join([f"## {name}", said, f"```\nedgepriv {name} {usage}\n```", "\n".join(rows)])
+    panels: dict[str, list[str]] = {}
+    for parameter in command.params:
+        if parameter.name != "help" and not parameter.hidden:
+            panels.setdefault(getattr(parameter, "rich_help_panel", None) or "", []).append(row(parameter))
+    tables = []
+    for panel, rows in panels.items():
+        tables += [f"**{panel}**"] if panel else []
+        tables.append("\n".join(["| option | default | what it says |", "|---|---|---|", *rows]))
+    return "\n\n".join([f"## {name}", said, f"```\nedgepriv {name} {usage}\n```", *tables])
 
 
-def row(parameter: click.Parameter, context: click.Context) -> str:
-    if isinstance(parameter, click.Option):
+def row(parameter: TyperArgument | TyperOption) -> str:
+    if isinstance(parameter, TyperOption):
         names = ", ".join(f"`{option}`" for option in [*parameter.opts, *parameter.secondary_opts])
     else:
-        names = f"`{parameter.make_metavar(context)}`"
-    help_ = getattr(parameter, "help", None) or ""
+        names = f"`{parameter.metavar or parameter.name}`"
     default = parameter.default
-    written = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
-    return f"| {names} | {written} | {cell(help_)} |"
+    shown = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
+    return f"| {names} | {shown} | {cell(parameter.help or '')} |"
 
 
 def recipe() -> str:
     """One section for each table of a recipe file: its fields, their types and defaults."""
     text = (
-        "# Recipe\n\nEvery option can stand in a TOML file (`--recipe FILE`); options on the command line win over it. A recipe lists only "
-        "what differs from the defaults. What a run really used is stored with its results, as the resolved recipe.\n\n"
+        "# Recipe\n\nEvery option can stand in a TOML file (`--recipe FILE`); options on the command line win over it. A recipe "
+        "lists only what differs from the defaults. What a run really used is stored with its results, as the resolved recipe.\n\n"
         '```toml\nseed = 0\n\n[data]\nname = "fashion_mnist"\n\n[quantize]\nbits = 4\n```\n'
     )
     top = {name: field for name, field in Recipe.model_fields.items() if not is_section(field)}
@@ -125,12 +144,14 @@ def attacks() -> str:
     """The table of ``edgepriv attacks``."""
     rows = ["| attack | needs | queries for each candidate, at most | paper |", "|---|---|---|---|"]
     for name, attack in ATTACKS.items():
-        rows.append(f"| `{name}` | {', '.join(sorted(attack.needs)) or 'nothing'} | {attack.queries} | {attack.paper} |")
+        rows.append(
+            f"| `{name}` | {', '.join(sorted(attack.needs)) or 'nothing'} | {attack.queries} | {attack.paper} |"
+        )
     return "\n".join(
         [
             "# Attacks",
             "",
-            "Choose with `edgepriv audit --attacks NAME,NAME`; `quick` runs those that need nothing trained, `all` the rest too.",
+            "Choose with `edgepriv audit --attacks NAME,NAME`. `quick` runs those that need nothing trained, `all` every one.",
             "",
             *rows,
             "",
