@@ -79,8 +79,8 @@ def row(parameter: TyperArgument | TyperOption) -> str:
 def recipe() -> str:
     """One section for each table of a recipe file: its fields, their types and defaults."""
     text = (
-        "# Recipe\n\nEvery option can stand in a TOML file (`--recipe FILE`); options on the command line win over it. A recipe "
-        "lists only what differs from the defaults. What a run really used is stored with its results, as the resolved recipe.\n\n"
+        "# Recipe\n\nEvery option can stand in a TOML file (`--recipe FILE`); options on the command line win. A recipe "
+        "lists only what differs from the defaults. What a run really used is stored with its results.\n\n"
         '```toml\nseed = 0\n\n[data]\nname = "fashion_mnist"\n\n[quantize]\nbits = 4\n```\n'
     )
     top = {name: field for name, field in Recipe.model_fields.items() if not is_section(field)}
