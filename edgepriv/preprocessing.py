@@ -150,7 +150,8 @@ def _own_statistics(inputs: np.ndarray) -> tuple[tuple[float, ...], tuple[float,
 
 
 def _answers(network: torch.nn.Module, model: Model, dataset: Dataset, index: np.ndarray) -> Answers:
-    classifier = Classifier(network, *in_unit_range(model, dataset.input_shape)).eval()
+    fed = in_unit_range(model, dataset.input_shape)
+    classifier = Classifier(network, *fed, alone=model.batch_dependent).eval()
     with torch.no_grad():
         labels = [
             classifier(torch.from_numpy(dataset.inputs(part))).float().argmax(1).numpy()

@@ -106,10 +106,18 @@ def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: st
 
 
 def open_checkpoint(
-    path: Path, recipe: Recipe | None, data_dir: Path | None, download: bool = False, *, accept: bool = False
+    path: Path,
+    recipe: Recipe | None,
+    data_dir: Path | None,
+    download: bool = False,
+    *,
+    accept: bool = False,
+    batch_dependent: bool = False,
 ) -> Trained:
     """Read a checkpoint and its data. A bare state_dict takes its architecture, preprocessing, data and seed from
-    ``recipe``; ``accept`` goes on where it does not know its members (see ``preprocessing.refuse_unlike``)."""
+    ``recipe``; ``accept`` goes on where it does not know its members (see ``preprocessing.refuse_unlike``).
+    ``batch_dependent``: its answers depend on the batch, whatever it says itself, so it is asked for one input at a time."""
+    alone = batch_dependent or (recipe is not None and recipe.model.batch_dependent)
     content = load_tensors(path)
     if checkpoint.is_checkpoint(content):
         found = checkpoint.load(path, recipe.model if recipe else None)
@@ -127,9 +135,12 @@ def open_checkpoint(
                 f"{path} keeps how its data are read: --label, --image-size, --channels and --input-range are for a bare "
                 "state_dict"
             )
+        if alone:
+            found = found.with_recipe(found.recipe.with_changes(model={"batch_dependent": True}))
         return Trained(found, *recorded_data(found.data, data_dir, str(path)))
     if recipe is None:
         raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
+    recipe = recipe.with_changes(model={"batch_dependent": alone})
     dataset, split = split_of(recipe, data_dir, download, trained_elsewhere=True)
     try:
         found = _from_elsewhere(path, recipe, dataset, split)

@@ -21,11 +21,11 @@ import onnxruntime as ort
 if __package__:
     from .machine import Memory, machine
     from .ops import executed_ops
-    from .predict import KitError, open_or_explain, reason_of, run_command
+    from .predict import KitError, fixed_batch, open_or_explain, reason_of, run_command
 else:
     from machine import Memory, machine  # type: ignore
     from ops import executed_ops  # type: ignore
-    from predict import KitError, open_or_explain, reason_of, run_command  # type: ignore
+    from predict import KitError, fixed_batch, open_or_explain, reason_of, run_command  # type: ignore
 
 WARMUP = 20
 SEED = 0
@@ -80,6 +80,7 @@ def measure(
         "sha256": sha256,
         "size_bytes": size,
         "batch": batch,
+        "fixed_batch": fixed_batch(session),
         "threads": threads,
         "load_ms": load_ns / 1e6,
         "first_ms": first_ns / 1e6,
@@ -148,7 +149,8 @@ def random_inputs(session: ort.InferenceSession, batch: int, generator: np.rando
         raise KitError(f"the model takes {len(inputs)} inputs, but only models with one can be timed")
     first, *row = inputs[0].shape or [None]
     if isinstance(first, int) and first != batch:
-        raise KitError(f"the model's batch size is fixed at {first}, so it cannot run a batch of {batch}")
+        takes = f"the model takes {first} example{'s' * (first != 1)} at a time"
+        raise KitError(f"{takes}, so it cannot run a batch of {batch}: pass --batch {first}")
     if not all(isinstance(size, int) for size in row):
         raise KitError(f"the model's input shape {inputs[0].shape} leaves more open than the batch size")
     if inputs[0].type == "tensor(uint8)":
@@ -186,7 +188,7 @@ def _table(result: dict[str, Any]) -> str:
         "load": f"{result['load_ms']:.2f} ms",
         "first inference": f"{result['first_ms']:.3f} ms",
         "latency": f"p50 {latency['p50']:.3f}  p90 {latency['p90']:.3f}  p99 {latency['p99']:.3f} ms"
-        f" (batch {result['batch']}, n {latency['n']})",
+        f" (batch {result['batch']}{', the only one that it takes' if result['fixed_batch'] else ''}, n {latency['n']})",
         "memory": f"{megabytes[0]} after loading, {megabytes[1]} at its peak, above a baseline of {megabytes[2]}",
         "operators": ", ".join(f"{name} {count}" for name, count in result["ops"].items()),
     }

@@ -147,13 +147,32 @@ def _fits(shape: tuple[int, ...], wanted: list[Any]) -> bool:
 
 
 def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> np.ndarray:
-    """First output of the model for ``x`` [n, ...], ``batch`` rows at a time. n is at least 1.
+    """First output of the model for ``x`` [n, ...], ``batch`` rows at a time, or as many as the model takes if that is fixed
+    (what is left over is filled up with zeros). n is at least 1.
 
     float32 [n, K], probabilities or logits; int64 [n] from a file that returns labels.
     """
     name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
-    parts = [session.run([output], {name: x[start : start + batch]})[0] for start in range(0, len(x), batch)]
+    rows = fixed_batch(session) or batch
+    parts = []
+    for start in range(0, len(x), rows):
+        part = x[start : start + rows]
+        count = len(part)
+        if fixed_batch(session) and count < rows:
+            part = np.concatenate([part, np.zeros((rows - count, *x.shape[1:]), x.dtype)])
+        parts.append(session.run([output], {name: part})[0][:count])
     return np.concatenate(parts)
+
+
+def fixed_batch(session: ort.InferenceSession) -> int | None:
+    """The only number of examples that the model takes at a time; None if it takes any."""
+    shape = session.get_inputs()[0].shape
+    return shape[0] if shape and isinstance(shape[0], int) else None
+
+
+def said_of_batch(batch: int) -> str:
+    """A model with a fixed batch, in words that go on behind its name."""
+    return "takes one example at a time: each is asked alone" if batch == 1 else f"takes {batch} examples at a time"
 
 
 def guarded_answers(model: Path, probabilities: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -262,12 +281,16 @@ def main() -> None:
     names = class_names(session)
     if len(names) != classes and (kind != "label" or len(names) < classes):
         names = [str(label) for label in range(classes)]
+    fixed = fixed_batch(session)
     if options.json:
         rows: list[dict[str, Any]] = [{"label": label, "name": names[label]} for label in labels]
         if kind != "label":
             rows = [row | {kind: scores} for row, scores in zip(rows, outputs.tolist(), strict=True)]
-        print(json.dumps({"class_names": names, "predictions": rows}))
+        told = {} if fixed is None else {"batch": fixed}
+        print(json.dumps({"class_names": names, **told, "predictions": rows}))
         return
+    if fixed is not None:
+        print(f"{options.model.name} {said_of_batch(fixed)}", file=sys.stderr)
     width = max(len(name) for name in names)
     shown = {"probabilities": lambda: outputs, "logits": lambda: softmax(outputs), "label": lambda: None}[kind]()
     for index, label in enumerate(labels):

@@ -16,9 +16,29 @@ from typing import Any
 import numpy as np
 
 if __package__:
-    from .predict import KitError, check_guard, fit_inputs, open_or_explain, predict, reason_of, run_command
+    from .predict import (
+        KitError,
+        check_guard,
+        fit_inputs,
+        fixed_batch,
+        open_or_explain,
+        predict,
+        reason_of,
+        run_command,
+        said_of_batch,
+    )
 else:
-    from predict import KitError, check_guard, fit_inputs, open_or_explain, predict, reason_of, run_command  # type: ignore
+    from predict import (  # type: ignore
+        KitError,
+        check_guard,
+        fit_inputs,
+        fixed_batch,
+        open_or_explain,
+        predict,
+        reason_of,
+        run_command,
+        said_of_batch,
+    )
 
 
 def verify(folder: Path, model: Path | None = None, threads: int = 1) -> dict[str, Any]:
@@ -59,6 +79,7 @@ def verify(folder: Path, model: Path | None = None, threads: int = 1) -> dict[st
         "difference": difference,
         "tolerance": tolerance,
         "guard": guard,
+        "batch": fixed_batch(session),
     }
 
 
@@ -108,6 +129,8 @@ def main() -> None:
         print(json.dumps(result))
         return
     print(f"{result['model']}: the bytes are those that were shipped")
+    if result["batch"]:
+        print(f"{result['model']} {said_of_batch(result['batch'])}")
     if result["tolerance"]:
         allowed = f"allowed {result['tolerance']:.0e}"
         print(f"{result['examples']} golden outputs agree within {result['difference']:.1e} ({allowed})")

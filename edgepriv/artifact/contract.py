@@ -89,6 +89,14 @@ def row_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
     return tuple(size if isinstance(size, int) else None for size in inputs[0].shape[1:]) if len(inputs) == 1 else ()
 
 
+def fixed_batch_of(session: ort.InferenceSession) -> int | None:
+    """The only number of rows that a model takes, None for any; None too for one that ``check_contract`` refuses anyway."""
+    try:
+        return device.fixed_batch(session)
+    except (UnicodeDecodeError, IndexError):
+        return None
+
+
 def as_fed(x: np.ndarray, dtype: Dtype) -> np.ndarray:
     """float32 as the file takes it; for a file of bytes from [0, 1], rounded, as a camera's are."""
     return np.rint(x.clip(0, 1) * 255).astype(np.uint8) if dtype == "uint8" else x.astype(dtype, copy=False)

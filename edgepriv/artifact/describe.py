@@ -74,6 +74,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A JSON-ready dictionary about any .onnx file. Raises UserError if it cannot be read.
 
     ``size_bytes``, with the files beside it that hold weights, ``external``; ``inputs``, ``outputs`` [{name, type, shape}];
+    ``batch``: the only number of inputs that it takes at a time, None for any;
     ``opset``; ``profile``, ``bits``, ``edgepriv_version``, ``class_names`` (None where the file does not say); ``ops`` as
     stored, before a runtime optimizes; ``layers`` [LayerSummary as dictionaries]; ``weights`` {parameters, stored_bytes,
     bits_per_weight}.
@@ -85,12 +86,15 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         found = layers(model)
     except (KeyError, IndexError, ValueError, OverflowError) as error:
         raise UserError(f"{os.fspath(path)} is damaged: the graph in it contradicts itself") from error
+    inputs = [_value(value) for value in model.graph.input if value.name not in constants]
+    batches = {value["shape"][0] for value in inputs if value["shape"]}
     parameters = sum(layer.parameters for layer in found)
     stored = sum(layer.stored_bytes for layer in found)
     return {
         "size_bytes": size_of_model(Path(path)),
         "external": [file.name for file in external_files(Path(path))],
-        "inputs": [_value(value) for value in model.graph.input if value.name not in constants],
+        "inputs": inputs,
+        "batch": next((size for size in batches if isinstance(size, int)), None),
         "outputs": [_value(value) for value in model.graph.output],
         "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
         "profile": metadata.get("profile"),

@@ -13,6 +13,7 @@ from onnx import TensorProto
 from torch import nn
 
 from edgepriv.artifact.build import build_graph
+from edgepriv.artifact.contract import source_of
 from edgepriv.artifact.describe import LayerSummary, layers
 from edgepriv.artifact.head import cut_open, without_head
 from edgepriv.artifact.ort_format import to_ort
@@ -38,7 +39,7 @@ _PACKED = (
 class Exported:
     """What was written and what was proven about it. ``ops``: operators of the optimized graph with their counts.
     ``left_float``: parameter of a quantized file -> why it is not in it as integers. ``ort``: name, sha256 and size of the
-    .ort file, if one was asked for."""
+    .ort file, if one was asked for. ``batch``: the only number of inputs that the file takes at a time, None for any."""
 
     path: Path
     size_bytes: int
@@ -48,6 +49,7 @@ class Exported:
     layers: list[LayerSummary]
     left_float: dict[str, str]
     ort: dict[str, Any] | None = None
+    batch: int | None = None
 
 
 def export(
@@ -79,6 +81,7 @@ def export(
     with written_aside(path) as aside:
         aside.write_bytes(built.content)
         session = open_session(headless)
+        batch = source_of(session).fixed_batch
         if settings.compute == "int8":
             parity = prove_parity(classifier, weights, open_session(with_float_activations(headless)), x)
             parity = replace(parity, int8=measure_int8(classifier, weights, session, x))
@@ -105,6 +108,7 @@ def export(
         layers(onnx.load_from_string(built.content)),
         dict(built.left_float),
         facts,
+        batch,
     )
 
 

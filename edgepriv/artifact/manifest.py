@@ -23,8 +23,8 @@ class Manifest(BaseModel):
     when unknown. ``stages``: of training that have run. ``defences``: what they measured as they ran, such as the epsilon
     spent. ``float_twin``: file, size and sha256 of the float32 model beside it, which an audit and a bench compare it with.
     ``parity``, ``ops``, ``layers``, ``left_float``, ``ort``: as in ``export.Exported``. ``notes``: what to know of its
-    quantizer. ``accuracy``: as ``accuracies.judged`` returns it, None in older files. ``guard``: file and sha256 of the
-    MemGuard through which the device kit answers, None without one. ``versions``: of the packages that made the file.
+    quantizer. ``batch``: the only number of inputs that the file takes at a time, None for any. ``accuracy``: as
+    ``accuracies.judged`` returns it, None in older files. ``guard``: file and sha256 of the MemGuard through which the device kit answers, None without one. ``versions``: of the packages that made the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +44,7 @@ class Manifest(BaseModel):
     ort: dict[str, Any] | None = None
     guard: dict[str, Any] | None = None
     notes: list[str] = []
+    batch: int | None = None
     accuracy: dict[str, Any] | None = None
     versions: dict[str, str]
 
@@ -79,6 +80,7 @@ def manifest_of(
         ort=exported.ort,
         guard=guard,
         notes=list(notes),
+        batch=exported.batch,
         accuracy=accuracy,
         versions=versions(),
     )

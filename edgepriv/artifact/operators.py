@@ -241,7 +241,14 @@ def _average_pool(a: Attributes, x: Tensor) -> Tensor:
 def _batch_norm(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     if a.get("training_mode", 0):
         raise Unsupported("BatchNormalization in training mode, whose output depends on the rest of the batch")
-    return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, a.get("epsilon", 1e-5))
+    epsilon = a.get("epsilon", 1e-5)
+    if not any(statistic.requires_grad for statistic in (mean, variance)):
+        return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
+    # Statistics that the graph computes of its input carry a gradient, which torch's own operator refuses.
+    mean, variance, scale, bias = (
+        value.view(1, -1, *(1,) * (x.ndim - 2)) for value in (mean, variance, scale, bias)
+    )
+    return (x - mean) / (variance + epsilon).sqrt() * scale + bias
 
 
 @_operator("LayerNormalization")

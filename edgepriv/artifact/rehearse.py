@@ -40,8 +40,9 @@ FEW = 8
 """Real examples that a network is tried on."""
 
 
-def rehearse(found: Checkpoint, stages: Sequence[str], dataset: Dataset, split: Split) -> None:
-    """Raise the UserError that running ``stages`` of ``found``'s recipe and exporting the outcome would end with.
+def rehearse(found: Checkpoint, stages: Sequence[str], dataset: Dataset, split: Split) -> list[str]:
+    """Raise the UserError that running ``stages`` of ``found``'s recipe and exporting the outcome would end with; what there
+    is to say of the network beforehand, in sentences.
 
     Whether the network gives one answer to one input; a step of each stage; the graph at full and at the recipe's width in
     the forms that it asks for, opened by onnxruntime and compared with torch on a few inputs.
@@ -49,10 +50,11 @@ def rehearse(found: Checkpoint, stages: Sequence[str], dataset: Dataset, split: 
     with torch.random.fork_rng(devices=[]):
         few = examples_of(dataset, split.members[:FEW])
         classifier = found.classifier()
-        refuse_unsteady(classifier.network, classifier, few_inputs(dataset, split))
+        said = refuse_unsteady(classifier, few_inputs(dataset, split))
         for name in stages:
             _try_stage(found, name, few, dataset, split)
         _try_export(found, classifier, few_inputs(dataset, split).numpy())
+    return [*classifier.notes, *([said] if said else [])]
 
 
 def few_inputs(dataset: Dataset, split: Split) -> torch.Tensor:

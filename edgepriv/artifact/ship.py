@@ -85,6 +85,7 @@ def export_with_twin(
         "notes": notes_of(trained.checkpoint.recipe.quantize),
         "export": trained.checkpoint.recipe.export.model_dump(mode="json"),
         "ort": exported.ort,
+        "batch": exported.batch,
         "accuracy": accuracy,
     }
 

@@ -28,7 +28,8 @@ _NARROW = (ir.DataType.BFLOAT16, ir.DataType.FLOAT16)
 
 
 def trace(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
-    """The classifier in eval mode as ONNX: ``input`` float32 [N, *input_shape] -> ``probabilities`` float32 [N, K].
+    """The classifier in eval mode as ONNX: ``input`` float32 [N, *input_shape] -> ``probabilities`` float32 [N, K]; N is 1
+    of one that is asked for one input at a time (``Classifier.alone``), else free.
 
     Parameters and buffers of ``classifier.network`` become initializers under their names in that network (a shared one
     once, under its first name); no operator on them is folded or fused. A Softmax is appended. Raises UserError when
@@ -55,15 +56,16 @@ def trace(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
 
 def _export(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
     device = next((tensor.device for tensor in classifier.state_dict().values()), torch.device("cpu"))
-    # Two rows: torch.export takes a batch of one for a constant.
-    example = torch.rand(2, *input_shape, device=device)
+    alone = bool(getattr(classifier, "alone", False))
+    # Else two rows: torch.export takes a batch of one for a constant.
+    example = torch.rand(1 if alone else 2, *input_shape, device=device)
     with _quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 classifier,
                 (example,),
                 dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("N")},),
+                dynamic_shapes=None if alone else ({0: torch.export.Dim("N")},),
                 opset_version=OPSET,
                 input_names=[INPUT],
                 output_names=["logits"],
@@ -72,12 +74,15 @@ def _export(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
             )
         except Exception as error:  # torch.export raises whatever the network's own code raises
             reason = next((line.strip() for line in _root_cause(error).splitlines() if line.strip()), "no reason given")
-            raise UserError(f"the network cannot be exported to ONNX with a free batch size: {reason[:300]}") from error
+            size = "a batch of one" if alone else "a free batch size"
+            raise UserError(f"the network cannot be exported to ONNX with {size}: {reason[:300]}") from error
     assert program is not None
     shapes = [output.shape for output in program.model.graph.outputs]
-    if len(shapes) != 1 or shapes[0] is None or len(shapes[0]) != 2 or isinstance(shapes[0][0], int):
+    sizes = [list(shape) for shape in shapes if shape is not None and len(shape) == 2]
+    if len(shapes) != 1 or not sizes or (sizes[0][0] != 1 if alone else isinstance(sizes[0][0], int)):
         found = ", ".join(str(shape) for shape in shapes)
-        raise UserError(f"the network must return one array of logits [N, K] for any N (it returns {found})")
+        any_n = "for one input" if alone else "for any N"
+        raise UserError(f"the network must return one array of logits [N, K] {any_n} (it returns {found})")
     return program.model
 
 

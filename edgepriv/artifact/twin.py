@@ -53,7 +53,8 @@ def load_twin(
     tolerance = LARGEST_DIFFERENCE_INT8 if quantized_inside else LARGEST_DIFFERENCE
     twin = _faithful(onnx.load_from_string(headless), contract, x, expected, tolerance)
     twin.straight_through = _rounding(onnx.load_from_string(headless), contract)
-    return twin.eval()
+    _refuse_without_backward(twin.eval(), x)
+    return twin
 
 
 def _faithful(
@@ -97,6 +98,17 @@ def _run(twin: Twin, x: np.ndarray) -> np.ndarray:
             return twin(torch.from_numpy(x)).float().numpy()
     except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
         raise Untwinnable(f"an operator is used in a way that has no torch counterpart: {error}") from error
+
+
+def _refuse_without_backward(twin: Twin, x: np.ndarray) -> None:
+    """Operators may refuse only what carries a gradient."""
+    fed = torch.from_numpy(x[: twin.fixed_batch or 1]).clone().requires_grad_(True)
+    try:
+        logits = twin(fed)
+        if logits.requires_grad:
+            torch.autograd.grad(logits.sum(), fed, allow_unused=True)
+    except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
+        raise Untwinnable(f"an operator has no gradient in torch: {error}") from error
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -84,10 +84,12 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
 
     few = examples.inputs(_some(examples.dataset, _PROBED))
     warnings += _steady(path, predict, few, told, contract.fixed_batch)
-    if told.batch_dependent:
+    if told.batch_dependent and contract.fixed_batch is None:
         said.append(
             "every input is asked alone, as a model whose answers depend on the batch is deployed (--batch-dependent)"
         )
+    elif contract.fixed_batch == 1:
+        said.append(f"{path.name} takes one input at a time: every input is asked alone")
     elif contract.fixed_batch is not None and contract.fixed_batch > 1:
         said.append(
             f"the file takes {contract.fixed_batch} inputs at a time: what is left over is filled up with zeros"
@@ -105,7 +107,7 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
         inner,
     ]
     whole: nn.Module = inner if len(parts) == 1 else nn.Sequential(*parts)
-    if told.batch_dependent:
+    if told.batch_dependent and contract.fixed_batch is None:
         whole = _OneByOne(whole)
     return Opened(replace(target, twin=whole), examples, tuple(said), tuple(warnings), facts)
 

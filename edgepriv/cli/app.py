@@ -33,6 +33,7 @@ def train(
     mean: options.Mean = None,
     std: options.Std = None,
     input_range: options.InputRange = None,
+    batch_dependent: options.BatchDependent = False,
     label: options.Label = None,
     image_size: options.ImageSize = None,
     channels: options.Channels = None,
@@ -75,7 +76,8 @@ def train(
         | options.reading(label, image_size, channels, input_range),
         model=options.model_settings(model, widths, model_arg)
         | options.preprocessing(mean, std, input_range)
-        | options.training_baseline(baseline),
+        | options.training_baseline(baseline)
+        | {"batch_dependent": batch_dependent or None},
         train={
             "epochs": epochs,
             "batch_size": batch_size,
@@ -150,6 +152,7 @@ def harden(
     mean: options.Mean = None,
     std: options.Std = None,
     input_range: options.InputRange = None,
+    batch_dependent: options.BatchDependent = False,
     label: options.Label = None,
     image_size: options.ImageSize = None,
     channels: options.Channels = None,
@@ -184,7 +187,7 @@ def harden(
         "adversary": options.adversary_settings(adv, eps, None, steps),
         "quantize": options.quantize_settings(bits, first_last, last_k, granularity, quantizer),
         "export": options.export_settings(profile, compute, input_, output_form, ort),
-        **options.baseline_settings(baseline, regenerate),
+        **options.model_and_head(baseline, regenerate, batch_dependent),
     }
     result = api.harden(
         checkpoint,
@@ -225,6 +228,7 @@ def export(
     mean: options.Mean = None,
     std: options.Std = None,
     input_range: options.InputRange = None,
+    batch_dependent: options.BatchDependent = False,
     label: options.Label = None,
     image_size: options.ImageSize = None,
     channels: options.Channels = None,
@@ -246,6 +250,7 @@ def export(
     read = options.reading(label, image_size, channels, input_range)
     given = options.for_bare_state_dict(recipe, data, model, widths, seed, members, non_members, fed, read, model_arg)
     changes = {
+        "model": {"batch_dependent": batch_dependent or None},
         "quantize": options.quantize_settings(bits, first_last, last_k, granularity, quantizer),
         "export": options.export_settings(profile, compute, input_, output_form, ort),
     }

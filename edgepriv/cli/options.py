@@ -82,7 +82,8 @@ OutputName = Annotated[
 BatchDependent = Annotated[
     bool,
     typer.Option(
-        "--batch-dependent", help="Answers depend on the rest of the batch: the model takes one input at a time."
+        "--batch-dependent",
+        help="Answers depend on the rest of the batch: the model is shipped, asked and measured with one input at a time.",
     ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the weights and the order of examples.")]
@@ -289,8 +290,10 @@ def quantize_settings(
     }
 
 
-def baseline_settings(name: str | None, regenerate: str | None) -> dict[str, dict[str, Any]]:
-    """The sections that ``--baseline`` and ``--regenerate`` change."""
+def model_and_head(
+    name: str | None, regenerate: str | None, batch_dependent: bool = False
+) -> dict[str, dict[str, Any]]:
+    """The sections that ``--baseline``, ``--regenerate`` and ``--batch-dependent`` change."""
     if name not in (None, "dropout", "memguard"):
         raise UserError(f"unknown baseline {name!r}: known are dropout and memguard")
     if regenerate not in (None, "none", "member", "nonmember", "rank"):
@@ -298,7 +301,7 @@ def baseline_settings(name: str | None, regenerate: str | None) -> dict[str, dic
     if name == "memguard" and regenerate not in (None, "none"):
         raise UserError("--baseline memguard and --regenerate both change the answers: pass one of them")
     return {
-        "model": {"dropout": DROPOUT if name == "dropout" else None},
+        "model": {"dropout": DROPOUT if name == "dropout" else None, "batch_dependent": batch_dependent or None},
         "head": {"method": name if name == "memguard" else regenerate},
     }
 

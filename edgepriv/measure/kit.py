@@ -11,7 +11,16 @@ import onnxruntime as ort
 
 from edgepriv.device import memguard
 from edgepriv.device.bench import random_inputs
-from edgepriv.device.predict import KitError, class_names, fit_inputs, open_or_explain, output_kind, predict, reason_of
+from edgepriv.device.predict import (
+    KitError,
+    class_names,
+    fit_inputs,
+    fixed_batch,
+    open_or_explain,
+    output_kind,
+    predict,
+    reason_of,
+)
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, sha256_of, write_bytes, write_json, write_text
 
@@ -82,9 +91,9 @@ def _golden(model: Path) -> tuple[np.ndarray, np.ndarray, ort.InferenceSession]:
     generator = np.random.default_rng(0)
     try:
         session = open_or_explain(model)
-        fixed = session.get_inputs()[0].shape[0]
-        row = random_inputs(session, fixed if isinstance(fixed, int) else 1, generator)[0]
-        count = fixed if isinstance(fixed, int) else min(GOLDEN_EXAMPLES, max(2, GOLDEN_BYTES // row.size))
+        fixed = fixed_batch(session) or 1
+        row = random_inputs(session, fixed, generator)[0]
+        count = max(fixed, min(GOLDEN_EXAMPLES, max(2, GOLDEN_BYTES // row.size)))
         brightest = np.linspace(0, 255, count).reshape(-1, *[1] * row.ndim)
         x = generator.uniform(0, brightest, (count, *row.shape)).astype(np.uint8)
         outputs = predict(session, fit_inputs(session, x), batch=count)

@@ -3,6 +3,7 @@
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgepriv.errors import UserError
+from edgepriv.models.classifier import Classifier
 
 _NOISE = 1e-3
 """Of the largest logit: what rounding in batches of other sizes stays far below (about 1e-6)."""
@@ -18,13 +20,26 @@ _REFERENCE = Path(torch.__file__).parent
 _OURS = Path(__file__).parent.parent
 
 
-def refuse_unsteady(network: nn.Module, answer: Callable[[Tensor], Tensor], x: Tensor) -> None:
-    """Raise UserError unless ``network``, in eval mode behind ``answer``, gives each of ``x`` [N, ...] one finite answer:
-    the same when asked again, alone, or in another order. No generator is moved on."""
+@dataclass(frozen=True)
+class Moved:
+    """That answers depend on the batch, in ``words``; ``alone``: whether one input alone is answered at all."""
+
+    words: str
+    alone: bool = True
+
+
+def refuse_unsteady(classifier: Classifier, x: Tensor) -> str | None:
+    """Raise UserError unless ``classifier``, in eval mode, gives each of ``x`` [N, ...] one finite answer: the same when asked
+    again, alone, or in another order. No generator is moved on.
+
+    Of one that is asked for one input at a time (``alone``), returns a sentence on what that changes; else None.
+    """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        if classifier.alone:
+            _refuse_unanswered(classifier, x)
         with _Draws() as draws:
-            first = answer(x)
-        if not torch.equal(first, answer(x)) and draws.seen:
+            first = classifier(x)
+        if not torch.equal(first, classifier(x)) and draws.seen:
             raise UserError(
                 f"the network answers the same input differently each time (it draws random numbers, by {draws.seen[0]}): in "
                 "eval mode nothing may be drawn, as functional.dropout(x, p, self.training) draws nothing"
@@ -33,29 +48,56 @@ def refuse_unsteady(network: nn.Module, answer: Callable[[Tensor], Tensor], x: T
             raise UserError(
                 "the network's logits are not finite numbers on real inputs: check its weights and its mean and std"
             )
-        found = batch_difference(answer, x)
+        found = batch_difference(lambda rows: classifier.network(classifier.normalised(rows)).to(rows.dtype), x)
+    if classifier.alone:
+        return _alone_in_words(found)
     if found is not None:
+        remedy = "take what mixes the batch out of it in eval mode"
+        if found.alone:
+            remedy += ", or pass --batch-dependent: the file then takes one input at a time, and is proven and measured so"
         raise UserError(
-            f"the network's answer to an input depends on the other inputs of its batch ({_coupling(network)}; {found}): its "
-            "accuracy would be that of one batch size; take what mixes the batch out of it in eval mode, or export it with a "
-            "batch of one by yourself and audit that file with --batch-dependent"
+            f"the network's answer to an input depends on the other inputs of its batch ({_coupling(classifier.network)}; "
+            f"{found.words}): its accuracy would be that of one batch size; {remedy}"
         )
+    return None
 
 
-def batch_difference(answer: Callable[[Tensor], Tensor], x: Tensor) -> str | None:
-    """How far answers [N, K] move when each of ``x`` [N, ...] is asked alone, or all in another order, in words; None when
-    they do not, beyond rounding."""
+def _refuse_unanswered(classifier: Classifier, x: Tensor) -> None:
+    try:
+        classifier(x[:1])
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"--batch-dependent ships a file that takes one input at a time, and the network cannot answer one input alone "
+            f"({_coupling(classifier.network)}; {_first_line(error)}): take what needs a batch out of it in eval mode"
+        ) from error
+
+
+def _alone_in_words(found: Moved | None) -> str:
+    if found is None:
+        return (
+            "the network's answers do not depend on the batch: without --batch-dependent the file would take any number of "
+            "inputs at once"
+        )
+    return (
+        f"the network's answers depend on the batch ({found.words}): the file takes one input at a time, and everything is "
+        "measured so; training sees batches of many"
+    )
+
+
+def batch_difference(answer: Callable[[Tensor], Tensor], x: Tensor) -> Moved | None:
+    """How far answers [N, K] move when each of ``x`` [N, ...] is asked alone, or all in another order; None when they do
+    not, beyond rounding."""
     whole = answer(x)
     try:
         alone = torch.cat([answer(row[None]) for row in x])
     except (RuntimeError, ValueError) as error:
-        return f"one input alone: {_first_line(error)}"
+        return Moved(f"one input alone: {_first_line(error)}", alone=False)
     turned = answer(x.flip(0)).flip(0)
     largest = max(float((other - whole).abs().max()) for other in (alone, turned))
     if largest <= _NOISE * float(whole.abs().max()):
         return None
     changed = float((alone.argmax(1) != whole.argmax(1)).float().mean())
-    return f"alone, logits move by up to {largest:.2g} and {changed:.0%} of {len(x)} labels change"
+    return Moved(f"alone, logits move by up to {largest:.2g} and {changed:.0%} of {len(x)} labels change")
 
 
 def place_of(error: BaseException) -> str:

@@ -1,10 +1,11 @@
 """Architectures by name, and the classifier with its normalisation inside."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from edgepriv.errors import UserError
 from edgepriv.models import small, zoo
@@ -24,8 +25,9 @@ NAMED: dict[str, Callable[..., nn.Module]] = {
 class Classifier(nn.Module):
     """``network`` behind its normalisation: float32 [N, ...] in [0, 1] -> logits float32 [N, K] (doubles to doubles).
 
-    ``mean``, ``std``: one number for each channel or feature, in input units. ``notes``: sentences about what was changed on
-    a network of the user's own so that it can be trained and exported.
+    ``mean``, ``std``: one number for each channel or feature, in input units. ``alone``: in eval mode each input is asked by
+    itself, since the network's answers depend on the rest of the batch. ``notes``: sentences about what was changed on a
+    network of the user's own so that it can be trained and exported.
     """
 
     notes: tuple[str, ...] = ()
@@ -33,9 +35,12 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], *, alone: bool = False
+    ) -> None:
         super().__init__()
         self.network = network
+        self.alone = alone
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
         self.normalises = bool((self.mean != 0).any() or (self.std != 1).any())
@@ -47,8 +52,15 @@ class Classifier(nn.Module):
         shape = (1, -1) + (1,) * (x.ndim - 2)
         return (x - self.mean.view(shape)) / self.std.view(shape)
 
+    def logits(self, inputs: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The network's answers to normalised ``inputs`` [N, ...], with ``weights`` (by parameter name) in place of its own."""
+        if self.alone and not self.training and len(inputs) > 1:
+            return torch.cat([self.logits(row, weights) for row in inputs.split(1)])
+        logits: Tensor = functional_call(self.network, dict(weights), (inputs,)) if weights else self.network(inputs)
+        return logits
+
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.network(self.normalised(x))
+        logits = self.logits(self.normalised(x))
         return logits if logits.dtype == x.dtype else logits.to(x.dtype)
 
 
@@ -109,8 +121,9 @@ def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int])
     """The recipe's architecture behind its normalisation. Raises UserError when they do not fit the inputs."""
     mean, std = in_unit_range(model, input_shape)
     if not is_own(model.name):
-        return Classifier(build(model.name, num_classes, input_shape, **model.args), mean, std)
+        network = build(model.name, num_classes, input_shape, **model.args)
+        return Classifier(network, mean, std, alone=model.batch_dependent)
     network, words = _made_by(imported(model.name), model.name, num_classes, input_shape, model.args)
-    classifier = Classifier(network, mean, std)
+    classifier = Classifier(network, mean, std, alone=model.batch_dependent)
     classifier.notes = words
     return classifier

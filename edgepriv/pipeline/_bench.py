@@ -6,9 +6,11 @@ from typing import Any
 
 from edgepriv import progress
 from edgepriv.artifact import session
+from edgepriv.artifact.contract import fixed_batch_of
 from edgepriv.artifact.model_files import file_facts
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting, write_json
+from edgepriv.measure.batches import batches_for
 from edgepriv.measure.bench import bench as measure
 from edgepriv.measure.devices import merged
 from edgepriv.pipeline._given import json_name
@@ -40,13 +42,11 @@ def bench(
     if content is None:
         refuse_existing([output], force)
         variants = variants_of(model, against)
-        for path in variants.values():
-            session.open_session(path)
+        batches, said = batches_for(_fixed_batches(variants), recipe.bench.batches)
         files = {name: file_facts(path) for name, path in variants.items()}
         devices = imported_runs(model, files, imports)
-        settings = recipe.bench
-        measured = _measured(variants, settings, settings.batches, settings.threads)
-        content = measured | {"model": model.name, "files": files}
+        measured = _measured(variants, recipe.bench, batches, recipe.bench.threads)
+        content = measured | {"model": model.name, "files": files, "said": said}
     else:
         devices = imported_runs(model, content["files"], imports)
     if devices:
@@ -56,6 +56,11 @@ def bench(
     if audited is not None and output == beside(model, "bench.json"):
         write_report(model, audited, beside(model, "audit.html"))
     return content
+
+
+def _fixed_batches(variants: dict[str, Path]) -> dict[str, int | None]:
+    """Of each file, which is opened once to see that it can be."""
+    return {name: fixed_batch_of(session.open_session(path)) for name, path in variants.items()}
 
 
 def _measured(
@@ -79,10 +84,11 @@ def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
     if len({path.resolve() for path in models}) < 2:
         raise UserError("compare needs at least two different models")
     variants = dict(zip(unique_names(models), models, strict=True))
-    for path in variants.values():
-        session.open_session(path)
-    measured = _measured(variants, recipe.bench, (1,), (1,))
+    fixed = _fixed_batches(variants)
+    batches, _ = batches_for(fixed, (1,))
+    measured = _measured(variants, recipe.bench, batches, (1,))
     return [
-        tables.compare_row(name, audit_beside(path), measured) | {"stale_audit": has_stale_audit(path)}
+        tables.compare_row(name, audit_beside(path), measured)
+        | {"stale_audit": has_stale_audit(path), "batch": fixed[name], "timed_batch": batches[0]}
         for name, path in variants.items()
     ]

@@ -11,7 +11,7 @@ from edgepriv.artifact.ship import export_with_twin, written_by_export
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.models.behaviour import refuse_unsteady
-from edgepriv.pipeline._given import NOTHING_WRITTEN, files_named, say_changes
+from edgepriv.pipeline._given import NOTHING_WRITTEN, files_named, is_batch_dependent, say_all
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
 
@@ -39,13 +39,16 @@ def export(
     written = written_by_export(output)
     refuse_overwriting([model, recipe_file, *files_named(recipe, data_dir)], written)
     refuse_existing(written, force)
-    given = project.open_checkpoint(model, recipe, data_dir, download, accept=accept_accuracy_loss)
+    alone = is_batch_dependent(changes)
+    given = project.open_checkpoint(
+        model, recipe, data_dir, download, accept=accept_accuracy_loss, batch_dependent=alone
+    )
     refuse_overwriting(data.files_of(given.dataset.name, data_dir), written)
     asked = given.checkpoint.recipe.with_changes(**changes)
     refuse_impossible(asked)
     classifier = given.checkpoint.classifier()
-    say_changes(classifier)
-    refuse_unsteady(classifier.network, classifier, few_inputs(given.dataset, given.split))
+    said = refuse_unsteady(classifier, few_inputs(given.dataset, given.split))
+    say_all([*classifier.notes, *([said] if said else [])])
     trained = replace(given, checkpoint=given.checkpoint.with_recipe(asked))
     exported = export_with_twin(trained, given.checkpoint, output, standard, NOTHING_WRITTEN)
     return exported | {"said": project.data_said(given.dataset, given.split)}

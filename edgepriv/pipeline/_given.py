@@ -1,10 +1,11 @@
 """What the verbs are given: paths, a recipe, the name of the user's own model."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from edgepriv import data, project
 from edgepriv.errors import UserError
-from edgepriv.models import Classifier
 from edgepriv.recipe import Model, Recipe
 
 NOTHING_WRITTEN = (
@@ -17,9 +18,15 @@ GO_ON = (
 )
 
 
-def say_changes(classifier: Classifier) -> None:
-    for note in classifier.notes:
+def say_all(notes: Iterable[str]) -> None:
+    """A line on standard error for each."""
+    for note in notes:
         project.say(note)
+
+
+def is_batch_dependent(changes: Mapping[str, Any]) -> bool:
+    """Whether the options say that the network's answers depend on the batch."""
+    return bool((changes.get("model") or {}).get("batch_dependent"))
 
 
 def named(factory: str | None) -> Model | None:

@@ -14,7 +14,7 @@ from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.hardening import hardening, refuse_idle
 from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
-from edgepriv.pipeline._given import GO_ON, files_named, say_changes
+from edgepriv.pipeline._given import GO_ON, files_named, is_batch_dependent, say_all
 from edgepriv.project import beside
 from edgepriv.recipe import FULL_WIDTH, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
@@ -59,7 +59,10 @@ def harden(
     read = [model, head, recipe_file, *files_named(recipe, data_dir)]
     refuse_overwriting(read, [*written, partial, kept_robust])
     refuse_existing(written, force)
-    given = project.open_checkpoint(model, recipe, data_dir, download, accept=accept_accuracy_loss)
+    alone = is_batch_dependent(changes)
+    given = project.open_checkpoint(
+        model, recipe, data_dir, download, accept=accept_accuracy_loss, batch_dependent=alone
+    )
     refuse_overwriting(data.files_of(given.dataset.name, data_dir), [*written, partial, kept_robust])
     if set(given.checkpoint.stages) - {"train"}:
         raise UserError(
@@ -78,9 +81,8 @@ def harden(
         if chosen:
             project.say(chosen)
     given_head = transferred(head, hardened_by, given.dataset, given.split)
-    rehearse(given.checkpoint.with_recipe(hardened_by), stages, given.dataset, given.split)
+    say_all(rehearse(given.checkpoint.with_recipe(hardened_by), stages, given.dataset, given.split))
     classifier = given.checkpoint.with_recipe(hardened_by).classifier()
-    say_changes(classifier)
 
     def after(course: Course, classifier: Classifier, done: tuple[str, ...], recipe: Recipe) -> Checkpoint:
         return given.checkpoint.with_recipe(recipe).with_weights(

@@ -11,7 +11,7 @@ from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.classifier import NAMED
-from edgepriv.pipeline._given import GO_ON, say_changes
+from edgepriv.pipeline._given import GO_ON, say_all
 from edgepriv.project import beside
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
@@ -47,10 +47,9 @@ def train(
         refuse_guess(recipe, ("train",), dataset, split)
     recipe = project.resolved(recipe, dataset)
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
-    say_changes(classifier)
     blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, record)
     if recipe.model.name not in NAMED:  # our own are known to train and to ship
-        rehearse(blank.with_weights(classifier), ("train",), dataset, split)
+        say_all(rehearse(blank.with_weights(classifier), ("train",), dataset, split))
     course = run_stages(classifier, recipe, ("train",), dataset, split, partial=partial)
     accuracy = accuracy_of(classifier, recipe, dataset, split, Standard(accept=accept_accuracy_loss), GO_ON)
     trained = blank.with_weights(classifier, stages=("train",), history=tuple(course.history), defences=course.defences)

@@ -59,7 +59,8 @@ class Model(Section):
     ``mean``, ``std``: one number, or one for each channel (or feature), in the units of that range; left out, images take
     0.5 and 0.25 of it, which say nothing about the training data, and tables are not normalised. ``dropout``: share of the
     inputs of every Linear but the network's first layer that training sets to zero (a defence of Salem et al. 2019); no
-    weight depends on it.
+    weight depends on it. ``batch_dependent``: an answer depends on the rest of its batch, so the network is trained on
+    batches, and asked and shipped with one input at a time.
     """
 
     name: str = "cnn"
@@ -68,6 +69,7 @@ class Model(Section):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     input_range: tuple[float, float] = (0.0, 1.0)
+    batch_dependent: bool = False
 
     @field_validator("mean", "std")
     @classmethod

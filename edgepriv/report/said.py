@@ -39,6 +39,8 @@ def exported(result: dict[str, Any]) -> str:
             f", {result['size_bytes'] / result['float']['size_bytes']:.3f} of its float twin {result['float']['file']}"
         )
     lines = [size]
+    if result.get("batch"):
+        lines.append("takes one input at a time: parity and accuracy are of single inputs, in torch and in the file")
     if result["ort"]:
         lines.append(f"{result['ort']['file']}: {result['ort']['size_bytes']:,} bytes, as onnxruntime has optimized it")
     if settings["input"] == "uint8":

@@ -15,6 +15,7 @@ from edgepriv.report.words import (
     area,
     attack_name,
     budget,
+    count,
     file_size,
     megabytes,
     milliseconds,
@@ -124,6 +125,7 @@ def bench_tables(bench: Mapping[str, Any]) -> list[Table | str]:
         said = f"timed inferences: {fewest:,} ({where}) to {most:,}; --seconds gives slow ones more time"
     if any(row["rss_mb"]["peak"] is None for row in bench["variants"]):
         said += "\npeak memory: not known, as this system does not tell"
+    said = "\n".join([said, *bench.get("said", [])])
     return [bench_table(bench), said, *([device_table(bench)] if bench.get("devices") else [])]
 
 
@@ -188,7 +190,15 @@ def _lacking(audit: Mapping[str, Any] | None, robustness: Mapping[str, Any] | No
 
 def compare_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the table could not show of each model, and why."""
-    return [f"not measured of {row['name']}: {reason}" for row in rows for reason in row.get("not_measured", ())]
+    single = [
+        f"{row['name']} takes {count(row['batch'], 'input')} at a time: its accuracy and leakage are of such questions"
+        for row in rows
+        if row.get("batch")
+    ]
+    timed = {row["timed_batch"] for row in rows if row.get("timed_batch", 1) != 1}
+    other = [f"latency is of a batch of {size}" for size in sorted(timed)]
+    lacking = [f"not measured of {row['name']}: {reason}" for row in rows for reason in row.get("not_measured", ())]
+    return [*single, *other, *lacking]
 
 
 def compare_table(rows: Sequence[Mapping[str, Any]]) -> Table:

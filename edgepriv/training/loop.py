@@ -81,7 +81,8 @@ def fit(
     if task.channels_last:
         _lay_channels_last(classifier)
     learned = attach_steps(classifier.network, task.quantize)
-    fused = fuse(classifier.network) if task.budget is not None and task.fold_norms else None
+    attacked_fused = task.budget is not None and task.fold_norms and not classifier.alone
+    fused = fuse(classifier.network) if attacked_fused else None
     optimizer = optimizer_of(classifier.network, stage, learned)
     _restore(state, classifier, optimizer, generator)
     steps_per_epoch = max(1, math.ceil(len(members) / stage.batch_size))

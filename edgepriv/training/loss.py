@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import functional
 
 from edgepriv.models import Classifier
@@ -118,10 +117,7 @@ def _simulated_logits(classifier: Classifier, weights: Mapping[str, Tensor], x: 
 def _logits(classifier: Classifier, weights: Mapping[str, Tensor], x: Tensor, task: Task) -> Tensor:
     """With the network's own weights where ``weights`` (by parameter name) has none to replace them."""
     with _autocast(task):
-        inputs = classifier.normalised(x)
-        logits = (
-            functional_call(classifier.network, dict(weights), (inputs,)) if weights else classifier.network(inputs)
-        )
+        logits = classifier.logits(classifier.normalised(x), weights)
     return logits.float()
 
 

@@ -139,7 +139,7 @@ def stackable(recipe: Recipe) -> bool:
     quantizer = quantizer_of(recipe.quantize)
     of_one = recipe.quantize.active and (quantizer.activations or quantizer.learned)
     drops = any(recipe.dropout_in(name) > 0 for name in recipe.stages())
-    one_by_one = recipe.dp.active or of_one or drops
+    one_by_one = recipe.dp.active or of_one or drops or recipe.model.batch_dependent
     return plain and not one_by_one and recipe.model.name in NAMED and recipe.precision != "bfloat16"
 
 

@@ -145,24 +145,38 @@ export function fitInputs(contract, { values, shape }) {
   return { values: Float32Array.from(values), count };
 }
 
-/** First output for fitted inputs, `batch` rows at a time: `{data, dims}`, data a plain typed array or BigInt64Array. */
+/** A model with a fixed batch, in words that go on behind its name; empty for any other. */
+export const saidOfBatch = ({ fixedBatch }) =>
+  fixedBatch === null ? "" : fixedBatch === 1 ? "takes one example at a time: each is asked alone" : `takes ${fixedBatch} examples at a time`;
+
+/**
+ * First output for fitted inputs, `batch` rows at a time, or as many as the model takes if that is fixed (what is left over
+ * is filled up with zeros): `{data, dims}`, data a plain typed array or BigInt64Array.
+ */
 export async function run(ort, session, contract, { values, count }, batch = 256) {
   const size = sizeOf(contract.row);
   const rows = contract.fixedBatch ?? batch;
   const parts = [];
   for (let start = 0; start < count; start += rows) {
-    const part = values.subarray(start * size, Math.min(start + rows, count) * size);
+    let part = values.subarray(start * size, Math.min(start + rows, count) * size);
+    if (contract.fixedBatch !== null && part.length < rows * size) {
+      const whole = new part.constructor(rows * size);
+      whole.set(part);
+      part = whole;
+    }
     const feed = new ort.Tensor(contract.type, part, [part.length / size, ...contract.row]);
     const outputs = await session.run({ [contract.input]: feed }, [contract.output]);
     parts.push(outputs[contract.output]);
   }
   const dims = [count, ...parts[0].dims.slice(1)];
-  if (parts.length === 1) return { data: parts[0].data, dims };
-  const data = new parts[0].data.constructor(sizeOf(dims));
+  const wanted = sizeOf(dims);
+  if (parts.length === 1 && parts[0].data.length === wanted) return { data: parts[0].data, dims };
+  const data = new parts[0].data.constructor(wanted);
   let at = 0;
   for (const part of parts) {
-    data.set(part.data, at);
-    at += part.data.length;
+    const used = part.data.subarray(0, wanted - at);
+    data.set(used, at);
+    at += used.length;
   }
   return { data, dims };
 }

@@ -25,7 +25,8 @@ async function measure(file, batch, threads, runs, warmup) {
 
   const contract = contractOf(session, new Uint8Array());
   if (contract.fixedBatch !== null && contract.fixedBatch !== batch) {
-    throw new KitError(`the model's batch size is fixed at ${contract.fixedBatch}, so it cannot run a batch of ${batch}`);
+    const takes = `the model takes ${contract.fixedBatch} example${contract.fixedBatch === 1 ? "" : "s"} at a time`;
+    throw new KitError(`${takes}, so it cannot run a batch of ${batch}: pass --batch ${contract.fixedBatch}`);
   }
   const values = contract.type === "uint8" ? new Uint8Array(batch * sizeOf(contract.row)) : new Float32Array(batch * sizeOf(contract.row));
   for (let at = 0; at < values.length; at++) values[at] = contract.type === "uint8" ? Math.random() * 256 : Math.random();
@@ -51,6 +52,7 @@ async function measure(file, batch, threads, runs, warmup) {
   return {
     ...facts,
     batch,
+    fixed_batch: contract.fixedBatch,
     threads,
     load_ms: load,
     first_ms: first,
@@ -77,7 +79,7 @@ function table(found) {
     runtime: `${found.runtime} ${found.machine.onnxruntime}, ${found.threads || "all"} threads`,
     load: `${found.load_ms.toFixed(2)} ms`,
     "first inference": `${found.first_ms.toFixed(3)} ms`,
-    latency: `p50 ${latency.p50.toFixed(3)}  p90 ${latency.p90.toFixed(3)}  p99 ${latency.p99.toFixed(3)} ms (batch ${found.batch}, n ${latency.n})`,
+    latency: `p50 ${latency.p50.toFixed(3)}  p90 ${latency.p90.toFixed(3)}  p99 ${latency.p99.toFixed(3)} ms (batch ${found.batch}${found.fixed_batch ? ", the only one that it takes" : ""}, n ${latency.n})`,
     memory: `${rss.loaded.toFixed(1)} MB after loading, ${rss.peak.toFixed(1)} MB at its peak, above a baseline of ${rss.baseline.toFixed(1)} MB`,
     operators: Object.entries(found.ops).map(([name, count]) => `${name} ${count}`).join(", "),
   };

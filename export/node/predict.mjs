@@ -1,7 +1,8 @@
 // Classify the rows of a .json, .csv or .npy file: node predict.mjs model.onnx inputs.npy
 
+import path from "node:path";
 import { parseArgs } from "node:util";
-import { fitInputs, nameOf, read, run } from "../js/classifier.mjs";
+import { fitInputs, nameOf, read, run, saidOfBatch } from "../js/classifier.mjs";
 import { KitError, openClassifier, readInputs, reasonOf, refuseUnprotected, runCommand, runtime, wholeNumber } from "./kit.mjs";
 
 async function main() {
@@ -23,9 +24,11 @@ async function main() {
   const names = labels.map((label) => nameOf(contract, label));
   if (options.json) {
     const predictions = labels.map((label, row) => ({ label, name: names[row], ...(scores && { [kind]: scores[row] }) }));
-    console.log(JSON.stringify({ class_names: contract.classNames, predictions }));
+    const told = contract.fixedBatch === null ? {} : { batch: contract.fixedBatch };
+    console.log(JSON.stringify({ class_names: contract.classNames, ...told, predictions }));
     return;
   }
+  if (contract.fixedBatch !== null) console.error(`${path.basename(model)} ${saidOfBatch(contract)}`);
   const width = Math.max(...names.map((name) => name.length));
   for (const [row, label] of labels.entries()) {
     const probability = probabilities ? `  ${probabilities[row][label].toFixed(4)}` : "";

@@ -2,7 +2,7 @@
 
 import path from "node:path";
 import { parseArgs } from "node:util";
-import { checkGolden } from "../js/classifier.mjs";
+import { checkGolden, saidOfBatch } from "../js/classifier.mjs";
 import { KitError, bytesOf, openClassifier, reasonOf, record, runCommand, runtime, sha256, shippedModel, wholeNumber } from "./kit.mjs";
 
 async function main() {
@@ -26,10 +26,11 @@ async function main() {
   );
   const name = path.basename(model);
   if (options.json) {
-    console.log(JSON.stringify({ model: name, sha256: digest, examples, difference, tolerance }));
+    console.log(JSON.stringify({ model: name, sha256: digest, examples, difference, tolerance, batch: contract.fixedBatch }));
     return;
   }
   console.log(`${name}: the bytes are those that were shipped`);
+  if (contract.fixedBatch !== null) console.log(`${name} ${saidOfBatch(contract)}`);
   console.log(
     labels
       ? `${examples} golden labels are the same`

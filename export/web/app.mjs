@@ -2,7 +2,7 @@
 
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
 import {
-  KitError, checkGolden, contractOf, fitInputs, nameOf, percentile, read, refuseUnguarded, run, sizeOf,
+  KitError, checkGolden, contractOf, fitInputs, nameOf, percentile, read, refuseUnguarded, run, saidOfBatch, sizeOf,
 } from "../js/classifier.mjs";
 import { cropped, drawable, layoutOf, show, toBytes } from "./picture.mjs";
 
@@ -60,7 +60,7 @@ function describe() {
   document.title = at("name").textContent = name;
   at("facts").textContent =
     `${bytes.length.toLocaleString("en")} bytes, takes ${contract.type} [${contract.row.join(" × ")}]${classes}, ` +
-    `onnxruntime-web ${ort.env.versions.web}`;
+    `onnxruntime-web ${ort.env.versions.web}` + (contract.fixedBatch === null ? "" : `; ${saidOfBatch(contract)}`);
   at("classes").textContent = contract.classNames.join(", ") || "The file names none.";
   at("verified").className = "soft";
   at("verified").textContent = "Compares the file with device.json, and its outputs with those at export.";

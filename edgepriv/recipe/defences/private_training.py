@@ -61,6 +61,11 @@ PRIVATE_TRAINING = Defence(
             "dropout: use one or the other",
             beside=("dropout",),
         ),
+        Conflict(
+            "differential privacy bounds what each example alone does to a step, and in a network whose answers depend on the "
+            "batch every example moves the gradients of the others: --dp-epsilon and --batch-dependent do not go together",
+            met=lambda recipe: recipe.dp.active and recipe.model.batch_dependent,
+        ),
     ),
     stacked=False,  # clips the examples of one model
     facts="dp",
