@@ -24,7 +24,8 @@ class Manifest(BaseModel):
     spent. ``float_twin``: file, size and sha256 of the float32 model beside it, which an audit and a bench compare it with.
     ``parity``, ``ops``, ``layers``, ``left_float``, ``ort``: as in ``export.Exported``. ``notes``: what to know of its
     quantizer. ``batch``: the only number of inputs that the file takes at a time, None for any. ``accuracy``: as
-    ``accuracies.judged`` returns it, None in older files. ``guard``: file and sha256 of the MemGuard through which the device kit answers, None without one. ``versions``: of the packages that made the file.
+    ``accuracies.judged`` returns it, None in older files. ``guard``: file and sha256 of the MemGuard through which the device
+    kit answers, None without one. ``versions``: of the packages that made the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

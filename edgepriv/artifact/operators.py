@@ -245,9 +245,7 @@ def _batch_norm(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Ten
     if not any(statistic.requires_grad for statistic in (mean, variance)):
         return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
     # Statistics that the graph computes of its input carry a gradient, which torch's own operator refuses.
-    mean, variance, scale, bias = (
-        value.view(1, -1, *(1,) * (x.ndim - 2)) for value in (mean, variance, scale, bias)
-    )
+    mean, variance, scale, bias = (value.view(1, -1, *(1,) * (x.ndim - 2)) for value in (mean, variance, scale, bias))
     return (x - mean) / (variance + epsilon).sqrt() * scale + bias
 
 

@@ -62,6 +62,8 @@ def audit_by_manifest(
         _refuse_to_cut(model)
     opened = open_target(model, of_dataset(dataset), told_of(recipe, accept_accuracy_loss), cut_head=cut_head)
     target = opened.target
+    for line in opened.said:
+        project.say(line)
     accuracy = up_front(
         model,
         target,
@@ -114,7 +116,7 @@ def audit_by_manifest(
     content["likeness"] = alike
     content["shift"] = shift_part(dataset, split.members, split.non_members, recipe.seed)
     content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
-    content["said"] = project.data_said(dataset, split)
+    content["said"] = [*project.data_said(dataset, split), *opened.said]
     twin_file = manifest.unchanged_twin(model, known) if float_twin else None
     if twin_file is None:
         content["no_float_twin"] = _why_no_twin(known, float_twin)
@@ -140,7 +142,7 @@ def audit_by_manifest(
     if "dp" in known.defences:
         content["dp"] = beside_the_proof(known.defences["dp"], content["attacks"], scores, recipe.seed)
     described = _described(model, recipe, known.data, content, count, cut_head) | {"accuracy": accuracy}
-    described["warnings"] += accuracy["warnings"] + warnings_of(expected, assumed)
+    described["warnings"] += [*accuracy["warnings"], *warnings_of(expected, assumed), *opened.warnings]
     if fleets and is_own(trained_by.model.name):
         described["settings"]["factory"] = trained_by.model.name
     if fleets and count:

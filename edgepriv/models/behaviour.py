@@ -54,7 +54,9 @@ def refuse_unsteady(classifier: Classifier, x: Tensor) -> str | None:
     if found is not None:
         remedy = "take what mixes the batch out of it in eval mode"
         if found.alone:
-            remedy += ", or pass --batch-dependent: the file then takes one input at a time, and is proven and measured so"
+            remedy += (
+                ", or pass --batch-dependent: the file then takes one input at a time, and is proven and measured so"
+            )
         raise UserError(
             f"the network's answer to an input depends on the other inputs of its batch ({_coupling(classifier.network)}; "
             f"{found.words}): its accuracy would be that of one batch size; {remedy}"
@@ -64,12 +66,15 @@ def refuse_unsteady(classifier: Classifier, x: Tensor) -> str | None:
 
 def _refuse_unanswered(classifier: Classifier, x: Tensor) -> None:
     try:
-        classifier(x[:1])
+        answered = bool(classifier(x[:1]).isfinite().all())
+        reason = "its answer is not made of finite numbers"
     except (RuntimeError, ValueError) as error:
+        answered, reason = False, _first_line(error)
+    if not answered:
         raise UserError(
-            f"--batch-dependent ships a file that takes one input at a time, and the network cannot answer one input alone "
-            f"({_coupling(classifier.network)}; {_first_line(error)}): take what needs a batch out of it in eval mode"
-        ) from error
+            "--batch-dependent ships a file that takes one input at a time, and the network cannot answer one input alone "
+            f"({_coupling(classifier.network)}; {reason}): take what needs a batch out of it in eval mode"
+        )
 
 
 def _alone_in_words(found: Moved | None) -> str:
@@ -92,6 +97,8 @@ def batch_difference(answer: Callable[[Tensor], Tensor], x: Tensor) -> Moved | N
         alone = torch.cat([answer(row[None]) for row in x])
     except (RuntimeError, ValueError) as error:
         return Moved(f"one input alone: {_first_line(error)}", alone=False)
+    if not alone.isfinite().all():
+        return Moved("one input alone: its answer is not made of finite numbers", alone=False)
     turned = answer(x.flip(0)).flip(0)
     largest = max(float((other - whole).abs().max()) for other in (alone, turned))
     if largest <= _NOISE * float(whole.abs().max()):

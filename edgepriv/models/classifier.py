@@ -35,9 +35,7 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], *, alone: bool = False
-    ) -> None:
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], *, alone: bool = False) -> None:
         super().__init__()
         self.network = network
         self.alone = alone

@@ -165,3 +165,20 @@ def test_without_the_package_the_command_says_how_to_install_it(model):
     ended = subprocess.run(["node", str(script)], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert "npm install --ignore-scripts" in ended.stderr
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_fixed_batch_is_kept_and_said(size, node, model_of, tmp_path):
+    fixed = model_of(
+        f"fixed (float[{size}, 3] input) => (float[{size}, 3] probabilities) {{ probabilities = Softmax <axis = 1> (input) }}"
+    )
+    write_kit(fixed)
+    x = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+    np.save(tmp_path / "x.npy", x)
+    ended = node(fixed, "predict", fixed, tmp_path / "x.npy", "--json")
+    found = json.loads(ended.stdout)
+    assert (found["batch"], [row["label"] for row in found["predictions"]]) == (size, [0, 1, 2, 0])
+    session = kit.open_session(fixed)
+    scores = [row["probabilities"] for row in found["predictions"]]
+    assert np.allclose(scores, kit.predict(session, x), atol=1e-6)
+    assert "at a time" in node(fixed, "verify").stdout

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
 from edgepriv.errors import UserError
@@ -90,3 +91,21 @@ def test_a_model_that_does_not_open_gets_no_kit(tmp_path):
     with pytest.raises(UserError, match="cannot be opened"):
         write_kit(tmp_path / "broken.onnx")
     assert not (tmp_path / "device").exists()
+
+
+def test_a_model_of_a_fixed_batch_is_asked_in_its_size_and_says_so(model, tmp_path):
+    parsed = onnx.load(model)
+    for value in (*parsed.graph.input, *parsed.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(parsed, model)
+    folder = write_kit(model)
+    assert json.loads((folder / "golden.json").read_text())["shape"] == [16, 3]
+    ended = verify(folder)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "model.onnx takes one example at a time: each is asked alone" in ended.stdout
+    np.save(tmp_path / "x.npy", np.eye(3, dtype=np.float32))
+    asked = [sys.executable, folder / "predict.py", model, tmp_path / "x.npy", "--json"]
+    found = json.loads(subprocess.run(asked, capture_output=True, text=True).stdout)
+    assert (found["batch"], len(found["predictions"])) == (1, 3)
+    timed = [sys.executable, folder / "bench.py", model, "--batch", "4"]
+    assert "takes 1 example at a time" in subprocess.run(timed, capture_output=True, text=True).stderr
