@@ -32,7 +32,7 @@ def up_front(
     float_twin: bool = False,
 ) -> dict[str, Any]:
     """``accuracy`` of the audit, in the form of an export's: a row for the file, and those of its float twin and of the
-    float weights at export that its manifest ``known`` tells of.
+    float weights at export that its manifest ``known`` tells of; ``costs`` are those of the export.
 
     ``members``, ``non_members``: into ``dataset``; at most MOST of each, drawn with ``seed``, are asked about. Raises
     UserError when the file has collapsed (see ``edgepriv.accuracy``), unless ``accept``: then it is a warning.
@@ -54,7 +54,8 @@ def up_front(
     warnings = Standard(accept=accept).judge([f"{model.name} {fallen}"] if fallen else [], _WHAT_NOW)
     if not fallen:
         warnings = [f"{model.name} {remark}" for remark in remarks(own)]
-    return {"rows": rows, "costs": [], "warnings": warnings}
+    costs = (known.accuracy or {}).get("costs", []) if known is not None else []
+    return {"rows": rows, "costs": costs, "warnings": warnings}
 
 
 def _float_weights(known: Manifest | None) -> list[dict[str, Any]]:

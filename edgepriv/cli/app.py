@@ -12,7 +12,7 @@ from edgepriv.cli import options
 from edgepriv.cli.messages import console_for_progress, print_result
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.report.said import exported, trained
-from edgepriv.report.utility import accuracy_lines, accuracy_table
+from edgepriv.report.utility import accuracy_lines, accuracy_table, cost_in_accuracy
 
 app = typer.Typer(
     add_completion=False,
@@ -348,8 +348,9 @@ def audit(
 
     def report(result: dict[str, Any]) -> None:
         file = (output or beside(path, "cut-head.audit.json" if cut_head else "audit.json")).name
-        top = accuracy_table(result["accuracy"]["rows"])
-        shown = [top, *attack_tables(result, file), tables.robustness_table(result["robustness"]), *notes(result)]
+        cost = cost_in_accuracy(result["accuracy"])
+        top = [accuracy_table(result["accuracy"]["rows"]), *([f"at export, {cost}"] if cost else [])]
+        shown = [*top, *attack_tables(result, file), tables.robustness_table(result["robustness"]), *notes(result)]
         shown += [f"warning: {line}" for line in result["warnings"]]
         print_result(json_, result, lambda: [*shown, *(finding.sentence for finding in proven(result))])
         if (result.get("dp") or {}).get("warning"):

@@ -13,6 +13,7 @@ from edgepriv.report.groups import KINDS, by_kind, by_queries, by_strength, by_t
 from edgepriv.report.reproduce import essentials, facts
 from edgepriv.report.summary import summary
 from edgepriv.report.tables import AT_MOST, tpr, worst_case
+from edgepriv.report.utility import accuracy_rows, cost_in_accuracy
 from edgepriv.report.verdict import FLOAT, headline, like_guessing, strongest, verdict
 
 FEW = 12
@@ -60,6 +61,7 @@ def render(
     has_twin = bool(twin) or (bench is not None and any(row["name"] == FLOAT for row in bench["variants"]))
     own = "hardened" if has_twin else "this model"
     both = {own: robustness, "undefended float": twin.get("robustness")}
+    accuracy = (audit or {}).get("accuracy") or (manifest or {}).get("accuracy")
     curves = {name: found for name, found in both.items() if found and found["worst_case_accuracy"] is not None}
     return template.render(
         title=title,
@@ -71,6 +73,9 @@ def render(
             (((audit or {}).get("per_class") or {}).get("rows") or []), key=lambda row: -(row["auc"] or 0.0)
         ),
         comparison=list(comparison(audit, bench)),
+        accuracy=accuracy["rows"][0] if accuracy else None,
+        accuracies=list(accuracy_rows(accuracy["rows"])) if accuracy else [],
+        cost=cost_in_accuracy(accuracy) if accuracy else "",
         audit=audit,
         attacks=attacks,
         kinds=[(*KINDS[name], rows) for name, rows in kinds.items()],

@@ -17,6 +17,7 @@ _OPTIONS = {
 }
 _SHOWN_ELSEWHERE = {
     "utility",
+    "accuracy",
     "attacks",
     "left_out",
     "robustness",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgepriv.report.groups import counts
+from edgepriv.report.utility import cost_in_accuracy
 from edgepriv.report.verdict import Finding, beyond_guessing, leakage, robustness
 from edgepriv.report.verdict import cost as cost_of
 from edgepriv.report.words import and_, attack_name, count
@@ -27,7 +28,14 @@ def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Findin
             Finding("What the worst attack finds", worst(audit)),
         ]
     found += [Finding("Leakage, in figures", leakage(audit).sentence), *proven(audit), *limits(audit)]
-    return [*found, robustness(audit), cost_of(bench)]
+    return [*found, robustness(audit), *in_accuracy(audit), cost_of(bench)]
+
+
+def in_accuracy(audit: Audit | None) -> Iterator[Finding]:
+    """What hardening and quantization cost in accuracy; nothing where it was not measured."""
+    cost = cost_in_accuracy((audit or {}).get("accuracy") or {"costs": []})
+    if cost:
+        yield Finding("Cost in accuracy", f"{cost[0].upper()}{cost[1:]}, as measured at export.")
 
 
 def tested(audit: Audit) -> str:

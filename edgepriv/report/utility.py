@@ -1,6 +1,6 @@
-"""Accuracy for the terminal: what the float weights and the file answer on members and on held-out data, side by side."""
+"""Accuracy of the float weights and of the file on members and on held-out data, side by side: its table and its words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgepriv.report.words import percent
+
+Side = tuple[float, Sequence[float] | None]
 
 
 def accuracy_lines(accuracy: Mapping[str, Any]) -> list[Table | str]:
@@ -22,23 +24,41 @@ def accuracy_table(rows: list[Mapping[str, Any]]) -> Table:
     table.add_column("", overflow="fold")
     for side, title in (("members", "members"), ("held_out", "held-out data")):
         table.add_column(f"{title} ({first[side]['n']:,})", justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(Text(f"{row['model']}, {row['runtime']}"), *map(_cell, (row["members"], row["held_out"])))
-    largest = {**first, "model": "always the largest class"}
-    table.add_row(Text(largest["model"]), *(percent(first[side]["largest_class"]) for side in ("members", "held_out")))
+    for label, *sides in accuracy_rows(rows):
+        table.add_row(Text(label), *map(_cell, sides))
     return table
 
 
-def _cell(side: Mapping[str, Any]) -> str:
-    low, high = (f"{100 * bound:.0f}" for bound in side["ci"])
-    return f"{percent(side['accuracy'])} {low}-{high}"
+def accuracy_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Side, Side]]:
+    """(what, (accuracy, its 95% interval) on members, the same on held-out data), the last of a model that always answers the
+    largest class, which has no interval."""
+    for row in rows:
+        members, held_out = ((row[side]["accuracy"], row[side]["ci"]) for side in ("members", "held_out"))
+        yield f"{row['model']}, {row['runtime']}", members, held_out
+    members, held_out = ((rows[0][side]["largest_class"], None) for side in ("members", "held_out"))
+    yield "always the largest class", members, held_out
+
+
+def cost_in_accuracy(accuracy: Mapping[str, Any]) -> str:
+    """What hardening and quantization cost, as it was measured at export; empty where nothing was compared."""
+    if not accuracy["costs"]:
+        return ""
+    parts = [
+        f"{cost['of']} {'cost' if cost['points'] >= 0 else 'gained'} {abs(cost['points']):.1f} points"
+        for cost in accuracy["costs"]
+    ]
+    return f"on held-out data, {' and '.join(parts)}"
+
+
+def _cell(side: Side) -> str:
+    share, interval = side
+    if interval is None:
+        return percent(share)
+    low, high = (f"{100 * bound:.0f}" for bound in interval)
+    return f"{percent(share)} {low}-{high}"
 
 
 def _sentences(accuracy: Mapping[str, Any]) -> Iterator[str]:
-    if accuracy["costs"]:
-        parts = [
-            f"{cost['of']} {'cost' if cost['points'] >= 0 else 'gained'} {abs(cost['points']):.1f} points"
-            for cost in accuracy["costs"]
-        ]
-        yield f"on held-out data, {' and '.join(parts)}"
+    if cost := cost_in_accuracy(accuracy):
+        yield cost
     yield from (f"warning: {warning}" for warning in accuracy["warnings"])

@@ -184,3 +184,41 @@ def test_what_the_audit_measures_is_what_the_page_reads(bench):
     words = Page(render(title="m", audit=audit, bench=bench, layers=None)).words
     assert "attacker trains nothing" in words
     assert part.left_out[0]["reason"] in words
+
+
+def _answered(members, held_out):
+    both = {"members": (members, 600), "held_out": (held_out, 400)}
+    return {
+        side: {"accuracy": share, "ci": [share - 0.02, share + 0.02], "n": n, "largest_class": 0.125}
+        for side, (share, n) in both.items()
+    }
+
+
+ACCURACY = {
+    "rows": [
+        {"model": "model.onnx", "runtime": "onnxruntime", **_answered(0.913, 0.876)},
+        {"model": "float weights, at export", "runtime": "torch", **_answered(0.921, 0.884)},
+    ],
+    "costs": [{"of": "adversarial training", "points": 3.25}, {"of": "quantization", "points": -0.4}],
+    "warnings": [],
+}
+COST = "adversarial training cost 3.2 points and quantization gained 0.4 points"
+
+
+def test_accuracy_on_members_and_held_out_data_stands_in_the_report_with_what_was_paid(audit, bench, layers):
+    page = Page(render(title="m", audit=audit | {"accuracy": ACCURACY}, bench=bench, layers=layers))
+    assert "members (600) held-out data (400)" in page.words
+    assert "model.onnx, onnxruntime 91.3% [89.3%, 93.3%] 87.6% [85.6%, 89.6%]" in page.words
+    assert "float weights, at export, torch 92.1% [90.1%, 94.1%] 88.4% [86.4%, 90.4%]" in page.words
+    assert "always the largest class 12.5% 12.5%" in page.words
+    assert page.words.count(COST) == 2  # in the summary, and above the table
+    assert "audit.accuracy" not in page.words
+
+
+def test_a_report_without_an_audit_takes_accuracy_from_the_manifest(bench, layers):
+    page = Page(render(title="m", audit=None, bench=bench, layers=layers, manifest={"accuracy": ACCURACY}))
+    assert f"At export, on held-out data, {COST}" in page.words
+
+
+def test_a_report_without_accuracies_says_nothing_of_them(page):
+    assert "held-out data" not in Page(page).words
