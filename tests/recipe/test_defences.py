@@ -39,7 +39,7 @@ EVERYTHING = Recipe(
 
 SHARED = {"seed", "precision"}
 SHARED |= {f"data.{name}" for name in ("name", "members", "non_members", "reference", "holdout", "validation")}
-SHARED |= {f"model.{name}" for name in ("name", "args", "mean", "std", "input_range")}
+SHARED |= {f"model.{name}" for name in ("name", "args", "mean", "std", "input_range", "batch_dependent")}
 SHARED |= {
     f"train.{name}" for name in ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule")
 }
