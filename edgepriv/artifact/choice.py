@@ -153,7 +153,7 @@ def _said(scores: Scores, found: Found) -> list[str]:
         what = "probability" if scores.returns == "probabilities" else "score"
         said.append(f"the one number of {names} is read as the {what} of the second of two classes")
     elif scores.returns == "logits":
-        said.append(f"the numbers of {names} are no probabilities: a softmax makes them such")
+        said.append(f"the numbers of {names} are no probabilities: a softmax makes them such, and attacks read both")
     off = sums_to_one(scores.columns, scores.layout)
     if off is not None and off > EXACT:
         said.append(

@@ -167,10 +167,12 @@ def _labels(contract: Contract, values: np.ndarray) -> np.ndarray:
 
 
 def as_probabilities(contract: Contract, scores: np.ndarray) -> np.ndarray:
-    """float32 [n, K] of ``scores_in``. Raises UserError for values that are not finite."""
+    """[n, K] of ``scores_in``: float64 of a file that returns that, else float32. Raises UserError for values that are not
+    finite."""
     if contract.returns == "label":
         return np.eye(contract.classes, dtype=np.float32)[scores]
-    scores = scores.astype(np.float32, copy=False)
+    if scores.dtype != np.float64:
+        scores = scores.astype(np.float32, copy=False)
     if not np.isfinite(scores).all():
         raise UserError("the model returns values that are not finite numbers: check the inputs and the weights")
     if contract.returns == "logits":

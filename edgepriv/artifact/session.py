@@ -120,19 +120,25 @@ def _class_count(metadata: Mapping[str, str]) -> int:
 
 
 def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> np.ndarray:
-    """Probabilities float32 [n, K] for ``x`` float32 [n, ...].
+    """Probabilities [n, K] for ``x`` float [n, ...]: float64 of a file that returns that, else float32.
 
     At most ``batch`` rows at a time, fewer for large images; as many as the graph says if it accepts only one number.
     A file that takes bytes is fed round(255 x). Logits become probabilities by softmax; of a file that returns labels come
     rows with a single 1. Raises UserError when ``x`` does not fit or a result is not finite.
     """
+    found = answers(session, x, batch)
+    return as_probabilities(check_contract(session), found)
+
+
+def answers(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> np.ndarray:
+    """As ``predict``, but what the file itself returns: the scores of the classes [n, K], or labels int64 [n]."""
     if not np.issubdtype(x.dtype, np.floating):
         raise UserError(f"the inputs must be float32 (they are {x.dtype}): divide images of bytes by 255 first")
-    x = np.ascontiguousarray(x, np.float32)
     contract = check_contract(session, x if len(x) else None)
+    x = np.ascontiguousarray(x, np.float64 if contract.input_dtype == "float64" else np.float32)
     _check_rows(contract, x)
     if not len(x):
-        return np.zeros((0, contract.classes), np.float32)
+        return np.zeros(0, np.int64) if contract.returns == "label" else np.zeros((0, contract.classes), np.float32)
     if contract.input_dtype == "uint8" and not np.isfinite(x).all():
         raise UserError("the inputs hold values that are not finite numbers, and the model takes bytes")
     rows = contract.fixed_batch or min(batch, max(1, _LARGEST_BATCH // x[0].size))
@@ -141,10 +147,10 @@ def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
         part = x[start : start + rows]
         count = len(part)
         if contract.fixed_batch and count < rows:
-            part = np.concatenate([part, np.zeros((rows - count, *part.shape[1:]), np.float32)])
+            part = np.concatenate([part, np.zeros((rows - count, *part.shape[1:]), part.dtype)])
         found = ask(session, contract.outputs, contract.input_name, as_fed(part, contract.input_dtype))
         parts.append(scores_in(contract, [answer[:count] for answer in found], count))
-    return as_probabilities(contract, np.concatenate(parts))
+    return np.concatenate(parts)
 
 
 def _check_rows(contract: Contract, x: np.ndarray) -> None:

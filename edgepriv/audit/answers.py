@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from edgepriv.audit import logarithms
 from edgepriv.audit.tempered import FLOOR, Tempered, tempered_log_odds
 from edgepriv.errors import UserError
 
@@ -36,13 +37,15 @@ def log_odds(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.int
 class Outputs:
     """One model's answers on labelled examples.
 
-    probabilities: float32 [n, K], K >= 2, rows sum to 1. labels: int64 [n], the true classes in 0..K-1. kept: where the
-    probabilities stand for those of a model of which only log-odds are kept, these at other temperatures.
+    probabilities: float [n, K], K >= 2, rows sum to 1. labels: int64 [n], the true classes in 0..K-1. kept: where the
+    probabilities stand for those of a model of which only log-odds are kept, these at other temperatures. scores: float64
+    [n, K] of a model that returns no probabilities but other scores, of which these are the softmax; see ``of_scores``.
     """
 
     probabilities: npt.NDArray[np.floating]
     labels: npt.NDArray[np.int64]
     kept: Tempered | None = None
+    scores: Floats | None = None
 
     def __post_init__(self) -> None:
         p, y = self.probabilities, self.labels
@@ -57,8 +60,21 @@ class Outputs:
 
     @cached_property
     def confidence(self) -> Floats:
-        """Log-odds of the true label, float64 [n]; see ``log_odds``."""
+        """Log-odds of the true label, float64 [n] in [-87.4, 87.4], as they are known of reference models; see
+        ``log_odds``."""
         return log_odds(self.probabilities, self.labels)
+
+    @cached_property
+    def log_probabilities(self) -> Floats:
+        """float64 [n, K], distinct where the probabilities themselves are too near to 0 or 1 to tell them apart."""
+        if self.scores is None:
+            return logarithms.of_probabilities(self.probabilities)
+        return logarithms.of_scores(self.scores)
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """int64 [n], the class of the largest score."""
+        return np.asarray((self.probabilities if self.scores is None else self.scores).argmax(axis=1))
 
     @cached_property
     def tempered(self) -> Tempered:
@@ -68,7 +84,15 @@ class Outputs:
     def take(self, index: npt.NDArray[np.generic]) -> "Outputs":
         """The examples at ``index`` (integers or a mask)."""
         kept = None if self.kept is None else self.kept[:, index]
-        return Outputs(self.probabilities[index], self.labels[index], kept)
+        scores = None if self.scores is None else self.scores[index]
+        return Outputs(self.probabilities[index], self.labels[index], kept, scores)
+
+    @classmethod
+    def of_scores(cls, scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> "Outputs":
+        """A model that returns scores [n, K] which are no probabilities, such as logits or the margins of a support vector
+        machine. The softmax keeps their differences alone, and rounds what is nearly certain; the scores are kept beside."""
+        doubles: Floats = scores.astype(np.float64)
+        return cls(np.exp(logarithms.of_scores(doubles)), labels, scores=doubles)
 
     @classmethod
     def of_confidence(cls, confidence: Floats, tempered: Tempered | None = None) -> "Outputs":

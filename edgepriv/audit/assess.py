@@ -44,7 +44,9 @@ def select(names: str) -> list[str]:
     """
     groups = {
         "all": set(ATTACKS),
-        "quick": {name for name, attack in ATTACKS.items() if attack.needs <= {"labels"} and attack.queries == 1},
+        "quick": {
+            name for name, attack in ATTACKS.items() if attack.needs <= {"labels", "scores"} and attack.queries == 1
+        },
     }
     asked = [name.strip() for name in names.split(",") if name.strip()]
     wanted = set().union(*(groups.get(name, {name}) for name in asked))
@@ -57,7 +59,7 @@ def select(names: str) -> list[str]:
 
 def utility(outputs: Outputs, membership: Bools) -> dict[str, Any]:
     """Accuracy on members and non-members as fractions, with Wilson intervals, and the gap between them."""
-    right = outputs.probabilities.argmax(axis=1) == outputs.labels
+    right = outputs.predicted == outputs.labels
     right, membership = statistics.checked(right, membership)
     hits, sizes = (right[membership].sum(), right[~membership].sum()), (membership.sum(), (~membership).sum())
     return {

@@ -99,6 +99,7 @@ class Evidence:
             "population": self.population,
             "generated": self.generated,
             "population inputs": self.inputs,
+            "scores": self.target.scores,
         }
         offered = {"labels"} | {name for name, value in optional.items() if value is not None}
         offered |= {"gradients"} if self.adversarial else set()

@@ -32,16 +32,20 @@ class Told:
 
 @dataclass(frozen=True)
 class Feeding:
-    """``scale * u + shift`` of an input ``u`` in [0, 1], each broadcast over one example; float64."""
+    """``scale * u + shift`` of an input ``u`` in [0, 1], each broadcast over one example; float64. ``double``: for a file
+    that takes float64, in which large numbers keep digits that a float32 has no room for."""
 
     scale: np.ndarray
     shift: np.ndarray
+    double: bool = False
 
     def __call__(self, u: np.ndarray) -> np.ndarray:
-        """float32 [n, ...]; computed in float64, so that what was measured in [0, 1] comes back as it was."""
+        """float32 [n, ...], or float64 if ``double``; computed in float64, so that what was measured in [0, 1] comes back as
+        it was."""
+        dtype = np.float64 if self.double else np.float32
         if self.idle:
-            return np.ascontiguousarray(u, np.float32)
-        return (u.astype(np.float64) * self.scale + self.shift).astype(np.float32)
+            return np.ascontiguousarray(u, dtype)
+        return (u.astype(np.float64) * self.scale + self.shift).astype(dtype)
 
     @property
     def idle(self) -> bool:

@@ -5,7 +5,7 @@ than chance, is it taken without a word from the user.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +85,8 @@ def read(
     def tried(way: _Way) -> _Tried:
         nothing = np.zeros(len(rows), np.int64)
         try:
-            fed = as_fed(turned(way.feeding(inputs)), source.dtype)
+            feeding = replace(way.feeding, double=source.dtype == "float64")
+            fed = as_fed(turned(feeding(inputs)), source.dtype)
             found = outputs.collect(opened, source, np.ascontiguousarray(fed), names)
             contract, said = choice.choose(found, source, codes_of, labels.num_classes, told.output_name)
             truth = codes_of(contract.names or tuple(map(str, range(contract.classes))))

@@ -35,19 +35,28 @@ class Target:
     """A deployed model. ``predict``: float32 [n, ...] -> probabilities [n, K] through the session that ships. ``twin``: the
     same function with gradients, to logits; None when there is none, for the reason ``no_twin``. ``labels_only``: the file
     returns labels, and ``predict`` 1 for the label. ``exact``: positions of examples -> their inputs in float64,
-    where float32 in [0, 1] would not give back the user's own numbers."""
+    where float32 in [0, 1] would not give back the user's own numbers. ``scores``: as ``predict``, to the scores [n, K] that
+    the file returns where these are no probabilities; None where it returns probabilities or labels."""
 
     predict: Callable[[np.ndarray], np.ndarray]
     twin: nn.Module | None
     no_twin: str = ""
     labels_only: bool = False
     exact: Callable[[np.ndarray], np.ndarray] | None = None
+    scores: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def answers(target: Target, dataset: Dataset, index: np.ndarray) -> np.ndarray:
-    """float32 [len(index), K]: the deployed model's probabilities on the examples at ``index``."""
+    """[len(index), K]: the deployed model's probabilities on the examples at ``index``."""
     inputs = target.exact or dataset.inputs
     return _mixed(len(index), lambda rows: target.predict(inputs(index[rows])))
+
+
+def observed(target: Target, dataset: Dataset, index: np.ndarray) -> Outputs:
+    """All that the deployed model answers to the examples at ``index``."""
+    if target.scores is None:
+        return Outputs(answers(target, dataset, index), dataset.y[index])
+    return Outputs.of_scores(answers(replace(target, predict=target.scores), dataset, index), dataset.y[index])
 
 
 def _in_chunks(target: Target, x: np.ndarray) -> np.ndarray:
@@ -93,11 +102,12 @@ def membership_part(
     seed = recipe.seed
     candidates = np.concatenate([members, non_members])
     membership = np.arange(len(candidates)) < len(members)
-    outputs = Outputs(answers(target, dataset, candidates), dataset.y[candidates])
+    outputs = observed(target, dataset, candidates)
+    attacks = _of_use(attacks, outputs, recipe.audit.attacks)
     result: dict[str, Any] = {"utility": utility(outputs, membership), "attacks": [], "left_out": []}
     scores: dict[str, np.ndarray] = {"member": membership, "index": candidates}
     needs = {need for name in attacks for need in ATTACKS[name].needs}
-    observed = _observed(target, dataset, candidates, outputs, pool, needs, seed)
+    plainly = _plainly(target, dataset, candidates, outputs, pool, needs, seed)
     chosen = balanced(membership, recipe.audit.queried_examples, seed)
     asked = Asked(lambda x: _in_chunks(target, x), target.twin)
     interview = Interview(asked, dataset, candidates, chosen, recipe, target.no_twin)
@@ -111,7 +121,7 @@ def membership_part(
     for threat_model, fleet in each_attacker:
         first = not parts
         names = [name for name in attacks if first or ATTACKS[name].needs & TRAINED]
-        plain = _with_fleet(observed, target, dataset, fleet)
+        plain = _with_fleet(plainly, target, dataset, fleet)
         for asks in dict.fromkeys(ATTACKS[name].asks for name in names):
             chosen, evidence = interview.evidence(asks, plain, fleet, pool)
             these = [name for name in names if ATTACKS[name].asks == asks]
@@ -137,7 +147,15 @@ def membership_part(
     return result, scores
 
 
-def _observed(
+def _of_use(attacks: Sequence[str], outputs: Outputs, asked: str) -> list[str]:
+    """Without those that read scores where there are none, as far as the user did not ``asked`` for them by name."""
+    named = {name.strip() for name in asked.split(",")}
+    return [
+        name for name in attacks if name in named or outputs.scores is not None or "scores" not in ATTACKS[name].needs
+    ]
+
+
+def _plainly(
     target: Target,
     dataset: Dataset,
     candidates: np.ndarray,
@@ -154,20 +172,19 @@ def _observed(
     if "population inputs" in needs and pool is not None and len(pool):
         asked = np.sort(np.random.default_rng([seed, 4]).permutation(pool)[:POPULATION])
         of_candidates, of_pool = features(dataset, candidates, asked, fitted_on=asked, seed=seed)
-        answered = Outputs(answers(target, dataset, asked), dataset.y[asked])
+        answered = observed(target, dataset, asked)
         inputs = PopulationInputs(of_candidates, of_pool, answered)
     return Evidence(outputs, generated=generated, inputs=inputs, labels_only=target.labels_only)
 
 
-def _with_fleet(observed: Evidence, target: Target, dataset: Dataset, fleet: Fleet | None) -> Evidence:
+def _with_fleet(plainly: Evidence, target: Target, dataset: Dataset, fleet: Fleet | None) -> Evidence:
     if fleet is None:
-        return observed
+        return plainly
     population = None
     if fleet.references is not None and len(fleet.population_index):
-        labels = dataset.y[fleet.population_index]
-        seen = Outputs(answers(target, dataset, fleet.population_index), labels)
+        seen = observed(target, dataset, fleet.population_index)
         population = Population(seen.confidence, fleet.population, seen.tempered, fleet.tempered_population)
-    return replace(observed, shadow=fleet.shadow, references=fleet.references, population=population)
+    return replace(plainly, shadow=fleet.shadow, references=fleet.references, population=population)
 
 
 def robustness_part(

@@ -73,9 +73,13 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
         said, warnings, facts = [*found.said], [*found.warnings], found.facts
         session.agree_on(opened, found.contract)
     contract = session.check_contract(opened)
+    feeding = replace(feeding, double=contract.input_dtype == "float64")
     names = names or tuple(map(str, range(contract.classes)))
     examples = replace(examples, dataset=data.with_classes(examples.dataset, names))
     batch = 1 if told.batch_dependent else 256
+
+    def scores(x: np.ndarray) -> np.ndarray:
+        return session.answers(opened, turned(feeding(x)), batch)
 
     def predict(x: np.ndarray) -> np.ndarray:
         fed = turned(feeding(x))
@@ -96,7 +100,8 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
         )
     labels_only = contract.returns == "label"
     exact = examples.inputs if not feeding.idle or examples.kind == "other" else None
-    target = Target(predict, None, "", labels_only, exact)
+    before_softmax = scores if guard is None and contract.returns == "logits" else None
+    target = Target(predict, None, "", labels_only, exact, before_softmax)
     try:
         inner = twin.load_twin(path, turned(feeding(few[:_FEW])), contract.classes, None if ours else contract)
     except Untwinnable as reason:

@@ -153,7 +153,7 @@ def test_doubles_go_in_and_come_out(tmp_path):
     )
     proto.graph.output[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.DOUBLE, None))
     contract, _, found = chosen(proto)
-    assert (contract.input_dtype, found.dtype) == ("float64", np.float32)
+    assert (contract.input_dtype, found.dtype) == ("float64", np.float64)
     onnx.save(proto, tmp_path / "m.onnx")
     assert load_twin(tmp_path / "m.onnx", X[:8], 3, contract).max_difference < 1e-6
 

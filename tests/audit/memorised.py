@@ -40,7 +40,9 @@ def memorised(seed: int = 0, steps: int = STEPS) -> tuple[Evidence, np.ndarray]:
     of_shadows = np.concatenate([p[shadows] for p in others[:SHADOW_MODELS]])
     on_strangers = Outputs(target[strangers], y[strangers])
     evidence = Evidence(
-        target=Outputs(target[candidates], y[candidates]),
+        target=Outputs(
+            target[candidates], y[candidates], scores=np.log(np.maximum(target[candidates], 1e-30)).astype(float)
+        ),
         shadow=Shadow(Outputs(of_shadows, np.tile(y[shadows], SHADOW_MODELS)), np.concatenate(shadow_members)),
         references=References(np.stack([log_odds(p[candidates], y[candidates]) for p in references]), trained_on),
         population=Population(

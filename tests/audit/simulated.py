@@ -28,8 +28,8 @@ def simulate(
     def answers(logits: np.ndarray, labels: np.ndarray, member: np.ndarray) -> Outputs:
         noisy = logits + 0.7 * rng.normal(size=logits.shape)
         noisy[np.arange(len(labels)), labels] += effect * member
-        noisy = np.exp(noisy - noisy.max(axis=1, keepdims=True))
-        return Outputs((noisy / noisy.sum(axis=1, keepdims=True)).astype(np.float32), labels)
+        powers = np.exp(noisy - noisy.max(axis=1, keepdims=True))
+        return Outputs((powers / powers.sum(axis=1, keepdims=True)).astype(np.float32), labels, scores=noisy)
 
     def half(count: int) -> np.ndarray:
         return rng.permutation(count) < count // 2

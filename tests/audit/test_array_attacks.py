@@ -12,8 +12,9 @@ from edgepriv.audit.answers import Outputs
 from edgepriv.audit.attacks import ATTACKS, Unavailable
 from edgepriv.audit.attacks.blindmi import VARIANCES, blindmi_diff, blindmi_diff_without
 from edgepriv.audit.attacks.difficulty import difficulty_calibration
-from edgepriv.audit.attacks.ml_leaks import largest, top_one
+from edgepriv.audit.attacks.ml_leaks import largest
 from edgepriv.audit.attacks.quantile import quantile_regression
+from edgepriv.audit.attacks.signals import top_one
 from edgepriv.audit.evidence import Evidence, PopulationInputs
 from edgepriv.audit.trained_answers import References, Shadow
 

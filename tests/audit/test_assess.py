@@ -137,7 +137,7 @@ def test_too_few_members_is_named(leaky):
 def test_attacks_are_selected_by_name():
     assert select("all") == list(ATTACKS)
     assert {"correctness", "loss"} <= set(select("quick"))
-    assert all(ATTACKS[name].needs <= {"labels"} and ATTACKS[name].queries == 1 for name in select("quick"))
+    assert all(ATTACKS[name].needs <= {"labels", "scores"} and ATTACKS[name].queries == 1 for name in select("quick"))
     assert select(" rmia-online, loss,loss") == ["loss", "rmia-online"]
     both = select("quick,lira-online")
     assert both == [name for name in ATTACKS if name in {*select("quick"), "lira-online"}]

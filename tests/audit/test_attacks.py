@@ -69,7 +69,7 @@ def test_saturated_and_constant_outputs_give_finite_scores(name):
     evidence, _ = simulate(1.0, n=200)
     hard = np.eye(10, dtype=np.float32)[evidence.target.labels]
     for probabilities in (hard, np.roll(hard, 1, axis=1), np.full_like(hard, 0.1)):
-        same = Outputs(probabilities, evidence.target.labels)
+        same = Outputs(probabilities, evidence.target.labels, scores=1e4 * probabilities.astype(np.float64))
         known = replace(
             evidence,
             target=same,
@@ -85,7 +85,7 @@ def test_signals_follow_their_definitions():
     p = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]])
     outputs = Outputs(p, np.array([0, 2]))
     np.testing.assert_array_equal(signals.correctness(outputs), [1, 0])
-    np.testing.assert_allclose(signals.confidence(outputs), [0.7, 0.3])
+    np.testing.assert_allclose(signals.confidence(outputs), np.log([0.7, 0.3]))
     np.testing.assert_allclose(signals.loss(outputs), np.log([0.7, 0.3]))
     np.testing.assert_allclose(signals.entropy(outputs), (p * np.log(p)).sum(axis=1))
     expected = [
@@ -108,6 +108,33 @@ def test_modified_entropy_keeps_its_digits_where_a_probability_is_one():
     np.testing.assert_allclose(found, [-2e-18, 2 * np.log(1e-9)], rtol=1e-6)
 
 
+def test_scores_before_a_softmax_are_told_apart_where_it_rounds_them_to_one():
+    """Differences of 1,000 and 2,000 are both a probability of 1, and everything else of 0, in 32 bits as in 64."""
+    outputs = Outputs.of_scores(np.array([[0.0, 1e3, 0.0], [0.0, 2e3, 0.0]]), np.array([1, 1]))
+    wrong = Outputs.of_scores(np.array([[0.0, 1e3, 0.0], [0.0, 2e3, 0.0]]), np.array([0, 0]))
+    for signal in (signals.confidence, signals.loss):
+        assert signal(outputs)[0] <= signal(outputs)[1]
+        np.testing.assert_allclose(signal(wrong), [-1e3, -2e3])
+    np.testing.assert_allclose(signals.modified_entropy(wrong), [-2e3, -4e3], rtol=1e-2)
+    assert list(outputs.predicted) == [1, 1]
+
+
+def test_a_softmax_hides_how_large_all_scores_are_together():
+    """A support vector machine's scores do not sum to anything: their level can tell members where differences do not."""
+    rng = np.random.default_rng(0)
+    member = np.arange(400) < 200
+    labels = rng.integers(3, size=400)
+    scores = rng.normal(size=(400, 3)) + 3.0 * member[:, None]
+    evidence = Evidence(Outputs.of_scores(scores, labels))
+    assert abs(auc(signals.loss(evidence.target), member)[0] - 0.5) < 0.06
+    assert auc(ATTACKS["score"].run(evidence), member)[0] > 0.95
+    assert auc(ATTACKS["largest-score"].run(evidence), member)[0] > 0.95
+    true = np.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
+    np.testing.assert_array_equal(ATTACKS["score"].run(evidence), true)
+    others = np.where(np.arange(3) == labels[:, None], -np.inf, scores).max(axis=1)
+    np.testing.assert_array_equal(ATTACKS["margin"].run(evidence), true - others)
+
+
 def test_classwise_subtracts_the_shadow_models_threshold_of_each_class():
     evidence, _ = simulate(2.0, n=600)
     known, member, labels = evidence.shadow.outputs.confidence, evidence.shadow.member, evidence.shadow.outputs.labels
@@ -116,7 +143,7 @@ def test_classwise_subtracts_the_shadow_models_threshold_of_each_class():
     for label in range(10):
         threshold = best_threshold(known[labels == label], member[labels == label])
         chosen = evidence.target.labels == label
-        np.testing.assert_allclose(scores[chosen], signals.loss(evidence.target)[chosen] - threshold)
+        np.testing.assert_allclose(scores[chosen], signals.loss(evidence.target)[chosen] - threshold, rtol=1e-5)
 
 
 def test_classwise_uses_the_common_threshold_for_a_class_the_shadow_lacks():

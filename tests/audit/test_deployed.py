@@ -53,6 +53,22 @@ def channels_last(path, rest=DENSE):
     return save(path, [*given, *nodes, *rest], ["N", 5, 4, 3])
 
 
+def test_scores_that_are_no_probabilities_are_attacked_as_they_are(audited, tmp_path):
+    """The softmax that makes probabilities of them would hide how large they are; where there is one, there is no more."""
+    raw, _ = audited(channels_last(tmp_path / "raw.onnx"))
+    assert {"score", "margin", "largest-score"} <= {row["name"] for row in raw["attacks"]}
+    softmax = [
+        *DENSE[:-1],
+        helper.make_node("Gemm", ["f", "w"], ["raw"]),
+        helper.make_node("Softmax", ["raw"], ["logits"]),
+    ]
+    sure, _ = audited(channels_last(tmp_path / "sure.onnx", softmax), attacks="quick,margin")
+    assert not {"score", "largest-score"} & {row["name"] for row in sure["attacks"]}
+    assert sure["left_out"] == [
+        {"name": "margin", "reason": "needs scores that are no probabilities", "threat_model": "none"}
+    ]
+
+
 def test_images_are_turned_for_a_model_that_takes_channels_last(audited, tmp_path):
     content, examples = audited(channels_last(tmp_path / "m.onnx"))
     rows = examples.inputs().transpose(0, 2, 3, 1)[:, :4].reshape(60, -1)

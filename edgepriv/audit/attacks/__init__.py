@@ -10,7 +10,7 @@ from edgepriv.audit.attacks.blindmi import blindmi_diff, blindmi_diff_without, b
 from edgepriv.audit.attacks.classwise import classwise
 from edgepriv.audit.attacks.difficulty import difficulty_calibration
 from edgepriv.audit.attacks.lira import lira_offline, lira_online
-from edgepriv.audit.attacks.ml_leaks import ml_leaks, top_one
+from edgepriv.audit.attacks.ml_leaks import ml_leaks
 from edgepriv.audit.attacks.quantile import quantile_regression
 from edgepriv.audit.attacks.rmia import choose_offline, choose_online, rmia_offline, rmia_online
 from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
@@ -24,6 +24,7 @@ __all__ = ["ATTACKS", "NEEDS", "TRAINED", "Attack", "Unavailable"]
 YEOM, SONG, FAMILI = "Yeom et al. 2018", "Song & Mittal 2021", "Famili & Lao 2023"
 CARLINI, ZARIFZADEH = "Carlini et al. 2022", "Zarifzadeh et al. 2024"
 SALEM, NASR, HUI = "Salem et al. 2019", "Nasr et al. 2018", "Hui et al. 2021"
+OWN = "the file's own scores"
 WATSON, BERTRAN = "Watson et al. 2022", "Bertran et al. 2023"
 CHOQUETTE, LIU, ROBUST = "Choquette-Choo et al. 2021", "Liu et al. 2022", "Song, Shokri & Mittal 2019"
 
@@ -37,6 +38,7 @@ def _on_target(signal: Callable[[Outputs], Floats]) -> Callable[[Evidence], Floa
 
 
 LABELS, UNLABELLED, GENERATED = frozenset({"labels"}), frozenset[str](), frozenset({"generated"})
+SCORES = frozenset({"scores"})
 SHADOW, REFERENCES = frozenset({"labels", "shadow"}), frozenset({"labels", "references"})
 LABEL_QUERIES, GRADIENTS = LABELS | {"label-queries"}, frozenset({"gradients"})
 
@@ -46,7 +48,10 @@ _PLAIN = (
     Attack("entropy", "Entropy", SONG, UNLABELLED, _on_target(signals.entropy)),
     Attack("modified-entropy", "Modified entropy", SONG, LABELS, _on_target(signals.modified_entropy)),
     Attack("loss", "Loss", YEOM, LABELS, _on_target(signals.loss)),
-    Attack("top-1", "Largest probability", SALEM, UNLABELLED, _on_target(top_one)),
+    Attack("top-1", "Largest probability", SALEM, UNLABELLED, _on_target(signals.top_one)),
+    Attack("score", "Score of the true class", OWN, LABELS | SCORES, signals.score),
+    Attack("margin", "Margin between scores", CARLINI, LABELS | SCORES, signals.margin),
+    Attack("largest-score", "Largest score", SALEM, SCORES, signals.largest_score),
     Attack("blindmi-diff-without", "BlindMI-Diff without generated", HUI, UNLABELLED, blindmi_diff_without),
     Attack("blindmi-diff", "BlindMI-Diff with generated", HUI, GENERATED, blindmi_diff),
     Attack("blindmi-one-class", "BlindMI one-class", HUI, GENERATED, blindmi_one_class),

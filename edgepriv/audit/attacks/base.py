@@ -22,6 +22,7 @@ QUERIES: dict[Asks, str] = {
 
 NEEDS = {
     "labels": "labels",
+    "scores": "scores that are no probabilities",
     "shadow": "a shadow model",
     "references": "reference models",
     "population": "population examples",

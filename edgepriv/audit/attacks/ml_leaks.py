@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from edgepriv.audit.answers import Floats, Outputs, log_odds
+from edgepriv.audit.answers import Floats
 from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
 from edgepriv.audit.evidence import Evidence
 
@@ -15,15 +15,6 @@ def largest(probabilities: npt.NDArray[np.floating]) -> Floats:
     kept = min(LARGEST, probabilities.shape[1])
     top = np.partition(probabilities, -kept, axis=1)[:, -kept:]
     return -np.sort(-top.astype(np.float64), axis=1)
-
-
-def top_one(outputs: Outputs) -> Floats:
-    """Logarithm of the largest probability (adversary 3, section V: the maximum posterior against a threshold).
-
-    Ranks as the probability itself does, but still where a float32 softmax has rounded it to 1. No label is used.
-    """
-    odds = log_odds(outputs.probabilities, outputs.probabilities.argmax(axis=1))
-    return -np.logaddexp(0.0, -odds)
 
 
 def ml_leaks(evidence: Evidence) -> Floats:

@@ -1,33 +1,38 @@
 """One number read off the target's answer: no model is trained to attack.
 
-Sources: Yeom et al. 2018 (correctness, loss); Song & Mittal 2021 (confidence, entropy, modified entropy).
+All of them are computed from logarithms, so that they still tell answers apart that are rounded to the same probabilities.
+
+Sources: Yeom et al. 2018 (correctness, loss); Song & Mittal 2021 (confidence, entropy, modified entropy); Salem et al. 2019
+(largest probability). The scores before the softmax hold what it takes away: how large all of them are together, which the
+losses of support vector machines and of one-against-all classifiers drive up for members.
 """
 
 import numpy as np
 
+from edgepriv.audit import logarithms
 from edgepriv.audit.answers import Floats, Outputs
-from edgepriv.audit.tempered import FLOOR
+from edgepriv.audit.evidence import Evidence
 
 
 def correctness(outputs: Outputs) -> Floats:
     """1 where the predicted class is the true one, else 0 (the gap attack)."""
-    return (outputs.probabilities.argmax(axis=1) == outputs.labels).astype(np.float64)
+    return (outputs.predicted == outputs.labels).astype(np.float64)
 
 
 def confidence(outputs: Outputs) -> Floats:
-    """Probability of the true class, in [0, 1]."""
-    return np.exp(loss(outputs))
+    """Logarithm of the true class's probability, which ranks as the probability does, without saturating near 0 or 1."""
+    return loss(outputs)
 
 
 def loss(outputs: Outputs) -> Floats:
-    """Negative cross-entropy log p_y <= 0; ranks as ``confidence`` does, but does not saturate near 1."""
-    return -np.logaddexp(0.0, -outputs.confidence)
+    """Negative cross-entropy log p_y <= 0."""
+    return outputs.log_probabilities[np.arange(len(outputs.labels)), outputs.labels]
 
 
 def entropy(outputs: Outputs) -> Floats:
     """Negative entropy: sum of p_i log p_i, in nats."""
-    p = outputs.probabilities.astype(np.float64)
-    return (p * np.log(np.maximum(p, FLOOR))).sum(axis=1)
+    logs = outputs.log_probabilities
+    return (np.exp(logs) * logs).sum(axis=1)
 
 
 def modified_entropy(outputs: Outputs) -> Floats:
@@ -35,12 +40,45 @@ def modified_entropy(outputs: Outputs) -> Floats:
 
     Unlike the entropy it tells a confident right answer (0) from a confident wrong one (very negative).
     """
-    rows, p = np.arange(len(outputs.labels)), outputs.probabilities.astype(np.float64)
-    rest = 1 - p
+    logs = outputs.log_probabilities
+    rows, p = np.arange(len(logs)), np.exp(logs)
+    top = logs.argmax(axis=1)
     # Only the largest probability can be so near to 1 that 1 - p loses its digits: there, sum the others instead.
-    top, others = p.argmax(axis=1), p.copy()
-    others[rows, top] = 0.0
-    rest[rows, top] = others.sum(axis=1)
-    terms = p * np.log(np.maximum(rest, FLOOR))
+    rest, safe = 1 - p, p.copy()
+    safe[rows, top] = 0.0
+    log_rest = np.log1p(-safe)
+    log_rest[rows, top] = logarithms.of_others(logs, top)
+    rest[rows, top] = np.exp(log_rest[rows, top])
+    terms = p * log_rest
     terms[rows, outputs.labels] = rest[rows, outputs.labels] * loss(outputs)
     return terms.sum(axis=1)
+
+
+def top_one(outputs: Outputs) -> Floats:
+    """Logarithm of the largest probability (Salem et al. 2019, adversary 3, section V: the maximum posterior against a
+    threshold). No label is used."""
+    return outputs.log_probabilities.max(axis=1)
+
+
+def score(evidence: Evidence) -> Floats:
+    """The true class's score, as the file returns it."""
+    return _scores(evidence)[np.arange(len(evidence.target.labels)), evidence.target.labels]
+
+
+def margin(evidence: Evidence) -> Floats:
+    """The true class's score less the largest of the others (the hinge of Carlini et al. 2022)."""
+    scores, rows = _scores(evidence).copy(), np.arange(len(evidence.target.labels))
+    true = scores[rows, evidence.target.labels]
+    scores[rows, evidence.target.labels] = -np.inf
+    return true - scores.max(axis=1)
+
+
+def largest_score(evidence: Evidence) -> Floats:
+    """The largest score, as the file returns it. No label is used."""
+    return _scores(evidence).max(axis=1)
+
+
+def _scores(evidence: Evidence) -> Floats:
+    if evidence.target.scores is None:
+        raise ValueError("needs scores")
+    return evidence.target.scores
