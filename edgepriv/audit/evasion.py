@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from edgepriv.audit import blackbox
 from edgepriv.audit.answers import Bools
-from edgepriv.audit.perturb import cross_entropy, fgsm, gradient, margin, pgd
 from edgepriv.audit.statistics import wilson
 from edgepriv.errors import UserError
+from edgepriv.training.pgd import cross_entropy, fgsm, gradient, margin, norm_of, perturbed, pgd_budget
 
 Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.floating]]
 Craft = Callable[[Tensor, Tensor], Tensor]
@@ -60,14 +60,13 @@ def robustness(
     """
     _check(x, y, norm, eps, eps_curve)
     device = next((tensor.device for tensor in [*twin.parameters(), *twin.buffers()]), torch.device("cpu"))
-    generator = torch.Generator(device).manual_seed(seed)
     passes = 1 + 2 * restarts * (1 + len({*eps_curve} - {0, eps}))
     was_training = twin.training
     twin.eval()
     rounding = tuple(getattr(twin, "straight_through", ()))
     tempered = _Tempered(twin)
     counter = _Counter(progress, passes * len(x))
-    trial = _Trial(tempered, predict, x, y, norm, steps, restarts, batch, generator, counter, rounding, seed)
+    trial = _Trial(tempered, predict, x, y, norm, steps, restarts, batch, device, counter, rounding, seed)
     try:
         tempered.fit(inputs for _, inputs, _ in trial.batches(np.arange(len(x))))
         return _report(trial, eps, {float(radius) for radius in eps_curve})
@@ -153,27 +152,33 @@ class _Trial:
     steps: int
     restarts: int
     batch: int
-    generator: torch.Generator
+    device: torch.device
     counter: _Counter
     rounding: tuple[str, ...] = ()
     seed: int = 0
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        """Of the random starts, each attack's after the other's."""
+        return torch.Generator().manual_seed(self.seed)
 
     def batches(self, index: npt.NDArray[np.intp]) -> Iterable[tuple[npt.NDArray[np.intp], Tensor, Tensor]]:
         """The examples at ``index`` in pieces: (their indices, inputs, labels), tensors on the twin's device."""
         for start in range(0, len(index), self.batch):
             part = index[start : start + self.batch]
-            inputs, labels = (torch.from_numpy(array[part]).to(self.generator.device) for array in (self.x, self.y))
+            inputs, labels = (torch.from_numpy(array[part]).to(self.device) for array in (self.x, self.y))
             yield part, inputs, labels
 
     def attacks(self, eps: float) -> dict[str, list[Craft]]:
         """Attacks by name, each a list of tries."""
-        climb = partial(pgd, self.twin, norm=self.norm, eps=eps, steps=self.steps, generator=self.generator)
+        budget = pgd_budget(self.norm, eps, self.steps)
+        climb = partial(perturbed, self.twin, budget=budget, generator=self.generator, keep_best=True)
         aside = partial(climb, objective=margin)
         return {
             "fgsm": [partial(fgsm, self.twin, norm=self.norm, eps=eps)],
             "pgd": [climb] * self.restarts,
             # Where gradients are good, few steps get further from the clean input; a random start guards against bad ones.
-            "pgd-margin": [partial(aside, random_start=False), *[aside] * (self.restarts - 1)],
+            "pgd-margin": [partial(aside, generator=None), *[aside] * (self.restarts - 1)],
         }
 
     def withstands(self, tries: Sequence[Craft], candidates: Bools) -> Bools:
@@ -294,8 +299,7 @@ def _rises(accuracy: dict[float, float]) -> list[str]:
 
 
 def _check(x: npt.NDArray[Any], y: npt.NDArray[Any], norm: str, eps: float, eps_curve: Sequence[float]) -> None:
-    if norm not in ("linf", "l2"):
-        raise UserError(f"unknown norm {norm!r}: choose linf or l2")
+    norm_of(norm)
     if not (0 < eps < np.inf and all(0 <= radius < np.inf for radius in eps_curve)):
         raise UserError(f"perturbation radii must be finite and positive, got eps {eps} and curve {list(eps_curve)}")
     if x.dtype != np.float32 or y.dtype != np.int64 or not len(x) or y.shape != x.shape[:1]:

@@ -27,7 +27,7 @@ from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.data import Dataset
 from edgepriv.files import sha256_of, written_aside
 from edgepriv.recipe import Recipe
-from edgepriv.training.adversary import Budget, budget_of
+from edgepriv.training.pgd import Budget, budget_of, pgd_budget
 
 Index = np.ndarray
 _CODE = (augment, boundary, distil, queries)
@@ -65,7 +65,7 @@ class Interview:
     def budget(self) -> Budget:
         """The recipe's, with the steps and step size of the audit."""
         given, steps = budget_of(self.recipe.adversary, self.dataset.input_shape), self.recipe.audit.pgd_steps
-        return Budget(given.norm, given.eps, 2.5 * given.eps / steps, steps)
+        return pgd_budget(given.norm, given.eps, steps)
 
     def _labels(self, kind: str, plain: Evidence, fleet: Fleet | None) -> Evidence:
         x = self.dataset.x

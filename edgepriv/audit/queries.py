@@ -15,7 +15,7 @@ from edgepriv.audit.augment import copies
 from edgepriv.audit.boundary import boundary_distance, noise_survival
 from edgepriv.heads import Answering
 from edgepriv.models import Classifier
-from edgepriv.training.adversary import Budget, perturbed
+from edgepriv.training.pgd import Budget, perturbed
 
 Inputs = npt.NDArray[np.float32]
 

@@ -21,7 +21,7 @@ from edgepriv.audit.references import POPULATION, Fleet
 from edgepriv.audit.trained_answers import Population
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
-from edgepriv.training.adversary import budget_of
+from edgepriv.training.pgd import budget_of
 
 CURVE = (0.0, 0.5, 1.0, 2.0)
 """Radii of the robustness curve, as multiples of eps."""

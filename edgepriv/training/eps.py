@@ -10,7 +10,7 @@ from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe, eps_for
-from edgepriv.training.adversary import Budget, perturbed
+from edgepriv.training.pgd import perturbed, pgd_budget
 
 CUSTOMARY = {"fashion_mnist", "mnist", "cifar10", "cifar100", "digits"}
 """Data sets on which ``recipe.eps_for`` is what everybody uses; on others it is a guess by the shape of the input."""
@@ -87,7 +87,7 @@ def _probe(recipe: Recipe, dataset: Dataset, split: Split, classifier: Classifie
     clean, kept = right(x), {}
     for share in LADDER:
         eps = float(f"{guess * share:.2g}")
-        budget = Budget(norm, eps, 2.5 * eps / _STEPS, _STEPS)
+        budget = pgd_budget(norm, eps, _STEPS)
         kept[eps] = right(perturbed(classifier, x, y, budget, torch.Generator().manual_seed(split.seed)))
         if kept[eps] >= KEPT * clean:
             break

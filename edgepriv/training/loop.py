@@ -12,7 +12,6 @@ from torch import Tensor
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.recipe import Stage
-from edgepriv.training.adversary import Budget, perturbed
 from edgepriv.training.augment import augmented
 from edgepriv.training.dp import Plan, plan_of, refuse_unsupported
 from edgepriv.training.draws import Generator, generator_of, permutation
@@ -22,6 +21,7 @@ from edgepriv.training.fused import Fused, fuse
 from edgepriv.training.grids import SMALLEST_STEP
 from edgepriv.training.loss import frozen_logits, laid_out, loss_of, private_step
 from edgepriv.training.optimizer import optimizer_of, scheduled
+from edgepriv.training.pgd import perturbed, pgd_budget
 from edgepriv.training.quantizer import attach_steps
 from edgepriv.training.selection import Best, remember, take_best
 from edgepriv.training.stacked import models_in
@@ -147,8 +147,7 @@ def validate(
     classifier.eval()
     generator, models = generator_of(seed), models_in(classifier)
     logits_of = frozen_logits(classifier, task, fused)
-    steps = _VALIDATION_STEPS
-    budget = task.budget and Budget(task.budget.norm, task.budget.eps, 2.5 * task.budget.eps / steps, steps)
+    budget = task.budget and pgd_budget(task.budget.norm, task.budget.eps, _VALIDATION_STEPS)
     clean, robust = (torch.zeros(models, dtype=torch.int64) for _ in range(2))
     for index in torch.arange(len(examples)).split(256):
         x, y = examples.batch(index)

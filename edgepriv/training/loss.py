@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgepriv.models import Classifier
-from edgepriv.training.adversary import perturbed
 from edgepriv.training.dp import Plan, set_private_gradients
 from edgepriv.training.draws import Generator
 from edgepriv.training.examples import Examples
 from edgepriv.training.fused import Fused
+from edgepriv.training.pgd import perturbed
 from edgepriv.training.privacy import flattening_loss
 from edgepriv.training.quantizer import fake_quantized, quantized_activations
 from edgepriv.training.relax import relax_loss

@@ -30,6 +30,7 @@ from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.recipe import Noise
 from edgepriv.training.examples import Examples, at_once
+from edgepriv.training.pgd import per_example
 from edgepriv.training.shapley import ESTIMATOR, shapley_values
 
 STEPS = 30
@@ -103,7 +104,7 @@ def feature_bounds(phi: Tensor, eps: float, beta: float) -> Tensor:
     that speaks for its class."""
     support = phi.clamp(min=0)
     largest = support.flatten(1).amax(1)
-    share = support / _per_example(torch.where(largest > 0, largest, 1), phi)
+    share = support / per_example(torch.where(largest > 0, largest, 1), phi)
     return eps * (1 - beta * share)
 
 
@@ -138,7 +139,7 @@ def least_noise(teacher: Classifier, x: Tensor, bounds: Tensor, radius: Tensor, 
         if not len(at):
             break
         wanted = aim - log_entropy + (gradient * eta).flatten(1).sum(1)
-        step = _per_example(share, x) * (_within(gradient, wanted.float(), radius, low, high) - eta)
+        step = per_example(share, x) * (_within(gradient, wanted.float(), radius, low, high) - eta)
         proposal = eta + step
         proposed, reached, *slope = _slope(teacher, (x + proposal).clamp(0, 1))
         kept, norm = proposed == label, proposal.flatten(1).norm(dim=1)
@@ -147,9 +148,9 @@ def least_noise(teacher: Classifier, x: Tensor, bounds: Tensor, radius: Tensor, 
         found = at[better]
         best[found], best_entropy[found] = proposal[better], reached[better]
         best_norm[found] = torch.where(enough[better], norm[better], torch.inf)
-        eta = torch.where(_per_example(kept, x), proposal, eta)
+        eta = torch.where(per_example(kept, x), proposal, eta)
         log_entropy = torch.where(kept, slope[0], log_entropy)
-        gradient = torch.where(_per_example(kept, x), slope[1], gradient)
+        gradient = torch.where(per_example(kept, x), slope[1], gradient)
         share = torch.where(kept, (2 * share).clamp(max=1), share / 2)
         moving = step.flatten(1).norm(dim=1) > _SETTLED * norm
         at, x, radius, label, low, high = (each[moving] for each in (at, x, radius, label, low, high))
@@ -223,7 +224,3 @@ def measured(
 def _log_probabilities(teacher: Classifier, x: Tensor) -> Tensor:
     parts = [teacher(part).log_softmax(1) for part in x.split(at_once(x[0].numel()))]
     return torch.cat(parts)
-
-
-def _per_example(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(-1, *(1,) * (like.ndim - 1))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from edgepriv.recipe import Dp, Quantize, Recipe, Stage
-from edgepriv.training.adversary import Budget, budget_of
+from edgepriv.training.pgd import Budget, budget_of
 from edgepriv.training.stacked import Stacked, StackedMLP
 
 _WIDE = 2**15  # weights of a perceptron's largest layer

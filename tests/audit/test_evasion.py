@@ -5,8 +5,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgepriv.audit.evasion import robustness
-from edgepriv.audit.perturb import cross_entropy, fgsm, margin, pgd
 from edgepriv.errors import UserError
+from edgepriv.training.pgd import cross_entropy, fgsm, margin, perturbed, pgd_budget
 
 
 class Linear(nn.Module):
@@ -59,10 +59,11 @@ def test_perturbed_inputs_stay_within_the_budget_and_in_the_unit_range(norm, obj
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 3))
     x, y = torch.rand(64, 3, 4, 4).round(decimals=1), torch.randint(3, (64,))
+    starts = torch.Generator().manual_seed(0)
     for eps in (0.01, 0.3):
         for moved in (
             fgsm(model, x, y, norm=norm, eps=eps),
-            pgd(model, x, y, norm=norm, eps=eps, steps=5, objective=objective),
+            perturbed(model, x, y, pgd_budget(norm, eps, 5), starts, objective=objective, keep_best=True),
         ):
             change = (moved - x).flatten(1)
             size = change.abs().amax(dim=1) if norm == "linf" else change.norm(dim=1)

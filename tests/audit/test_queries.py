@@ -13,7 +13,7 @@ from edgepriv.audit.augment import MOST_COPIES, copies, copies_of
 from edgepriv.audit.boundary import boundary_distance, boundary_queries, noise_distance, noise_survival
 from edgepriv.audit.evidence import Evidence, Queried
 from edgepriv.audit.queries import Asked, labels_on, on_perturbed
-from edgepriv.training.adversary import Budget
+from edgepriv.training.pgd import Budget
 
 FEATURES = 20
 RNG = np.random.default_rng(0)

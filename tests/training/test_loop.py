@@ -15,10 +15,10 @@ from edgepriv.models import build_classifier
 from edgepriv.recipe import Model, Quantize, Stage
 from edgepriv.training import load_quantized, loss, quantize_weights
 from edgepriv.training import loop as loop_module
-from edgepriv.training.adversary import Budget
 from edgepriv.training.augment import augmented
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit, validate
+from edgepriv.training.pgd import Budget
 from edgepriv.training.task import Task
 
 BUDGET = Budget("linf", 0.05, 0.02, 3)

@@ -5,8 +5,8 @@ from torch.nn import functional
 
 from edgepriv.recipe import Quantize, Recipe, Stage
 from edgepriv.training import new_classifier, run_stages
-from edgepriv.training.adversary import Budget
 from edgepriv.training.loop import fit
+from edgepriv.training.pgd import Budget
 from edgepriv.training.relax import flat_labels, relax_loss
 from edgepriv.training.task import Task
 

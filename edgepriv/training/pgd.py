@@ -1,0 +1,201 @@
+"""Perturbations x + delta in [0, 1] with ||delta||_p <= eps that make a model err: start, gradient, step, project.
+
+The one gradient loop: training, the epochs' validation, membership attacks on perturbed queries and the audit's evasion all use
+it. x is float32 [N, ...] in [0, 1], y int64 [N] or soft labels float32 [N, K], ``logits_of`` a differentiable function of x
+with logits [N, K]. Budgets are in input units: normalisation is inside the model. Random starts are drawn on the processor
+wherever x is, so that every device sees the same ones.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from edgepriv.errors import UserError
+from edgepriv.recipe import Adversary, eps_for
+from edgepriv.training.draws import Generator, filled
+
+Logits = Callable[[Tensor], Tensor]
+Objective = Callable[[Tensor, Tensor], Tensor]
+"""Of logits [N, K] and labels, what the attack raises: [N]."""
+
+SETTLED = 0.1
+"""An attack that keeps its best iterate leaves an example once it is wrong by more logits than this: the shipped model differs
+from the differentiable one by rounding."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """``norm``: a key of ``NORMS``; ``eps``, ``step``: > 0, in input units; ``steps``: gradient steps."""
+
+    norm: str
+    eps: float
+    step: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Norm:
+    """What an attack needs to know of a norm, over each whole flattened example.
+
+    ``start(x, eps, generator)``: a random delta, the shape of x. ``direction(gradient)``: of steepest ascent, of length one.
+    ``near(x, eps)``: the function that moves perturbed inputs back into the ball around x, and into [0, 1].
+    """
+
+    start: Callable[[Tensor, float, Generator], Tensor]
+    direction: Callable[[Tensor], Tensor]
+    near: Callable[[Tensor, float], Callable[[Tensor], Tensor]]
+
+
+def budget_of(adversary: Adversary, input_shape: tuple[int, ...]) -> Budget:
+    """The recipe's budget with what it leaves open filled in: eps by input shape; a step of 1.25 eps for FGSM (Wong, Rice
+    & Kolter 2020), of 2.5 eps / steps for PGD (Madry et al. 2018)."""
+    eps = adversary.eps if adversary.eps is not None else eps_for(input_shape, adversary.norm)
+    if adversary.method == "fgsm":
+        return Budget(adversary.norm, eps, adversary.step if adversary.step is not None else 1.25 * eps, 1)
+    return pgd_budget(adversary.norm, eps, adversary.steps, adversary.step)
+
+
+def pgd_budget(norm: str, eps: float, steps: int, step: float | None = None) -> Budget:
+    """The budget of PGD, its ``step`` 2.5 eps / steps where none is given (Madry et al. 2018), 1.25 eps for a single one."""
+    return Budget(norm, eps, step if step is not None else (1.25 if steps == 1 else 2.5 / steps) * eps, steps)
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Loss [N] of each example, in nats."""
+    return functional.cross_entropy(logits, y, reduction="none")
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Largest other logit less the true one [N], > 0 where the label is wrong (Carlini & Wagner 2017, f6); y int64 [N].
+
+    Its gradient cannot vanish by saturation of the softmax, and it works from two classes on.
+    """
+    true = logits.gather(1, y[:, None]).squeeze(1)
+    others = logits.scatter(1, y[:, None], -torch.inf)
+    return others.amax(dim=1) - true
+
+
+def perturbed(
+    logits_of: Logits,
+    x: Tensor,
+    y: Tensor,
+    budget: Budget,
+    generator: Generator | None,
+    *,
+    objective: Objective = cross_entropy,
+    keep_best: bool = False,
+) -> Tensor:
+    """Projected gradient ascent (Madry et al. 2018, eq. 3); with one step it is FGSM.
+
+    Args:
+        generator: of the random start; None starts from x itself. FGSM with a random start is that of Wong, Rice & Kolter 2020.
+        objective: what is raised.
+        keep_best: return, of all iterates, the one with the largest ``margin``, and leave an example once it is wrong by more
+            than ``SETTLED``: the strongest use of as many steps, at one more pass through the model. Else the last iterate.
+
+    Returns:
+        Perturbed inputs, float32 [N, ...].
+
+    Raises:
+        UserError: unknown norm.
+    """
+    norm = norm_of(budget.norm)
+    within = norm.near(x, budget.eps)
+    moved = x if generator is None else (x + norm.start(x, budget.eps, generator)).clamp(0, 1)
+    if keep_best:
+        best, best_margin = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
+        active = torch.arange(len(x), device=x.device)
+    for iteration in range(budget.steps + keep_best):
+        slope, logits = gradient(logits_of, moved, y, objective)
+        if keep_best:
+            reached = margin(logits, y)
+            better = reached > best_margin[active]
+            best[active[better]], best_margin[active[better]] = moved[better], reached[better]
+            unsettled = reached <= SETTLED
+            if iteration == budget.steps or not unsettled.any():
+                break
+            if not unsettled.all():
+                active, moved, y, slope = active[unsettled], moved[unsettled], y[unsettled], slope[unsettled]
+                within = norm.near(x[active], budget.eps)
+        moved = within(moved.add(norm.direction(slope), alpha=budget.step))
+    return best if keep_best else moved
+
+
+def fgsm(logits_of: Logits, x: Tensor, y: Tensor, *, norm: str, eps: float) -> Tensor:
+    """One step of length ``eps`` from x along the loss's gradient (Goodfellow et al. 2015; in L2 its direction)."""
+    return perturbed(logits_of, x, y, Budget(norm, eps, eps, 1), None)
+
+
+def gradient(logits_of: Logits, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
+    """Gradient of the objective with respect to each input [N, ...], zeros where there is none, and the logits [N, K] there."""
+    x = x.detach().requires_grad_(True)
+    with torch.enable_grad():
+        logits = logits_of(x)
+        (slope,) = torch.autograd.grad(objective(logits, y).sum(), x, allow_unused=True, materialize_grads=True)
+    return slope, logits.detach()
+
+
+def norm_of(name: str) -> Norm:
+    """The norm of that name. Raises UserError where there is none."""
+    if name not in NORMS:
+        raise UserError(f"unknown norm {name!r}: known are {', '.join(NORMS)}")
+    return NORMS[name]
+
+
+def _uniform_in_box(x: Tensor, eps: float, generator: Generator) -> Tensor:
+    return filled(torch.empty_like(x), lambda rows, own: rows.uniform_(-eps, eps, generator=own), generator)
+
+
+def _uniform_direction_and_length(x: Tensor, eps: float, generator: Generator) -> Tensor:
+    """Uniform in the ball would be on its surface, nearly always, from where few steps lead back to good directions."""
+    direction = filled(torch.empty_like(x), lambda rows, own: rows.normal_(generator=own), generator)
+    length = filled(
+        torch.empty(len(x), device=x.device), lambda rows, own: rows.uniform_(0, eps, generator=own), generator
+    )
+    return direction * per_example(length / lengths(direction).clamp(min=1e-12), x)
+
+
+def _sign(slope: Tensor) -> Tensor:
+    return torch.nan_to_num(slope).sign()
+
+
+def _unit(slope: Tensor) -> Tensor:
+    """Zero where the gradient is, or is not a number. Squares of float32 numbers below 1e-19 underflow: the largest entry is
+    made 1 first."""
+    slope = torch.nan_to_num(slope)
+    tiny = torch.finfo(slope.dtype).tiny
+    slope = slope / per_example(slope.flatten(1).abs().amax(dim=1).clamp(min=tiny), slope)
+    return slope / per_example(lengths(slope).clamp(min=0.5), slope)
+
+
+def _box(x: Tensor, eps: float) -> Callable[[Tensor], Tensor]:
+    low, high = (x - eps).clamp_(min=0), (x + eps).clamp_(max=1)
+    return lambda moved: moved.clamp(low, high)
+
+
+def _ball(x: Tensor, eps: float) -> Callable[[Tensor], Tensor]:
+    def within(moved: Tensor) -> Tensor:
+        """Clipping to [0, 1] cannot leave the ball, as x is in [0, 1]."""
+        delta = moved - x
+        return (x + delta * per_example(eps / lengths(delta).clamp(min=eps), delta)).clamp(0, 1)
+
+    return within
+
+
+def lengths(change: Tensor) -> Tensor:
+    """Euclidean length [N] of each flattened example."""
+    return change.flatten(1).norm(dim=1)
+
+
+def per_example(values: Tensor, like: Tensor) -> Tensor:
+    """One value [N] for each example, shaped to multiply ``like`` [N, ...]."""
+    return values.view(-1, *(1,) * (like.ndim - 1))
+
+
+NORMS: dict[str, Norm] = {
+    "linf": Norm(_uniform_in_box, _sign, _box),
+    "l2": Norm(_uniform_direction_and_length, _unit, _ball),
+}
