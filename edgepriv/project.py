@@ -1,6 +1,9 @@
 """What a verb works on: a checkpoint with its data and split, and the files that stand beside a model."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +34,27 @@ class Trained:
     warnings: tuple[str, ...] = ()
 
 
+_said: ContextVar[set[str] | None] = ContextVar("said", default=None)
+
+
 def say(note: str) -> None:
     """One line on standard error, beside whatever progress bar is there."""
+    said = _said.get()
+    if said is not None and note in said:
+        return
+    if said is not None:
+        said.add(note)
     tqdm.write(f"note: {note}", file=sys.stderr)
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """For a command that runs several verbs on the same data: no note is said twice inside."""
+    token = _said.set(set())
+    try:
+        yield
+    finally:
+        _said.reset(token)
 
 
 def beside(model: Path, ending: str) -> Path:

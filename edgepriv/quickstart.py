@@ -9,7 +9,8 @@ from typing import Any
 
 from edgepriv import api, recipe
 from edgepriv.files import refuse_existing
-from edgepriv.project import beside
+from edgepriv.project import beside, said_once
+from edgepriv.recipe import Recipe
 from edgepriv.report import html, verdict
 
 
@@ -24,6 +25,11 @@ def run(output: Path, *, force: bool = False, say: Callable[[str], None] = print
     refuse_existing([report], force)
     with as_file(files("edgepriv.recipes").joinpath("quickstart.toml")) as path:
         settings = recipe.load(path)
+    with said_once():
+        return _run(settings, output, shipped, report, say)
+
+
+def _run(settings: Recipe, output: Path, shipped: Path, report: Path, say: Callable[[str], None]) -> dict[str, Any]:
     started = time.monotonic()
     say("1/5 train: a small CNN on scikit-learn's digits")
     api.train(settings, output / "float.pt", force=True)

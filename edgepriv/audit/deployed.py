@@ -228,7 +228,8 @@ def audit_on_files(
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
     content["said"] = said
     described = _described(model, recipe, record, content, 0, cut_head) | {"accuracy": accuracy}
-    described["warnings"] += accuracy["warnings"]
+    # Both say that the model may be no good; what was asked of more inputs says it better.
+    described["warnings"] += accuracy["warnings"] or opened.doubts
     described["reading"] = opened.reading
     described["warnings"] += opened.warnings
     for file, index in ((members, inside), (non_members, outside)):

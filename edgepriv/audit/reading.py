@@ -32,12 +32,13 @@ Turned = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Reading:
-    """How the file is fed and read, what there is to say about that, and the same for a program."""
+    """How the file is fed and read, what there is to say about that, and the same for a program. ``doubts``: warnings that it
+    does no better than chance on its members."""
 
     feeding: Feeding
     contract: Contract
     said: tuple[str, ...]
-    warnings: tuple[str, ...]
+    doubts: tuple[str, ...]
     facts: dict[str, object]
 
 
@@ -106,7 +107,7 @@ def read(
         )
     if plain.contract is None:
         raise UserError(f"{path}: {plain.problem}")
-    warnings = _doubted(path, results, members, told)
+    doubts = _doubted(path, results, members, told)
     said = [f"{path.name}: {sentence}" for sentence in plain.said]
     if len(ways) > 1 or (told.of_inputs and examples.kind == "bytes"):
         right = plain.right[members]
@@ -122,7 +123,7 @@ def read(
         "returns": plain.contract.returns,
         "probed_accuracy": {one.way.words: float(one.right[members].mean()) for one in results},
     }
-    return Reading(plain.way.feeding, plain.contract, tuple(said), tuple(warnings), facts)
+    return Reading(plain.way.feeding, plain.contract, tuple(said), tuple(doubts), facts)
 
 
 def _rows(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
@@ -267,7 +268,7 @@ def _loss_said(one: _Tried) -> str:
 
 def _range_said(examples: Examples) -> str:
     if examples.per_feature:
-        return "features are fed as they are; perturbations are shares of each feature's range, and stay within it"
+        return "features are fed as they are"
     return (
         f"inputs are fed as they are; they lie in [{float(examples.low):g}, {float(examples.high):g}], which perturbations are "
         "measured in the units of, and stay within"

@@ -31,12 +31,14 @@ _PROBED = 64
 
 @dataclass(frozen=True)
 class Opened:
-    """``examples``: under the classes of the model. ``said``: what was assumed of the file, in sentences; ``warnings``: what
-    makes figures doubtful. ``reading``: the same for a program."""
+    """``examples``: under the classes of the model. ``said``: what was assumed of the file, in sentences; ``doubts``: warnings
+    that it does no better than chance; ``warnings``: of what else makes figures doubtful. ``reading``: the same for a
+    program."""
 
     target: Target
     examples: Examples
     said: tuple[str, ...]
+    doubts: tuple[str, ...]
     warnings: tuple[str, ...]
     reading: dict[str, object]
 
@@ -56,7 +58,7 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
         return x if axes is None else x.transpose(axes)
 
     said: list[str] = []
-    warnings: list[str] = []
+    doubts: tuple[str, ...] = ()
     facts: dict[str, object] = {}
     ours = session.is_ours(opened)
     if ours:
@@ -70,7 +72,7 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
             path, opened, turned, examples, told, class_names(path) or declared_classes(session.read_model(path))
         )
         feeding, names = found.feeding, found.contract.names
-        said, warnings, facts = [*found.said], [*found.warnings], found.facts
+        said, doubts, facts = [*found.said], found.doubts, found.facts
         session.agree_on(opened, found.contract)
     contract = session.check_contract(opened)
     feeding = replace(feeding, double=contract.input_dtype == "float64")
@@ -87,7 +89,7 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
         return answers if guard is None else memguard.guarded(guard, answers, as_fed(fed, contract.input_dtype))
 
     few = examples.inputs(_some(examples.dataset, _PROBED))
-    warnings += _steady(path, predict, few, told, contract.fixed_batch)
+    warnings = tuple(_steady(path, predict, few, told, contract.fixed_batch))
     if told.batch_dependent and contract.fixed_batch is None:
         said.append(
             "every input is asked alone, as a model whose answers depend on the batch is deployed (--batch-dependent)"
@@ -105,7 +107,7 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
     try:
         inner = twin.load_twin(path, turned(feeding(few[:_FEW])), contract.classes, None if ours else contract)
     except Untwinnable as reason:
-        return Opened(replace(target, no_twin=str(reason)), examples, tuple(said), tuple(warnings), facts)
+        return Opened(replace(target, no_twin=str(reason)), examples, tuple(said), doubts, warnings, facts)
     parts: list[nn.Module] = [
         *([] if feeding.idle else [Fed(feeding)]),
         *([] if axes is None else [_Transposed(axes)]),
@@ -114,7 +116,7 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
     whole: nn.Module = inner if len(parts) == 1 else nn.Sequential(*parts)
     if told.batch_dependent and contract.fixed_batch is None:
         whole = _OneByOne(whole)
-    return Opened(replace(target, twin=whole), examples, tuple(said), tuple(warnings), facts)
+    return Opened(replace(target, twin=whole), examples, tuple(said), doubts, warnings, facts)
 
 
 def guard_of(model: Path) -> memguard.MemGuard | None:

@@ -9,13 +9,17 @@ from edgepriv.recipe import Recipe, eps_for
 
 @dataclass(frozen=True)
 class Unit:
-    """``span``: how many of the user's units the range from 0 to 1 is. ``said``: what there is to say about radii."""
+    """``span``: how many of the user's units the range from 0 to 1 is. ``said``: what there is to say about radii. ``name``:
+    what a radius is measured in, to go on behind the number; empty for inputs in [0, 1]."""
 
     span: float
     said: tuple[str, ...] = ()
+    name: str = ""
 
     def restored(self, robustness: dict[str, Any]) -> dict[str, Any]:
         """The audit's ``robustness`` with its radii in the user's units."""
+        if self.name:
+            robustness = robustness | {"unit": self.name}
         if self.span == 1:
             return robustness
         curve = [point | {"eps": point["eps"] * self.span} for point in robustness["curve"]]
@@ -35,7 +39,7 @@ def in_unit_range(recipe: Recipe, examples: Examples) -> tuple[Recipe, Unit]:
     if examples.span is None:
         eps = share if asked is None else asked
         return recipe.with_changes(adversary={"eps": eps}), Unit(
-            1.0, (f"eps {eps:g} is a share of each feature's range",)
+            1.0, (_of_ranges(norm, eps),), "of each feature's range"
         )
     eps = share if asked is None else asked / examples.span
     said = (
@@ -46,4 +50,15 @@ def in_unit_range(recipe: Recipe, examples: Examples) -> tuple[Recipe, Unit]:
             f"{share * examples.span:g} in their units (--eps)",
         )
     )
-    return recipe.with_changes(adversary={"eps": eps}), Unit(examples.span, said)
+    return recipe.with_changes(adversary={"eps": eps}), Unit(examples.span, said, "in the inputs' own units")
+
+
+def _of_ranges(norm: str, eps: float) -> str:
+    means = (
+        f"a perturbation moves each feature by at most {eps:.3g} times its range"
+        if norm == "linf"
+        else f"a perturbation is at most {eps:.3g} long, where each feature counts in units of its range"
+    )
+    return (
+        f"{norm} eps {eps:.3g}: {means} (its lowest to its highest value in the two files), and never out of that range"
+    )

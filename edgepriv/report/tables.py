@@ -170,7 +170,9 @@ def compare_row(name: str, audit: Mapping[str, Any] | None, bench: Mapping[str, 
         "robust_accuracy_ci": robustness["ci"] if robustness else None,
         "robust_at_most": robustness.get("at_most") if robustness else None,
         "not_measured": _lacking(audit, robustness),
-        "robust_budget": {key: robustness[key] for key in ("norm", "eps")} if robustness else None,
+        "robust_budget": {key: robustness[key] for key in ("norm", "eps", "unit") if key in robustness}
+        if robustness
+        else None,
         "strongest_attack": {key: best[key] for key in leakage if key in best} | {"like_guessing": like_guessing(best)}
         if best
         else None,

@@ -21,8 +21,9 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def budget(robustness: Mapping[str, Any]) -> str:
-    """The perturbations of a robustness measurement: "linf eps 0.1"."""
-    return f"{robustness['norm']} eps {robustness['eps']:.3g}"
+    """The perturbations of a robustness measurement: "linf eps 0.1", "linf eps 0.1 of each feature's range"."""
+    unit = f" {robustness['unit']}" if robustness.get("unit") else ""
+    return f"{robustness['norm']} eps {robustness['eps']:.3g}{unit}"
 
 
 def percent(value: float | None) -> str:

@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -187,3 +188,13 @@ def test_references_of_the_wrong_kind_are_refused_with_the_reason():
         rmia_online(replace(evidence, references=References(evidence.references.confidence, never)))
     with pytest.raises(Unavailable, match="trained on every candidate"):
         rmia_offline(replace(evidence, references=References(evidence.references.confidence, always)))
+
+
+def test_probabilities_that_are_tiny_beside_those_of_the_model_attacked_are_not_lost():
+    evidence, _ = simulate(2.0, n=400, references=4)
+    extreme = np.full((4, 500), -80.0)
+    extreme[0] = 60.0  # one model is sure of everything, the others of nothing
+    given = replace(evidence, population=replace(evidence.population, references=extreme))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose_offline(given)["a"] in GRID

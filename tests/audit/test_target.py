@@ -93,7 +93,7 @@ def test_a_model_of_other_examples_is_stopped_unless_that_is_accepted(tmp_path):
     with pytest.raises(UserError, match=r"always answering their largest class.*--accept-accuracy-loss"):
         audited(path, given)
     content = audited(path, given, accept_accuracy_loss=True)
-    assert "accepted by --accept-accuracy-loss" in content["warnings"][0]
+    assert sum("accepted by --accept-accuracy-loss" in warning for warning in content["warnings"]) == 1
 
 
 FEATURES = RNG.normal([50, 0.1, 4000, -7], [10, 0.02, 900, 3], (160, 4)).astype(np.float32)
@@ -112,7 +112,10 @@ def test_raw_features_are_fed_as_they_are(tmp_path):
     assert content["utility"]["member_accuracy"] == 7 / 8
     assert content["robustness"]["eps"] == 0.05
     assert content["robustness"]["worst_case_accuracy"] <= content["robustness"]["clean_accuracy"]
-    assert any("share of each feature's range" in line for line in content["said"])
+    assert content["robustness"]["unit"] == "of each feature's range"
+    assert "linf eps 0.05: a perturbation moves each feature by at most 0.05 times its range" in " ".join(
+        content["said"]
+    )
 
 
 def test_budgets_of_images_outside_0_to_1_are_in_their_units(tmp_path):
@@ -128,6 +131,7 @@ def test_budgets_of_images_outside_0_to_1_are_in_their_units(tmp_path):
     derived = audited(path, given)
     assert derived["robustness"]["eps"] == pytest.approx(0.4)
     assert any("eps is not given" in line for line in derived["said"])
+    assert derived["robustness"]["unit"] == "in the inputs' own units"
 
 
 def test_labels_are_matched_with_the_files_own(tmp_path):

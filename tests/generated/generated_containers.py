@@ -1,5 +1,6 @@
 """How training code writes its weights: by name, a function from a network to a file."""
 
+import copy
 import json
 import struct
 from collections import OrderedDict
@@ -9,12 +10,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 State = dict[str, Tensor]
 
 
 def _prefixed(prefix: str, state: State) -> State:
     return OrderedDict((prefix + name, value) for name, value in state.items())
+
+
+def _plain(net: nn.Module) -> nn.Module:
+    """A copy that torch agrees to pickle: networks with parametrizations it does not."""
+    copied = copy.deepcopy(net)
+    for module in copied.modules():
+        for name in list(getattr(module, "parametrizations", {})):
+            parametrize.remove_parametrizations(module, name)
+    return copied
 
 
 def _optimizer(net: nn.Module) -> dict[str, Any]:
@@ -82,7 +93,7 @@ WRITERS: dict[str, tuple[str, Callable[[nn.Module, State, Path], None]]] = {
 }
 
 REFUSED: dict[str, tuple[str, Callable[[nn.Module, State, Path], None]]] = {
-    "whole-pickle": ("pt", _saved(lambda net, state: net)),
+    "whole-pickle": ("pt", _saved(lambda net, state: _plain(net))),
     "torchscript": (
         "pt",
         lambda net, state, path: torch.jit.trace(net, torch.zeros(2, *net.input_shape)).save(str(path)),  # type: ignore

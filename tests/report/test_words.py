@@ -35,3 +35,9 @@ def test_parameters_are_named_with_their_values_and_not_how_they_were_chosen():
         == "temperature 2, a 0.3"
     )
     assert words.parameters({"chosen": {}}) == words.parameters({}) == ""
+
+
+def test_a_radius_says_its_unit_where_inputs_are_not_in_0_to_1():
+    assert words.budget({"norm": "linf", "eps": 0.05}) == "linf eps 0.05"
+    shares = {"norm": "linf", "eps": 0.05, "unit": "of each feature's range"}
+    assert words.budget(shares) == "linf eps 0.05 of each feature's range"

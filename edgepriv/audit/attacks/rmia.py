@@ -158,14 +158,14 @@ def _ratios(evidence: Evidence, trials: Sequence[_Trial], temperature: float, on
     if population is not None:
         observed_z = _log_probability(_at(population.references, population.tempered_references, temperature))
     probability_z = np.exp(observed_z)
-    others = len(observed) - 1
     return [
         _Ratio(
             observed[trial.target],
             _mean(probability, trial.out),
             _mean(probability, trial.inside) if online else None,
             observed_z[trial.target],
-            (probability_z.sum(axis=0) - probability_z[trial.target]) / others,
+            # The sum of all less the target's own would lose probabilities that are tiny beside it.
+            np.delete(probability_z, trial.target, axis=0).mean(axis=0),
         )
         for trial in trials
     ]
