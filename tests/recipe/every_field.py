@@ -20,6 +20,9 @@ WORDS = {
     "audit.output_name": ["scores"],
     "model.args": [{"widths": [7, 5]}, {}],
     "dp.delta": [1e-3],
+    "quantize.last_k": [2, 1],
+    **{f"{stage}.relax": [1.5, 0.9] for stage in STAGES},
+    **{f"{stage}.patience": [1] for stage in STAGES},
 }
 """Fields whose type alone does not tell what is valid."""
 
@@ -80,3 +83,12 @@ def everywhere(recipe: Recipe) -> dict[str, Recipe]:
 
 def of_stages(*names: str) -> set[str]:
     return {f"{stage}.{name}" for stage in STAGES for name in names}
+
+
+HOW_A_STAGE_TRAINS = ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule", "augment")
+HOW_A_STAGE_TRAINS += ("select", "patience")
+SHARED = {"seed", "precision", *(f"train.{name}" for name in HOW_A_STAGE_TRAINS)}
+SHARED |= {f"data.{name}" for name in ("name", "members", "non_members", "reference", "holdout", "validation")}
+SHARED |= {f"model.{name}" for name in ("name", "args", "mean", "std", "input_range", "batch_dependent")}
+"""What an attacker who knows of no defence trains his models by. A field that is not here belongs to a defence, or to no
+training at all: a new one fails the tests of the table until somebody has decided."""

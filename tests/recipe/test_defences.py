@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from every_field import everywhere, fields, of_stages
+from every_field import SHARED, everywhere, fields, of_stages
 
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.conflicts import reasons
@@ -36,16 +36,6 @@ EVERYTHING = Recipe(
     quantize={"bits": 4},
 )
 """No such model can be trained: defences that exclude each other are forgotten alike."""
-
-SHARED = {"seed", "precision"}
-SHARED |= {f"data.{name}" for name in ("name", "members", "non_members", "reference", "holdout", "validation")}
-SHARED |= {f"model.{name}" for name in ("name", "args", "mean", "std", "input_range", "batch_dependent")}
-SHARED |= {
-    f"train.{name}" for name in ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule")
-}
-SHARED |= {f"train.{name}" for name in ("augment", "select", "patience")}
-"""What an attacker who knows of no defence trains his models by. A field that is not here belongs to a defence, or to no
-training at all: a new one fails these tests until somebody has decided."""
 
 OWN = {
     "quantization": {f"quantize.{name}" for name in ("bits", "first_last", "last_k", "quantizer", "granularity")}

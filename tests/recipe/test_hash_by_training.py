@@ -1,0 +1,109 @@
+"""The training hash against training itself: small models tell for every field of a recipe whether weights depend on it."""
+
+import numpy as np
+import pytest
+from every_field import HOW_A_STAGE_TRAINS, SHARED, everywhere, of_stages
+
+from edgepriv.data import checked, make_split
+from edgepriv.heads import trained_head
+from edgepriv.recipe import Recipe
+from edgepriv.recipe.conflicts import reasons
+from edgepriv.training import load_quantized, new_classifier, quantize_weights, run_stages
+
+STAGE = {"epochs": 1, "batch_size": 12, "lr": 0.1, "optimizer": "sgd", "select": "last"}
+COMMON = {
+    "data": {"members": 30, "non_members": 20, "reference": 10, "holdout": 20, "validation": 20},
+    "model": {"name": "mlp", "args": {"widths": [8, 6]}, "mean": [0.5], "std": [0.5]},
+    "train": STAGE,
+}
+BEST, MEMGUARD = "best epoch", "MemGuard"
+RECIPES = {
+    BEST: {"train": STAGE | {"optimizer": "adamw", "lr": 0.3, "epochs": 6, "select": "best"}},
+    "dropout and flattening": {
+        "model": COMMON["model"] | {"dropout": 0.5},
+        "train": STAGE | {"flatten": 0.5, "dropout": 0.3},
+        "robust": STAGE,
+        "adversary": {"method": "fgsm", "eps": 0.1},
+    },
+    "every stage, uniform noise": {
+        "noisy": STAGE,
+        "robust": STAGE,
+        "qat": STAGE,
+        "adversary": {"method": "pgd", "eps": 0.1, "steps": 2},
+        "noise": {"method": "uniform"},
+        "quantize": {"bits": 4},
+        "head": {"method": "rank"},
+    },
+    "RelaxLoss, quantized, member mask": {
+        "train": STAGE | {"epochs": 2, "relax": 0.9, "quantized": True},
+        "quantize": {"bits": 3},
+        "head": {"method": "member", "epochs": 1, "batch_size": 25},
+    },
+    MEMGUARD: {"head": {"method": "memguard", "epochs": 1, "batch_size": 25}},
+}
+CAUTIOUS = {
+    "model.name": "another network, which is not what is tried here",
+    "data.name": "what was read is told by its digest, which stands beside the hash",
+    "data.non_members": "where the split has room for both",
+    "data.reference": "where the split has room for both",
+    "data.holdout": "where nothing reads the holdout",
+    "data.validation": "where nothing reads it",
+    "model.batch_dependent": "where the network's answers do not depend on the batch",
+    "precision": "where the processor or the network has no use for bfloat16",
+}
+"""Fields that count although they may change nothing: whether they do is not for the recipe to tell."""
+OF_THE_BEST_EPOCH = of_stages("select", "patience")
+"""Nor whether the best epoch is the last: that is tried where it is not."""
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 3
+    images = 0.4 * rng.random((3, 4, 4))[labels] + 0.6 * rng.random((120, 4, 4))
+    return checked("pictures", images.astype(np.float32), labels)
+
+
+@pytest.fixture(scope="module")
+def weights(pictures):
+    """Recipe -> the bytes of what ships: the quantized weights and those of the head."""
+
+    def trained(recipe: Recipe) -> bytes:
+        split = make_split(pictures, recipe.data, recipe.seed)
+        classifier = new_classifier(recipe, pictures.num_classes, pictures.input_shape)
+        run_stages(classifier, recipe, tuple(recipe.stages()), pictures, split, quiet=True)
+        load_quantized(classifier.network, quantize_weights(classifier.network, recipe.quantize))
+        head = trained_head(recipe, classifier, pictures, split)
+        state = {**classifier.state_dict(), **(head["state_dict"] if head else {})}
+        return b"".join(value.numpy().tobytes() for value in state.values())
+
+    return trained
+
+
+def _with_field_of(recipe, path, other):
+    section, _, name = path.rpartition(".")
+    if not section:
+        return recipe.model_copy(update={name: getattr(other, name)})
+    value = getattr(getattr(other, section), name)
+    return recipe.model_copy(update={section: getattr(recipe, section).model_copy(update={name: value})})
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_hash_moves_exactly_when_the_weights_do(name, weights):
+    recipe = Recipe.model_validate(COMMON | RECIPES[name])
+    skipped = set(CAUTIOUS) if name == BEST else set(CAUTIOUS) | OF_THE_BEST_EPOCH
+    if name not in (BEST, MEMGUARD):  # how a stage trains is tried there, and there is one loop for every stage
+        skipped |= SHARED | of_stages(*HOW_A_STAGE_TRAINS) - of_stages("epochs")
+    counted, shipped = recipe.training_hash(), weights(recipe)
+    without_effect, wrong = recipe, {}
+    for path, changed in everywhere(recipe).items():
+        if path in skipped or reasons(changed):
+            continue
+        together = _with_field_of(without_effect, path, changed)
+        counts = changed.training_hash() != counted
+        if not counts and together.training_hash() == counted:
+            without_effect = together  # all such fields at once, below
+        elif counts != (weights(changed) != shipped):
+            wrong[path] = "counts" if counts else "does not count"
+    assert wrong == {}
+    assert weights(without_effect) == shipped
