@@ -4,7 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from edgepriv.errors import UserError
-from edgepriv.recipe import Noisy, Recipe, parse
+from edgepriv.recipe import STAGES, Noisy, Recipe, parse
+from edgepriv.recipe.defences import DEFENCES, Defence
+
+BEHIND = ("seed", "data", "model", "train", "dp")
+"""What a trained model has behind it: no recipe of hardening can change these any more."""
 
 
 def hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any], model: Path) -> Recipe:
@@ -27,30 +31,16 @@ def hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any]
             "differential privacy must see every step of the training, and this model has been trained already: give "
             "--dp-epsilon to edgepriv train"
         )
-    sections = (
-        "precision",
-        "noisy",
-        "noise",
-        "robust",
-        "qat",
-        "adversary",
-        "head",
-        "quantize",
-        "export",
-        "audit",
-        "bench",
-    )
+    sections = [name for name in Recipe.model_fields if name not in BEHIND]
     if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
         chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
         private = trained_by.dp.active
         attacked = changes.get("adversary", {}).get("method") if private else chosen.adversary.method
         robust = 10 if attacked not in (None, "none") else 0
         qat = 5 if chosen.quantize.active and not private else 0
-        stages = {
-            name: {"epochs": epochs, "relax": trained_by.train.relax}
-            for name, epochs in (("robust", robust), ("qat", qat))
-        }
-        return _as_trained(_with_noisy(chosen.with_changes(**stages), changes, trained_by), trained_by)
+        stages = {"robust": {"epochs": robust}, "qat": {"epochs": qat}}
+        asked = _with_noisy(chosen.with_changes(**stages), changes, trained_by)
+        return _as_trained(_relaxed_as_trained(asked, changes, trained_by), trained_by)
     settings = {name: value for name, value in recipe.model_dump().items() if name in sections}
     asked = _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
     return _as_trained(asked, trained_by)
@@ -59,17 +49,35 @@ def hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any]
 def refuse_idle(hardened_by: Recipe, trained_by: Recipe, changes: dict[str, Any]) -> None:
     """Raise UserError when an option acts in training, and hardening by ``hardened_by`` trains nothing that it acts in."""
     stages = hardened_by.stages().keys() - {"train"}
-    if hardened_by.qat.flatten > 0 and "qat" not in stages:
-        raise UserError(
-            "--flatten acts in quantization-aware fine-tuning, which has no epochs here: give --bits and --qat-epochs"
-        )
-    if hardened_by.model.dropout > trained_by.model.dropout and not stages:
-        raise UserError(
-            "--baseline dropout acts while training, and no stage trains here: use edgepriv train --baseline dropout"
-        )
-    for option in ("relax", "patience"):
-        if not stages and any(section.get(option) for section in changes.values() if isinstance(section, dict)):
-            raise UserError(f"--{option} acts while training, and no stage trains here: use edgepriv train --{option}")
+    for defence in DEFENCES.values():
+        acts = any(defence.acts_in(hardened_by, name) for name in stages)
+        if defence.idle and not acts and _is_asked(defence, hardened_by, trained_by):
+            raise UserError(defence.idle)
+    if not stages and any(section.get("patience") for section in changes.values() if isinstance(section, dict)):
+        raise UserError("--patience acts while training, and no stage trains here: use edgepriv train --patience")
+
+
+def _is_asked(defence: Defence, hardened_by: Recipe, trained_by: Recipe) -> bool:
+    """Whether a defence would act if every stage had epochs, and by a field that the training was not run with."""
+    later = [name for name in STAGES if name != "train"]
+    whole = hardened_by.with_changes(**{name: {"epochs": 1} for name in later})
+    acting = [name for name in later if defence.acts_in(whole, name)]
+    if not acting:
+        return False
+    for section, name in defence.paths(whole):
+        before = type(getattr(whole, section))() if section in STAGES else getattr(trained_by, section)
+        new = getattr(getattr(whole, section), name) != getattr(before, name)
+        if new and (section in acting or section not in STAGES):
+            return True
+    return False
+
+
+def _relaxed_as_trained(asked: Recipe, changes: dict[str, Any], trained_by: Recipe) -> Recipe:
+    """Stages that were not asked for in so many words go on with the loss of the stage ``train``."""
+    relax = {name: trained_by.train.relax if getattr(asked, name).epochs > 0 else 0.0 for name in ("robust", "qat")}
+    return asked.with_changes(
+        **{name: {"relax": value} for name, value in relax.items() if changes.get(name, {}).get("relax") is None}
+    )
 
 
 def _as_trained(asked: Recipe, trained_by: Recipe) -> Recipe:

@@ -12,11 +12,12 @@ from edgepriv.device import memguard
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of, write_bytes
 from edgepriv.heads import trained_head
-from edgepriv.heads.kinds import MEMGUARD, facts_of
+from edgepriv.heads.kinds import facts_of
 from edgepriv.heads.masks import IN_GRAPH, Mask, from_record, load, save
 from edgepriv.heads.regenerate import refuse_without_holdout
 from edgepriv.models import Checkpoint, Classifier
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.defences.heads import MEMGUARD_METHOD
 from edgepriv.training import load_quantized, quantize_weights
 
 
@@ -69,11 +70,11 @@ def mask_of(found: Checkpoint) -> Mask | None:
 
 def write_memguard(onnx_path: Path, found: Checkpoint) -> dict[str, Any] | None:
     """Write model.memguard.npz beside the file if its answers are to be guarded; what the manifest says of it."""
-    if found.recipe.head.method != MEMGUARD:
+    if found.recipe.head.method != MEMGUARD_METHOD:
         return None
     if found.head is None:
         raise UserError("the checkpoint has no MemGuard, though its recipe asks for it: harden the model again")
     path, archive = memguard.beside(onnx_path), io.BytesIO()
     np.savez(archive, **{name: value.numpy() for name, value in found.head["state_dict"].items()})
     write_bytes(path, archive.getvalue())
-    return {"method": MEMGUARD, "file": path.name, "sha256": sha256_of(path)}
+    return {"method": MEMGUARD_METHOD, "file": path.name, "sha256": sha256_of(path)}

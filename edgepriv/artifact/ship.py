@@ -18,7 +18,9 @@ from edgepriv.device import memguard
 from edgepriv.files import folder_aside
 from edgepriv.models import Checkpoint
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH
+from edgepriv.recipe import FULL_WIDTH, STAGES
+from edgepriv.recipe.defences import DEFENCES
+from edgepriv.recipe.defences.heads import MEMGUARD_METHOD
 from edgepriv.training import load_quantized
 from edgepriv.training.grids import notes_of
 
@@ -74,7 +76,7 @@ def export_with_twin(
                 path.replace(output.parent / path.name)
         if exported.ort is None:
             beside(output, "ort").unlink(missing_ok=True)  # of an earlier export: it holds another model
-        if trained.checkpoint.recipe.head.method != "memguard":
+        if trained.checkpoint.recipe.head.method != MEMGUARD_METHOD:
             memguard.beside(output).unlink(missing_ok=True)
     return facts | {
         "model": str(output),
@@ -135,11 +137,12 @@ def _write_manifest(
 def _named(found: Checkpoint, twin_of: Checkpoint) -> str:
     """What was done to the model that its float twin is not, in words; empty for nothing that changes float weights."""
     done = found.stages[len(twin_of.stages) :]
-    adversarial = found.recipe.adversary.method != "none" and any(
-        getattr(found.recipe, stage).adversarial for stage in done
-    )
-    names = ["training on noisy members"] if "noisy" in done else []
-    names += ["adversarial training"] if adversarial else ["fine-tuning"] if set(done) - {"noisy"} else []
+    run = found.recipe.as_run(done)
+    acting = [defence for defence in DEFENCES.values() if defence.done and defence.stages_in(run)]
+    acting.sort(key=lambda defence: STAGES.index(defence.stages_in(run)[0]))
+    names = [defence.done for defence in acting]
+    if set(done) - {"noisy"} and all(defence.stage == "noisy" for defence in acting):
+        names.append("fine-tuning")
     return " and ".join(names)
 
 

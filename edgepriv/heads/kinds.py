@@ -12,10 +12,10 @@ from edgepriv.heads.memguard import guard_facts, guard_of, memguard_record
 from edgepriv.heads.regenerate import mask_facts, mask_record
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.defences.heads import MEMGUARD_METHOD
 
 Answering = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """float32 [n, K], a model's probabilities, and the inputs [n, ...] that they answer -> float32 [n, K], what is shown."""
-MEMGUARD = "memguard"
 Record = dict[str, Any]
 
 
@@ -23,7 +23,7 @@ def trained_head(recipe: Recipe, classifier: Classifier, dataset: Dataset, split
     """The head of ``recipe``, trained on the answers of ``classifier``, which has the weights that ship; None for none."""
     if recipe.head.method == "none":
         return None
-    train = memguard_record if recipe.head.method == MEMGUARD else mask_record
+    train = memguard_record if recipe.head.method == MEMGUARD_METHOD else mask_record
     return train(recipe, classifier, dataset, split)
 
 
@@ -31,7 +31,7 @@ def answering(record: Record | None, where: str) -> Answering | None:
     """What a head makes of answers; None without one. ``where`` names its origin in an error."""
     if record is None:
         return None
-    if record["method"] == MEMGUARD:
+    if record["method"] == MEMGUARD_METHOD:
         guard = guard_of(record)
         return lambda probabilities, inputs: guarded(guard, probabilities, inputs)
     head = from_record(record, record["classes"], where)
@@ -40,5 +40,5 @@ def answering(record: Record | None, where: str) -> Answering | None:
 
 def facts_of(record: Record, classifier: Classifier, dataset: Dataset, split: Split) -> dict[str, Any]:
     """What checkpoint and manifest say of a head."""
-    measure = guard_facts if record["method"] == MEMGUARD else mask_facts
+    measure = guard_facts if record["method"] == MEMGUARD_METHOD else mask_facts
     return measure(record, classifier, dataset, split)

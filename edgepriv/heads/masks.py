@@ -12,9 +12,10 @@ from edgepriv.files import written_aside
 from edgepriv.heads.values import mask_values
 from edgepriv.models.reading import load_tensors
 from edgepriv.models.small import MLP
+from edgepriv.recipe.defences.heads import REGENERATORS
 
 FORMAT_VERSION = 1
-IN_GRAPH = ("member", "nonmember", "rank")
+IN_GRAPH = REGENERATORS
 
 
 class Generator(nn.Module):

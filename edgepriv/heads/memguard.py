@@ -13,6 +13,7 @@ from edgepriv.heads.regenerate import SEED, answers_of, refuse_without_holdout
 from edgepriv.models import Classifier
 from edgepriv.models.small import MLP
 from edgepriv.recipe import Recipe, Stage
+from edgepriv.recipe.defences.heads import MEMGUARD_METHOD
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit
 from edgepriv.training.task import Task
@@ -46,7 +47,7 @@ def memguard_record(recipe: Recipe, classifier: Classifier, dataset: Dataset, sp
         if layer is layers[-1]:
             weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
         state |= {f"weight{position}": weight, f"bias{position}": bias}
-    return {"format_version": FORMAT_VERSION, "method": "memguard", "classes": classes, "state_dict": state}
+    return {"format_version": FORMAT_VERSION, "method": MEMGUARD_METHOD, "classes": classes, "state_dict": state}
 
 
 def guard_of(record: dict[str, Any]) -> MemGuard:
@@ -66,7 +67,7 @@ def guard_facts(record: dict[str, Any], classifier: Classifier, dataset: Dataset
         float(((member_logit(guard, each.astype(np.float64))[0] > 0) == member).mean()) for each in (plain, shown)
     )
     return {
-        "method": "memguard",
+        "method": MEMGUARD_METHOD,
         "served_by": "device/predict.py, which reads model.memguard.npz beside the model",
         "epsilon": guard.epsilon,
         "mean_l1_distance": float(np.abs(shown - plain).sum(axis=1).mean()),

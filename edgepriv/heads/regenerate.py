@@ -11,6 +11,7 @@ from edgepriv.heads.masks import Generator, Mask, build, from_record, masked, re
 from edgepriv.heads.values import mask_values
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe, Stage
+from edgepriv.recipe.defences.heads import trained_on_members
 from edgepriv.training.course import examples_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit
@@ -22,7 +23,7 @@ SEED = 1000
 
 def refuse_without_holdout(recipe: Recipe, split: Split) -> None:
     """Raise UserError when the head compares members with a privacy holdout and there is none."""
-    if recipe.head.method in ("member", "nonmember", "memguard") and not (len(split.holdout) and len(split.members)):
+    if trained_on_members(recipe.head) and not (len(split.holdout) and len(split.members)):
         raise UserError(
             f"the head {recipe.head.method!r} is trained on the members and on a privacy holdout: set data.holdout above 0"
         )

@@ -1,6 +1,9 @@
 """What training and export have done, in lines for the terminal."""
 
+from collections.abc import Mapping
 from typing import Any
+
+from edgepriv.recipe.defences import DEFENCES
 
 
 def trained(result: dict[str, Any]) -> str:
@@ -9,13 +12,13 @@ def trained(result: dict[str, Any]) -> str:
         f"{result['checkpoint']}: training accuracy {last['accuracy']:.1%} after {last['epoch']} epochs\n"
         f"inputs in [0, 1] are normalised inside the model by {_normalisation(result['normalisation'])}"
     )
-    dp = result["defences"].get("dp")
-    if dp is None:
-        return line
-    return (
-        f"{line}\ndifferential privacy: epsilon {dp['epsilon']:.3g} at delta {dp['delta']:.2g} spent in {dp['steps']:,} steps "
-        f"(noise multiplier {dp['noise_multiplier']:.3g}, gradients clipped to {dp['clip']:g})"
-    )
+    return "\n".join([line, *measured(result["defences"])])
+
+
+def measured(defences: Mapping[str, Any]) -> list[str]:
+    """What the defences of a model measured as they ran, as checkpoint and manifest keep it."""
+    known = [defence for defence in DEFENCES.values() if defence.facts in defences]
+    return [line for defence in known for line in defence.said(defences[defence.facts])]
 
 
 def _normalisation(by: dict[str, list[float]]) -> str:
@@ -65,38 +68,7 @@ def exported(result: dict[str, Any]) -> str:
         twin = result["float"]
         lines.append(f"same label as the float twin on {twin['same_label']:.1%} of {twin['compared']} real inputs")
     lines += _notes(result)
-    if "noise" in result.get("defences", {}):
-        lines.append(_noise(result["defences"]["noise"]))
-    if result.get("head"):
-        lines += _heads(result["head"])
-    return "\n".join(lines)
-
-
-def _noise(noise: dict[str, Any]) -> str:
-    shapley = "share_all" in noise
-    within = "within every bound for" if shapley else "for"
-    return (
-        f"{noise['method']} noise on {noise['members']:,} members: entropy {noise['mean_entropy_before']:.3g} -> "
-        f"{noise['mean_entropy_after']:.3g} nats, as high as asked {within} "
-        f"{noise['share_all' if shapley else 'share_entropy']:.1%}; label kept for {noise['share_label_kept']:.1%}; "
-        f"mean L2 norm {noise['mean_norm']:.3g}"
-    )
-
-
-def _heads(head: dict[str, Any]) -> list[str]:
-    if head["method"] == "memguard":
-        return [
-            f"MemGuard: mean L1 distance of the answers {head['mean_l1_distance']:.3g} (budget {head['epsilon']:g}), its own "
-            f"attack {head['attack_accuracy_plain']:.1%} -> {head['attack_accuracy_guarded']:.1%}",
-            "warning: MemGuard is not in the .onnx: ship model.memguard.npz with it and answer through device/predict.py; the "
-            "kits for Node and the browser refuse, and any other program shows the model's own probabilities",
-        ]
-    sides = {"members": "labels_changed_members", "holdout examples": "labels_changed_holdout"}
-    changed = " and ".join(f"{head[key]:.2%} of the {side}" for side, key in sides.items() if key in head)
-    given = ", trained for another model" if "trained" in head else ""
-    return [
-        f"head {head['method']}{given}: it changes the label of {changed}; edgepriv audit --cut-head shows what it hides"
-    ]
+    return "\n".join(lines + measured(result.get("defences", {})))
 
 
 def _notes(result: dict[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from edgepriv.models import Classifier
 from edgepriv.models.classifier import NAMED
 from edgepriv.models.small import MLP
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training.examples import Examples
 from edgepriv.training.grids import quantizer_of
 
@@ -132,15 +133,14 @@ class StackedExamples(Examples):
 
 
 def stackable(recipe: Recipe) -> bool:
-    """Whether models trained by ``recipe`` can be stacked. Flattening and dropout draw for one model; quantized activations
-    have the range of one model's batch, learned steps stand beside the layers of one; differential privacy clips the
-    examples of one; a foreign network may do anything."""
-    plain = all(stage.flatten == 0 for stage in recipe.stages().values())
+    """Whether models trained by ``recipe`` can be stacked. Some defences allow only one (see ``Defence.stacked``); quantized
+    activations have the range of one model's batch, learned steps stand beside the layers of one; a network whose answers
+    depend on the batch must not see the examples of others; a foreign network may do anything."""
     quantizer = quantizer_of(recipe.quantize)
     of_one = recipe.quantize.active and (quantizer.activations or quantizer.learned)
-    drops = any(recipe.dropout_in(name) > 0 for name in recipe.stages())
-    one_by_one = recipe.dp.active or of_one or drops or recipe.model.batch_dependent
-    return plain and not one_by_one and recipe.model.name in NAMED and recipe.precision != "bfloat16"
+    defended = any(defence.active(recipe) and not defence.stacked for defence in DEFENCES.values())
+    one_by_one = of_one or defended or recipe.model.batch_dependent
+    return not one_by_one and recipe.model.name in NAMED and recipe.precision != "bfloat16"
 
 
 def worth_stacking(recipe: Recipe, device: torch.device) -> bool:
