@@ -18,7 +18,7 @@ import psutil
 from papers_experiments import experiment_of, recipe_of
 
 import edgepriv
-from edgepriv import api, data
+from edgepriv import data, pipeline
 from edgepriv.artifact.session import open_session, predict
 from edgepriv.audit.attacks.blindmi import VARIANCES
 from edgepriv.audit.attacks.ml_leaks import largest
@@ -111,10 +111,10 @@ def run(cell: Cell, commit: str, data_dir: Path | None = None) -> dict[str, Any]
     trained = _trained(recipe, cell.work / "trained", data_dir)
     model = folder / "out" / "model.onnx"
     changes = {name: getattr(recipe, name).model_dump() for name in AFTER_TRAINING}
-    exported = api.harden(
+    exported = pipeline.harden(
         trained, None, changes, folder / "out", accept_accuracy_loss=True, data_dir=data_dir, force=True
     )
-    audited = api.audit(
+    audited = pipeline.audit(
         model,
         {"audit": recipe.audit.model_dump()},
         data_dir=data_dir,
@@ -123,7 +123,7 @@ def run(cell: Cell, commit: str, data_dir: Path | None = None) -> dict[str, Any]
         accept_accuracy_loss=True,  # a cell that has collapsed is a result
         force=True,
     )
-    timed = api.bench(model, Recipe(bench=Bench(**BENCH)), force=True)
+    timed = pipeline.bench(model, Recipe(bench=Bench(**BENCH)), force=True)
     content = {
         "key": key,
         "experiment": cell.experiment,
@@ -165,7 +165,7 @@ def _trained(recipe: Recipe, folder: Path, data_dir: Path | None) -> Path:
     made_by = hashlib.sha256(f"{alone.model_dump_json()} {version()}".encode())
     path = folder / f"{made_by.hexdigest()[:32]}.pt"
     if not path.exists():
-        api.train(alone, path, accept_accuracy_loss=True, data_dir=data_dir)
+        pipeline.train(alone, path, accept_accuracy_loss=True, data_dir=data_dir)
     return path
 
 

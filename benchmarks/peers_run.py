@@ -15,7 +15,7 @@ from peers_given import read, read_answer
 from peers_tables import row_of
 from spent import Spent, spent
 
-from edgepriv import api
+from edgepriv import pipeline
 from edgepriv.errors import UserError
 from edgepriv.files import read_json
 from edgepriv.recipe import FULL_WIDTH, Recipe
@@ -99,8 +99,8 @@ def _row(
 def _exported(recipe: Recipe, folder: Path) -> Path:
     """The recipe's model as float .onnx with its manifest."""
     checkpoint, target = folder / "target.pt", folder / "target.onnx"
-    api.train(recipe, checkpoint)
-    api.export(checkpoint, None, {"quantize": {"bits": FULL_WIDTH}}, target)
+    pipeline.train(recipe, checkpoint)
+    pipeline.export(checkpoint, None, {"quantize": {"bits": FULL_WIDTH}}, target)
     return target
 
 

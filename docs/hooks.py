@@ -47,8 +47,9 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 def commands() -> str:
     """One section for each command: its help, usage and options, by group."""
     group = typer.main.get_command(app)
-    visible = {name: command for name, command in group.commands.items() if not command.hidden}
-    return "\n\n".join(["# Commands", *(section(name, command) for name, command in visible.items())]) + "\n"
+    context = group.make_context("edgepriv", [], resilient_parsing=True)
+    built = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return "\n\n".join(["# Commands", *(section(name, command) for name, command in built.items())]) + "\n"
 
 
 def section(name: str, command: TyperCommand) -> str:
@@ -71,9 +72,8 @@ def row(parameter: TyperArgument | TyperOption) -> str:
         names = ", ".join(f"`{option}`" for option in [*parameter.opts, *parameter.secondary_opts])
     else:
         names = f"`{parameter.metavar or parameter.name}`"
-    default = parameter.default
-    shown = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
-    return f"| {names} | {shown} | {cell(parameter.help or '')} |"
+    said, _, default = (parameter.help or "").replace("\\[", "[").partition(" [default: ")
+    return f"| {names} | {cell(default.removesuffix(']'))} | {cell(said)} |"
 
 
 def recipe() -> str:

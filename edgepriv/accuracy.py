@@ -21,6 +21,7 @@ import numpy as np
 from scipy.stats import binom, binomtest
 
 from edgepriv.errors import UserError
+from edgepriv.recipe import MAX_DROP
 
 ONE_CLASS = 0.95
 RECOGNISED = 0.25
@@ -29,7 +30,6 @@ NEAR = 0.03
 """By how much a model from elsewhere must beat the largest class on what it was trained on; untrained ones do by a little."""
 LITTLE = 0.25
 """Share of the way from the largest class to no error below which a model's accuracy on its members is remarked on."""
-MAX_DROP = 5.0
 FEW = 100
 """With fewer held-out examples, what quantization costs is judged on members and held-out examples together."""
 

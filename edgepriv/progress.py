@@ -2,6 +2,9 @@
 
 Both go to standard error, which leaves standard output to results. Lines come from a thread, so that work that takes
 minutes between two steps is not silent either; work that is done within half a minute says nothing.
+
+That is how the command line shows it. The functions of the Python API print nothing unless they are asked to: ``told``
+sends bars and notes to a function of the caller's, or nowhere.
 """
 
 import sys
@@ -9,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -66,6 +70,47 @@ class Lines:
         return ", ".join([*parts, *(f"{name} {value}" for name, value in self.postfix.items())])
 
 
+@dataclass(frozen=True)
+class Step:
+    """What a caller is told of long work: that ``done`` of ``total`` units are done, or a ``note`` about the work.
+
+    ``total``: None where it is not known. ``note``: an assumption or a finding, one line; empty for progress.
+    """
+
+    title: str = ""
+    unit: str = ""
+    done: float = 0
+    total: float | None = None
+    note: str = ""
+
+
+Listener = Callable[[Step], object]
+
+
+@dataclass
+class Told:
+    """A bar that calls a function at each step."""
+
+    title: str
+    unit: str
+    total: float | None
+    n: float
+    tell: Listener
+
+    def update(self, n: float = 1) -> None:
+        self.n += n
+        self.tell(Step(self.title, self.unit, self.n, self.total))
+
+    def set_postfix(self, ordered_dict: Mapping[str, object] | None = None) -> None:
+        """Numbers beside the count are for a reader, not for a function."""
+
+
+_listener: ContextVar[Listener | None] = ContextVar("edgepriv_progress", default=None)
+"""Who is told of steps; None for standard error."""
+_noted: ContextVar[Listener | None] = ContextVar("edgepriv_notes", default=None)
+"""Who is told of notes; None for standard error."""
+
+
 class Watch:
     """Says every half minute what the innermost of the open bars has come to."""
 
@@ -97,6 +142,43 @@ _watcher: threading.Thread | None = None
 
 
 @contextmanager
+def told(where: bool | Listener) -> Iterator[list[str]]:
+    """While it lasts, bars and notes go to ``where``: True standard error, False nowhere, or a function of a Step.
+
+    Gives the list of notes, which grows.
+    """
+    notes: list[str] = []
+
+    def listen(step: Step) -> None:
+        if step.note:
+            notes.append(step.note)
+            if where is True:
+                _print_note(step.note)
+        if callable(where):
+            where(step)
+
+    token, note_token = _listener.set(None if where is True else listen), _noted.set(listen)
+    try:
+        yield notes
+    finally:
+        _listener.reset(token)
+        _noted.reset(note_token)
+
+
+def note(line: str) -> None:
+    """Say one line beside whatever progress bar is there."""
+    heard = _noted.get()
+    if heard is None:
+        _print_note(line)
+    else:
+        heard(Step(note=line))
+
+
+def _print_note(line: str) -> None:
+    tqdm.write(f"note: {line}", file=sys.stderr)
+
+
+@contextmanager
 def shown(
     title: str,
     *,
@@ -115,7 +197,11 @@ def shown(
         quiet: show nothing at all, as in a worker process.
         delay: seconds before a bar appears. leave: whether the bar stays on the terminal at the end.
     """
-    if not quiet and sys.stderr is not None and sys.stderr.isatty():
+    tell = _listener.get()
+    if tell is not None and not quiet:
+        yield Told(title, unit, total, done, tell)
+        return
+    if not quiet and _draws():
         with tqdm(
             desc=title, unit=unit, total=total, initial=done, delay=delay, leave=leave, dynamic_ncols=True
         ) as bar:
@@ -149,6 +235,11 @@ def follower(bar: Bar) -> Callable[..., None]:
         bar.update(done - bar.n)
 
     return follow
+
+
+def _draws() -> bool:
+    """Whether standard error shows a bar as one: a terminal does, and a notebook."""
+    return sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
 
 def _start_watching() -> None:

@@ -1,6 +1,5 @@
 """What a verb works on: a checkpoint with its data and split, and the files that stand beside a model."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from edgepriv import data
+from edgepriv import data, progress
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, checkpoint
@@ -38,13 +36,13 @@ _said: ContextVar[set[str] | None] = ContextVar("said", default=None)
 
 
 def say(note: str) -> None:
-    """One line on standard error, beside whatever progress bar is there."""
+    """One line for the user, beside whatever progress bar is there."""
     said = _said.get()
     if said is not None and note in said:
         return
     if said is not None:
         said.add(note)
-    tqdm.write(f"note: {note}", file=sys.stderr)
+    progress.note(note)
 
 
 @contextmanager

@@ -2,19 +2,36 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from edgepriv import api, recipe
+from edgepriv import pipeline, recipe
+from edgepriv.api.results import Result, Row
 from edgepriv.files import refuse_existing
 from edgepriv.project import beside, said_once
 from edgepriv.recipe import Recipe
-from edgepriv.report import html, verdict
+from edgepriv.report import html, tables, verdict
 
 
-def run(output: Path, *, force: bool = False, say: Callable[[str], None] = print) -> dict[str, Any]:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Finished(Result):
+    """The whole pipeline. ``rows``: the comparison with the undefended model; ``report``: the page; ``seconds``: it took."""
+
+    seconds: float
+    audit: Row
+    bench: Row
+    rows: Sequence[Sequence[str]]
+    verdict: str
+    report: Path
+
+    def readable(self) -> list[Any]:
+        return [tables.verdict_table(self.rows), self.verdict, f"report: {self.report}"]
+
+
+def run(output: Path, *, force: bool = False, say: Callable[[str], None] = print) -> Finished:
     """Train, harden, export, bench, audit and report into ``output``; ``say`` receives a line as each step begins.
 
     An interrupted run, which has left no report yet, may be run again. Returns the audit, the bench, the rows of the
@@ -29,19 +46,19 @@ def run(output: Path, *, force: bool = False, say: Callable[[str], None] = print
         return _run(settings, output, shipped, report, say)
 
 
-def _run(settings: Recipe, output: Path, shipped: Path, report: Path, say: Callable[[str], None]) -> dict[str, Any]:
+def _run(settings: Recipe, output: Path, shipped: Path, report: Path, say: Callable[[str], None]) -> Finished:
     started = time.monotonic()
     say("1/5 train: a small CNN on scikit-learn's digits")
-    api.train(settings, output / "float.pt", force=True)
+    pipeline.train(settings, output / "float.pt", force=True)
     say("2/5 harden: adversarial training, then 4-bit quantization-aware fine-tuning")
     say("3/5 export: integer weights into one ONNX file, parity proven")
-    api.harden(output / "float.pt", settings, {}, output, force=True)
+    pipeline.harden(output / "float.pt", settings, {}, output, force=True)
     say("4/5 bench: the file beside its float twin, fresh processes")
-    measured = api.bench(shipped, settings, force=True)
+    measured = pipeline.bench(shipped, settings, force=True)
     say("5/5 audit: membership inference by an attacker who knows the defence, and adversarial inputs")
-    audited = api.audit(shipped, {}, cache_dir=output / "cache", force=True)
+    audited = pipeline.audit(shipped, {}, cache_dir=output / "cache", force=True)
     shutil.copyfile(beside(shipped, "audit.html"), report)
-    return {
+    content = {
         "seconds": time.monotonic() - started,
         "audit": audited,
         "bench": measured,
@@ -49,3 +66,4 @@ def _run(settings: Recipe, output: Path, shipped: Path, report: Path, say: Calla
         "verdict": verdict.verdict(audited, measured),
         "report": str(report),
     }
+    return Finished.of(content)

@@ -8,7 +8,7 @@ import onnx
 import onnx.parser
 import pytest
 
-from edgepriv import api, cli
+from edgepriv import cli, pipeline
 from edgepriv.device.bench import measure
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
@@ -42,37 +42,37 @@ def board(model, tmp_path):
 
 
 def test_a_device_is_added_to_the_bench_that_is_there(model, board, monkeypatch):
-    before = api.bench(model, QUICK)
+    before = pipeline.bench(model, QUICK)
     monkeypatch.setattr(_bench, "measure", lambda *_, **__: pytest.fail("measured again"))
-    after = api.bench(model, QUICK, imports=[board[0]])
+    after = pipeline.bench(model, QUICK, imports=[board[0]])
     assert after == json.loads(model.with_suffix(".bench.json").read_text())
     (device,) = after["devices"]
     assert (device["name"], device["machine"]["cpu"]) == ("model", "A board")
     assert device["latency_ms"] == board[1]["latency_ms"]
     assert {key: after[key] for key in before} == before
-    assert api.bench(model, QUICK, imports=[board[0]])["devices"] == [device]  # the same again is the same row
+    assert pipeline.bench(model, QUICK, imports=[board[0]])["devices"] == [device]  # the same again is the same row
 
 
 def test_without_a_bench_the_model_is_measured_first(model, board, tmp_path):
     both = tmp_path / "both.json"
     node = board[1] | {"runtime": "onnxruntime-node"}
     both.write_text(json.dumps([board[1], node]))
-    content = api.bench(model, QUICK, imports=[both])
+    content = pipeline.bench(model, QUICK, imports=[both])
     assert len(content["variants"]) == 1
     assert [run["runtime"] for run in content["devices"]] == ["onnxruntime", "onnxruntime-node"]
     with pytest.raises(UserError, match="exists already"):
-        api.bench(model, QUICK)
-    assert "devices" not in api.bench(model, QUICK, force=True)
+        pipeline.bench(model, QUICK)
+    assert "devices" not in pipeline.bench(model, QUICK, force=True)
 
 
 def test_a_bench_of_other_bytes_is_not_extended(model, board):
     bench = model.with_suffix(".bench.json")
-    api.bench(model, QUICK)
+    pipeline.bench(model, QUICK)
     other = json.loads(bench.read_text())
     other["files"]["model"]["sha256"] = "0" * 64
     bench.write_text(json.dumps(other))
     with pytest.raises(UserError, match="exists already"):
-        api.bench(model, QUICK, imports=[board[0]])
+        pipeline.bench(model, QUICK, imports=[board[0]])
 
 
 def without(content, *keys):
@@ -97,7 +97,7 @@ def test_what_is_no_measurement_of_this_model_is_refused(model, board, tmp_path)
     ]:
         path.write_text(json.dumps(wrong))
         with pytest.raises(UserError) as refused:
-            api.bench(model, QUICK, imports=[path])
+            pipeline.bench(model, QUICK, imports=[path])
         assert reason in str(refused.value)
         assert not model.with_suffix(".bench.json").exists()
 
@@ -107,12 +107,12 @@ def test_the_ort_file_of_the_model_belongs_to_it(model, board):
     twin = model.with_suffix(".ort")
     twin.write_bytes(b"the same model in another format")
     path.write_text(json.dumps(content | {"model": "model.ort", "sha256": sha256_of(twin)}))
-    (device,) = api.bench(model, QUICK, imports=[path])["devices"]
+    (device,) = pipeline.bench(model, QUICK, imports=[path])["devices"]
     assert device["name"] == "model.ort"
 
 
 def test_the_command_prints_and_the_page_shows_the_device(model, board, monkeypatch, capsys):
-    api.bench(model, QUICK)
+    pipeline.bench(model, QUICK)
     monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.setattr(sys, "argv", ["edgepriv", "bench", str(model), "--import", str(board[0])])
     with pytest.raises(SystemExit) as ended:
@@ -121,7 +121,7 @@ def test_the_command_prints_and_the_page_shows_the_device(model, board, monkeypa
     printed = capsys.readouterr().out
     assert "A board, 4 cores; onnxruntime 1.23.0" in printed
     assert "this workstation" in printed
-    api.write_report(model, None, model.with_suffix(".html"))
+    pipeline.write_report(model, None, model.with_suffix(".html"))
     page = model.with_suffix(".html").read_text()
     assert "On devices" in page
     assert "A board, 4 cores" in page

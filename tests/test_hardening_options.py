@@ -89,14 +89,14 @@ def test_without_noise_nothing_is_retrained_on_it():
 
 
 def test_the_help_of_quantizer_lists_the_registry():
-    from edgepriv.cli.options import QUANTIZERS
+    from edgepriv.recipe import options_of
     from edgepriv.training.grids import QUANTIZERS as registry
 
-    assert QUANTIZERS.replace(" or ", ", ").split(", ") == list(registry)
+    assert options_of("train")["quantizer"].choices() == tuple(registry)
 
 
 def test_ptq_refuses_what_belongs_to_fine_tuning(tmp_path):
-    from edgepriv.cli.app import harden
+    from edgepriv.api import harden
 
     for asked in ({"qat_epochs": 2}, {"flatten": 0.5}):
         with pytest.raises(UserError, match="--ptq rounds trained weights"):

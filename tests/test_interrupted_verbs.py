@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edgepriv import api
+from edgepriv import pipeline
 from edgepriv.errors import UserError
 from edgepriv.pipeline import _harden
 from edgepriv.recipe import Recipe
@@ -44,13 +44,13 @@ def interrupted(monkeypatch):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "model.pt"
-    api.train(RECIPE, path, accept_accuracy_loss=True)
+    pipeline.train(RECIPE, path, accept_accuracy_loss=True)
     return path
 
 
 def test_train(tmp_path, checkpoint, interrupted):
     def command():
-        return api.train(RECIPE, tmp_path / "model.pt", accept_accuracy_loss=True)
+        return pipeline.train(RECIPE, tmp_path / "model.pt", accept_accuracy_loss=True)
 
     interrupted(1, command)
     assert not (tmp_path / "model.pt").exists()
@@ -73,7 +73,7 @@ def harden(tmp_path, checkpoint, monkeypatch):
 
         monkeypatch.setattr(_harden, "export_with_twin", export)
         monkeypatch.setattr(_harden, "write_kit", lambda *args, **options: None)
-        return api.harden(checkpoint, RECIPE, {}, tmp_path / "out", accept_accuracy_loss=True)
+        return pipeline.harden(checkpoint, RECIPE, {}, tmp_path / "out", accept_accuracy_loss=True)
 
     return harden
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edgepriv import api
+from edgepriv import pipeline
 from edgepriv.audit.promise import beside_the_proof
 from edgepriv.cli import app
 from edgepriv.errors import UserError
@@ -25,13 +25,13 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def private(tmp_path_factory):
     folder = tmp_path_factory.mktemp("private")
-    return folder, api.train(RECIPE, folder / "model.pt", accept_accuracy_loss=True)
+    return folder, pipeline.train(RECIPE, folder / "model.pt", accept_accuracy_loss=True)
 
 
 @pytest.fixture(scope="module")
 def hardened(private):
     folder, _ = private
-    api.harden(folder / "model.pt", None, {}, folder / "out", accept_accuracy_loss=True)
+    pipeline.harden(folder / "model.pt", None, {}, folder / "out", accept_accuracy_loss=True)
     return folder / "out"
 
 
@@ -40,7 +40,7 @@ def test_what_was_spent_is_reported_and_kept(private):
     dp = result["defences"]["dp"]
     assert 4.9 < dp["epsilon"] <= 5.0
     assert (dp["clip"], dp["sampling"]) == (0.7, "poisson")
-    assert api.show(folder / "model.pt")["defences"]["dp"] == dp
+    assert pipeline.show(folder / "model.pt")["defences"]["dp"] == dp
 
 
 def test_the_command_line_says_what_was_spent(tmp_path):
@@ -67,7 +67,7 @@ def test_the_command_line_says_what_was_spent(tmp_path):
 def test_what_acts_while_training_is_refused_where_no_stage_trains(private, tmp_path, asked):
     changes = {"robust": asked, "qat": asked}
     with pytest.raises(UserError, match=f"--{next(iter(asked))} acts while training, and no stage trains here"):
-        api.harden(private[0] / "model.pt", None, changes, tmp_path / "out")
+        pipeline.harden(private[0] / "model.pt", None, changes, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -75,8 +75,8 @@ def test_hardening_only_rounds_the_weights_and_the_manifest_has_the_epsilon(priv
     record = json.loads((hardened / "model.manifest.json").read_text())
     assert record["defences"]["dp"] == private[1]["defences"]["dp"]
     assert record["stages"] == ["train"]
-    assert api.show(hardened / "model.onnx")["defences"]["dp"]["epsilon"] > 4.9
-    assert api.show(hardened / "model.pt")["recipe"]["quantize"]["bits"] == 4
+    assert pipeline.show(hardened / "model.onnx")["defences"]["dp"]["epsilon"] > 4.9
+    assert pipeline.show(hardened / "model.pt")["recipe"]["quantize"]["bits"] == 4
 
 
 @pytest.mark.parametrize(
@@ -84,24 +84,26 @@ def test_hardening_only_rounds_the_weights_and_the_manifest_has_the_epsilon(priv
 )
 def test_training_on_without_privacy_is_refused(private, tmp_path, changes):
     with pytest.raises(UserError, match="--ptq"):
-        api.harden(private[0] / "model.pt", None, changes, tmp_path / "out")
+        pipeline.harden(private[0] / "model.pt", None, changes, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_privacy_cannot_be_added_afterwards(tmp_path):
-    api.train(
+    pipeline.train(
         Recipe(data={"name": "digits"}, model=RECIPE.model.model_dump(), train={"epochs": 1}),
         tmp_path / "plain.pt",
         accept_accuracy_loss=True,
     )
     with pytest.raises(UserError, match="edgepriv train"):
-        api.harden(tmp_path / "plain.pt", None, {"dp": {"epsilon": 2.0}}, tmp_path / "out")
+        pipeline.harden(tmp_path / "plain.pt", None, {"dp": {"epsilon": 2.0}}, tmp_path / "out")
     with pytest.raises(UserError, match="edgepriv train"):
-        api.harden(tmp_path / "plain.pt", RECIPE, {}, tmp_path / "out")
+        pipeline.harden(tmp_path / "plain.pt", RECIPE, {}, tmp_path / "out")
 
 
 def test_the_audit_sets_what_attacks_show_beside_the_proof(hardened, tmp_path):
-    audited = api.audit(hardened / "model.onnx", {}, cache_dir=tmp_path, float_twin=False, accept_accuracy_loss=True)
+    audited = pipeline.audit(
+        hardened / "model.onnx", {}, cache_dir=tmp_path, float_twin=False, accept_accuracy_loss=True
+    )
     dp = audited["dp"]
     assert 0 <= dp["lower_bound"] < dp["epsilon"] <= 5.0
     assert dp["warning"] is None

@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from edgepriv import api
+from edgepriv import pipeline
 from edgepriv.cli import app
 from edgepriv.recipe import Recipe
 
@@ -17,7 +17,7 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "model.pt"
-    api.train(RECIPE, path, accept_accuracy_loss=True)
+    pipeline.train(RECIPE, path, accept_accuracy_loss=True)
     return path
 
 

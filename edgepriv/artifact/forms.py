@@ -41,7 +41,7 @@ def _return_form(graph: ir.Graph, form: str) -> None:
     ends_with_softmax = softmax is not None and softmax.op_type == "Softmax" and not output.uses()
     if form == "logits" and not ends_with_softmax:
         raise UserError(
-            "this model does not end with a softmax, so it has no logits: export it with --output probabilities"
+            "this model does not end with a softmax, so it has no logits: export it with --returns probabilities"
         )
     scores = output
     if ends_with_softmax:

@@ -14,7 +14,7 @@ from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.significance import REVERSED, SIGNIFICANT, STATED, Direction, holm, p_value
 from edgepriv.audit.ties import settled
 from edgepriv.audit.trained_answers import Shadow
-from edgepriv.errors import UserError
+from edgepriv.errors import UserError, nearest
 
 FALSE_POSITIVE_RATES = (0.01, 0.001)
 # Reference models that are attacked in turn to learn a threshold.
@@ -53,7 +53,8 @@ def select(names: str) -> list[str]:
     unknown = sorted(wanted - set(ATTACKS))
     if unknown or not wanted:
         what = f"unknown attack {', '.join(unknown)}" if unknown else "no attack named"
-        raise UserError(f"{what}: choose all, quick, or some of {', '.join(ATTACKS)}")
+        meant = nearest(unknown[0], [*groups, *ATTACKS]) if unknown else ""
+        raise UserError(f"{what}: choose all, quick, or some of {', '.join(ATTACKS)}{meant}")
     return [name for name in ATTACKS if name in wanted]
 
 

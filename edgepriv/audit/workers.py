@@ -9,7 +9,6 @@ on Location-30 the references' accuracy and LiRA's AUC stayed the same, in two t
 import io
 import itertools
 import os
-import sys
 import threading
 import warnings
 from collections import deque
@@ -22,7 +21,6 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from edgepriv import progress
 from edgepriv.audit.processes import done_by_processes
@@ -118,7 +116,7 @@ def _trained_on_gpu(jobs: Sequence[Job], dataset: Dataset, folder: Path, process
             if isinstance(error, torch.OutOfMemoryError) and len(group) > 1:
                 waiting.extendleft([group[len(group) // 2 :], group[: len(group) // 2]])
                 continue
-            tqdm.write(f"note: the GPU failed ({str(error).splitlines()[0]}): going on without it", file=sys.stderr)
+            progress.note(f"the GPU failed ({str(error).splitlines()[0]}): going on without it")
             yield from _trained_here([*group, *itertools.chain(*waiting)], dataset, folder, processes)
             return
         yield count

@@ -1,15 +1,18 @@
 """How a command speaks: results on standard output, one sentence and an exit code where it fails."""
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+import typer
 from rich.console import Console
 
-from edgepriv.errors import GateFailed, UserError
+from edgepriv.errors import GateFailed, UserError, nearest
+
+UsageError: Any = typer.BadParameter.__base__
+"""What typer raises for a command line that it cannot read; it exports no name for it."""
 
 INTERRUPTED = 130
 RESUME = "interrupted: run the same command again to go on where it stopped"
@@ -30,11 +33,12 @@ UNWRITABLE = {
 def run(app: Callable[..., Any]) -> None:
     """Run a command; bad input is one sentence on standard error and exit code 2."""
     try:
-        sys.exit(app(standalone_mode=True))
-    except SystemExit as ended:
-        if ended.code != INTERRUPTED:
-            raise
-        code, message = INTERRUPTED, RESUME  # typer turns Ctrl-C into this exit, without a word
+        code = app(standalone_mode=False) or 0
+        if code != INTERRUPTED:  # which is what typer makes of Ctrl-C, without a word
+            sys.exit(code)
+        message = RESUME
+    except UsageError as error:
+        code, message = 2, _usage(error)
     except UserError as error:
         code, message = 2, f"error: {_one_line(error)}"
     except GateFailed as error:
@@ -50,23 +54,58 @@ def run(app: Callable[..., Any]) -> None:
         code, message = 2, f"error: {error.strerror}: {error.filename or 'while writing'}"
     except MemoryError:
         code, message = 2, "error: not enough memory for this model or data set"
-    print(message, file=sys.stderr)
+    if message:
+        print(message, file=sys.stderr)
     sys.exit(code)
+
+
+def _usage(error: Any) -> str:
+    """One sentence of what typer has to say of a command line; empty where it has shown the help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return ""
+    command = error.ctx.command_path if error.ctx else "edgepriv"
+    if hasattr(error, "possibilities"):
+        sentence = f"no such option: {error.option_name}{nearest(error.option_name, error.possibilities or ())}"
+    else:
+        said = _one_line(error.format_message()).removesuffix(".")
+        sentence = f"{said[:1].lower()}{said[1:]}"
+    return f"error: {sentence} ({command} --help shows what there is)"
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def console_for_progress() -> Console:
-    return Console(stderr=True, highlight=False)
+def progress_line(line: str) -> None:
+    """Say what comes next, beside the results."""
+    print(line, file=sys.stderr, flush=True)
 
 
-def print_result(as_json: bool, result: Any, readable: Callable[[], Any]) -> None:
+def note(line: str) -> None:
+    """Say what was made of the options."""
+    print(f"note: {line}", file=sys.stderr)
+
+
+def warn(line: str) -> None:
+    """Say it beside the results too, where a program that reads them does not look."""
+    print(f"warning: {line}", file=sys.stderr)
+
+
+class Printable(Protocol):
+    """What a verb returns."""
+
+    def json(self) -> str:
+        """One line."""
+
+    def readable(self) -> list[Any]:
+        """Strings and tables of rich."""
+
+
+def print_result(as_json: bool, result: Printable) -> None:
+    """On standard output, for a program or for a reader."""
     if as_json:
-        print(json.dumps(result, allow_nan=False))
+        print(result.json())
         return
     console = Console(highlight=False)
-    shown = readable()
-    for part in shown if isinstance(shown, list) else [shown]:
+    for part in result.readable():
         console.print(part, soft_wrap=isinstance(part, str))

@@ -11,7 +11,7 @@ import platformdirs
 from edgepriv.data.dataset import Dataset, checked
 from edgepriv.data.files import READERS, from_file, from_member_files, joined, read_arrays
 from edgepriv.data.torchvision_sets import from_torchvision
-from edgepriv.errors import UserError
+from edgepriv.errors import UserError, nearest
 from edgepriv.recipe import Data
 
 
@@ -132,6 +132,7 @@ def load(
         if prefix not in PREFIXES:
             raise UserError(
                 f"unknown data source {prefix!r} in {name!r}: known are {', '.join(f'{p}:...' for p in PREFIXES)}"
+                f"{nearest(prefix, PREFIXES)}"
             )
         found = _member_files(location, asked) if prefix == "members" else from_file(prefix, Path(location), asked)
         return replace(found, name=canonical_name(name))
@@ -152,7 +153,8 @@ def load(
     if from_zoo is None:
         known = ", ".join([*NAMED, *IMAGE_SETS])
         raise UserError(
-            f"unknown data set {name!r}: known are {known}, any image set of torchvision, and npz:FILE, csv:FILE, folder:DIR"
+            f"unknown data set {name!r}: known are {known}, any image set of torchvision, and npz:FILE, csv:FILE, "
+            f"folder:DIR{nearest(name, [*NAMED, *IMAGE_SETS])}"
         )
     return from_zoo
 

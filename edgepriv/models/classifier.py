@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from edgepriv.errors import UserError
+from edgepriv.errors import UserError, nearest
 from edgepriv.models import small, zoo
 from edgepriv.models.adapt import adapted, probe
 from edgepriv.models.normalisation import in_unit_range
@@ -77,7 +77,7 @@ def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: 
     else:
         raise UserError(
             f"unknown model {name!r}: known are {', '.join(NAMED)}, torchvision's classifiers (resnet18, vgg16, ...), "
-            "and package.module:factory"
+            f"and package.module:factory{nearest(name, [*NAMED, *zoo.names()])}"
         )
     try:
         return factory(num_classes=num_classes, input_shape=tuple(input_shape), **arguments)

@@ -4,7 +4,7 @@ All raise UserError on bad input, write files whole or not at all, and return wh
 dictionaries that are JSON.
 """
 
-from edgepriv.pipeline._audit import attacks, audit
+from edgepriv.pipeline._audit import attacks, audit, audit_file
 from edgepriv.pipeline._bench import bench, compare
 from edgepriv.pipeline._export import export
 from edgepriv.pipeline._harden import harden
@@ -12,4 +12,4 @@ from edgepriv.pipeline._page import write_report
 from edgepriv.pipeline._show import show
 from edgepriv.pipeline._train import train
 
-__all__ = ["attacks", "audit", "bench", "compare", "export", "harden", "show", "train", "write_report"]
+__all__ = ["attacks", "audit", "audit_file", "bench", "compare", "export", "harden", "show", "train", "write_report"]

@@ -45,7 +45,7 @@ def audit(
     collapsed (see ``edgepriv.accuracy``) is not audited unless ``accept_accuracy_loss`` says so. Raises GateFailed, after
     writing, when one of ``limits`` is exceeded.
     """
-    output = json_name(output) or beside(model, "cut-head.audit.json" if cut_head else "audit.json")
+    output = json_name(output) or audit_file(model, cut_head)
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
     cache = (cache_dir or data.default_data_dir()) / "references"
     beside_it = [manifest.path_beside(model), beside(model, "fp32.onnx")]
@@ -86,6 +86,11 @@ def audit(
     if sentences:
         raise GateFailed("; ".join(sentences), content)
     return content
+
+
+def audit_file(model: Path, cut_head: bool) -> Path:
+    """Where the audit of a model is written unless something else is asked for."""
+    return beside(model, "cut-head.audit.json" if cut_head else "audit.json")
 
 
 def attacks() -> list[dict[str, Any]]:

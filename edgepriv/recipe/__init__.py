@@ -1,24 +1,30 @@
 """Recipe: everything a run depends on, typed, read from TOML, with a stable hash."""
 
 from edgepriv.recipe.bits import FULL_WIDTH, bit_rules, block_size
+from edgepriv.recipe.declared import Declared, changes_of, options_of, without_none
+from edgepriv.recipe.option import GROUPS, Option
 from edgepriv.recipe.recipe import Recipe, parse
-from edgepriv.recipe.resolve import differences, eps_for, load
+from edgepriv.recipe.resolve import MAX_DROP, differences, eps_for, load
 from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Quantize
 from edgepriv.recipe.stages import STAGES, Noisy, Qat, Robust, Stage, Train
 
 __all__ = [
     "FULL_WIDTH",
+    "GROUPS",
+    "MAX_DROP",
     "STAGES",
     "Adversary",
     "Audit",
     "Bench",
     "Data",
+    "Declared",
     "Dp",
     "Export",
     "Head",
     "Model",
     "Noise",
     "Noisy",
+    "Option",
     "Qat",
     "Quantize",
     "Recipe",
@@ -27,8 +33,11 @@ __all__ = [
     "Train",
     "bit_rules",
     "block_size",
+    "changes_of",
     "differences",
     "eps_for",
     "load",
+    "options_of",
     "parse",
+    "without_none",
 ]

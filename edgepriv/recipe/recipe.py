@@ -1,13 +1,15 @@
 """The recipe as a whole: its sections, what is derived from them, its hash, and the check of what users write."""
 
+import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from edgepriv.errors import UserError
+from edgepriv.errors import UserError, nearest
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.recipe.defences.base import undone
+from edgepriv.recipe.option import BUILDING, Option
 from edgepriv.recipe.section import Section
 from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Quantize
 from edgepriv.recipe.stages import STAGES, Noisy, Qat, Robust, Stage, Train
@@ -17,8 +19,14 @@ from edgepriv.recipe.training_hash import training_hash
 class Recipe(Section):
     """The whole of a run. Two recipes with equal ``training_hash`` on equal data give the same model."""
 
-    seed: int = Field(0, ge=0)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: Annotated[
+        int,
+        Option("Seed of the split, the weights and the order of examples.", "Training", BUILDING),
+    ] = Field(0, ge=0)
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Option("Arithmetic of training: auto, float32 or bfloat16.", "Training", ("train", "harden")),
+    ] = "auto"
     data: Data = Data()
     model: Model = Model()
     train: Train = Train()
@@ -87,4 +95,19 @@ def parse(content: dict[str, Any], where: str) -> Recipe:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            known = _known_beside(first["loc"])
+            raise UserError(f"{where}: there is no {field}{nearest(str(first['loc'][-1]), known)}") from error
+        if first["type"] == "literal_error":
+            meant = nearest(str(first["input"]), re.findall("'([^']*)'", first["ctx"]["expected"]))
+            reason += f", not {first['input']!r}{meant}"
+            raise UserError(f"{where}: {field}: {reason[:1].lower()}{reason[1:]}") from error
         raise UserError(f"{where}: {field}: {reason[:1].lower()}{reason[1:]} (got {first['input']!r})") from error
+
+
+def _known_beside(place: tuple[int | str, ...]) -> list[str]:
+    """The fields of the section, or the sections, among which a name was not found."""
+    if len(place) == 1:
+        return list(Recipe.model_fields)
+    section = Recipe.model_fields[str(place[0])].annotation
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []

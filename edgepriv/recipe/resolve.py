@@ -19,6 +19,10 @@ def load(path: Path) -> Recipe:
     return parse(content, f"recipe {path}")
 
 
+MAX_DROP = 5.0
+"""Points of accuracy that quantization may cost unless ``--max-drop`` says otherwise."""
+
+
 def eps_for(input_shape: tuple[int, ...], norm: str) -> float:
     """The customary budget in input units: 0.1 for grey images, 8/255 for colour, 0.05 for tables; 0.5 in L2."""
     if norm == "l2":

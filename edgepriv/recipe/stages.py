@@ -1,9 +1,10 @@
 """The stages of training: one section of the recipe for each."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from edgepriv.recipe.option import Option
 from edgepriv.recipe.section import Section
 
 STAGES = ("train", "noisy", "robust", "qat")
@@ -19,20 +20,70 @@ class Stage(Section):
     many epochs without a better one. ``dropout``: None for the model's.
     """
 
-    epochs: int = Field(0, ge=0)
-    batch_size: int = Field(128, ge=1)
+    epochs: Annotated[
+        int,
+        Option("Epochs of adversarial training.", "Training", {"harden": ("robust",)}),
+        Option(
+            "Round the weights after training, without fine-tuning (--adv none trains nothing at all).",
+            "Quantization",
+            {"harden": ("qat",)},
+            name="ptq",
+            kind=bool,
+            sets=lambda value: {"epochs": 0 if value else None},
+        ),
+        Option("Epochs of quantization-aware fine-tuning.", "Training", {"harden": ("qat",)}, name="qat_epochs"),
+        Option(
+            "Epochs on noisy members, from new weights.",
+            "Training",
+            {"harden": ("noisy",)},
+            name="noise_epochs",
+            default="those of edgepriv train",
+        ),
+    ] = Field(0, ge=0)
+    batch_size: Annotated[
+        int,
+        Option("Examples in a batch.", "Training", {"train": ("train",)}),
+    ] = Field(128, ge=1)
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
+    lr: Annotated[
+        float,
+        Option("Peak learning rate.", "Training", {"train": ("train",)}),
+    ] = Field(1e-3, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)
     schedule: Literal["cosine", "cyclic", "constant"] = "cosine"
     augment: Literal["none", "crop", "crop_flip"] = "none"
     adversarial: bool = False
     quantized: bool = False
-    flatten: float = Field(0.0, ge=0)
-    relax: float = Field(0.0, ge=0)
+    flatten: Annotated[
+        float,
+        Option(
+            "Weight lambda of posterior flattening.",
+            "Defences",
+            {"train": ("train",), "harden": ("qat",)},
+            default="off",
+        ),
+    ] = Field(0.0, ge=0)
+    relax: Annotated[
+        float,
+        Option(
+            "RelaxLoss: hold the training loss at this level, in nats.",
+            "Defences",
+            {"train": ("train",), "harden": ("noisy", "robust", "qat")},
+            default={"train": "off", "harden": "that of edgepriv train"},
+        ),
+    ] = Field(0.0, ge=0)
     select: Literal["last", "best"] = "last"
-    patience: int | None = Field(None, ge=1)
+    patience: Annotated[
+        int | None,
+        Option(
+            "Keep the best held-out epoch; stop after so many without a better.",
+            "Training",
+            {"train": ("train",), "harden": ("noisy", "robust", "qat")},
+            default="all epochs are run",
+            sets=lambda value: {"patience": value, "select": "best"},
+        ),
+    ] = Field(None, ge=1)
     dropout: float | None = Field(None, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -45,7 +96,7 @@ class Stage(Section):
 class Train(Stage):
     """From random weights."""
 
-    epochs: int = Field(20, ge=0)
+    epochs: Annotated[int, Option("Epochs of training.", "Training", {"train": ("train",)})] = Field(20, ge=0)
 
 
 class Noisy(Stage):

@@ -4,17 +4,9 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edgepriv.recipe import Recipe, differences
+from edgepriv.recipe import Recipe, differences, options_of
 from edgepriv.report.tables import flat
 
-_OPTIONS = {
-    "attacks": "--attacks",
-    "references": "--references",
-    "robust_examples": "--robust-examples",
-    "pgd_steps": "--steps",
-    "queried_examples": "--queried-examples",
-    "output_name": "--output-name",
-}
 _SHOWN_ELSEWHERE = {
     "utility",
     "accuracy",
@@ -52,17 +44,7 @@ def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
         words += ["--members", "MEMBERS.npz", "--non-members", "NON_MEMBERS.npz"]
     if settings.get("factory"):
         words += ["--model", settings["factory"]]
-    asked, default = settings["audit"], Recipe().audit.model_dump(mode="json")
-    for key, option in _OPTIONS.items():
-        if asked.get(key, default[key]) != default[key]:
-            words += [option, str(asked[key])]
-    if len(asked["threat_models"]) == 1:
-        words += ["--threat-model", asked["threat_models"][0]]
-    if asked.get("input_range"):
-        words.append("--input-range={:g}:{:g}".format(*asked["input_range"]))
-    for name in ("mean", "std"):
-        words += [f"--{name}=" + ",".join(f"{value:g}" for value in asked[name])] if asked.get(name) else []
-    words += ["--batch-dependent"] if asked.get("batch_dependent") else []
+    words += _asked(settings["audit"])
     robustness = audit.get("robustness")
     if robustness:
         words += ["--eps", str(robustness["eps"]), "--norm", robustness["norm"]]
@@ -71,6 +53,23 @@ def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
     for limit in audit.get("limits", []):
         words += ["--fail-if", limit["limit"]]
     return shlex.join(words)
+
+
+def _asked(settings: Mapping[str, Any]) -> Iterator[str]:
+    """The options whose fields are not at their default, but for where the reference models were trained."""
+    default = Recipe().audit.model_dump(mode="json")
+    for name, declared in options_of("audit").items():
+        for field in (target.field for target in declared.targets if target.section == "audit"):
+            value = settings.get(field, default[field])
+            if value == default[field] or field == "engine":
+                continue
+            flag = f"--{name.replace('_', '-')}"
+            if isinstance(value, list) and not isinstance(value[0], str):
+                between = ":" if field == "input_range" else ","
+                yield f"{flag}={between.join(f'{number:g}' for number in value)}"
+            else:
+                yield flag
+                yield from () if value is True else [value[0] if isinstance(value, list) else str(value)]
 
 
 def essentials(audit: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None) -> Iterator[Fact]:

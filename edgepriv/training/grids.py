@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgepriv.errors import UserError
+from edgepriv.errors import UserError, nearest
 from edgepriv.recipe import FULL_WIDTH, Quantize, bit_rules
 
 WIDEST = 16
@@ -133,7 +133,9 @@ QUANTIZERS: dict[str, Quantizer] = {
 def quantizer_of(rule: Quantize) -> Quantizer:
     """The quantizer that ``rule`` names. Raises UserError when it is unknown."""
     if rule.quantizer not in QUANTIZERS:
-        raise UserError(f"unknown quantizer {rule.quantizer!r}: known are {', '.join(QUANTIZERS)}")
+        raise UserError(
+            f"unknown quantizer {rule.quantizer!r}: known are {', '.join(QUANTIZERS)}{nearest(rule.quantizer, QUANTIZERS)}"
+        )
     return QUANTIZERS[rule.quantizer]
 
 

@@ -2,14 +2,13 @@
 
 import ast
 import hashlib
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
+from edgepriv import progress
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.files import written_aside
@@ -65,10 +64,10 @@ def read_partial(partial: Path | None, key: str) -> dict[str, Any]:
     try:
         content = load_tensors(partial)
     except UserError:
-        tqdm.write(f"note: {partial} cannot be read and is not resumed", file=sys.stderr)
+        progress.note(f"{partial} cannot be read and is not resumed")
         return fresh
     if content.get("key") != key:
-        tqdm.write(f"note: {partial} was left by a different run and is not resumed", file=sys.stderr)
+        progress.note(f"{partial} was left by a different run and is not resumed")
         return fresh
     return content | {"state": State(**content["state"])}
 

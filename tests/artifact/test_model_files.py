@@ -79,7 +79,7 @@ def test_a_missing_file_is_named(split):
 
 
 def test_comparing_says_that_an_audit_is_stale(split, tmp_path):
-    from edgepriv import api
+    from edgepriv import pipeline
     from edgepriv.recipe import Recipe
     from edgepriv.report.tables import stale_audits
 
@@ -87,7 +87,7 @@ def test_comparing_says_that_an_audit_is_stale(split, tmp_path):
     onnx.save(model([node("MatMul", "x w")], {"w": W}), other)
     write_json(split.with_suffix(".audit.json"), {"sha256": sha256_of_model(split)})
     change_weights(split)
-    rows = api.compare([split, other], Recipe().with_changes(bench={"runs": 2, "rounds": 1}))
+    rows = pipeline.compare([split, other], Recipe().with_changes(bench={"runs": 2, "rounds": 1}))
     assert [row["size_bytes"] for row in rows] == [size_of_model(split), size_of_model(other)]
     (sentence,) = stale_audits(rows)
     assert sentence.startswith("net.onnx: the audit beside it is of another file")

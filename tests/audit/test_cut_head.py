@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgepriv import api
+from edgepriv import pipeline
 from edgepriv.audit.references import load_head
 from edgepriv.audit.workers import Job, train_group
 from edgepriv.data import load, make_split
@@ -22,14 +22,14 @@ NOTHING = {"adversary": {"method": "none"}, "quantize": {"bits": 32}}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("heads")
-    api.train(RECIPE, folder / "float.pt")
-    api.harden(folder / "float.pt", None, NOTHING | {"head": {"method": "rank"}}, folder / "ranked")
+    pipeline.train(RECIPE, folder / "float.pt")
+    pipeline.harden(folder / "float.pt", None, NOTHING | {"head": {"method": "rank"}}, folder / "ranked")
     return folder
 
 
 def audited(model, **options):
     changes = {"audit": {"attacks": "entropy,correctness,ml-leaks", "robust_examples": 20, "pgd_steps": 2}}
-    return api.audit(model, changes, cache_dir=model.parent / "cache", float_twin=False, **options)
+    return pipeline.audit(model, changes, cache_dir=model.parent / "cache", float_twin=False, **options)
 
 
 def auc(content, name):
@@ -55,8 +55,8 @@ def test_cutting_the_head_restores_the_leak_and_the_audit_of_the_whole_file_warn
 
 def test_the_choice_of_the_label_can_be_cut_off_with_a_head_and_without_one(folder):
     label = NOTHING | {"export": {"output": "label"}}
-    api.harden(folder / "float.pt", None, label | {"head": {"method": "rank"}}, folder / "ranked label")
-    api.harden(folder / "float.pt", None, label, folder / "label")
+    pipeline.harden(folder / "float.pt", None, label | {"head": {"method": "rank"}}, folder / "ranked label")
+    pipeline.harden(folder / "float.pt", None, label, folder / "label")
     bare = audited(folder / "ranked" / "model.onnx", cut_head=True, force=True)
     for name, told in (
         ("ranked label", "its head (rank) and the choice of the label"),
@@ -77,19 +77,21 @@ def test_a_file_without_a_head_has_none_to_cut(folder):
 
 def test_a_head_trained_for_one_model_serves_another_and_export_keeps_it(folder):
     masked = NOTHING | {"head": {"method": "nonmember"}}
-    trained = api.harden(folder / "float.pt", None, masked, folder / "first")
+    trained = pipeline.harden(folder / "float.pt", None, masked, folder / "first")
     assert trained["head"]["width"] == 64
     other = RECIPE.with_changes(seed=1)
-    api.train(other, folder / "other.pt")
+    pipeline.train(other, folder / "other.pt")
     file = folder / "first" / "model.head.pt"
-    moved = api.harden(folder / "other.pt", None, masked, folder / "second", head=file)
+    moved = pipeline.harden(folder / "other.pt", None, masked, folder / "second", head=file)
     assert moved["head"]["trained"] == "for another model"
     assert moved["head"]["labels_changed_holdout"] < 0.1
     assert file.read_bytes() == (folder / "second" / "model.head.pt").read_bytes()
-    again = api.export(folder / "second" / "model.pt", None, {"export": {"output": "label"}}, folder / "again.onnx")
+    again = pipeline.export(
+        folder / "second" / "model.pt", None, {"export": {"output": "label"}}, folder / "again.onnx"
+    )
     assert again["parity"]["head"]["n"] > 0
     with pytest.raises(UserError, match="no logits"):
-        api.export(folder / "second" / "model.pt", None, {"export": {"output": "logits"}}, folder / "refused.onnx")
+        pipeline.export(folder / "second" / "model.pt", None, {"export": {"output": "logits"}}, folder / "refused.onnx")
 
 
 def test_adaptive_reference_models_have_heads_of_their_own(tmp_path):

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepriv import api, data
+from edgepriv import data, pipeline
 from edgepriv.errors import UserError
 
 WEIGHTS = np.random.default_rng(0).normal(size=(48, 3)).astype(np.float32)
@@ -40,7 +40,7 @@ def audited(tmp_path):
 
     def audited(model, attacks="quick"):
         changes = {"audit": {"robust_examples": 5, "pgd_steps": 2, "attacks": attacks, "queried_examples": 20}}
-        content = api.audit(model, changes, members=files[0], non_members=files[1], accept_accuracy_loss=True)
+        content = pipeline.audit(model, changes, members=files[0], non_members=files[1], accept_accuracy_loss=True)
         return content, data.from_member_files(*files)
 
     return audited
@@ -148,5 +148,5 @@ def test_repeated_examples_are_told(tmp_path):
     np.savez(tmp_path / "b.npz", x=x[20:], y=y[20:])
     changes = {"audit": {"robust_examples": 5, "pgd_steps": 2, "attacks": "confidence"}}
     files = {"members": tmp_path / "a.npz", "non_members": tmp_path / "b.npz"}
-    content = api.audit(channels_last(tmp_path / "m.onnx"), changes, **files, accept_accuracy_loss=True)
+    content = pipeline.audit(channels_last(tmp_path / "m.onnx"), changes, **files, accept_accuracy_loss=True)
     assert "5 of the 25 examples in a.npz repeat others: the intervals are too narrow" in content["warnings"]

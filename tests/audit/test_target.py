@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepriv import api
+from edgepriv import pipeline
 from edgepriv.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -48,7 +48,7 @@ def files(folder, x, y):
 
 def audited(path, given, audit=None, **options):
     changes = CHANGES | {"audit": CHANGES["audit"] | (audit or {})}
-    return api.audit(path, changes, force=True, **given, **options)
+    return pipeline.audit(path, changes, force=True, **given, **options)
 
 
 BIAS = np.array([3.0, 0.0, -3.0], np.float32)
@@ -123,7 +123,7 @@ def test_budgets_of_images_outside_0_to_1_are_in_their_units(tmp_path):
     path = of_images(tmp_path / "m.onnx", BIAS)
     given = files(tmp_path, standard, labelled(standard.reshape(160, 36) @ PIXELS + BIAS))
     changes = CHANGES | {"adversary": {"eps": 0.2}}
-    content = api.audit(path, changes, **given)
+    content = pipeline.audit(path, changes, **given)
     assert content["utility"]["member_accuracy"] == 7 / 8
     assert content["robustness"]["eps"] == pytest.approx(0.2)
     assert [point["eps"] for point in content["robustness"]["curve"]] == pytest.approx([0, 0.1, 0.2, 0.4])

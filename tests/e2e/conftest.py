@@ -81,13 +81,13 @@ def edgepriv(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
 @pytest.fixture(scope="session")
 def hardened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with recipe.toml, float.pt, and out/ as ``edgepriv harden`` leaves it."""
-    from edgepriv import api, recipe
+    from edgepriv import pipeline, recipe
 
     folder = tmp_path_factory.mktemp("hardened")
     (folder / "recipe.toml").write_text(RECIPE)
     settings = recipe.load(folder / "recipe.toml")
-    api.train(settings, folder / "float.pt")
-    api.harden(folder / "float.pt", settings, {}, folder / "out")
+    pipeline.train(settings, folder / "float.pt")
+    pipeline.harden(folder / "float.pt", settings, {}, folder / "out")
     return folder
 
 

@@ -218,12 +218,12 @@ def test_json_is_never_written_over_a_model(refused: Refused, hardened: Path) ->
 
 
 def test_an_interrupt_says_how_to_go_on(edgepriv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgepriv import api
+    from edgepriv import pipeline
 
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "train", interrupted)
+    monkeypatch.setattr(pipeline, "train", interrupted)
     ran = edgepriv("train", "-o", tmp_path / "m.pt")
     assert ran.code == 130
     assert "run the same command again" in ran.err

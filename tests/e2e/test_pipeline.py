@@ -16,11 +16,11 @@ from edgepriv import data
 @pytest.fixture(scope="module")
 def audited(hardened: Path) -> Path:
     """The hardened model benched and audited."""
-    from edgepriv import api, recipe
+    from edgepriv import pipeline, recipe
 
     shipped = hardened / "out" / "model.onnx"
-    api.bench(shipped, recipe.load(hardened / "recipe.toml"))
-    api.audit(shipped, {}, cache_dir=hardened / "cache")
+    pipeline.bench(shipped, recipe.load(hardened / "recipe.toml"))
+    pipeline.audit(shipped, {}, cache_dir=hardened / "cache")
     return shipped
 
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from edgepriv import api
+from edgepriv import pipeline
 from edgepriv.audit.examples import of_dataset
 from edgepriv.audit.feeding import Told
 from edgepriv.audit.target import open_target
@@ -29,13 +29,13 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("guarded")
-    api.train(RECIPE, folder / "model.pt")
+    pipeline.train(RECIPE, folder / "model.pt")
     changes = {
         "adversary": {"method": "none"},
         "quantize": {"bits": 32},
         "head": {"method": "memguard", "epochs": 40, "lr": 5e-3},
     }
-    api.harden(folder / "model.pt", None, changes, folder / "out")
+    pipeline.harden(folder / "model.pt", None, changes, folder / "out")
     return folder / "out" / "model.onnx"
 
 
@@ -58,7 +58,7 @@ def test_the_kit_and_the_audit_answer_alike(guarded, tmp_path, monkeypatch, caps
 
 def test_the_audit_warns_and_the_manifest_says_where_the_guard_is(guarded):
     changes = {"audit": {"attacks": "entropy,shadow-mlp", "robust_examples": 10, "pgd_steps": 1}}
-    found = api.audit(guarded, changes, cache_dir=guarded.parent / "cache", float_twin=False)
+    found = pipeline.audit(guarded, changes, cache_dir=guarded.parent / "cache", float_twin=False)
     assert found["head"] == {"kind": "memguard", "cut": False}
     assert "--cut-head" in found["warnings"][0]
     record = json.loads(guarded.with_name("model.manifest.json").read_text())

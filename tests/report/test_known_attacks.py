@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from edgepriv import api
+from edgepriv import pipeline
 from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
 from edgepriv.report.tables import known_attacks_tables
 
@@ -14,13 +14,13 @@ from edgepriv.report.tables import known_attacks_tables
 @pytest.fixture(scope="module")
 def shown():
     console = Console(file=io.StringIO(), width=80, highlight=False)
-    for part in known_attacks_tables(api.attacks()):
+    for part in known_attacks_tables(pipeline.attacks()):
         console.print(part)
     return console.file.getvalue()
 
 
 def test_the_list_has_every_attack_and_is_json():
-    rows = json.loads(json.dumps(api.attacks()))
+    rows = json.loads(json.dumps(pipeline.attacks()))
     assert [row["name"] for row in rows] == list(ATTACKS)
     for row in rows:
         assert set(row) == {"name", "title", "paper", "needs", "trains", "queries", "reads"}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edgepriv import api
+from edgepriv import pipeline
 from edgepriv.errors import UserError
 from edgepriv.models import build_classifier
 from edgepriv.recipe import Model, Recipe
@@ -64,7 +64,9 @@ def test_a_stage_may_drop_another_share_than_the_model():
 
 
 def test_harden_refuses_dropout_when_nothing_is_trained(tmp_path):
-    api.train(Recipe(data={"name": "digits"}, train={"epochs": 1}), tmp_path / "model.pt", accept_accuracy_loss=True)
+    pipeline.train(
+        Recipe(data={"name": "digits"}, train={"epochs": 1}), tmp_path / "model.pt", accept_accuracy_loss=True
+    )
     changes = {"model": {"dropout": 0.5}, "adversary": {"method": "none"}, "quantize": {"bits": 32}}
     with pytest.raises(UserError, match="edgepriv train --baseline dropout"):
-        api.harden(tmp_path / "model.pt", None, changes, tmp_path / "out")
+        pipeline.harden(tmp_path / "model.pt", None, changes, tmp_path / "out")

@@ -41,7 +41,7 @@ def _guard_said(facts: Mapping[str, Any]) -> list[str]:
 
 def _without_logits(methods: Sequence[str]) -> Conflict:
     return Conflict(
-        "a head turns probabilities into other probabilities, and there are no logits of those: leave --output at "
+        "a head turns probabilities into other probabilities, and there are no logits of those: leave --returns at "
         "probabilities, or label",
         met=lambda recipe: recipe.head.method in methods and recipe.export.output == "logits",
     )

@@ -1,0 +1,73 @@
+"""The arguments of the verbs that are no fields of a recipe: each declared once, for Python and for the command line."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from edgepriv.progress import Listener
+from edgepriv.recipe import Option, Recipe, load
+from edgepriv.recipe.option import BUILDING
+
+PathLike = str | os.PathLike[str]
+Progress = bool | Listener
+"""True: bars or lines on standard error. False: nothing. A function: it is called with a ``edgepriv.progress.Step``."""
+
+_SPLIT = dict.fromkeys(BUILDING, "the seeded split of the data") | {"audit": "as the manifest says"}
+
+Checkpoint = Annotated[
+    PathLike, Option("Checkpoint, or a bare state_dict with --model and --data.", metavar="MODEL.pt")
+]
+Shipped = Annotated[PathLike, Option("The file that ships.", metavar="MODEL.onnx")]
+AnyFile = Annotated[PathLike, Option("", metavar="MODEL.onnx|MODEL.pt")]
+Models = Annotated[
+    PathLike | Sequence[PathLike], Option("Models to set side by side.", metavar="A.onnx B.onnx ...", repeatable=True)
+]
+Settings = Annotated[Recipe | PathLike | None, Option("TOML file; options given here win over it.", kind=PathLike)]
+Members = Annotated[
+    PathLike | None,
+    Option(
+        "Examples that the model was trained on: .npz with x and y, .csv, or a folder.",
+        "Data",
+        default=_SPLIT,
+    ),
+]
+NonMembers = Annotated[
+    PathLike | None,
+    Option("Examples that it was not trained on, in the same form.", "Data", default=_SPLIT),
+]
+DataDir = Annotated[
+    PathLike | None, Option("Where named data sets are.", "Data", default="$EDGEPRIV_DATA or the cache folder")
+]
+Download = Annotated[bool, Option("Fetch the data set if it is not there.", "Data")]
+OwnModel = Annotated[
+    str | None,
+    Option("Your own pkg.mod:factory that the file names: nothing else is ever imported.", "Model", default="none"),
+]
+MaxDrop = Annotated[
+    float,
+    Option("Points of accuracy that quantization may cost against its own float weights.", "Quantization"),
+]
+AcceptAccuracyLoss = Annotated[
+    bool, Option("Go on, with a warning, where accuracy says that the model is broken.", "Output")
+]
+Force = Annotated[bool, Option("Replace files that exist.", "Output")]
+JsonFile = ("-o", "--out", "--output")
+
+
+def opened(recipe: Recipe | PathLike | None) -> tuple[Recipe | None, Path | None]:
+    """The recipe, and the file that it was read from where it was."""
+    if recipe is None or isinstance(recipe, Recipe):
+        return recipe, None
+    return load(Path(recipe)), Path(recipe)
+
+
+def path(given: PathLike | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def paths(given: PathLike | Sequence[PathLike] | None) -> list[Path]:
+    """One path or several."""
+    if given is None:
+        return []
+    return [Path(given)] if isinstance(given, (str, os.PathLike)) else [Path(each) for each in given]

@@ -1,0 +1,233 @@
+"""The verbs that make models: train, harden, export."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from edgepriv.api import arguments as given
+from edgepriv.api.results import Exported, Hardened, Trained
+from edgepriv.api.verb import verb
+from edgepriv.errors import UserError
+from edgepriv.recipe import MAX_DROP, Option, Recipe, changes_of
+
+ASKED_OF_MODEL = ("dropout", "batch_dependent")
+"""Fields of the model that are asked for of a checkpoint too."""
+
+
+@verb
+def train(
+    recipe: given.Settings = None,
+    *,
+    out: Annotated[
+        given.PathLike, Option("Checkpoint to write.", "Output", flags=("-o", "--out", "--output"))
+    ] = "model.pt",
+    members: given.Members = None,
+    non_members: given.NonMembers = None,
+    accept_accuracy_loss: given.AcceptAccuracyLoss = False,
+    data_dir: given.DataDir = None,
+    download: given.Download = False,
+    force: given.Force = False,
+    progress: given.Progress = False,
+    **options: Any,
+) -> Trained:
+    """Train a model from scratch.
+
+    Args:
+        recipe: a Recipe, or the TOML file of one; the options win over it.
+        out: the checkpoint to write. An interrupted run is resumed by the same call.
+        members, non_members: files that say who is trained on and who is not, instead of ``data``.
+        accept_accuracy_loss: write a model that has collapsed too.
+        data_dir: folder of named data sets. download: fetch one that is not there.
+        force: replace files that exist.
+        progress: see ``edgepriv.api.arguments.Progress``.
+        options: those of ``edgepriv train``, by name.
+
+    Returns:
+        What was written, and how well it does.
+
+    Raises:
+        UserError: for bad input, before anything is trained; for a model that has collapsed.
+
+    >>> import edgepriv
+    >>> trained = edgepriv.train(data="digits", model="cnn", epochs=2, lr=0.005, batch_size=32, out="model.pt")
+    >>> trained.checkpoint.name, trained.recipe.train.epochs, len(trained.history)
+    ('model.pt', 2, 2)
+    """
+    from edgepriv import pipeline
+
+    settings, file = given.opened(recipe)
+    changes = _with_members("train", options, members, non_members)
+    asked: dict[str, Any] = {"train": {}} | changes
+    if options.get("adv") is not None:
+        asked["train"] |= {"adversarial": options["adv"] != "none"}
+    if options.get("bits") is not None:
+        asked["train"] |= {"quantized": True}
+    content = pipeline.train(
+        (settings or Recipe()).with_changes(**asked),
+        Path(out),
+        accept_accuracy_loss=accept_accuracy_loss,
+        data_dir=given.path(data_dir),
+        download=download,
+        force=force,
+        recipe_file=file,
+    )
+    return Trained.of(content)
+
+
+@verb
+def harden(
+    checkpoint: given.Checkpoint,
+    recipe: given.Settings = None,
+    *,
+    out: Annotated[given.PathLike, Option("Folder to write into.", "Output", flags=("-o", "--out"))] = "out",
+    head: Annotated[
+        given.PathLike | None,
+        Option("A model.head.pt to use instead of training a head.", "Defences", default="a head is trained"),
+    ] = None,
+    members: given.Members = None,
+    non_members: given.NonMembers = None,
+    max_drop: given.MaxDrop = MAX_DROP,
+    accept_accuracy_loss: given.AcceptAccuracyLoss = False,
+    data_dir: given.DataDir = None,
+    download: given.Download = False,
+    force: given.Force = False,
+    progress: given.Progress = False,
+    **options: Any,
+) -> Hardened:
+    """Harden a trained model: adversarial training, quantization-aware fine-tuning, export.
+
+    Args:
+        checkpoint: of ``train``, or a bare state_dict of elsewhere, with ``model`` and ``data`` (or ``members`` and
+            ``non_members``).
+        recipe: a Recipe, or the TOML file of one; the options win over it.
+        out: the folder to write into: model.onnx, its float twin, manifests, checkpoints, the device kit.
+        head: a head that was trained for another model of as many classes.
+        max_drop: points of accuracy that quantization may cost.
+        progress: see ``edgepriv.api.arguments.Progress``. The other arguments are those of ``train``.
+        options: those of ``edgepriv harden``, by name.
+
+    Returns:
+        What was written, its size, its parity with the torch model, its accuracy.
+
+    Raises:
+        UserError: for bad input, before anything is trained; for a file that has collapsed.
+
+    >>> import edgepriv
+    >>> hardened = edgepriv.harden("model.pt", bits=4, adv="fgsm", epochs=1, qat_epochs=1, out="out/")
+    >>> hardened.model.name, hardened.size_bytes < hardened.float_twin["size_bytes"]
+    ('model.onnx', True)
+    """
+    from edgepriv import pipeline
+
+    if options.get("ptq") and (options.get("qat_epochs") or options.get("flatten")):
+        raise UserError(
+            "--ptq rounds trained weights without fine-tuning, which --qat-epochs and --flatten belong to: drop it or them"
+        )
+    if options.get("baseline") == "memguard" and options.get("regenerate") not in (None, "none"):
+        raise UserError("--baseline memguard and --regenerate both change the answers: pass one of them")
+    settings, file = given.opened(recipe)
+    described, changes = _described(settings, _with_members("harden", options, members, non_members))
+    content = pipeline.harden(
+        Path(checkpoint),
+        described,
+        changes,
+        Path(out),
+        head=given.path(head),
+        max_drop=max_drop,
+        accept_accuracy_loss=accept_accuracy_loss,
+        data_dir=given.path(data_dir),
+        download=download,
+        force=force,
+        recipe_file=file,
+    )
+    return Hardened.of(content)
+
+
+@verb
+def export(
+    checkpoint: given.Checkpoint,
+    recipe: given.Settings = None,
+    *,
+    out: Annotated[given.PathLike, Option("File to write.", "Output", flags=("-o", "--out"))] = "model.onnx",
+    members: given.Members = None,
+    non_members: given.NonMembers = None,
+    max_drop: given.MaxDrop = MAX_DROP,
+    accept_accuracy_loss: given.AcceptAccuracyLoss = False,
+    data_dir: given.DataDir = None,
+    download: given.Download = False,
+    force: given.Force = False,
+    progress: given.Progress = False,
+    **options: Any,
+) -> Exported:
+    """Export a checkpoint to ONNX with integer weights, and prove parity.
+
+    Args:
+        checkpoint: as for ``harden``.
+        recipe: what a bare state_dict is; of a checkpoint, its own recipe is used.
+        out: the file to write; its float twin and the manifests go beside it.
+        progress: see ``edgepriv.api.arguments.Progress``. The other arguments are those of ``harden``.
+        options: those of ``edgepriv export``, by name.
+
+    Returns:
+        What was written, its size, its parity with the torch model, its accuracy.
+
+    Raises:
+        UserError: for bad input; for a file that has collapsed.
+
+    >>> import edgepriv
+    >>> exported = edgepriv.export("model.pt", bits=8, profile="portable", out="model.onnx")
+    >>> exported.model.name, exported.export["profile"]
+    ('model.onnx', 'portable')
+    """
+    from edgepriv import pipeline
+
+    settings, file = given.opened(recipe)
+    described, changes = _described(settings, _with_members("export", options, members, non_members))
+    content = pipeline.export(
+        Path(checkpoint),
+        described,
+        changes,
+        Path(out),
+        max_drop=max_drop,
+        accept_accuracy_loss=accept_accuracy_loss,
+        data_dir=given.path(data_dir),
+        download=download,
+        force=force,
+        recipe_file=file,
+    )
+    return Exported.of(content)
+
+
+def _with_members(
+    command: str, options: dict[str, Any], members: given.PathLike | None, non_members: given.PathLike | None
+) -> dict[str, Any]:
+    """What the options change in the recipe, with the data set that two files make."""
+    if (members is None) != (non_members is None):
+        raise UserError("--members and --non-members go together")
+    if members is None or non_members is None:
+        return changes_of(command, options)
+    if options.get("data") is not None:
+        raise UserError(
+            "--data names a data set to split; --members and --non-members say what the split is: pass one or the other"
+        )
+    name = f"members:{Path(members).resolve()}|{Path(non_members).resolve()}"
+    return changes_of(command, options | {"data": name})
+
+
+def _described(recipe: Recipe | None, asked: dict[str, Any]) -> tuple[Recipe | None, dict[str, dict[str, Any]]]:
+    """The recipe of a bare state_dict, None where the checkpoint speaks for itself; and what else is asked for.
+
+    Data, seed and model say what a file of weights is, but for ASKED_OF_MODEL.
+    """
+    about = {name: asked[name] for name in ("seed", "data", "model") if name in asked}
+    changes = {name: value for name, value in asked.items() if name not in about}
+    if "model" in about:
+        changes["model"] = {name: value for name, value in about["model"].items() if name in ASKED_OF_MODEL}
+        about["model"] = {name: value for name, value in about["model"].items() if name not in ASKED_OF_MODEL}
+    if recipe is None and "name" not in about.get("data", {}) and "name" not in about.get("model", {}):
+        if "seed" in about or any(about.values()):
+            raise UserError(
+                "--seed, --widths, --model-arg, --mean, --std, --input-range, --label, --image-size and --channels say what a "
+                "bare state_dict and its data are, with --model and --data; a checkpoint keeps its own"
+            )
+        return None, changes
+    return (recipe or Recipe()).with_changes(**about), changes

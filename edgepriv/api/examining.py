@@ -1,0 +1,251 @@
+"""The verbs that look at files: audit, attacks, bench, compare, show."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from edgepriv.api import arguments as given
+from edgepriv.api.results import Attacks, Audited, Benched, Compared, Shown
+from edgepriv.api.verb import verb
+from edgepriv.errors import GateFailed
+from edgepriv.recipe import Option, Recipe, changes_of
+
+
+@verb
+def audit(
+    path: given.Shipped,
+    recipe: given.Settings = None,
+    *,
+    out: Annotated[
+        given.PathLike | None,
+        Option("JSON to write.", "Output", flags=("-o", "--out", "--output"), default="MODEL.audit.json"),
+    ] = None,
+    model: given.OwnModel = None,
+    members: given.Members = None,
+    non_members: given.NonMembers = None,
+    float_twin: Annotated[bool, Option("Audit the float twin too.", "Audit")] = True,
+    cut_head: Annotated[bool, Option("Audit the file without its head, as whoever holds it can.", "Audit")] = False,
+    accept_accuracy_loss: given.AcceptAccuracyLoss = False,
+    fail_if: Annotated[
+        str | Sequence[str] | None,
+        Option(
+            'Exit 3 if exceeded: "auc>0.55", "tpr@0.01>0.03", "robust_accuracy<0.6" (repeatable).',
+            "Audit",
+            default="no limit",
+            repeatable=True,
+        ),
+    ] = None,
+    data_dir: given.DataDir = None,
+    cache_dir: Annotated[
+        given.PathLike | None, Option("Where reference models are kept.", "Data", default="the data folder")
+    ] = None,
+    force: given.Force = False,
+    progress: given.Progress = False,
+    **options: Any,
+) -> Audited:
+    """Attack a deployed model: what it leaks about its training data, how perturbed inputs break it.
+
+    Args:
+        path: the .onnx that ships. The manifest beside it says what it was trained on; without one, ``members`` and
+            ``non_members`` do, and no reference models are trained.
+        recipe: settings of the audit, a Recipe or the TOML file of one; the options win over it.
+        out: JSON to write, beside it .html and .npz (every score).
+        model: your own ``package.module:factory``, without which reference models of such a network are refused.
+        float_twin: audit the float twin too. cut_head: audit what is left without the head.
+        fail_if: limits, such as "auc>0.55".
+        data_dir, cache_dir: folders of data sets and of reference models.
+        accept_accuracy_loss: audit a model that has collapsed too. force: replace files that exist.
+        progress: see ``edgepriv.api.arguments.Progress``.
+        options: those of ``edgepriv audit``, by name.
+
+    Returns:
+        Every attack with its intervals, accuracy under perturbations, warnings.
+
+    Raises:
+        UserError: for bad input. GateFailed: after everything is written, when a limit is exceeded; its ``audit`` is the
+        result.
+
+    >>> import edgepriv
+    >>> audited = edgepriv.audit("model.onnx", attacks="quick", robust_examples=50, steps=2, float_twin=False)
+    >>> audited.file.name, audited.report.name, audited.attacks[0]["threat_model"]
+    ('model.audit.json', 'model.audit.html', 'none')
+    """
+    from edgepriv import pipeline
+
+    settings, file = given.opened(recipe)
+    changes = changes_of("audit", options)
+    if settings is not None:
+        changes = _of_an_audit(settings.with_changes(**changes), changes)
+    limits = [fail_if] if isinstance(fail_if, str) else list(fail_if or ())
+    where = Path(out) if out is not None else pipeline.audit_file(Path(path), cut_head)
+    try:
+        content = pipeline.audit(
+            Path(path),
+            changes,
+            members=given.path(members),
+            non_members=given.path(non_members),
+            output=given.path(out),
+            data_dir=given.path(data_dir),
+            cache_dir=given.path(cache_dir),
+            float_twin=float_twin,
+            cut_head=cut_head,
+            accept_accuracy_loss=accept_accuracy_loss,
+            factory=model,
+            limits=limits,
+            force=force,
+            recipe_file=file,
+        )
+    except GateFailed as failed:
+        raise GateFailed(str(failed), Audited.of(failed.audit, file=where)) from None
+    return Audited.of(content, file=where)
+
+
+def _of_an_audit(settings: Recipe, asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a recipe says of an audit, under the options; how the model was trained is the manifest's to say."""
+    changes: dict[str, dict[str, Any]] = {"audit": settings.audit.model_dump(), "data": asked.get("data", {})}
+    if settings.adversary != Recipe().adversary:
+        changes["adversary"] = {"eps": settings.adversary.eps, "norm": settings.adversary.norm}
+    return changes
+
+
+@verb
+def attacks(*, progress: given.Progress = False) -> Attacks:
+    """The membership attacks that an audit knows, and what each needs.
+
+    Returns:
+        One row for each attack, in the order of an audit.
+
+    >>> import edgepriv
+    >>> edgepriv.attacks().rows[0]["name"]
+    'correctness'
+    """
+    from edgepriv import pipeline
+
+    return Attacks.of(pipeline.attacks())
+
+
+@verb
+def bench(
+    path: given.Shipped,
+    recipe: given.Settings = None,
+    *,
+    against: Annotated[
+        given.PathLike | Sequence[given.PathLike] | None,
+        Option(
+            "Other .onnx files to measure beside it (repeatable).",
+            "Timing",
+            default="the float twin only",
+            repeatable=True,
+        ),
+    ] = None,
+    imports: Annotated[
+        given.PathLike | Sequence[given.PathLike] | None,
+        Option(
+            "JSON that the device kit's bench printed on a device (repeatable); added to MODEL.bench.json, which is "
+            "measured only if there is none.",
+            "Timing",
+            flags=("--import",),
+            default="none",
+            repeatable=True,
+        ),
+    ] = None,
+    out: Annotated[
+        given.PathLike | None,
+        Option("JSON to write.", "Output", flags=("-o", "--out", "--output"), default="MODEL.bench.json"),
+    ] = None,
+    force: given.Force = False,
+    progress: given.Progress = False,
+    **options: Any,
+) -> Benched:
+    """Measure size, latency and memory beside the float twin, each in a fresh process.
+
+    Args:
+        path: the .onnx that ships.
+        recipe: settings of the measurement, a Recipe or the TOML file of one; the options win over it.
+        against: other .onnx files to measure beside it.
+        imports: JSON that the device kit's bench printed on a device.
+        out: JSON to write. force: replace files that exist.
+        progress: see ``edgepriv.api.arguments.Progress``.
+        options: those of ``edgepriv bench``, by name.
+
+    Returns:
+        A row for each file, threads and batch size.
+
+    Raises:
+        UserError: for bad input.
+
+    >>> import edgepriv
+    >>> measured = edgepriv.bench("model.onnx", runs=5, rounds=1, batch=1)
+    >>> [row["batch"] for row in measured.variants if row["name"] == "model"]
+    [1]
+    """
+    from edgepriv import pipeline
+
+    settings, file = given.opened(recipe)
+    content = pipeline.bench(
+        Path(path),
+        (settings or Recipe()).with_changes(**changes_of("bench", options)),
+        against=given.paths(against),
+        imports=given.paths(imports),
+        output=given.path(out),
+        force=force,
+        recipe_file=file,
+    )
+    return Benched.of(content, file=Path(out) if out is not None else Path(path).with_suffix(".bench.json"))
+
+
+@verb
+def compare(
+    *models: given.Models,
+    recipe: given.Settings = None,
+    progress: given.Progress = False,
+    **options: Any,
+) -> Compared:
+    """One table: size, latency, memory, accuracy, robust accuracy, leakage.
+
+    Args:
+        models: two or more .onnx files; what is known of accuracy and leakage is in the audits beside them.
+        recipe: settings of the measurement, a Recipe or the TOML file of one; the options win over it.
+        progress: see ``edgepriv.api.arguments.Progress``.
+        options: those of ``edgepriv compare``, by name.
+
+    Returns:
+        A row for each file.
+
+    Raises:
+        UserError: for bad input.
+
+    >>> import edgepriv
+    >>> [row["name"] for row in edgepriv.compare("model.onnx", "model.fp32.onnx", runs=5, rounds=1).rows]
+    ['model.onnx', 'model.fp32.onnx']
+    """
+    from edgepriv import pipeline
+
+    settings, _ = given.opened(recipe)
+    files = [path for each in models for path in given.paths(each)]
+    asked = (settings or Recipe()).with_changes(**changes_of("compare", options))
+    return Compared.of(pipeline.compare(files, asked))
+
+
+@verb
+def show(path: given.AnyFile, *, model: given.OwnModel = None, progress: given.Progress = False) -> Shown:
+    """What a file is: weights by layer and bits, profile, recipe.
+
+    Args:
+        path: a .onnx, a checkpoint, or weights from elsewhere.
+        model: your own ``package.module:factory``, without which a checkpoint of such a network is refused.
+        progress: see ``edgepriv.api.arguments.Progress``.
+
+    Returns:
+        What is known of it; the fields that its kind does not have are None.
+
+    Raises:
+        UserError: for what is none of these.
+
+    >>> import edgepriv
+    >>> edgepriv.show("model.onnx").profile
+    'portable'
+    """
+    from edgepriv import pipeline
+
+    return Shown.of(pipeline.show(Path(path), model))

@@ -1,0 +1,283 @@
+"""What the verbs return: frozen, with fields, as JSON, and readable on a terminal and in a notebook."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from edgepriv.recipe import Recipe
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Result:
+    """What every result has.
+
+    ``remarks``: assumptions and findings that came up on the way, one line each.
+    """
+
+    remarks: tuple[str, ...] = ()
+    _content: Any = field(default=None, compare=False)
+
+    _named: ClassVar[Mapping[str, str]] = {}
+    """Fields whose name in the JSON is another one."""
+
+    @classmethod
+    def of(cls, content: Any, **more: Any) -> Self:
+        """From what a command prints as JSON, and fields that are not in it."""
+        found = dict(more)
+        for each in fields(cls):
+            key = cls._named.get(each.name, each.name)
+            if each.name not in found and isinstance(content, Mapping) and key in content:
+                value = content[key]
+                found[each.name] = _TYPED.get(each.type if isinstance(each.type, type) else object, _as_it_is)(value)
+        return cls(**found, _content=content)
+
+    def with_remarks(self, remarks: Sequence[str]) -> Self:
+        return replace(self, remarks=tuple(remarks))
+
+    def json(self) -> str:
+        """What the command prints with ``--json``, one line."""
+        return json.dumps(self._content, allow_nan=False)
+
+    def readable(self) -> list[Any]:
+        """What the command prints without: strings and tables of rich."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        import io
+
+        from rich.console import Console
+
+        console = Console(record=True, file=io.StringIO(), width=110, highlight=False)
+        for part in (*(f"note: {remark}" for remark in self.remarks), *self.readable()):
+            console.print(part, soft_wrap=isinstance(part, str), markup=False)
+        return console.export_html(inline_styles=True, code_format='<pre style="line-height: 1.2">{code}</pre>')
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{each.name}={str(value) if isinstance(value, Path) else value!r}"
+            for each in fields(self)
+            if isinstance(value := getattr(self, each.name), (str, int, float, Path)) and not each.name.startswith("_")
+        )
+        return f"{type(self).__name__}({shown})"
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Trained(Result):
+    """A checkpoint.
+
+    ``history``: a row for each epoch; ``split``: sizes and digests of the roles; ``accuracy``: on members and on held-out
+    data; ``defences``: what they did; ``normalisation``: mean and std inside the model; ``said``: what was understood of
+    the data.
+    """
+
+    checkpoint: Path
+    recipe: Recipe
+    history: Sequence[Row]
+    split: Row
+    accuracy: Row
+    defences: Row
+    normalisation: Row
+    said: Sequence[str]
+
+    def readable(self) -> list[Any]:
+        from edgepriv.report.said import trained
+        from edgepriv.report.utility import accuracy_lines
+
+        return [trained(self._content), *accuracy_lines(self.accuracy)]
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Exported(Result):
+    """A file that ships.
+
+    ``parity``: how close its answers are to the torch model's; ``ops``: operators that run, with their number;
+    ``left_float``: layers that are not quantized, with the reason; ``export``: its layout; ``float_twin``: file, size and
+    agreement of the twin that was not quantized, None where there is none; ``ort``: the same of a .ort file.
+    """
+
+    _named: ClassVar[Mapping[str, str]] = {"float_twin": "float"}
+
+    model: Path
+    size_bytes: int
+    accuracy: Row
+    parity: Row
+    ops: Row
+    left_float: Mapping[str, str]
+    notes: Sequence[str]
+    export: Row
+    said: Sequence[str]
+    float_twin: Row | None = None
+    ort: Row | None = None
+
+    def readable(self) -> list[Any]:
+        from edgepriv.report.said import exported
+        from edgepriv.report.utility import accuracy_lines
+
+        return [exported(self._content), *accuracy_lines(self.accuracy)]
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Hardened(Exported):
+    """A file that ships, with the checkpoint that it was made from and the device kit.
+
+    ``history``: a row for each epoch of hardening; ``defences``: what they did; ``head``: the head behind the softmax.
+    """
+
+    checkpoint: Path
+    kit: Path
+    history: Sequence[Row]
+    defences: Row
+    head: Row | None = None
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Audited(Result):
+    """What attacks found; the strongest attack comes first.
+
+    ``file``, ``report``, ``scores``: the .json, .html and .npz that were written. ``limits``: how ``fail_if`` was judged;
+    ``robustness``: accuracy under perturbations; ``utility``: accuracy and sizes; ``left_out``: attacks that were not run,
+    with the reason; ``float_twin``: the same of the twin that was not hardened.
+    """
+
+    _named: ClassVar[Mapping[str, str]] = {"float_twin": "float"}
+
+    file: Path
+    model: str
+    attacks: Sequence[Row]
+    robustness: Row
+    utility: Row
+    accuracy: Row
+    limits: Sequence[Row]
+    warnings: Sequence[str]
+    left_out: Sequence[Row]
+    settings: Row
+    references: int
+    seed: int
+    threat_model: str
+    said: Sequence[str]
+    float_twin: Row | None = None
+    dp: Row | None = None
+
+    @property
+    def report(self) -> Path:
+        return self.file.with_suffix(".html")
+
+    @property
+    def scores(self) -> Path:
+        return self.file.with_suffix(".npz")
+
+    def readable(self) -> list[Any]:
+        from edgepriv.report import tables
+        from edgepriv.report.attack_tables import attack_tables
+        from edgepriv.report.not_measured import notes
+        from edgepriv.report.summary import proven
+        from edgepriv.report.utility import accuracy_table, cost_in_accuracy
+
+        cost = cost_in_accuracy(self.accuracy)
+        return [
+            accuracy_table(self.accuracy["rows"]),
+            *([f"at export, {cost}"] if cost else []),
+            *attack_tables(self._content, self.file.name),
+            tables.robustness_table(self.robustness),
+            *notes(self._content),
+            *(f"warning: {line}" for line in self.warnings),
+            *(finding.sentence for finding in proven(self._content)),
+        ]
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Rows(Result):
+    """A table, whose rows can be gone through."""
+
+    rows: Sequence[Row]
+
+    @classmethod
+    def of(cls, content: Any, **more: Any) -> Self:
+        return cls(rows=tuple(content), _content=content, **more)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Attacks(Rows):
+    """The attacks that are known: name, title, paper, needs, queries, what they read."""
+
+    def readable(self) -> list[Any]:
+        from edgepriv.report import tables
+
+        return tables.known_attacks_tables(self.rows)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Benched(Result):
+    """Size, latency and memory: a row in ``variants`` for each file, threads and batch size.
+
+    ``file``: the JSON that was written. ``ratios``: to the variant ``reference``, with the rounds' range; ``devices``: what
+    was measured elsewhere; ``said``: batches that could not be timed.
+    """
+
+    file: Path
+    model: str
+    variants: Sequence[Row]
+    ratios: Sequence[Row]
+    reference: str
+    machine: Row
+    files: Row
+    devices: Sequence[Row] = ()
+    said: Sequence[str] = ()
+
+    def readable(self) -> list[Any]:
+        from edgepriv.report import tables
+
+        return list(tables.bench_tables(self._content))
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Compared(Rows):
+    """A row for each file: size, latency, memory, accuracy, robust accuracy, strongest attack."""
+
+    def readable(self) -> list[Any]:
+        from edgepriv.report import tables
+
+        return [tables.compare_table(self.rows), *tables.stale_audits(self.rows), *tables.compare_notes(self.rows)]
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Shown(Result):
+    """What a file is; fields that its kind does not have, or that are not known of it, are None."""
+
+    size_bytes: int
+    layers: Sequence[Row]
+    profile: str | None = None
+    bits: str | None = None
+    class_names: Sequence[str] | None = None
+    input_shape: Sequence[int] | None = None
+    inputs: Sequence[Row] | None = None
+    outputs: Sequence[Row] | None = None
+    ops: Row | None = None
+    stages: Sequence[str] | None = None
+    defences: Row | None = None
+    recipe: Row | None = None
+    data: Row | None = None
+    kind: str | None = None
+
+    def readable(self) -> list[Any]:
+        from edgepriv.report import tables
+
+        return list(tables.show_tables(self._content))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_TYPED: Mapping[type, Any] = {Path: Path, Recipe: Recipe.model_validate}
+"""How what JSON holds becomes what a field is."""

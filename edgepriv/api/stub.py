@@ -1,0 +1,71 @@
+"""The stub that type checkers and editors read: ``python -m edgepriv.api.stub`` writes ``edgepriv/__init__.pyi``.
+
+The verbs take the options of the recipe, which are declared once, at its fields; their signatures exist when Python runs,
+and a checker does not run it. So they are written out, and a test holds what is written to the declarations.
+"""
+
+import inspect
+import re
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+import edgepriv
+from edgepriv import api
+
+STUB = Path(edgepriv.__file__).with_suffix(".pyi")
+HEAD = '''"""Written by ``python -m edgepriv.api.stub`` from the options of the recipe: change those, not this file."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from edgepriv.api.results import {results}
+from edgepriv.errors import GateFailed as GateFailed
+from edgepriv.errors import UserError as UserError
+from edgepriv.progress import Step
+from edgepriv.recipe import Recipe as Recipe
+
+__all__: list[str]
+
+'''
+
+
+def text() -> str:
+    """The content of the stub."""
+    verbs = {name: getattr(api, name) for name in api.__all__}
+    results = sorted({inspect.signature(verb).return_annotation.__name__ for verb in verbs.values()})
+    written = (_written(name, verb, inspect.signature(verb)) for name, verb in verbs.items())
+    return HEAD.format(results=", ".join(results)) + "\n".join(written)
+
+
+def _written(name: str, verb: Any, signature: inspect.Signature) -> str:
+    lines, keywords = [], False
+    for each in signature.parameters.values():
+        keywords |= each.kind is each.VAR_POSITIONAL
+        if each.kind is each.KEYWORD_ONLY and not keywords:
+            lines.append("*,")
+            keywords = True
+        star = "*" if each.kind is each.VAR_POSITIONAL else ""
+        default = "" if each.default is each.empty else f" = {each.default!r}".replace("'", '"')
+        lines.append(f"{star}{each.name}: {_type(each.annotation)}{default},")
+    inner = "".join(f"    {line}\n" for line in lines)
+    summary = (inspect.getdoc(verb) or "").split("\n\n")[0]
+    return f'def {name}(\n{inner}) -> {signature.return_annotation.__name__}:\n    """{summary}"""\n'
+
+
+def _type(annotation: Any) -> str:
+    """As source code has it, without modules."""
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    shown = " | ".join("None" if kind is NoneType else _one(kind) for kind in kinds)
+    return shown
+
+
+def _one(kind: Any) -> str:
+    found = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+    found = re.sub(r"\b(typing|collections\.abc|edgepriv(\.\w+)+)\.(?=\w)", "", found)
+    return found.replace("'", '"')
+
+
+if __name__ == "__main__":
+    STUB.write_text(text())

@@ -1,0 +1,86 @@
+"""What each command does: it calls the verb of its name with what was given, and prints what that returns."""
+
+from collections.abc import Callable
+from inspect import Parameter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgepriv import api
+from edgepriv.api.results import Result
+from edgepriv.cli.commands import COMMANDS
+from edgepriv.cli.messages import note, print_result, progress_line, warn
+from edgepriv.cli.options import AsJson, given, named
+from edgepriv.errors import GateFailed, UserError
+
+RETURNS = ("probabilities", "logits", "label")
+OUTPUT = Parameter(
+    "output",
+    Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[str | None, typer.Option("--output", hidden=True)],
+)
+"""The former name of ``--returns``, on the commands whose file to write was never called ``--output``."""
+
+
+def command(name: str) -> Any:
+    """The command of that name, as typer builds it."""
+    one = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    function = quickstart if name == "quickstart" else _calling(name)
+    one.command(name, help=COMMANDS[name].summary, epilog=COMMANDS[name].epilog)(function)
+    return typer.main.get_command(one)
+
+
+def _calling(name: str) -> Callable[..., Any]:
+    verb = getattr(api, name)
+
+    def run(as_json: bool, **options: Any) -> None:
+        keywords = _renamed(given(options))
+        several = keywords.pop("models", [])
+        try:
+            result = verb(*several, **keywords, progress=True)
+        except GateFailed as failed:
+            _print(as_json, failed.audit)
+            raise
+        _print(as_json, result)
+
+    return named(run, verb, also=[OUTPUT] if name in ("harden", "export") else [])
+
+
+def quickstart(
+    out: Annotated[
+        Path, typer.Option("-o", "--out", "--output", help="Folder to write into.", rich_help_panel="Output")
+    ] = Path("quickstart"),
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel="Output")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole pipeline."""
+    from edgepriv import quickstart as pipeline
+
+    print_result(as_json, pipeline.run(out, force=force, say=progress_line))
+
+
+def _print(as_json: bool, result: Result) -> None:
+    print_result(as_json, result)
+    dp = getattr(result, "dp", None) or {}
+    if dp.get("warning"):
+        warn(dp["warning"])
+
+
+def _renamed(options: dict[str, Any]) -> dict[str, Any]:
+    """Without ``--output``, which says what ``--returns`` says."""
+    if "output" not in options:
+        return options
+    form = options.pop("output")
+    if form not in RETURNS:
+        raise UserError(
+            f"--output {form!r}: the file to write is named by -o or --out, and what it returns by "
+            f"--returns ({', '.join(RETURNS)})"
+        )
+    if options.setdefault("returns", form) != form:
+        raise UserError(
+            f"--output {form} and --returns {options['returns']} contradict each other: pass --returns alone"
+        )
+    note(f"--output {form} is now --returns {form}")
+    return options

@@ -1,0 +1,137 @@
+"""Sections of what is measured of a file: the audit and the bench."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edgepriv.recipe import written
+from edgepriv.recipe.inputs import BATCH_DEPENDENT, INPUT_RANGE, MEAN, STD
+from edgepriv.recipe.option import Option
+from edgepriv.recipe.section import Section
+
+
+class Audit(Section):
+    """What the audit runs: which attacks, how many reference models, which perturbations; and how a file of others is read.
+
+    ``queried_examples``: candidates, half of them members, on which the attacks that ask the model many times for each are
+    run. ``engine``: where reference models are trained: ``local`` processes, or ``dask:tcp://HOST:PORT``. ``input_range``,
+    ``mean``, ``std``: what a file of others is fed, ``(lo + u * (hi - lo) - mean) / std`` of bytes divided by 255 or of other
+    numbers in [0, 1]. ``output_name``: its output that holds the scores of the classes. ``batch_dependent``: its answers depend
+    on the rest of the batch, and it is asked for one input at a time. ``accept_weak_references``:
+    go on where reference models do not behave like the target.
+    """
+
+    attacks: Annotated[
+        str,
+        Option(
+            "all, quick, or names separated by commas (edgepriv attacks lists them).",
+            "Audit",
+            ("audit",),
+            kind=str | Sequence[str],
+            complete="attack",
+            reads=written.names,
+        ),
+    ] = "all"
+    references: Annotated[
+        int,
+        Option("Reference models to train.", "Audit", ("audit",)),
+    ] = Field(16, ge=0)
+    threat_models: Annotated[
+        tuple[Literal["adaptive", "oblivious"], ...],
+        Option(
+            "What the attacker knows of the defence: adaptive, oblivious or both.",
+            "Audit",
+            ("audit",),
+            name="threat_model",
+            kind=Literal["adaptive", "oblivious", "both"],
+            default="both",
+            reads=written.threat_models,
+        ),
+    ] = ("adaptive", "oblivious")
+    robust_examples: Annotated[
+        int,
+        Option("Non-members to perturb.", "Audit", ("audit",)),
+    ] = Field(1000, ge=1)
+    pgd_steps: Annotated[
+        int,
+        Option("Gradient steps of PGD in the audit.", "Audit", ("audit",), name="steps"),
+    ] = Field(20, ge=1)
+    queried_examples: Annotated[
+        int,
+        Option("Candidates for the attacks that ask the model many times for each.", "Audit", ("audit",)),
+    ] = Field(1000, ge=2)
+    engine: Annotated[
+        str,
+        Option("Where reference models are trained: local, or dask:tcp://HOST:PORT.", "Audit", ("audit",)),
+    ] = "local"
+    accept_weak_references: Annotated[
+        bool,
+        Option("Go on though reference models do not behave like the model.", "Audit", ("audit",)),
+    ] = False
+    input_range: Annotated[
+        tuple[float, float] | None,
+        INPUT_RANGE,
+    ] = None
+    mean: Annotated[
+        tuple[float, ...] | None,
+        MEAN,
+    ] = None
+    std: Annotated[
+        tuple[float, ...] | None,
+        STD,
+    ] = None
+    output_name: Annotated[
+        str | None,
+        Option(
+            "Output of a file of others that holds the scores of the classes.",
+            "Model",
+            ("audit",),
+            default="the one that can be meant",
+        ),
+    ] = None
+    batch_dependent: Annotated[bool, BATCH_DEPENDENT] = False
+
+
+class Bench(Section):
+    """How the file is timed: ``runs`` inferences in each process, fewer where they would take longer than ``seconds``."""
+
+    batches: Annotated[
+        tuple[int, ...],
+        Option(
+            "Batch size (repeatable).",
+            "Timing",
+            ("bench",),
+            name="batch",
+            repeatable=True,
+            kind=int | Sequence[int],
+            reads=written.counts,
+        ),
+    ] = (1, 32)
+    threads: Annotated[
+        tuple[int, ...],
+        Option(
+            "Threads, 0 for all (repeatable).",
+            "Timing",
+            ("bench",),
+            repeatable=True,
+            kind=int | Sequence[int],
+            reads=written.counts,
+        ),
+    ] = (1,)
+    runs: Annotated[
+        int,
+        Option("Inferences timed in each process, at most.", "Timing", ("bench", "compare")),
+    ] = Field(200, ge=1)
+    seconds: Annotated[
+        float,
+        Option(
+            "Seconds after which a process times no more inferences (it times 5 at least).",
+            "Timing",
+            ("bench", "compare"),
+        ),
+    ] = Field(5.0, gt=0)
+    rounds: Annotated[
+        int,
+        Option("Processes for each model.", "Timing", ("bench", "compare")),
+    ] = Field(5, ge=1)
