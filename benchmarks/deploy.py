@@ -34,6 +34,7 @@ from sizes import NAMES, sizes_of
 from targets import targets
 from variants import NETWORKS, OPENVINO_TIMER, VARIANTS, agreement, answers, reason_of, subject_of, written
 
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.errors import UserError
 from edgepriv.files import read_json, write_json
 from edgepriv.measure.bench import bench
@@ -67,11 +68,12 @@ def measured(name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
 def timed(name: str, paths: Mapping[str, Path], asked: Mapping[str, Any]) -> dict[str, Any]:
     """``bench`` setting by setting, since the number of runs depends on it."""
     timers = {variant: OPENVINO_TIMER for variant in paths if VARIANTS[variant].openvino}
+    models = {variant: DeployedModel.open(path) for variant, path in paths.items()}
     result: dict[str, Any] = {"settings": [], "variants": [], "ratios": []}
     for threads in asked["threads"]:
         for batch in asked["batch"]:
             at = {"batches": [batch], "threads": [threads]}
-            pilot = bench({"float": paths["float"]}, **at, runs=PILOT_RUNS, rounds=1, warmup=1)
+            pilot = bench({"float": models["float"]}, **at, runs=PILOT_RUNS, rounds=1, warmup=1)
             per_run = pilot["variants"][0]["latency_ms"]["p50"] / 1e3
             least, most = asked["runs"]
             runs = min(most, max(least, round(asked["seconds"] / per_run)))
@@ -80,7 +82,7 @@ def timed(name: str, paths: Mapping[str, Path], asked: Mapping[str, Any]) -> dic
             def tell(done: int, total: int, what: str) -> None:
                 note(f"{name} {done + 1}/{total}: {what}")
 
-            found = bench(paths, **at, runs=runs, rounds=asked["rounds"], warmup=warmup, timers=timers, progress=tell)
+            found = bench(models, **at, runs=runs, rounds=asked["rounds"], warmup=warmup, timers=timers, progress=tell)
             result["settings"].append({"batch": batch, "threads": threads, "runs": runs, "warmup": warmup})
             result["variants"] += found["variants"]
             result["ratios"] += found["ratios"]

@@ -105,6 +105,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def read_bytes(path: Path, what: str) -> bytes:
+    """The whole file; ``what`` names its role in the error message."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path} ({what})") from None
+    except OSError as error:
+        raise UserError(f"{path} is not a readable {what}: {error.strerror or error}") from error
+
+
 def read_json(path: Path, what: str) -> Any:
     """Parse a JSON file; ``what`` names its role in the error message."""
     try:

@@ -9,6 +9,7 @@ import onnx.parser
 import pytest
 
 from edgepriv import cli, pipeline
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.device.bench import measure
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
@@ -121,7 +122,7 @@ def test_the_command_prints_and_the_page_shows_the_device(model, board, monkeypa
     printed = capsys.readouterr().out
     assert "A board, 4 cores; onnxruntime 1.23.0" in printed
     assert "this workstation" in printed
-    pipeline.write_report(model, None, model.with_suffix(".html"))
+    pipeline.write_report(DeployedModel.open(model), None, model.with_suffix(".html"))
     page = model.with_suffix(".html").read_text()
     assert "On devices" in page
     assert "A board, 4 cores" in page

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from torch import nn
 
 from edgepriv.accuracy import Answers, Asked, Standard, collapse, drop, remarks, too_costly
 from edgepriv.artifact.parity import torch_logits
-from edgepriv.artifact.session import open_session, predict
+from edgepriv.artifact.session import predict
 from edgepriv.data import Dataset, Split
 from edgepriv.heads.masks import Mask, masked
 from edgepriv.models import Classifier
@@ -61,9 +61,8 @@ def in_torch(
     return found.asked(labels_of)
 
 
-def in_file(path: Path, found: Sample) -> Asked:
-    """By the file, through its session."""
-    session = open_session(path)
+def in_session(session: ort.InferenceSession, found: Sample) -> Asked:
+    """By the file that the session runs."""
     return found.asked(lambda x: predict(session, x).argmax(1))
 
 

@@ -97,11 +97,12 @@ class Twin(nn.Module):
         return result if self.reading is None else _in_order(result.flatten(1), self.reading, self.log_output)
 
 
-def compiled(model: onnx.ModelProto, contract: Contract, result: str) -> Twin:
-    """The twin from the graph's input to the tensor named ``result``. Raises Untwinnable."""
+def compiled(model: onnx.ModelProto, contract: Contract, result: str, added: Sequence[onnx.NodeProto] = ()) -> Twin:
+    """The twin from the graph's input to the tensor named ``result``; ``added``: nodes behind those of the graph. Raises
+    Untwinnable."""
+    nodes = [*model.graph.node, *added]
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-    producers = {output: node for node in model.graph.node for output in node.output}
-    needed = _ancestors(result, producers, model)
+    needed = _ancestors(result, nodes)
     _refuse_unknown(needed)
     compiler = _Compiler(model, contract.input_name, opset)
     for node in needed:
@@ -132,15 +133,16 @@ def named(node: onnx.NodeProto) -> str:
     return f"{kind} (node {node.name})" if node.name else kind
 
 
-def _ancestors(result: str, producers: dict[str, onnx.NodeProto], model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes that the result depends on, in the order of the graph."""
+def _ancestors(result: str, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Those of ``nodes`` that the result depends on, in their order."""
+    producers = {output: node for node in nodes for output in node.output}
     needed, pending = set(), [result]
     while pending:
         name = pending.pop()
         if name in producers and name not in needed:
             needed.add(name)
             pending.extend(producers[name].input)
-    return [node for node in model.graph.node if needed & {*node.output}]
+    return [node for node in nodes if needed & {*node.output}]
 
 
 def _refuse_unknown(nodes: Sequence[onnx.NodeProto]) -> None:

@@ -1,76 +1,17 @@
-"""What an .onnx file is made of: its weights by layer and bits, its inputs, outputs and metadata."""
+"""What an .onnx file is made of, as JSON: its weights by layer and bits, its inputs, outputs and metadata."""
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
-import numpy as np
 import onnx
-from onnx import AttributeProto, TensorProto
-from onnx.numpy_helper import to_array
+from onnx import TensorProto
 
-from edgepriv.artifact.emit import INTEGER_MARK, SCALE, TAIL
-from edgepriv.artifact.model_files import external_files, size_of_model
-from edgepriv.artifact.session import histogram, read_model
-from edgepriv.errors import UserError
-from edgepriv.recipe import FULL_WIDTH
-
-Granularity = Literal["none", "tensor", "channel", "block"]
-
-_WEIGHTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    "Conv": ((1,), ()),
-    "ConvTranspose": ((1,), ()),
-    "ConvInteger": ((1,), (3,)),
-    "Gemm": ((1, 0), ()),
-    "MatMul": ((1, 0), ()),
-    "MatMulInteger": ((1,), (3,)),
-    "MatMulNBits": ((1,), (2, 3)),
-    "QLinearConv": ((3,), (4, 5)),
-    "QLinearMatMul": ((3,), (4, 5)),
-    "DynamicQuantizeMatMul": ((1,), (2, 3)),
-}
-"""Operators with weights: where among their inputs these may stand, and where their scales and zero points."""
-
-_BITS: dict[int, int] = {
-    TensorProto.FLOAT: 32,
-    TensorProto.DOUBLE: 64,
-    TensorProto.FLOAT16: 16,
-    TensorProto.BFLOAT16: 16,
-    TensorProto.UINT16: 16,
-    TensorProto.INT16: 16,
-    TensorProto.UINT8: 8,
-    TensorProto.INT8: 8,
-    TensorProto.UINT4: 4,
-    TensorProto.INT4: 4,
-}
-_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
-_INTEGERS = (
-    TensorProto.UINT16,
-    TensorProto.INT16,
-    TensorProto.UINT8,
-    TensorProto.INT8,
-    TensorProto.UINT4,
-    TensorProto.INT4,
-)
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.artifact.layers import stored_tensors
+from edgepriv.artifact.session import histogram
 
 
-@dataclass(frozen=True)
-class LayerSummary:
-    """``name``: of the weight. ``op``: that reads it. ``bits``: of one stored weight. ``parameters``: weights in it.
-    ``stored_bytes``: of the weight with its scales and zero points. ``granularity``: of the scales."""
-
-    name: str
-    op: str
-    bits: int
-    parameters: int
-    stored_bytes: int
-    granularity: Granularity
-
-
-def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+def describe(model: DeployedModel) -> dict[str, Any]:
     """A JSON-ready dictionary about any .onnx file. Raises UserError if it cannot be read.
 
     ``size_bytes``, with the files beside it that hold weights, ``external``; ``inputs``, ``outputs`` [{name, type, shape}];
@@ -79,31 +20,26 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     stored, before a runtime optimizes; ``layers`` [LayerSummary as dictionaries]; ``weights`` {parameters, stored_bytes,
     bits_per_weight}.
     """
-    model = read_model(path)
-    constants = _constants(model)
-    metadata = _metadata(model)
-    try:
-        found = layers(model)
-    except (KeyError, IndexError, ValueError, OverflowError) as error:
-        raise UserError(f"{os.fspath(path)} is damaged: the graph in it contradicts itself") from error
-    inputs = [_value(value) for value in model.graph.input if value.name not in constants]
+    graph, metadata = model.graph.graph, model.metadata
+    stored_inside = stored_tensors(model.graph)
+    inputs = [_value(value) for value in graph.input if value.name not in stored_inside]
     batches = {value["shape"][0] for value in inputs if value["shape"]}
-    parameters = sum(layer.parameters for layer in found)
-    stored = sum(layer.stored_bytes for layer in found)
+    parameters = sum(layer.parameters for layer in model.layers)
+    stored = sum(layer.stored_bytes for layer in model.layers)
     return {
-        "size_bytes": size_of_model(Path(path)),
-        "external": [file.name for file in external_files(Path(path))],
+        "size_bytes": model.size_bytes,
+        "external": [file.name for file in model.external],
         "inputs": inputs,
         "batch": next((size for size in batches if isinstance(size, int)), None),
-        "outputs": [_value(value) for value in model.graph.output],
-        "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+        "outputs": [_value(value) for value in graph.output],
+        "opset": {entry.domain or "ai.onnx": entry.version for entry in model.graph.opset_import},
         "profile": metadata.get("profile"),
         "bits": metadata.get("bits"),
         **{name: metadata[name] for name in ("compute", "input", "output") if name in metadata},
         "edgepriv_version": metadata.get("edgepriv_version"),
-        "class_names": _names(metadata.get("class_names")),
-        "ops": histogram(model),
-        "layers": [asdict(layer) for layer in found],
+        "class_names": list(model.class_names) if model.class_names is not None else None,
+        "ops": histogram(model.graph),
+        "layers": [asdict(layer) for layer in model.layers],
         "weights": {
             "parameters": parameters,
             "stored_bytes": stored,
@@ -112,156 +48,8 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def class_names(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
-    """Names of the classes from the file's metadata; None where it holds none."""
-    names = _names(_metadata(read_model(path)).get("class_names"))
-    return tuple(names) if names is not None else None
-
-
-def layers(model: onnx.ModelProto) -> list[LayerSummary]:
-    """The weights of convolutions and matrix products in the order of their first use; a shared one once."""
-    constants = _constants(model)
-    producers = {output: node for node in model.graph.node for output in node.output}
-    found: dict[str, LayerSummary] = {}
-    for node in model.graph.node:
-        places, companions = _WEIGHTS.get(node.op_type, ((), ()))
-        for place in places:
-            origins = _origins([node.input[place]], constants, producers)
-            if not origins:
-                continue
-            beside = _origins(
-                [node.input[index] for index in companions if index < len(node.input)], constants, producers
-            )
-            summary = _summary(node, node.input[place], origins | (beside or {}), producers)
-            found.setdefault(summary.name, summary)
-            break
-    return list(found.values())
-
-
-def _constants(model: onnx.ModelProto) -> dict[str, TensorProto]:
-    """Initializers and Constant nodes that hold tensors, by name."""
-    found = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Constant" and attribute.name == "value":
-                tensor = TensorProto()
-                tensor.CopyFrom(attribute.t)
-                tensor.name = node.output[0]
-                found[tensor.name] = tensor
-    return found
-
-
-def _origins(
-    names: Sequence[str], constants: Mapping[str, TensorProto], producers: Mapping[str, onnx.NodeProto]
-) -> dict[str, TensorProto] | None:
-    """The constants that values are computed from; None when they depend on an input."""
-    pending, found, seen = list(names), {}, {""}
-    while pending:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name in constants:
-            found[name] = constants[name]
-        elif name in producers:
-            pending.extend(producers[name].input)
-        else:
-            return None
-    return found
-
-
-def _summary(
-    node: onnx.NodeProto, name: str, tensors: Mapping[str, TensorProto], producers: Mapping[str, onnx.NodeProto]
-) -> LayerSummary:
-    if any(name.endswith(SCALE) for name in tensors):
-        return _own_summary(node, name, tensors, producers)
-    stored = [tensor for tensor in tensors.values() if tensor.data_type in _BITS]
-    integers = [tensor for tensor in stored if tensor.data_type in _INTEGERS]
-    weight = max(integers or stored, key=_stored_bytes, default=None)
-    if weight is None:
-        return LayerSummary(node.input[1], node.op_type, FULL_WIDTH, 0, 0, "none")
-    scales = [tensor for tensor in stored if tensor is not weight]
-    attributes = _integer_attributes(node)
-    if node.op_type == "MatMulNBits":
-        bits, count = attributes["bits"], attributes["N"] * attributes["K"]
-    else:
-        bits, count = _BITS[weight.data_type], _count(weight)
-    granularity: Granularity = "none"
-    if integers:
-        sizes = max((_count(scale) for scale in scales), default=1)
-        rows = [attributes["N"]] if node.op_type == "MatMulNBits" else list(weight.dims)
-        granularity = "tensor" if sizes == 1 else "channel" if sizes in rows else "block"
-    total = _stored_bytes(weight) + (sum(_stored_bytes(scale) for scale in scales) if integers else 0)
-    return LayerSummary(weight.name, node.op_type, bits, count, total, granularity)
-
-
-def _own_summary(
-    node: onnx.NodeProto, weight: str, tensors: Mapping[str, TensorProto], producers: Mapping[str, onnx.NodeProto]
-) -> LayerSummary:
-    """Of a weight laid out by a profile: the names tell which tensor is what."""
-    name = next(name for name in tensors if name.endswith(SCALE)).partition(INTEGER_MARK)[0]
-    own = {other: tensor for other, tensor in tensors.items() if other.partition(INTEGER_MARK)[0] == name}
-    parts = {other.removeprefix(name): tensor for other, tensor in own.items()}
-    # ``name`` itself is of the container type, ``name:4`` holds fields of 4 bits; what else there is has a word for a name.
-    widths = [
-        _BITS[tensor.data_type] if not part else int(part[1:])
-        for part, tensor in parts.items()
-        if not part or part[1:].isdigit()
-    ]
-    if node.op_type == "MatMulNBits":
-        attributes = _integer_attributes(node)
-        count = attributes["N"] * attributes["K"]
-    else:
-        count = _restored_count(weight, tensors, producers)
-    scale = parts[SCALE]
-    blocks = TAIL + SCALE in parts or sum(size > 1 for size in scale.dims) > 1
-    granularity: Granularity = "tensor" if _count(scale) == 1 else "block" if blocks else "channel"
-    return LayerSummary(
-        name, node.op_type, sum(widths), count, sum(_stored_bytes(tensor) for tensor in own.values()), granularity
-    )
-
-
-def _restored_count(name: str, tensors: Mapping[str, TensorProto], producers: Mapping[str, onnx.NodeProto]) -> int:
-    """Weights behind ``name``: of the integers at the end of the first inputs, or of the shape that they are given."""
-    while name not in tensors:
-        node = producers[name]
-        if node.op_type == "Reshape":
-            shape = [int(size) for size in to_array(tensors[node.input[1]])]
-            if min(shape) > 0:
-                return int(np.prod(shape))
-        if node.op_type == "Concat":
-            return sum(_restored_count(part, tensors, producers) for part in node.input)
-        name = node.input[0]
-    return _count(tensors[name])
-
-
-def _integer_attributes(node: onnx.NodeProto) -> dict[str, int]:
-    return {attribute.name: attribute.i for attribute in node.attribute if attribute.type == AttributeProto.INT}
-
-
-def _count(tensor: TensorProto) -> int:
-    return int(np.prod(tensor.dims))
-
-
-def _stored_bytes(tensor: TensorProto) -> int:
-    return -(-_count(tensor) * _BITS[tensor.data_type] // 8)
-
-
 def _value(value: onnx.ValueInfoProto) -> dict[str, Any]:
     tensor = value.type.tensor_type
     shape = [size.dim_value if size.HasField("dim_value") else size.dim_param or None for size in tensor.shape.dim]
     kind = TensorProto.DataType.Name(tensor.elem_type).lower() if value.type.HasField("tensor_type") else "sequence"
     return {"name": value.name, "type": kind, "shape": shape}
-
-
-def _metadata(model: onnx.ModelProto) -> dict[str, str]:
-    """Entries that are text; protobuf hands over damaged ones as bytes."""
-    return {entry.key: entry.value for entry in model.metadata_props if isinstance(entry.value, str)}
-
-
-def _names(stored: str | None) -> list[str] | None:
-    try:
-        names = json.loads(stored or "null")
-    except ValueError:
-        return None
-    return [str(name) for name in names] if isinstance(names, list) else None

@@ -14,8 +14,8 @@ from torch import nn
 
 from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.contract import source_of
-from edgepriv.artifact.describe import LayerSummary, layers
-from edgepriv.artifact.head import cut_open, without_head
+from edgepriv.artifact.head import bytes_of, cut_open, without_head
+from edgepriv.artifact.layers import LayerSummary, layers
 from edgepriv.artifact.ort_format import to_ort
 from edgepriv.artifact.parity import Parity, measure_int8, prove_head, prove_parity
 from edgepriv.artifact.session import histogram, open_session, optimized_graph
@@ -77,21 +77,22 @@ def export(
     built = build_graph(
         classifier, weights, input_shape=input_shape, class_names=class_names, settings=settings, head=head
     )
-    headless = built.content if head is None else without_head(built.content)
     with written_aside(path) as aside:
         aside.write_bytes(built.content)
-        session = open_session(headless)
+        whole = open_session(built.content)
+        graph = onnx.load_from_string(built.content)
+        bare = without_head(graph)
+        session = whole if head is None else open_session(bytes_of(bare))
         batch = source_of(session).fixed_batch
         if settings.compute == "int8":
-            parity = prove_parity(classifier, weights, open_session(with_float_activations(headless)), x)
+            parity = prove_parity(classifier, weights, open_session(with_float_activations(bare)), x)
             parity = replace(parity, int8=measure_int8(classifier, weights, session, x))
         else:
             parity = prove_parity(classifier, weights, session, x)
         if head is not None:
-            parity = replace(
-                parity, head=prove_head(head, open_session(cut_open(built.content)), open_session(aside), x)
-            )
-        optimized = optimized_graph(aside)
+            before = open_session(bytes_of(cut_open(graph)))
+            parity = replace(parity, head=prove_head(head, before, whole, x))
+        optimized = optimized_graph(built.content)
         prove_kernels(optimized, built.packed_linears, built.dequantized)
         ort = to_ort(aside, x, settings.profile) if settings.ort else None
     facts = None
@@ -105,21 +106,22 @@ def export(
         hashlib.sha256(built.content).hexdigest(),
         parity,
         histogram(optimized),
-        layers(onnx.load_from_string(built.content)),
+        layers(graph),
         dict(built.left_float),
         facts,
         batch,
     )
 
 
-def with_float_activations(content: bytes) -> bytes:
-    """The same graph and integers, its packed layers computing with float32 activations (accuracy_level 1)."""
-    model = onnx.load_from_string(content)
-    for node in model.graph.node:
+def with_float_activations(model: onnx.ModelProto) -> bytes:
+    """The file of the same graph and integers, its packed layers computing with float32 activations (accuracy_level 1)."""
+    exact = onnx.ModelProto()
+    exact.CopyFrom(model)
+    for node in exact.graph.node:
         for attribute in node.attribute:
             if node.op_type == "MatMulNBits" and attribute.name == "accuracy_level":
                 attribute.i = 1
-    return model.SerializeToString(deterministic=True)
+    return bytes_of(exact)
 
 
 def prove_kernels(optimized: onnx.ModelProto, packed_linears: int, dequantized: int = 0) -> None:

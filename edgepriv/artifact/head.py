@@ -71,11 +71,13 @@ def head_of(model: onnx.ModelProto) -> str | None:
     return told.get("head", "unnamed")
 
 
-def without_head(content: bytes) -> bytes:
-    """The same file with its head cut off: anyone who holds it can do this. A file without a head is returned as it is."""
-    model = onnx.load_from_string(content)
-    if head_of(model) is None:
-        return content
+def without_head(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with its head cut off: anyone who holds it can do this. One without a head is returned as it is."""
+    return model if head_of(model) is None else _headless(model)
+
+
+def _headless(model: onnx.ModelProto) -> onnx.ModelProto:
+    model = _copied(model)
     graph = model.graph
     inside = [node for node in graph.node if node.name.startswith(HEAD)]
     outside = [node for node in graph.node if not node.name.startswith(HEAD)]
@@ -86,15 +88,15 @@ def without_head(content: bytes) -> bytes:
     for node in graph.node:
         node.output[:] = [after if name == BEFORE else name for name in node.output]
     _drop_constants(model)
-    return model.SerializeToString(deterministic=True)
+    return model
 
 
-def cut_open(content: bytes) -> bytes:
-    """The file up to the model's own probabilities, or to its logits where it returns labels and has no head: what whoever
+def cut_open(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph up to the model's own probabilities, or to its logits where it returns labels and has no head: what whoever
     holds it can make of it by cutting off its end. Only of files with a head, or that return the label."""
-    model = onnx.load_from_string(without_head(content))
     # Without a head, the label is chosen by the logits.
-    told = "logits" if without_head(content) == content else "probabilities"
+    told = "logits" if head_of(model) is None else "probabilities"
+    model = _copied(model) if head_of(model) is None else _headless(model)
     graph = model.graph
     if graph.output[0].name != OUTPUT:
         last = next(node for node in graph.node if graph.output[0].name in node.output)
@@ -103,7 +105,18 @@ def cut_open(content: bytes) -> bytes:
         del graph.output[:]
         graph.output.append(classes)
         next(entry for entry in model.metadata_props if entry.key == "output").value = told
+    return model
+
+
+def bytes_of(model: onnx.ModelProto) -> bytes:
+    """The graph as a file holds it: equal graphs are equal bytes."""
     return model.SerializeToString(deterministic=True)
+
+
+def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def _drop_constants(model: onnx.ModelProto) -> None:

@@ -38,13 +38,14 @@ _LABELS = {"Identity", "Cast", "Squeeze", "Reshape", "Flatten"}
 _DEEPEST = 100
 
 
-def expose(model: onnx.ModelProto, output: str) -> str:
-    """The name of a tensor that orders the classes as ``output`` does, nearest to the logits.
+def expose(model: onnx.ModelProto, output: str) -> tuple[str, list[NodeProto]]:
+    """The name of a tensor that orders the classes as ``output`` does, nearest to the logits, and the nodes that compute it
+    behind those of ``model``: views between the two, repeated.
 
-    Views between the two are repeated behind it, as new nodes of ``model``. It is ``output`` itself where nothing stands
-    between them.
+    It is ``output`` itself where nothing stands between them.
     """
-    return _Graph(model).before(output, _DEEPEST)
+    graph = _Graph(model)
+    return graph.before(output, _DEEPEST), graph.added
 
 
 def scores_behind(model: onnx.ModelProto, labels: str) -> str | None:
@@ -69,7 +70,8 @@ def keeps_order(logits: np.ndarray, answers: np.ndarray) -> bool:
 
 class _Graph:
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.graph = model.graph
+        self.own_nodes = len(model.graph.node)
+        self.added: list[NodeProto] = []
         self.producers = {output: node for node in model.graph.node for output in node.output}
         self.constants: Mapping[str, onnx.TensorProto] = {tensor.name: tensor for tensor in model.graph.initializer}
 
@@ -171,11 +173,11 @@ class _Graph:
         return self._added(onnx.helper.make_node(operator, inputs, [""]), inputs)
 
     def _added(self, node: NodeProto, inputs: list[str]) -> str:
-        name = f"logits exposed {len(self.graph.node)}"
+        name = f"logits exposed {self.own_nodes + len(self.added)}"
         del node.input[:], node.output[:]
         node.input.extend(inputs)
         node.output.append(name)
         node.name = name
-        self.graph.node.append(node)
-        self.producers[name] = self.graph.node[-1]
+        self.added.append(node)
+        self.producers[name] = node
         return name

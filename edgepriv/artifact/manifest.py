@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgepriv.artifact.export import Exported
-from edgepriv.artifact.model_files import sha256_of_model
 from edgepriv.errors import UserError
 from edgepriv.files import read_json, write_json
 
@@ -110,11 +109,8 @@ def read_beside(onnx_path: Path) -> Manifest | None:
         raise UserError(f"{path} is not a manifest of this version of edgepriv: {field}: {first['msg']}") from error
 
 
-def verify(onnx_path: Path, manifest: Manifest) -> None:
-    """Raise UserError if the .onnx is not the file that the manifest was written for."""
-    if not onnx_path.is_file():
-        raise UserError(f"no such file: {onnx_path}")
-    sha256 = sha256_of_model(onnx_path)
+def verify(onnx_path: Path, manifest: Manifest, sha256: str) -> None:
+    """Raise UserError if the .onnx, whose digest is ``sha256``, is not the file that the manifest was written for."""
     if manifest.ort is not None and sha256 == manifest.ort["sha256"]:
         raise UserError(
             f"{onnx_path} is in onnxruntime's own format: name the .onnx beside it, which computes the same"
@@ -124,11 +120,3 @@ def verify(onnx_path: Path, manifest: Manifest) -> None:
             f"{onnx_path} has changed since its manifest was written (sha256 differs): export it again, or move "
             f"{path_beside(onnx_path).name} away to treat it as a foreign file"
         )
-
-
-def unchanged_twin(onnx_path: Path, manifest: Manifest) -> Path | None:
-    """The float twin beside the .onnx, None if there is none or it is not the file that was exported with it."""
-    if manifest.float_twin is None:
-        return None
-    path = onnx_path.parent / manifest.float_twin["file"]
-    return path if path.is_file() and sha256_of_model(path) == manifest.float_twin["sha256"] else None

@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import torch
 
 from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.export import prove_kernels, with_float_activations
-from edgepriv.artifact.head import without_head
+from edgepriv.artifact.head import bytes_of, without_head
 from edgepriv.artifact.integers import integers_of
 from edgepriv.artifact.ort_format import to_ort
 from edgepriv.artifact.parity import prove_parity
@@ -127,8 +128,10 @@ def _try_form(found: Checkpoint, recipe: Recipe, classifier: Classifier, traced:
         head=head,
         traced=traced.clone(),
     )
-    headless = built.content if head is None else without_head(built.content)
-    proven = with_float_activations(headless) if settings.compute == "int8" else headless
+    proven = built.content
+    if head is not None or settings.compute == "int8":
+        bare = without_head(onnx.load_from_string(built.content))
+        proven = with_float_activations(bare) if settings.compute == "int8" else bytes_of(bare)
     prove_parity(classifier, weights, open_session(proven), x)
     if proven != built.content:
         predict(open_session(built.content), x)

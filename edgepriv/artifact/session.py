@@ -1,6 +1,5 @@
 """The shipped bytes, as onnxruntime runs them."""
 
-import json
 import os
 import tempfile
 import weakref
@@ -15,9 +14,11 @@ import onnxruntime as ort
 
 from edgepriv.artifact import choice, outputs
 from edgepriv.artifact.contract import Contract, Form, as_fed, as_probabilities, ask, scores_in, source_of
-from edgepriv.artifact.model_files import external_files
+from edgepriv.artifact.metadata import names_in
+from edgepriv.artifact.model_files import external_files, parsed
 from edgepriv.device import predict as device
 from edgepriv.errors import UserError
+from edgepriv.files import read_bytes
 
 Model = str | bytes | os.PathLike[str]
 
@@ -26,25 +27,30 @@ _LARGEST_BATCH = 2**22
 _PROBES = 8
 
 
-def name_of(model: Model) -> str:
-    """How an error message calls the file."""
-    return "the model" if isinstance(model, bytes) else os.fspath(model)
-
-
 def open_session(model: Model, threads: int = 1, dump_optimized: str | None = None) -> ort.InferenceSession:
     """The one kind of session: the device kit's, default options plus the number of threads (0: all cores).
 
     Raises UserError when the file does not exist or onnxruntime cannot open it.
     """
-    if not isinstance(model, bytes) and not Path(model).is_file():
+    if isinstance(model, bytes):
+        return started(model, "the model", threads, dump_optimized)
+    if not Path(model).is_file():
         raise UserError(f"no such file: {os.fspath(model)}")
-    if not isinstance(model, bytes):
-        external_files(Path(model))  # refuses those that are missing or stand elsewhere
+    graph = parsed(read_bytes(Path(model), "model"))
+    if graph is not None:
+        external_files(Path(model), graph)  # refuses those that are missing or stand elsewhere
+    return started(model, model, threads, dump_optimized)
+
+
+def started(
+    model: Model, name: str | os.PathLike[str], threads: int = 1, dump_optimized: str | None = None
+) -> ort.InferenceSession:
+    """``open_session`` of a file whose other files are known to be there. ``name``: how an error message calls it."""
     try:
         return device.open_session(model, threads, dump_optimized)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise UserError(
-            f"{name_of(model)} cannot be opened as an ONNX model: {device.reason_of(error)[:300]}"
+            f"{os.fspath(name)} cannot be opened as an ONNX model: {device.reason_of(error)[:300]}"
         ) from error
 
 
@@ -110,11 +116,8 @@ def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None, clas
 
 
 def _class_count(metadata: Mapping[str, str]) -> int:
-    try:
-        names = json.loads(metadata.get("class_names", ""))
-    except ValueError:
-        names = None
-    if not isinstance(names, list) or len(names) < 2:
+    names = names_in(metadata)
+    if names is None or len(names) < 2:
         raise UserError("the model returns labels, but its metadata does not name the classes that they stand for")
     return len(names)
 
@@ -163,42 +166,13 @@ def _check_rows(contract: Contract, x: np.ndarray) -> None:
         raise UserError(f"the model takes inputs of shape [{expected}], but these have {list(x.shape)}")
 
 
-def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """The parsed .onnx. Raises UserError when it does not exist, is truncated or is not ONNX."""
-    if not Path(path).is_file():
-        raise UserError(f"no such file: {os.fspath(path)}")
-    external_files(Path(path))  # refuses those that are missing or stand elsewhere
-    try:
-        model = onnx.load(path, format="protobuf")
-    except Exception as error:  # protobuf's and onnx's own exceptions
-        if Path(path).suffix == ".ort":
-            raise UserError(f"{os.fspath(path)} is in onnxruntime's own format: name the .onnx beside it") from error
-        raise UserError(f"{os.fspath(path)} is not a readable ONNX file (truncated, or of another format)") from error
-    if not model.graph.node or not model.graph.output:
-        raise UserError(f"{os.fspath(path)} is not a readable ONNX file: it holds no graph")
-    return model
-
-
-def whole_content(path: str | os.PathLike[str]) -> bytes:
-    """The model as one run of bytes, with the weights inside that stand in other files. Raises UserError as ``read_model``
-    does, and for more than protobuf can hold."""
-    if not external_files(Path(path)):
-        return Path(path).read_bytes()
-    try:
-        return read_model(path).SerializeToString()
-    except Exception as error:  # protobuf's own exceptions
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{os.fspath(path)} and the files with its weights are larger than 2 GB together") from error
-
-
-def optimized_graph(model: Model) -> onnx.ModelProto:
-    """The graph that onnxruntime really executes on this machine, after its own optimizations."""
+def optimized_graph(content: bytes) -> onnx.ModelProto:
+    """The graph that onnxruntime really executes on this machine, after its own optimizations; ``content``: of a model that
+    keeps no weights in other files."""
     with tempfile.TemporaryDirectory(prefix="edgepriv-") as folder:
         dump = Path(folder) / "optimized.onnx"
-        # What is dumped would look for weights in other files beside itself.
-        open_session(model if isinstance(model, bytes) else whole_content(model), dump_optimized=str(dump))
-        return read_model(dump)
+        open_session(content, dump_optimized=str(dump))
+        return onnx.load_from_string(dump.read_bytes())
 
 
 def histogram(model: onnx.ModelProto) -> dict[str, int]:
@@ -206,6 +180,6 @@ def histogram(model: onnx.ModelProto) -> dict[str, int]:
     return dict(Counter(node.op_type for node in model.graph.node).most_common())
 
 
-def op_histogram(model: Model) -> dict[str, int]:
+def op_histogram(content: bytes) -> dict[str, int]:
     """Operators that run, after optimization: the proof of which kernels a file gets."""
-    return histogram(optimized_graph(model))
+    return histogram(optimized_graph(content))

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgepriv.accuracy import Standard
 from edgepriv.artifact import manifest
-from edgepriv.artifact.accuracies import Measured, Sample, in_file, in_torch, judged, sample, unjudged
+from edgepriv.artifact.accuracies import Measured, Sample, in_session, in_torch, judged, sample, unjudged
 from edgepriv.artifact.behind import mask_of, write_memguard
 from edgepriv.artifact.export import Exported, export
 from edgepriv.artifact.integers import integers_of
@@ -114,7 +114,7 @@ def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, asked: Samp
         settings=found.recipe.export,
         head=head,
     )
-    return exported, Measured(output.name, floating, in_file(output, asked))
+    return exported, Measured(output.name, floating, in_session(open_session(output), asked))
 
 
 def _write_manifest(

@@ -1,17 +1,15 @@
 """The artifact as a torch module with exact gradients, so that white-box attacks meet the very weights that ship."""
 
-import os
-
 import numpy as np
 import onnx
+import onnxruntime as ort
 import torch
 
 from edgepriv.artifact.compiler import Twin, Untwinnable, compiled, named
 from edgepriv.artifact.contract import Contract, on_byte_grid
-from edgepriv.artifact.head import without_head
 from edgepriv.artifact.logits import expose, keeps_order, scores_behind
 from edgepriv.artifact.operators import STRAIGHT_THROUGH, Unsupported
-from edgepriv.artifact.session import agree_on, check_contract, open_session, predict, read_model
+from edgepriv.artifact.session import check_contract, predict
 
 LARGEST_DIFFERENCE = 1e-2
 """Between a probability of the twin and onnxruntime's. Far above rounding (1e-6), to allow for kernels that quantize
@@ -21,27 +19,20 @@ LARGEST_DIFFERENCE_INT8 = 1e-1
 activations is counted on the file itself."""
 
 
-def load_twin(
-    path: str | os.PathLike[str],
-    probe: np.ndarray | None = None,
-    classes: int | None = None,
-    contract: Contract | None = None,
+def differentiable(
+    model: onnx.ModelProto, session: ort.InferenceSession, probe: np.ndarray | None = None, classes: int | None = None
 ) -> Twin:
-    """The twin of an .onnx in eval mode: inputs in [0, 1] -> logits, any batch size, on the CPU.
+    """The twin of a graph without a head and its session, in eval mode: inputs in [0, 1] -> logits, any batch size, on the
+    CPU.
 
     What makes probabilities or labels of logits at the end is left out, written as one operator or as many
     (``logits.expose``); if nothing of the kind is found there, probabilities give their logarithm; other outputs are logits
-    already. A head of edgepriv's is left out: the logits are those before it, since one that ranks has no gradient and one
-    that masks would hide what fools the model. Weights are unpacked once, here; half floats are computed with as float32. The
-    twin is compared with onnxruntime before it is returned, on ``probe`` (a few inputs, which a graph with free sizes needs)
-    or on random inputs. ``classes``: see ``check_contract``. ``contract``: how a file of others is read, where that is known.
-    Raises Untwinnable for graphs with operators that have no torch counterpart here, no gradient, or another result;
-    UserError for files that are no classifier at all.
+    already. Heads of edgepriv's are to be cut off before: one that ranks has no gradient, and one that masks would hide what
+    fools the model. Weights are unpacked once, here; half floats are computed with as float32. The twin is compared with
+    onnxruntime before it is returned, on ``probe`` (a few inputs, which a graph with free sizes needs) or on random inputs.
+    ``classes``: see ``check_contract``. Raises Untwinnable for graphs with operators that have no torch counterpart here, no
+    gradient, or another result; UserError for files that are no classifier at all.
     """
-    headless = without_head(read_model(path).SerializeToString())
-    session = open_session(headless)
-    if contract is not None:
-        agree_on(session, contract)
     contract = check_contract(session, probe, classes)
     if contract.layout in ("maps", "parts"):
         raise Untwinnable("its scores come as a dictionary for each row, or as an output for each class")
@@ -51,8 +42,8 @@ def load_twin(
     expected = predict(session, x)
     quantized_inside = session.get_modelmeta().custom_metadata_map.get("compute") == "int8"
     tolerance = LARGEST_DIFFERENCE_INT8 if quantized_inside else LARGEST_DIFFERENCE
-    twin = _faithful(onnx.load_from_string(headless), contract, x, expected, tolerance)
-    twin.straight_through = _rounding(onnx.load_from_string(headless), contract)
+    twin = _faithful(model, contract, x, expected, tolerance)
+    twin.straight_through = _rounding(model, contract)
     _refuse_without_backward(twin.eval(), x)
     return twin
 
@@ -67,10 +58,10 @@ def _faithful(
         if scores is None:
             raise Untwinnable("the graph returns labels that no ArgMax makes")
         output = scores
-    exposed = expose(model, output)
+    exposed, added = expose(model, output)
     whole: Twin | None = None
     if exposed != output:
-        twin = compiled(model, contract, exposed)
+        twin = compiled(model, contract, exposed, added)
         logits = _run(twin, x)
         twin.max_difference = _difference(_softmax(logits), expected, contract)
         if twin.max_difference <= tolerance:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from edgepriv import data
-from edgepriv.artifact import session
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.data import Dataset
 from edgepriv.data.pixels import ROUNDING, laid_out
 from edgepriv.data.raw import Raw
@@ -54,15 +54,14 @@ def of_dataset(dataset: Dataset) -> Examples:
 
 
 def from_files(
-    model: Path, members: Path, non_members: Path, asked: Data, input_range: tuple[float, float] | None
+    model: DeployedModel, members: Path, non_members: Path, asked: Data, input_range: tuple[float, float] | None
 ) -> Examples:
     """Members, then non-members. Of a file that is not ours numbers outside [0, 1] are kept as they are: an image's lie in
     ``input_range`` or between the smallest and the largest of all, a feature's between its own. Raises UserError for files
     that hold no examples."""
     paths = (members, non_members)
     raws = data.read_members(members, non_members, asked)
-    ours = session.is_ours(session.open_session(model))
-    if ours or asked.range is not None or not any(_as_they_are(raw.x) for raw in raws):
+    if model.is_ours or asked.range is not None or not any(_as_they_are(raw.x) for raw in raws):
         return of_dataset(data.of_members(paths, raws, asked))
     return _measured(paths, raws, asked, input_range)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edgepriv.errors import UserError
+from edgepriv.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class Told:
     def of_inputs(self) -> bool:
         """Whether anything is said of how the file is fed."""
         return not (self.input_range is None and self.mean is None and self.std is None)
+
+
+def told_of(recipe: Recipe, accept: bool) -> Told:
+    """What the recipe says of how the file is fed and read."""
+    asked = recipe.audit
+    return Told(asked.input_range, asked.mean, asked.std, asked.output_name, asked.batch_dependent, accept)
 
 
 @dataclass(frozen=True)

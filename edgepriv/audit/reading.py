@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from edgepriv import data
 from edgepriv.artifact import choice, outputs
 from edgepriv.artifact.contract import Contract, as_fed, as_probabilities, source_of
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.artifact.outputs import declared_classes
 from edgepriv.audit.examples import Examples
 from edgepriv.audit.feeding import Feeding, Told, feeding_of
 from edgepriv.audit.statistics import wilson
@@ -66,16 +67,10 @@ class _Tried:
     problem: str = ""
 
 
-def read(
-    path: Path,
-    opened: ort.InferenceSession,
-    turned: Turned,
-    examples: Examples,
-    told: Told,
-    names: tuple[str, ...] | None,
-) -> Reading:
-    """``names``: of the classes, as the file has them. Raises UserError as ``open_target`` does."""
-    source = source_of(opened)
+def read(model: DeployedModel, turned: Turned, examples: Examples, told: Told) -> Reading:
+    """Raises UserError as ``open_target`` does."""
+    path, source = model.path, source_of(model.session)
+    names = model.class_names or declared_classes(model.graph)
     rows, members = _rows(examples)
     inputs = examples.inputs(rows)
     labels = examples.dataset
@@ -88,7 +83,7 @@ def read(
         try:
             feeding = replace(way.feeding, double=source.dtype == "float64")
             fed = as_fed(turned(feeding(inputs)), source.dtype)
-            found = outputs.collect(opened, source, np.ascontiguousarray(fed), names)
+            found = outputs.collect(model.session, source, np.ascontiguousarray(fed), names)
             contract, said = choice.choose(found, source, codes_of, labels.num_classes, told.output_name)
             truth = codes_of(contract.names or tuple(map(str, range(contract.classes))))
         except UserError as error:

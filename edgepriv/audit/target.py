@@ -9,13 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from edgepriv import data
-from edgepriv.artifact import manifest, session, twin
+from edgepriv.artifact import session
 from edgepriv.artifact.batches import steadiness
 from edgepriv.artifact.compiler import Untwinnable
 from edgepriv.artifact.contract import as_fed, row_shape
-from edgepriv.artifact.describe import class_names
-from edgepriv.artifact.head import cut_open
-from edgepriv.artifact.outputs import declared_classes
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.examples import Examples
 from edgepriv.audit.feeding import Fed, Told, feeding_of
 from edgepriv.audit.reading import read
@@ -23,7 +21,6 @@ from edgepriv.audit.run import Target
 from edgepriv.data import Dataset
 from edgepriv.device import memguard
 from edgepriv.errors import UserError
-from edgepriv.files import sha256_of
 
 _FEW = 8
 _PROBED = 64
@@ -43,15 +40,14 @@ class Opened:
     reading: dict[str, object]
 
 
-def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = False) -> Opened:
-    """Open ``path`` for an audit on ``examples``.
+def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
+    """``model`` ready for an audit on ``examples``.
 
     Files of ours say how they are fed and read. Of any other the user says it (``told``), or it is found by which reading is
     right about the examples' labels. Raises UserError where that is not clear, where answers depend on the batch, and where
     the model is no better than chance.
     """
-    guard = None if cut_head else guard_of(path)
-    opened = session.open_session(cut_open(session.whole_content(path)) if cut_head else path)
+    guard, opened = model.guard, model.session
     axes = _wanted_axes(row_shape(opened), examples.dataset.input_shape)
 
     def turned(x: np.ndarray) -> np.ndarray:
@@ -60,21 +56,18 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
     said: list[str] = []
     doubts: tuple[str, ...] = ()
     facts: dict[str, object] = {}
-    ours = session.is_ours(opened)
-    if ours:
-        _refuse_told(path, told)
+    if model.is_ours:
+        _refuse_told(model.path, told)
         few = examples.dataset.inputs(slice(_FEW))
         session.check_contract(opened, turned(few), classes=examples.dataset.num_classes)
         feeding = feeding_of(0.0, 1.0, None, None, examples.dataset.input_shape)
-        names = class_names(path)
+        names = model.class_names
     else:
-        found = read(
-            path, opened, turned, examples, told, class_names(path) or declared_classes(session.read_model(path))
-        )
+        found = read(model, turned, examples, told)
         feeding, names = found.feeding, found.contract.names
         said, doubts, facts = [*found.said], found.doubts, found.facts
         session.agree_on(opened, found.contract)
-    contract = session.check_contract(opened)
+    contract = model.contract
     feeding = replace(feeding, double=contract.input_dtype == "float64")
     names = names or tuple(map(str, range(contract.classes)))
     examples = replace(examples, dataset=data.with_classes(examples.dataset, names))
@@ -89,13 +82,13 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
         return answers if guard is None else memguard.guarded(guard, answers, as_fed(fed, contract.input_dtype))
 
     few = examples.inputs(_some(examples.dataset, _PROBED))
-    warnings = tuple(_steady(path, predict, few, told, contract.fixed_batch))
+    warnings = tuple(_steady(model.path, predict, few, told, contract.fixed_batch))
     if told.batch_dependent and contract.fixed_batch is None:
         said.append(
             "every input is asked alone, as a model whose answers depend on the batch is deployed (--batch-dependent)"
         )
     elif contract.fixed_batch == 1:
-        said.append(f"{path.name} takes one input at a time: every input is asked alone")
+        said.append(f"{model.name} takes one input at a time: every input is asked alone")
     elif contract.fixed_batch is not None and contract.fixed_batch > 1:
         said.append(
             f"the file takes {contract.fixed_batch} inputs at a time: what is left over is filled up with zeros"
@@ -105,7 +98,7 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
     before_softmax = scores if guard is None and contract.returns == "logits" else None
     target = Target(predict, None, "", labels_only, exact, before_softmax)
     try:
-        inner = twin.load_twin(path, turned(feeding(few[:_FEW])), contract.classes, None if ours else contract)
+        inner = model.differentiable(turned(feeding(few[:_FEW])), contract.classes)
     except Untwinnable as reason:
         return Opened(replace(target, no_twin=str(reason)), examples, tuple(said), doubts, warnings, facts)
     parts: list[nn.Module] = [
@@ -117,17 +110,6 @@ def open_target(path: Path, examples: Examples, told: Told, *, cut_head: bool = 
     if told.batch_dependent and contract.fixed_batch is None:
         whole = _OneByOne(whole)
     return Opened(replace(target, twin=whole), examples, tuple(said), doubts, warnings, facts)
-
-
-def guard_of(model: Path) -> memguard.MemGuard | None:
-    """The MemGuard beside the file through which the device kit answers. Raises UserError when it has gone or changed."""
-    known = manifest.read_beside(model)
-    if known is None or known.guard is None:
-        return None
-    path = model.parent / known.guard["file"]
-    if not path.is_file() or sha256_of(path) != known.guard["sha256"]:
-        raise UserError(f"{path} is not the file that was exported with {model.name}: export the model again")
-    return memguard.load(path)
 
 
 def _refuse_told(path: Path, told: Told) -> None:

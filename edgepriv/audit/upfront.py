@@ -1,13 +1,13 @@
 """What an audit asks before any attack: is this a model that works?"""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgepriv.accuracy import Answers, Asked, Standard, collapse, remarks
-from edgepriv.artifact.accuracies import ONNXRUNTIME, TORCH, Sample, in_file, row
-from edgepriv.artifact.manifest import Manifest, unchanged_twin
+from edgepriv.artifact.accuracies import ONNXRUNTIME, TORCH, Sample, in_session, row
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.artifact.manifest import Manifest
 from edgepriv.audit.run import Target, answers
 from edgepriv.data import Dataset
 
@@ -20,7 +20,7 @@ _WHAT_NOW = (
 
 
 def up_front(
-    model: Path,
+    model: DeployedModel,
     target: Target,
     dataset: Dataset,
     members: np.ndarray,
@@ -28,11 +28,10 @@ def up_front(
     *,
     seed: int,
     accept: bool,
-    known: Manifest | None = None,
-    float_twin: bool = False,
+    float_twin: DeployedModel | None = None,
 ) -> dict[str, Any]:
-    """``accuracy`` of the audit, in the form of an export's: a row for the file, and those of its float twin and of the
-    float weights at export that its manifest ``known`` tells of; ``costs`` are those of the export.
+    """``accuracy`` of the audit, in the form of an export's: a row for the file, those of its ``float_twin`` if that is
+    asked too, and of the float weights at export that its manifest tells of; ``costs`` are those of the export.
 
     ``members``, ``non_members``: into ``dataset``; at most MOST of each, drawn with ``seed``, are asked about. Raises
     UserError when the file has collapsed (see ``edgepriv.accuracy``), unless ``accept``: then it is a warning.
@@ -46,14 +45,14 @@ def up_front(
         )
     )
     rows = [row(model.name, ONNXRUNTIME, own)]
-    twin = unchanged_twin(model, known) if known is not None and float_twin else None
-    if twin is not None:
-        rows.append(row(f"float twin {twin.name}", ONNXRUNTIME, in_file(twin, chosen)))
-    rows += _float_weights(known)
+    if float_twin is not None:
+        rows.append(row(f"float twin {float_twin.name}", ONNXRUNTIME, in_session(float_twin.session, chosen)))
+    rows += _float_weights(model.manifest)
     fallen = collapse(own, dataset.class_names)
     warnings = Standard(accept=accept).judge([f"{model.name} {fallen}"] if fallen else [], _WHAT_NOW)
     if not fallen:
         warnings = [f"{model.name} {remark}" for remark in remarks(own)]
+    known = model.manifest
     costs = (known.accuracy or {}).get("costs", []) if known is not None else []
     return {"rows": rows, "costs": costs, "warnings": warnings}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepriv.artifact.model_files import external_files, file_facts
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.errors import UserError
 
 REFERENCE = "float"
@@ -30,7 +30,7 @@ class Setting:
 
 
 def bench(
-    paths: Mapping[str, Path],
+    models: Mapping[str, DeployedModel],
     *,
     batches: Sequence[int] = (1, 32),
     threads: Sequence[int] = (1,),
@@ -41,7 +41,7 @@ def bench(
     timers: Mapping[str, Path] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Measure every file of ``paths`` (name -> .onnx) and compare it with the one named "float", else with the first.
+    """Measure every one of ``models`` by name and compare it with the one named "float", else with the first.
 
     Each round runs all variants one after the other, each in a process of its own, and every other round in reverse
     order (A B B A ...), so that a machine that warms up or is busy for a while slows all of them. Latencies are pooled
@@ -55,7 +55,7 @@ def bench(
     reference, so that 0.5 is half; ``latency_rounds`` is [min, median, max] of the ratio of p50 within each round, and
     tells whether a difference is larger than the noise. A ratio to nothing measurable is None. Raises UserError.
     """
-    if not paths:
+    if not models:
         raise UserError("nothing to measure: name at least one .onnx file")
     for name, values, least in (("batches", batches, 1), ("threads", threads, 0), ("runs", [runs], 1)):
         if not values or min(values) < least:
@@ -63,10 +63,10 @@ def bench(
     if rounds < 1:
         raise UserError(f"rounds {rounds}: give a number from 1 up")
     settings = [Setting(*pair) for pair in product(dict.fromkeys(threads), dict.fromkeys(batches))]
-    scripts = {name: str(files("edgepriv.device").joinpath("bench.py")) for name in paths}
+    scripts = {name: str(files("edgepriv.device").joinpath("bench.py")) for name in models}
     scripts |= {name: str(script) for name, script in (timers or {}).items()}
     measured: dict[tuple[str, Setting], list[dict[str, Any]]] = {}
-    names = list(paths)
+    names = list(models)
     order = [
         (setting, name)
         for number in range(rounds)
@@ -77,11 +77,11 @@ def bench(
         if progress is not None:
             progress(done, len(order), f"{name}, batch {setting.batch}, {setting.threads or 'all'} threads")
         measured.setdefault((name, setting), []).append(
-            _fresh_process(scripts[name], paths[name], setting, runs, warmup, seconds)
+            _fresh_process(scripts[name], models[name], setting, runs, warmup, seconds)
         )
 
     first = next(iter(measured.values()))[0]
-    reference = REFERENCE if REFERENCE in paths else next(iter(paths))
+    reference = REFERENCE if REFERENCE in models else next(iter(models))
     return {
         "variants": [_variant(name, setting, results) for (name, setting), results in measured.items()],
         "reference": reference,
@@ -98,7 +98,7 @@ def bench(
 
 
 def _fresh_process(
-    script: str, path: Path, setting: Setting, runs: int, warmup: int | None, seconds: float | None
+    script: str, model: DeployedModel, setting: Setting, runs: int, warmup: int | None, seconds: float | None
 ) -> dict[str, Any]:
     numbers: dict[str, float] = {"--batch": setting.batch, "--threads": setting.threads, "--runs": runs}
     if warmup is not None:
@@ -108,17 +108,16 @@ def _fresh_process(
     arguments = [part for name, value in numbers.items() for part in (name, str(value))]
     # On Ctrl-C subprocess.run kills the child before it passes the interrupt on.
     ended = subprocess.run(
-        [sys.executable, script, str(path), *arguments, "--json", "--samples"], capture_output=True, text=True
+        [sys.executable, script, str(model.path), *arguments, "--json", "--samples"], capture_output=True, text=True
     )
     if ended.returncode == 130:
         raise KeyboardInterrupt
     if ended.returncode != 0:
         lines = ended.stderr.strip().splitlines() or [f"its process ended with code {ended.returncode}"]
-        raise UserError(f"cannot measure {path}: {lines[-1].removeprefix('error: ')}")
+        raise UserError(f"cannot measure {model.path}: {lines[-1].removeprefix('error: ')}")
     measured = json.loads(ended.stdout)
-    if external_files(path):  # the kit's script knows the .onnx alone, but what stands beside it is the model too
-        facts = file_facts(path)
-        measured |= {"sha256": facts["sha256"], "size_bytes": facts["size_bytes"]}
+    if model.external:  # the kit's script knows the .onnx alone, but what stands beside it is the model too
+        measured |= {"sha256": model.sha256, "size_bytes": model.size_bytes}
     return measured
 
 

@@ -9,9 +9,11 @@ import numpy as np
 
 from edgepriv import data
 from edgepriv.artifact import manifest
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit import gate
 from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
-from edgepriv.audit.deployed import audit_by_manifest, audit_on_files
+from edgepriv.audit.with_files import audit_on_files
+from edgepriv.audit.with_manifest import audit_by_manifest
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.files import refuse_existing, refuse_overwriting, write_bytes, write_json
 from edgepriv.pipeline._given import json_name, named
@@ -54,7 +56,8 @@ def audit(
     if members is None and reading:
         option = "input-range" if reading[0] == "range" else reading[0].replace("_", "-")
         raise UserError(f"--{option} says how --members and --non-members are read: pass these too")
-    known = manifest.read_beside(model) if members is None else None
+    opened = DeployedModel.open(model)
+    known = opened.manifest if members is None else None
     if known is not None and known.data is not None:
         refuse_overwriting(data.files_of(known.data["name"], data_dir), written)
     refuse_existing(written, force)
@@ -63,11 +66,11 @@ def audit(
         raise UserError("--members and --non-members go together: an audit compares the two")
     if members is not None and non_members is not None:
         content, scores = audit_on_files(
-            model, members, non_members, changes, cut_head=cut_head, accept_accuracy_loss=accept_accuracy_loss
+            opened, members, non_members, changes, cut_head=cut_head, accept_accuracy_loss=accept_accuracy_loss
         )
     else:
         content, scores = audit_by_manifest(
-            model,
+            opened,
             changes,
             data_dir,
             cache_dir or data.default_data_dir(),
@@ -81,7 +84,7 @@ def audit(
     np.savez_compressed(archive, **scores)  # type: ignore[arg-type]
     write_bytes(written[2], archive.getvalue())
     write_json(written[0], content)
-    write_report(model, content, written[1])
+    write_report(opened, content, written[1])
     sentences = gate.exceeded(gates, content)
     if sentences:
         raise GateFailed("; ".join(sentences), content)

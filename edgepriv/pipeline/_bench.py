@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from edgepriv import progress
-from edgepriv.artifact import session
 from edgepriv.artifact.contract import fixed_batch_of
-from edgepriv.artifact.model_files import file_facts
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting, write_json
 from edgepriv.measure.batches import batches_for
@@ -38,33 +37,34 @@ def bench(
     """
     output = json_name(output) or beside(model, "bench.json")
     refuse_overwriting([model, *against, *imports, recipe_file], [output, beside(model, "audit.html")])
-    content = bench_in(output, model) if imports and not against and not force else None
+    opened = DeployedModel.open(model)
+    content = bench_in(output, opened) if imports and not against and not force else None
     if content is None:
         refuse_existing([output], force)
-        variants = variants_of(model, against)
+        variants = variants_of(opened, against)
         batches, said = batches_for(_fixed_batches(variants), recipe.bench.batches)
-        files = {name: file_facts(path) for name, path in variants.items()}
-        devices = imported_runs(model, files, imports)
+        files = {name: variant.facts() for name, variant in variants.items()}
+        devices = imported_runs(opened, files, imports)
         measured = _measured(variants, recipe.bench, batches, recipe.bench.threads)
         content = measured | {"model": model.name, "files": files, "said": said}
     else:
-        devices = imported_runs(model, content["files"], imports)
+        devices = imported_runs(opened, content["files"], imports)
     if devices:
         content["devices"] = merged(content.get("devices", []), devices)
     write_json(output, content)
-    audited = audit_beside(model)
+    audited = audit_beside(opened)
     if audited is not None and output == beside(model, "bench.json"):
-        write_report(model, audited, beside(model, "audit.html"))
+        write_report(opened, audited, beside(model, "audit.html"))
     return content
 
 
-def _fixed_batches(variants: dict[str, Path]) -> dict[str, int | None]:
-    """Of each file, which is opened once to see that it can be."""
-    return {name: fixed_batch_of(session.open_session(path)) for name, path in variants.items()}
+def _fixed_batches(variants: dict[str, DeployedModel]) -> dict[str, int | None]:
+    """Of each file; its session is not kept, since it is timed in other processes."""
+    return {name: fixed_batch_of(variant.open_session()) for name, variant in variants.items()}
 
 
 def _measured(
-    variants: dict[str, Path], settings: Bench, batches: Sequence[int], threads: Sequence[int]
+    variants: dict[str, DeployedModel], settings: Bench, batches: Sequence[int], threads: Sequence[int]
 ) -> dict[str, Any]:
     with progress.shown("bench", unit="process", leave=False) as bar:
         return measure(
@@ -83,12 +83,12 @@ def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
     the audit beside it, if there is one of the same file; ``stale_audit``: there is one, of another."""
     if len({path.resolve() for path in models}) < 2:
         raise UserError("compare needs at least two different models")
-    variants = dict(zip(unique_names(models), models, strict=True))
+    variants = dict(zip(unique_names(models), map(DeployedModel.open, models), strict=True))
     fixed = _fixed_batches(variants)
     batches, _ = batches_for(fixed, (1,))
     measured = _measured(variants, recipe.bench, batches, (1,))
     return [
-        tables.compare_row(name, audit_beside(path), measured)
-        | {"stale_audit": has_stale_audit(path), "batch": fixed[name], "timed_batch": batches[0]}
-        for name, path in variants.items()
+        tables.compare_row(name, audit_beside(model), measured)
+        | {"stale_audit": has_stale_audit(model), "batch": fixed[name], "timed_batch": batches[0]}
+        for name, model in variants.items()
     ]

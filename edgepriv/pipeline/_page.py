@@ -1,9 +1,10 @@
 """The HTML page of a model."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgepriv.artifact import describe, manifest
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.files import write_text
 from edgepriv.project import beside
 from edgepriv.report import html
@@ -11,14 +12,14 @@ from edgepriv.report.reproduce import audit_command
 from edgepriv.siblings import bench_in
 
 
-def write_report(model: Path, audited: dict[str, Any] | None, output: Path) -> None:
+def write_report(model: DeployedModel, audited: dict[str, Any] | None, output: Path) -> None:
     """The HTML page of whatever is known of ``model``: its audit, its bench, its layers."""
-    known = manifest.read_beside(model)
+    known = model.manifest
     page = html.render(
         title=model.name,
         audit=audited,
-        bench=bench_in(beside(model, "bench.json"), model),
-        layers=describe.describe(model)["layers"],
+        bench=bench_in(beside(model.path, "bench.json"), model),
+        layers=[asdict(layer) for layer in model.layers],
         manifest=known.model_dump(mode="json") if known else None,
         command=audit_command(model.name, audited),
     )

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from edgepriv.artifact import describe, manifest
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.artifact.describe import describe
 from edgepriv.artifact.left_float import BY_RECIPE
 from edgepriv.errors import UserError
 from edgepriv.models import checkpoint
@@ -21,8 +22,8 @@ def show(path: Path, factory: str | None = None) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no such file: {path}")
     if not is_of_tensors(path):
-        known = manifest.read_beside(path)
-        facts = describe.describe(path)
+        model = DeployedModel.open(path)
+        known, facts = model.manifest, describe(model)
         if known is None:
             return facts
         left = {"left_float": _unasked(known.left_float), "notes": known.notes, "defences": known.defences}

@@ -6,11 +6,11 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.export import export
-from edgepriv.artifact.head import head_of, without_head
+from edgepriv.artifact.head import bytes_of, head_of, without_head
 from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.artifact.session import open_session, predict
-from edgepriv.artifact.twin import load_twin
 from edgepriv.heads.masks import build, masked
 from edgepriv.models import build_classifier
 from edgepriv.recipe import Export, Model, Quantize
@@ -53,7 +53,7 @@ def test_every_profile_answers_through_the_head_and_without_it_once_cut(exported
     path, plain, head = exported(method, profile=profile)
     assert head_of(onnx.load(path)) == head.kind
     assert np.allclose(predict(open_session(path), X), masked(head, plain), atol=1e-5)
-    cut = without_head(path.read_bytes())
+    cut = bytes_of(without_head(onnx.load(path)))
     assert head_of(onnx.load_from_string(cut)) is None
     assert b"head/" not in cut
     assert np.allclose(predict(open_session(cut), X), plain, atol=1e-5)
@@ -64,7 +64,7 @@ def test_a_file_of_labels_can_be_cut_as_well(exported):
     labels = predict(open_session(path), X).argmax(1)
     assert (labels == masked(head, plain).argmax(1)).all()
     assert (labels != plain.argmax(1)).any()  # random weights: this head changes labels
-    assert (predict(open_session(without_head(path.read_bytes())), X).argmax(1) == plain.argmax(1)).all()
+    assert (predict(open_session(bytes_of(without_head(onnx.load(path)))), X).argmax(1) == plain.argmax(1)).all()
 
 
 def test_the_reference_implementation_ranks_alike(exported):
@@ -89,7 +89,7 @@ def test_ties_break_as_argmax_breaks_them(exported):
 @pytest.mark.parametrize("method", ["rank", "member"])
 def test_the_twin_gives_the_logits_before_the_head(exported, method):
     path, plain, _ = exported(method)
-    twin = load_twin(path)
+    twin = DeployedModel.open(path).differentiable()
     inputs = torch.from_numpy(X).requires_grad_()
     logits = twin(inputs)
     assert np.allclose(logits.softmax(1).detach().numpy(), plain, atol=1e-5)

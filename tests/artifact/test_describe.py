@@ -6,7 +6,9 @@ import pytest
 from graphs import model, node
 from nets import MIXED, built
 
-from edgepriv.artifact.describe import class_names, describe, layers
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.artifact.describe import describe
+from edgepriv.artifact.layers import layers
 from edgepriv.errors import UserError
 
 
@@ -20,9 +22,13 @@ def saved(tmp_path):
     return save
 
 
+def described(path):
+    return describe(DeployedModel.open(path))
+
+
 def test_layers_of_a_file_with_many_widths(saved):
     classifier, weights, file = built("convolutions", MIXED)
-    facts = describe(saved(file.content))
+    facts = described(saved(file.content))
     found = {layer["name"]: layer for layer in facts["layers"]}
     parameters = dict(classifier.network.named_parameters())
     assert {name: layer["bits"] for name, layer in found.items()} == {
@@ -43,13 +49,13 @@ def test_layers_of_a_file_with_many_widths(saved):
 
 def test_facts_are_json_and_name_inputs_outputs_and_classes(saved):
     path = saved(built("table", 4)[2].content)
-    facts = json.loads(json.dumps(describe(path)))
+    facts = json.loads(json.dumps(described(path)))
     assert facts["inputs"] == [{"name": "input", "type": "float", "shape": ["N", 40]}]
     assert facts["outputs"] == [{"name": "probabilities", "type": "float", "shape": ["N", 5]}]
     assert facts["profile"] == "latency"
     assert facts["class_names"] == [f"class {label}" for label in range(5)]
     assert facts["size_bytes"] == path.stat().st_size
-    assert class_names(path) == tuple(facts["class_names"])
+    assert DeployedModel.open(path).class_names == tuple(facts["class_names"])
 
 
 def test_packed_linears_are_told_apart(monkeypatch):
@@ -106,21 +112,21 @@ def test_products_of_activations_are_no_layers():
 
 def test_files_without_metadata_say_nothing(saved):
     path = saved(model([node("MatMul", "x w")], {"w": np.ones((4, 3), np.float32)}))
-    facts = describe(path)
+    facts = described(path)
     assert (facts["profile"], facts["bits"], facts["class_names"], facts["edgepriv_version"]) == (
         None,
         None,
         None,
         None,
     )
-    assert class_names(path) is None
+    assert DeployedModel.open(path).class_names is None
 
 
 def test_files_that_are_not_onnx(saved, tmp_path):
     with pytest.raises(UserError, match="not a readable ONNX file"):
-        describe(saved(b"\x00\x01"))
+        described(saved(b"\x00\x01"))
     with pytest.raises(UserError, match="no such file"):
-        describe(tmp_path / "missing.onnx")
+        described(tmp_path / "missing.onnx")
 
 
 def test_graphs_that_contradict_themselves(saved):
@@ -128,4 +134,4 @@ def test_graphs_that_contradict_themselves(saved):
         [node("MatMulNBits", "x w s", "y", domain="com.microsoft", bits=4)], {"w": np.ones((3, 2, 16), np.uint8)}
     )
     with pytest.raises(UserError, match="contradicts itself"):
-        describe(saved(proto))
+        described(saved(proto))

@@ -9,11 +9,11 @@ import pytest
 import torch
 from nets import CLASSES, NETS, classifier_of, inputs_of, weights_of
 
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.describe import describe
 from edgepriv.artifact.export import export
 from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.artifact.session import check_contract, open_session, predict
-from edgepriv.artifact.twin import load_twin
 from edgepriv.errors import UserError
 from edgepriv.recipe import Export
 
@@ -42,7 +42,7 @@ def shipped(request, table, tmp_path_factory):
 def test_the_file_declares_its_forms_and_checks_as_onnx(shipped):
     taken, returned, exported = shipped
     onnx.checker.check_model(str(exported.path), full_check=True)
-    facts = describe(exported.path)
+    facts = describe(DeployedModel.open(exported.path))
     assert facts["inputs"] == [{"name": "input", "type": "uint8" if taken == "uint8" else "float", "shape": ["N", 40]}]
     kind, shape = ("int64", ["N"]) if returned == "label" else ("float", ["N", CLASSES])
     assert facts["outputs"] == [{"name": returned, "type": kind, "shape": shape}]
@@ -74,7 +74,7 @@ def test_predict_reads_every_form(shipped, table):
 def test_the_twin_has_the_logits_and_gradients_of_every_form(shipped, table):
     exported = shipped[2]
     classifier, weights, x = table
-    twin = load_twin(exported.path)
+    twin = DeployedModel.open(exported.path).differentiable()
     leaf = torch.from_numpy(x).requires_grad_()
     logits = twin(leaf)
     np.testing.assert_allclose(logits.softmax(dim=1).detach(), torch_probabilities(classifier, weights, x), atol=1e-5)

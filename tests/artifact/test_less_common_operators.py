@@ -9,11 +9,11 @@ from graphs import model, node, run
 from onnx import TensorProto, helper
 
 from edgepriv.artifact.compiler import OPERATORS, Untwinnable, attribute_value
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.operators import Attributes
 from edgepriv.artifact.operators_more import MORE
 from edgepriv.artifact.operators_recurrent import RECURRENT
 from edgepriv.artifact.operators_resize import RESIZING
-from edgepriv.artifact.twin import load_twin
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.standard_normal((2, 4, 6, 5)).astype(np.float32)
@@ -189,4 +189,4 @@ def test_what_no_counterpart_has_names_itself(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(made.SerializeToString())
     with pytest.raises(Untwinnable, match=r"Resize \(node /up/Resize\): .*antialias"):
-        load_twin(path)
+        DeployedModel.open(path).differentiable()

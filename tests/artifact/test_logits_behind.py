@@ -6,9 +6,9 @@ import torch
 from graphs import model, node
 from onnx import TensorProto
 
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.logits import keeps_order
 from edgepriv.artifact.session import open_session, predict
-from edgepriv.artifact.twin import load_twin
 
 RNG = np.random.default_rng(0)
 X = RNG.random((16, 4)).astype(np.float32)
@@ -73,7 +73,7 @@ def test_gradients_of_the_logits_reach_every_input(name, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(model(tail(TAILS[name]), CONSTANTS).SerializeToString())
     expected = predict(open_session(path), X)
-    twin = load_twin(path, X)
+    twin = DeployedModel.open(path).differentiable(X)
     x = torch.from_numpy(X).requires_grad_()
     logits = twin(x)
     assert logits.shape == expected.shape
@@ -94,7 +94,7 @@ def test_labels_are_followed_back_as_well(tmp_path):
     made.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
     path = tmp_path / "model.onnx"
     path.write_bytes(made.SerializeToString())
-    twin = load_twin(path, X, classes=3)
+    twin = DeployedModel.open(path).differentiable(X, classes=3)
     torch.testing.assert_close(twin(torch.from_numpy(X)).detach(), torch.from_numpy(X @ W), atol=1e-4, rtol=1e-4)
 
 
@@ -111,7 +111,7 @@ def test_what_changes_the_order_of_the_classes_stays(text, tmp_path):
     path = tmp_path / "model.onnx"
     constants = CONSTANTS | {"each": np.array([1, 2, 3], np.float32), "minus": np.float32(-2)}
     path.write_bytes(model(tail(text), constants).SerializeToString())
-    found = load_twin(path, X)(torch.from_numpy(X)).softmax(dim=1).numpy()
+    found = DeployedModel.open(path).differentiable(X)(torch.from_numpy(X)).softmax(dim=1).numpy()
     np.testing.assert_allclose(found, predict(open_session(path), X), atol=1e-5)
 
 

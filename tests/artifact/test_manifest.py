@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from nets import built
 
-from edgepriv.artifact.describe import LayerSummary
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.export import Exported
-from edgepriv.artifact.manifest import manifest_of, path_beside, read_beside, verify
+from edgepriv.artifact.layers import LayerSummary
+from edgepriv.artifact.manifest import manifest_of, path_beside, read_beside
 from edgepriv.artifact.parity import Parity
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
@@ -31,8 +32,7 @@ def shipped(tmp_path):
 def test_manifest_survives_the_disk(shipped):
     path, manifest = shipped
     assert path_beside(path).name == "model.manifest.json"
-    assert read_beside(path) == manifest
-    verify(path, manifest)
+    assert read_beside(path) == manifest == DeployedModel.open(path).verified_manifest()
 
 
 def test_manifest_is_plain_json_with_everything_in_it(shipped):
@@ -51,15 +51,15 @@ def test_manifest_is_plain_json_with_everything_in_it(shipped):
 
 
 def test_a_changed_file_is_noticed(shipped):
-    path, manifest = shipped
+    path, _ = shipped
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(UserError, match="has changed since its manifest was written"):
-        verify(path, manifest)
+        DeployedModel.open(path).verified_manifest()
     path.unlink()
     with pytest.raises(UserError, match="no such file"):
-        verify(path, manifest)
+        DeployedModel.open(path)
 
 
 def test_no_manifest_is_none(tmp_path):

@@ -13,8 +13,8 @@ from test_twin import twin_of
 
 from edgepriv.artifact import memory, profiles
 from edgepriv.artifact.build import build_graph
-from edgepriv.artifact.describe import layers
 from edgepriv.artifact.export import prove_kernels
+from edgepriv.artifact.layers import layers
 from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.artifact.session import histogram, open_session, optimized_graph, predict
 from edgepriv.errors import UserError

@@ -5,10 +5,9 @@ import onnx
 import pytest
 from graphs import model, node
 
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.describe import describe
-from edgepriv.artifact.model_files import external_files, file_facts, sha256_of_model, size_of_model
-from edgepriv.artifact.session import op_histogram, open_session, predict, read_model, whole_content
-from edgepriv.artifact.twin import load_twin
+from edgepriv.artifact.session import open_session, predict
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of, write_json
 from edgepriv.siblings import audit_beside
@@ -32,34 +31,37 @@ def change_weights(path):
 
 
 def test_both_files_count_in_size_and_digest(split):
-    assert [file.name for file in external_files(split)] == ["net.onnx.data"]
-    assert size_of_model(split) == split.stat().st_size + W.nbytes == describe(split)["size_bytes"]
-    facts = file_facts(split)
+    found = DeployedModel.open(split)
+    assert [file.name for file in found.external] == ["net.onnx.data"]
+    assert found.size_bytes == split.stat().st_size + W.nbytes == describe(found)["size_bytes"]
+    assert found.facts()["external"] == ["net.onnx.data"]
     change_weights(split)
-    assert facts["external"] == ["net.onnx.data"]
-    assert facts["sha256"] != sha256_of_model(split)
+    assert found.sha256 != DeployedModel.open(split).sha256
 
 
 def test_a_model_in_one_file_has_the_digest_of_that_file(tmp_path):
     path = tmp_path / "one.onnx"
     onnx.save(model([node("MatMul", "x w")], {"w": W}), path)
-    assert external_files(path) == []
-    assert file_facts(path) == {"file": "one.onnx", "sha256": sha256_of(path), "size_bytes": path.stat().st_size}
+    assert DeployedModel.open(path).facts() == {
+        "file": "one.onnx",
+        "sha256": sha256_of(path),
+        "size_bytes": path.stat().st_size,
+    }
 
 
 def test_an_audit_of_other_weights_is_not_an_audit_of_this_model(split):
-    write_json(split.with_suffix(".audit.json"), {"sha256": sha256_of_model(split)})
-    assert audit_beside(split) is not None
+    write_json(split.with_suffix(".audit.json"), {"sha256": DeployedModel.open(split).sha256})
+    assert audit_beside(DeployedModel.open(split)) is not None
     change_weights(split)
-    assert audit_beside(split) is None
+    assert audit_beside(DeployedModel.open(split)) is None
 
 
 def test_it_runs_and_has_a_twin_as_a_model_in_one_file_does(split):
-    found = predict(open_session(split), X)
-    np.testing.assert_array_equal(found, predict(open_session(whole_content(split)), X))
-    assert load_twin(split).max_difference < 1e-6
-    assert op_histogram(split)
-    assert read_model(split).graph.initializer[0].raw_data == W.tobytes()
+    model = DeployedModel.open(split)
+    whole = open_session(model.graph.SerializeToString())
+    np.testing.assert_array_equal(predict(model.session, X), predict(whole, X))
+    assert model.differentiable().max_difference < 1e-6
+    assert model.graph.graph.initializer[0].raw_data == W.tobytes()
 
 
 def test_files_elsewhere_are_not_read(split, tmp_path):
@@ -67,9 +69,11 @@ def test_files_elsewhere_are_not_read(split, tmp_path):
     inner = tmp_path / "inner" / "net.onnx"
     inner.write_bytes(split.read_bytes().replace(b"net.onnx.data", b"../x.onnx.dat"))
     (tmp_path / "x.onnx.dat").write_bytes(W.tobytes())
-    for opened in (open_session, read_model, describe, sha256_of_model):
+    for asked in ("session", "graph", "layers", "sha256", "size_bytes"):
         with pytest.raises(UserError, match="outside its own folder"):
-            opened(inner)
+            getattr(DeployedModel.open(inner), asked)
+    with pytest.raises(UserError, match="outside its own folder"):
+        open_session(inner)
 
 
 def test_a_missing_file_is_named(split):
@@ -85,9 +89,9 @@ def test_comparing_says_that_an_audit_is_stale(split, tmp_path):
 
     other = tmp_path / "other.onnx"
     onnx.save(model([node("MatMul", "x w")], {"w": W}), other)
-    write_json(split.with_suffix(".audit.json"), {"sha256": sha256_of_model(split)})
+    write_json(split.with_suffix(".audit.json"), {"sha256": DeployedModel.open(split).sha256})
     change_weights(split)
     rows = pipeline.compare([split, other], Recipe().with_changes(bench={"runs": 2, "rounds": 1}))
-    assert [row["size_bytes"] for row in rows] == [size_of_model(split), size_of_model(other)]
+    assert [row["size_bytes"] for row in rows] == [DeployedModel.open(path).size_bytes for path in (split, other)]
     (sentence,) = stale_audits(rows)
     assert sentence.startswith("net.onnx: the audit beside it is of another file")

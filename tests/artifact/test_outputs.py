@@ -8,9 +8,9 @@ from onnx import TensorProto, helper
 
 from edgepriv.artifact.choice import choose
 from edgepriv.artifact.contract import source_of
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.outputs import collect, declared_classes
 from edgepriv.artifact.session import agree_on, open_session, predict
-from edgepriv.artifact.twin import load_twin
 from edgepriv.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -38,6 +38,12 @@ def chosen(proto, truth=TRUTH, classes=3, output_name=None, names=None):
     contract, said = choose(found, source, lambda names: truth, classes, output_name)
     agree_on(session, contract)
     return contract, said, predict(session, X)
+
+
+def twin_read_by(contract, path):
+    model = DeployedModel.open(path)
+    agree_on(model.session, contract)
+    return model.differentiable(X[:8])
 
 
 SCORES = [node("MatMul", "x w", "scores")]
@@ -105,7 +111,7 @@ def test_one_number_is_the_second_of_two_classes(last, tmp_path):
     expected = 1 / (1 + np.exp(-(X @ V)[:, 0]))
     np.testing.assert_allclose(found, np.stack([1 - expected, expected], axis=1), atol=1e-6)
     onnx.save(proto, tmp_path / "m.onnx")
-    assert load_twin(tmp_path / "m.onnx", X[:8], 2, contract).max_difference < 1e-6
+    assert twin_read_by(contract, tmp_path / "m.onnx").max_difference < 1e-6
 
 
 def test_an_output_for_each_class_is_joined():
@@ -155,7 +161,7 @@ def test_doubles_go_in_and_come_out(tmp_path):
     contract, _, found = chosen(proto)
     assert (contract.input_dtype, found.dtype) == ("float64", np.float64)
     onnx.save(proto, tmp_path / "m.onnx")
-    assert load_twin(tmp_path / "m.onnx", X[:8], 3, contract).max_difference < 1e-6
+    assert twin_read_by(contract, tmp_path / "m.onnx").max_difference < 1e-6
 
 
 def test_classes_are_those_that_the_graph_names():

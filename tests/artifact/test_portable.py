@@ -8,8 +8,8 @@ from nets import CLASSES, MIXED, NETS, classifier_of, inputs_of
 from onnx import TensorProto, numpy_helper
 
 from edgepriv.artifact.build import build_graph
-from edgepriv.artifact.describe import layers
 from edgepriv.artifact.export import prove_kernels
+from edgepriv.artifact.layers import layers
 from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.artifact.session import open_session, optimized_graph, predict
 from edgepriv.errors import UserError

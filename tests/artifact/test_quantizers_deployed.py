@@ -10,9 +10,9 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from edgepriv.artifact import build
-from edgepriv.artifact.describe import layers
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.export import export
-from edgepriv.artifact.twin import load_twin
+from edgepriv.artifact.layers import layers
 from edgepriv.models import Classifier
 from edgepriv.models.steps import steps_of
 from edgepriv.recipe import Export, Quantize
@@ -111,7 +111,7 @@ def test_nine_to_sixteen_bits_are_kept_as_uint16(kind, bits, granularity, profil
     assert {layer.granularity for layer in layers(model)} <= {"tensor", "channel", "block"}
     expected = torch.from_numpy(x)
     with torch.no_grad():
-        logits = load_twin(done.path)(expected)
+        logits = DeployedModel.open(done.path).differentiable()(expected)
         plain = classifier(expected)
     np.testing.assert_allclose(logits.softmax(1), plain.softmax(1), atol=5e-2)
     (found,) = ReferenceEvaluator(model).run(None, {"input": x})

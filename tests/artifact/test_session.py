@@ -7,7 +7,8 @@ from graphs import model, node
 from nets import built, inputs_of
 from onnx import TensorProto, helper
 
-from edgepriv.artifact.session import check_contract, histogram, op_histogram, open_session, predict, read_model
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.artifact.session import check_contract, histogram, op_histogram, open_session, predict
 from edgepriv.errors import UserError
 
 W = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
@@ -191,7 +192,11 @@ def test_broken_files_are_refused_by_name(tmp_path, damage):
     }
     if damage != "missing":
         path.write_bytes(damaged[damage])
-    for opener in (open_session, read_model):
+    for opener in (
+        open_session,
+        lambda path: DeployedModel.open(path).session,
+        lambda path: DeployedModel.open(path).graph,
+    ):
         with pytest.raises(UserError, match=r"broken\.onnx") as raised:
             opener(path)
         assert "\n" not in str(raised.value)
@@ -201,6 +206,6 @@ def test_histogram_is_of_the_graph_that_runs(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(built("table", 4)[2].content)
     assert "Cast" in histogram(onnx.load(path))
-    executed = op_histogram(path)
+    executed = op_histogram(path.read_bytes())
     assert "Cast" not in executed
     assert list(executed.values()) == sorted(executed.values(), reverse=True)

@@ -9,9 +9,9 @@ from nets import MIXED, built, inputs_of
 from onnx import TensorProto, helper
 
 from edgepriv.artifact.compiler import Untwinnable
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.artifact.session import open_session, predict
-from edgepriv.artifact.twin import load_twin
 from edgepriv.errors import UserError
 
 CASES = [
@@ -27,7 +27,7 @@ CASES = [
 def twin_of(content, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
-    return load_twin(path)
+    return DeployedModel.open(path).differentiable()
 
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(map(str, case))[:30])
@@ -159,7 +159,7 @@ def test_dynamic_int8_has_no_twin(tmp_path):
     onnx.save(model([node("MatMul", "x w")], {"w": W}), source)
     quantize_dynamic(source, target)
     with pytest.raises(Untwinnable, match="DynamicQuantizeLinear"):
-        load_twin(target)
+        DeployedModel.open(target).differentiable()
 
 
 def test_branches_have_no_twin(tmp_path):
@@ -183,4 +183,4 @@ def test_files_that_are_no_classifier_are_user_errors(tmp_path):
     with pytest.raises(UserError, match="not a readable ONNX file"):
         twin_of(b"nothing", tmp_path)
     with pytest.raises(UserError, match="no such file"):
-        load_twin(tmp_path / "missing.onnx")
+        DeployedModel.open(tmp_path / "missing.onnx").differentiable()

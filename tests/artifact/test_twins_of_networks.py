@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from edgepriv.artifact.build import build_graph
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.session import open_session, predict
-from edgepriv.artifact.twin import load_twin
 from edgepriv.models import Classifier
 
 
@@ -62,7 +62,7 @@ def test_gradients_are_those_of_the_network(name, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(build_graph(classifier, {}, input_shape=shape, class_names="abc").content)
     x = torch.rand(7, *shape)
-    twin = load_twin(path, x.numpy())
+    twin = DeployedModel.open(path).differentiable(x.numpy())
     assert twin.max_difference < 1e-5
     ours, theirs = (x.clone().requires_grad_() for _ in range(2))
     logits, expected = twin(ours), classifier(theirs)

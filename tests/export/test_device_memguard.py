@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgepriv import pipeline
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.examples import of_dataset
 from edgepriv.audit.feeding import Told
 from edgepriv.audit.target import open_target
@@ -47,10 +48,11 @@ def test_the_kit_and_the_audit_answer_alike(guarded, tmp_path, monkeypatch, caps
     predict.main()
     rows = json.loads(capsys.readouterr().out)["predictions"]
     shown = np.array([row["probabilities"] for row in rows])
-    assert np.allclose(shown, open_target(guarded, of_dataset(dataset), ACCEPTING).target.predict(x), atol=1e-5)
+    model = DeployedModel.open(guarded)
+    assert np.allclose(shown, open_target(model, of_dataset(dataset), ACCEPTING).target.predict(x), atol=1e-5)
     plain = predict.predict(predict.open_session(guarded), x)
     assert np.allclose(
-        open_target(guarded, of_dataset(dataset), ACCEPTING, cut_head=True).target.predict(x), plain, atol=1e-5
+        open_target(model.cut_open(), of_dataset(dataset), ACCEPTING).target.predict(x), plain, atol=1e-5
     )
     assert (shown.argmax(1) == plain.argmax(1)).all()
     assert not np.allclose(shown, plain, atol=1e-3)
@@ -72,7 +74,7 @@ def test_a_guard_that_has_changed_is_refused(guarded):
     path.write_bytes(content + b"x")
     try:
         with pytest.raises(UserError, match="export the model again"):
-            open_target(guarded, of_dataset(load("digits")), ACCEPTING)
+            open_target(DeployedModel.open(guarded), of_dataset(load("digits")), ACCEPTING)
     finally:
         path.write_bytes(content)
 

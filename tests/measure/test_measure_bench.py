@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.errors import UserError
 from edgepriv.measure.bench import bench
 
@@ -45,9 +47,14 @@ def stopwatch(monkeypatch):
     return watch
 
 
+def named(*names):
+    """Models by name of which nothing is read: the stopwatch knows them by their paths."""
+    return {name: DeployedModel(Path(name), b"") for name in names}
+
+
 def test_rounds_are_interleaved_pooled_and_compared_within_each_round(stopwatch):
     stopwatch.latencies = {"float": [1.0, 2.0, 4.0], "small": [2.0, 2.0, 2.0]}
-    result = bench({"float": "float", "small": "small"}, batches=[1], threads=[1], runs=10, rounds=3)
+    result = bench(named("float", "small"), batches=[1], threads=[1], runs=10, rounds=3)
     assert [name for name, _, _ in stopwatch.asked] == ["float", "small", "small", "float", "float", "small"]
     float_row, small_row = result["variants"]
     assert float_row["latency_ms"] == {"p50": 2.0, "p90": 4.0, "p99": 4.0, "n": 30}
@@ -62,7 +69,7 @@ def test_rounds_are_interleaved_pooled_and_compared_within_each_round(stopwatch)
 
 def test_every_combination_of_threads_and_batch_is_a_row(stopwatch):
     stopwatch.latencies = {"float": [1.0] * 4, "small": [1.0] * 4}
-    result = bench({"small": "small", "float": "float"}, batches=[1, 32], threads=[1, 0], runs=2, rounds=1)
+    result = bench(named("small", "float"), batches=[1, 32], threads=[1, 0], runs=2, rounds=1)
     assert len(result["variants"]) == 8
     assert result["reference"] == "float"
     assert {(ratio["threads"], ratio["batch"]) for ratio in result["ratios"]} == {(1, 1), (1, 32), (0, 1), (0, 32)}
@@ -70,7 +77,7 @@ def test_every_combination_of_threads_and_batch_is_a_row(stopwatch):
 
 def test_without_a_float_the_first_is_the_reference(stopwatch):
     stopwatch.latencies = {"a": [1.0], "b": [3.0]}
-    result = bench({"a": "a", "b": "b"}, batches=[1], runs=1, rounds=1)
+    result = bench(named("a", "b"), batches=[1], runs=1, rounds=1)
     assert result["reference"] == "a"
     assert result["ratios"][0]["latency_p50"] == 3
 
@@ -82,8 +89,14 @@ def test_another_script_may_time_a_variant(model, tmp_path):
         "found = measure(Path(sys.argv[1]), runs=2, samples=True, warmup=int(sys.argv[sys.argv.index('--warmup') + 1]))\n"
         "print(json.dumps(found | {'ops': {'Elsewhere': 1}}))"
     )
-    paths = {"float": model, "other": model}
-    result = bench(paths, batches=[1], runs=2, rounds=1, warmup=3, timers={"other": script})
+    result = bench(
+        {"float": DeployedModel(model), "other": DeployedModel(model)},
+        batches=[1],
+        runs=2,
+        rounds=1,
+        warmup=3,
+        timers={"other": script},
+    )
     assert [row["ops"] for row in result["variants"]] == [{"MatMul": 1, "Softmax": 1}, {"Elsewhere": 1}]
     assert result["method"]["warmup"] == 3
 
@@ -92,7 +105,7 @@ def test_real_processes(model, tmp_path):
     shutil.copy(model, tmp_path / "copy.onnx")
     seen = []
     result = bench(
-        {"float": model, "copy": tmp_path / "copy.onnx"},
+        {"float": DeployedModel(model), "copy": DeployedModel(tmp_path / "copy.onnx")},
         batches=[2],
         runs=5,
         rounds=1,
@@ -105,22 +118,24 @@ def test_real_processes(model, tmp_path):
 
 
 def test_bad_input_is_one_sentence(model, tmp_path):
-    with pytest.raises(UserError, match=r"No such file"):
-        bench({"float": tmp_path / "absent.onnx"}, rounds=1, runs=1)
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"no model")
+    with pytest.raises(UserError, match=r"cannot measure .*damaged\.onnx: .*cannot be opened as an ONNX model"):
+        bench({"float": DeployedModel(damaged)}, rounds=1, runs=1)
     for arguments in ({"batches": [0]}, {"threads": [-1]}, {"runs": 0}, {"rounds": 0}, {"batches": []}):
         with pytest.raises(UserError, match="give"):
-            bench({"float": model}, **arguments)
+            bench({"float": DeployedModel(model)}, **arguments)
     with pytest.raises(UserError, match="at least one"):
         bench({})
 
 
 ENDLESS = """
 import signal, sys
-from pathlib import Path
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.measure.bench import bench
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-bench({"float": Path(sys.argv[1])}, runs=10**8, rounds=1, progress=lambda *_: print("started", flush=True))
+bench({"float": DeployedModel.open(sys.argv[1])}, runs=10**8, rounds=1, progress=lambda *_: print("started", flush=True))
 """
 
 
@@ -142,4 +157,4 @@ def test_an_interrupt_reaches_the_caller(model, monkeypatch):
     ended = subprocess.CompletedProcess([], 130, "", "")
     monkeypatch.setattr("edgepriv.measure.bench.subprocess.run", lambda *_, **__: ended)
     with pytest.raises(KeyboardInterrupt):
-        bench({"float": model}, rounds=1, runs=1)
+        bench({"float": DeployedModel(model)}, rounds=1, runs=1)

@@ -1,0 +1,77 @@
+"""What an audit says around its figures: which file, which settings and versions, and what a reader must know to judge them."""
+
+from typing import Any
+
+import numpy as np
+
+from edgepriv.artifact import manifest
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.audit.shift import warning_of
+from edgepriv.recipe import Recipe
+
+Audited = tuple[dict[str, Any], dict[str, np.ndarray]]
+"""The content of ``model.audit.json``, and every attack's scores."""
+
+
+def described(
+    model: DeployedModel,
+    asked: DeployedModel,
+    recipe: Recipe,
+    record: dict[str, Any] | None,
+    content: dict[str, Any],
+    references: int,
+) -> dict[str, Any]:
+    """The content of ``model.audit.json`` around what was measured, ``content``. ``asked``: ``model``, or what is left of it
+    when its end is cut off. ``record``: of the data. ``references``: reference models for each attacker."""
+    cut = asked is not model
+    headline = content["attacks"][0]["threat_model"] if content["attacks"] else "none"
+    return {
+        "model": model.name,
+        "sha256": asked.sha256,
+        "head": None if model.answers_through is None else {"kind": model.answers_through, "cut": cut},
+        "warnings": _warnings(model, cut) + _read_as_logits(model) + warning_of(content["shift"]),
+        "threat_model": headline,
+        "references": references,
+        "seed": recipe.seed,
+        "settings": {
+            "audit": recipe.audit.model_dump(mode="json"),
+            "adversary": recipe.adversary.model_dump(mode="json", include={"eps", "norm"}),
+        },
+        "data": record,
+        "versions": manifest.versions(),
+        **content,
+    }
+
+
+def _read_as_logits(model: DeployedModel) -> list[str]:
+    """A warning where outputs that each were a probability by themselves are taken for logits of one label."""
+    graph = model.graph.graph
+    outputs = {value.name for value in graph.output}
+    if not any(node.op_type in ("Sigmoid", "HardSigmoid") and outputs & set(node.output) for node in graph.node):
+        return []
+    return [
+        f"{model.name} ends with a sigmoid, one probability for each output by itself; the audit is of one label for each "
+        "example, and reads them as logits"
+    ]
+
+
+def _warnings(model: DeployedModel, cut: bool) -> list[str]:
+    """What a reader must know to judge the figures."""
+    kind, label = model.answers_through, model.chooses_label
+    parts = ([f"its head ({kind})"] if kind else []) + (["the choice of the label"] if label else [])
+    if not parts:
+        return []
+    if cut:
+        return [
+            f"{model.name} was audited with {' and '.join(parts)} cut off: these are the figures of an attacker who holds "
+            "the file"
+        ]
+    if kind is None:
+        return [
+            f"{model.name} returns labels only, and whoever holds the file can cut off the operator that chooses them: what it "
+            f"then leaks must be read from edgepriv audit {model.name} --cut-head"
+        ]
+    return [
+        f"{model.name} answers through a head ({kind}), which whoever holds the file can cut off: what it then leaks must be "
+        f"read from edgepriv audit {model.name} --cut-head, and these figures hold only where nobody gets the file itself"
+    ]

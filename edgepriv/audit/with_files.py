@@ -1,0 +1,85 @@
+"""The audit of any model on two files of the user's, which say who was a member."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepriv import data, project
+from edgepriv.artifact import manifest
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.audit import assess
+from edgepriv.audit.described import Audited, described
+from edgepriv.audit.examples import from_files
+from edgepriv.audit.feeding import told_of
+from edgepriv.audit.run import membership_part, robustness_part
+from edgepriv.audit.shift import shift_part
+from edgepriv.audit.target import open_target
+from edgepriv.audit.units import in_unit_range
+from edgepriv.audit.upfront import up_front
+from edgepriv.errors import UserError
+from edgepriv.recipe import Data, Recipe, parse
+
+
+def audit_on_files(
+    model: DeployedModel,
+    members: Path,
+    non_members: Path,
+    changes: dict[str, Any],
+    *,
+    cut_head: bool = False,
+    accept_accuracy_loss: bool = False,
+) -> Audited:
+    """As ``audit_by_manifest``, without reference models: the two files say who is a member. ``accept_accuracy_loss``: go on
+    though the model is hardly ever right on its members."""
+    known = model.verified_manifest()
+    recipe = parse(known.recipe, str(manifest.path_beside(model.path))) if known else Recipe()
+    recipe = recipe.with_changes(**changes)
+    told = told_of(recipe, accept_accuracy_loss)
+    asked = model.cut_open() if cut_head else model
+    read_as = _read_as(recipe, changes, members, non_members)
+    opened = open_target(asked, from_files(model, members, non_members, read_as, told.input_range), told)
+    target, examples = opened.target, opened.examples.dataset
+    recipe, unit = in_unit_range(recipe, opened.examples)
+    said = [*project.files_said(examples), *opened.said, *unit.said]
+    for line in said:
+        project.say(line)
+    inside, outside = np.split(np.arange(len(examples)), [examples.known_members or 0])
+    attacks, resolved = assess.select(recipe.audit.attacks), project.resolved(recipe, examples)
+    accuracy = up_front(model, target, examples, inside, outside, seed=recipe.seed, accept=accept_accuracy_loss)
+    content, scores = membership_part(target, examples, inside, outside, {}, attacks=attacks, recipe=resolved)
+    if not content["attacks"]:
+        reasons = "; ".join(dict.fromkeys(f"{row['name']}: {row['reason']}" for row in content["left_out"][:3]))
+        raise UserError(
+            f"none of these attacks can be run on member files alone ({reasons}): only a model with its manifest tells how "
+            "to train reference models"
+        )
+    content["shift"] = shift_part(examples, inside, outside, resolved.seed)
+    content["robustness"] = unit.restored(robustness_part(target, examples, outside, resolved))
+    record = {"name": examples.name, "sha256": examples.sha256, "split": None}
+    content["said"] = said
+    audited = described(model, asked, recipe, record, content, 0) | {"accuracy": accuracy}
+    # Both say that the model may be no good; what was asked of more inputs says it better.
+    audited["warnings"] += accuracy["warnings"] or opened.doubts
+    audited["reading"] = opened.reading
+    audited["warnings"] += opened.warnings
+    for file, index in ((members, inside), (non_members, outside)):
+        audited["warnings"] += _repeated(file, examples.inputs(index))
+    return audited, scores
+
+
+def _read_as(recipe: Recipe, changes: dict[str, Any], *files: Path) -> Data:
+    """How member files are read: as the model's own data were, but a label column that is not asked for is of a table only."""
+    asked = (changes.get("data") or {}).get("label") is not None
+    tables = "csv" in {data.kind_of(file) for file in files}
+    return recipe.data if asked or tables else recipe.data.model_copy(update={"label": None})
+
+
+def _repeated(file: Path, inputs: np.ndarray) -> list[str]:
+    """A warning where examples stand more than once in a file: the statistics take each for a draw of its own."""
+    again = len(inputs) - len({row.tobytes() for row in inputs})
+    return (
+        [f"{again:,} of the {len(inputs):,} examples in {file.name} repeat others: the intervals are too narrow"]
+        if again
+        else []
+    )

@@ -1,0 +1,167 @@
+"""The audit of a model whose manifest says who was a member and how to train reference models."""
+
+from pathlib import Path
+from typing import Any
+
+from edgepriv import project
+from edgepriv.artifact import manifest
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.audit import assess
+from edgepriv.audit.alike import likeness, refuse_unlike, warnings_of
+from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.described import Audited, described
+from edgepriv.audit.examples import of_dataset
+from edgepriv.audit.feeding import Told, told_of
+from edgepriv.audit.promise import beside_the_proof
+from edgepriv.audit.references import Fleet, train_fleet
+from edgepriv.audit.run import membership_part, robustness_part
+from edgepriv.audit.shift import shift_part
+from edgepriv.audit.target import open_target
+from edgepriv.audit.upfront import up_front
+from edgepriv.errors import UserError
+from edgepriv.models.sources import is_own, refuse_unconfirmed
+from edgepriv.recipe import FULL_WIDTH, Model, Recipe, parse
+
+_ALIKE = 0.9
+"""Share of the target's records from which on a reference model counts as trained on as many."""
+
+
+def audit_by_manifest(
+    model: DeployedModel,
+    changes: dict[str, Any],
+    data_dir: Path | None,
+    cache_dir: Path,
+    float_twin: bool,
+    *,
+    accept_accuracy_loss: bool = False,
+    cut_head: bool = False,
+    confirmed: Model | None = None,
+) -> Audited:
+    """``cut_head``: of the file without its head, asked by attackers who have no head either. ``confirmed``: the user's own
+    module, which a manifest alone may not ask to import; reference models are networks of it."""
+    known = model.verified_manifest()
+    if known is None:
+        model.open_session()  # a file that is none is called so first
+        raise UserError(
+            f"{model.path} has no {manifest.path_beside(model.path).name} beside it: pass --members A.npz --non-members B.npz"
+        )
+    dataset, split = project.recorded_data(known.data, data_dir, str(model.path))
+    trained_by = _trained_by(known, model)
+    if cut_head:
+        trained_by = trained_by.with_changes(head={"method": "none"})
+    recipe = trained_by.with_changes(**changes)
+    attacks = assess.select(recipe.audit.attacks)
+    asked = model.cut_open() if cut_head else model
+    opened = open_target(asked, of_dataset(dataset), told_of(recipe, accept_accuracy_loss))
+    target = opened.target
+    for line in opened.said:
+        project.say(line)
+    undefended = model.float_twin if float_twin else None
+    accuracy = up_front(
+        model,
+        target,
+        dataset,
+        split.members,
+        split.non_members,
+        seed=split.seed,
+        accept=accept_accuracy_loss,
+        float_twin=undefended,
+    )
+    usable = [ATTACKS[name] for name in attacks if ATTACKS[name].reads == "label" or not target.labels_only]
+    needed = {need for attack in usable for need in attack.needs}
+    count = recipe.audit.references if "references" in needed else 0
+    # Not ``recipe``: the perturbations that the audit is asked to measure say nothing about how the target was trained.
+    recipes = {"adaptive": trained_by, "oblivious": trained_by.undefended()}
+
+    def fleet(trained_by: Recipe, label: str) -> Fleet:
+        return train_fleet(
+            trained_by,
+            dataset,
+            split,
+            count=count,
+            cache_dir=cache_dir / "references",
+            label=label,
+            engine=recipe.audit.engine,
+        )
+
+    fleets: dict[str, Fleet] = {}
+    if needed & {"references", "shadow"}:
+        refuse_unconfirmed(trained_by.model.name, confirmed, str(manifest.path_beside(model.path)))
+        # The plainest first: what follows goes on from it where it can.
+        trained = {name: fleet(recipes[name], name) for name in sorted(recipe.audit.threat_models, reverse=True)}
+        fleets = {name: trained[name] for name in recipe.audit.threat_models}
+    alike = {name: likeness(target, dataset, split, fleet) for name, fleet in fleets.items()}
+    # Whoever does not know the defence trains other models than the target by right.
+    assumed, expected = bool(fleets) and "train" not in known.stages, alike.get("adaptive")
+    if not recipe.audit.accept_weak_references:
+        refuse_unlike(expected, assumed)
+    content, scores = membership_part(
+        target,
+        dataset,
+        split.members,
+        split.non_members,
+        fleets,
+        attacks=attacks,
+        recipe=recipe,
+        pool=split.reference,
+    )
+    content["likeness"] = alike
+    content["shift"] = shift_part(dataset, split.members, split.non_members, recipe.seed)
+    content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
+    content["said"] = [*project.data_said(dataset, split), *opened.said]
+    if undefended is None:
+        content["no_float_twin"] = _why_no_twin(known, float_twin)
+    if undefended is not None:
+        twin_known = undefended.manifest
+        twin_recipe = _trained_by(twin_known, undefended) if twin_known else trained_by.as_run(["train"])
+        twin_recipe = twin_recipe.with_changes(quantize={"bits": FULL_WIDTH})
+        twin_fleets = {"adaptive": fleet(twin_recipe, "float twin")} if fleets else {}
+        told = Told(batch_dependent=recipe.audit.batch_dependent)
+        twin_target = open_target(undefended, of_dataset(dataset), told).target
+        content["float"], _ = membership_part(
+            twin_target,
+            dataset,
+            split.members,
+            split.non_members,
+            twin_fleets,
+            attacks=attacks,
+            recipe=recipe,
+            pool=split.reference,
+        )
+        content["float"]["robustness"] = robustness_part(twin_target, dataset, split.non_members, recipe, "float twin")
+    if "dp" in known.defences:
+        content["dp"] = beside_the_proof(known.defences["dp"], content["attacks"], scores, recipe.seed)
+    audited = described(model, asked, recipe, known.data, content, count) | {"accuracy": accuracy}
+    audited["warnings"] += [*accuracy["warnings"], *warnings_of(expected, assumed), *opened.warnings]
+    if fleets and is_own(trained_by.model.name):
+        audited["settings"]["factory"] = trained_by.model.name
+    if fleets and count:
+        records = next(iter(fleets.values())).records
+        audited["reference_records"] = records
+        audited["warnings"] += _of_another_size(records, len(split.members))
+    return audited, scores
+
+
+def _of_another_size(records: int, members: int) -> list[str]:
+    """A warning where reference models had to be trained on fewer records than the target was."""
+    if records >= _ALIKE * members:
+        return []
+    return [
+        f"each reference model was trained on {records:,} records, the target on {members:,}: there are too few others for "
+        "more, and attacks with reference models may find less than they would with models of the target's size; more "
+        "non-members help"
+    ]
+
+
+def _why_no_twin(known: manifest.Manifest, asked: bool) -> str:
+    if not asked:
+        return "--no-float-twin"
+    if known.float_twin is None:
+        return "the file was exported without one, as it is the float model itself"
+    return f"{known.float_twin['file']} is no longer beside it as it was exported"
+
+
+def _trained_by(known: manifest.Manifest, model: DeployedModel) -> Recipe:
+    """The recipe of the stages that have run, which is what an adaptive attacker follows."""
+    recipe = parse(known.recipe, str(manifest.path_beside(model.path)))
+    return recipe.as_run(known.stages) if known.stages else recipe
