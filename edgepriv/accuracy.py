@@ -76,6 +76,19 @@ class Answers:
         """Of the data."""
         return float((self.truth == label).mean())
 
+    @property
+    def commonest(self) -> tuple[int, float]:
+        """The commonest answer, and its share of all answers."""
+        counts = np.bincount(self.predicted)
+        return int(counts.argmax()), float(counts.max() / len(self.predicted))
+
+    @property
+    def is_one_class(self) -> bool:
+        """Whether the model gives one class to all but 1 - ONE_CLASS of the inputs, and the data do not."""
+        answer, share = self.commonest
+        data = self.share_of(answer)
+        return share >= ONE_CLASS > data and (1 - share) / (1 - data) < RECOGNISED
+
     def facts(self) -> dict[str, Any]:
         """Accuracy with its 95% interval (Clopper-Pearson), balanced accuracy, n, and how much is one class; JSON."""
         counts = np.bincount(self.predicted)
@@ -136,13 +149,11 @@ def collapse(asked: Asked, class_names: Sequence[str], margin: float = 0.0) -> s
     The sentence goes on behind the model's name: "answers 'pneumonia' to 100% ...".
     """
     every = asked.together
-    counts = np.bincount(every.predicted)
-    answer = int(counts.argmax())
-    others, data = 1 - counts[answer] / len(every.predicted), every.share_of(answer)
-    if others <= 1 - ONE_CLASS and data < ONE_CLASS and others / (1 - data) < RECOGNISED:
+    if every.is_one_class:
+        answer, share = every.commonest
         return (
-            f"answers {class_names[answer]!r} to {1 - others:.1%} of {len(every.predicted):,} inputs, and {data:.1%} are of "
-            "that class"
+            f"answers {class_names[answer]!r} to {share:.1%} of {len(every.predicted):,} inputs, and "
+            f"{every.share_of(answer):.1%} are of that class"
         )
     members, held_out = asked.members, asked.held_out
     if "yes" in (members.better(margin), held_out.better(margin)) or every.better(margin) != "no":

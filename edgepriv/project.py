@@ -45,6 +45,11 @@ def say(note: str) -> None:
     progress.note(note)
 
 
+def warn(sentence: str) -> None:
+    """As ``say``, of what needs a decision."""
+    tqdm.write(f"warning: {sentence}", file=sys.stderr)
+
+
 @contextmanager
 def said_once() -> Iterator[None]:
     """For a command that runs several verbs on the same data: no note is said twice inside."""

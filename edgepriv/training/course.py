@@ -13,6 +13,7 @@ from edgepriv.data import Dataset, Split
 from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.bake import bake
 from edgepriv.models.steps import load_state
+from edgepriv.project import warn
 from edgepriv.recipe import Recipe
 from edgepriv.training.dp import plan_of
 from edgepriv.training.examples import Examples
@@ -23,6 +24,7 @@ from edgepriv.training.partial import key_of, read_partial, write_partial
 from edgepriv.training.quantizer import refuse_unmatched
 from edgepriv.training.stacked import Stack, StackedExamples, stackable
 from edgepriv.training.task import Task, task_of
+from edgepriv.training.watch import watch_of
 
 PROCESSOR = torch.device("cpu")
 _VALIDATION_EXAMPLES = 1024
@@ -128,8 +130,9 @@ def run_stages(
                 validation=validation,
                 state=state,
                 after_epoch=keep,
-                progress=lambda row, bar=bar: bar.set_postfix(_postfix(row)),  # type: ignore[misc]
+                progress=lambda row, bar=bar: _show(row, bar),  # type: ignore[misc]
                 after_step=bar.update,
+                watch=None if quiet else watch_of(task, validation, holdout),
             )
         rows += [{"stage": name} | row for row in history]
         if task.dp is not None:
@@ -213,6 +216,12 @@ def _title(name: str, task: Task) -> str:
     if task.dp:
         parts.append(f"DP, epsilon {task.dp.epsilon:g}")
     return f"{parts[0]} ({', '.join(parts[1:])})" if len(parts) > 1 else name
+
+
+def _show(row: dict[str, Any], bar: progress.Bar) -> None:
+    bar.set_postfix(_postfix(row))
+    if "warning" in row:
+        warn(row["warning"])
 
 
 def _postfix(row: dict[str, Any]) -> dict[str, str]:

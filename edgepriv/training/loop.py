@@ -26,6 +26,7 @@ from edgepriv.training.quantizer import attach_steps
 from edgepriv.training.selection import Best, remember, take_best
 from edgepriv.training.stacked import models_in
 from edgepriv.training.task import Task
+from edgepriv.training.watch import Watch
 
 _VALIDATION_STEPS = 10
 
@@ -58,12 +59,14 @@ def fit(
     after_epoch: Callable[[State], None] = lambda state: None,
     progress: Callable[[dict[str, Any]], None] = lambda row: None,
     after_step: Callable[[], None] = lambda: None,
+    watch: Watch | None = None,
 ) -> list[dict[str, Any]]:
     """Train ``classifier`` in place for ``task.stage.epochs`` and return one row for each epoch.
 
     ``holdout`` are the non-members of the flattening term; ``validation`` chooses the epoch when the stage asks for the
     best one. ``state`` resumes a stage; ``after_epoch`` receives the state to keep. ``progress`` receives each epoch's row,
-    ``after_step`` is called after each batch. A ``Stack`` takes StackedExamples and a seed for each of its models, and its
+    ``after_step`` is called after each batch. ``watch`` puts a ``warning`` into the row of an epoch by which the model has gone
+    astray. A ``Stack`` takes StackedExamples and a seed for each of its models, and its
     rows are means over them. Deterministic for equal arguments on one machine with equal thread count.
 
     While perturbing, batch normalization uses its running statistics; while updating, those of the batch.
@@ -116,11 +119,15 @@ def fit(
         if not math.isfinite(loss_sum):
             raise UserError(f"the training diverged in epoch {epoch + 1}: lower the learning rate ({stage.lr:g})")
         row: dict[str, Any] = {"epoch": epoch + 1, "loss": loss_sum / max(1, seen), "accuracy": right / max(1, seen)}
+        answered: list[Tensor] = []
         if validation and len(validation) and stage.select == "best":
-            held_out = validate(classifier, validation, task, seed, fused)
+            held_out = validate(classifier, validation, task, seed, fused, answered)
             state.best = state.best or [Best() for _ in held_out]
             remember(state.best, held_out, classifier, epoch, stage)
             row |= {name: sum(own[name] for own in held_out) / models for name in held_out[0]}
+        if watch is not None:
+            warning = watch.after(epoch + 1, answered, frozen_logits(classifier.eval(), task, fused))
+            row |= {} if warning is None else {"warning": warning}
         state.history.append(row)
         _keep(state, classifier, optimizer, generator, epoch)
         after_epoch(state)
@@ -140,10 +147,15 @@ def _lay_channels_last(classifier: Classifier) -> None:
 
 
 def validate(
-    classifier: Classifier, examples: Examples, task: Task, seed: int | Sequence[int], fused: Fused | None
+    classifier: Classifier,
+    examples: Examples,
+    task: Task,
+    seed: int | Sequence[int],
+    fused: Fused | None,
+    answered: list[Tensor] | None = None,
 ) -> list[dict[str, float]]:
     """For each model in ``classifier``, held-out clean accuracy and, for an adversarial task, accuracy under PGD-10 from a
-    fixed random start."""
+    fixed random start. ``answered`` receives the labels of the clean examples, in parts."""
     classifier.eval()
     generator, models = generator_of(seed), models_in(classifier)
     logits_of = frozen_logits(classifier, task, fused)
@@ -153,7 +165,10 @@ def validate(
         x, y = examples.batch(index)
         x = laid_out(x, task)
         with torch.no_grad():
-            clean += correct(logits_of(x), y).view(models, -1).sum(1).cpu()
+            logits = logits_of(x)
+        clean += correct(logits, y).view(models, -1).sum(1).cpu()
+        if answered is not None:
+            answered.append(logits.argmax(1).cpu())
         if budget:
             x = perturbed(logits_of, x, y, budget, generator)
             with torch.no_grad():

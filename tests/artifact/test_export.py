@@ -8,9 +8,10 @@ import onnx
 import pytest
 from nets import NETS, built, inputs_of
 
+from edgepriv.artifact import build, parity
 from edgepriv.artifact import export as export_module
-from edgepriv.artifact import parity
 from edgepriv.artifact.export import export
+from edgepriv.artifact.model_files import external_files
 from edgepriv.errors import UserError
 
 NAMES = [f"class {label}" for label in range(5)]
@@ -50,7 +51,16 @@ def test_export_reports_what_it_wrote_and_proved(tmp_path):
         ("head.weight", 4),
     ]
     assert exported.left_float == {}
+    # The device kit hashes and copies the .onnx alone: no weight may stand in a file beside it.
     assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
+    assert external_files(path) == []
+
+
+def test_weights_that_one_file_cannot_hold_are_refused_and_never_put_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "_LARGEST_FILE", 100)
+    with pytest.raises(UserError, match=r"an \.onnx file holds 2 at most"):
+        export(**arguments(tmp_path / "model.onnx"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def assert_refused(tmp_path, match, **changes):

@@ -1,0 +1,92 @@
+"""Whether a model that is being trained still tells its classes apart: said while there is time to stop.
+
+The rule is that of ``edgepriv.accuracy``, which judges what ships. Nothing is stopped or changed: weights may recover.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgepriv.accuracy import Answers
+from edgepriv.training.examples import Examples
+from edgepriv.training.loss import laid_out
+from edgepriv.training.pgd import Logits
+from edgepriv.training.task import Task
+
+MOST = 500
+"""Held-out examples that are asked after an epoch where no selection asks them anyway."""
+WARM_UP = 1
+"""Epochs that say nothing."""
+IN_A_ROW = 3
+"""Epochs that must be bad one after another."""
+
+
+@dataclass
+class Watch:
+    """Of one stage. ``examples``: held-out, what is asked after each epoch; ``bad``: epochs in a row until now."""
+
+    task: Task
+    examples: Examples
+    bad: int = 0
+    said: bool = False
+
+    def after(self, epoch: int, answered: Sequence[Tensor], logits_of: Logits) -> str | None:
+        """A warning, once, where the model has gone astray by the end of ``epoch`` (from 1).
+
+        ``answered``: its labels of all ``examples``, int64, in parts, where they are known; else ``logits_of`` is asked.
+        """
+        if self.said or epoch <= WARM_UP:
+            return None
+        labels = torch.cat(list(answered)) if answered else self._labels(logits_of)
+        wrong = _wrong_with(Answers(labels.numpy(), self.examples.y.numpy()))
+        self.bad = self.bad + 1 if wrong else 0
+        if self.bad < IN_A_ROW:
+            return None
+        self.said = True
+        return (
+            f"epoch {epoch} of {self.task.stage.epochs}: for {self.bad} epochs in a row the model {wrong}. Unless that changes "
+            f"it will not ship; the training goes on, and Ctrl-C stops it. What helps: {remedies(self.task)}"
+        )
+
+    @torch.no_grad()
+    def _labels(self, logits_of: Logits) -> Tensor:
+        parts = torch.arange(len(self.examples)).split(256)
+        inputs = (laid_out(self.examples.batch(part)[0], self.task) for part in parts)
+        return torch.cat([logits_of(x).argmax(1).cpu() for x in inputs])
+
+
+def watch_of(task: Task, validation: Examples, holdout: Examples) -> Watch | None:
+    """Asks the validation examples that selection asks, else at most MOST of them, else of the holdout; None where there are
+    none."""
+    if task.stage.select == "best" and len(validation):
+        return Watch(task, validation)
+    found = next((examples for examples in (validation, holdout) if len(examples)), None)
+    return None if found is None else Watch(task, Examples(found.x[:MOST], found.y[:MOST]))
+
+
+def _wrong_with(answers: Answers) -> str:
+    """Why such answers are no good, to go on behind "the model"; empty where they are."""
+    of = f"{len(answers.truth)} held-out inputs"
+    if answers.is_one_class:
+        label, share = answers.commonest
+        return f"gives one class to {share:.0%} of {of} ({answers.share_of(label):.0%} are of it)"
+    if answers.better() == "no":
+        return f"is right for {answers.right.mean():.0%} of {of}, no better than always giving the largest class"
+    return ""
+
+
+def remedies(task: Task) -> str:
+    """What to change, the likeliest first."""
+    stage = task.stage
+    asked = [
+        ("a smaller --eps", task.budget is not None),
+        ("more --bits", task.quantize is not None and isinstance(task.quantize.bits, int) and task.quantize.bits < 8),
+        ("a smaller --flatten", stage.flatten > 0),
+        ("a lower --relax", stage.relax > 0),
+        ("a larger --dp-epsilon", task.dp is not None),
+        (f"another learning rate than {stage.lr:g}", True),
+        ("more epochs", stage.epochs < 10),
+    ]
+    return ", ".join(words for words, helps in asked if helps)
