@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -70,11 +70,15 @@ class Lines:
         return ", ".join([*parts, *(f"{name} {value}" for name, value in self.postfix.items())])
 
 
+Kind = Literal["note", "warning"]
+
+
 @dataclass(frozen=True)
 class Step:
     """What a caller is told of long work: that ``done`` of ``total`` units are done, or a ``note`` about the work.
 
-    ``total``: None where it is not known. ``note``: an assumption or a finding, one line; empty for progress.
+    ``total``: None where it is not known. ``note``: an assumption or a finding, one line; empty for progress. ``kind``: of the
+    note.
     """
 
     title: str = ""
@@ -82,6 +86,7 @@ class Step:
     done: float = 0
     total: float | None = None
     note: str = ""
+    kind: Kind = "note"
 
 
 Listener = Callable[[Step], object]
@@ -153,7 +158,7 @@ def told(where: bool | Listener) -> Iterator[list[str]]:
         if step.note:
             notes.append(step.note)
             if where is True:
-                _print_note(step.note)
+                _print_note(step.note, step.kind)
         if callable(where):
             where(step)
 
@@ -165,17 +170,17 @@ def told(where: bool | Listener) -> Iterator[list[str]]:
         _noted.reset(note_token)
 
 
-def note(line: str) -> None:
+def note(line: str, kind: Kind = "note") -> None:
     """Say one line beside whatever progress bar is there."""
     heard = _noted.get()
     if heard is None:
-        _print_note(line)
+        _print_note(line, kind)
     else:
-        heard(Step(note=line))
+        heard(Step(note=line, kind=kind))
 
 
-def _print_note(line: str) -> None:
-    tqdm.write(f"note: {line}", file=sys.stderr)
+def _print_note(line: str, kind: Kind) -> None:
+    tqdm.write(f"{kind}: {line}", file=sys.stderr)
 
 
 @contextmanager

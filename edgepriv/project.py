@@ -47,7 +47,7 @@ def say(note: str) -> None:
 
 def warn(sentence: str) -> None:
     """As ``say``, of what needs a decision."""
-    tqdm.write(f"warning: {sentence}", file=sys.stderr)
+    progress.note(sentence, "warning")
 
 
 @contextmanager

@@ -75,6 +75,8 @@ class Case:
     bits: int = 8
     profile: str = "latency"
     stated: bool = True
+    form: str = "logits"
+    """Of a foreign .onnx, see ``generated_foreign.FORMS``."""
 
     @property
     def must_refuse(self) -> str:
