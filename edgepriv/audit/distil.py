@@ -41,14 +41,14 @@ def loss_trajectories(
     )
     task = replace(task_of(copy.network, plain, "train", dataset.input_shape), stage=stage)
     examples = Examples(torch.from_numpy(dataset.x[pool]), torch.from_numpy(soft_labels))
-    questions = Examples(torch.from_numpy(dataset.x[asked]), torch.from_numpy(dataset.y[asked]))
+    questions = Examples(torch.from_numpy(dataset.x[asked]), torch.from_numpy(dataset.y[asked])).on(task.device)
     losses: list[Floats] = []
 
     @torch.no_grad()
     def after_epoch(state: State) -> None:
         copy.eval()
         parts = [copy(questions.batch(part)[0]).softmax(1) for part in torch.arange(len(asked)).split(512)]
-        losses.append(loss_of(torch.cat(parts).numpy(), dataset.y[asked]))
+        losses.append(loss_of(torch.cat(parts).cpu().numpy(), dataset.y[asked]))
         bar.update()
 
     with progress.shown("distilled copy", unit="epoch", total=EPOCHS, delay=_PATIENCE, leave=False) as bar:

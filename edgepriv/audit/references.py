@@ -20,7 +20,7 @@ from edgepriv.audit.answers import Floats, Outputs, log_odds
 from edgepriv.audit.memberships import Plan, plan
 from edgepriv.audit.tempered import HOTTER, Tempered, tempered_log_odds
 from edgepriv.audit.trained_answers import References, Shadow
-from edgepriv.audit.workers import Job, check_engine, on_gpu, stored_weights, train_jobs
+from edgepriv.audit.workers import Job, check_engine, computed_on, stored_weights, train_jobs
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.heads import Answering, answering
@@ -30,6 +30,7 @@ from edgepriv.models.sources import code_of
 from edgepriv.models.steps import load_state
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier
+from edgepriv.training.device import PROCESSOR
 from edgepriv.training.partial import code_version
 
 POPULATION = 5_000
@@ -84,7 +85,7 @@ def train_fleet(
     planned = plan(split, recipe.seed)
     candidates = planned.candidates
     population_index = _sample(planned.population, POPULATION, recipe.seed)
-    keys = {"on": "gpu"} if on_gpu(recipe, engine) else {}
+    keys = {"on": "gpu"} if computed_on(recipe, engine) != PROCESSOR else {}
     folder = cache_dir / _key(recipe, dataset, split, planned, **keys)
     shadow_in, shadow_out = _shadow_halves(split, recipe.seed)
     answers_for = np.concatenate([candidates, population_index])

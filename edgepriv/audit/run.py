@@ -21,6 +21,7 @@ from edgepriv.audit.references import POPULATION, Fleet
 from edgepriv.audit.trained_answers import Population
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
+from edgepriv.training.device import device_of, placed
 from edgepriv.training.pgd import budget_of
 
 CURVE = (0.0, 0.5, 1.0, 2.0)
@@ -212,7 +213,7 @@ def robustness_part(
                 reason=target.no_twin,
                 seed=recipe.seed,
             )
-    with progress.shown(label, unit="example") as bar:
+    with progress.shown(label, unit="example") as bar, placed(target.twin, device_of(recipe.device)):
         return evasion.robustness(
             target.twin,
             target.predict,

@@ -33,14 +33,13 @@ from edgepriv.models.bake import bake
 from edgepriv.models.steps import load_state
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages, run_stages_stacked
-from edgepriv.training.course import PROCESSOR
+from edgepriv.training.device import PROCESSOR, device_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.partial import code_version
 from edgepriv.training.quantizer import load_quantized, quantize_weights
 from edgepriv.training.stacked import stackable, worth_stacking
 
 LOCAL, DASK = "local", "dask"
-GPU = torch.device("cuda")
 _MOST_STACKED = 10  # beyond, nothing is gained, and a killed audit loses more
 _MOST_PARAMETERS = 4_000_000  # of a whole stack; larger networks keep a processor busy by themselves
 _MOST_ON_GPU = 64
@@ -80,8 +79,9 @@ def train_jobs(
     title = f"reference models ({label})"
     with progress.shown(title, unit="model", total=len(jobs)) as bar:
         processes = min(processes or os.cpu_count() or 1, len(jobs))
-        if on_gpu(jobs[0].recipe, engine):
-            trained = _trained_on_gpu(jobs, dataset, folder, processes)
+        device = computed_on(jobs[0].recipe, engine)
+        if device != PROCESSOR:
+            trained = _trained_on(device, jobs, dataset, folder, processes)
         elif engine == LOCAL:
             trained = _trained_here(jobs, dataset, folder, processes)
         else:
@@ -99,19 +99,21 @@ def _trained_here(jobs: Sequence[Job], dataset: Dataset, folder: Path, processes
     yield from done_by_processes(groups_of(jobs, dataset, processes), dataset, folder, processes, _train_here)
 
 
-def on_gpu(recipe: Recipe, engine: str) -> bool:
-    """Whether this machine has a GPU that models by ``recipe`` are trained on."""
-    return engine == LOCAL and stackable(recipe) and torch.cuda.is_available()
+def computed_on(recipe: Recipe, engine: str) -> torch.device:
+    """Where models by ``recipe`` are trained: a cluster's workers use their processors."""
+    return device_of(recipe.device) if engine == LOCAL else PROCESSOR
 
 
-def _trained_on_gpu(jobs: Sequence[Job], dataset: Dataset, folder: Path, processes: int) -> Iterator[int]:
-    """As ``_trained_here``, in this process; in smaller stacks when its memory is too small, and with the processors after
-    all when it fails otherwise."""
-    waiting = deque(groups_of(jobs, dataset, 1, GPU))
+def _trained_on(
+    device: torch.device, jobs: Sequence[Job], dataset: Dataset, folder: Path, processes: int
+) -> Iterator[int]:
+    """As ``_trained_here``, in this process and on a GPU; in smaller stacks when its memory is too small, and with the
+    processors after all when it fails otherwise."""
+    waiting = deque(groups_of(jobs, dataset, 1, device))
     while waiting:
         group = waiting.popleft()
         try:
-            count = _train_here(group, dataset, folder, GPU)
+            count = _train_here(group, dataset, folder, device)
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) and len(group) > 1:
                 waiting.extendleft([group[len(group) // 2 :], group[: len(group) // 2]])
@@ -231,12 +233,13 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
     for job, classifier in zip(group, classifiers, strict=True):
         if not stacked:
             stages = tuple(job.recipe.stages())
-            run_stages(classifier, job.recipe, stages, dataset, job.split, quiet=True, done_before=done)
+            placed = job.recipe.with_changes(device=str(device))
+            run_stages(classifier, placed, stages, dataset, job.split, quiet=True, done_before=done)
         bake(classifier.network)
         load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
         weights = {f"weights/{name}": _array(value) for name, value in classifier.network.state_dict().items()}
         probabilities = probabilities_of(classifier, dataset, job.answers_for)
-        head = trained_head(job.recipe, classifier, dataset, job.split)
+        head = trained_head(job.recipe.with_changes(device=str(device)), classifier, dataset, job.split)
         show = answering(head, job.name)
         if head is not None and show is not None:
             weights |= {f"head/{name}": value.numpy() for name, value in head["state_dict"].items()}

@@ -14,6 +14,7 @@ from edgepriv.models import Classifier
 from edgepriv.models.small import MLP
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.recipe.defences.heads import MEMGUARD_METHOD
+from edgepriv.training.device import device_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit
 from edgepriv.training.task import Task
@@ -37,7 +38,15 @@ def memguard_record(recipe: Recipe, classifier: Classifier, dataset: Dataset, sp
     torch.manual_seed(seed)
     network = MLP(2, (classes,), WIDTHS)
     stage = Stage(epochs=recipe.head.epochs, batch_size=recipe.head.batch_size, lr=recipe.head.lr)
-    task = Task(stage, budget=None, quantize=None, bfloat16=False, channels_last=False, fold_norms=False)
+    task = Task(
+        stage,
+        budget=None,
+        quantize=None,
+        bfloat16=False,
+        channels_last=False,
+        fold_norms=False,
+        device=device_of(recipe.device),
+    )
     trained = Classifier(network, [0.0] * classes, [1.0] * classes)
     fit(trained, Examples(torch.from_numpy(seen), torch.from_numpy(member)), task, seed=seed)
     state = {"epsilon": torch.tensor(recipe.head.epsilon, dtype=torch.float64)}

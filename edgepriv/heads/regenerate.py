@@ -13,6 +13,7 @@ from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.recipe.defences.heads import trained_on_members
 from edgepriv.training.course import examples_of
+from edgepriv.training.device import device_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit
 from edgepriv.training.task import Task
@@ -76,6 +77,7 @@ def trained_mask(recipe: Recipe, classifier: Classifier, dataset: Dataset, split
         bfloat16=False,
         channels_last=False,
         fold_norms=False,
+        device=device_of(recipe.device),
         loss="squared" if method == "member" else "cross-entropy",
     )
     trained = Classifier(head.network, [0.0] * classes, [1.0] * classes)

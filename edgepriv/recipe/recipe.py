@@ -17,7 +17,10 @@ from edgepriv.recipe.training_hash import training_hash
 
 
 class Recipe(Section):
-    """The whole of a run. Two recipes with equal ``training_hash`` on equal data give the same model."""
+    """The whole of a run. Two recipes with equal ``training_hash`` on equal data give the same model, up to rounding.
+
+    ``device``: where it is computed, see ``training.device``; of this machine and this run, so it is never stored.
+    """
 
     seed: Annotated[
         int,
@@ -27,6 +30,10 @@ class Recipe(Section):
         Literal["auto", "float32", "bfloat16"],
         Option("Arithmetic of training: auto, float32 or bfloat16.", "Training", ("train", "harden")),
     ] = "auto"
+    device: Annotated[
+        str,
+        Option("Where it is computed: auto, cpu, cuda, cuda:N or mps.", "Training", ("train", "harden", "audit")),
+    ] = Field("auto", exclude=True)
     data: Data = Data()
     model: Model = Model()
     train: Train = Train()
@@ -47,7 +54,7 @@ class Recipe(Section):
 
         Another norm of the adversary forgets ``eps`` and ``step``: they were lengths in the old one.
         """
-        content = self.model_dump()
+        content = self.model_dump() | {"device": self.device}
         if (sections.get("adversary") or {}).get("norm") not in (None, self.adversary.norm):
             content["adversary"] |= {"eps": None, "step": None}
         for name, change in sections.items():

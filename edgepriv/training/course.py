@@ -15,6 +15,7 @@ from edgepriv.models.bake import bake
 from edgepriv.models.steps import load_state
 from edgepriv.project import warn
 from edgepriv.recipe import Recipe
+from edgepriv.training.device import PROCESSOR
 from edgepriv.training.dp import plan_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.grids import refuse_unfit
@@ -26,7 +27,6 @@ from edgepriv.training.stacked import Stack, StackedExamples, stackable
 from edgepriv.training.task import Task, task_of
 from edgepriv.training.watch import watch_of
 
-PROCESSOR = torch.device("cpu")
 _VALIDATION_EXAMPLES = 1024
 
 
@@ -174,15 +174,15 @@ def run_stages_stacked(
     recipe, validation = recipes[0], _some(splits[0].validation, splits[0].seed)
     if not stackable(recipe):
         raise ValueError("these models must be trained one by one")
-    stack = Stack(classifiers).to(device)
-    members = _stacked_examples(dataset, [split.members for split in splits]).on(device)
-    held_out = _stacked_examples(dataset, [validation] * len(splits)).on(device)
+    stack = Stack(classifiers)
+    members = _stacked_examples(dataset, [split.members for split in splits])
+    held_out = _stacked_examples(dataset, [validation] * len(splits))
     for position, name in list(enumerate(recipe.stages()))[done_before:]:
         if name == "noisy":
             stack.copy_to(classifiers)
-            members = _stacked_noisy(classifiers, recipes, dataset, splits).on(device)
-            stack = Stack([_fresh(own, dataset) for own in recipes]).to(device)
-        task = task_of(stack.network, recipe, name, dataset.input_shape)
+            members = _stacked_noisy(classifiers, recipes, dataset, splits)
+            stack = Stack([_fresh(own, dataset) for own in recipes])
+        task = task_of(stack.network, recipe.with_changes(device=str(device)), name, dataset.input_shape)
         seeds = [own.seed + position for own in recipes]
         fit(stack, members, task, seed=seeds, validation=held_out)
     stack.copy_to(classifiers)

@@ -26,6 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import Dp, Stage
+from edgepriv.training.draws import filled
 
 _ACCOUNTANT = "rdp"
 """Renyi accounting (Mironov 2017): a bound without numerical error, somewhat above the tightest one known: 3.00 against
@@ -179,11 +180,15 @@ def set_private_gradients(
         logits.append(answers)
     std = plan.noise_multiplier * plan.clip
     for name, parameter in parameters.items():
-        noise = torch.empty_like(parameter).normal_(std=std, generator=generator) if std > 0 else 0
+        noise = _noise(parameter, std, generator) if std > 0 else 0
         parameter.grad = (sums[name] + noise) / plan.expected
     if not losses:
         return torch.zeros(()), x.new_zeros((0, 1))
     return torch.cat(losses).mean(), torch.cat(logits)
+
+
+def _noise(parameter: Tensor, std: float, generator: torch.Generator) -> Tensor:
+    return filled(torch.empty_like(parameter), lambda values, own: values.normal_(std=std, generator=own), generator)
 
 
 _Gradients = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], tuple[Tensor, Tensor]]]

@@ -1,6 +1,6 @@
 """Examples as tensors, and how answers are compared with their labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,13 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def on(self, device: torch.device) -> "Examples":
+        """The same examples on another device; indices into them stay on the processor, where they are drawn."""
+        if self.x.device == device:
+            return self
+        teacher = None if self.teacher is None else self.teacher.to(device)
+        return replace(self, x=self.x.to(device), y=self.y.to(device), teacher=teacher)
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """float32 inputs in [0, 1] and labels at ``index``."""

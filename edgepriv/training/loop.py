@@ -13,6 +13,7 @@ from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.recipe import Stage
 from edgepriv.training.augment import augmented
+from edgepriv.training.device import PROCESSOR, generator_state, set_generator_state
 from edgepriv.training.dp import Plan, plan_of, refuse_unsupported
 from edgepriv.training.draws import Generator, generator_of, permutation
 from edgepriv.training.dropout import dropping
@@ -40,6 +41,7 @@ class State:
     optimizer: dict[str, Any] | None = None
     generator: Tensor | None = None
     global_generator: Tensor | None = None
+    device_generator: Tensor | None = None
     best: list[Best] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -66,8 +68,9 @@ def fit(
     ``holdout`` are the non-members of the flattening term; ``validation`` chooses the epoch when the stage asks for the
     best one. ``state`` resumes a stage; ``after_epoch`` receives the state to keep. ``progress`` receives each epoch's row,
     ``after_step`` is called after each batch. ``watch`` puts a ``warning`` into the row of an epoch by which the model has gone
-    astray. A ``Stack`` takes StackedExamples and a seed for each of its models, and its
-    rows are means over them. Deterministic for equal arguments on one machine with equal thread count.
+    astray. A ``Stack`` takes StackedExamples and a seed for each of its models, and its rows are means over them.
+    Deterministic for equal arguments on one machine with equal thread count. It is computed on ``task.device``, where the
+    classifier is while this lasts, ``after_epoch`` included; afterwards it is on the processor.
 
     While perturbing, batch normalization uses its running statistics; while updating, those of the batch.
     """
@@ -79,6 +82,8 @@ def fit(
             "keeping the best epoch needs a validation set: set data.validation above 0, or select = 'last'"
         )
     plan = _private(classifier, task, members)
+    classifier.to(task.device)
+    members, holdout, validation = (each and each.on(task.device) for each in (members, holdout, validation))
     torch.manual_seed(seed if isinstance(seed, int) else seed[0])
     generator, models = generator_of(seed), models_in(classifier)
     if task.channels_last:
@@ -87,7 +92,7 @@ def fit(
     attacked_fused = task.budget is not None and task.fold_norms and not classifier.alone
     fused = fuse(classifier.network) if attacked_fused else None
     optimizer = optimizer_of(classifier.network, stage, learned)
-    _restore(state, classifier, optimizer, generator)
+    _restore(state, classifier, optimizer, generator, task.device)
     steps_per_epoch = max(1, math.ceil(len(members) / stage.batch_size))
     total_steps = steps_per_epoch * stage.epochs
     for epoch in range(state.epoch, stage.epochs):
@@ -129,13 +134,13 @@ def fit(
             warning = watch.after(epoch + 1, answered, frozen_logits(classifier.eval(), task, fused))
             row |= {} if warning is None else {"warning": warning}
         state.history.append(row)
-        _keep(state, classifier, optimizer, generator, epoch)
+        _keep(state, classifier, optimizer, generator, epoch, task.device)
         after_epoch(state)
         progress(row)
     if state.best:
         take_best(state.best, classifier)
     classifier.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    classifier.eval()
+    classifier.to(PROCESSOR).eval()
     return state.history
 
 
@@ -201,19 +206,32 @@ def _private(classifier: Classifier, task: Task, members: Examples) -> Plan | No
 
 
 def _keep(
-    state: State, classifier: Classifier, optimizer: torch.optim.Optimizer, generator: Generator, epoch: int
+    state: State,
+    classifier: Classifier,
+    optimizer: torch.optim.Optimizer,
+    generator: Generator,
+    epoch: int,
+    device: torch.device,
 ) -> None:
     state.epoch = epoch + 1
     state.model = classifier.state_dict()
     state.optimizer = optimizer.state_dict()
     state.generator = generator.get_state()
     state.global_generator = torch.get_rng_state()
+    state.device_generator = generator_state(device)
 
 
-def _restore(state: State, classifier: Classifier, optimizer: torch.optim.Optimizer, generator: Generator) -> None:
+def _restore(
+    state: State,
+    classifier: Classifier,
+    optimizer: torch.optim.Optimizer,
+    generator: Generator,
+    device: torch.device,
+) -> None:
     if state.model is None or state.optimizer is None or state.generator is None or state.global_generator is None:
         return
     classifier.load_state_dict(state.model)
     optimizer.load_state_dict(state.optimizer)
     generator.set_state(state.generator)
     torch.set_rng_state(state.global_generator)
+    set_generator_state(device, state.device_generator)

@@ -122,7 +122,7 @@ def _logits(classifier: Classifier, weights: Mapping[str, Tensor], x: Tensor, ta
 
 
 def _autocast(task: Task) -> torch.autocast:
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=task.bfloat16)
+    return torch.autocast(task.device.type, dtype=torch.bfloat16, enabled=task.bfloat16)
 
 
 def laid_out(x: Tensor, task: Task) -> Tensor:

@@ -16,8 +16,8 @@ from edgepriv.models import Classifier
 from edgepriv.models.reading import load_tensors
 from edgepriv.models.sources import code_of
 from edgepriv.recipe import Recipe
+from edgepriv.training.device import multiplies_bfloat16
 from edgepriv.training.loop import State
-from edgepriv.training.task import multiplies_bfloat16
 
 
 @cache

@@ -114,11 +114,6 @@ class StackedExamples(Examples):
     def __len__(self) -> int:
         return self.rows.shape[1]
 
-    def on(self, device: torch.device) -> "StackedExamples":
-        """The same examples on another device."""
-        teacher = None if self.teacher is None else self.teacher.to(device)
-        return StackedExamples(self.x.to(device), self.y.to(device), teacher, rows=self.rows)
-
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """[R * B, ...] and [R * B] for int64 ``index`` [R, B], or [B] for the same positions in every model's rows."""
         return super().batch(self._at(index))

@@ -53,7 +53,7 @@ class Watch:
     @torch.no_grad()
     def _labels(self, logits_of: Logits) -> Tensor:
         parts = torch.arange(len(self.examples)).split(256)
-        inputs = (laid_out(self.examples.batch(part)[0], self.task) for part in parts)
+        inputs = (laid_out(self.examples.batch(part)[0].to(self.task.device), self.task) for part in parts)
         return torch.cat([logits_of(x).argmax(1).cpu() for x in inputs])
 
 

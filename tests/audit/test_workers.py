@@ -108,13 +108,15 @@ def test_a_killed_audit_goes_on_with_the_stacks_that_are_missing(fleet_of, monke
 
 # --- on a GPU ---
 
+GPU = torch.device("cuda")
+
 
 def gpu_that_fails(monkeypatch, error, more_than):
     """A GPU that answers with ``error`` whenever it is given more models at once; else models are trained here."""
     tried = []
 
     def train(group, dataset, folder, device=workers.PROCESSOR):
-        if device == workers.GPU:
+        if device == GPU:
             tried.append(len(group))
             if len(group) > more_than:
                 raise error
@@ -129,7 +131,7 @@ def gpu_that_fails(monkeypatch, error, more_than):
 def test_a_gpu_whose_memory_is_too_small_gets_smaller_stacks(dataset, split, tmp_path, monkeypatch):
     tried = gpu_that_fails(monkeypatch, torch.OutOfMemoryError("no"), more_than=2)
     jobs = jobs_of(split, [50] * 7, RECIPE.with_changes(model={"name": "lenet", "args": {}}))
-    assert sum(workers._trained_on_gpu(jobs, dataset, tmp_path, 1)) == 7
+    assert sum(workers._trained_on(GPU, jobs, dataset, tmp_path, 1)) == 7
     assert tried == [7, 3, 1, 2, 4, 2, 2]
     assert {path.read_text() for path in tmp_path.iterdir()} == {"cuda"}
 
@@ -137,7 +139,7 @@ def test_a_gpu_whose_memory_is_too_small_gets_smaller_stacks(dataset, split, tmp
 def test_a_gpu_that_fails_is_left_alone(dataset, split, tmp_path, monkeypatch, capsys):
     tried = gpu_that_fails(monkeypatch, RuntimeError("CUDA error: no kernel image\nmore"), more_than=0)
     jobs = jobs_of(split, [50] * 3)
-    assert sum(workers._trained_on_gpu(jobs, dataset, tmp_path, 1)) == 3
+    assert sum(workers._trained_on(GPU, jobs, dataset, tmp_path, 1)) == 3
     assert tried == [3]
     assert {path.read_text() for path in tmp_path.iterdir()} == {"cpu"}
     assert "the GPU failed (CUDA error: no kernel image): going on without it" in capsys.readouterr().err
@@ -145,13 +147,13 @@ def test_a_gpu_that_fails_is_left_alone(dataset, split, tmp_path, monkeypatch, c
 
 def test_a_gpu_is_used_where_there_is_one(fleet_of, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert workers.on_gpu(Recipe(model={"name": "lenet"}), "local")
-    assert not workers.on_gpu(RECIPE, "dask:tcp://somewhere:1")
-    assert not workers.on_gpu(Recipe(model={"name": "resnet18"}), "local")
+    assert workers.computed_on(Recipe(model={"name": "resnet18"}), "local") == GPU
+    assert workers.computed_on(RECIPE, "dask:tcp://somewhere:1") == workers.PROCESSOR
+    assert workers.computed_on(RECIPE.with_changes(device="cpu"), "local") == workers.PROCESSOR
     used = []
-    monkeypatch.setattr(workers, "_trained_on_gpu", lambda *args: used.append(args) or workers._trained_here(*args))
+    monkeypatch.setattr(workers, "_trained_on", lambda gpu, *args: used.append(gpu) or workers._trained_here(*args))
     on_gpu = fleet_of()
-    assert len(used) == 1
+    assert used == [GPU]
     monkeypatch.undo()
     assert on_gpu.models[0].parent != fleet_of().models[0].parent  # rounded otherwise: nobody takes one for the other
 
@@ -161,9 +163,7 @@ def test_a_gpu_is_used_where_there_is_one(fleet_of, monkeypatch):
 def test_models_of_a_gpu_are_the_processors(dataset, split, model):
     sgd = {"optimizer": "sgd", "lr": 1e-3, "epochs": 1}
     jobs = jobs_of(split, [64] * 3, RECIPE.with_changes(model={"args": {}} | model, train=sgd, precision="float32"))
-    for here, there in zip(
-        workers.train_group(jobs, dataset), workers.train_group(jobs, dataset, workers.GPU), strict=True
-    ):
+    for here, there in zip(workers.train_group(jobs, dataset), workers.train_group(jobs, dataset, GPU), strict=True):
         weights, expected = workers.stored_weights(there), workers.stored_weights(here)
         for name, value in expected.items():
             torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-3)

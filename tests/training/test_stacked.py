@@ -117,7 +117,7 @@ def test_a_stack_answers_like_its_models(fleet, toy):
 
 
 def test_wide_stacks_take_bfloat16_and_the_target_does_not(monkeypatch):
-    monkeypatch.setattr(task_module, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(task_module, "multiplies_bfloat16", lambda device=None: True)
 
     def in_bfloat16(widths, precision, stacked):
         recipe = Recipe(model={"name": "mlp", "args": {"widths": widths}}, precision=precision)
