@@ -51,6 +51,7 @@ def audit(
     std: float | str | Sequence[float] | None = None,
     output_name: str | None = None,
     batch_dependent: bool | None = None,
+    device: str | None = None,
     progress: bool | Callable[[Step], object] = False,
 ) -> Audited:
     """Attack a deployed model: what it leaks about its training data, how perturbed inputs break it."""
@@ -174,6 +175,7 @@ def harden(
     ort: bool | None = None,
     seed: int | None = None,
     precision: Literal["auto", "float32", "bfloat16"] | None = None,
+    device: str | None = None,
     progress: bool | Callable[[Step], object] = False,
 ) -> Hardened:
     """Harden a trained model: adversarial training, quantization-aware fine-tuning, export."""
@@ -227,6 +229,7 @@ def train(
     granularity: str | None = None,
     seed: int | None = None,
     precision: Literal["auto", "float32", "bfloat16"] | None = None,
+    device: str | None = None,
     progress: bool | Callable[[Step], object] = False,
 ) -> Trained:
     """Train a model from scratch."""

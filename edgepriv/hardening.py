@@ -31,7 +31,7 @@ def hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any]
             "differential privacy must see every step of the training, and this model has been trained already: give "
             "--dp-epsilon to edgepriv train"
         )
-    sections = [name for name in Recipe.model_fields if name not in BEHIND]
+    sections = [name for name in Recipe.model_fields if name not in (*BEHIND, "device")]
     if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
         chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
         private = trained_by.dp.active

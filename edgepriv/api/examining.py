@@ -100,9 +100,13 @@ def audit(
     return Audited.of(content, file=where)
 
 
-def _of_an_audit(settings: Recipe, asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _of_an_audit(settings: Recipe, asked: dict[str, Any]) -> dict[str, Any]:
     """What a recipe says of an audit, under the options; how the model was trained is the manifest's to say."""
-    changes: dict[str, dict[str, Any]] = {"audit": settings.audit.model_dump(), "data": asked.get("data", {})}
+    changes: dict[str, Any] = {
+        "audit": settings.audit.model_dump(),
+        "data": asked.get("data", {}),
+        "device": settings.device,
+    }
     if settings.adversary != Recipe().adversary:
         changes["adversary"] = {"eps": settings.adversary.eps, "norm": settings.adversary.norm}
     return changes

@@ -19,6 +19,7 @@ from edgepriv.audit.units import in_unit_range
 from edgepriv.audit.upfront import up_front
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data, Recipe, parse
+from edgepriv.training.device import device_of
 
 
 def audit_on_files(
@@ -35,6 +36,7 @@ def audit_on_files(
     known = model.verified_manifest()
     recipe = parse(known.recipe, str(manifest.path_beside(model.path))) if known else Recipe()
     recipe = recipe.with_changes(**changes)
+    device_of(recipe.device)  # one that is not there is refused before anything is computed
     told = told_of(recipe, accept_accuracy_loss)
     asked = model.cut_open() if cut_head else model
     read_as = _read_as(recipe, changes, members, non_members)

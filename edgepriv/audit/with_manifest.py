@@ -21,6 +21,7 @@ from edgepriv.audit.upfront import up_front
 from edgepriv.errors import UserError
 from edgepriv.models.sources import is_own, refuse_unconfirmed
 from edgepriv.recipe import FULL_WIDTH, Model, Recipe, parse
+from edgepriv.training.device import device_of
 
 _ALIKE = 0.9
 """Share of the target's records from which on a reference model counts as trained on as many."""
@@ -50,6 +51,8 @@ def audit_by_manifest(
     if cut_head:
         trained_by = trained_by.with_changes(head={"method": "none"})
     recipe = trained_by.with_changes(**changes)
+    device_of(recipe.device)  # one that is not there is refused before anything is computed
+    trained_by = trained_by.with_changes(device=recipe.device)
     attacks = assess.select(recipe.audit.attacks)
     asked = model.cut_open() if cut_head else model
     opened = open_target(asked, of_dataset(dataset), told_of(recipe, accept_accuracy_loss))
@@ -114,7 +117,7 @@ def audit_by_manifest(
     if undefended is not None:
         twin_known = undefended.manifest
         twin_recipe = _trained_by(twin_known, undefended) if twin_known else trained_by.as_run(["train"])
-        twin_recipe = twin_recipe.with_changes(quantize={"bits": FULL_WIDTH})
+        twin_recipe = twin_recipe.with_changes(quantize={"bits": FULL_WIDTH}, device=recipe.device)
         twin_fleets = {"adaptive": fleet(twin_recipe, "float twin")} if fleets else {}
         told = Told(batch_dependent=recipe.audit.batch_dependent)
         twin_target = open_target(undefended, of_dataset(dataset), told).target

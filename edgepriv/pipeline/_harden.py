@@ -20,6 +20,7 @@ from edgepriv.recipe import FULL_WIDTH, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
 from edgepriv.training import run_stages
 from edgepriv.training.course import Course
+from edgepriv.training.device import device_of
 from edgepriv.training.eps import probed, stated
 from edgepriv.training.partial import forget
 
@@ -60,6 +61,8 @@ def harden(
     refuse_overwriting(read, [*written, partial, kept_robust])
     refuse_existing(written, force)
     alone = is_batch_dependent(changes)
+    device = changes.get("device") or (recipe.device if recipe is not None else "auto")
+    device_of(device)  # one that is not there is refused before the data are read
     given = project.open_checkpoint(
         model, recipe, data_dir, download, accept=accept_accuracy_loss, batch_dependent=alone
     )
@@ -69,7 +72,8 @@ def harden(
             f"{model} has been hardened already (stages {', '.join(given.checkpoint.stages)}): "
             "harden the checkpoint that it was made from, or export this one"
         )
-    hardened_by = project.resolved(hardening(given.checkpoint.recipe, recipe, changes, model), given.dataset)
+    asked_for = hardening(given.checkpoint.recipe, recipe, changes, model)
+    hardened_by = project.resolved(asked_for.with_changes(device=device), given.dataset)
     stages = tuple(name for name in hardened_by.stages() if name != "train")
     refuse_idle(hardened_by, given.checkpoint.recipe, changes)
     refuse_impossible(hardened_by)

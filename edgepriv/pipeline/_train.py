@@ -16,6 +16,7 @@ from edgepriv.project import beside
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
 from edgepriv.training import new_classifier, run_stages
+from edgepriv.training.device import device_of
 from edgepriv.training.eps import refuse_guess
 from edgepriv.training.partial import forget
 
@@ -41,6 +42,7 @@ def train(
     if recipe.train.epochs == 0:
         raise UserError("train.epochs is 0: there is nothing to train")
     refuse_impossible(recipe)
+    device_of(recipe.device)  # one that is not there is refused before the data are read
     dataset, split = project.split_of(recipe, data_dir, download)
     record = project.data_record(dataset, split, recipe.data)
     if recipe.adversary.eps is None:

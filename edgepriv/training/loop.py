@@ -83,7 +83,8 @@ def fit(
         )
     plan = _private(classifier, task, members)
     classifier.to(task.device)
-    members, holdout, validation = (each and each.on(task.device) for each in (members, holdout, validation))
+    members = members.on(task.device)
+    holdout, validation = (each and each.on(task.device) for each in (holdout, validation))
     torch.manual_seed(seed if isinstance(seed, int) else seed[0])
     generator, models = generator_of(seed), models_in(classifier)
     if task.channels_last:

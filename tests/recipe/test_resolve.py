@@ -22,7 +22,7 @@ def test_a_file_lists_only_what_differs_from_the_defaults(tmp_path):
     ("text", "named"),
     [
         ("seed = -1", ["seed", "-1"]),
-        ("[train]\nepoch = 3", ["train.epoch", "3"]),
+        ("[train]\nepoch = 3", ["train.epoch", "did you mean 'epochs'"]),
         ("[train]\nlr = 0.0", ["train.lr"]),
         ("[train]\nlr = nan", ["train.lr"]),
         ("[train]\nlr = inf", ["train.lr"]),
