@@ -25,7 +25,10 @@ _COMPARED, _NUMBERS = 500, 2**24
 """Members that the stems are compared on, fewer where they have more input numbers than this in all."""
 _KNOWN = 0.98
 """Share of the members on which the stem at hand is right that leaves nothing to look for."""
-_SIGNIFICANT = 0.01
+_FIRST = 64
+"""Members that every stem is asked about at first."""
+_SIGNIFICANT, _HOPELESS = 0.01, 1e-4
+"""Levels of the last comparison, and of those on fewer members that leave a stem out."""
 _SHAPES: tuple[dict[str, Any], ...] = ({}, {"stem": "plain"}, {"stem": "small"}, {"stem_kernel": 5})
 """Arguments that give the stem other shapes, ours first: these a state_dict does show."""
 _USUAL_FEEDS = ((None, None), ((0.0,), (1.0,)), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -47,29 +50,93 @@ def read_with_its_stem(read: Callable[[Model], Checkpoint], model: Model, x: Ten
     if model.name not in zoo.names() or zoo.STEM & model.args.keys():
         return read(model)
     found = _first_that_fits(read, model)
-    if float((_labels(found, x, y) == y).float().mean()) >= _KNOWN:
+    own = _Stem(found, x.shape[1])
+    own.ask(x[:_FIRST], y[:_FIRST])
+    if own.accuracy >= _KNOWN:
         return found
-    known = [(own, _labels(own, x, y)) for own in _variants(found)]
+    known = [own, *(_Stem(other, x.shape[1]) for other in _variants(found))]
     if len(known) == 1:
         return found
-    known.sort(key=lambda pair: -int((pair[1] == y).sum()))
-    best, labels = known[0]
-    equal = [own for own, others in known if not _clearly_better(labels == y, others == y)]
-    if found.recipe.model in [own.recipe.model for own in equal] and _alike(
-        [others for _, others in known[: len(equal)]]
-    ):
+    left = _race(known, x, y)
+    known.sort(key=lambda one: (-len(one.right), -one.accuracy))
+    best = left[0]
+    equal = [one for one in left if one is best or not _clearly_better(best.right, one.right, _SIGNIFICANT)]
+    if own in equal and _alike([one.labels for one in equal]):
         return found
-    listed = "; ".join(f"{float((others == y).float().mean()):.1%} with {_words(own)}" for own, others in known)
+    listed = "; ".join(f"{one.accuracy:.1%}{_of(one, best)} with {_words(one.checkpoint)}" for one in known)
     if len(equal) > 1:
-        options = " ".join(f"--model-arg {name}={_written(value)}" for name, value in best.recipe.model.args.items())
+        arguments = best.checkpoint.recipe.model.args
+        options = " ".join(f"--model-arg {name}={_written(value)}" for name, value in arguments.items())
         raise UserError(
             f"these weights fit model {model.name!r} with {len(known)} stems that a state_dict does not tell apart, and none "
-            f"is clearly right on {len(x)} members: {listed}. Say which it is, such as {options}, or check --mean and --std"
+            f"is clearly right on {len(best.right)} members: {listed}. Say which it is, such as {options}, or check --mean "
+            "and --std"
         )
-    if best.recipe.model == found.recipe.model:
+    if best is own:
         return found
-    note = f"its stem is {_words(best)}, by accuracy on {len(x)} members: {listed}"
-    return replace(best, notes=(*best.notes, note))
+    note = f"its stem is {_words(best.checkpoint)}, by accuracy on {len(best.right)} members: {listed}"
+    return replace(best.checkpoint, notes=(*best.checkpoint.notes, note))
+
+
+class _Stem:
+    """A network with one stem, and what it answers. Where it is not stated how it is fed, the usual ways that are not clearly
+    worse than another are all asked, and the best of them counts."""
+
+    def __init__(self, checkpoint: Checkpoint, channels: int) -> None:
+        self.checkpoint = checkpoint
+        model = checkpoint.recipe.model
+        stated = model.mean is not None and model.std is not None
+        feeds = [(model.mean, model.std)] if stated else _USUAL_FEEDS
+        nothing = torch.zeros(0, dtype=torch.int64)
+        self._asked = [
+            (model.model_copy(update={"mean": mean, "std": std}), nothing)
+            for mean, std in feeds
+            if len(mean or (0,)) in (1, channels)
+        ]
+        self._truth = nothing
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [n], of the inputs asked so far."""
+        return max((labels for _, labels in self._asked), key=lambda labels: int((labels == self._truth).sum()))
+
+    @property
+    def right(self) -> Tensor:
+        """bool [n]."""
+        return self.labels == self._truth
+
+    @property
+    def accuracy(self) -> float:
+        """On the inputs asked so far."""
+        return float(self.right.float().mean())
+
+    @torch.no_grad()
+    def ask(self, x: Tensor, y: Tensor) -> None:
+        """Some more inputs; ways of feeding that turn out clearly worse are not asked again."""
+        network = self.checkpoint.classifier().network
+        answered = []
+        for fed, before in self._asked:
+            classifier = Classifier(network, *in_unit_range(fed, tuple(x.shape[1:]))).eval()
+            answered.append((fed, torch.cat([before, *(classifier(part).argmax(1) for part in x.split(64))])))
+        self._asked, self._truth = answered, torch.cat([self._truth, y])
+        best = self.right
+        self._asked = [pair for pair in answered if not _clearly_better(best, pair[1] == self._truth, _HOPELESS)]
+
+
+def _race(stems: list[_Stem], x: Tensor, y: Tensor) -> list[_Stem]:
+    """Ask more and more inputs of those that are not clearly worse than the best, until one is left: those that are left,
+    the best first, all asked about equally many."""
+    asked, left = 0, stems
+    while len(left) > 1 and asked < len(x):
+        until = min(len(x), 2 * asked or _FIRST)
+        for stem in left:
+            done = len(stem.right)
+            if done < until:
+                stem.ask(x[done:until], y[done:until])
+        asked = until
+        left = sorted(left, key=lambda stem: -stem.accuracy)
+        left = [stem for stem in left if not _clearly_better(left[0].right, stem.right, _HOPELESS)]
+    return left
 
 
 def _first_that_fits(read: Callable[[Model], Checkpoint], model: Model) -> Checkpoint:
@@ -84,10 +151,9 @@ def _first_that_fits(read: Callable[[Model], Checkpoint], model: Model) -> Check
 
 
 def _variants(found: Checkpoint) -> Iterator[Checkpoint]:
-    """``found`` with each stem whose tensors have the same shapes; itself under whatever arguments it was read with."""
+    """``found`` with each other stem whose tensors have the same shapes."""
     network = found.classifier().network
     own = zoo.stem_of(network)
-    yield found
     if own is None:
         return
     for stride, pool in itertools.product((1, 2), (True, False) if own.can_pool else (own.pool,)):
@@ -110,29 +176,18 @@ def _with(model: Model, settings: dict[str, Any]) -> Model:
     return model.model_copy(update={"args": kept | settings})
 
 
-@torch.no_grad()
-def _labels(found: Checkpoint, x: Tensor, y: Tensor) -> Tensor:
-    """int64 [n]; where it is not stated how the network is fed, by the usual way that suits it best."""
-    model, network = found.recipe.model, found.classifier().network
-    stated = model.mean is not None and model.std is not None
-    answers = []
-    for mean, std in [(model.mean, model.std)] if stated else _USUAL_FEEDS:
-        if len(mean or (0,)) not in (1, x.shape[1]):
-            continue
-        fed = model.model_copy(update={"mean": mean, "std": std})
-        classifier = Classifier(network, *in_unit_range(fed, tuple(x.shape[1:]))).eval()
-        answers.append(torch.cat([classifier(part).argmax(1) for part in x.split(64)]))
-    return max(answers, key=lambda labels: int((labels == y).sum()))
-
-
-def _clearly_better(right: Tensor, other: Tensor) -> bool:
-    """By the sign test on the members that only one of the two has right."""
+def _clearly_better(right: Tensor, other: Tensor, level: float) -> bool:
+    """By the sign test on the members that only one of the two has right, at a level of significance."""
     won, lost = int((right & ~other).sum()), int((other & ~right).sum())
-    return won + lost > 0 and bool(binomtest(won, won + lost, alternative="greater").pvalue < _SIGNIFICANT)
+    return won + lost > 0 and bool(binomtest(won, won + lost, alternative="greater").pvalue < level)
 
 
 def _alike(answers: list[Tensor]) -> bool:
     return all(bool((other == answers[0]).all()) for other in answers)
+
+
+def _of(one: _Stem, best: _Stem) -> str:
+    return "" if len(one.right) == len(best.right) else f" of {len(one.right)}"
 
 
 def _words(found: Checkpoint) -> str:
