@@ -37,7 +37,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             raise UserError(
                 f"{path} holds pickled objects, which are never loaded: save plain number arrays"
             ) from error
-        raise UserError(f"{path} is not a readable .npz file ({type(error).__name__})") from error
+        what = f"{path} is not a readable .npz file ({type(error).__name__})"
+        if path.suffix.lower() != ".npz":
+            what += (
+                ": examples are read from .npz files, from tables of text (.csv, .tsv, .txt) and from folders of images"
+            )
+        raise UserError(what) from error
 
 
 def read_npz(path: Path, asked: Data) -> Raw:

@@ -125,7 +125,19 @@ def _of_names(name: str, texts: np.ndarray, class_names: tuple[str, ...] | None)
         )
     names, y = np.unique(texts, return_inverse=True)
     _refuse_too_many(name, len(names), len(texts), str(names[0]))
-    return Labels(y.astype(np.int64), tuple(names.tolist()))
+    return Labels(y.astype(np.int64), tuple(names.tolist()), _nearly_one(names.tolist()))
+
+
+def _nearly_one(names: Sequence[str]) -> tuple[str, ...]:
+    """What there is to say of names that somebody may have meant as one."""
+    by_letters: dict[str, list[str]] = {}
+    for name in names:
+        by_letters.setdefault(name.casefold(), []).append(name)
+    return tuple(
+        f"{' and '.join(map(repr, alike))} differ in upper and lower case alone, and are classes of their own"
+        for alike in by_letters.values()
+        if len(alike) > 1
+    )
 
 
 def _of_numbers(name: str, y: np.ndarray, class_names: tuple[str, ...] | None) -> Labels:

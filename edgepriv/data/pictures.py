@@ -17,14 +17,19 @@ from edgepriv.recipe import Data
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".pbm", ".tif", ".tiff", ".webp", ".gif"})
 _ORIENTATION = 0x0112
 _TRANSPARENT = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
+_PLAIN = frozenset(
+    {"1", "L", "P", "I", "F", "RGB", "LA", "La", "RGBA", "RGBa", "PA", "I;16", "I;16L", "I;16B", "I;16N"}
+)
+"""What is read as it is; anything else, such as CMYK, becomes RGB."""
 _DEEP_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 
 
 @dataclass
 class _Seen:
-    """What came up while pictures were read: how many were turned, lost bits, are of which kind."""
+    """What came up while pictures were read: how many were turned, converted, lost bits, are of which kind."""
 
     turned: int = 0
+    converted: Counter[str] = field(default_factory=Counter)
     shortened: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     sizes: set[tuple[int, ...]] = field(default_factory=set)
@@ -147,6 +152,8 @@ def _read(title: str, picture: Any, asked: Data, seen: _Seen) -> np.ndarray:
         if isinstance(picture, Path) and _colour_of_16_bits(picture, opened):
             seen.shortened += 1
         array = _values(title, opened, asked)
+        if opened.mode not in _PLAIN:
+            seen.converted[opened.mode] += 1
     except (OSError, SyntaxError, ValueError, TypeError, RuntimeError, Image.DecompressionBombError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{title} cannot be read as an image: {reason}") from error
@@ -219,6 +226,8 @@ def _said(seen: _Seen, asked: Data) -> tuple[str, ...]:
         said.append(f"{seen.turned} pictures were turned as their EXIF data say")
     if seen.shortened:
         said.append(f"{seen.shortened} pictures of colour have 16 bits for each channel, of which the upper 8 are read")
+    for mode, count in sorted(seen.converted.items()):
+        said.append(f"{count} pictures were converted from {mode} to RGB, without regard to a colour profile")
     if asked.image_size is not None and seen.sizes != {asked.image_size}:
         height, width = asked.image_size
         said.append(f"pictures were resized to {height}x{width}, whatever their proportions were")

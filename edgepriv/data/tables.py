@@ -1,5 +1,6 @@
 """Tables of text, as spreadsheets and programs save them: separator, titles, rows of cells."""
 
+import codecs
 import csv
 import re
 from collections import Counter
@@ -9,7 +10,7 @@ from pathlib import Path
 from edgepriv.data.labels import MISSING
 from edgepriv.errors import UserError
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
 _SAMPLE = 200
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
 
@@ -35,13 +36,8 @@ def read_table(path: Path, *, without_titles: bool) -> Table:
 
     Raises UserError when it cannot be read, is empty or ragged, or has no titles.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a readable CSV file: {error}") from error
-    separator = _separator(text)
+    text, declared = _without_declaration(_text(path))
+    separator = declared or _separator(text)
     try:
         reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True, skipinitialspace=True)
         numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
@@ -50,11 +46,19 @@ def read_table(path: Path, *, without_titles: bool) -> Table:
     numbered = [(line, row) for line, row in numbered if any(row)]
     if not numbered:
         raise UserError(f"{path}: there are no examples in it")
+    if (
+        len(numbered[0][1]) > 2
+        and not any(row[-1] for _, row in numbered)
+        and len({len(row) for _, row in numbered}) == 1
+    ):
+        numbered = [(line, row[:-1]) for line, row in numbered]  # each line ends with a separator
     first, width = numbered[0][1], len(numbered[0][1])
     for line, row in numbered:
         if len(row) != width:
             raise UserError(f"{path}: line {line} has {len(row)} fields, the header {width}")
-    said: tuple[str, ...] = () if separator == "," else (f"columns are separated by {SEPARATORS[separator]}",)
+    said: tuple[str, ...] = ()
+    if separator != ",":
+        said = (f"columns are separated by {SEPARATORS.get(separator, repr(separator))}",)
     if _begins_with_titles(first, [row for _, row in numbered[1:_SAMPLE]]):
         titles, numbered = first, numbered[1:]
     elif without_titles:
@@ -68,6 +72,28 @@ def read_table(path: Path, *, without_titles: bool) -> Table:
     if not numbered:
         raise UserError(f"{path}: there are no examples in it")
     return Table(path, titles, [row for _, row in numbered], [line for line, _ in numbered], said)
+
+
+def _text(path: Path) -> str:
+    """UTF-8, or UTF-16 that begins with its mark, as spreadsheets save "Unicode text"."""
+    try:
+        content = path.read_bytes()
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if marked else "utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is no text in UTF-8 (byte {error.start}): if it is a table, save it again as CSV in UTF-8"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path} is not a readable CSV file: {error}") from error
+
+
+def _without_declaration(text: str) -> tuple[str, str | None]:
+    """The lines of the table, and the separator that a first line ``sep=;`` declares to spreadsheets; None without one."""
+    found = re.match(r"[Ss][Ee][Pp]=([^\w\r\n])\r?\n", text)
+    return (text, None) if found is None else ("\n" + text[found.end() :], found[1])
 
 
 def _separator(text: str) -> str:

@@ -41,11 +41,31 @@ def test_the_one_column_of_words_is_the_label(table):
     assert found.class_names == ("setosa", "virginica")
 
 
-@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("separator", [";", "\t", "|", " "])
 def test_separators_are_detected_and_said(table, separator):
     found = table("a,b,label\n0.1,0.2,0\n0.3,0.4,1\n".replace(",", separator))
     assert found.x.shape == (2, 2)
     assert "columns are separated by" in found.said[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("sep=;\r\na;b;label\r\n0.1;0.2;x\r\n0.3;0.4;y\r\n", "utf-8-sig"),
+        ("a\tb\tlabel\n0.1\t0.2\tx\n0.3\t0.4\ty\n", "utf-16"),
+        ("a,b,label,\n0.1,0.2,x,\n0.3,0.4,y,\n", "utf-8"),
+    ],
+)
+def test_what_spreadsheets_write_around_a_table(table, text, encoding):
+    found = table(text, encoding)
+    np.testing.assert_allclose(found.x, [[0.1, 0.2], [0.3, 0.4]])
+    assert found.class_names == ("x", "y")
+
+
+def test_names_that_differ_in_case_alone_are_classes_and_that_is_said(table):
+    found = table("a,label\n0.1,Cat\n0.2,cat\n0.3,dog\n")
+    assert found.class_names == ("Cat", "cat", "dog")
+    assert "'Cat' and 'cat' differ in upper and lower case alone" in found.said[-1]
 
 
 def test_quoted_cells_may_hold_the_separator(table):
@@ -144,7 +164,7 @@ def test_one_range_for_all_columns(table, refused):
 
 
 def test_unreadable_tables(refused, tmp_path):
-    assert "not a readable CSV" in refused("a,labél\n0,x\n", "latin-1")
+    assert "no text in UTF-8 (byte 5): if it is a table, save it again" in refused("a,labél\n0,x\n", "latin-1")
     for path, sentence in ((tmp_path / "absent.csv", "no such file"), (tmp_path, "not a readable CSV")):
         with pytest.raises(UserError, match=sentence):
             load(f"csv:{path}")

@@ -57,6 +57,13 @@ def test_grey_stays_one_channel(folder):
     np.testing.assert_array_equal(found.x, np.stack([GREY[None]] * 2))
 
 
+def test_colours_of_printers_are_converted_and_that_is_said(folder):
+    ink = Image.fromarray(COLOUR).convert("CMYK")
+    found = read(folder(**two(ink, ending="tif")))
+    np.testing.assert_array_equal(found.x[0], np.asarray(ink.convert("RGB")).transpose(2, 0, 1))
+    assert found.said == ("2 pictures were converted from CMYK to RGB, without regard to a colour profile",)
+
+
 def test_16_bits_span_65535_and_that_is_said(folder):
     full = DEEP * np.uint16(16)
     found = read(folder(**two(full)))

@@ -79,10 +79,12 @@ def test_pickled_objects_are_refused_and_not_run(tmp_path):
 def test_files_of_another_kind_are_refused(tmp_path):
     np.save(tmp_path / "one.npy", X)
     (tmp_path / "table.npz").write_text("a,b\n1,2\n")
+    (tmp_path / "table.parquet").write_bytes(b"PAR1")
     (tmp_path / "empty.npz").write_bytes(b"")
     assert "one bare array" in refused(f"npz:{tmp_path / 'one.npy'}")
     assert "not a readable .npz" in refused(f"npz:{tmp_path / 'table.npz'}")
     assert "not a readable .npz" in refused(f"npz:{tmp_path / 'empty.npz'}")
+    assert "from tables of text (.csv, .tsv, .txt)" in refused(f"npz:{tmp_path / 'table.parquet'}")
     assert "not a readable .npz" in refused(f"npz:{tmp_path}")
     assert "no such file" in refused(f"npz:{tmp_path / 'absent.npz'}")
 
