@@ -40,7 +40,7 @@ def choose(
                 f"none of the model's outputs gives the labels that the model itself returns: {_accuracies(found, codes_of)}; "
                 "say which holds the scores of the classes with --output-name"
             )
-        best = next((one for one in agreeing if one.returns == "probabilities"), agreeing[0])
+        best = _fullest(agreeing)
         return _contract(best, source), _said(best, found)
     fits = [one for one in found.scores if one.classes == classes] or found.scores
     if len(fits) > 1:
@@ -51,6 +51,24 @@ def choose(
             "which with --output-name"
         )
     return _contract(fits[0], source), _said(fits[0], found)
+
+
+def _fullest(alike: Sequence[Scores]) -> Scores:
+    """Of scores that give the same labels: the probabilities, or those of which they are the softmax, which tell more."""
+    best = next((one for one in alike if one.returns == "probabilities"), alike[0])
+    if best.returns != "probabilities" or best.layout == "single":
+        return best
+    for one in alike:
+        if (
+            one.returns == "logits"
+            and one.layout != "single"
+            and one.classes == best.classes
+            and one.order == best.order
+        ):
+            powers = np.exp(one.columns.astype(np.float64) - one.columns.max(axis=1, keepdims=True))
+            if np.allclose(powers / powers.sum(axis=1, keepdims=True), best.columns, atol=EXACT):
+                return one
+    return best
 
 
 def first_of(found: Found, source: Source, classes: int) -> Contract:
@@ -85,7 +103,7 @@ def _same_or_clear(fits: Sequence[Scores], codes_of: Codes) -> list[Scores]:
     """Of outputs with as many columns as there are classes: the one that counts, if that is clear; else all of them."""
     first = fits[0].predicted()
     if all((one.predicted() == first).mean() >= AGREEING for one in fits[1:]):
-        return [next((one for one in fits if one.returns == "probabilities"), fits[0])]
+        return [_fullest(fits)]
     return list(fits)
 
 

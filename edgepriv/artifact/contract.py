@@ -150,8 +150,8 @@ def laid_out(layout: Layout, found: Sequence[Any], rows: int, names: Sequence[st
         return np.concatenate(flat, axis=1) if all(part.shape[1] == 1 for part in flat) else None
     if layout == "single":
         return np.concatenate([np.zeros_like(flat[0]), flat[0]], axis=1) if flat[0].shape[1] == 1 else None
-    # [N, K, 1, 1] is a convolution's answer; anything wider is a picture or a sequence.
-    return flat[0] if all(size == 1 for size in arrays[0].shape[2:]) else None
+    # [N, K, 1, 1] or [N, 1, 1, K] is a convolution's answer; anything wider is a picture or a sequence.
+    return flat[0] if sum(size > 1 for size in arrays[0].shape[1:]) <= 1 else None
 
 
 def _labels(contract: Contract, values: np.ndarray) -> np.ndarray:

@@ -58,9 +58,17 @@ def test_an_embedding_before_the_logits_is_passed_over():
     assert any("embedding float32 [N, 8]" in sentence for sentence in said)
 
 
-def test_probabilities_are_preferred_to_the_logits_that_they_come_from():
+def test_logits_are_preferred_to_their_own_softmax_which_tells_less():
     nodes = [*SCORES, node("Softmax", "scores", "p", axis=1)]
-    assert chosen(described(nodes, {"w": W}, ["scores", "p"]))[0].outputs == ("p",)
+    contract, _, found = chosen(described(nodes, {"w": W}, ["p", "scores"]))
+    assert (contract.outputs, contract.returns) == (("scores",), "logits")
+    np.testing.assert_allclose(found, SOFTMAX, rtol=1e-5)
+
+
+def test_probabilities_are_preferred_to_logits_of_another_temperature():
+    nodes = [*SCORES, node("Mul", "scores two", "sharper"), node("Softmax", "sharper", "p", axis=1)]
+    proto = described(nodes, {"w": W, "two": np.float32(2)}, ["scores", "p"])
+    assert chosen(proto)[0].outputs == ("p",)
 
 
 def test_two_outputs_that_disagree_are_refused_with_their_accuracies():
@@ -144,9 +152,10 @@ def test_probabilities_of_8_bits_are_probabilities(tmp_path):
 
 
 def test_the_last_convolution_of_a_network_may_keep_its_pixels():
-    shape = np.array([-1, 3, 1, 1])
-    nodes = [*SCORES, node("Reshape", "scores shape", "p")]
-    np.testing.assert_allclose(chosen(described(nodes, {"w": W, "shape": shape}, ["p"]))[2], SOFTMAX, rtol=1e-5)
+    for pixels_last in ([-1, 3, 1, 1], [-1, 1, 1, 3]):
+        nodes = [*SCORES, node("Reshape", "scores shape", "p")]
+        proto = described(nodes, {"w": W, "shape": np.array(pixels_last)}, ["p"])
+        np.testing.assert_allclose(chosen(proto)[2], SOFTMAX, rtol=1e-5)
 
 
 def test_doubles_go_in_and_come_out(tmp_path):
