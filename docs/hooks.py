@@ -1,4 +1,4 @@
-"""Reference pages that are generated when the documentation is built: commands, recipe and attacks, from the code itself."""
+"""Reference pages, generated from the code when the documentation is built: commands, recipe, attacks and defences."""
 
 import inspect
 from collections.abc import Iterator
@@ -17,6 +17,8 @@ from typer.core import TyperArgument, TyperCommand, TyperOption
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.cli import app
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.defences import DEFENCES
+from edgepriv.report.defences import markdown
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
@@ -27,6 +29,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/commands.md": commands(),
         "reference/recipe.md": recipe(),
         "reference/attacks.md": attacks(),
+        "reference/defences.md": defences(),
     }
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))
@@ -157,6 +160,20 @@ def attacks() -> str:
             "",
         ]
     )
+
+
+def defences() -> str:
+    """The table of ``edgepriv defences``, and why some exclude each other."""
+    parts = ["# Defences", "What each is worth is in [Findings](../findings.md).", markdown()]
+    for defence in DEFENCES.values():
+        own = ", ".join(f"`{name}`" for name in defence.fields)
+        training = "stand in one stack" if defence.stacked else "are trained one at a time"
+        parts += [
+            f"## {defence.title}",
+            f"`{defence.option}`; in a recipe: {own}. Reference models with it {training}.",
+            *(f"- {conflict.reason}" for conflict in defence.conflicts),
+        ]
+    return "\n\n".join(parts) + "\n"
 
 
 def cell(text: str) -> str:

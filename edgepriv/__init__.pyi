@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from edgepriv.api.results import Attacks, Audited, Benched, Compared, Exported, Hardened, Shown, Trained
+from edgepriv.api.results import Attacks, Audited, Benched, Compared, Defences, Exported, Hardened, Shown, Trained
 from edgepriv.errors import GateFailed as GateFailed
 from edgepriv.errors import UserError as UserError
 from edgepriv.progress import Step
@@ -82,6 +82,12 @@ def compare(
     progress: bool | Callable[[Step], object] = False,
 ) -> Compared:
     """One table: size, latency, memory, accuracy, robust accuracy, leakage."""
+
+def defences(
+    *,
+    progress: bool | Callable[[Step], object] = False,
+) -> Defences:
+    """The defences that a recipe knows, how each is asked for, and which exclude each other."""
 
 def export(
     checkpoint: str | os.PathLike[str],

@@ -1,11 +1,11 @@
-"""The verbs that look at files: audit, attacks, bench, compare, show."""
+"""The verbs that look at files: audit, attacks, defences, bench, compare, show."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from edgepriv.api import arguments as given
-from edgepriv.api.results import Attacks, Audited, Benched, Compared, Shown
+from edgepriv.api.results import Attacks, Audited, Benched, Compared, Defences, Shown
 from edgepriv.api.verb import verb
 from edgepriv.errors import GateFailed
 from edgepriv.recipe import Option, Recipe, changes_of
@@ -126,6 +126,22 @@ def attacks(*, progress: given.Progress = False) -> Attacks:
     from edgepriv import pipeline
 
     return Attacks.of(pipeline.attacks())
+
+
+@verb
+def defences(*, progress: given.Progress = False) -> Defences:
+    """The defences that a recipe knows, how each is asked for, and which exclude each other.
+
+    Returns:
+        One row for each defence.
+
+    >>> import edgepriv
+    >>> [row["option"] for row in edgepriv.defences() if row["name"] == "dropout"]
+    ['--baseline dropout']
+    """
+    from edgepriv import pipeline
+
+    return Defences.of(pipeline.defences())
 
 
 @verb

@@ -217,6 +217,16 @@ class Attacks(Rows):
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
+class Defences(Rows):
+    """The defences that are known: name, title, option, what they do, paper, fields of the recipe, conflicts."""
+
+    def readable(self) -> list[Any]:
+        from edgepriv.report.defences import known_defences
+
+        return known_defences(self.rows)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Benched(Result):
     """Size, latency and memory: a row in ``variants`` for each file, threads and batch size.
 

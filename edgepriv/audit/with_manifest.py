@@ -21,6 +21,7 @@ from edgepriv.audit.upfront import up_front
 from edgepriv.errors import UserError
 from edgepriv.models.sources import is_own, refuse_unconfirmed
 from edgepriv.recipe import FULL_WIDTH, Model, Recipe, parse
+from edgepriv.recipe.defences import in_words
 from edgepriv.training.device import device_of
 
 _ALIKE = 0.9
@@ -132,6 +133,7 @@ def audit_by_manifest(
             pool=split.reference,
         )
         content["float"]["robustness"] = robustness_part(twin_target, dataset, split.non_members, recipe, "float twin")
+    content["defended_by"] = in_words(trained_by)
     if "dp" in known.defences:
         content["dp"] = beside_the_proof(known.defences["dp"], content["attacks"], scores, recipe.seed)
     audited = described(model, asked, recipe, known.data, content, count) | {"accuracy": accuracy}

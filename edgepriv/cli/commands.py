@@ -53,6 +53,11 @@ COMMANDS = {
         ("edgepriv attacks", "edgepriv attacks --json"),
         recipe=False,
     ),
+    "defences": Command(
+        "The defences that a recipe knows, how each is asked for, and which exclude each other.",
+        ("edgepriv defences", "edgepriv defences --json"),
+        recipe=False,
+    ),
     "bench": Command(
         "Measure size, latency and memory beside the float twin, each in a fresh process.",
         ("edgepriv bench out/model.onnx --batch 1 --batch 32", "edgepriv bench out/model.onnx --import board.json"),

@@ -6,10 +6,23 @@ dictionaries that are JSON.
 
 from edgepriv.pipeline._audit import attacks, audit, audit_file
 from edgepriv.pipeline._bench import bench, compare
+from edgepriv.pipeline._defences import defences
 from edgepriv.pipeline._export import export
 from edgepriv.pipeline._harden import harden
 from edgepriv.pipeline._page import write_report
 from edgepriv.pipeline._show import show
 from edgepriv.pipeline._train import train
 
-__all__ = ["attacks", "audit", "audit_file", "bench", "compare", "export", "harden", "show", "train", "write_report"]
+__all__ = [
+    "attacks",
+    "audit",
+    "audit_file",
+    "bench",
+    "compare",
+    "defences",
+    "export",
+    "harden",
+    "show",
+    "train",
+    "write_report",
+]

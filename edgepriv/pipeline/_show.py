@@ -1,5 +1,6 @@
 """What a file is."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from edgepriv.models.containers import tensors_in
 from edgepriv.models.reading import is_of_tensors, load_tensors
 from edgepriv.models.steps import is_step
 from edgepriv.pipeline._given import named
-from edgepriv.recipe import FULL_WIDTH
+from edgepriv.recipe import FULL_WIDTH, parse
+from edgepriv.recipe.defences import in_words
 from edgepriv.training import quantize_weights
 
 
@@ -27,6 +29,7 @@ def show(path: Path, factory: str | None = None) -> dict[str, Any]:
         if known is None:
             return facts
         left = {"left_float": _unasked(known.left_float), "notes": known.notes, "defences": known.defences}
+        left |= {"defended_by": _defended_by(known.recipe, known.stages)}
         return facts | left | {"recipe": known.recipe, "data": known.data}
     content = load_tensors(path)
     if not checkpoint.is_checkpoint(content):
@@ -46,10 +49,20 @@ def show(path: Path, factory: str | None = None) -> dict[str, Any]:
         "class_names": list(found.class_names),
         "input_shape": list(found.input_shape),
         "layers": layers,
+        "defended_by": in_words(found.recipe.as_run(found.stages), shipped=False),
         "defences": found.defences,
         "recipe": found.recipe.model_dump(mode="json"),
         "data": found.data,
     }
+
+
+def _defended_by(recipe: dict[str, Any], stages: Sequence[str]) -> list[str]:
+    """What has defended the model; nothing where the recipe is of another version."""
+    try:
+        found = parse(recipe, "the manifest")
+    except UserError:
+        return []
+    return in_words(found.as_run(stages) if stages else found)
 
 
 def _bare(path: Path, content: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Findin
     if audit is not None and audit["attacks"]:
         found += [
             Finding("What was tested", tested(audit)),
+            *defended(audit),
             Finding("Who attacks", attackers(audit)),
             Finding("What the worst attack finds", worst(audit)),
         ]
@@ -49,6 +50,15 @@ def tested(audit: Audit) -> str:
         f"{utility['n_non_members']:,} that it never saw (non-members). {count(len(audit['attacks']), 'attack')} tried to "
         f"tell the two apart."
     )
+
+
+def defended(audit: Audit) -> Iterator[Finding]:
+    """What defends the model by its manifest; nothing for a file without one."""
+    if "defended_by" in audit:
+        by = audit["defended_by"]
+        yield Finding(
+            "What defends it", f"{and_(by)}." if by else "Nothing: it was trained and ships without a defence."
+        )
 
 
 def attackers(audit: Audit) -> str:

@@ -20,7 +20,7 @@ from edgepriv.models import Classifier
 from edgepriv.models.classifier import NAMED
 from edgepriv.models.small import MLP
 from edgepriv.recipe import Recipe
-from edgepriv.recipe.defences import DEFENCES
+from edgepriv.recipe.defences import acting
 from edgepriv.training.examples import Examples
 from edgepriv.training.grids import quantizer_of
 
@@ -133,7 +133,7 @@ def stackable(recipe: Recipe) -> bool:
     depend on the batch must not see the examples of others; a foreign network may do anything."""
     quantizer = quantizer_of(recipe.quantize)
     of_one = recipe.quantize.active and (quantizer.activations or quantizer.learned)
-    defended = any(defence.active(recipe) and not defence.stacked for defence in DEFENCES.values())
+    defended = not all(defence.stacked for defence in acting(recipe))
     one_by_one = of_one or defended or recipe.model.batch_dependent
     return not one_by_one and recipe.model.name in NAMED and recipe.precision != "bfloat16"
 

@@ -7,8 +7,9 @@ from every_field import SHARED, everywhere, fields, of_stages
 
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.conflicts import reasons
-from edgepriv.recipe.defences import DEFENCES
+from edgepriv.recipe.defences import DEFENCES, in_words
 from edgepriv.recipe.defences.base import undone
+from edgepriv.training.stacked import stackable
 
 STAGE = {"epochs": 2, "optimizer": "sgd", "select": "best"}
 ASKED = {
@@ -131,3 +132,17 @@ def test_nothing_can_be_forgotten_in_the_table(monkeypatch, name, left):
         monkeypatch.setitem(DEFENCES, name, left)
     with pytest.raises(AssertionError):
         check_the_table()
+
+
+def test_a_defence_is_said_with_the_stages_that_it_acts_in():
+    recipe = Recipe(adversary={"method": "pgd"}, robust=STAGE, qat=STAGE, quantize={"bits": 4}, head={"method": "rank"})
+    assert in_words(recipe) == ["weights of few bits (qat)", "adversarial training (robust, qat)", "output regenerator"]
+    assert in_words(recipe.as_run(["train"]), shipped=False) == []
+    assert in_words(recipe.undefended()) == []
+
+
+@pytest.mark.parametrize("name", DEFENCES)
+def test_references_are_stacked_where_the_defence_allows_it(name):
+    asked = Recipe.model_validate({"train": STAGE} | ASKED[name])
+    named = asked.with_changes(model={"name": "mlp"})
+    assert stackable(named) == (name not in ("flattening", "dp", "dropout"))

@@ -1,5 +1,5 @@
 from edgepriv.report import summary as page
-from edgepriv.report.summary import attackers, limits, summary, worst
+from edgepriv.report.summary import attackers, defended, limits, summary, worst
 
 
 def row(name, value, fpr="0.01", ci=(0.1, 0.2), **more):
@@ -84,3 +84,14 @@ def test_without_an_audit_the_summary_says_that_nothing_is_known(bench):
     topics = {finding.topic: finding.sentence for finding in summary(None, bench)}
     assert "nothing is known" in topics["Leakage, in figures"]
     assert "Who attacks" not in topics
+
+
+def test_what_defends_the_model_is_said():
+    def said(audit):
+        return [finding.sentence for finding in defended(audit)]
+
+    assert said({"defended_by": ["RelaxLoss (train)", "output regenerator"]}) == [
+        "RelaxLoss (train) and output regenerator."
+    ]
+    assert said({"defended_by": []}) == ["Nothing: it was trained and ships without a defence."]
+    assert said({}) == []

@@ -4,6 +4,8 @@ Early stopping, augmentation, weight decay and the like are not among them, alth
 trained, and an attacker who knows of no defence trains his own models in the same way.
 """
 
+from typing import TYPE_CHECKING
+
 from edgepriv.recipe.defences.adversarial import ADVERSARIAL
 from edgepriv.recipe.defences.base import Conflict, Defence
 from edgepriv.recipe.defences.dropout import DROPOUT
@@ -14,7 +16,10 @@ from edgepriv.recipe.defences.private_training import PRIVATE_TRAINING
 from edgepriv.recipe.defences.quantization import QUANTIZATION
 from edgepriv.recipe.defences.relaxed_loss import RELAXED_LOSS
 
-__all__ = ["DEFENCES", "Conflict", "Defence"]
+if TYPE_CHECKING:
+    from edgepriv.recipe.recipe import Recipe
+
+__all__ = ["DEFENCES", "Conflict", "Defence", "acting", "in_words"]
 
 DEFENCES: dict[str, Defence] = {
     defence.name: defence
@@ -30,4 +35,16 @@ DEFENCES: dict[str, Defence] = {
         DROPOUT,
     )
 }
-"""In the order of the tables in help and README."""
+"""In the order of the tables that list them."""
+
+
+def acting(recipe: "Recipe") -> list[Defence]:
+    """The defences that act in ``recipe``."""
+    return [defence for defence in DEFENCES.values() if defence.active(recipe)]
+
+
+def in_words(recipe: "Recipe", *, shipped: bool = True) -> list[str]:
+    """What defends a model by ``recipe``, each with the stages of training that it acts in: "RelaxLoss (train, qat)".
+    ``shipped``: as the model ships; otherwise what acts after training alone is left out."""
+    stages = {defence.title: ", ".join(defence.stages_in(recipe)) for defence in acting(recipe)}
+    return [f"{title} ({where})" if where else title for title, where in stages.items() if where or shipped]
