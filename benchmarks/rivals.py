@@ -25,11 +25,11 @@ from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.references import candidates_of, train_fleet
 from edgepriv.audit.run import Target, membership_part
 from edgepriv.audit.statistics import auc
-from edgepriv.audit.workers import probabilities_of
 from edgepriv.data import Dataset, Split
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages
+from edgepriv.training.answers import probabilities_of
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What every test shares: one thread, and data folders that are not the user's."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,27 @@ import torch
 torch.set_num_threads(1)
 
 REAL_DATA = ("fashion_mnist", "cifar10", "location30")
+
+
+@pytest.fixture
+def dies_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run something that trains until it has written its partial file so many times, then die as on Ctrl-C."""
+    from edgepriv.training import course
+
+    def dies_after(writes: int, run: Callable[..., object], *arguments: object, **options: object) -> None:
+        write, left = course.write_partial, iter(range(writes - 1))
+
+        def dying(*what: object) -> None:
+            write(*what)
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(course, "write_partial", dying)
+            with pytest.raises(KeyboardInterrupt):
+                run(*arguments, **options)
+
+    return dies_after
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The house rules that a glance at the imports can check."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,55 @@ ORDER = (
 """Each row may import from the rows above it; within the first row, and within one part, anything goes."""
 RANK = {part: rank for rank, row in enumerate(ORDER) for part in row}
 
+ROOMS: dict[str, tuple[set[str], ...]] = {
+    "artifact": (
+        # a file as it is: what it holds, takes and returns, and how it runs
+        {"metadata", "model_files", "contract", "outputs", "choice", "session", "batches"},
+        # a network as a graph, and its parts
+        {
+            "trace",
+            "fold",
+            "head",
+            "strip",
+            "forms",
+            "integers",
+            "left_float",
+            "pack",
+            "emit",
+            "blocks",
+            "im2col",
+            "layers",
+        },
+        # the graph as a profile lays it out
+        {"lower", "portable", "packed", "memory", "profiles", "build"},
+        # the graph as torch computes it
+        {"logits", "operators", "operators_more", "operators_recurrent", "operators_resize", "compiler", "twin"},
+        # what is proven before a file appears
+        {"parity", "accuracies", "ort_format", "behind"},
+        {"export", "manifest", "rehearse"},
+        # files that are there
+        {"deployed", "describe", "ship"},
+    ),
+    "audit": (
+        # what is put in
+        {"examples", "feeding", "inputs", "units", "augment", "memberships"},
+        # what comes out, and what an attacker makes of it
+        {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
+        {"statistics", "ties", "significance", "promise", "exposure", "shift"},
+        # models that are trained or asked repeatedly
+        {"processes", "workers", "references", "distil", "boundary", "blackbox", "queries", "evasion"},
+        {"attacks"},
+        {"assess", "gate", "interview", "run"},
+        # the opened model as the target
+        {"reading", "target", "alike", "upfront", "described"},
+        {"with_files", "with_manifest"},
+    ),
+}
+"""Inside a package: modules of a row may import one another, without a circle, and from the rows above."""
+
+WRITERS = {"files.py", "artifact/rehearse.py", "artifact/export.py"}
+"""Who writes bytes to a path: the atomic writer, and those who write into a folder or under a name of their own aside."""
+
 
 def sources(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (REPOSITORY / folder).rglob("*.py"))
@@ -58,6 +108,16 @@ def imported_parts(path: Path) -> set[str]:
     return found
 
 
+def imported_modules(path: Path, package: str) -> set[str]:
+    """Names below ``edgepriv.package`` of the modules, or packages, that a source imports from there."""
+    root, found = PACKAGE / package, set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"edgepriv.{package}."):
+            below = (node.module or "").split(".")[2:]
+            found |= {below[0]} if below else {alias.name for alias in node.names}
+    return {name for name in found if (root / f"{name}.py").exists() or (root / name).is_dir()}
+
+
 def called(path: Path) -> list[ast.Call]:
     return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
 
@@ -72,6 +132,43 @@ def test_imports_run_one_way(path):
     assert not unknown, f"{unknown} have no place in the order of imports"
     wrong = {part for part in imported_parts(path) - {own} if RANK[part] > 0 and RANK[part] >= RANK[own]}
     assert not wrong, f"{own} must not import {wrong}"
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_imports_inside_a_package_run_one_way(package):
+    rank = {name: number for number, row in enumerate(ROOMS[package]) for name in row}
+    imports: dict[str, set[str]] = {}
+    for path in sources(f"edgepriv/{package}"):
+        name = path.relative_to(PACKAGE / package).parts[0].removesuffix(".py")
+        if name != "__init__":
+            imports.setdefault(name, set()).update(imported_modules(path, package) - {name})
+    assert imports.keys() == rank.keys(), f"{imports.keys() ^ rank.keys()} have no place, or are gone"
+    wrong = [f"{name} imports {other}" for name in imports for other in imports[name] if rank[other] > rank[name]]
+    assert not wrong
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
+
+
+def test_the_audit_opens_no_model_file():
+    """What it attacks comes in opened: by path it knows the user's files of members, and its own of reference models."""
+    for path in sources("edgepriv/audit"):
+        names = {ast.unparse(call.func).split(".")[-1] for call in called(path)}
+        reading = {"open_session", "started", "load_from_string", "load_model", "read_beside", "open"} & names
+        own = {"audit/references.py": {"load_model"}, "audit/interview.py": {"load_model", "open"}}
+        unknown = reading - own.get(str(path.relative_to(PACKAGE)), set())
+        if path.name == "with_manifest.py":
+            unknown -= {"open_session"}  # of the opened model, to see that it runs
+        assert not unknown, f"{path}: {unknown}"
+
+
+def test_one_place_writes_files():
+    """A reader never sees half of one."""
+    writing = {
+        str(path.relative_to(PACKAGE))
+        for path in sources("edgepriv")
+        for call in called(path)
+        if isinstance(call.func, ast.Attribute) and call.func.attr in {"write_bytes", "write_text", "rename"}
+    }
+    assert writing == WRITERS
 
 
 def test_one_place_constructs_inference_sessions():

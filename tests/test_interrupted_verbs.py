@@ -20,27 +20,6 @@ RECIPE = Recipe(
 )
 
 
-@pytest.fixture
-def interrupted(monkeypatch):
-    """Ctrl-C after so many writes of the partial file."""
-    write = course.write_partial
-
-    def after(writes, command):
-        left = iter(range(writes - 1))
-
-        def dying(*args):
-            write(*args)
-            if next(left, None) is None:
-                raise KeyboardInterrupt
-
-        monkeypatch.setattr(course, "write_partial", dying)
-        with pytest.raises(KeyboardInterrupt):
-            command()
-        monkeypatch.setattr(course, "write_partial", write)
-
-    return after
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "model.pt"
@@ -48,11 +27,11 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def test_train(tmp_path, checkpoint, interrupted):
+def test_train(tmp_path, checkpoint, dies_after):
     def command():
         return pipeline.train(RECIPE, tmp_path / "model.pt", accept_accuracy_loss=True)
 
-    interrupted(1, command)
+    dies_after(1, command)
     assert not (tmp_path / "model.pt").exists()
     assert [row["epoch"] for row in command()["history"]] == [1, 2]
     resumed, whole = (torch.load(path, weights_only=True)["state_dict"] for path in (tmp_path / "model.pt", checkpoint))
@@ -79,8 +58,8 @@ def harden(tmp_path, checkpoint, monkeypatch):
 
 
 @pytest.mark.parametrize("writes", [1, 2, 3, 5])
-def test_harden_in_each_stage_between_two_and_at_the_end(tmp_path, harden, interrupted, writes):
-    interrupted(writes, harden)
+def test_harden_in_each_stage_between_two_and_at_the_end(tmp_path, harden, dies_after, writes):
+    dies_after(writes, harden)
     result = harden()
     assert [row["stage"] for row in result["history"]] == ["robust", "qat", "qat"]
     assert not list((tmp_path / "out").glob("*.partial"))

@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin
 
 import edgepriv
 from edgepriv import api
+from edgepriv.files import write_text
 
 STUB = Path(edgepriv.__file__).with_suffix(".pyi")
 HEAD = '''"""Written by ``python -m edgepriv.api.stub`` from the options of the recipe: change those, not this file."""
@@ -68,4 +69,4 @@ def _one(kind: Any) -> str:
 
 
 if __name__ == "__main__":
-    STUB.write_text(text())
+    write_text(STUB, text())

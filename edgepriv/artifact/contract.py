@@ -176,10 +176,5 @@ def as_probabilities(contract: Contract, scores: np.ndarray) -> np.ndarray:
     if not np.isfinite(scores).all():
         raise UserError("the model returns values that are not finite numbers: check the inputs and the weights")
     if contract.returns == "logits":
-        return _softmax(scores)
+        return device.softmax(scores)
     return scores / scores.sum(axis=1, keepdims=True) if contract.rounded else scores
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)

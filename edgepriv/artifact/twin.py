@@ -10,6 +10,7 @@ from edgepriv.artifact.contract import Contract, on_byte_grid
 from edgepriv.artifact.logits import expose, keeps_order, scores_behind
 from edgepriv.artifact.operators import STRAIGHT_THROUGH, Unsupported
 from edgepriv.artifact.session import check_contract, predict
+from edgepriv.device import predict as device
 
 LARGEST_DIFFERENCE = 1e-2
 """Between a probability of the twin and onnxruntime's. Far above rounding (1e-6), to allow for kernels that quantize
@@ -103,7 +104,8 @@ def _refuse_without_backward(twin: Twin, x: np.ndarray) -> None:
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    return torch.from_numpy(logits).softmax(dim=-1).numpy() if logits.ndim else logits
+    """Of [n, K]; anything else is no answer of a classifier, and stays as it is."""
+    return device.softmax(logits) if logits.ndim == 2 else logits
 
 
 def _difference(probabilities: np.ndarray, expected: np.ndarray, contract: Contract) -> float:

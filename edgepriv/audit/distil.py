@@ -10,6 +10,7 @@ from edgepriv.audit.answers import Floats, log_odds
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.training import new_classifier
+from edgepriv.training.answers import batches_of, softmax_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import State, fit
 from edgepriv.training.task import task_of
@@ -44,11 +45,8 @@ def loss_trajectories(
     questions = Examples(torch.from_numpy(dataset.x[asked]), torch.from_numpy(dataset.y[asked])).on(task.device)
     losses: list[Floats] = []
 
-    @torch.no_grad()
     def after_epoch(state: State) -> None:
-        copy.eval()
-        parts = [copy(questions.batch(part)[0]).softmax(1) for part in torch.arange(len(asked)).split(512)]
-        losses.append(loss_of(torch.cat(parts).cpu().numpy(), dataset.y[asked]))
+        losses.append(loss_of(softmax_of(copy, batches_of(questions)), dataset.y[asked]))
         bar.update()
 
     with progress.shown("distilled copy", unit="epoch", total=EPOCHS, delay=_PATIENCE, leave=False) as bar:

@@ -15,6 +15,7 @@ from edgepriv.audit.augment import copies
 from edgepriv.audit.boundary import boundary_distance, noise_survival
 from edgepriv.heads import Answering
 from edgepriv.models import Classifier
+from edgepriv.training.answers import softmax_of
 from edgepriv.training.pgd import Budget, perturbed
 
 Inputs = npt.NDArray[np.float32]
@@ -37,10 +38,8 @@ def asked(classifier: Classifier, head: Answering | None = None) -> Asked:
     for parameter in classifier.parameters():
         parameter.requires_grad_(False)  # the gradients wanted are those of the inputs
 
-    @torch.no_grad()
     def predict(x: Inputs) -> npt.NDArray[np.floating]:
-        inputs = torch.from_numpy(np.ascontiguousarray(x))
-        probabilities = torch.cat([classifier(part).softmax(1) for part in inputs.split(_BATCH)]).numpy()
+        probabilities = softmax_of(classifier, torch.from_numpy(np.ascontiguousarray(x)).split(_BATCH))
         return probabilities if head is None else head(probabilities, x)
 
     return Asked(predict, classifier)

@@ -28,13 +28,12 @@ from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes
 from edgepriv.heads import answering, trained_head
-from edgepriv.models import Classifier
 from edgepriv.models.bake import bake
 from edgepriv.models.steps import load_state
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages, run_stages_stacked
+from edgepriv.training.answers import probabilities_of
 from edgepriv.training.device import PROCESSOR, device_of
-from edgepriv.training.examples import Examples
 from edgepriv.training.partial import code_version
 from edgepriv.training.quantizer import load_quantized, quantize_weights
 from edgepriv.training.stacked import stackable, worth_stacking
@@ -263,12 +262,3 @@ def stored_weights(file: Path | bytes, prefix: str = "weights/") -> dict[str, to
             for name in archive.files
             if name.startswith(prefix)
         }
-
-
-@torch.no_grad()
-def probabilities_of(classifier: Classifier, dataset: Dataset, index: np.ndarray) -> np.ndarray:
-    """float32 [len(index), K]: a torch classifier's softmax on the examples at ``index``."""
-    classifier.eval()
-    examples = Examples(torch.from_numpy(dataset.x[index]), torch.from_numpy(dataset.y[index]))
-    parts = [classifier(examples.batch(part)[0]).softmax(1) for part in torch.arange(len(index)).split(512)]
-    return torch.cat(parts).numpy()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import platformdirs
 
 from edgepriv.api.verb import Argument
+from edgepriv.errors import UserError
+from edgepriv.files import write_json
 
 Complete = Callable[[str], list[str]]
 
@@ -44,11 +47,8 @@ def names(kind: str) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     found = {each: ask() for each, ask in _ASKED.items()}
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps({"version": version, **found}))
-    except OSError:
-        pass  # completion is then slow, and right all the same
+    with suppress(UserError):  # completion is then slow, and right all the same
+        write_json(kept, {"version": version, **found})
     return found[kind]
 
 

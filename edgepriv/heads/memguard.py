@@ -9,11 +9,12 @@ from torch import nn
 from edgepriv.data import Dataset, Split
 from edgepriv.device.memguard import MemGuard, guarded, member_logit, of_arrays
 from edgepriv.heads.masks import FORMAT_VERSION
-from edgepriv.heads.regenerate import SEED, answers_of, refuse_without_holdout
+from edgepriv.heads.regenerate import SEED, refuse_without_holdout
 from edgepriv.models import Classifier
 from edgepriv.models.small import MLP
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.recipe.defences.heads import MEMGUARD_METHOD
+from edgepriv.training.answers import probabilities_of
 from edgepriv.training.device import device_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit
@@ -33,7 +34,7 @@ def memguard_record(recipe: Recipe, classifier: Classifier, dataset: Dataset, sp
     count = min(len(split.members), len(split.holdout))
     drawn = np.random.default_rng([seed, 1])
     index = np.concatenate([np.sort(drawn.permutation(side)[:count]) for side in (split.members, split.holdout)])
-    seen = -np.sort(-answers_of(classifier, dataset, index), axis=1)
+    seen = -np.sort(-probabilities_of(classifier, dataset, index), axis=1)
     member = (np.arange(2 * count) < count).astype(np.int64)
     torch.manual_seed(seed)
     network = MLP(2, (classes,), WIDTHS)
@@ -69,7 +70,7 @@ def guard_facts(record: dict[str, Any], classifier: Classifier, dataset: Dataset
     guard = guard_of(record)
     count = min(len(split.members), len(split.holdout), 500)
     index = np.concatenate([split.members[:count], split.holdout[:count]])
-    plain = answers_of(classifier, dataset, index)
+    plain = probabilities_of(classifier, dataset, index)
     shown = guarded(guard, plain, dataset.inputs(index))
     member = np.arange(2 * count) < count
     own, misled = (

@@ -12,7 +12,7 @@ from edgepriv.heads.values import mask_values
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.recipe.defences.heads import trained_on_members
-from edgepriv.training.course import examples_of
+from edgepriv.training.answers import probabilities_of
 from edgepriv.training.device import device_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit
@@ -28,15 +28,6 @@ def refuse_without_holdout(recipe: Recipe, split: Split) -> None:
         raise UserError(
             f"the head {recipe.head.method!r} is trained on the members and on a privacy holdout: set data.holdout above 0"
         )
-
-
-@torch.no_grad()
-def answers_of(classifier: Classifier, dataset: Dataset, index: np.ndarray) -> np.ndarray:
-    """float32 [len(index), K]: the softmax of a classifier in eval mode on the examples at ``index``."""
-    classifier.eval()
-    examples = examples_of(dataset, index)
-    parts = [classifier(examples.batch(part)[0]).softmax(1) for part in torch.arange(len(index)).split(512)]
-    return torch.cat(parts).numpy()
 
 
 def member_labels(probabilities: np.ndarray, member: np.ndarray) -> np.ndarray:
@@ -66,7 +57,7 @@ def trained_mask(recipe: Recipe, classifier: Classifier, dataset: Dataset, split
     if not isinstance(head, Generator):
         return head.eval()
     refuse_without_holdout(recipe, split)
-    seen = answers_of(classifier, dataset, np.concatenate([split.members, split.holdout]))
+    seen = probabilities_of(classifier, dataset, np.concatenate([split.members, split.holdout]))
     member = np.arange(len(seen)) < len(split.members)
     wanted = member_labels(seen, member) if method == "member" else nonmember_labels(seen)
     stage = Stage(epochs=recipe.head.epochs, batch_size=recipe.head.batch_size, lr=recipe.head.lr, weight_decay=0.0)
@@ -98,7 +89,7 @@ def mask_facts(record: dict[str, Any], classifier: Classifier, dataset: Dataset,
     facts |= {"width": head.width} if isinstance(head, Generator) else {"values": head.values.tolist()}
     for name, index in {"members": split.members, "holdout": split.holdout}.items():
         if len(index):
-            seen = answers_of(classifier, dataset, index)
+            seen = probabilities_of(classifier, dataset, index)
             changed = masked(head, seen).argmax(1) != seen.argmax(1)
             facts[f"labels_changed_{name}"] = float(changed.mean())
     return facts

@@ -11,11 +11,11 @@ from edgepriv.audit import references, workers
 from edgepriv.audit.answers import log_odds
 from edgepriv.audit.memberships import plan
 from edgepriv.audit.references import candidates_of, train_fleet
-from edgepriv.audit.workers import probabilities_of
 from edgepriv.data import load, make_split
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data, Model, Recipe
 from edgepriv.training import load_quantized, new_classifier, quantize_weights, run_stages
+from edgepriv.training.answers import probabilities_of
 
 RECIPE = Recipe(
     model={"name": "mlp", "args": {"widths": [16]}},

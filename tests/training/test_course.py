@@ -20,10 +20,6 @@ WRITES = 2 + 1 + 3 + 1 + 2 + 1
 """Of one whole run: an entry for each epoch, one as each stage ends."""
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.fixture
 def run(toy, split, recipe):
     def run(partial=None, recipe=recipe, toy=toy, split=split, stages=("train", "robust", "qat"), **options):
@@ -35,24 +31,9 @@ def run(toy, split, recipe):
 
 
 @pytest.fixture
-def killed_after(monkeypatch, run):
+def killed_after(dies_after, run):
     """Run until the partial file was written so many times, then die."""
-    write = course.write_partial
-
-    def killed(writes, partial, **options):
-        left = iter(range(writes - 1))
-
-        def dying(*args):
-            write(*args)
-            if next(left, None) is None:
-                raise Killed
-
-        monkeypatch.setattr(course, "write_partial", dying)
-        with pytest.raises(Killed):
-            run(partial, **options)
-        monkeypatch.setattr(course, "write_partial", write)
-
-    return killed
+    return lambda writes, partial, **options: dies_after(writes, run, partial, **options)
 
 
 @pytest.fixture(scope="module")

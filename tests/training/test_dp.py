@@ -11,7 +11,7 @@ from weights import weights_of
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import Dp, Quantize, Recipe, Stage
-from edgepriv.training import course, new_classifier, run_stages
+from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.dp import Plan, plan_of, refuse_unsupported, set_private_gradients
 from edgepriv.training.quantizer import fake_quantized
 from edgepriv.training.stacked import stackable
@@ -161,7 +161,7 @@ def test_epochs_that_were_not_run_cost_nothing(toy, split):
         "group norm",
     ],
 )
-def test_killed_and_started_again_gives_the_same_bits(toy, split, tmp_path, monkeypatch, sections):
+def test_killed_and_started_again_gives_the_same_bits(toy, split, tmp_path, dies_after, sections):
     members = split.members if sections.get("model", {}).get("name") != "resnet20" else split.members[:20]
     split = dataclasses.replace(split, members=members[:40] if "batch_size" in sections.get("train", {}) else members)
     recipe = Recipe.model_validate(RECIPE.model_dump())
@@ -175,17 +175,7 @@ def test_killed_and_started_again_gives_the_same_bits(toy, split, tmp_path, monk
         return done.history, done.defences, weights_of(classifier)
 
     whole = run()
-    write, left = course.write_partial, iter([None])
-
-    def dying(*args):
-        write(*args)
-        if next(left, "dead") == "dead":
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(course, "write_partial", dying)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "p")
-    monkeypatch.setattr(course, "write_partial", write)
+    dies_after(2, run, tmp_path / "p")
     again = run(tmp_path / "p")
     assert again[:2] == whole[:2]
     assert torch.equal(again[2], whole[2])

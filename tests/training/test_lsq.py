@@ -13,7 +13,7 @@ from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.steps import attach_step, load_state, steps_of
 from edgepriv.recipe import Quantize, Recipe
-from edgepriv.training import course, load_quantized, new_classifier, quantize_weights, run_stages
+from edgepriv.training import load_quantized, new_classifier, quantize_weights, run_stages
 from edgepriv.training.dp import Plan, set_private_gradients
 from edgepriv.training.grids import refuse_unfit
 from edgepriv.training.quantizer import attach_steps, fake_quantize, fake_quantized
@@ -163,23 +163,13 @@ def test_a_step_that_cannot_be_one_is_refused(trained, lsq_recipe):
 
 
 @pytest.mark.parametrize("writes", range(1, 7))
-def test_killed_and_started_again_gives_the_same_bits(toy, split, lsq_recipe, trained, tmp_path, monkeypatch, writes):
-    write, left = course.write_partial, iter(range(writes - 1))
-
-    def dying(*args):
-        write(*args)
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-
+def test_killed_and_started_again_gives_the_same_bits(toy, split, lsq_recipe, trained, tmp_path, dies_after, writes):
     def run():
         classifier = new_classifier(lsq_recipe, toy.num_classes, toy.input_shape)
         history = run_stages(classifier, lsq_recipe, STAGES, toy, split, partial=tmp_path / "p", quiet=True).history
         return history, classifier
 
-    with monkeypatch.context() as patched:
-        patched.setattr(course, "write_partial", dying)
-        with pytest.raises(KeyboardInterrupt):
-            run()
+    dies_after(writes, run)
     history, classifier = run()
     assert history == trained[0]
     assert torch.equal(weights_of(classifier), weights_of(trained[1]))

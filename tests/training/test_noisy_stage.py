@@ -22,10 +22,6 @@ STAGE = {"epochs": 2, "batch_size": 32, "lr": 0.01}
 WRITES = 4 * 3  # of a whole run: two epochs and the end, for each stage
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.fixture
 def recipe():
     return Recipe(
@@ -160,20 +156,10 @@ def test_more_alpha_follows_the_teacher_more(trained):
 
 
 @pytest.mark.parametrize("writes", range(8, WRITES + 1))
-def test_killed_and_started_again_gives_the_same_bits(run, recipe, tmp_path, monkeypatch, writes):
+def test_killed_and_started_again_gives_the_same_bits(run, recipe, tmp_path, dies_after, writes):
     recipe = recipe.with_changes(train={"epochs": 2})
     whole, done = run(recipe)
-    write, left = course.write_partial, iter(range(writes - 5))
-
-    def dying(*args):
-        write(*args)
-        if next(left, None) is None:
-            raise Killed
-
-    monkeypatch.setattr(course, "write_partial", dying)
-    with pytest.raises(Killed):
-        run(recipe, partial=tmp_path / "p")
-    monkeypatch.setattr(course, "write_partial", write)
+    dies_after(writes - 4, run, recipe, partial=tmp_path / "p")
     weights, again = run(recipe, partial=tmp_path / "p")
     assert torch.equal(weights, whole)
     assert again.history == done.history
