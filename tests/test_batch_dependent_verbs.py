@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from edgepriv import api, project
+from edgepriv import pipeline, project
 from edgepriv.artifact import manifest
 from edgepriv.cli import app
 from edgepriv.errors import UserError
@@ -63,14 +63,14 @@ def recipe(**model):
 
 @pytest.fixture(scope="module")
 def trained(folder):
-    api.train(recipe(batch_dependent=True), folder / "model.pt")
+    pipeline.train(recipe(batch_dependent=True), folder / "model.pt")
     return folder / "model.pt"
 
 
 @pytest.fixture(scope="module")
 def shipped(trained, folder):
     changes = {"quantize": {"bits": 8}, "adversary": {"method": "none"}, "qat": {"epochs": 1}, **ALONE}
-    told = api.harden(trained, Recipe(model={"name": "coupled_net:make"}), changes, folder / "out")
+    told = pipeline.harden(trained, Recipe(model={"name": "coupled_net:make"}), changes, folder / "out")
     return folder / "out" / "model.onnx", told
 
 
@@ -87,9 +87,9 @@ def test_without_the_option_it_is_refused_with_the_sentence_that_names_it(verb, 
     weights, stated = bare
     eight = {"adversary": {"method": "none"}, "quantize": {"bits": 8}}
     verbs = {
-        "train": lambda: api.train(recipe(), tmp_path / "m.pt"),
-        "harden": lambda: api.harden(weights, stated, eight, tmp_path / "out"),
-        "export": lambda: api.export(weights, stated, {}, tmp_path / "m.onnx"),
+        "train": lambda: pipeline.train(recipe(), tmp_path / "m.pt"),
+        "harden": lambda: pipeline.harden(weights, stated, eight, tmp_path / "out"),
+        "export": lambda: pipeline.export(weights, stated, {}, tmp_path / "m.onnx"),
     }
     with pytest.raises(UserError, match=r"depends on the other inputs of its batch .*pass --batch-dependent: the file"):
         verbs[verb]()
@@ -98,10 +98,10 @@ def test_without_the_option_it_is_refused_with_the_sentence_that_names_it(verb, 
 
 def test_one_that_cannot_answer_a_single_input_is_not_sent_to_the_option(tmp_path, folder):
     with pytest.raises(UserError, match=r"in eval mode$") as refused:
-        api.train(recipe(args={"kind": "needs-two"}), tmp_path / "m.pt")
+        pipeline.train(recipe(args={"kind": "needs-two"}), tmp_path / "m.pt")
     assert "--batch-dependent" not in str(refused.value)
     with pytest.raises(UserError, match="cannot answer one input alone"):
-        api.train(recipe(args={"kind": "needs-two"}, batch_dependent=True), tmp_path / "m.pt")
+        pipeline.train(recipe(args={"kind": "needs-two"}, batch_dependent=True), tmp_path / "m.pt")
 
 
 def test_the_file_takes_one_input_and_says_so(shipped):
@@ -111,7 +111,7 @@ def test_the_file_takes_one_input_and_says_so(shipped):
         sizes = [value.type.tensor_type.shape.dim[0].dim_value for value in (graph.input[0], graph.output[0])]
         assert sizes == [1, 1]
         assert manifest.read_beside(file).batch == 1
-    assert (told["batch"], api.show(path)["batch"]) == (1, 1)
+    assert (told["batch"], pipeline.show(path)["batch"]) == (1, 1)
     assert manifest.read_beside(path).recipe["model"]["batch_dependent"]
 
 
@@ -158,10 +158,10 @@ def test_other_layouts_and_forms_ship_and_the_command_line_says_what_training_se
 def test_it_is_audited_timed_and_compared_one_input_at_a_time(shipped, tmp_path):
     path, _ = shipped
     changes = {"audit": recipe().audit.model_dump(), "adversary": {"eps": 0.02}}
-    content = api.audit(path, changes, float_twin=False, force=True)
+    content = pipeline.audit(path, changes, float_twin=False, force=True)
     assert "model.onnx takes one input at a time: every input is asked alone" in content["said"]
     assert content["robustness"]["worst_case_accuracy"] is not None
-    timed = api.bench(path, Recipe(bench={"runs": 5, "rounds": 1}), force=True)
+    timed = pipeline.bench(path, Recipe(bench={"runs": 5, "rounds": 1}), force=True)
     assert {row["batch"] for row in timed["variants"]} == {1}
     assert timed["said"] == ["only a batch of 1 is timed: model takes 1 at a time, float takes 1 at a time"]
     ended = CliRunner().invoke(
@@ -172,7 +172,7 @@ def test_it_is_audited_timed_and_compared_one_input_at_a_time(shipped, tmp_path)
 
 def test_the_option_on_a_network_that_does_not_need_it_is_remarked_on(tmp_path, folder, capsys):
     plain = recipe(args={"kind": "plain"}, batch_dependent=True).with_changes(train={"epochs": 1})
-    api.train(plain, tmp_path / "m.pt", accept_accuracy_loss=True)
+    pipeline.train(plain, tmp_path / "m.pt", accept_accuracy_loss=True)
     assert "note: the network's answers do not depend on the batch" in capsys.readouterr().err
 
 

@@ -48,9 +48,9 @@ def train(
         UserError: for bad input, before anything is trained; for a model that has collapsed.
 
     >>> import edgepriv
-    >>> trained = edgepriv.train(data="digits", model="cnn", epochs=2, lr=0.005, batch_size=32, out="model.pt")
+    >>> trained = edgepriv.train(data="digits", model="mlp", widths=[32], epochs=3, lr=0.005, out="model.pt")
     >>> trained.checkpoint.name, trained.recipe.train.epochs, len(trained.history)
-    ('model.pt', 2, 2)
+    ('model.pt', 3, 3)
     """
     from edgepriv import pipeline
 

@@ -66,7 +66,7 @@ def audit(
         result.
 
     >>> import edgepriv
-    >>> audited = edgepriv.audit("model.onnx", attacks="quick", robust_examples=50, steps=2, float_twin=False)
+    >>> audited = edgepriv.audit("out/model.onnx", attacks="quick", robust_examples=50, steps=2, float_twin=False)
     >>> audited.file.name, audited.report.name, audited.attacks[0]["threat_model"]
     ('model.audit.json', 'model.audit.html', 'none')
     """
@@ -195,7 +195,7 @@ def bench(
         UserError: for bad input.
 
     >>> import edgepriv
-    >>> measured = edgepriv.bench("model.onnx", runs=5, rounds=1, batch=1)
+    >>> measured = edgepriv.bench("out/model.onnx", runs=5, rounds=1, batch=1)
     >>> [row["batch"] for row in measured.variants if row["name"] == "model"]
     [1]
     """
@@ -236,7 +236,7 @@ def compare(
         UserError: for bad input.
 
     >>> import edgepriv
-    >>> [row["name"] for row in edgepriv.compare("model.onnx", "model.fp32.onnx", runs=5, rounds=1).rows]
+    >>> [row["name"] for row in edgepriv.compare("out/model.onnx", "out/model.fp32.onnx", runs=5, rounds=1).rows]
     ['model.onnx', 'model.fp32.onnx']
     """
     from edgepriv import pipeline
