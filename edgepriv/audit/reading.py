@@ -156,6 +156,10 @@ def _ways(examples: Examples, told: Told, dtype: str) -> list[_Way]:
         options += [f"--mean {_list(mean)} --std {_list(std or ())}"] if mean else []
         return _Way(words, " ".join(options), feeding_of(low, high, mean, std, shape))
 
+    if examples.kind == "other" and dtype == "uint8":
+        _refuse_unless_bytes(examples, told)
+        feeding = feeding_of(examples.low / 255, examples.high / 255, None, None, shape)
+        return [_Way("fed as bytes", "", feeding)]
     if examples.kind == "other":
         feeding = feeding_of(examples.low, examples.high, told.mean, told.std, shape)
         return [
@@ -164,10 +168,7 @@ def _ways(examples: Examples, told: Told, dtype: str) -> list[_Way]:
             )
         ]
     if dtype == "uint8":
-        if told.of_inputs:
-            raise UserError(
-                "--mean, --std and --input-range do not fit a file that takes bytes: it is fed the bytes themselves"
-            )
+        _refuse_told_of_bytes(told)
         return [_Way("fed as bytes", "", feeding_of(0.0, 1.0, None, None, shape))]
     if told.of_inputs:
         low, high = told.input_range or (0.0, 1.0)
@@ -182,6 +183,24 @@ def _ways(examples: Examples, told: Told, dtype: str) -> list[_Way]:
     mean, std = inside.mean(axis=(0, 2, 3), dtype=np.float64), inside.std(axis=(0, 2, 3), dtype=np.float64)
     own = tuple(round(float(value), 4) for value in mean), tuple(round(max(float(value), 1e-4), 4) for value in std)
     return [plain, *usual, way("normalised by the members' own mean and standard deviation", 0, 1, *own)]
+
+
+def _refuse_told_of_bytes(told: Told) -> None:
+    if told.of_inputs:
+        raise UserError(
+            "--mean, --std and --input-range do not fit a file that takes bytes: it is fed the bytes themselves"
+        )
+
+
+def _refuse_unless_bytes(examples: Examples, told: Told) -> None:
+    """Raise UserError where numbers beyond [0, 1] are not those that a file of bytes is fed."""
+    _refuse_told_of_bytes(told)
+    lowest, highest = float(examples.raw.min()), float(examples.raw.max())
+    if lowest < 0 or highest > 255 or not (examples.raw == np.rint(examples.raw)).all():
+        raise UserError(
+            f"the file takes bytes, and these examples are numbers from {lowest:g} to {highest:g}: save them as whole numbers "
+            "from 0 to 255, or in [0, 1]"
+        )
 
 
 def _list(values: tuple[float, ...] | None) -> str:

@@ -54,6 +54,18 @@ def audited(path, given, audit=None, **options):
 BIAS = np.array([3.0, 0.0, -3.0], np.float32)
 
 
+def test_a_file_of_bytes_is_fed_whole_numbers_that_are_stored_as_floats(tmp_path):
+    nodes = [("Cast", "x", "c", {"to": TensorProto.FLOAT}), ("Flatten", "c", "f", {}), ("Gemm", "f w b", "y", {})]
+    shape, weights = ["N", 1, 6, 6], {"w": PIXELS / 50, "b": BIAS}
+    path = save(tmp_path / "m.onnx", nodes, weights, shape, dtype=TensorProto.UINT8)
+    y = labelled(FLAT @ PIXELS / 50 + BIAS)
+    for stored in (IMAGES, IMAGES.astype(np.float32)):
+        content = audited(path, files(tmp_path, stored, y))
+        assert content["utility"]["member_accuracy"] == 7 / 8
+    with pytest.raises(UserError, match="takes bytes, and these examples are numbers from"):
+        audited(path, files(tmp_path, IMAGES + np.float32(0.25), y))
+
+
 def test_bytes_that_a_file_wants_whole_are_not_divided_in_silence(tmp_path):
     logits = FLAT @ PIXELS / 50 + BIAS
     path = of_images(tmp_path / "m.onnx", BIAS, scale=1 / 50)
