@@ -98,14 +98,16 @@ class Defence:
 
 
 def undone(recipe: "Recipe", defences: Iterable[Defence]) -> "Recipe":
-    """``recipe`` without these."""
-    content, defaults = recipe.model_dump(), defaults_of(type(recipe))
+    """``recipe`` without these; what is not a defence's own stays as it is, where the run is computed included."""
+    plain = type(recipe)()
+    changes: dict[str, dict[str, Any]] = {}
     for defence in defences:
         for section, name in defence.paths(recipe):
-            content[section][name] = defaults[section][name]
+            changes.setdefault(section, {})[name] = getattr(getattr(plain, section), name)
         if defence.stage is not None:
-            content[defence.stage]["epochs"] = 0
-    return type(recipe).model_validate(content)
+            changes.setdefault(defence.stage, {})["epochs"] = 0
+    sections = {name: getattr(recipe, name).model_copy(update=change) for name, change in changes.items()}
+    return recipe.model_copy(update=sections)
 
 
 @cache
