@@ -34,9 +34,11 @@ def train(
     Args:
         recipe: a Recipe, or the TOML file of one; the options win over it.
         out: the checkpoint to write. An interrupted run is resumed by the same call.
-        members, non_members: files that say who is trained on and who is not, instead of ``data``.
+        members: file of who is trained on, instead of ``data``.
+        non_members: file of who is not.
         accept_accuracy_loss: write a model that has collapsed too.
-        data_dir: folder of named data sets. download: fetch one that is not there.
+        data_dir: folder of named data sets.
+        download: fetch one that is not there.
         force: replace files that exist.
         progress: see ``edgepriv.api.arguments.Progress``.
         options: those of ``edgepriv train``, by name.
@@ -47,10 +49,11 @@ def train(
     Raises:
         UserError: for bad input, before anything is trained; for a model that has collapsed.
 
-    >>> import edgepriv
-    >>> trained = edgepriv.train(data="digits", model="mlp", widths=[32], epochs=3, lr=0.005, out="model.pt")
-    >>> trained.checkpoint.name, trained.recipe.train.epochs, len(trained.history)
-    ('model.pt', 3, 3)
+    Examples:
+        >>> import edgepriv
+        >>> trained = edgepriv.train(data="digits", model="mlp", widths=[32], epochs=3, lr=0.005, out="model.pt")
+        >>> trained.checkpoint.name, trained.recipe.train.epochs, len(trained.history)
+        ('model.pt', 3, 3)
     """
     from edgepriv import pipeline
 
@@ -111,10 +114,11 @@ def harden(
     Raises:
         UserError: for bad input, before anything is trained; for a file that has collapsed.
 
-    >>> import edgepriv
-    >>> hardened = edgepriv.harden("model.pt", bits=4, adv="fgsm", epochs=1, qat_epochs=1, out="out/")
-    >>> hardened.model.name, hardened.size_bytes < hardened.float_twin["size_bytes"]
-    ('model.onnx', True)
+    Examples:
+        >>> import edgepriv
+        >>> hardened = edgepriv.harden("model.pt", bits=4, adv="fgsm", epochs=1, qat_epochs=1, out="out/")
+        >>> hardened.model.name, hardened.size_bytes < hardened.float_twin["size_bytes"]
+        ('model.onnx', True)
     """
     from edgepriv import pipeline
 
@@ -173,10 +177,11 @@ def export(
     Raises:
         UserError: for bad input; for a file that has collapsed.
 
-    >>> import edgepriv
-    >>> exported = edgepriv.export("model.pt", bits=8, profile="portable", out="model.onnx")
-    >>> exported.model.name, exported.export["profile"]
-    ('model.onnx', 'portable')
+    Examples:
+        >>> import edgepriv
+        >>> exported = edgepriv.export("model.pt", bits=8, profile="portable", out="model.onnx")
+        >>> exported.model.name, exported.export["profile"]
+        ('model.onnx', 'portable')
     """
     from edgepriv import pipeline
 

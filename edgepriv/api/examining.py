@@ -51,10 +51,13 @@ def audit(
         recipe: settings of the audit, a Recipe or the TOML file of one; the options win over it.
         out: JSON to write, beside it .html and .npz (every score).
         model: your own ``package.module:factory``, without which reference models of such a network are refused.
-        float_twin: audit the float twin too. cut_head: audit what is left without the head.
+        float_twin: audit the float twin too.
+        cut_head: audit what is left without the head.
         fail_if: limits, such as "auc>0.55".
-        data_dir, cache_dir: folders of data sets and of reference models.
-        accept_accuracy_loss: audit a model that has collapsed too. force: replace files that exist.
+        data_dir: folder of named data sets.
+        cache_dir: folder of reference models.
+        accept_accuracy_loss: audit a model that has collapsed too.
+        force: replace files that exist.
         progress: see ``edgepriv.api.arguments.Progress``.
         options: those of ``edgepriv audit``, by name.
 
@@ -62,13 +65,14 @@ def audit(
         Every attack with its intervals, accuracy under perturbations, warnings.
 
     Raises:
-        UserError: for bad input. GateFailed: after everything is written, when a limit is exceeded; its ``audit`` is the
-        result.
+        UserError: for bad input.
+        GateFailed: after everything is written, when a limit is exceeded; ``audit`` is the result.
 
-    >>> import edgepriv
-    >>> audited = edgepriv.audit("out/model.onnx", attacks="quick", robust_examples=50, steps=2, float_twin=False)
-    >>> audited.file.name, audited.report.name, audited.attacks[0]["threat_model"]
-    ('model.audit.json', 'model.audit.html', 'none')
+    Examples:
+        >>> import edgepriv
+        >>> audited = edgepriv.audit("out/model.onnx", attacks="quick", robust_examples=50, steps=2, float_twin=False)
+        >>> audited.file.name, audited.report.name, audited.attacks[0]["threat_model"]
+        ('model.audit.json', 'model.audit.html', 'none')
     """
     from edgepriv import pipeline
 
@@ -119,9 +123,10 @@ def attacks(*, progress: given.Progress = False) -> Attacks:
     Returns:
         One row for each attack, in the order of an audit.
 
-    >>> import edgepriv
-    >>> edgepriv.attacks().rows[0]["name"]
-    'correctness'
+    Examples:
+        >>> import edgepriv
+        >>> edgepriv.attacks().rows[0]["name"]
+        'correctness'
     """
     from edgepriv import pipeline
 
@@ -135,9 +140,10 @@ def defences(*, progress: given.Progress = False) -> Defences:
     Returns:
         One row for each defence.
 
-    >>> import edgepriv
-    >>> [row["option"] for row in edgepriv.defences() if row["name"] == "dropout"]
-    ['--baseline dropout']
+    Examples:
+        >>> import edgepriv
+        >>> [row["option"] for row in edgepriv.defences() if row["name"] == "dropout"]
+        ['--baseline dropout']
     """
     from edgepriv import pipeline
 
@@ -184,7 +190,8 @@ def bench(
         recipe: settings of the measurement, a Recipe or the TOML file of one; the options win over it.
         against: other .onnx files to measure beside it.
         imports: JSON that the device kit's bench printed on a device.
-        out: JSON to write. force: replace files that exist.
+        out: JSON to write.
+        force: replace files that exist.
         progress: see ``edgepriv.api.arguments.Progress``.
         options: those of ``edgepriv bench``, by name.
 
@@ -194,10 +201,11 @@ def bench(
     Raises:
         UserError: for bad input.
 
-    >>> import edgepriv
-    >>> measured = edgepriv.bench("out/model.onnx", runs=5, rounds=1, batch=1)
-    >>> [row["batch"] for row in measured.variants if row["name"] == "model"]
-    [1]
+    Examples:
+        >>> import edgepriv
+        >>> measured = edgepriv.bench("out/model.onnx", runs=5, rounds=1, batch=1)
+        >>> [row["batch"] for row in measured.variants if row["name"] == "model"]
+        [1]
     """
     from edgepriv import pipeline
 
@@ -235,9 +243,10 @@ def compare(
     Raises:
         UserError: for bad input.
 
-    >>> import edgepriv
-    >>> [row["name"] for row in edgepriv.compare("out/model.onnx", "out/model.fp32.onnx", runs=5, rounds=1).rows]
-    ['model.onnx', 'model.fp32.onnx']
+    Examples:
+        >>> import edgepriv
+        >>> [row["name"] for row in edgepriv.compare("out/model.onnx", "out/model.fp32.onnx", runs=5, rounds=1).rows]
+        ['model.onnx', 'model.fp32.onnx']
     """
     from edgepriv import pipeline
 
@@ -262,9 +271,10 @@ def show(path: given.AnyFile, *, model: given.OwnModel = None, progress: given.P
     Raises:
         UserError: for what is none of these.
 
-    >>> import edgepriv
-    >>> edgepriv.show("model.onnx").profile
-    'portable'
+    Examples:
+        >>> import edgepriv
+        >>> edgepriv.show("model.onnx").profile
+        'portable'
     """
     from edgepriv import pipeline
 
