@@ -219,6 +219,7 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    augment: Literal["none", "crop", "crop_flip"] | None = None,
     flatten: float | None = None,
     relax: float | None = None,
     patience: int | None = None,

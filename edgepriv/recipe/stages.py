@@ -52,7 +52,10 @@ class Stage(Section):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)
     schedule: Literal["cosine", "cyclic", "constant"] = "cosine"
-    augment: Literal["none", "crop", "crop_flip"] = "none"
+    augment: Annotated[
+        Literal["none", "crop", "crop_flip"],
+        Option("Augmentation of images in training: none, crop or crop_flip.", "Training", {"train": ("train",)}),
+    ] = "none"
     adversarial: bool = False
     quantized: bool = False
     flatten: Annotated[

@@ -104,6 +104,12 @@ def test_values_become_changes_of_the_sections_that_the_command_works_on():
     assert changes_of("bench", {"batch": 4, "threads": [1, 2]}) == {"bench": {"batches": (4,), "threads": (1, 2)}}
 
 
+def test_augmentation_is_asked_for_by_its_name(told):
+    assert changes_of("train", {"augment": "crop"}) == {"train": {"augment": "crop"}}
+    assert "did you mean 'crop_flip'?" in told("train", "--augment", "crop-flip")
+    assert "[default: none]" in help_of("train").partition("--augment")[2][:200]
+
+
 # --- help ---
 
 
