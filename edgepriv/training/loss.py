@@ -10,9 +10,9 @@ from edgepriv.models import Classifier
 from edgepriv.training.dp import Plan, set_private_gradients
 from edgepriv.training.draws import Generator
 from edgepriv.training.examples import Examples
+from edgepriv.training.flattening import flattening_loss
 from edgepriv.training.fused import Fused
 from edgepriv.training.pgd import perturbed
-from edgepriv.training.privacy import flattening_loss
 from edgepriv.training.quantizer import fake_quantized, quantized_activations
 from edgepriv.training.relax import relax_loss
 from edgepriv.training.stacked import models_in
