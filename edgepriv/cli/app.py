@@ -1,7 +1,6 @@
 """The command line as a whole. A command is built when it is called: its options are those of the recipe, and reading
 the recipe's fields takes a moment that ``edgepriv --help`` has no use for."""
 
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -55,5 +54,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _root(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if show_version:
+        from importlib.metadata import version
+
         typer.echo(f"edgepriv {version('edgepriv')}")
         raise typer.Exit()

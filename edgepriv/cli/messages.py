@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import typer
-from rich.console import Console
 
 from edgepriv.errors import GateFailed, UserError, nearest
 
@@ -106,6 +105,8 @@ def print_result(as_json: bool, result: Printable) -> None:
     if as_json:
         print(result.json())
         return
+    from rich.console import Console
+
     console = Console(highlight=False)
     for part in result.readable():
         console.print(part, soft_wrap=isinstance(part, str))
