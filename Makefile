@@ -34,6 +34,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy $(wildcard export/[a-z]*.py)
 
 # Lint, types, and the tests that are quick together: under a minute in all.
 check: lint

@@ -65,7 +65,8 @@ class Answers:
     @property
     def right(self) -> np.ndarray:
         """bool [n]."""
-        return self.predicted == self.truth
+        found: np.ndarray = self.predicted == self.truth
+        return found
 
     @property
     def largest(self) -> int:

@@ -83,7 +83,9 @@ def objective(guard: MemGuard, logits: np.ndarray, own: np.ndarray, labels: np.n
     probabilities = softmax(logits)
     judged, slope = member_logit(guard, probabilities)
     by_probability = np.sign(judged)[:, None] * slope + small * np.sign(probabilities - own)
-    gradient = probabilities * (by_probability - (probabilities * by_probability).sum(axis=1, keepdims=True))
+    gradient: np.ndarray = probabilities * (
+        by_probability - (probabilities * by_probability).sum(axis=1, keepdims=True)
+    )
     others = logits.copy()
     others[rows, labels] = -np.inf
     best = others.argmax(axis=1)

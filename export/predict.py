@@ -98,7 +98,8 @@ def read_inputs(path: Path) -> np.ndarray:
             name = next((name for name in ("x", "x_test") if name in names), names[0] if len(names) == 1 else None)
             if name is None:
                 raise KitError(f"{path} holds the arrays {', '.join(names)}: name the inputs x")
-            return stored[name]
+            inputs: np.ndarray = stored[name]
+            return inputs
     except (OSError, ValueError, EOFError) as error:
         raise KitError(f"{path} is not a readable .npy, .npz or .csv file of numbers: {error}") from error
 
@@ -230,14 +231,15 @@ def output_kind(session: ort.InferenceSession, outputs: np.ndarray) -> str:
     if outputs.dtype.kind != "f" or outputs.ndim != 2:
         raise KitError(f"the model returns {outputs.dtype} {list(outputs.shape)} first, not one number per class")
     if name in ("probabilities", "logits"):
-        return name
+        return str(name)
     return "probabilities" if np.allclose(outputs.sum(axis=1), 1, atol=1e-3) and (outputs >= 0).all() else "logits"
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities [n, K] of logits [n, K]."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers: np.ndarray = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 def run_command(command: Callable[[], None]) -> None:
@@ -292,7 +294,7 @@ def main() -> None:
     if fixed is not None:
         print(f"{options.model.name} {said_of_batch(fixed)}", file=sys.stderr)
     width = max(len(name) for name in names)
-    shown = {"probabilities": lambda: outputs, "logits": lambda: softmax(outputs), "label": lambda: None}[kind]()
+    shown = None if kind == "label" else softmax(outputs) if kind == "logits" else outputs
     for index, label in enumerate(labels):
         probability = "" if shown is None else f"  {shown[index, label]:.4f}"
         print(f"{index:6d}  {names[label]:<{width}}{probability}")

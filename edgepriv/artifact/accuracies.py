@@ -56,7 +56,8 @@ def in_torch(
 
     def labels_of(x: np.ndarray) -> np.ndarray:
         logits = torch_logits(classifier, weights or {}, x)
-        return (logits.numpy() if head is None else masked(head, logits.softmax(1).numpy())).argmax(1)
+        found: np.ndarray = (logits.numpy() if head is None else masked(head, logits.softmax(1).numpy())).argmax(1)
+        return found
 
     return found.asked(labels_of)
 

@@ -116,4 +116,5 @@ def _serialized(model: ir.Model) -> bytes:
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
     if size >= _LARGEST_FILE:
         raise UserError(f"the weights take {size / 2**30:.1f} GiB, but an .onnx file holds 2 at most: use fewer bits")
-    return ir.to_proto(model).SerializeToString(deterministic=True)
+    found: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    return found

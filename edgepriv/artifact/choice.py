@@ -96,7 +96,8 @@ def _tied(scores: Scores, own: np.ndarray) -> np.ndarray:
     if scores.layout == "single":
         return np.zeros(len(own), bool)
     columns = scores.columns if scores.order is None else scores.columns[:, scores.order]
-    return columns[np.arange(len(own)), own] >= columns.max(axis=1) - 1e-6
+    found: np.ndarray = columns[np.arange(len(own)), own] >= columns.max(axis=1) - 1e-6
+    return found
 
 
 def _same_or_clear(fits: Sequence[Scores], codes_of: Codes) -> list[Scores]:

@@ -92,7 +92,8 @@ def row_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
 def fixed_batch_of(session: ort.InferenceSession) -> int | None:
     """The only number of rows that a model takes, None for any; None too for one that ``check_contract`` refuses anyway."""
     try:
-        return device.fixed_batch(session)
+        found: int | None = device.fixed_batch(session)
+        return found
     except (UnicodeDecodeError, IndexError):
         return None
 
@@ -110,7 +111,8 @@ def on_byte_grid(x: np.ndarray, contract: Contract) -> np.ndarray:
 def ask(session: ort.InferenceSession, outputs: Sequence[str], source: str, x: np.ndarray) -> list[Any]:
     """The named outputs for ``x``, as the file takes it. Raises UserError when it does not run on that."""
     try:
-        return session.run(list(outputs), {source: x})
+        found: list[Any] = session.run(list(outputs), {source: x})
+        return found
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise UserError(
             f"the model cannot be run on inputs of shape {list(x.shape)}: {device.reason_of(error)[:300]}"
@@ -170,11 +172,13 @@ def as_probabilities(contract: Contract, scores: np.ndarray) -> np.ndarray:
     """[n, K] of ``scores_in``: float64 of a file that returns that, else float32. Raises UserError for values that are not
     finite."""
     if contract.returns == "label":
-        return np.eye(contract.classes, dtype=np.float32)[scores]
+        certain: np.ndarray = np.eye(contract.classes, dtype=np.float32)[scores]
+        return certain
     if scores.dtype != np.float64:
         scores = scores.astype(np.float32, copy=False)
     if not np.isfinite(scores).all():
         raise UserError("the model returns values that are not finite numbers: check the inputs and the weights")
     if contract.returns == "logits":
-        return device.softmax(scores)
+        probabilities: np.ndarray = device.softmax(scores)
+        return probabilities
     return scores / scores.sum(axis=1, keepdims=True) if contract.rounded else scores

@@ -75,6 +75,6 @@ class Emitter:
         return total
 
 
-def uint4_tensor(values: np.ndarray) -> ir.PackedTensor:
+def uint4_tensor(values: np.ndarray) -> ir.PackedTensor[Any]:
     """uint8 values < 16 as a packed 4-bit tensor of the same shape."""
     return ir.PackedTensor(pack_nibbles(values.reshape(-1)), ir.DataType.UINT4, shape=values.shape)

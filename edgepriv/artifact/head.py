@@ -68,7 +68,8 @@ def head_of(model: onnx.ModelProto) -> str | None:
     if not any(BEFORE in node.output for node in model.graph.node):
         return None
     told = {entry.key: entry.value for entry in model.metadata_props}
-    return told.get("head", "unnamed")
+    found: str | None = told.get("head", "unnamed")
+    return found
 
 
 def without_head(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -110,7 +111,8 @@ def cut_open(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def bytes_of(model: onnx.ModelProto) -> bytes:
     """The graph as a file holds it: equal graphs are equal bytes."""
-    return model.SerializeToString(deterministic=True)
+    found: bytes = model.SerializeToString(deterministic=True)
+    return found
 
 
 def _copied(model: onnx.ModelProto) -> onnx.ModelProto:

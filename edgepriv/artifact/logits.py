@@ -57,7 +57,8 @@ def scores_behind(model: onnx.ModelProto, labels: str) -> str | None:
         node = graph.producers.get(labels)
     if node is None or not (node.op_type == "ArgMax" or (node.op_type == "TopK" and node.output[1:] == [labels])):
         return None
-    return node.input[0]
+    found: str | None = node.input[0]
+    return found
 
 
 def keeps_order(logits: np.ndarray, answers: np.ndarray) -> bool:
@@ -99,9 +100,9 @@ class _Graph:
             return None
         first, second = node.input
         if self._harmless(node.op_type, second):
-            return first
+            return str(first)
         if node.op_type in ("Add", "Mul", "Max", "Min") and self._harmless(node.op_type, first):
-            return second
+            return str(second)
         return None
 
     def _harmless(self, operator: str, name: str) -> bool:

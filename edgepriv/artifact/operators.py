@@ -145,7 +145,8 @@ def _gemm(a: Attributes, x: Tensor, y: Tensor, bias: Tensor | None = None) -> Te
     if alpha == beta == 1 and (bias is None or bias.ndim == 1):
         return F.linear(x, y, bias)
     product = alpha * F.linear(x, y)
-    return product if bias is None else product + beta * bias
+    found: Tensor = product if bias is None else product + beta * bias
+    return found
 
 
 def _pads(a: Attributes, x: Tensor, kernel: list[int]) -> tuple[list[int], list[int]]:
@@ -225,13 +226,15 @@ def _average_pool(a: Attributes, x: Tensor) -> Tensor:
     include = bool(a.get("count_include_pad", 0))
     before, after = _pads(a, x, kernel)
     if before == after and all(pad <= width // 2 for pad, width in zip(before, kernel, strict=True)):
-        return pool(x, kernel, strides, before, ceil, include)
+        plain: Tensor = pool(x, kernel, strides, before, ceil, include)
+        return plain
     if ceil:
         raise Unsupported("AveragePool with ceil_mode and uneven padding")
-    total = pool(_padded(x, before, after, 0.0), kernel, strides)
+    total: Tensor = pool(_padded(x, before, after, 0.0), kernel, strides)
     if include:
         return total
-    return total / pool(_padded(torch.ones_like(x[:1, :1]), before, after, 0.0), kernel, strides)
+    covered: Tensor = pool(_padded(torch.ones_like(x[:1, :1]), before, after, 0.0), kernel, strides)
+    return total / covered
 
 
 # Normalisation
@@ -246,7 +249,8 @@ def _batch_norm(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Ten
         return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
     # Statistics that the graph computes of its input carry a gradient, which torch's own operator refuses.
     mean, variance, scale, bias = (value.view(1, -1, *(1,) * (x.ndim - 2)) for value in (mean, variance, scale, bias))
-    return (x - mean) / (variance + epsilon).sqrt() * scale + bias
+    found: Tensor = (x - mean) / (variance + epsilon).sqrt() * scale + bias
+    return found
 
 
 @_operator("LayerNormalization")
@@ -358,7 +362,8 @@ def _split(a: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tenso
     chosen = sizes.tolist() if sizes is not None else a.get("split")
     if chosen is None:
         chosen = -(-x.shape[axis] // a.get("num_outputs", a["outputs"]))
-    return x.split(chosen, dim=axis)
+    found: tuple[Tensor, ...] = x.split(chosen, dim=axis)
+    return found
 
 
 @_operator("Gather")
@@ -402,7 +407,8 @@ def _pad(
 @_operator("ConstantOfShape")
 def _constant_of_shape(a: Attributes, shape: Tensor) -> Tensor:
     value = a.get("value", torch.zeros(1))
-    return value.to(shape.device).expand(shape.tolist()) if value.numel() == 1 else value
+    found: Tensor = value.to(shape.device).expand(shape.tolist()) if value.numel() == 1 else value
+    return found
 
 
 @_operator("Range")
@@ -481,4 +487,5 @@ def unpacked_matrix(
 def _unpacked(packed: Tensor, bits: int) -> Tensor:
     """uint8 [N, n] -> uint8 [N, n * 8 / bits], the lowest bits first."""
     shifts = torch.arange(0, 8, bits, dtype=torch.uint8)
-    return ((packed[..., None] >> shifts) & (2**bits - 1)).flatten(-2)
+    found: Tensor = ((packed[..., None] >> shifts) & (2**bits - 1)).flatten(-2)
+    return found

@@ -78,7 +78,8 @@ def _trilu(a: Attributes, x: Tensor, k: Tensor | None = None) -> Tensor:
 
 def _lp_normalization(a: Attributes, x: Tensor) -> Tensor:
     axis = a.get("axis", -1)
-    return x / torch.linalg.vector_norm(x, a.get("p", 2), dim=axis, keepdim=True).clamp_min(1e-30)
+    found: Tensor = x / torch.linalg.vector_norm(x, a.get("p", 2), dim=axis, keepdim=True).clamp_min(1e-30)
+    return found
 
 
 def _reduce_prod(a: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:

@@ -86,7 +86,8 @@ def _nearest(a: Attributes, length: int, wanted: int, scale: float) -> np.ndarra
         "floor": np.floor(positions),
         "ceil": np.ceil(positions),
     }[mode]
-    return rounded.clip(0, length - 1).astype(np.int64)
+    found: np.ndarray = rounded.clip(0, length - 1).astype(np.int64)
+    return found
 
 
 def _weights(a: Attributes, length: int, wanted: int, scale: float) -> np.ndarray:

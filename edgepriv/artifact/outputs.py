@@ -31,7 +31,8 @@ class Scores:
     @property
     def classes(self) -> int:
         """K."""
-        return self.columns.shape[1]
+        found: int = self.columns.shape[1]
+        return found
 
     @property
     def returns(self) -> Form:
@@ -44,7 +45,8 @@ class Scores:
         if self.layout == "single":
             threshold = 0.5 if self.returns == "probabilities" else 0.0
             columns = np.stack([np.full(len(columns), threshold), columns[:, 1]], axis=1)
-        return (columns if self.order is None else columns[:, self.order]).argmax(axis=1)
+        found: np.ndarray = (columns if self.order is None else columns[:, self.order]).argmax(axis=1)
+        return found
 
     def by(self, contract: Contract) -> np.ndarray:
         """The scores [n, K], as ``contract.scores_in`` has them."""

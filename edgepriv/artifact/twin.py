@@ -87,7 +87,8 @@ def _faithful(
 def _run(twin: Twin, x: np.ndarray) -> np.ndarray:
     try:
         with torch.no_grad():
-            return twin(torch.from_numpy(x)).float().numpy()
+            found: np.ndarray = twin(torch.from_numpy(x)).float().numpy()
+            return found
     except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
         raise Untwinnable(f"an operator is used in a way that has no torch counterpart: {error}") from error
 

@@ -57,7 +57,8 @@ def boundary_distance(
     right, known, point = _walked(labels_of, x, y, seed=seed, rounds=rounds, probes=probes)
     distance = np.sqrt(flat.shape[1]) * right
     distance[known] = _length(point - flat[known])
-    return distance
+    found: Floats = distance
+    return found
 
 
 def boundary_points(

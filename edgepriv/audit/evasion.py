@@ -120,7 +120,8 @@ class _Tempered(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.twin(x)
-        return logits if self.temperature == 1 else logits / self.temperature
+        found: Tensor = logits if self.temperature == 1 else logits / self.temperature
+        return found
 
 
 def _lead(logits: Tensor) -> Tensor:

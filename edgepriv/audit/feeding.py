@@ -52,7 +52,8 @@ class Feeding:
         dtype = np.float64 if self.double else np.float32
         if self.idle:
             return np.ascontiguousarray(u, dtype)
-        return (u.astype(np.float64) * self.scale + self.shift).astype(dtype)
+        found: np.ndarray = (u.astype(np.float64) * self.scale + self.shift).astype(dtype)
+        return found
 
     @property
     def idle(self) -> bool:

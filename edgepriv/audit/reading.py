@@ -76,7 +76,8 @@ def read(model: DeployedModel, turned: Turned, examples: Examples, told: Told) -
     labels = examples.dataset
 
     def codes_of(classes: Sequence[str]) -> np.ndarray:
-        return data.with_classes(labels, tuple(classes)).y[rows]
+        found: np.ndarray = data.with_classes(labels, tuple(classes)).y[rows]
+        return found
 
     def tried(way: _Way) -> _Tried:
         nothing = np.zeros(len(rows), np.int64)
@@ -234,7 +235,8 @@ def _loss(found: outputs.Found, contract: Contract, truth: np.ndarray) -> np.nda
     except UserError:
         return None
     own = answers[np.arange(len(truth)), truth].astype(np.float64)
-    return -np.log(np.maximum(own, np.finfo(np.float32).tiny))
+    result: np.ndarray | None = -np.log(np.maximum(own, np.finfo(np.float32).tiny))
+    return result
 
 
 def _near_chance(one: _Tried, members: np.ndarray) -> bool:

@@ -202,7 +202,8 @@ def load_head(path: Path, recipe: Recipe, dataset: Dataset) -> Answering | None:
 
 def _answers(path: Path) -> np.ndarray:
     with np.load(path, allow_pickle=False) as archive:
-        return archive["probabilities"]
+        found: np.ndarray = archive["probabilities"]
+        return found
 
 
 def _log_odds(folder: Path, labels: np.ndarray, count: int) -> tuple[Floats, Tempered]:

@@ -89,7 +89,8 @@ def _shifted(told: dict[str, Any]) -> bool:
 def _half(inputs: npt.NDArray[np.float32], seed: int) -> Bools:
     """Mask bool [n] of a random half of the examples, equal ones together."""
     _, which = np.unique([sha256(row.tobytes()).hexdigest() for row in inputs], return_inverse=True)
-    return (np.random.default_rng([seed, 12]).permutation(which.max() + 1) % 2 == 0)[which]
+    found: Bools = (np.random.default_rng([seed, 12]).permutation(which.max() + 1) % 2 == 0)[which]
+    return found
 
 
 def _told(learn: Any, seen: np.ndarray, member: Bools, first: Bools, seed: int) -> dict[str, Any]:
@@ -122,7 +123,8 @@ def _by_label(known: np.ndarray, member: Bools, asked: np.ndarray, seed: int) ->
     count = max(int(known.max()), int(asked.max())) + 1
     inside, outside = (np.bincount(known[side], minlength=count) + 1.0 for side in (member, ~member))
     ratio: Floats = np.log(inside / inside.sum()) - np.log(outside / outside.sum())
-    return ratio[asked]
+    found: Floats = ratio[asked]
+    return found
 
 
 def features(inputs: npt.NDArray[np.float32]) -> Floats:
@@ -147,7 +149,8 @@ def _small(images: npt.NDArray[np.float32]) -> Floats:
     rows, columns = (size // step for size, step in zip(images.shape[2:], block, strict=True))
     whole = images[:, :, : rows * block[0], : columns * block[1]]
     mean = whole.reshape(*images.shape[:2], rows, block[0], columns, block[1]).mean(axis=(3, 5))
-    return mean.reshape(len(images), -1).astype(np.float64)
+    found: Floats = mean.reshape(len(images), -1).astype(np.float64)
+    return found
 
 
 def _texture(images: npt.NDArray[np.float32]) -> Floats:

@@ -151,7 +151,7 @@ def _sent(group: Sequence[Job]) -> list[Job]:
 def _cluster(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
-        from distributed.comm import get_address_host_port
+        from distributed.comm.addressing import get_address_host_port
     except ImportError:
         raise UserError(f"engine 'dask:{address}' needs Dask: pip install 'edgepriv[dask]'") from None
     try:

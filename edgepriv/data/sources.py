@@ -66,7 +66,8 @@ def _published(data_dir: Path, name: str) -> Dataset:
 
 
 def _from_zero(labels: np.ndarray) -> np.ndarray:
-    return labels - labels.min()
+    found: np.ndarray = labels - labels.min()
+    return found
 
 
 def _read_table(path: Path) -> np.ndarray:

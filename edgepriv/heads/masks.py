@@ -37,7 +37,8 @@ class Generator(nn.Module):
         return [layer for layer in self.network.layers if isinstance(layer, nn.Linear)]
 
     def forward(self, probabilities: Tensor) -> Tensor:
-        return self.network(probabilities).softmax(1)
+        found: Tensor = self.network(probabilities).softmax(1)
+        return found
 
 
 class Rank(nn.Module):

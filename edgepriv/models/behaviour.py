@@ -141,7 +141,7 @@ class _Draws(TorchDispatchMode):
     """Takes note of operators that draw random numbers. ``seen``: their names."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -45,7 +45,8 @@ class LeNet5(nn.Module):
         x = functional.max_pool2d(functional.relu(self.conv1(x)), 2)
         x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
         x = functional.relu(self.fc1(x.flatten(1)))
-        return self.fc3(functional.relu(self.fc2(x)))
+        found: Tensor = self.fc3(functional.relu(self.fc2(x)))
+        return found
 
 
 class SmallCNN(nn.Module):
@@ -65,7 +66,8 @@ class SmallCNN(nn.Module):
         x = functional.relu(self.conv1(x))
         x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
         x = functional.max_pool2d(functional.relu(self.conv3(x)), 2)
-        return self.fc(x.flatten(1))
+        found: Tensor = self.fc(x.flatten(1))
+        return found
 
 
 class MLP(nn.Module):
@@ -82,7 +84,8 @@ class MLP(nn.Module):
         x = x.flatten(1)
         for layer in self.layers[:-1]:
             x = functional.relu(layer(x))
-        return self.layers[-1](x)
+        found: Tensor = self.layers[-1](x)
+        return found
 
 
 _Norm = Callable[[int], nn.Module]
@@ -125,4 +128,5 @@ class ResNet20(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(functional.relu(self.bn1(self.conv1(x))))
-        return self.fc(functional.adaptive_avg_pool2d(x, 1).flatten(1))
+        found: Tensor = self.fc(functional.adaptive_avg_pool2d(x, 1).flatten(1))
+        return found

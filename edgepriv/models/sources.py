@@ -38,7 +38,8 @@ def imported(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     _find_beside_the_command()
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        return found
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"model {name!r} cannot be imported: {error}") from error
     except Exception as error:  # whatever the module itself raises while it runs

@@ -35,7 +35,8 @@ _WITHOUT_AUXILIARY_HEAD = ("googlenet", "inception_v3")
 def names() -> list[str]:
     """The names of torchvision's image classifiers."""
     models = import_torchvision("models")
-    return models.list_models(module=models)
+    found: list[str] = models.list_models(module=models)
+    return found
 
 
 def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: Any) -> nn.Module:
@@ -62,7 +63,8 @@ def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: 
         raise UserError(f"model {name!r} does not accept inputs of shape {list(input_shape)}: {reason}") from error
     if not isinstance(logits, torch.Tensor) or logits.shape != (1, num_classes):
         raise UserError(f"model {name!r} is not a classifier with one output of {num_classes} logits")
-    return network.train()
+    trained: nn.Module = network.train()
+    return trained
 
 
 def stem_of(network: nn.Module) -> Stem | None:

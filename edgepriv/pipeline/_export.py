@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from edgepriv import data, project
-from edgepriv.accuracy import MAX_DROP, Standard
+from edgepriv.accuracy import Standard
 from edgepriv.artifact.rehearse import few_inputs
 from edgepriv.artifact.ship import export_with_twin, written_by_export
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.models.behaviour import refuse_unsteady
 from edgepriv.pipeline._given import NOTHING_WRITTEN, files_named, is_batch_dependent, say_all
-from edgepriv.recipe import Recipe
+from edgepriv.recipe import MAX_DROP, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepriv import data, project
-from edgepriv.accuracy import MAX_DROP, Standard
+from edgepriv.accuracy import Standard
 from edgepriv.artifact.behind import save_head, transferred, with_head
 from edgepriv.artifact.rehearse import rehearse
 from edgepriv.artifact.ship import export_with_twin, written_by_export
@@ -16,7 +16,7 @@ from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.pipeline._given import GO_ON, files_named, is_batch_dependent, say_all
 from edgepriv.project import beside
-from edgepriv.recipe import FULL_WIDTH, Recipe
+from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
 from edgepriv.training import run_stages
 from edgepriv.training.course import Course

@@ -1,6 +1,6 @@
 """The audit and the bench as one HTML page that needs no network, no script and no other file, and prints to PDF."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -160,7 +160,7 @@ def comparison(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None)
         yield f"proven epsilon, at delta {own['dp']['delta']:.2g}", "", words.significant(own["dp"]["epsilon"]), ""
 
 
-_LEAKAGE = {
+_LEAKAGE: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "its AUC (0.5 is guessing)": lambda attack: words.with_interval(attack["auc"], attack["auc_ci"], words.area),
     "like guessing": lambda attack: "yes" if like_guessing(attack) else "no",
     "its TPR at 1% FPR": lambda attack: tpr(attack, "0.01"),

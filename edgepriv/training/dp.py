@@ -103,7 +103,7 @@ def _noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: i
     from opacus.accountants.utils import get_noise_multiplier  # here, because Opacus takes seconds to import
 
     with _without_advice():
-        return get_noise_multiplier(
+        found: float = get_noise_multiplier(
             target_epsilon=epsilon,
             target_delta=delta,
             sample_rate=sample_rate,
@@ -111,6 +111,7 @@ def _noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: i
             accountant=_ACCOUNTANT,
             epsilon_tolerance=min(0.01, epsilon / 100),
         )
+        return found
 
 
 def _epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:

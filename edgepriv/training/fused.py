@@ -24,7 +24,8 @@ class Fused:
 
     def __call__(self, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """Logits of ``x`` under ``weights``, the result of ``absorbed``."""
-        return functional_call(self.module, dict(weights), (x,))
+        found: Tensor = functional_call(self.module, dict(weights), (x,))
+        return found
 
     def absorbed(self, network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``weights`` (by parameter name in ``network``) and its buffers, with each folded pair's affine map moved into the

@@ -39,7 +39,8 @@ class Quantizer:
 
     def top(self, bits: int) -> int:
         """The largest integer."""
-        return 2**bits - 1 + self.extra_levels
+        found: int = 2**bits - 1 + self.extra_levels
+        return found
 
     def stored(self, bits: int) -> int:
         """Bits of an integer as it is stored."""
@@ -118,7 +119,8 @@ def lsq(groups: Tensor, bits: int) -> Grid:
 
 def lsq_highest(bits: int) -> int:
     """Qp, the largest signed integer of ``bits`` bits."""
-    return 2 ** (bits - 1) - 1
+    found: int = 2 ** (bits - 1) - 1
+    return found
 
 
 QUANTIZERS: dict[str, Quantizer] = {

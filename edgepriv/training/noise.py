@@ -115,7 +115,8 @@ def norm_bound(teacher: Classifier, x: Tensor) -> Tensor:
         top = teacher(x).topk(2, dim=1).values
         gap = top[:, 0] - top[:, 1]
         (gradient,) = torch.autograd.grad(gap.sum(), x)
-    return gap.detach() / gradient.flatten(1).norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+    found: Tensor = gap.detach() / gradient.flatten(1).norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+    return found
 
 
 def least_noise(teacher: Classifier, x: Tensor, bounds: Tensor, radius: Tensor, tau: float) -> Tensor:

@@ -187,7 +187,8 @@ def _ball(x: Tensor, eps: float) -> Callable[[Tensor], Tensor]:
 
 def lengths(change: Tensor) -> Tensor:
     """Euclidean length [N] of each flattened example."""
-    return change.flatten(1).norm(dim=1)
+    found: Tensor = change.flatten(1).norm(dim=1)
+    return found
 
 
 def per_example(values: Tensor, like: Tensor) -> Tensor:

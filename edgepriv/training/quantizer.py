@@ -40,7 +40,8 @@ class QuantizedTensor:
     def dequantize(self) -> np.ndarray:
         """float32 weight that the integers stand for."""
         offset = self.integers.astype(np.float32) - self.spread(self.zero_point.astype(np.float32))
-        return offset * self.spread(self.scale)
+        found: np.ndarray = offset * self.spread(self.scale)
+        return found
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """One number for each group (shape of ``scale``) -> an array that broadcasts over the weight."""
@@ -249,4 +250,5 @@ def round_activations(x: Tensor, bits: int) -> Tensor:
         low, high = wide.amin().clamp(max=0), wide.amax().clamp(min=0)
         scale = ((high - low) / (2**bits - 1)).clamp(min=torch.finfo(torch.float32).tiny)
         rounded = (((wide - low) / scale).round() * scale + low).to(x.dtype)
-    return x + (rounded - x).detach()
+    found: Tensor = x + (rounded - x).detach()
+    return found

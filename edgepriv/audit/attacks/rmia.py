@@ -222,7 +222,8 @@ def _at(confidence: Floats, tempered: Tempered | None, temperature: float) -> Fl
         return confidence
     if tempered is None:
         raise Unavailable(f"the answers of the reference models are not known at temperature {temperature:g}")
-    return tempered[HOTTER.index(temperature)].astype(np.float64)
+    found: Floats = tempered[HOTTER.index(temperature)].astype(np.float64)
+    return found
 
 
 def _log_probability(log_odds: Floats) -> Floats:

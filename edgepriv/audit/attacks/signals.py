@@ -16,7 +16,8 @@ from edgepriv.audit.evidence import Evidence
 
 def correctness(outputs: Outputs) -> Floats:
     """1 where the predicted class is the true one, else 0 (the gap attack)."""
-    return (outputs.predicted == outputs.labels).astype(np.float64)
+    found: Floats = (outputs.predicted == outputs.labels).astype(np.float64)
+    return found
 
 
 def confidence(outputs: Outputs) -> Floats:
@@ -32,7 +33,8 @@ def loss(outputs: Outputs) -> Floats:
 def entropy(outputs: Outputs) -> Floats:
     """Negative entropy: sum of p_i log p_i, in nats."""
     logs = outputs.log_probabilities
-    return (np.exp(logs) * logs).sum(axis=1)
+    found: Floats = (np.exp(logs) * logs).sum(axis=1)
+    return found
 
 
 def modified_entropy(outputs: Outputs) -> Floats:
@@ -51,13 +53,15 @@ def modified_entropy(outputs: Outputs) -> Floats:
     rest[rows, top] = np.exp(log_rest[rows, top])
     terms = p * log_rest
     terms[rows, outputs.labels] = rest[rows, outputs.labels] * loss(outputs)
-    return terms.sum(axis=1)
+    found: Floats = terms.sum(axis=1)
+    return found
 
 
 def top_one(outputs: Outputs) -> Floats:
     """Logarithm of the largest probability (Salem et al. 2019, adversary 3, section V: the maximum posterior against a
     threshold). No label is used."""
-    return outputs.log_probabilities.max(axis=1)
+    found: Floats = outputs.log_probabilities.max(axis=1)
+    return found
 
 
 def score(evidence: Evidence) -> Floats:
@@ -70,12 +74,14 @@ def margin(evidence: Evidence) -> Floats:
     scores, rows = _scores(evidence).copy(), np.arange(len(evidence.target.labels))
     true = scores[rows, evidence.target.labels]
     scores[rows, evidence.target.labels] = -np.inf
-    return true - scores.max(axis=1)
+    found: Floats = true - scores.max(axis=1)
+    return found
 
 
 def largest_score(evidence: Evidence) -> Floats:
     """The largest score, as the file returns it. No label is used."""
-    return _scores(evidence).max(axis=1)
+    found: Floats = _scores(evidence).max(axis=1)
+    return found
 
 
 def _scores(evidence: Evidence) -> Floats:
