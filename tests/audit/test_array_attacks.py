@@ -49,7 +49,7 @@ def test_the_three_largest_fall_and_two_classes_have_two():
 @pytest.mark.parametrize("name", ["top-1", "ml-leaks", "shadow-mlp", "blindmi-diff", "blindmi-diff-without", "entropy"])
 def test_attacks_that_need_no_labels_do_not_look_at_them(name):
     evidence, _ = simulate(2.0, n=200)
-    wrong = replace(evidence, target=Outputs(evidence.target.probabilities, np.zeros(200, dtype=np.int64)))
+    wrong = replace(evidence, target=replace(evidence.target, labels=np.zeros(200, dtype=np.int64)))
     assert "labels" not in ATTACKS[name].needs
     np.testing.assert_array_equal(ATTACKS[name].run(wrong), ATTACKS[name].run(evidence))
 
