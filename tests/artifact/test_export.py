@@ -53,7 +53,7 @@ def test_export_reports_what_it_wrote_and_proved(tmp_path):
     assert exported.left_float == {}
     # The device kit hashes and copies the .onnx alone: no weight may stand in a file beside it.
     assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
-    assert external_files(path) == []
+    assert external_files(path, onnx.load(path)) == []
 
 
 def test_weights_that_one_file_cannot_hold_are_refused_and_never_put_beside_it(tmp_path, monkeypatch):

@@ -89,7 +89,7 @@ def combinations():
                 yield quantizer, bits, profile, ("conv", "mlp")[turn % 2], ("tensor", "channel")[turn // 2 % 2]
 
 
-@pytest.mark.parametrize(("quantizer", "bits", "profile", "kind", "granularity"), combinations())
+@pytest.mark.parametrize(("quantizer", "bits", "profile", "kind", "granularity"), list(combinations()))
 def test_the_file_is_proven_to_compute_what_was_trained(quantizer, bits, profile, kind, granularity, tmp_path):
     rule = Quantize(bits=bits, quantizer=quantizer, granularity=granularity)
     done, *_ = shipped(kind, rule, profile, tmp_path)

@@ -46,7 +46,9 @@ def test_the_three_largest_fall_and_two_classes_have_two():
     np.testing.assert_allclose(largest(np.array([[0.3, 0.7]])), [[0.7, 0.3]])
 
 
-@pytest.mark.parametrize("name", ["top-1", "ml-leaks", "shadow-mlp", "blindmi-diff", "blindmi-diff-without", "entropy"])
+@pytest.mark.parametrize(
+    "name", ["top-1", "ml-leaks", "shadow-mlp", "blindmi-diff", "blindmi-diff-without", "entropy", "largest-score"]
+)
 def test_attacks_that_need_no_labels_do_not_look_at_them(name):
     evidence, _ = simulate(2.0, n=200)
     wrong = replace(evidence, target=replace(evidence.target, labels=np.zeros(200, dtype=np.int64)))

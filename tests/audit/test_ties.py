@@ -74,7 +74,7 @@ def test_values_that_are_apart_stay(values):
 @pytest.mark.parametrize("of", ["a forest's few values", "a network's many"])
 def test_one_unit_in_the_last_place_moves_no_figure(of):
     evidence, member = simulate(1.0, n=2000, references=2)
-    outputs = evidence.target
+    outputs = Outputs(evidence.target.probabilities, evidence.target.labels)
     if of.startswith("a forest"):
         outputs = Outputs(*forest(len(member)))
         # Without care, the batch of members would be told from that of others.

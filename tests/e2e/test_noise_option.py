@@ -39,6 +39,8 @@ def test_noise_reaches_the_file_and_all_that_is_known_of_it(edgepriv, checkpoint
 def test_bad_noise_is_refused_before_anything_is_trained(refused, checkpoint, tmp_path):
     out = tmp_path / "out"
     assert "--noise shapley or uniform" in refused("harden", checkpoint, "--noise-tau", "1", "-o", out)
-    assert "noise.method" in refused("harden", checkpoint, "--noise", "gaussian", "-o", out)
+    assert "unknown noise 'gaussian': known are none, shapley, uniform" in refused(
+        "harden", checkpoint, "--noise", "gaussian", "-o", out
+    )
     assert "noise.alpha" in refused("harden", checkpoint, "--noise", "uniform", "--noise-alpha", "2", "-o", out)
     assert not out.exists()

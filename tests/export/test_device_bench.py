@@ -56,7 +56,7 @@ def test_failures_are_one_sentence_and_exit_2(model, model_of, tmp_path):
         ((model, "--batch", 0), "at least 1"),
         ((model, "--threads", -1), "--threads -1"),
         ((two,), "takes 2 inputs"),
-        ((fixed, "--batch", 8), "fixed at 1"),
+        ((fixed, "--batch", 8), "takes 1 example at a time"),
         ((free,), "more open than the batch size"),
     ]:
         ended = run(*arguments)
