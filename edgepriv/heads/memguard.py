@@ -39,15 +39,7 @@ def memguard_record(recipe: Recipe, classifier: Classifier, dataset: Dataset, sp
     torch.manual_seed(seed)
     network = MLP(2, (classes,), WIDTHS)
     stage = Stage(epochs=recipe.head.epochs, batch_size=recipe.head.batch_size, lr=recipe.head.lr)
-    task = Task(
-        stage,
-        budget=None,
-        quantize=None,
-        bfloat16=False,
-        channels_last=False,
-        fold_norms=False,
-        device=device_of(recipe.device),
-    )
+    task = Task(stage, device=device_of(recipe.device))
     trained = Classifier(network, [0.0] * classes, [1.0] * classes)
     fit(trained, Examples(torch.from_numpy(seen), torch.from_numpy(member)), task, seed=seed)
     state = {"epsilon": torch.tensor(recipe.head.epsilon, dtype=torch.float64)}

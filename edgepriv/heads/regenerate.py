@@ -63,11 +63,6 @@ def trained_mask(recipe: Recipe, classifier: Classifier, dataset: Dataset, split
     stage = Stage(epochs=recipe.head.epochs, batch_size=recipe.head.batch_size, lr=recipe.head.lr, weight_decay=0.0)
     task = Task(
         stage,
-        budget=None,
-        quantize=None,
-        bfloat16=False,
-        channels_last=False,
-        fold_norms=False,
         device=device_of(recipe.device),
         loss="squared" if method == "member" else "cross-entropy",
     )

@@ -25,11 +25,11 @@ class Task:
     """
 
     stage: Stage
-    budget: Budget | None
-    quantize: Quantize | None
-    bfloat16: bool
-    channels_last: bool
-    fold_norms: bool
+    budget: Budget | None = None
+    quantize: Quantize | None = None
+    bfloat16: bool = False
+    channels_last: bool = False
+    fold_norms: bool = False
     alpha: float = 0.0
     dp: Dp | None = None
     loss: Literal["cross-entropy", "squared"] = "cross-entropy"
