@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
+from edgepriv.errors import UserError
 from edgepriv.models.bake import bake, computed_weights
 from edgepriv.models.steps import load_state
 from edgepriv.recipe import Quantize
@@ -74,7 +75,10 @@ def test_a_state_in_either_form_is_loaded():
 
 
 def test_rules_may_name_a_layer_whose_weight_is_computed():
-    refuse_unmatched(network(parametrizations.weight_norm), Quantize(bits="4=8,*=4"))
+    computed = network(parametrizations.weight_norm)
+    assert refuse_unmatched(computed, Quantize(bits="4=8,*=4")) is None
+    with pytest.raises(UserError, match="nowhere"):
+        refuse_unmatched(computed, Quantize(bits="nowhere=8,*=4"))
 
 
 def test_attacks_do_not_fold_batch_norm_into_a_computed_weight():

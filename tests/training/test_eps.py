@@ -52,10 +52,12 @@ def test_before_there_is_a_model_the_distance_between_classes_is_the_scale(unkno
 
 
 def test_nothing_is_asked_where_nothing_is_perturbed_or_the_radius_is_customary(unknown):
-    refuse_guess(RECIPE, ("train",), *unknown)
-    refuse_guess(RECIPE.with_changes(adversary={"method": "none"}), ("robust",), *unknown)
+    with pytest.raises(UserError, match="--eps"):
+        refuse_guess(RECIPE, ("robust",), *unknown)  # what is asked otherwise
+    assert refuse_guess(RECIPE, ("train",), *unknown) is None
+    assert refuse_guess(RECIPE.with_changes(adversary={"method": "none"}), ("robust",), *unknown) is None
     digits = load("digits")
-    refuse_guess(RECIPE, ("robust",), digits, make_split(digits, SIZES, 0))
+    assert refuse_guess(RECIPE, ("robust",), digits, make_split(digits, SIZES, 0)) is None
 
 
 def test_who_has_said_which_radius_is_meant():
