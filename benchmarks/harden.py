@@ -29,10 +29,10 @@ from edgepriv.device.machine import machine
 from edgepriv.files import write_json
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier
-from edgepriv.training.course import examples_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import State, fit
 from edgepriv.training.pgd import Budget, budget_of
+from edgepriv.training.stages import examples_of
 from edgepriv.training.task import task_of
 
 

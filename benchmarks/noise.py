@@ -22,8 +22,8 @@ from edgepriv.device.machine import machine
 from edgepriv.files import write_json
 from edgepriv.recipe import Data, Noise, Recipe
 from edgepriv.training import new_classifier, run_stages
-from edgepriv.training.course import examples_of
 from edgepriv.training.noise import noisy_members
+from edgepriv.training.stages import examples_of
 
 SHARES = ("entropy", "label_kept", "feature_bounds", "norm_bound", "all")
 

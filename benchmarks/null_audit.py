@@ -24,9 +24,9 @@ from threadpoolctl import threadpool_limits
 from edgepriv.audit.answers import Outputs, log_odds
 from edgepriv.audit.assess import assess, corrected, select
 from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.dp_guarantee import compare_with_guarantee
 from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.exposure import exposure
-from edgepriv.audit.promise import beside_the_proof
 from edgepriv.audit.statistics import clopper_pearson
 from edgepriv.audit.trained_answers import Population, References
 from edgepriv.report.verdict import GUESSING, leakage
@@ -132,7 +132,7 @@ def verdict_on(evidence: Evidence, membership: np.ndarray, seed: int) -> dict[st
         class_names=[str(label) for label in range(CLASSES)],
         threat_model="adaptive",
     )
-    dp = beside_the_proof({"epsilon": 1.0, "delta": 0.0}, part.attacks, scores | {"member": membership}, seed)
+    dp = compare_with_guarantee({"epsilon": 1.0, "delta": 0.0}, part.attacks, scores | {"member": membership}, seed)
     return {
         "leak": GUESSING not in found.sentence,
         "reversed": any(row["direction"] == "reversed" for row in part.attacks),

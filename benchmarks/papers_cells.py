@@ -25,7 +25,7 @@ from edgepriv.audit.attacks.ml_leaks import largest
 from edgepriv.errors import UserError
 from edgepriv.files import read_json, write_json
 from edgepriv.recipe import Adversary, Audit, Bench, Export, Head, Noise, Quantize, Recipe, differences
-from edgepriv.training.partial import code_version
+from edgepriv.training.resume import code_version
 
 WORK = Path("runs") / "papers"
 BENCH = {"batches": (1,), "threads": (1,), "runs": 200, "rounds": 3}

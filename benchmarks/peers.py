@@ -17,7 +17,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 
 def naive_qdq(model: onnx.ModelProto, weights: Mapping[str, QuantizedTensor], path: Path) -> None:

@@ -12,7 +12,7 @@ from edgepriv.artifact.trace import trace
 from edgepriv.models import Classifier, build_classifier
 from edgepriv.recipe import Model, Quantize
 from edgepriv.training import quantize_weights
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 BITS = (2, 3, 4, 6, 8)
 NAMES = ("resnet18", "resnet50", "vgg16", "mobilenet_v3_small", "densenet121", "efficientnet_b0", "vit_b_16")

@@ -28,7 +28,7 @@ from edgepriv.errors import UserError
 from edgepriv.models import build_classifier
 from edgepriv.recipe import Export, Model, Quantize
 from edgepriv.training import quantize_weights
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 SEED = 0
 PATTERNS = 10

@@ -14,10 +14,10 @@ REAL_DATA = ("fashion_mnist", "cifar10", "location30")
 @pytest.fixture
 def dies_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Run something that trains until it has written its partial file so many times, then die as on Ctrl-C."""
-    from edgepriv.training import course
+    from edgepriv.training import stages
 
     def dies_after(writes: int, run: Callable[..., object], *arguments: object, **options: object) -> None:
-        write, left = course.write_partial, iter(range(writes - 1))
+        write, left = stages.write_resume_state, iter(range(writes - 1))
 
         def dying(*what: object) -> None:
             write(*what)
@@ -25,7 +25,7 @@ def dies_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr(course, "write_partial", dying)
+            patched.setattr(stages, "write_resume_state", dying)
             with pytest.raises(KeyboardInterrupt):
                 run(*arguments, **options)
 

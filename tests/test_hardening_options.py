@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepriv import hardening as rules
+from edgepriv import hardening_recipe as rules
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe
 
@@ -12,7 +12,7 @@ TRAINED = Recipe(adversary={"eps": 0.1}, audit={"references": 3})
 
 
 def hardening(recipe, **changes):
-    return rules.hardening(TRAINED, recipe, changes, Path("model.pt"))
+    return rules.hardening_recipe(TRAINED, recipe, changes, Path("model.pt"))
 
 
 @pytest.mark.parametrize("recipe", [None, Recipe(data={"name": "npz:a.npz"})], ids=["no recipe", "a description"])
@@ -32,7 +32,7 @@ def test_a_recipe_that_says_how_is_followed():
 def test_settings_of_a_recipe_replace_those_of_the_checkpoint_even_where_it_leaves_them_out():
     trained = TRAINED.with_changes(robust={"epochs": 1, "patience": 3})
     recipe = Recipe(robust={"epochs": 2, "select": "last"})
-    assert rules.hardening(trained, recipe, {}, Path("model.pt")).robust.patience is None
+    assert rules.hardening_recipe(trained, recipe, {}, Path("model.pt")).robust.patience is None
 
 
 def test_the_default_radius_is_that_of_the_norm():
@@ -48,7 +48,7 @@ def test_attackers_train_with_dropout_where_the_target_did():
     found = hardening(None, model={"dropout": 0.5})
     assert [found.dropout_in(name) for name in found.stages()] == [0, 0.5, 0.5]
     dropped = TRAINED.with_changes(model={"dropout": 0.3})
-    again = rules.hardening(dropped, None, {}, Path("model.pt"))
+    again = rules.hardening_recipe(dropped, None, {}, Path("model.pt"))
     assert [again.dropout_in(name) for name in again.stages()] == [0.3] * 3
     noisy = hardening(None, model={"dropout": 0.5}, noise={"method": "shapley"})
     assert [noisy.dropout_in(name) for name in noisy.stages()] == [0, 0.5, 0.5, 0.5]
@@ -59,12 +59,12 @@ def test_attackers_train_with_dropout_where_the_target_did():
 
 def test_noise_is_retrained_as_the_model_was_trained():
     trained = TRAINED.with_changes(train={"epochs": 7, "lr": 0.02, "batch_size": 64})
-    found = rules.hardening(trained, None, {"noise": {"method": "shapley", "tau": None}}, Path("model.pt"))
+    found = rules.hardening_recipe(trained, None, {"noise": {"method": "shapley", "tau": None}}, Path("model.pt"))
     assert tuple(found.stages()) == ("train", "noisy", "robust", "qat")
     assert found.noisy.model_dump() == found.train.model_dump()
     fewer = {"noise": {"method": "uniform"}, "noisy": {"epochs": 2}}
-    assert rules.hardening(trained, None, fewer, Path("model.pt")).noisy.epochs == 2
-    assert rules.hardening(trained, None, fewer, Path("model.pt")).noisy.lr == 0.02
+    assert rules.hardening_recipe(trained, None, fewer, Path("model.pt")).noisy.epochs == 2
+    assert rules.hardening_recipe(trained, None, fewer, Path("model.pt")).noisy.lr == 0.02
 
 
 def test_noisy_training_may_be_stopped_early():
@@ -90,7 +90,7 @@ def test_without_noise_nothing_is_retrained_on_it():
 
 def test_the_help_of_quantizer_lists_the_registry():
     from edgepriv.recipe import options_of
-    from edgepriv.training.grids import QUANTIZERS as registry
+    from edgepriv.training.quantizers import QUANTIZERS as registry
 
     assert options_of("train")["quantizer"].choices() == tuple(registry)
 
@@ -105,13 +105,13 @@ def test_ptq_refuses_what_belongs_to_fine_tuning(tmp_path):
 
 def test_fine_tuning_goes_on_with_the_relaxed_loss_of_the_training():
     relaxed = TRAINED.with_changes(train={"relax": 0.5})
-    found = rules.hardening(relaxed, None, {}, Path("model.pt"))
+    found = rules.hardening_recipe(relaxed, None, {}, Path("model.pt"))
     assert (found.robust.relax, found.qat.relax) == (0.5, 0.5)
-    assert rules.hardening(relaxed, None, {"qat": {"relax": 0.2}}, Path("model.pt")).qat.relax == 0.2
+    assert rules.hardening_recipe(relaxed, None, {"qat": {"relax": 0.2}}, Path("model.pt")).qat.relax == 0.2
 
 
 def test_a_private_model_is_not_trained_on():
     private = TRAINED.with_changes(dp={"epsilon": 1.0}, adversary={"method": "pgd"}, train={"adversarial": True})
-    found = rules.hardening(private, None, {}, Path("model.pt"))
+    found = rules.hardening_recipe(private, None, {}, Path("model.pt"))
     assert tuple(found.stages()) == ("train",)
     assert found.quantize.bits == 4

@@ -16,7 +16,7 @@ ORDER = (
         "files",
         "recipe",
         "recipes",
-        "hardening",
+        "hardening_recipe",
         "torchvision_compat",
         "device",
         "progress",
@@ -29,7 +29,7 @@ ORDER = (
     {"heads"},
     {"artifact"},
     {"audit", "measure"},
-    {"report", "siblings"},
+    {"report", "companion_files"},
     {"pipeline"},
     {"api"},
     {"quickstart"},
@@ -49,7 +49,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
             "fold",
             "head",
             "strip",
-            "forms",
+            "graph_io",
             "integers",
             "left_float",
             "pack",
@@ -63,21 +63,21 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         # the graph as torch computes it
         {"logits", "operators", "operators_more", "operators_recurrent", "operators_resize", "compiler", "twin"},
         # what is proven before a file appears
-        {"parity", "accuracies", "ort_format", "behind"},
+        {"parity", "accuracies", "ort_format", "attached_head"},
         {"export", "manifest", "rehearse"},
         # files that are there
-        {"deployed", "describe", "ship"},
+        {"deployed", "describe", "release"},
     ),
     "audit": (
         # what is put in
         {"examples", "feeding", "inputs", "units", "augment", "memberships"},
         # what comes out, and what an attacker makes of it
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
-        {"statistics", "ties", "significance", "promise", "exposure", "shift"},
+        {"statistics", "ties", "significance", "dp_guarantee", "exposure", "shift"},
         # models that are trained or asked repeatedly
         {"processes", "workers", "references", "distil", "boundary", "blackbox", "queries", "evasion"},
         {"attacks"},
-        {"assess", "gate", "interview", "run"},
+        {"assess", "gate", "query_evidence", "run"},
         # the opened model as the target
         {"reading", "target", "alike", "upfront", "described"},
         {"with_files", "with_manifest"},
@@ -153,7 +153,7 @@ def test_the_audit_opens_no_model_file():
     for path in sources("edgepriv/audit"):
         names = {ast.unparse(call.func).split(".")[-1] for call in called(path)}
         reading = {"open_session", "started", "load_from_string", "load_model", "read_beside", "open"} & names
-        own = {"audit/references.py": {"load_model"}, "audit/interview.py": {"load_model", "open"}}
+        own = {"audit/references.py": {"load_model"}, "audit/query_evidence.py": {"load_model", "open"}}
         unknown = reading - own.get(str(path.relative_to(PACKAGE)), set())
         if path.name == "with_manifest.py":
             unknown -= {"open_session"}  # of the opened model, to see that it runs

@@ -7,7 +7,7 @@ from edgepriv import pipeline
 from edgepriv.errors import UserError
 from edgepriv.pipeline import _harden
 from edgepriv.recipe import Recipe
-from edgepriv.training import course
+from edgepriv.training import stages
 
 RECIPE = Recipe(
     data={"name": "digits", "members": 200, "non_members": 100, "reference": 50, "holdout": 0, "validation": 50},
@@ -68,7 +68,7 @@ def test_harden_in_each_stage_between_two_and_at_the_end(tmp_path, harden, dies_
 def test_harden_in_the_export(harden, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         harden(interrupt_export=True)
-    monkeypatch.setattr(course, "fit", None)  # nothing is trained again
+    monkeypatch.setattr(stages, "fit", None)  # nothing is trained again
     assert len(harden()["history"]) == 3
 
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgepriv import pipeline
-from edgepriv.audit.promise import beside_the_proof
+from edgepriv.audit.dp_guarantee import compare_with_guarantee
 from edgepriv.cli import app
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe
@@ -118,7 +118,7 @@ def test_an_attack_that_shows_more_than_is_proven_is_called_out():
     scores = {"member": member, "none/confidence": member + 0.0, "none/entropy": np.zeros(2000)}
     rows = [{"name": name, "threat_model": "none"} for name in ("entropy", "confidence")]
     dp = {"epsilon": 1.0, "delta": 1e-4, "noise_multiplier": 1.0, "steps": 10}
-    found = beside_the_proof(dp, rows, scores, seed=0)
+    found = compare_with_guarantee(dp, rows, scores, seed=0)
     assert (found["attack"], found["threat_model"]) == ("confidence", "none")
     assert found["lower_bound"] > 4
     assert "above the 1 that training claims" in found["warning"]
@@ -130,5 +130,5 @@ def test_delta_excuses_as_much_as_it_says():
     member = np.arange(2000) < 1000
     scores = {"member": member, "none/confidence": np.where(np.arange(2000) < 100, 1.0, 0.0)}  # 10% of the members
     rows, dp = [{"name": "confidence", "threat_model": "none"}], {"epsilon": 0.2, "noise_multiplier": 1.0, "steps": 10}
-    assert beside_the_proof(dp | {"delta": 1e-6}, rows, scores, seed=0)["lower_bound"] > 0.2
-    assert beside_the_proof(dp | {"delta": 0.15}, rows, scores, seed=0)["lower_bound"] == 0.0
+    assert compare_with_guarantee(dp | {"delta": 1e-6}, rows, scores, seed=0)["lower_bound"] > 0.2
+    assert compare_with_guarantee(dp | {"delta": 0.15}, rows, scores, seed=0)["lower_bound"] == 0.0

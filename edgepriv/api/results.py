@@ -84,7 +84,7 @@ class Trained(Result):
     said: Sequence[str]
 
     def readable(self) -> list[Any]:
-        from edgepriv.report.said import trained
+        from edgepriv.report.terminal import trained
         from edgepriv.report.utility import accuracy_lines
 
         return [trained(self._content), *accuracy_lines(self.accuracy)]
@@ -114,7 +114,7 @@ class Exported(Result):
     ort: Row | None = None
 
     def readable(self) -> list[Any]:
-        from edgepriv.report.said import exported
+        from edgepriv.report.terminal import exported
         from edgepriv.report.utility import accuracy_lines
 
         return [exported(self._content), *accuracy_lines(self.accuracy)]

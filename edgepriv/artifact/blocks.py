@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgepriv.artifact.emit import Emitter
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 
 def simplest(tensor: QuantizedTensor) -> QuantizedTensor:

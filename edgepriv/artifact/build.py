@@ -10,7 +10,7 @@ from torch import nn
 
 from edgepriv.artifact.blocks import simplest
 from edgepriv.artifact.fold import drop_zero_biases, fold_batch_norms
-from edgepriv.artifact.forms import apply_forms
+from edgepriv.artifact.graph_io import apply_io_options
 from edgepriv.artifact.head import append_head
 from edgepriv.artifact.left_float import weights_left_float
 from edgepriv.artifact.profiles import profile as lowering_of
@@ -19,7 +19,7 @@ from edgepriv.artifact.trace import graph_names, network_of, trace
 from edgepriv.errors import UserError
 from edgepriv.heads.masks import Mask
 from edgepriv.recipe import FULL_WIDTH, Export
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 _LARGEST_FILE = 2**31 - 1
 """Bytes of a protobuf message."""
@@ -69,7 +69,7 @@ def build_graph(
     lowered = lower(model.graph, fold_batch_norms(model.graph, weights), settings)
     if head is not None:
         append_head(model.graph, head)
-    apply_forms(model.graph, settings)
+    apply_io_options(model.graph, settings)
     if lowered.packed_linears:
         model.opset_imports["com.microsoft"] = 1
     strip(model)

@@ -23,7 +23,7 @@ from edgepriv.errors import UserError
 from edgepriv.files import write_bytes, written_aside
 from edgepriv.heads.masks import Mask
 from edgepriv.recipe import Export
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 _PACKED = (
     TensorProto.UINT4,

@@ -4,7 +4,7 @@ from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, Classifier
 from edgepriv.recipe import Quantize
 from edgepriv.training import quantize_weights
-from edgepriv.training.quantizer import QuantizedTensor, refuse_unmatched, widths
+from edgepriv.training.quantization import QuantizedTensor, refuse_unmatched, widths
 
 
 def integers_of(found: Checkpoint, classifier: Classifier) -> dict[str, QuantizedTensor]:

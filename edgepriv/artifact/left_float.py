@@ -6,7 +6,7 @@ import onnx_ir as ir
 from torch import nn
 
 from edgepriv.recipe import Quantize
-from edgepriv.training.quantizer import QuantizedTensor, widths
+from edgepriv.training.quantization import QuantizedTensor, widths
 
 BY_RECIPE = "the recipe leaves it at 32 bits"
 _REASONS = {

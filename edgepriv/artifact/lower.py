@@ -9,7 +9,7 @@ import onnx_ir as ir
 from edgepriv.artifact.blocks import column, one_if_equal, spread
 from edgepriv.artifact.emit import SCALE, ZERO_POINT, Emitter
 from edgepriv.artifact.pack import FIELDS, split_fields
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from edgepriv.artifact.lower import Lowered, linear_uses, restore
 from edgepriv.artifact.packed import PACKED_BITS, Compute, pack_matrix, replace_linears
 from edgepriv.artifact.portable import dequantize
 from edgepriv.recipe import Export
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 PACKED_FROM = 2**13
 """Weights of a layer from which it stays packed: below, its float32 copy takes less than 32 KiB."""

@@ -16,7 +16,7 @@ from edgepriv.artifact.blocks import one_if_equal
 from edgepriv.artifact.emit import INTEGER_MARK, SCALE, ZERO_POINT, Emitter
 from edgepriv.artifact.lower import Linear, integers_of
 from edgepriv.artifact.pack import FIELDS, pack_nibbles, split_fields
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 PACKED_BITS = 8
 """The widest integers that the kernel reads."""

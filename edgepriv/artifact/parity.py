@@ -16,7 +16,7 @@ from edgepriv.artifact.session import check_contract, predict
 from edgepriv.artifact.trace import prefix_of
 from edgepriv.errors import UserError
 from edgepriv.heads.masks import Mask, masked
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 TOLERANCE = 1e-4
 """Largest difference of a probability, where float32 can tell logits apart so finely (``tolerance_of``)."""

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from edgepriv.artifact.blocks import simplest
 from edgepriv.artifact.emit import SCALE, TAIL, ZERO_POINT, Emitter
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 
 def dequantize(emit: Emitter, name: str, tensor: QuantizedTensor, weight: ir.Value) -> tuple[ir.Value, int]:

@@ -12,7 +12,7 @@ from edgepriv.artifact.packed import PACKED_BITS, pack_matrix, replace_linears
 from edgepriv.artifact.portable import dequantize
 from edgepriv.errors import UserError
 from edgepriv.recipe import Export
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 PACKED_LINEAR_FROM = 3 * 2**20
 """Weights in a Linear from which ``latency`` multiplies with packed integers instead of restored floats.

@@ -29,12 +29,12 @@ from edgepriv.models import Checkpoint, Classifier
 from edgepriv.models.behaviour import cause_of, refuse_unsteady
 from edgepriv.recipe import FULL_WIDTH, Export, Recipe
 from edgepriv.training import new_classifier
-from edgepriv.training.course import examples_of
 from edgepriv.training.dp import Plan, refuse_unsupported
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit
 from edgepriv.training.loss import private_step
 from edgepriv.training.noise import noisy_members
+from edgepriv.training.stages import examples_of
 from edgepriv.training.task import Task, task_of
 
 FEW = 8

@@ -26,12 +26,12 @@ from edgepriv.errors import UserError
 from edgepriv.heads import Answering, answering
 from edgepriv.heads.masks import record_of
 from edgepriv.models import Classifier
+from edgepriv.models.lsq_steps import load_state
 from edgepriv.models.sources import code_of
-from edgepriv.models.steps import load_state
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier
 from edgepriv.training.device import PROCESSOR
-from edgepriv.training.partial import code_version
+from edgepriv.training.resume import code_version
 
 POPULATION = 5_000
 

@@ -15,8 +15,8 @@ from edgepriv.audit.attacks import ATTACKS, TRAINED
 from edgepriv.audit.evidence import Evidence, PopulationInputs
 from edgepriv.audit.exposure import exposure
 from edgepriv.audit.inputs import features, generated_inputs
-from edgepriv.audit.interview import Interview, balanced
 from edgepriv.audit.queries import Asked
+from edgepriv.audit.query_evidence import QueryEvidence, balanced
 from edgepriv.audit.references import POPULATION, Fleet
 from edgepriv.audit.trained_answers import Population
 from edgepriv.data import Dataset
@@ -111,7 +111,7 @@ def membership_part(
     plainly = _plainly(target, dataset, candidates, outputs, pool, needs, seed)
     chosen = balanced(membership, recipe.audit.queried_examples, seed)
     asked = Asked(lambda x: _in_chunks(target, x), target.twin)
-    interview = Interview(asked, dataset, candidates, chosen, recipe, target.no_twin)
+    query_evidence = QueryEvidence(asked, dataset, candidates, chosen, recipe, target.no_twin)
     shadows = {name: fleet.shadow for name, fleet in fleets.items() if fleet.shadow is not None}
     result["shadow_models"] = {name: utility(shadow.outputs, shadow.member) for name, shadow in shadows.items()}
     attackers: dict[str, Fleet | None] = {**fleets} or {"none": None}
@@ -124,7 +124,7 @@ def membership_part(
         names = [name for name in attacks if first or ATTACKS[name].needs & TRAINED]
         plain = _with_fleet(plainly, target, dataset, fleet)
         for asks in dict.fromkeys(ATTACKS[name].asks for name in names):
-            chosen, evidence = interview.evidence(asks, plain, fleet, pool)
+            chosen, evidence = query_evidence.evidence(asks, plain, fleet, pool)
             these = [name for name in names if ATTACKS[name].asks == asks]
             part = assess(evidence, membership[chosen], attacks=these, threat_model=threat_model, seed=seed)
             parts.append((threat_model, chosen, part))

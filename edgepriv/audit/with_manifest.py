@@ -10,9 +10,9 @@ from edgepriv.audit import assess
 from edgepriv.audit.alike import likeness, refuse_unlike, warnings_of
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.described import Audited, described
+from edgepriv.audit.dp_guarantee import compare_with_guarantee
 from edgepriv.audit.examples import of_dataset
 from edgepriv.audit.feeding import Told, told_of
-from edgepriv.audit.promise import beside_the_proof
 from edgepriv.audit.references import Fleet, train_fleet
 from edgepriv.audit.run import membership_part, robustness_part
 from edgepriv.audit.shift import shift_part
@@ -135,7 +135,7 @@ def audit_by_manifest(
         content["float"]["robustness"] = robustness_part(twin_target, dataset, split.non_members, recipe, "float twin")
     content["defended_by"] = in_words(trained_by)
     if "dp" in known.defences:
-        content["dp"] = beside_the_proof(known.defences["dp"], content["attacks"], scores, recipe.seed)
+        content["dp"] = compare_with_guarantee(known.defences["dp"], content["attacks"], scores, recipe.seed)
     audited = described(model, asked, recipe, known.data, content, count) | {"accuracy": accuracy}
     audited["warnings"] += [*accuracy["warnings"], *warnings_of(expected, assumed), *opened.warnings]
     if fleets and is_own(trained_by.model.name):

@@ -29,13 +29,13 @@ from edgepriv.errors import UserError
 from edgepriv.files import write_bytes
 from edgepriv.heads import answering, trained_head
 from edgepriv.models.bake import bake
-from edgepriv.models.steps import load_state
+from edgepriv.models.lsq_steps import load_state
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages, run_stages_stacked
 from edgepriv.training.answers import probabilities_of
 from edgepriv.training.device import PROCESSOR, device_of
-from edgepriv.training.partial import code_version
-from edgepriv.training.quantizer import load_quantized, quantize_weights
+from edgepriv.training.quantization import load_quantized, quantize_weights
+from edgepriv.training.resume import code_version
 from edgepriv.training.stacked import stackable, worth_stacking
 
 LOCAL, DASK = "local", "dask"

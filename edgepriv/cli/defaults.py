@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepriv.api.verb import Argument
-from edgepriv.hardening import hardening
+from edgepriv.hardening_recipe import hardening_recipe
 from edgepriv.recipe import Recipe
 
 
@@ -28,7 +28,7 @@ def default_words(command: str, argument: Argument) -> str:
 def _effective(command: str) -> Recipe:
     """The recipe that the command runs when nothing is given but the model."""
     plain = Recipe()
-    return hardening(plain, None, {}, Path("model.pt")) if command == "harden" else plain
+    return hardening_recipe(plain, None, {}, Path("model.pt")) if command == "harden" else plain
 
 
 def _written(value: Any) -> str:

@@ -12,9 +12,9 @@ from edgepriv.files import written_aside
 from edgepriv.models.bake import bake, computed_weights
 from edgepriv.models.classifier import Classifier, build_classifier
 from edgepriv.models.containers import refuse_misfit, state_for
+from edgepriv.models.lsq_steps import load_state, without_steps
 from edgepriv.models.reading import load_tensors
 from edgepriv.models.sources import refuse_unconfirmed
-from edgepriv.models.steps import load_state, without_steps
 from edgepriv.recipe import Model, Recipe, parse
 
 FORMAT_VERSION = 1

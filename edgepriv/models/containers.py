@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from edgepriv.errors import UserError
-from edgepriv.models.steps import is_step
+from edgepriv.models.lsq_steps import is_step
 
 State = Mapping[str, Tensor]
 

@@ -7,6 +7,7 @@ from typing import Any
 from edgepriv import progress
 from edgepriv.artifact.contract import fixed_batch_of
 from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.companion_files import audit_beside, bench_in, has_stale_audit, imported_runs, unique_names, variants_of
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting, write_json
 from edgepriv.measure.batches import batches_for
@@ -17,7 +18,6 @@ from edgepriv.pipeline._page import write_report
 from edgepriv.project import beside
 from edgepriv.recipe import Bench, Recipe
 from edgepriv.report import tables
-from edgepriv.siblings import audit_beside, bench_in, has_stale_audit, imported_runs, unique_names, variants_of
 
 
 def bench(

@@ -7,7 +7,7 @@ from typing import Any
 from edgepriv import data, project
 from edgepriv.accuracy import Standard
 from edgepriv.artifact.rehearse import few_inputs
-from edgepriv.artifact.ship import export_with_twin, written_by_export
+from edgepriv.artifact.release import export_with_twin, written_by_export
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.models.behaviour import refuse_unsteady

@@ -6,12 +6,12 @@ from typing import Any
 
 from edgepriv import data, project
 from edgepriv.accuracy import Standard
-from edgepriv.artifact.behind import save_head, transferred, with_head
+from edgepriv.artifact.attached_head import save_head, transferred, with_head
 from edgepriv.artifact.rehearse import rehearse
-from edgepriv.artifact.ship import export_with_twin, written_by_export
+from edgepriv.artifact.release import export_with_twin, written_by_export
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting
-from edgepriv.hardening import hardening, refuse_idle
+from edgepriv.hardening_recipe import hardening_recipe, refuse_idle
 from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.pipeline._given import GO_ON, files_named, is_batch_dependent, say_all
@@ -19,10 +19,10 @@ from edgepriv.project import beside
 from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
 from edgepriv.training import run_stages
-from edgepriv.training.course import Course
 from edgepriv.training.device import device_of
 from edgepriv.training.eps import probed, stated
-from edgepriv.training.partial import forget
+from edgepriv.training.resume import remove_resume_state
+from edgepriv.training.stages import TrainingRun
 
 
 def harden(
@@ -72,7 +72,7 @@ def harden(
             f"{model} has been hardened already (stages {', '.join(given.checkpoint.stages)}): "
             "harden the checkpoint that it was made from, or export this one"
         )
-    asked_for = hardening(given.checkpoint.recipe, recipe, changes, model)
+    asked_for = hardening_recipe(given.checkpoint.recipe, recipe, changes, model)
     hardened_by = project.resolved(asked_for.with_changes(device=device), given.dataset)
     stages = tuple(name for name in hardened_by.stages() if name != "train")
     refuse_idle(hardened_by, given.checkpoint.recipe, changes)
@@ -88,7 +88,7 @@ def harden(
     say_all(rehearse(given.checkpoint.with_recipe(hardened_by), stages, given.dataset, given.split))
     classifier = given.checkpoint.with_recipe(hardened_by).classifier()
 
-    def after(course: Course, classifier: Classifier, done: tuple[str, ...], recipe: Recipe) -> Checkpoint:
+    def after(course: TrainingRun, classifier: Classifier, done: tuple[str, ...], recipe: Recipe) -> Checkpoint:
         return given.checkpoint.with_recipe(recipe).with_weights(
             classifier,
             stages=given.checkpoint.stages + done,
@@ -96,7 +96,7 @@ def harden(
             defences=given.checkpoint.defences | course.defences,
         )
 
-    def keep_robust(stage: str, classifier: Classifier, so_far: Course) -> None:
+    def keep_robust(stage: str, classifier: Classifier, so_far: TrainingRun) -> None:
         if stage == "robust":
             unquantized = hardened_by.quantize.model_copy(update={"bits": FULL_WIDTH, "last_k": None})
             without_qat = hardened_by.with_changes(qat={"epochs": 0}).model_copy(update={"quantize": unquantized})
@@ -115,8 +115,8 @@ def harden(
     checkpoint.save(beside(shipped, "pt"), hardened)  # after the proofs: never a new checkpoint beside an old file
     save_head(head_file, hardened.head)
     write_kit(shipped, output / "device", also=[beside(shipped, "ort")] if exported.get("ort") else [], force=force)
-    forget(partial)
-    forget(kept_robust)
+    remove_resume_state(partial)
+    remove_resume_state(kept_robust)
     return exported | {
         "said": project.data_said(given.dataset, given.split),
         "checkpoint": str(beside(shipped, "pt")),

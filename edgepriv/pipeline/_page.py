@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.companion_files import bench_in
 from edgepriv.files import write_text
 from edgepriv.project import beside
 from edgepriv.report import html
 from edgepriv.report.reproduce import audit_command
-from edgepriv.siblings import bench_in
 
 
 def write_report(model: DeployedModel, audited: dict[str, Any] | None, output: Path) -> None:

@@ -10,8 +10,8 @@ from edgepriv.artifact.left_float import BY_RECIPE
 from edgepriv.errors import UserError
 from edgepriv.models import checkpoint
 from edgepriv.models.containers import tensors_in
+from edgepriv.models.lsq_steps import is_step
 from edgepriv.models.reading import is_of_tensors, load_tensors
-from edgepriv.models.steps import is_step
 from edgepriv.pipeline._given import named
 from edgepriv.recipe import FULL_WIDTH, parse
 from edgepriv.recipe.defences import in_words

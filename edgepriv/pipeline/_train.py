@@ -18,7 +18,7 @@ from edgepriv.recipe.conflicts import refuse_impossible
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.device import device_of
 from edgepriv.training.eps import refuse_guess
-from edgepriv.training.partial import forget
+from edgepriv.training.resume import remove_resume_state
 
 
 def train(
@@ -56,7 +56,7 @@ def train(
     accuracy = accuracy_of(classifier, recipe, dataset, split, Standard(accept=accept_accuracy_loss), GO_ON)
     trained = blank.with_weights(classifier, stages=("train",), history=tuple(course.history), defences=course.defences)
     checkpoint.save(output, trained)
-    forget(partial)
+    remove_resume_state(partial)
     return {
         "checkpoint": str(output),
         "recipe": recipe.model_dump(mode="json"),

@@ -8,9 +8,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from edgepriv.report.formatting import attack_name, count, parameters, percent
 from edgepriv.report.groups import ADVERSARIAL, by_strength, counts, reasons
 from edgepriv.report.verdict import beyond_guessing
-from edgepriv.report.words import attack_name, count, parameters, percent
 
 SHOWN, MANY, WIDTH = 15, 4, 80
 _LONGEST = len("modified-entropy-classwise")

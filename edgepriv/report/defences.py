@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgepriv.recipe.defences import DEFENCES
-from edgepriv.report.words import and_
+from edgepriv.report.formatting import and_
 
 WIDTH = 80
 

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgepriv.report import plots, words
+from edgepriv.report import formatting, plots
 from edgepriv.report.devices import device_rows
 from edgepriv.report.groups import KINDS, by_kind, by_queries, by_strength, by_threat_model, counts, reasons
 from edgepriv.report.reproduce import essentials, facts
@@ -46,7 +46,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.globals.update(
-        words=words,
+        formatting=formatting,
         at_most=AT_MOST.capitalize(),
         worst_case=worst_case,
         tpr=tpr,
@@ -148,8 +148,8 @@ def comparison(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None)
         yield _points(label, _accuracy(own.get("utility"), key), _accuracy(twin.get("utility"), key))
     robust, other = own.get("robustness"), twin.get("robustness")
     if robust is not None:
-        label = f"robust accuracy, {words.budget(robust)}"
-        same = other is not None and words.budget(other) == words.budget(robust)
+        label = f"robust accuracy, {formatting.budget(robust)}"
+        same = other is not None and formatting.budget(other) == formatting.budget(robust)
         yield _points(label, _worst_case(robust), _worst_case(other) if same else None)
     best, against = strongest(own["attacks"]), strongest(twin.get("attacks", []))
     if best is not None:
@@ -157,20 +157,22 @@ def comparison(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None)
         for label, show in _LEAKAGE.items():
             yield label, show(against) if against else "", show(best), ""
     if own.get("dp"):
-        yield f"proven epsilon, at delta {own['dp']['delta']:.2g}", "", words.significant(own["dp"]["epsilon"]), ""
+        yield f"proven epsilon, at delta {own['dp']['delta']:.2g}", "", formatting.significant(own["dp"]["epsilon"]), ""
 
 
 _LEAKAGE: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "its AUC (0.5 is guessing)": lambda attack: words.with_interval(attack["auc"], attack["auc_ci"], words.area),
+    "its AUC (0.5 is guessing)": lambda attack: formatting.with_interval(
+        attack["auc"], attack["auc_ci"], formatting.area
+    ),
     "like guessing": lambda attack: "yes" if like_guessing(attack) else "no",
     "its TPR at 1% FPR": lambda attack: tpr(attack, "0.01"),
     "its TPR at 0.1% FPR": lambda attack: tpr(attack, "0.001"),
-    "its lower bound on epsilon": lambda attack: words.significant(attack["epsilon_lower_bound"]),
+    "its lower bound on epsilon": lambda attack: formatting.significant(attack["epsilon_lower_bound"]),
 }
 
 
 def _named(attack: Mapping[str, Any] | None) -> str:
-    return f"{words.attack_name(attack)} ({attack['threat_model']})" if attack else ""
+    return f"{formatting.attack_name(attack)} ({attack['threat_model']})" if attack else ""
 
 
 def _accuracy(utility: Mapping[str, Any] | None, key: str) -> tuple[float, Sequence[float] | None] | None:
@@ -188,8 +190,8 @@ def _points(
     own: tuple[float, Sequence[float] | None] | None,
     twin: tuple[float, Sequence[float] | None] | None,
 ) -> Row:
-    change = words.signed_points(own[0] - twin[0]) if own and twin else ""
-    cells = [words.with_interval(*side, words.percent) if side else "" for side in (twin, own)]
+    change = formatting.signed_points(own[0] - twin[0]) if own and twin else ""
+    cells = [formatting.with_interval(*side, formatting.percent) if side else "" for side in (twin, own)]
     return label, cells[0], cells[1], change
 
 
@@ -199,14 +201,14 @@ def _costs(bench: Mapping[str, Any]) -> Iterator[Row]:
     twin = next((row for row in bench["variants"] if ratio is not None and _setting(row) == wanted), None)
     setting = f"batch {own['batch']}, {own['threads'] or 'all'} thread{'s' * (own['threads'] != 1)}"
     rows: tuple[tuple[str, str, Any], ...] = (
-        ("file size", "size", lambda row: words.file_size(row["size_bytes"])),
-        (f"latency p50, {setting}", "latency_p50", lambda row: words.milliseconds(row["latency_ms"]["p50"])),
-        ("time to load", "load", lambda row: words.milliseconds(row["load_ms"])),
-        ("memory, loaded", "rss_loaded", lambda row: words.megabytes(row["rss_mb"]["loaded"])),
-        ("memory, peak", "rss_peak", lambda row: words.megabytes(row["rss_mb"]["peak"])),
+        ("file size", "size", lambda row: formatting.file_size(row["size_bytes"])),
+        (f"latency p50, {setting}", "latency_p50", lambda row: formatting.milliseconds(row["latency_ms"]["p50"])),
+        ("time to load", "load", lambda row: formatting.milliseconds(row["load_ms"])),
+        ("memory, loaded", "rss_loaded", lambda row: formatting.megabytes(row["rss_mb"]["loaded"])),
+        ("memory, peak", "rss_peak", lambda row: formatting.megabytes(row["rss_mb"]["peak"])),
     )
     for label, key, show in rows:
-        yield label, show(twin) if twin else "", show(own), words.times(ratio[key]) if ratio else ""
+        yield label, show(twin) if twin else "", show(own), formatting.times(ratio[key]) if ratio else ""
 
 
 def _setting(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -238,7 +240,7 @@ def missing(
             notes = dict.fromkeys(entry["note"] for entry in found if entry.get("note"))
             for note in notes:
                 of = sum(entry.get("note") == note for entry in found)
-                which = "" if of == len(found) else f" of {words.count(of, 'attack')}"
+                which = "" if of == len(found) else f" of {formatting.count(of, 'attack')}"
                 yield f"true-positive rate at {100 * float(fpr):g}% false positives{which}", note
         robustness = audit.get("robustness")
         if robustness is None:

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edgepriv.audit.statistics import clopper_pearson
+from edgepriv.report.formatting import attack_name
 from edgepriv.report.groups import by_strength, counts
-from edgepriv.report.words import attack_name
 
 # Okabe and Ito's colours stay apart for colour-blind readers.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from edgepriv.report.formatting import and_, attack_name, count
 from edgepriv.report.groups import counts
 from edgepriv.report.utility import cost_in_accuracy
 from edgepriv.report.verdict import Finding, beyond_guessing, leakage, robustness
 from edgepriv.report.verdict import cost as cost_of
-from edgepriv.report.words import and_, attack_name, count
 
 Audit = Mapping[str, Any]
 RARE_FIRST = ("0.001", "0.01")

@@ -10,8 +10,7 @@ from rich.text import Text
 from edgepriv.audit.attacks import NEEDS
 from edgepriv.recipe import differences
 from edgepriv.report.devices import device_rows
-from edgepriv.report.verdict import like_guessing, strongest
-from edgepriv.report.words import (
+from edgepriv.report.formatting import (
     area,
     attack_name,
     budget,
@@ -25,6 +24,7 @@ from edgepriv.report.words import (
     times,
     with_interval,
 )
+from edgepriv.report.verdict import like_guessing, strongest
 
 AT_MOST = "at most: what an attack that sees labels alone leaves; one along gradients would find more"
 

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from edgepriv.report.words import percent
+from edgepriv.report.formatting import percent
 
 Side = tuple[float, Sequence[float] | None]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgepriv.report.words import (
+from edgepriv.report.formatting import (
     THREAT_MODELS,
     area,
     attack_name,

@@ -1,7 +1,7 @@
 """One loop, and what it can minimise."""
 
-from edgepriv.training.course import new_classifier, run_stages, run_stages_stacked
-from edgepriv.training.quantizer import QuantizedTensor, load_quantized, quantize_weights
+from edgepriv.training.quantization import QuantizedTensor, load_quantized, quantize_weights
+from edgepriv.training.stages import new_classifier, run_stages, run_stages_stacked
 
 __all__ = [
     "QuantizedTensor",

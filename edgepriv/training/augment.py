@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgepriv.training.draws import Generator, filled
+from edgepriv.training.generators import Generator, filled
 
 
 def augmented(x: Tensor, how: str, generator: Generator) -> Tensor:

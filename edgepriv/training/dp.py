@@ -26,7 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import Dp, Stage
-from edgepriv.training.draws import filled
+from edgepriv.training.generators import filled
 
 _ACCOUNTANT = "rdp"
 """Renyi accounting (Mironov 2017): a bound without numerical error, somewhat above the tightest one known: 3.00 against

@@ -15,15 +15,15 @@ from edgepriv.recipe import Stage
 from edgepriv.training.augment import augmented
 from edgepriv.training.device import PROCESSOR, generator_state, set_generator_state
 from edgepriv.training.dp import Plan, plan_of, refuse_unsupported
-from edgepriv.training.draws import Generator, generator_of, permutation
 from edgepriv.training.dropout import dropping
 from edgepriv.training.examples import Examples, correct
 from edgepriv.training.fused import Fused, fuse
-from edgepriv.training.grids import SMALLEST_STEP
+from edgepriv.training.generators import Generator, generator_of, permutation
 from edgepriv.training.loss import frozen_logits, laid_out, loss_of, private_step
 from edgepriv.training.optimizer import optimizer_of, scheduled
 from edgepriv.training.pgd import perturbed, pgd_budget
-from edgepriv.training.quantizer import attach_steps
+from edgepriv.training.quantization import attach_steps
+from edgepriv.training.quantizers import SMALLEST_STEP
 from edgepriv.training.selection import Best, remember, take_best
 from edgepriv.training.stacked import models_in
 from edgepriv.training.task import Task

@@ -8,12 +8,12 @@ from torch.nn import functional
 
 from edgepriv.models import Classifier
 from edgepriv.training.dp import Plan, set_private_gradients
-from edgepriv.training.draws import Generator
 from edgepriv.training.examples import Examples
 from edgepriv.training.flattening import flattening_loss
 from edgepriv.training.fused import Fused
+from edgepriv.training.generators import Generator
 from edgepriv.training.pgd import perturbed
-from edgepriv.training.quantizer import fake_quantized, quantized_activations
+from edgepriv.training.quantization import fake_quantized, quantized_activations
 from edgepriv.training.relax import relax_loss
 from edgepriv.training.stacked import models_in
 from edgepriv.training.task import Task

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edgepriv.recipe import Stage
-from edgepriv.training.grids import lsq_highest
+from edgepriv.training.quantizers import lsq_highest
 
 
 def optimizer_of(

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import Adversary, eps_for
-from edgepriv.training.draws import Generator, filled
+from edgepriv.training.generators import Generator, filled
 
 Logits = Callable[[Tensor], Tensor]
 Objective = Callable[[Tensor, Tensor], Tensor]

@@ -22,7 +22,7 @@ from edgepriv.models.small import MLP
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences import acting
 from edgepriv.training.examples import Examples
-from edgepriv.training.grids import quantizer_of
+from edgepriv.training.quantizers import quantizer_of
 
 
 class Stacked(nn.Module):

@@ -10,7 +10,7 @@ from torch.nn import functional
 from edgepriv.artifact.build import Built, build_graph
 from edgepriv.models import Classifier
 from edgepriv.recipe import Quantize
-from edgepriv.training.quantizer import QuantizedTensor, quantize_weights
+from edgepriv.training.quantization import QuantizedTensor, quantize_weights
 
 CLASSES = 5
 IMAGE = (3, 12, 12)

@@ -17,7 +17,7 @@ from edgepriv.artifact.session import histogram, open_session, optimized_graph, 
 from edgepriv.errors import UserError
 from edgepriv.models import build as build_network
 from edgepriv.models.classifier import Classifier
-from edgepriv.training.quantizer import QuantizedTensor
+from edgepriv.training.quantization import QuantizedTensor
 
 CASES = [
     ("convolutions", 32),

@@ -10,7 +10,7 @@ from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.artifact.session import open_session, predict
 from edgepriv.models import Classifier
 from edgepriv.recipe import Export, Quantize
-from edgepriv.training.quantizer import quantize_weights
+from edgepriv.training.quantization import quantize_weights
 
 
 class Mixed(nn.Module):

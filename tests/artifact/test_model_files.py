@@ -8,9 +8,9 @@ from graphs import model, node
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.describe import describe
 from edgepriv.artifact.session import open_session, predict
+from edgepriv.companion_files import audit_beside
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of, write_json
-from edgepriv.siblings import audit_beside
 
 W = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 X = np.random.default_rng(1).random((10, 4), dtype=np.float32)

@@ -12,7 +12,7 @@ from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.artifact.session import open_session, optimized_graph, predict
 from edgepriv.models import Classifier, build
 from edgepriv.recipe import Export, Quantize
-from edgepriv.training.quantizer import quantize_weights, widths
+from edgepriv.training.quantization import quantize_weights, widths
 
 SMALL = {"lenet": (1, 28, 28), "resnet20": (3, 32, 32), "mlp": (30,)}
 LARGE = {

@@ -14,7 +14,7 @@ from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.artifact.session import open_session, optimized_graph, predict
 from edgepriv.errors import UserError
 from edgepriv.recipe import Export, Quantize
-from edgepriv.training.quantizer import quantize_weights
+from edgepriv.training.quantization import quantize_weights
 
 NAMES = [f"class {label}" for label in range(CLASSES)]
 CASES = [
@@ -122,7 +122,7 @@ def test_scales_of_blocks_are_stored_once():
 
 def test_a_folded_batch_norm_scales_and_mirrors_every_block():
     from edgepriv.artifact.fold import scale_channels
-    from edgepriv.training.quantizer import QuantizedTensor
+    from edgepriv.training.quantization import QuantizedTensor
 
     rng = np.random.default_rng(0)
     plain = quantized((4, 3, 3, 3), 4)

@@ -14,11 +14,11 @@ from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.export import export
 from edgepriv.artifact.layers import layers
 from edgepriv.models import Classifier
-from edgepriv.models.steps import steps_of
+from edgepriv.models.lsq_steps import steps_of
 from edgepriv.recipe import Export, Quantize
 from edgepriv.training import quantize_weights
-from edgepriv.training.grids import QUANTIZERS
-from edgepriv.training.quantizer import attach_steps, widths
+from edgepriv.training.quantization import attach_steps, widths
+from edgepriv.training.quantizers import QUANTIZERS
 
 PROFILES = ("latency", "memory", "portable")
 

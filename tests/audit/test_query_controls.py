@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from interviewed import Ready, ready
+from queried_models import Ready, ready
 
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.attacks.lira import MINIMUM

@@ -19,7 +19,7 @@ from edgepriv.heads.regenerate import member_labels, nonmember_labels, trained_m
 from edgepriv.heads.values import mask_values
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier, run_stages
-from edgepriv.training.course import examples_of
+from edgepriv.training.stages import examples_of
 
 FEW = st.sampled_from([0.0, 0.125, 0.25, 0.5])  # so that there are ties
 

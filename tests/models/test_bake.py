@@ -7,10 +7,10 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from edgepriv.errors import UserError
 from edgepriv.models.bake import bake, computed_weights
-from edgepriv.models.steps import load_state
+from edgepriv.models.lsq_steps import load_state
 from edgepriv.recipe import Quantize
 from edgepriv.training.fused import fuse
-from edgepriv.training.quantizer import quantize_weights, refuse_unmatched
+from edgepriv.training.quantization import quantize_weights, refuse_unmatched
 
 WAYS = {
     "weight norm": parametrizations.weight_norm,

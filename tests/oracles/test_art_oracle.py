@@ -21,7 +21,7 @@ from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.trained_answers import Shadow
 from edgepriv.models.classifier import Classifier
 from edgepriv.recipe import Quantize
-from edgepriv.training.quantizer import quantize_weights
+from edgepriv.training.quantization import quantize_weights
 
 attacks = pytest.importorskip(
     "art.attacks.inference.membership_inference",

@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.recipe import Export, Quantize
-from edgepriv.training.quantizer import quantize_weights
+from edgepriv.training.quantization import quantize_weights
 
 sys.path.append(str(Path(__file__).parents[1] / "artifact"))
 

@@ -10,7 +10,7 @@ from edgepriv.recipe.conflicts import refuse_impossible
 from edgepriv.recipe.defences import DEFENCES, Conflict, Defence, in_words
 from edgepriv.recipe.section import Section
 from edgepriv.report.defences import markdown
-from edgepriv.report.said import measured
+from edgepriv.report.terminal import measured
 from edgepriv.training.stacked import stackable
 
 

@@ -11,8 +11,8 @@ from edgepriv.training import device, run_stages
 from edgepriv.training.augment import augmented
 from edgepriv.training.device import PROCESSOR, device_of, placed
 from edgepriv.training.dp import plan_of, set_private_gradients
-from edgepriv.training.draws import filled
 from edgepriv.training.examples import Examples
+from edgepriv.training.generators import filled
 from edgepriv.training.loss import loss_of
 from edgepriv.training.pgd import perturbed
 from edgepriv.training.task import task_of

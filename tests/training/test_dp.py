@@ -13,7 +13,7 @@ from edgepriv.errors import UserError
 from edgepriv.recipe import Dp, Quantize, Recipe, Stage
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.dp import Plan, plan_of, refuse_unsupported, set_private_gradients
-from edgepriv.training.quantizer import fake_quantized
+from edgepriv.training.quantization import fake_quantized
 from edgepriv.training.stacked import stackable
 
 QUIET = Plan(noise_multiplier=0.0, clip=0.1, sample_rate=0.25, delta=1e-4, members=80, steps_per_epoch=4)

@@ -11,12 +11,12 @@ from weights import weights_of
 
 from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, checkpoint
-from edgepriv.models.steps import attach_step, load_state, steps_of
+from edgepriv.models.lsq_steps import attach_step, load_state, steps_of
 from edgepriv.recipe import Quantize, Recipe
 from edgepriv.training import load_quantized, new_classifier, quantize_weights, run_stages
 from edgepriv.training.dp import Plan, set_private_gradients
-from edgepriv.training.grids import refuse_unfit
-from edgepriv.training.quantizer import attach_steps, fake_quantize, fake_quantized
+from edgepriv.training.quantization import attach_steps, fake_quantize, fake_quantized
+from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.training.stacked import stackable
 
 STAGES = ("train", "qat")

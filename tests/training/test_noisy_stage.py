@@ -11,7 +11,8 @@ from weights import weights_of
 from edgepriv.audit.workers import Job, train_group
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe, Stage
-from edgepriv.training import course, new_classifier, run_stages, run_stages_stacked
+from edgepriv.training import new_classifier, run_stages, run_stages_stacked
+from edgepriv.training import stages as training_stages
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit
 from edgepriv.training.loss import divergence_from
@@ -56,13 +57,13 @@ def without_seconds(facts):
 @pytest.mark.parametrize("method", ["shapley", "uniform"])
 def test_no_stage_sees_a_clean_member_once_they_have_noise(run, recipe, toy, split, monkeypatch, method):
     seen = {}
-    whole = course.fit
+    whole = training_stages.fit
 
     def watching(classifier, members, task, **options):
         seen[len(seen)] = members
         return whole(classifier, members, task, **options)
 
-    monkeypatch.setattr(course, "fit", watching)
+    monkeypatch.setattr(training_stages, "fit", watching)
     run(recipe.with_changes(noise={"method": method, "tau": 1.0}))
     clean = torch.from_numpy(toy.x[split.members])
     assert torch.equal(seen[0].x, clean)
@@ -74,8 +75,10 @@ def test_no_stage_sees_a_clean_member_once_they_have_noise(run, recipe, toy, spl
 
 def test_the_teacher_answers_to_the_noisy_members(run, recipe, toy, split, monkeypatch):
     seen = []
-    whole = course.fit
-    monkeypatch.setattr(course, "fit", lambda c, members, *a, **o: seen.append(members) or whole(c, members, *a, **o))
+    whole = training_stages.fit
+    monkeypatch.setattr(
+        training_stages, "fit", lambda c, members, *a, **o: seen.append(members) or whole(c, members, *a, **o)
+    )
     run(recipe, stages=("train", "noisy"))
     teacher = new_classifier(recipe, toy.num_classes, toy.input_shape)
     run_stages(teacher, recipe, ("train",), toy, split, quiet=True)

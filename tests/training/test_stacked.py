@@ -11,12 +11,12 @@ from edgepriv.recipe import Quantize, Recipe, Stage
 from edgepriv.training import new_classifier, run_stages, run_stages_stacked
 from edgepriv.training import task as task_module
 from edgepriv.training.augment import augmented
-from edgepriv.training.draws import Generators, permutation
 from edgepriv.training.examples import Examples
+from edgepriv.training.generators import Generators, permutation
 from edgepriv.training.loop import validate
 from edgepriv.training.loss import loss_of
 from edgepriv.training.pgd import Budget
-from edgepriv.training.quantizer import fake_quantized
+from edgepriv.training.quantization import fake_quantized
 from edgepriv.training.selection import Best, remember, take_best
 from edgepriv.training.stacked import Stack, StackedExamples, stackable, worth_stacking
 from edgepriv.training.task import Task, task_of

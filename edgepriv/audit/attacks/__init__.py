@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from edgepriv.audit.answers import Floats, Outputs
-from edgepriv.audit.attacks import repeated, signals
+from edgepriv.audit.attacks import query_based, signals
 from edgepriv.audit.attacks.base import NEEDS, TRAINED, Attack, Unavailable
 from edgepriv.audit.attacks.blindmi import blindmi_diff, blindmi_diff_without, blindmi_one_class
 from edgepriv.audit.attacks.classwise import classwise
@@ -80,19 +80,19 @@ _PLAIN = (
     Attack("rmia-online", "RMIA online", ZARIFZADEH, REFERENCES, rmia_online, tune=choose_online),
 )  # fmt: skip
 
-_REPEATED = (
-    Attack("label-only-augmentation", "Labels of augmented copies", CHOQUETTE, LABEL_QUERIES, repeated.augmentation,
+_QUERY_BASED = (
+    Attack("label-only-augmentation", "Labels of augmented copies", CHOQUETTE, LABEL_QUERIES, query_based.augmentation,
            MOST_COPIES, "label", "augmentation"),
     Attack("label-only-augmentation-mlp", "Labels of augmented copies and MLP", CHOQUETTE, LABEL_QUERIES | SHADOW,
-           repeated.augmentation_mlp, MOST_COPIES, "label", "augmentation"),
-    Attack("label-only-noise", "Labels under noise", CHOQUETTE, LABEL_QUERIES, repeated.noise,
+           query_based.augmentation_mlp, MOST_COPIES, "label", "augmentation"),
+    Attack("label-only-noise", "Labels under noise", CHOQUETTE, LABEL_QUERIES, query_based.noise,
            1 + NOISE_QUERIES, "label", "noise"),
-    Attack("label-only-boundary", "Distance to the boundary by labels", CHOQUETTE, LABEL_QUERIES, repeated.boundary,
+    Attack("label-only-boundary", "Distance to the boundary by labels", CHOQUETTE, LABEL_QUERIES, query_based.boundary,
            boundary_queries(), "label", "boundary"),
-    Attack("loss-trajectory", "Loss trajectory of a distilled copy", LIU, SHADOW, repeated.loss_trajectory,
+    Attack("loss-trajectory", "Loss trajectory of a distilled copy", LIU, SHADOW, query_based.loss_trajectory,
            asks="distilled"),
     Attack("adversarial-robustness", "Worst-case confidence", ROBUST, LABELS | GRADIENTS,
-           repeated.worst_case_confidence, WORST_OF, asks="adversarial"),
+           query_based.worst_case_confidence, WORST_OF, asks="adversarial"),
 )  # fmt: skip
 
 # The same attacks on perturbed candidates (Song, Shokri & Mittal 2019): a robust model remembers its members' surroundings.
@@ -102,7 +102,7 @@ _PERTURBED = tuple(
         f"{attack.title}, on perturbed inputs",
         attack.paper,
         attack.needs | GRADIENTS,
-        repeated.on_adversarial(attack.run),
+        query_based.on_adversarial(attack.run),
         asks="adversarial",
         tune=attack.tune,
     )
@@ -110,4 +110,4 @@ _PERTURBED = tuple(
     if attack.needs <= SHADOW | REFERENCES
 )
 
-ATTACKS: dict[str, Attack] = {attack.name: attack for attack in (*_PLAIN, *_REPEATED, *_PERTURBED)}
+ATTACKS: dict[str, Attack] = {attack.name: attack for attack in (*_PLAIN, *_QUERY_BASED, *_PERTURBED)}

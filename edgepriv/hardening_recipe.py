@@ -11,7 +11,7 @@ BEHIND = ("seed", "data", "model", "train", "dp")
 """What a trained model has behind it: no recipe of hardening can change these any more."""
 
 
-def hardening(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any], model: Path) -> Recipe:
+def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any], model: Path) -> Recipe:
     """The checkpoint's recipe with the sections of ``recipe`` that concern hardening and what follows, then ``changes``.
 
     Without a recipe, or with one that only says what a bare state_dict is, what the options leave open is PGD for 10

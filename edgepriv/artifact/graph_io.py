@@ -10,7 +10,7 @@ from edgepriv.recipe import Export
 BYTE = 255.0
 
 
-def apply_forms(graph: ir.Graph, settings: Export) -> None:
+def apply_io_options(graph: ir.Graph, settings: Export) -> None:
     """Turn ``input`` float32 in [0, 1] -> ``probabilities`` into what the settings ask for, in place.
 
     ``input = "uint8"``: bytes, divided by 255 in the graph. ``output = "logits"``: float32 [N, K] without the Softmax;

@@ -10,8 +10,8 @@ from torch import nn
 from edgepriv.errors import UserError
 from edgepriv.recipe import Quantize
 from edgepriv.training import quantize_weights
-from edgepriv.training.grids import QUANTIZERS, refuse_unfit
-from edgepriv.training.quantizer import fake_quantize, quantized_activations, round_activations
+from edgepriv.training.quantization import fake_quantize, quantized_activations, round_activations
+from edgepriv.training.quantizers import QUANTIZERS, refuse_unfit
 
 SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 40))
 SEEDS = st.integers(0, 2**20)

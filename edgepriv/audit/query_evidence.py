@@ -34,7 +34,7 @@ _CODE = (augment, boundary, distil, queries)
 
 
 @dataclass
-class Interview:
+class QueryEvidence:
     """One target and what is asked of it beyond its plain answers; nothing is asked twice, however many attackers there are.
 
     candidates: int64 [n] into ``dataset``. chosen: int64 [m] into the candidates, those asked about repeatedly and with

@@ -5,14 +5,14 @@ from functools import partial
 
 import numpy as np
 import pytest
-from interviewed import Ready, ready
+from queried_models import Ready, ready
 
-from edgepriv.audit import interview, references
+from edgepriv.audit import query_evidence, references
 from edgepriv.audit.answers import Outputs, log_odds
 from edgepriv.audit.distil import EPOCHS, loss_of, loss_trajectories
 from edgepriv.audit.evidence import Evidence
-from edgepriv.audit.interview import Interview, balanced
 from edgepriv.audit.queries import asked, on_perturbed
+from edgepriv.audit.query_evidence import QueryEvidence, balanced
 from edgepriv.audit.run import Target, membership_part
 
 SOME = 40
@@ -82,7 +82,7 @@ def test_every_model_is_asked_about_the_inputs_that_fool_itself(given):
     chosen = np.arange(0, 500, 25)
     candidates = np.concatenate([given.split.members, given.split.non_members])
     target = asked(given.classifier)
-    talk = Interview(target, given.dataset, candidates, chosen, given.recipe)
+    talk = QueryEvidence(target, given.dataset, candidates, chosen, given.recipe)
     plain = _plain(given, candidates)
     index, evidence = talk.evidence("adversarial", plain, given.fleet, None)
     np.testing.assert_array_equal(index, chosen)
@@ -102,9 +102,9 @@ def _plain(given, candidates):
 
 def test_a_killed_audit_asks_no_trained_model_twice(audited, monkeypatch):
     _, first = audited()
-    monkeypatch.setattr(interview, "on_perturbed", _only_the_target(interview.on_perturbed))
-    monkeypatch.setattr(interview, "labels_on", _only_the_target(interview.labels_on, position=1))
-    monkeypatch.setattr(interview.distil, "loss_trajectories", None)
+    monkeypatch.setattr(query_evidence, "on_perturbed", _only_the_target(query_evidence.on_perturbed))
+    monkeypatch.setattr(query_evidence, "labels_on", _only_the_target(query_evidence.labels_on, position=1))
+    monkeypatch.setattr(query_evidence.distil, "loss_trajectories", None)
     _, second = audited()
     assert first.keys() == second.keys()
     for name, values in first.items():

@@ -49,7 +49,7 @@ def key_of(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], data
     return digest.hexdigest()
 
 
-def read_partial(partial: Path | None, key: str) -> dict[str, Any]:
+def read_resume_state(partial: Path | None, key: str) -> dict[str, Any]:
     """What the run of that key has left; a run at its beginning where there is nothing, or something else."""
     fresh: dict[str, Any] = {
         "position": 0,
@@ -72,13 +72,13 @@ def read_partial(partial: Path | None, key: str) -> dict[str, Any]:
     return content | {"state": State(**content["state"])}
 
 
-def write_partial(partial: Path | None, content: dict[str, Any]) -> None:
+def write_resume_state(partial: Path | None, content: dict[str, Any]) -> None:
     """Whole or not at all; nothing without a path."""
     if partial is not None:
         with written_aside(partial) as aside:
             torch.save(content, aside)
 
 
-def forget(partial: Path) -> None:
+def remove_resume_state(partial: Path) -> None:
     """Remove the file of an interrupted run whose result is now safe."""
     partial.unlink(missing_ok=True)

@@ -12,8 +12,9 @@ from weights import weights_of
 
 from edgepriv.data import checked, make_split
 from edgepriv.recipe import Data, Recipe
-from edgepriv.training import course, new_classifier, partial, run_stages
-from edgepriv.training.partial import code_version, forget
+from edgepriv.training import new_classifier, resume, run_stages
+from edgepriv.training import stages as training_stages
+from edgepriv.training.resume import code_version, remove_resume_state
 from edgepriv.training.task import task_of
 
 WRITES = 2 + 1 + 3 + 1 + 2 + 1
@@ -100,21 +101,23 @@ def test_dropout_is_resumed_where_it_was(run, killed_after, recipe, tmp_path):
 def test_epochs_that_were_done_are_not_trained_again(run, killed_after, tmp_path, monkeypatch):
     killed_after(4, tmp_path / "p")  # train done, one epoch of robust
     epochs = []
-    keep = course._keeper
-    monkeypatch.setattr(course, "_keeper", lambda *args: lambda state: (epochs.append(state.epoch), keep(*args)(state)))
+    keep = training_stages._keeper
+    monkeypatch.setattr(
+        training_stages, "_keeper", lambda *args: lambda state: (epochs.append(state.epoch), keep(*args)(state))
+    )
     run(tmp_path / "p")
     assert epochs == [2, 3, 1, 2]
 
 
 def test_a_finished_run_is_not_trained_again(run, uninterrupted, tmp_path, monkeypatch):
     run(tmp_path / "p")
-    monkeypatch.setattr(course, "fit", None)
+    monkeypatch.setattr(training_stages, "fit", None)
     rows, weights = run(tmp_path / "p")
     assert rows == uninterrupted[0]
     assert torch.equal(weights, uninterrupted[1])
-    forget(tmp_path / "p")
+    remove_resume_state(tmp_path / "p")
     assert not (tmp_path / "p").exists()
-    forget(tmp_path / "p")
+    remove_resume_state(tmp_path / "p")
 
 
 # --- partial files of something else ---
@@ -177,16 +180,16 @@ def test_code_in_a_partial_file_is_not_run(run, uninterrupted, tmp_path):
 
 def test_a_changed_code_of_training_is_another_run(run, killed_after, tmp_path, capsys, monkeypatch):
     killed_after(5, tmp_path / "p")
-    monkeypatch.setattr(partial, "code_version", lambda: "another version")
+    monkeypatch.setattr(resume, "code_version", lambda: "another version")
     run(tmp_path / "p")
     assert "left by a different run" in capsys.readouterr().err
 
 
 def test_the_code_version_counts_code_and_not_comments(tmp_path, monkeypatch):
-    package = Path(course.__file__).parent.parent
+    package = Path(training_stages.__file__).parent.parent
     for part in ("models", "training"):
         shutil.copytree(package / part, tmp_path / part)
-    monkeypatch.setattr(partial, "__file__", str(tmp_path / "training" / "partial.py"))
+    monkeypatch.setattr(resume, "__file__", str(tmp_path / "training" / "resume.py"))
     version = code_version.__wrapped__  # not the cached one
     before = version()
     source = tmp_path / "training" / "flattening.py"
@@ -246,10 +249,10 @@ def test_epochs_are_chosen_on_examples_of_every_class(monkeypatch):
     sorted_by_class = checked("folder", np.random.default_rng(0).random((2000, 4)), labels)
     split = make_split(sorted_by_class, Data(members=20, non_members=20, reference=0, holdout=0, validation=1500), 0)
     used = {}
-    monkeypatch.setattr(course, "fit", lambda *args, validation, **options: used.update(y=validation.y) or [])
+    monkeypatch.setattr(training_stages, "fit", lambda *args, validation, **options: used.update(y=validation.y) or [])
     recipe = Recipe(model={"name": "mlp", "args": {"widths": [4]}})
     run_stages(new_classifier(recipe, 10, (4,)), recipe, ("train",), sorted_by_class, split, quiet=True)
-    assert len(used["y"]) == course._VALIDATION_EXAMPLES < 1500
+    assert len(used["y"]) == training_stages._VALIDATION_EXAMPLES < 1500
     assert len(used["y"].unique()) == 10
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from edgepriv.errors import UserError
 from edgepriv.models.bake import computed_weights
-from edgepriv.models.steps import attach_step, drop_steps, steps_of
+from edgepriv.models.lsq_steps import attach_step, drop_steps, steps_of
 from edgepriv.recipe import FULL_WIDTH, Quantize, bit_rules
-from edgepriv.training.grids import Grid, lsq_highest, quantizer_of, refuse_unfit
+from edgepriv.training.quantizers import Grid, lsq_highest, quantizer_of, refuse_unfit
 from edgepriv.training.stacked import Stacked, StackedLinear
 
 _MULTIPLIERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, StackedLinear)

@@ -9,7 +9,7 @@ from edgepriv.errors import UserError
 from edgepriv.models import build
 from edgepriv.recipe import Quantize
 from edgepriv.training import QuantizedTensor, load_quantized, quantize_weights
-from edgepriv.training.quantizer import fake_quantize, fake_quantized, grid_of, refuse_unmatched, widths
+from edgepriv.training.quantization import fake_quantize, fake_quantized, grid_of, refuse_unmatched, widths
 
 WIDTHS = range(2, 9)
 GRANULARITIES = ("tensor", "channel")

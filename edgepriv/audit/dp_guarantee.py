@@ -8,7 +8,7 @@ import numpy as np
 from edgepriv.audit.statistics import ALPHA, epsilon_lower_bound
 
 
-def beside_the_proof(
+def compare_with_guarantee(
     dp: Mapping[str, Any], attacks: Sequence[Mapping[str, Any]], scores: Mapping[str, np.ndarray], seed: int
 ) -> dict[str, Any]:
     """The facts ``dp`` of the training, the largest lower bound on its epsilon that an attack shows, and which one's.

@@ -9,7 +9,7 @@ import numpy as np
 from edgepriv.accuracy import Standard
 from edgepriv.artifact import manifest
 from edgepriv.artifact.accuracies import Measured, Sample, in_session, in_torch, judged, sample, unjudged
-from edgepriv.artifact.behind import mask_of, write_memguard
+from edgepriv.artifact.attached_head import mask_of, write_memguard
 from edgepriv.artifact.export import Exported, export
 from edgepriv.artifact.integers import integers_of
 from edgepriv.artifact.session import open_session, predict
@@ -22,7 +22,7 @@ from edgepriv.recipe import FULL_WIDTH, STAGES
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.recipe.defences.heads import MEMGUARD_METHOD
 from edgepriv.training import load_quantized
-from edgepriv.training.grids import notes_of
+from edgepriv.training.quantizers import notes_of
 
 CHECKED_AGAINST = 2_000
 """Real inputs that an export proves parity on, if there are as many and they do not take too long (``parity.SECONDS``)."""

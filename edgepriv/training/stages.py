@@ -12,17 +12,17 @@ from edgepriv import progress
 from edgepriv.data import Dataset, Split
 from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.bake import bake
-from edgepriv.models.steps import load_state
+from edgepriv.models.lsq_steps import load_state
 from edgepriv.project import warn
 from edgepriv.recipe import Recipe
 from edgepriv.training.device import PROCESSOR
 from edgepriv.training.dp import plan_of
 from edgepriv.training.examples import Examples
-from edgepriv.training.grids import refuse_unfit
 from edgepriv.training.loop import State, fit
 from edgepriv.training.noise import noisy_members, refuse_unreachable
-from edgepriv.training.partial import key_of, read_partial, write_partial
-from edgepriv.training.quantizer import refuse_unmatched
+from edgepriv.training.quantization import refuse_unmatched
+from edgepriv.training.quantizers import refuse_unfit
+from edgepriv.training.resume import key_of, read_resume_state, write_resume_state
 from edgepriv.training.stacked import Stack, StackedExamples, stackable
 from edgepriv.training.task import Task, task_of
 from edgepriv.training.watch import watch_of
@@ -31,7 +31,7 @@ _VALIDATION_EXAMPLES = 1024
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingRun:
     """What a run of stages leaves beside the weights. ``history``: one row for each epoch. ``defences``: what the defences
     measured as they ran, by name (``dp``, ``noise``), as JSON; it goes into checkpoint and manifest."""
 
@@ -65,12 +65,13 @@ def run_stages(
     partial: Path | None = None,
     quiet: bool = False,
     done_before: int = 0,
-    after_stage: Callable[[str, Classifier, Course], None] = lambda stage, classifier, so_far: None,
-) -> Course:
+    after_stage: Callable[[str, Classifier, TrainingRun], None] = lambda stage, classifier, so_far: None,
+) -> TrainingRun:
     """Run ``stages`` of ``recipe`` on the split's members, in place.
 
     ``partial`` is where the run is kept, epoch by epoch, and at its end; a file there that was left by the same recipe, data
-    and starting weights is resumed, any other is ignored. Remove it (``forget``) once the result is safe elsewhere.
+    and starting weights is resumed, any other is ignored. Remove it (``remove_resume_state``) once the result is safe
+    elsewhere.
     ``after_stage(name, classifier, so_far)`` is called as each stage ends. ``done_before``: how many of the first stages the
     classifier's weights have behind them already, ``train`` at most.
 
@@ -86,7 +87,7 @@ def run_stages(
     holdout = examples_of(dataset, split.holdout)
     validation = examples_of(dataset, _some(split.validation, split.seed))
     key = key_of(classifier, recipe, stages, dataset, split)
-    done = read_partial(partial, key)
+    done = read_resume_state(partial, key)
     rows: list[dict[str, Any]] = done["rows"]
     defences: dict[str, Any] = done["defences"]
     if done["start"] is not None:
@@ -137,10 +138,10 @@ def run_stages(
         rows += [{"stage": name} | row for row in history]
         if task.dp is not None:
             defences["dp"] = plan_of(task.dp, task.stage, len(members)).spent(len(history))
-        after_stage(name, classifier, Course(list(rows), dict(defences)))
+        after_stage(name, classifier, TrainingRun(list(rows), dict(defences)))
         finished = {"position": position + 1, "start": classifier.state_dict(), "rows": rows, "state": asdict(State())}
-        write_partial(partial, {"key": key, "teacher": teacher, "defences": defences} | finished)
-    return Course(rows, defences)
+        write_resume_state(partial, {"key": key, "teacher": teacher, "defences": defences} | finished)
+    return TrainingRun(rows, defences)
 
 
 def _fresh(recipe: Recipe, dataset: Dataset) -> Classifier:
@@ -231,4 +232,4 @@ def _postfix(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _keeper(partial: Path | None, content: dict[str, Any]) -> Callable[[State], None]:
-    return lambda state: write_partial(partial, content | {"state": asdict(state)})
+    return lambda state: write_resume_state(partial, content | {"state": asdict(state)})
