@@ -29,6 +29,8 @@ def audit(
     float_twin: bool = True,
     cut_head: bool = False,
     accept_accuracy_loss: bool = False,
+    reference_models: str | os.PathLike[str] | None = None,
+    reference_scores: str | os.PathLike[str] | None = None,
     fail_if: str | Sequence[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,

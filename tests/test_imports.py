@@ -80,6 +80,9 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"assess", "gate", "query_evidence", "run"},
         # the opened model as the target
         {"reading", "target", "alike", "upfront", "described"},
+        # reference models that the user brings
+        {"existing", "agreement"},
+        {"brought"},
         {"with_files", "with_manifest"},
     ),
 }

@@ -44,6 +44,22 @@ OwnModel = Annotated[
     str | None,
     Option("Your own pkg.mod:factory that the file names: nothing else is ever imported.", "Model", default="none"),
 ]
+ReferenceModels = Annotated[
+    PathLike | None,
+    Option(
+        "Folder of reference models that exist: each .onnx or .pt with NAME.members.npy beside it.",
+        "Audit",
+        default="they are trained",
+    ),
+]
+ReferenceScores = Annotated[
+    PathLike | None,
+    Option(
+        "Answers of reference models that exist: .npz with logits or probabilities [R, n, K] and member [R, n].",
+        "Audit",
+        default="they are trained",
+    ),
+]
 MaxDrop = Annotated[
     float,
     Option("Points of accuracy that quantization may cost against its own float weights.", "Quantization"),

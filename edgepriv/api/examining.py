@@ -26,6 +26,8 @@ def audit(
     float_twin: Annotated[bool, Option("Audit the float twin too.", "Audit")] = True,
     cut_head: Annotated[bool, Option("Audit the file without its head, as whoever holds it can.", "Audit")] = False,
     accept_accuracy_loss: given.AcceptAccuracyLoss = False,
+    reference_models: given.ReferenceModels = None,
+    reference_scores: given.ReferenceScores = None,
     fail_if: Annotated[
         str | Sequence[str] | None,
         Option(
@@ -47,12 +49,14 @@ def audit(
 
     Args:
         path: the .onnx that ships. The manifest beside it says what it was trained on; without one, ``members`` and
-            ``non_members`` do, and no reference models are trained.
+            ``non_members`` do, and reference models are those that you bring.
         recipe: settings of the audit, a Recipe or the TOML file of one; the options win over it.
         out: JSON to write, beside it .html and .npz (every score).
         model: your own ``package.module:factory``, without which reference models of such a network are refused.
         float_twin: audit the float twin too.
         cut_head: audit what is left without the head.
+        reference_models: folder of reference models that exist; none are trained then.
+        reference_scores: .npz of what reference models answer and what each was trained on; none are trained then.
         fail_if: limits, such as "auc>0.55".
         data_dir: folder of named data sets.
         cache_dir: folder of reference models.
@@ -95,6 +99,8 @@ def audit(
             cut_head=cut_head,
             accept_accuracy_loss=accept_accuracy_loss,
             factory=model,
+            reference_models=given.path(reference_models),
+            reference_scores=given.path(reference_scores),
             limits=limits,
             force=force,
             recipe_file=file,

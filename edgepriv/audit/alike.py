@@ -40,9 +40,7 @@ def likeness(target: Target, dataset: Dataset, split: Split, fleet: Fleet) -> di
     member = np.arange(len(candidates)) < len(split.members)
     right = answers(target, dataset, candidates).argmax(axis=1) == dataset.y[candidates]
     if fleet.references is not None:
-        trained_on, by = fleet.references.member, "reference models"
-        labels = dataset.y[candidates]
-        theirs = np.stack([_answers(path, len(candidates)).argmax(axis=1) == labels for path in fleet.models])
+        trained_on, by, theirs = fleet.references.member, "reference models", fleet.right
     elif fleet.shadow is not None and fleet.shadow.member.sum() >= SAME_SIZE * len(split.members):
         trained_on, by = fleet.shadow.member[None], "shadow model"
         theirs = (fleet.shadow.outputs.probabilities.argmax(axis=1) == fleet.shadow.outputs.labels)[None]
@@ -54,12 +52,6 @@ def likeness(target: Target, dataset: Dataset, split: Split, fleet: Fleet) -> di
         "members": _side(right[member], theirs, trained_on),
         "non_members": _side(right[~member], theirs, ~trained_on),
     }
-
-
-def _answers(path: Any, count: int) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as archive:
-        answered: np.ndarray = archive["probabilities"][:count]
-    return answered
 
 
 def _side(right: Bools, theirs: Bools, asked: Bools) -> dict[str, float] | None:
@@ -100,14 +92,18 @@ def differences(found: dict[str, Any] | None, bound: float) -> list[str]:
     return said
 
 
-def refuse_unlike(found: dict[str, Any] | None, assumed: bool) -> None:
-    """Raise UserError where models that should be like the target are far from it. ``assumed``: as for ``warnings_of``."""
+TRAINED_HERE = "the models that the audit trained to compare with"
+
+
+def refuse_unlike(found: dict[str, Any] | None, assumed: bool, who: str = TRAINED_HERE) -> None:
+    """Raise UserError where models that should be like the target are far from it. ``assumed``: as for ``warnings_of``;
+    ``who``: the models, for the message."""
     far = differences(found, FAR)
     if found is None or found["models"] < ENOUGH or not far:
         return
     why = "the recipe of its first training is not known and was assumed; " if assumed else ""
     raise UserError(
-        f"the models that the audit trained to compare with do not behave like the target: {'; '.join(far)}; {why}an audit by "
+        f"{who} do not behave like the target: {'; '.join(far)}; {why}an audit by "
         "them would flatter. Audit with --attacks quick, which trains nothing, or go on with --accept-weak-references and read "
         "every figure of attacks with reference or shadow models as a lower bound"
     )

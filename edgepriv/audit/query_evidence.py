@@ -20,8 +20,8 @@ from edgepriv.audit.answers import Bools, Floats, Outputs, log_odds
 from edgepriv.audit.attacks import WORST_OF
 from edgepriv.audit.attacks.base import Asks
 from edgepriv.audit.evidence import Evidence, Queried
-from edgepriv.audit.queries import Asked, asked, labels_on, on_perturbed
-from edgepriv.audit.references import Fleet, load_head, load_model
+from edgepriv.audit.queries import Asked, labels_on, on_perturbed
+from edgepriv.audit.references import Fleet
 from edgepriv.audit.statistics import halves
 from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.data import Dataset
@@ -31,6 +31,7 @@ from edgepriv.training.pgd import Budget, budget_of, pgd_budget
 
 Index = np.ndarray
 _CODE = (augment, boundary, distil, queries)
+ANSWERS_ONLY = "of the reference models only their answers to the records as they are are known"
 
 
 @dataclass
@@ -117,10 +118,11 @@ class QueryEvidence:
             queried={"worst-case": Queried(_odds(seen, labels), known)},
             adversarial=True,
             labels_only=plain.labels_only,
+            lacks={"references": ANSWERS_ONLY} if fleet is not None and fleet.references and not fleet.models else {},
         )
 
     def _references(self, fleet: Fleet | None, index: Index) -> References | None:
-        if fleet is None or fleet.references is None:
+        if fleet is None or fleet.references is None or not fleet.models:
             return None
         labels = self.dataset.y[index]
         models = progress.each(fleet.models, "perturbed candidates", unit="model", total=len(fleet.models))
@@ -144,6 +146,9 @@ class QueryEvidence:
         some = replace(plain, references=None, population=None, generated=None, inputs=None)
         if fleet is None or fleet.shadow is None or fleet.shadow_model is None or pool is None:
             return replace(some, shadow=None)
+        if fleet.recipe is None:
+            reason = "no recipe says how a copy is trained"
+            return replace(some, shadow=None, lacks={**some.lacks, "shadow": reason})
         if min(fleet.shadow.member.sum(), (~fleet.shadow.member).sum()) < 4:
             return replace(some, lacks={**some.lacks, "trajectory": "the shadow model has too few examples"})
         asked_about = np.flatnonzero(halves(fleet.shadow.member, self.recipe.seed))
@@ -182,8 +187,8 @@ class QueryEvidence:
         return part, fleet.shadow.take(part)
 
     def _load(self, path: Path, fleet: Fleet) -> Asked:
-        head = load_head(path, fleet.recipe, self.dataset)
-        return asked(load_model(path, fleet.recipe, self.dataset), head)
+        assert fleet.ask is not None  # where there are files of models, they can be asked
+        return fleet.ask(path)
 
 
 @contextmanager

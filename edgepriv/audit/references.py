@@ -11,13 +11,15 @@ Every attacker here knows more than most real ones: the recipe, the privacy hold
 import hashlib
 import json
 import zipfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from edgepriv.audit.answers import Floats, Outputs, log_odds
+from edgepriv.audit.answers import Bools, Floats, Outputs, log_odds
 from edgepriv.audit.memberships import Plan, plan
+from edgepriv.audit.queries import Asked, asked
 from edgepriv.audit.tempered import HOTTER, Tempered, tempered_log_odds
 from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.audit.workers import Job, check_engine, computed_on, stored_weights, train_jobs
@@ -38,22 +40,26 @@ POPULATION = 5_000
 
 @dataclass(frozen=True)
 class Fleet:
-    """``references``: None without reference models. ``population``: float64 [R, m], their log-odds on ``population_index``
-    (into the data set), which none of them was trained on; ``tempered_population``: float32 [len(HOTTER), R, m], the same at
-    other temperatures. ``records``: how many each reference model was trained on. ``shadow``: None without a reference pool;
-    ``shadow_index``: into the data set, its members first. ``models``, ``shadow_model``: files of the trained models, for
-    ``load_model``; ``recipe``: what they were trained by."""
+    """``references``: None without reference models. ``right``: bool [R, n], whether each of them classifies each candidate
+    right. ``population``: float64 [R, m], their log-odds on ``population_index`` (into the data set), which none of them was
+    trained on; ``tempered_population``: float32 [len(HOTTER), R, m], the same at other temperatures. ``records``: how many
+    each reference model was trained on. ``shadow``: None without a reference pool; ``shadow_index``: into the data set, its
+    members first. ``models``, ``shadow_model``: files of the trained models, for ``ask``; none where only their answers are
+    known. ``ask``: a file of them -> the model, to be asked more. ``recipe``: what they were trained by, None where nobody
+    says."""
 
     references: References | None
+    right: Bools
     population: np.ndarray
     tempered_population: Tempered
     population_index: np.ndarray
     records: int
     shadow: Shadow | None
     shadow_index: np.ndarray
-    models: tuple[Path, ...]
-    shadow_model: Path | None
-    recipe: Recipe
+    models: tuple[Path, ...] = ()
+    shadow_model: Path | None = None
+    ask: Callable[[Path], Asked] | None = None
+    recipe: Recipe | None = None
 
 
 def candidates_of(split: Split) -> np.ndarray:
@@ -84,7 +90,7 @@ def train_fleet(
     check_engine(engine)
     planned = plan(split, recipe.seed)
     candidates = planned.candidates
-    population_index = _sample(planned.population, POPULATION, recipe.seed)
+    population_index = sample(planned.population, POPULATION, recipe.seed)
     keys = {"on": "gpu"} if computed_on(recipe, engine) != PROCESSOR else {}
     folder = cache_dir / _key(recipe, dataset, split, planned, **keys)
     shadow_in, shadow_out = _shadow_halves(split, recipe.seed)
@@ -111,18 +117,20 @@ def train_fleet(
     start = recipe.undefended_start()
     earlier = cache_dir / _key(start, dataset, split, planned, **keys) if start else None
     _train_missing(work, dataset, folder, earlier, label, engine, jobs)
-    odds, tempered = _log_odds(folder, dataset.y[answers_for], count)
     n = len(candidates)
+    seen = seen_by((_answers(folder / f"reference-{r:04d}.npz") for r in range(count)), count, dataset.y[answers_for])
     return Fleet(
-        references=References(odds[:, :n], np.stack(memberships), tempered[:, :, :n]) if count else None,
-        population=odds[:, n:],
-        tempered_population=tempered[:, :, n:],
+        references=References(seen.odds[:, :n], np.stack(memberships), seen.tempered[:, :, :n]) if count else None,
+        right=seen.right[:, :n],
+        population=seen.odds[:, n:],
+        tempered_population=seen.tempered[:, :, n:],
         population_index=population_index,
         records=planned.records,
         shadow=_shadow(folder / "shadow.npz", dataset, shadow_in, shadow_out),
         shadow_index=np.concatenate([shadow_in, shadow_out]),
         models=tuple(folder / f"reference-{r:04d}.npz" for r in range(count)),
         shadow_model=folder / "shadow.npz" if len(shadow_in) and len(shadow_out) else None,
+        ask=lambda path: asked(load_model(path, recipe, dataset), load_head(path, recipe, dataset)),
         recipe=recipe,
     )
 
@@ -134,7 +142,7 @@ def _shadow_halves(split: Split, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return pool[:trained_on], pool[trained_on : 2 * trained_on]
 
 
-def _sample(index: np.ndarray, most: int, seed: int) -> np.ndarray:
+def sample(index: np.ndarray, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, 2]).permutation(index)[:most])
 
 
@@ -206,17 +214,28 @@ def _answers(path: Path) -> np.ndarray:
         return found
 
 
-def _log_odds(folder: Path, labels: np.ndarray, count: int) -> tuple[Floats, Tempered]:
-    """float64 [R, n], and float32 [len(HOTTER), R, n] at other temperatures: of the true ``labels`` of everything that the
-    references answered for. One file is open at a time."""
+@dataclass(frozen=True)
+class Seen:
+    """What ``count`` reference models answer to m examples. ``odds``: log-odds of the true labels, float64 [R, m];
+    ``tempered``: float32 [len(HOTTER), R, m], the same at other temperatures; ``right``: bool [R, m]."""
+
+    odds: Floats
+    tempered: Tempered
+    right: Bools
+
+
+def seen_by(answers: Iterable[np.ndarray], count: int, labels: np.ndarray) -> Seen:
+    """``answers``: of each of ``count`` models, probabilities [m, K], one at a time. Raises UserError where they are not
+    finite."""
     odds = np.empty((count, len(labels)))
     tempered = np.empty((len(HOTTER), count, len(labels)), dtype=np.float32)
-    for r in range(count):
-        probabilities = _answers(folder / f"reference-{r:04d}.npz")
+    right = np.empty((count, len(labels)), dtype=bool)
+    for r, probabilities in enumerate(answers):
         if not np.isfinite(probabilities).all():
             raise UserError("a reference model's training diverged: lower the learning rate of the recipe")
         odds[r], tempered[:, r] = log_odds(probabilities, labels), tempered_log_odds(probabilities, labels)
-    return odds, tempered
+        right[r] = probabilities.argmax(axis=1) == labels
+    return Seen(odds, tempered, right)
 
 
 def _shadow(path: Path, dataset: Dataset, shadow_in: np.ndarray, shadow_out: np.ndarray) -> Shadow | None:

@@ -9,14 +9,25 @@ from edgepriv import data, project
 from edgepriv.artifact import manifest
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit import assess
+from edgepriv.audit.alike import likeness, refuse_unlike, warnings_of
+from edgepriv.audit.brought import (
+    NOTHING_BROUGHT,
+    Brought,
+    existing_fleets,
+    of_another_size,
+    refuse_unlearned_fleets,
+    refuse_unused,
+)
 from edgepriv.audit.described import Audited, described
 from edgepriv.audit.examples import from_files
 from edgepriv.audit.feeding import told_of
+from edgepriv.audit.references import Fleet
 from edgepriv.audit.run import membership_part, robustness_part
 from edgepriv.audit.shift import shift_part
 from edgepriv.audit.target import open_target
 from edgepriv.audit.units import in_unit_range
 from edgepriv.audit.upfront import up_front
+from edgepriv.data import Split
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data, Recipe, parse
 from edgepriv.training.device import device_of
@@ -30,14 +41,17 @@ def audit_on_files(
     *,
     cut_head: bool = False,
     accept_accuracy_loss: bool = False,
+    brought: Brought = NOTHING_BROUGHT,
 ) -> Audited:
-    """As ``audit_by_manifest``, without reference models: the two files say who is a member. ``accept_accuracy_loss``: go on
-    though the model is hardly ever right on its members."""
+    """As ``audit_by_manifest``: the two files say who is a member, and reference models are those that the user brings, if any.
+    ``accept_accuracy_loss``: go on though the model is hardly ever right on its members."""
     known = model.verified_manifest()
     recipe = parse(known.recipe, str(manifest.path_beside(model.path))) if known else Recipe()
     recipe = recipe.with_changes(**changes)
     device_of(recipe.device)  # one that is not there is refused before anything is computed
     told = told_of(recipe, accept_accuracy_loss)
+    attacks = assess.select(recipe.audit.attacks)
+    refuse_unused(brought, attacks)
     asked = model.cut_open() if cut_head else model
     read_as = _read_as(recipe, changes, members, non_members)
     opened = open_target(asked, from_files(model, members, non_members, read_as, told.input_range), told)
@@ -47,24 +61,46 @@ def audit_on_files(
     for line in said:
         project.say(line)
     inside, outside = np.split(np.arange(len(examples)), [examples.known_members or 0])
-    attacks, resolved = assess.select(recipe.audit.attacks), project.resolved(recipe, examples)
+    resolved = project.resolved(recipe, examples)
     accuracy = up_front(model, target, examples, inside, outside, seed=recipe.seed, accept=accept_accuracy_loss)
-    content, scores = membership_part(target, examples, inside, outside, {}, attacks=attacks, recipe=resolved)
+    nobody = np.empty(0, dtype=np.int64)
+    split = Split(recipe.seed, inside, outside, nobody, nobody, nobody)
+    fleets: dict[str, Fleet] = {}
+    on_references: list[str] = []
+    if brought.exists:
+        fleets, on_references, more = existing_fleets(
+            brought, opened.examples, target, split, told, seed=recipe.seed, threat_models=recipe.audit.threat_models
+        )
+        said += more
+        for line in more:
+            project.say(line)
+    alike = {name: likeness(target, examples, split, fleet) for name, fleet in fleets.items()}
+    if not recipe.audit.accept_weak_references:
+        refuse_unlearned_fleets(brought, fleets, target, examples, split)
+        refuse_unlike(alike.get("adaptive"), assumed=False, who=brought.who)
+    content, scores = membership_part(target, examples, inside, outside, fleets, attacks=attacks, recipe=resolved)
     if not content["attacks"]:
         reasons = "; ".join(dict.fromkeys(f"{row['name']}: {row['reason']}" for row in content["left_out"][:3]))
         raise UserError(
             f"none of these attacks can be run on member files alone ({reasons}): only a model with its manifest tells how "
-            "to train reference models"
+            "to train reference models; bring some with --reference-models or --reference-scores"
         )
+    content["likeness"] = alike
     content["shift"] = shift_part(examples, inside, outside, resolved.seed)
     content["robustness"] = unit.restored(robustness_part(target, examples, outside, resolved))
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
     content["said"] = said
-    audited = described(model, asked, recipe, record, content, 0) | {"accuracy": accuracy}
+    count = len(next(iter(fleets.values())).right) if fleets else 0
+    audited = described(model, asked, recipe, record, content, count) | {"accuracy": accuracy}
     # Both say that the model may be no good; what was asked of more inputs says it better.
     audited["warnings"] += accuracy["warnings"] or opened.doubts
     audited["reading"] = opened.reading
-    audited["warnings"] += opened.warnings
+    audited["warnings"] += [*warnings_of(alike.get("adaptive"), assumed=False), *on_references, *opened.warnings]
+    if fleets:
+        records = next(iter(fleets.values())).records
+        audited["reference_records"] = records
+        audited["warnings"] += of_another_size(records, len(inside), brought)
+        audited["settings"]["brought"] = brought.options()
     for file, index in ((members, inside), (non_members, outside)):
         audited["warnings"] += _repeated(file, examples.inputs(index))
     return audited, scores

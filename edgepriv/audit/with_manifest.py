@@ -9,6 +9,14 @@ from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit import assess
 from edgepriv.audit.alike import likeness, refuse_unlike, warnings_of
 from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.brought import (
+    NOTHING_BROUGHT,
+    Brought,
+    existing_fleets,
+    of_another_size,
+    refuse_unlearned_fleets,
+    refuse_unused,
+)
 from edgepriv.audit.described import Audited, described
 from edgepriv.audit.dp_guarantee import compare_with_guarantee
 from edgepriv.audit.examples import of_dataset
@@ -24,9 +32,6 @@ from edgepriv.recipe import FULL_WIDTH, Model, Recipe, parse
 from edgepriv.recipe.defences import in_words
 from edgepriv.training.device import device_of
 
-_ALIKE = 0.9
-"""Share of the target's records from which on a reference model counts as trained on as many."""
-
 
 def audit_by_manifest(
     model: DeployedModel,
@@ -38,9 +43,11 @@ def audit_by_manifest(
     accept_accuracy_loss: bool = False,
     cut_head: bool = False,
     confirmed: Model | None = None,
+    brought: Brought = NOTHING_BROUGHT,
 ) -> Audited:
     """``cut_head``: of the file without its head, asked by attackers who have no head either. ``confirmed``: the user's own
-    module, which a manifest alone may not ask to import; reference models are networks of it."""
+    module, which a manifest alone may not ask to import; reference models are networks of it. ``brought``: reference models
+    of the user's, in place of those that would be trained."""
     known = model.verified_manifest()
     if known is None:
         model.open_session()  # a file that is none is called so first
@@ -55,8 +62,10 @@ def audit_by_manifest(
     device_of(recipe.device)  # one that is not there is refused before anything is computed
     trained_by = trained_by.with_changes(device=recipe.device)
     attacks = assess.select(recipe.audit.attacks)
+    refuse_unused(brought, attacks)
     asked = model.cut_open() if cut_head else model
-    opened = open_target(asked, of_dataset(dataset), told_of(recipe, accept_accuracy_loss))
+    told = told_of(recipe, accept_accuracy_loss)
+    opened = open_target(asked, of_dataset(dataset), told)
     target = opened.target
     for line in opened.said:
         project.say(line)
@@ -89,16 +98,27 @@ def audit_by_manifest(
         )
 
     fleets: dict[str, Fleet] = {}
-    if needed & {"references", "shadow"}:
+    on_references: list[str] = []
+    said: list[str] = []
+    if brought.exists:
+        fleets, on_references, said = existing_fleets(
+            brought, opened.examples, target, split, told, seed=recipe.seed, threat_models=recipe.audit.threat_models
+        )
+        count = len(next(iter(fleets.values())).right)
+        for line in said:
+            project.say(line)
+    elif needed & {"references", "shadow"}:
         refuse_unconfirmed(trained_by.model.name, confirmed, str(manifest.path_beside(model.path)))
         # The plainest first: what follows goes on from it where it can.
         trained = {name: fleet(recipes[name], name) for name in sorted(recipe.audit.threat_models, reverse=True)}
         fleets = {name: trained[name] for name in recipe.audit.threat_models}
     alike = {name: likeness(target, dataset, split, fleet) for name, fleet in fleets.items()}
     # Whoever does not know the defence trains other models than the target by right.
-    assumed, expected = bool(fleets) and "train" not in known.stages, alike.get("adaptive")
+    assumed, expected = bool(fleets) and not brought.exists and "train" not in known.stages, alike.get("adaptive")
     if not recipe.audit.accept_weak_references:
-        refuse_unlike(expected, assumed)
+        if brought.exists:
+            refuse_unlearned_fleets(brought, fleets, target, dataset, split)
+        refuse_unlike(expected, assumed, brought.who)
     content, scores = membership_part(
         target,
         dataset,
@@ -112,14 +132,14 @@ def audit_by_manifest(
     content["likeness"] = alike
     content["shift"] = shift_part(dataset, split.members, split.non_members, recipe.seed)
     content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
-    content["said"] = [*project.data_said(dataset, split), *opened.said]
+    content["said"] = [*project.data_said(dataset, split), *opened.said, *said]
     if undefended is None:
         content["no_float_twin"] = _why_no_twin(known, float_twin)
     if undefended is not None:
         twin_known = undefended.manifest
         twin_recipe = _trained_by(twin_known, undefended) if twin_known else trained_by.as_run(["train"])
         twin_recipe = twin_recipe.with_changes(quantize={"bits": FULL_WIDTH}, device=recipe.device)
-        twin_fleets = {"adaptive": fleet(twin_recipe, "float twin")} if fleets else {}
+        twin_fleets = {"adaptive": fleet(twin_recipe, "float twin")} if fleets and not brought.exists else {}
         told = Told(batch_dependent=recipe.audit.batch_dependent)
         twin_target = open_target(undefended, of_dataset(dataset), told).target
         content["float"], _ = membership_part(
@@ -137,25 +157,16 @@ def audit_by_manifest(
     if "dp" in known.defences:
         content["dp"] = compare_with_guarantee(known.defences["dp"], content["attacks"], scores, recipe.seed)
     audited = described(model, asked, recipe, known.data, content, count) | {"accuracy": accuracy}
-    audited["warnings"] += [*accuracy["warnings"], *warnings_of(expected, assumed), *opened.warnings]
-    if fleets and is_own(trained_by.model.name):
+    audited["warnings"] += [*accuracy["warnings"], *warnings_of(expected, assumed), *on_references, *opened.warnings]
+    if fleets and not brought.exists and is_own(trained_by.model.name):
         audited["settings"]["factory"] = trained_by.model.name
     if fleets and count:
         records = next(iter(fleets.values())).records
         audited["reference_records"] = records
-        audited["warnings"] += _of_another_size(records, len(split.members))
+        audited["warnings"] += of_another_size(records, len(split.members), brought)
+    if brought.exists:
+        audited["settings"]["brought"] = brought.options()
     return audited, scores
-
-
-def _of_another_size(records: int, members: int) -> list[str]:
-    """A warning where reference models had to be trained on fewer records than the target was."""
-    if records >= _ALIKE * members:
-        return []
-    return [
-        f"each reference model was trained on {records:,} records, the target on {members:,}: there are too few others for "
-        "more, and attacks with reference models may find less than they would with models of the target's size; more "
-        "non-members help"
-    ]
 
 
 def _why_no_twin(known: manifest.Manifest, asked: bool) -> str:

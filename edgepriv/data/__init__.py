@@ -9,7 +9,7 @@ from edgepriv.data.dataset import (
     members_beside,
     with_classes,
 )
-from edgepriv.data.files import from_member_files, kind_of, of_members, read_members
+from edgepriv.data.files import from_member_files, kind_of, of_members, read_arrays, read_members
 from edgepriv.data.sources import canonical_name, default_data_dir, files_of, load
 from edgepriv.data.splits import Split, make_split, remake_split, said_of_resolution, said_of_split, trained_elsewhere
 
@@ -29,6 +29,7 @@ __all__ = [
     "make_split",
     "members_beside",
     "of_members",
+    "read_arrays",
     "read_members",
     "remake_split",
     "said_of_resolution",

@@ -18,6 +18,7 @@ from edgepriv.errors import GateFailed, UserError
 from edgepriv.files import refuse_existing, refuse_overwriting, write_bytes, write_json
 from edgepriv.pipeline._given import json_name, named
 from edgepriv.pipeline._page import write_report
+from edgepriv.pipeline._references import brought_by
 from edgepriv.project import beside
 
 
@@ -34,6 +35,8 @@ def audit(
     cut_head: bool = False,
     accept_accuracy_loss: bool = False,
     factory: str | None = None,
+    reference_models: Path | None = None,
+    reference_scores: Path | None = None,
     limits: Sequence[str] = (),
     force: bool = False,
     recipe_file: Path | None = None,
@@ -43,15 +46,17 @@ def audit(
     With ``members`` and ``non_members`` it audits any ONNX classifier on these files, without reference models; else the
     manifest beside the model says what it was trained on, and reference models are trained by its recipe. ``cut_head``
     audits the file with its head removed, as whoever holds it can, and writes model.cut-head.audit.json. ``factory``: the
-    user's own ``package.module:factory``, without which reference models of such a network are refused. A file that has
-    collapsed (see ``edgepriv.accuracy``) is not audited unless ``accept_accuracy_loss`` says so. Raises GateFailed, after
-    writing, when one of ``limits`` is exceeded.
+    user's own ``package.module:factory``, without which reference models of such a network are refused. ``reference_models``,
+    ``reference_scores``: reference models that exist, in a folder, or their answers (see ``audit.existing``); none are trained
+    then. A file that has collapsed (see ``edgepriv.accuracy``) is not audited unless ``accept_accuracy_loss`` says so. Raises
+    GateFailed, after writing, when one of ``limits`` is exceeded.
     """
     output = json_name(output) or audit_file(model, cut_head)
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
     cache = (cache_dir or data.default_data_dir()) / "references"
     beside_it = [manifest.path_beside(model), beside(model, "fp32.onnx")]
-    refuse_overwriting([model, *beside_it, members, non_members, recipe_file, cache], written)
+    references = [reference_models, reference_scores]
+    refuse_overwriting([model, *beside_it, members, non_members, recipe_file, cache, *references], written)
     reading = [name for name, value in (changes.get("data") or {}).items() if value is not None]
     if members is None and reading:
         option = "input-range" if reading[0] == "range" else reading[0].replace("_", "-")
@@ -64,9 +69,16 @@ def audit(
     gates = [gate.parse_limit(limit) for limit in limits]
     if (members is None) != (non_members is None):
         raise UserError("--members and --non-members go together: an audit compares the two")
+    brought = brought_by(opened, named(factory), reference_models, reference_scores)
     if members is not None and non_members is not None:
         content, scores = audit_on_files(
-            opened, members, non_members, changes, cut_head=cut_head, accept_accuracy_loss=accept_accuracy_loss
+            opened,
+            members,
+            non_members,
+            changes,
+            cut_head=cut_head,
+            accept_accuracy_loss=accept_accuracy_loss,
+            brought=brought,
         )
     else:
         content, scores = audit_by_manifest(
@@ -78,6 +90,7 @@ def audit(
             accept_accuracy_loss=accept_accuracy_loss,
             cut_head=cut_head,
             confirmed=named(factory),
+            brought=brought,
         )
     content["limits"] = gate.judged(gates, content)
     archive = io.BytesIO()

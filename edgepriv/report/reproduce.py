@@ -44,6 +44,8 @@ def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
         words += ["--members", "MEMBERS.npz", "--non-members", "NON_MEMBERS.npz"]
     if settings.get("factory"):
         words += ["--model", settings["factory"]]
+    for option, value in (settings.get("brought") or {}).items():
+        words += [f"--{option}", value]
     words += _asked(settings["audit"])
     robustness = audit.get("robustness")
     if robustness:

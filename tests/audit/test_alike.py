@@ -10,7 +10,6 @@ from edgepriv.audit.run import Target
 from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
-from edgepriv.recipe import Recipe
 
 N = 400
 NOBODY = np.empty(0, dtype=np.int64)
@@ -23,7 +22,7 @@ def answered(rng, labels: np.ndarray, share: np.ndarray) -> np.ndarray:
     return np.eye(2, dtype=np.float32)[shown] * 0.8 + np.float32(0.1)
 
 
-def audited(tmp_path, *, target=(1.0, 0.8), references=(1.0, 0.8), models=6, seed=0, shadow_size=None):
+def audited(*, target=(1.0, 0.8), references=(1.0, 0.8), models=6, seed=0, shadow_size=None):
     """``likeness`` of a target and of models with these shares of right answers on members and on others."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(2, size=2 * N)
@@ -32,10 +31,7 @@ def audited(tmp_path, *, target=(1.0, 0.8), references=(1.0, 0.8), models=6, see
     shown = answered(rng, labels, np.where(np.arange(2 * N) < N, *target))
     behind = Target(lambda x: shown[np.rint(x[:, 0] * 2 * N).astype(int)], None)
     member = np.argsort(rng.random((max(models, 2), 2 * N)), axis=0)[:models] < max(models, 2) // 2
-    paths = []
-    for r in range(models):
-        paths.append(tmp_path / f"{r}.npz")
-        np.savez(paths[-1], probabilities=answered(rng, labels, np.where(member[r], *references)))
+    theirs = [answered(rng, labels, np.where(member[r], *references)) for r in range(models)]
     shadow = None
     if shadow_size:
         known = np.arange(2 * shadow_size) < shadow_size
@@ -44,22 +40,20 @@ def audited(tmp_path, *, target=(1.0, 0.8), references=(1.0, 0.8), models=6, see
     found = References(np.zeros((models, 2 * N)), member) if models else None
     fleet = Fleet(
         references=found,
+        right=np.array([answers.argmax(axis=1) == labels for answers in theirs]),
         population=np.empty((models, 0)),
         tempered_population=None,
         population_index=NOBODY,
         records=N,
         shadow=shadow,
         shadow_index=NOBODY,
-        models=tuple(paths),
-        shadow_model=None,
-        recipe=Recipe(),
     )
     return likeness(behind, dataset, split, fleet)
 
 
-def test_models_of_the_same_recipe_are_alike(tmp_path):
+def test_models_of_the_same_recipe_are_alike():
     for seed in range(10):
-        found = audited(tmp_path, seed=seed)
+        found = audited(seed=seed)
         assert found["by"] == "reference models"
         assert differences(found, WARNED) == []
         assert abs(found["non_members"]["models"] - 0.8) < 0.03
@@ -68,8 +62,8 @@ def test_models_of_the_same_recipe_are_alike(tmp_path):
 
 
 @pytest.mark.parametrize(("target", "side"), [((1.0, 0.95), "held-out"), ((0.8, 0.8), "trained on")])
-def test_a_target_of_another_making_is_refused_with_the_way_out(tmp_path, target, side):
-    found = audited(tmp_path, target=target)
+def test_a_target_of_another_making_is_refused_with_the_way_out(target, side):
+    found = audited(target=target)
     with pytest.raises(UserError) as refused:
         refuse_unlike(found, assumed=True)
     for words in (side, "would flatter", "--attacks quick", "--accept-weak-references", "was assumed"):
@@ -79,8 +73,8 @@ def test_a_target_of_another_making_is_refused_with_the_way_out(tmp_path, target
     assert "was assumed" not in str(refused.value)
 
 
-def test_a_smaller_difference_is_a_warning(tmp_path):
-    found = audited(tmp_path)
+def test_a_smaller_difference_is_a_warning():
+    found = audited()
     found["non_members"] |= {"target": 0.86, "models": 0.80, "noise": 0.03}
     assert differences(found, FAR) == []
     refuse_unlike(found, assumed=False)
@@ -88,22 +82,22 @@ def test_a_smaller_difference_is_a_warning(tmp_path):
     assert "do not quite behave like the target" in said
 
 
-def test_an_assumed_recipe_is_always_said(tmp_path):
-    [said] = warnings_of(audited(tmp_path), assumed=True)
+def test_an_assumed_recipe_is_always_said():
+    [said] = warnings_of(audited(), assumed=True)
     assert "trained by a recipe that was assumed" in said
     assert warnings_of(None, assumed=False) == []
 
 
-def test_without_reference_models_a_shadow_model_of_the_same_size_is_asked(tmp_path):
-    found = audited(tmp_path, target=(1.0, 0.98), models=0, shadow_size=N)
+def test_without_reference_models_a_shadow_model_of_the_same_size_is_asked():
+    found = audited(target=(1.0, 0.98), models=0, shadow_size=N)
     assert (found["by"], found["models"]) == ("shadow model", 1)
     assert len(differences(found, FAR)) == 1
     refuse_unlike(found, assumed=False)  # one model's spread is not known: a warning is all
     assert len(warnings_of(found, assumed=False)) == 1
-    assert audited(tmp_path, models=0, shadow_size=N // 2) is None
+    assert audited(models=0, shadow_size=N // 2) is None
 
 
-def test_few_records_are_too_noisy_for_a_verdict(tmp_path):
-    found = audited(tmp_path, models=2)
+def test_few_records_are_too_noisy_for_a_verdict():
+    found = audited(models=2)
     small = found | {"non_members": found["non_members"] | {"target": 0.92, "noise": 0.15}}
     assert differences(small, FAR) == []

@@ -1,0 +1,166 @@
+"""What the user brings in place of reference models that an audit would train by the target's recipe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from edgepriv import progress
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.audit.agreement import fleet_of, refuse_unlearned
+from edgepriv.audit.alike import TRAINED_HERE
+from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.examples import Examples
+from edgepriv.audit.existing import Existing, membership_in, of_models, scores_in
+from edgepriv.audit.feeding import Told
+from edgepriv.audit.references import Fleet, candidates_of
+from edgepriv.audit.run import Target, answers, observed
+from edgepriv.audit.target import open_target
+from edgepriv.data import Dataset, Split
+from edgepriv.errors import UserError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference model that exists: the file, opened, and the file that says which records it was trained on."""
+
+    model: DeployedModel
+    members: Path
+
+
+@dataclass(frozen=True)
+class Brought:
+    """``scores``: an .npz of answers and memberships. ``models``: of the folder ``folder``. At most one of the two."""
+
+    scores: Path | None = None
+    folder: Path | None = None
+    models: tuple[Reference, ...] = ()
+
+    @property
+    def exists(self) -> bool:
+        """Whether reference models are there already."""
+        return self.scores is not None or self.folder is not None
+
+    @property
+    def who(self) -> str:
+        """The models, for a message."""
+        return f"the reference models in {self.scores or self.folder}" if self.exists else TRAINED_HERE
+
+    def options(self) -> dict[str, str]:
+        """Option of the command line -> its value, for those who run the audit again."""
+        named = {"reference-scores": self.scores, "reference-models": self.folder}
+        return {option: str(path) for option, path in named.items() if path is not None}
+
+
+NOTHING_BROUGHT = Brought()
+ALIKE = 0.9
+"""Share of the target's records from which on a reference model counts as trained on as many."""
+
+
+def refuse_unused(brought: Brought, attacks: Sequence[str]) -> None:
+    """Raise UserError where no attack has a use for what was brought."""
+    if brought.exists and not any("references" in ATTACKS[name].needs for name in attacks):
+        raise UserError(
+            f"none of the attacks has a use for {brought.who}: leave it out, or choose others with --attacks"
+        )
+
+
+def existing_fleets(
+    brought: Brought,
+    examples: Examples,
+    target: Target,
+    split: Split,
+    told: Told,
+    *,
+    seed: int,
+    threat_models: Sequence[str],
+) -> tuple[dict[str, Fleet], list[str], list[str]]:
+    """The fleet of the references that exist, under the threat model that they are of; sentences on it, and warnings.
+
+    ``examples``: under the classes of the audited model, as ``open_target`` returns them, ``split`` of them. Nobody says
+    whether the defence of the target was known to who made them: they count as ``adaptive`` unless the audit is asked for
+    ``oblivious`` alone.
+    """
+    dataset = examples.dataset
+    if brought.scores is not None:
+        existing = scores_in(brought.scores, len(dataset), dataset.num_classes)
+    else:
+        existing = _asked(brought, examples, told, target)
+    fleet, warnings = fleet_of(existing, dataset, split, observed(target, dataset, candidates_of(split)), seed=seed)
+    threat_model = "oblivious" if tuple(threat_models) == ("oblivious",) else "adaptive"
+    made = "without" if threat_model == "oblivious" else "as the audited model was, with"
+    other = "adaptive" if threat_model == "oblivious" else "oblivious"
+    said = [
+        f"{len(existing.names)} reference models of {existing.where}, each trained on {fleet.records:,} of the records: taken "
+        f"for models trained {made} its defence (--threat-model {other} if they were not)"
+    ]
+    return {threat_model: fleet}, warnings, said
+
+
+def refuse_unlearned_fleets(
+    brought: Brought, fleets: Mapping[str, Fleet], target: Target, dataset: Dataset, split: Split
+) -> None:
+    """As ``refuse_unlearned``, of whatever was brought."""
+    candidates = candidates_of(split)
+    for fleet in fleets.values():
+        refuse_unlearned(
+            brought.who,
+            fleet,
+            observed(target, dataset, candidates),
+            np.arange(len(candidates)) < len(split.members),
+        )
+
+
+def of_another_size(records: int, members: int, brought: Brought = NOTHING_BROUGHT) -> list[str]:
+    """A warning where reference models were trained on another number of records than the target."""
+    if ALIKE * members <= records and (not brought.exists or ALIKE * records <= members):
+        return []
+    found = f"each reference model was trained on {records:,} records, the target on {members:,}"
+    if brought.exists:
+        return [
+            f"{found}: models that know fewer or more records know each of them otherwise, and attacks with reference models "
+            "may find less than they would with models of the target's size"
+        ]
+    return [
+        f"{found}: there are too few others for more, and attacks with reference models may find less than they would with "
+        "models of the target's size; more non-members help"
+    ]
+
+
+def _asked(brought: Brought, examples: Examples, told: Told, target: Target) -> Existing:
+    records = len(examples.dataset)
+    member = np.stack([membership_in(each.members, records) for each in brought.models])
+    names = [each.model.name for each in brought.models]
+
+    @cache
+    def answered(r: int) -> np.ndarray:
+        return answers_of(brought.models[r].model, examples, told, member[r])
+
+    for r in progress.each(range(len(names)), "reference models", unit="model", total=len(names)):
+        answered(r)
+    return of_models(brought.folder or Path(), names, answered, member)
+
+
+def answers_of(model: DeployedModel, examples: Examples, told: Told, member: np.ndarray) -> np.ndarray:
+    """Probabilities [N, K] of another model than the audited one, fed as that is, for all ``examples``; ``member``: what it
+    was trained on, by which its outputs are read. Raises UserError for one of other classes or inputs."""
+    order = np.argsort(~member, kind="stable")
+    inside = int(member.sum()) or len(member) // 2
+    dataset = replace(
+        examples.dataset, x=examples.dataset.x[order], y=examples.dataset.y[order], known_members=inside, groups=None
+    )
+    own = Told(batch_dependent=told.batch_dependent) if model.is_ours else told
+    opened = open_target(model, replace(examples, dataset=dataset, raw=examples.raw[order]), own)
+    found = answers(opened.target, opened.examples.dataset, np.arange(len(order)))[np.argsort(order)]
+    return _columns(model, found, opened.examples.dataset.class_names, examples.dataset.class_names)
+
+
+def _columns(model: DeployedModel, found: np.ndarray, own: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """The columns in the order of the audited model's classes, by name where both name them."""
+    if len(own) != len(wanted):
+        raise UserError(f"{model.path} has {len(own)} classes, the audited model {len(wanted)}")
+    if set(own) == set(wanted):
+        return found[:, [own.index(name) for name in wanted]]
+    return found

@@ -1,0 +1,210 @@
+"""Reference models that exist already: their answers and memberships from an .npz, or the models themselves in a folder.
+
+Columns and rows are those of the data set; ``agreement`` sees to it that they are in its order.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgepriv.audit.answers import Bools
+from edgepriv.audit.logarithms import of_scores
+from edgepriv.data import read_arrays
+from edgepriv.errors import UserError
+
+FEWEST = 2
+MEMBER_KEYS = ("member", "members", "membership")
+LABEL_KEYS = ("labels", "y")
+MEMBERS_FILE = "members.npy"
+_KINDS = ("logits", "probabilities")
+_OFF = 1e-3
+"""How far rows of probabilities may be from a sum of one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Existing:
+    """R reference models and what they answer to m records of the data set.
+
+    ``where``: the user's file or folder. ``names``: of the models, for messages. ``answers``: the place of a model -> its
+    probabilities float [m, K]. ``member``: bool [R, m], who was trained on what. ``rows``: int64 [m], the records, by
+    their places in the data set. ``labels``: [m], as the file has them; ``target``: probabilities [m, K], what the user says
+    that the target answers; ``target_member``: bool [m], whom he says that it was trained on; each None where it says nothing.
+    ``asked``: whether the models were asked here, so that nobody need prove which record is which.
+    """
+
+    where: str
+    names: tuple[str, ...]
+    answers: Callable[[int], np.ndarray]
+    member: Bools
+    rows: np.ndarray
+    labels: np.ndarray | None = None
+    target: np.ndarray | None = None
+    target_member: Bools | None = None
+    asked: bool = False
+
+
+def scores_in(path: Path, records: int, classes: int) -> Existing:
+    """The references of ``--reference-scores``: ``logits`` or ``probabilities`` [R, m, K] and ``member`` [R, m].
+
+    Args:
+        path: an .npz. Beside these it may hold ``index`` int [m] (places in the data set; without it m is all ``records``),
+            ``labels`` [m], ``target`` [m, K] (what the audited model answers, in the same kind) and ``target_member`` [m].
+        records: of the data set.
+        classes: K of the audited model.
+
+    Raises:
+        UserError: for another shape, numbers that are not finite or not of their kind, a membership that is not true or false.
+    """
+    arrays = read_arrays(path)
+    kind = _one_of(path, arrays, _KINDS)
+    scores = arrays[kind]
+    if scores.ndim != 3 or scores.dtype.kind != "f":
+        raise UserError(
+            f"{path}: {kind} must be floats [R, n, K], one row of {classes} numbers for each model and record (they are "
+            f"{scores.dtype} {list(scores.shape)})"
+        )
+    count, columns = scores.shape[:2]
+    if scores.shape[2] != classes:
+        raise UserError(f"{path}: {kind} have {scores.shape[2]} classes, the audited model {classes}")
+    rows = _rows(path, arrays, columns, records)
+    member = _bools(path, arrays, _one_of(path, arrays, MEMBER_KEYS), (count, columns))
+    for r in range(count):
+        _refuse_wrong(path, f"{kind}[{r}]", scores[r], kind)
+    target = None
+    if "target" in arrays:
+        target = arrays["target"]
+        if target.shape != (columns, classes) or target.dtype.kind != "f":
+            raise UserError(
+                f"{path}: target must be floats [{columns}, {classes}], what the audited model answers to the same records "
+                f"(it is {target.dtype} {list(target.shape)})"
+            )
+        _refuse_wrong(path, "target", target, kind)
+        target = _as_probabilities(target, kind)
+    labels = next((arrays[key] for key in LABEL_KEYS if key in arrays), None)
+    if labels is not None and labels.shape != (columns,):
+        raise UserError(f"{path}: labels must be [{columns}], one for each record (they are {list(labels.shape)})")
+    target_member = _bools(path, arrays, "target_member", (columns,)) if "target_member" in arrays else None
+    names = tuple(f"reference {r}" for r in range(count))
+    return Existing(
+        str(path),
+        names,
+        lambda r: _as_probabilities(scores[r], kind),
+        member,
+        rows,
+        labels,
+        target,
+        target_member,
+    )
+
+
+def models_in(folder: Path) -> list[tuple[Path, Path]]:
+    """The models of ``--reference-models`` with the file that says what each was trained on, in the order of their names.
+
+    Beside NAME.onnx (or NAME.pt) stands NAME.members.npy, or ``members.npy`` where the folder holds that one model. Raises
+    UserError for a folder without models, and for a model without such a file.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: --reference-models names one that holds .onnx or .pt files")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".onnx", ".pt") and path.is_file())
+    found = []
+    for path in paths:
+        own, alone = path.with_name(f"{path.stem}.{MEMBERS_FILE}"), path.with_name(MEMBERS_FILE)
+        siblings = [other for other in paths if other.parent == path.parent]
+        if own.is_file():
+            found.append((path, own))
+        elif alone.is_file() and len(siblings) == 1:
+            found.append((path, alone))
+        else:
+            raise UserError(
+                f"{path} has no {own.name} beside it (nor {MEMBERS_FILE} in a folder of its own): say which records it was "
+                "trained on"
+            )
+    if not found:
+        raise UserError(f"{folder} holds no .onnx or .pt files")
+    return found
+
+
+def membership_in(path: Path, records: int) -> Bools:
+    """bool [records] from a ``members.npy``: a mask over the data set, or the places of what the model was trained on."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} is not a readable .npy file of plain numbers") from error
+    if not isinstance(found, np.ndarray) or found.ndim != 1 or found.dtype.kind not in "biu":
+        raise UserError(
+            f"{path} must hold one row: true or false for each of {records} records, or the places of those inside"
+        )
+    if found.dtype.kind == "b":
+        if len(found) != records:
+            raise UserError(f"{path} says of {len(found)} records whether they are inside, but there are {records}")
+        return found
+    if len(found) == records and np.isin(found, (0, 1)).all() and records > 2:
+        return found.astype(bool)
+    if len(found) and (found.min() < 0 or found.max() >= records):
+        raise UserError(f"{path} names record {found.max() if found.max() >= records else found.min()} of {records}")
+    if len(np.unique(found)) < len(found):
+        raise UserError(f"{path} names a record twice")
+    member = np.zeros(records, dtype=bool)
+    member[found] = True
+    return member
+
+
+def of_models(folder: Path, names: Sequence[str], answers: Callable[[int], np.ndarray], member: Bools) -> Existing:
+    """References whose models are asked here about every record, ``member`` bool [R, records]."""
+    return Existing(str(folder), tuple(names), answers, member, np.arange(member.shape[1]), asked=True)
+
+
+def _one_of(path: Path, arrays: dict[str, np.ndarray], keys: tuple[str, ...]) -> str:
+    found = [key for key in keys if key in arrays]
+    if len(found) != 1:
+        what = (
+            f"several of {', '.join(found)}" if found else f"{sorted(arrays)}, and none of them is {' or '.join(keys)}"
+        )
+        raise UserError(f"{path} holds {what}: exactly one is needed")
+    return found[0]
+
+
+def _rows(path: Path, arrays: dict[str, np.ndarray], columns: int, records: int) -> np.ndarray:
+    if "index" not in arrays:
+        if columns != records:
+            raise UserError(
+                f"{path} is about {columns} records, but there are {records} (members first, then non-members; of a model with "
+                "a manifest, the data set in its own order): add index [n], the place of each column among them"
+            )
+        return np.arange(records)
+    index = arrays["index"]
+    if index.shape != (columns,) or index.dtype.kind not in "iu":
+        raise UserError(f"{path}: index must be whole numbers [{columns}] (it is {index.dtype} {list(index.shape)})")
+    if index.min() < 0 or index.max() >= records:
+        raise UserError(f"{path}: index goes from {index.min()} to {index.max()}, but there are {records} records")
+    if len(np.unique(index)) < columns:
+        raise UserError(f"{path}: index names a record twice")
+    return index.astype(np.int64)
+
+
+def _bools(path: Path, arrays: dict[str, np.ndarray], key: str, shape: tuple[int, ...]) -> Bools:
+    found = arrays[key]
+    if found.shape != shape:
+        raise UserError(f"{path}: {key} must be {list(shape)}, true where trained on (it is {list(found.shape)})")
+    if found.dtype.kind != "b" and not (found.dtype.kind in "iuf" and np.isin(found, (0, 1)).all()):
+        raise UserError(f"{path}: {key} must be true or false, or 1 or 0")
+    return np.asarray(found, dtype=bool)
+
+
+def _refuse_wrong(path: Path, name: str, scores: np.ndarray, kind: str) -> None:
+    if not np.isfinite(scores).all():
+        raise UserError(f"{path}: {name} holds NaN or infinity: that model's training diverged, or its file is damaged")
+    sums = scores.sum(axis=1, dtype=np.float64)
+    distributed = bool(scores.min() >= 0 and np.abs(sums - 1).max() <= _OFF)
+    if kind == "probabilities" and not distributed:
+        raise UserError(
+            f"{path}: {name} is no probabilities (rows in [0, 1] that sum to 1): call the array logits if it is these"
+        )
+    if kind == "logits" and distributed:
+        raise UserError(f"{path}: {name} is probabilities already (its rows sum to 1): call the array probabilities")
+
+
+def _as_probabilities(scores: np.ndarray, kind: str) -> np.ndarray:
+    return np.exp(of_scores(scores.astype(np.float64))) if kind == "logits" else scores

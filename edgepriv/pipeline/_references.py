@@ -1,0 +1,63 @@
+"""Reference models of the user's own, opened for an audit."""
+
+from pathlib import Path
+
+from edgepriv.artifact import manifest
+from edgepriv.artifact.build import build_graph
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.artifact.integers import integers_of
+from edgepriv.audit.brought import Brought, Reference
+from edgepriv.audit.existing import models_in
+from edgepriv.errors import UserError
+from edgepriv.models import Checkpoint, checkpoint
+from edgepriv.models.reading import load_tensors
+from edgepriv.models.sources import refuse_unconfirmed
+from edgepriv.recipe import Model, parse
+
+
+def brought_by(target: DeployedModel, confirmed: Model | None, folder: Path | None, scores: Path | None) -> Brought:
+    """What ``--reference-models`` and ``--reference-scores`` name. Raises UserError for both, and for what is no model."""
+    if folder is not None and scores is not None:
+        raise UserError("--reference-models and --reference-scores exclude each other: both say what references answer")
+    if folder is None:
+        return Brought(scores)
+    found = [(path, members) for path, members in models_in(folder)]
+    return Brought(None, folder, tuple(Reference(_opened(path, target, confirmed), members) for path, members in found))
+
+
+def _opened(path: Path, target: DeployedModel, confirmed: Model | None) -> DeployedModel:
+    """The file, or what a checkpoint would be exported as: with integers of the target's bits."""
+    if path.suffix == ".onnx":
+        return DeployedModel.open(path)
+    known = target.manifest
+    found = _checkpoint(path, target, confirmed)
+    if known is not None:
+        if target.answers_through is not None:
+            raise UserError(
+                f"{path} answers without the head of {target.name}: pass the .onnx that are exported with one"
+            )
+        recipe = parse(known.recipe, str(manifest.path_beside(target.path)))
+        found = found.with_recipe(found.recipe.with_changes(quantize=recipe.quantize.model_dump()))
+    classifier = found.classifier()
+    built = build_graph(
+        classifier,
+        integers_of(found, classifier),
+        input_shape=found.input_shape,
+        class_names=found.class_names,
+    )
+    return DeployedModel(path, built.content)
+
+
+def _checkpoint(path: Path, target: DeployedModel, confirmed: Model | None) -> Checkpoint:
+    if checkpoint.is_checkpoint(load_tensors(path)):
+        return checkpoint.load(path, confirmed)
+    known = target.manifest
+    if known is None or target.class_names is None:
+        raise UserError(
+            f"{path} is a bare state_dict, and no manifest beside {target.name} says of which network: pass .onnx files"
+        )
+    where = str(manifest.path_beside(target.path))
+    recipe = parse(known.recipe, where)
+    refuse_unconfirmed(recipe.model.name, confirmed, where)
+    shape = tuple(size or 1 for size in target.contract.row_shape)
+    return checkpoint.from_state_dict(path, recipe, target.class_names, shape, None)
