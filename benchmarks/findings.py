@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from papers_experiments import EPOCHS_004, EPOCHS_EARLY
+from papers_tables import REFERENCES_LEFT_OUT, attack_row, best_adaptive
 from papers_tables import at_low_fpr as rate_at_low_fpr
-from papers_tables import attack_row, best_adaptive
 
 from edgepriv.errors import UserError
 from edgepriv.files import read_json, write_text
@@ -62,15 +62,26 @@ def both_accuracies(cells: Cells) -> str:
 
 def at_low_fpr(cells: Cells, attack: tuple[str, str]) -> str:
     """True-positive rate at 0.1% false positives, all seeds' members together."""
-    found = rate_at_low_fpr(cells, attack[0], attack[1:])
-    if found is None or found["value"] is None:
+    rate = rate_at_low_fpr(cells, attack[0], attack[1:])
+    if rate is None or rate["value"] is None:
         return "-"
-    return with_interval(f"{100 * found['value']:.2f}%", found["ci"], 2, 100)
+    return with_interval(f"{100 * rate['value']:.2f}%", rate["ci"], 2, 100) + of_fewer_seeds(cells)
 
 
 def best_attack(cells: Cells) -> str:
-    found = [best for cell in cells if (best := best_adaptive(cell)) is not None]
-    return f"{number([row['auc'] for row in found])} ({', '.join(sorted({row['name'] for row in found}))})"
+    attacks = [best for cell in cells if (best := best_adaptive(cell)) is not None]
+    if not attacks:
+        return "-"
+    names = ", ".join(sorted({row["name"] for row in attacks}))
+    return f"{number([row['auc'] for row in attacks])} ({names})" + of_fewer_seeds(cells)
+
+
+def of_fewer_seeds(cells: Cells) -> str:
+    """Which seeds a figure of attacks with reference models is of, where it is not of all of the row's."""
+    measured = [str(cell["seed"]) for cell in cells if REFERENCES_LEFT_OUT not in cell]
+    if not measured or len(measured) == len(cells):
+        return ""
+    return f", seed{'s' if len(measured) > 1 else ''} {', '.join(measured)}"
 
 
 def file_of(cells: Cells) -> str:
@@ -129,14 +140,15 @@ def robust_000() -> str:
     for row, label in labels.items():
         for cell in cells_of("000-lenet", row):
             best, robust = best_adaptive(cell), cell["robustness"]
-            assert best is not None
             rows.append(
                 [
                     label,
                     str(cell["seed"]),
                     percent(utility([cell])),
                     with_interval(percent([robust["worst_case_accuracy"]]), robust["ci"], 1, 100),
-                    f"{with_interval(number([best['auc']]), best['auc_ci'], 3)} ({best['name']})",
+                    "-"
+                    if best is None
+                    else f"{with_interval(number([best['auc']]), best['auc_ci'], 3)} ({best['name']})",
                     percent(of_attack([cell], ("shadow-mlp", "oblivious"), "balanced_accuracy")),
                     file_of([cell]),
                 ]

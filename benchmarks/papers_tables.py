@@ -86,12 +86,21 @@ def _shadow_accuracy(threat_model: str) -> Callable[[Cell, tuple[str, str]], flo
     return measure
 
 
+REFERENCES_LEFT_OUT = "reference_attacks_left_out"
+"""Key of a cell, and why: made before these attacks became stronger, and not again since. The rest of the cell stands."""
+
 ADAPTIVE = ("adaptive", "none")
 """Threat models of an attacker who knows the defence: attacks that train nothing are his as well."""
 
 
 def best_adaptive(cell: Cell) -> Mapping[str, Any] | None:
-    """The attack with the highest AUC of an attacker who knows the defence; those that train nothing are among his."""
+    """The attack with the highest AUC of an attacker who knows the defence; those that train nothing are among his.
+
+    None where none was run, or where those with reference models are left out of the cell: the best of the others would
+    flatter.
+    """
+    if REFERENCES_LEFT_OUT in cell:
+        return None
     rows = [row for row in cell["attacks"] if row["threat_model"] in ADAPTIVE]
     return max(rows, key=lambda row: row["auc"]) if rows else None
 
@@ -334,7 +343,9 @@ def lira_at_low_fpr(cells: Sequence[Cell]) -> dict[str, Any] | None:
 
 def adaptive_at_low_fpr(cells: Sequence[Cell]) -> dict[str, Any] | None:
     """That of LiRA, or, where no reference models were trained, of the attack with the highest mean AUC of an attacker who
-    knows the defence."""
+    knows the defence; None where those with reference models are left out of every cell."""
+    if all(REFERENCES_LEFT_OUT in cell for cell in cells):
+        return None
     aucs: dict[str, list[float]] = {}
     for row in (row for cell in cells for row in cell["attacks"] if row["threat_model"] in ADAPTIVE):
         aucs.setdefault(row["name"], []).append(row["auc"])

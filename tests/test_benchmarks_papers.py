@@ -187,6 +187,20 @@ def test_without_lira_the_rate_is_that_of_the_best_attack_who_knows_the_defence(
     assert "(shadow-mlp)" in shown(modules, content)
 
 
+def test_a_cell_whose_reference_attacks_are_left_out_gives_no_best_attack(modules, tmp_path):
+    old = attack("modified-entropy", "none", 0.53, tpr_at_fpr={"0.001": {"value": 0.002, "ci": None}})
+    made_up(modules, lenet(modules, tmp_path, 0))
+    made_up(modules, lenet(modules, tmp_path, 1), attacks=[old], reference_attacks_left_out="an earlier LiRA")
+    line = modules.papers.gather("001-table3", full=False, work=tmp_path, stale=False)["lines"][0]
+    assert line["seeds"] == [0, 1]
+    assert line["ours"]["adaptive_auc"]["values"] == [0.7]
+    assert line["low_fpr"]["members"] == 2000
+    cells = modules.cells.found("001-lenet", "4-bit", full=False, work=tmp_path, stale=False)
+    assert modules.findings.best_attack(cells) == "0.700 (shadow-mlp), seed 0"
+    assert modules.findings.best_attack(cells[1:]) == "-"
+    assert modules.tables.adaptive_at_low_fpr(cells[1:]) is None
+
+
 def test_too_few_non_members_are_said(modules, tmp_path):
     note = "not resolvable with 500 non-members"
     few = attack("lira-online", "adaptive", tpr_at_fpr={"0.001": {"value": None, "ci": None, "note": note}})
