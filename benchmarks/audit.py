@@ -75,8 +75,8 @@ def score(n: int, references: int) -> dict[str, Any]:
     evidence, membership = evidence_at_random(n, references)
     started = time.perf_counter()
     attacks = (lira_online, lira_offline, rmia_online, rmia_offline)
-    found = {attack.__name__: auc(attack(evidence), membership)[0] for attack in attacks}
-    return {"seconds": time.perf_counter() - started, "auc": found["lira_online"], "aucs": found}
+    aucs = {attack.__name__: auc(attack(evidence), membership)[0] for attack in attacks}
+    return {"seconds": time.perf_counter() - started, "auc": aucs["lira_online"], "aucs": aucs}
 
 
 def coverage(n: int, references: int, runs: int) -> dict[str, Any]:
@@ -99,9 +99,9 @@ def alone(options: argparse.Namespace) -> dict[str, Any]:
 
     given = rivals.setting(recipe_of(options.settings[0], options.epochs), options.references)
     started = time.perf_counter()
-    found = rivals.AUDITS[options.alone](given)
+    result = rivals.AUDITS[options.alone](given)
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "auc": found.auc, "attack": found.attack, "steps_per_model": found.steps}
+    return {"seconds": seconds, "auc": result.auc, "attack": result.attack, "steps_per_model": result.steps}
 
 
 def measured(arguments: list[str], folder: Path) -> dict[str, Any]:

@@ -82,11 +82,13 @@ def timed(name: str, paths: Mapping[str, Path], asked: Mapping[str, Any]) -> dic
             def tell(done: int, total: int, what: str) -> None:
                 note(f"{name} {done + 1}/{total}: {what}")
 
-            found = bench(models, **at, runs=runs, rounds=asked["rounds"], warmup=warmup, timers=timers, progress=tell)
+            measured_here = bench(
+                models, **at, runs=runs, rounds=asked["rounds"], warmup=warmup, timers=timers, progress=tell
+            )
             result["settings"].append({"batch": batch, "threads": threads, "runs": runs, "warmup": warmup})
-            result["variants"] += found["variants"]
-            result["ratios"] += found["ratios"]
-            result |= {"machine": found["machine"], "method": found["method"]}
+            result["variants"] += measured_here["variants"]
+            result["ratios"] += measured_here["ratios"]
+            result |= {"machine": measured_here["machine"], "method": measured_here["method"]}
     # These two differ from setting to setting and stand there.
     result["method"] = {key: value for key, value in result["method"].items() if key not in ("runs", "warmup")}
     return result
@@ -102,7 +104,11 @@ def previous(path: Path) -> dict[str, Any]:
     """What ``path`` holds already, empty where it does not exist."""
     stored = read_json(path, "benchmark result") if path.exists() else {}
     # Results of an older form do not say what was asked for.
-    networks = {name: found for name, found in stored.get("networks", {}).items() if "asked" in found}
+    networks = {
+        name: measured_before
+        for name, measured_before in stored.get("networks", {}).items()
+        if "asked" in measured_before
+    }
     return {"networks": networks, "sizes": stored.get("sizes", {})}
 
 
@@ -145,7 +151,7 @@ def main() -> None:
     asked = {key: getattr(options, key) for key in keys}
     report = previous(options.output)
     kept = report[section] if options.resume else {}
-    report[section] = {name: found for name, found in kept.items() if options.sizes or found.get("asked") == asked}
+    report[section] = {name: result for name, result in kept.items() if options.sizes or result.get("asked") == asked}
     for name in options.networks:
         if name in report[section]:
             note(f"{name}: kept from {options.output}")

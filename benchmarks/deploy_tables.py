@@ -71,9 +71,9 @@ def sizes_table(sizes: Mapping[str, Any]) -> Table:
     table = Table(title="bytes of the file (ratio to float), profile latency", title_justify="left")
     for column in ("network", "float", *(f"{bits} bits" for bits in widths)):
         table.add_column(column, justify="left" if column == "network" else "right")
-    for name, found in sizes.items():
-        cells = [f"{found['bits'][bits]['bytes']:,} ({found['bits'][bits]['ratio']:.3f})" for bits in widths]
-        table.add_row(name, f"{found['float_bytes']:,}", *cells)
+    for name, size in sizes.items():
+        cells = [f"{size['bits'][bits]['bytes']:,} ({size['bits'][bits]['ratio']:.3f})" for bits in widths]
+        table.add_row(name, f"{size['float_bytes']:,}", *cells)
     return table
 
 

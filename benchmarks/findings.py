@@ -323,8 +323,8 @@ TABLES: dict[str, Callable[[], str]] = {
 def filled(page: str) -> str:
     """``page`` with every table written anew. Raises UserError for a table that is not known."""
 
-    def written(found: re.Match[str]) -> str:
-        name = found[1]
+    def written(match: re.Match[str]) -> str:
+        name = match[1]
         if name not in TABLES:
             raise UserError(f"{PAGE.name}: no table {name}: known are {', '.join(TABLES)}")
         return f"<!-- table {name} -->\n{TABLES[name]()}\n<!-- end -->"

@@ -46,14 +46,14 @@ def plain_epochs(classifier: nn.Module, members: Examples, budget: Budget, recip
     optimizer = torch.optim.SGD(
         classifier.parameters(), stage.lr, stage.momentum, weight_decay=stage.weight_decay, nesterov=True
     )
-    steps = math.ceil(len(members) / stage.batch_size) * stage.epochs
+    total_steps = math.ceil(len(members) / stage.batch_size) * stage.epochs
     step = 0
     for epoch in range(stage.epochs):
         generator = torch.Generator().manual_seed(recipe.seed + epoch)
         started = time.perf_counter()
         for index in torch.randperm(len(members), generator=generator).split(stage.batch_size):
             for group in optimizer.param_groups:
-                group["lr"] = stage.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+                group["lr"] = stage.lr * 0.5 * (1 + math.cos(math.pi * step / total_steps))
             x, y = members.batch(index)
             classifier.eval()
             adversarial = plain_pgd(classifier, x, y, budget)
@@ -135,7 +135,7 @@ def main() -> None:
         for name, loop in loops.items():
             seconds[name].append(next(loop))
             print(f"{name}: {seconds[name][-1]:.1f} s", flush=True)
-    found = {
+    robustness = {
         name: measured_robustness(model, dataset.inputs(test), dataset.y[test], budget)
         for name, model in models.items()
     }
@@ -147,7 +147,7 @@ def main() -> None:
             "robust_accuracy": result["worst_case_accuracy"],
             "robust_accuracy_ci": list(wilson(round(result["worst_case_accuracy"] * len(test)), len(test))),
         }
-        for name, result in found.items()
+        for name, result in robustness.items()
     }
     report = {
         "setting": vars(options)

@@ -121,7 +121,7 @@ def verdict_on(evidence: Evidence, membership: np.ndarray, seed: int) -> dict[st
     part = assess(evidence, membership, attacks=NAMES, threat_model="adaptive", seed=seed)
     corrected([part])
     utility = {"n_members": int(membership.sum()), "n_non_members": int((~membership).sum())}
-    found = leakage({"attacks": part.attacks, "utility": utility})
+    verdict = leakage({"attacks": part.attacks, "utility": utility})
     scores = {f"adaptive/{name}": values for name, values in part.scores.items()}
     tables = exposure(
         part.attacks,
@@ -134,7 +134,7 @@ def verdict_on(evidence: Evidence, membership: np.ndarray, seed: int) -> dict[st
     )
     dp = compare_with_guarantee({"epsilon": 1.0, "delta": 0.0}, part.attacks, scores | {"member": membership}, seed)
     return {
-        "leak": GUESSING not in found.sentence,
+        "leak": GUESSING not in verdict.sentence,
         "reversed": any(row["direction"] == "reversed" for row in part.attacks),
         "exposed": bool(tables["most_exposed"]["rows"] or tables["per_class"]["rows"]),
         "epsilon": dp["lower_bound"] > 0,
@@ -164,9 +164,11 @@ def main() -> None:
     for name, (members, others, form) in SETTINGS.items():
         started = time.perf_counter()
         with threadpool_limits(1):
-            found = shares(members, others, form, options.runs)
-        rows.append({"setting": name, "runs": options.runs, "share": found, "seconds": time.perf_counter() - started})
-        print(f"{name:24}" + "  ".join(f"{claim} {share:.1%}" for claim, share in found.items()), flush=True)
+            by_claim = shares(members, others, form, options.runs)
+        rows.append(
+            {"setting": name, "runs": options.runs, "share": by_claim, "seconds": time.perf_counter() - started}
+        )
+        print(f"{name:24}" + "  ".join(f"{claim} {share:.1%}" for claim, share in by_claim.items()), flush=True)
     runs = options.runs * len(rows)
     claimed = round(sum(row["share"]["leak"] for row in rows) * options.runs)
     low, high = clopper_pearson(claimed, runs)

@@ -39,7 +39,7 @@ def gather(name: str, *, full: bool, work: Path, stale: bool) -> dict[str, Any]:
     for line in table.lines:
         done = []
         if line.experiment and line.row:
-            done = papers_cells.found(line.experiment, line.row, full=full, work=work, stale=stale)
+            done = papers_cells.measured_cells(line.experiment, line.row, full=full, work=work, stale=stale)
         gathered = aggregated(line, table.measures, done, name)
         if table.figure != "roc":
             gathered.pop("roc", None)
@@ -91,8 +91,10 @@ def keep_cells(pairs: list[tuple[str, str]], output: Path, *, full: bool, work: 
     """Write what every cell of ``pairs`` measured to cells/EXPERIMENT.json: the tables tell the means of some of it."""
     for experiment in dict.fromkeys(experiment for experiment, _ in pairs):
         rows = dict.fromkeys(row for of, row in pairs if of == experiment)
-        cells = {row: papers_cells.found(experiment, row, full=full, work=work, stale=stale) for row in rows}
-        kept = {row: [papers_cells.without_curves(cell) for cell in found] for row, found in cells.items() if found}
+        cells = {row: papers_cells.measured_cells(experiment, row, full=full, work=work, stale=stale) for row in rows}
+        kept = {
+            row: [papers_cells.without_curves(cell) for cell in measured] for row, measured in cells.items() if measured
+        }
         if kept:
             write_text(output / "cells" / f"{experiment}.json", a_cell_a_line(kept))
 

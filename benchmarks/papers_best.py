@@ -97,8 +97,8 @@ def _point(name: str, row: str, cells: Sequence[Mapping[str, Any]]) -> dict[str,
         what: over_seeds([MEASURES[what][1](cell, LIRA) for cell in cells])
         for what in ("target_accuracy", "auc", "adaptive_auc", "size_bytes", "size_ratio", "latency_ms")
     }
-    found = [attack_row(cell, LIRA) for cell in cells]
-    cis = [row["auc_ci"] for row in found if row is not None]
+    lira_rows = [attack_row(cell, LIRA) for cell in cells]
+    cis = [row["auc_ci"] for row in lira_rows if row is not None]
     return {
         "row": row,
         "seeds": [cell["seed"] for cell in cells],
@@ -162,7 +162,7 @@ def gather(*, full: bool, work: Path, stale: bool) -> dict[str, Any]:
     for name, experiment in BEST.items():
         points = []
         for row in experiment.rows:
-            cells = papers_cells.found(name, row, full=full, work=work, stale=stale)
+            cells = papers_cells.measured_cells(name, row, full=full, work=work, stale=stale)
             points.append(_point(name, row, cells))
             every += cells
         content["experiments"][name] = {
@@ -194,9 +194,9 @@ def sentence(best: Mapping[str, Any] | None) -> str:
 
 def show(content: Mapping[str, Any], console: Console) -> None:
     """Print one table for each data set."""
-    for name, found in content["experiments"].items():
-        factors = ", ".join(f"{field} {f['full']} -> {f['ours']}" for field, f in found["scale"].items())
-        caption = f"{sentence(found['best'])}\n{found['recipe']}.toml" + (
+    for name, experiment in content["experiments"].items():
+        factors = ", ".join(f"{field} {f['full']} -> {f['ours']}" for field, f in experiment["scale"].items())
+        caption = f"{sentence(experiment['best'])}\n{experiment['recipe']}.toml" + (
             f", scaled down: {factors}" if factors else ""
         )
         table = Table(title=name, caption=caption, caption_justify="left")
@@ -211,8 +211,8 @@ def show(content: Mapping[str, Any], console: Console) -> None:
             "frontier",
         ):
             table.add_column(heading)
-        for point in found["points"]:
-            table.add_row(*_texts(point, point["row"] in found["frontier"]))
+        for point in experiment["points"]:
+            table.add_row(*_texts(point, point["row"] in experiment["frontier"]))
         console.print(table)
 
 
@@ -240,8 +240,8 @@ def _texts(point: Mapping[str, Any], on_frontier: bool) -> list[str]:
 
 def draw(content: Mapping[str, Any], folder: Path) -> None:
     """One SVG for each data set: clean accuracy against LiRA's rate at 0.1% false positives."""
-    for name, found in content["experiments"].items():
-        points = [point for point in found["points"] if _rate(point) is not None]
+    for name, experiment in content["experiments"].items():
+        points = [point for point in experiment["points"] if _rate(point) is not None]
         if not points:
             continue
         figure = Figure(figsize=(8, 5.5), layout="constrained")
@@ -249,7 +249,7 @@ def draw(content: Mapping[str, Any], folder: Path) -> None:
         for point in points:
             x, y = 100 * _rate(point), 100 * point["target_accuracy"]["mean"]
             low, high = (100 * end for end in point["lira"]["ci"])
-            colour = "C1" if point["row"] in found["frontier"] else "C0"
+            colour = "C1" if point["row"] in experiment["frontier"] else "C0"
             axes.errorbar(x, y, xerr=[[max(0.0, x - low)], [max(0.0, high - x)]], marker="o", color=colour, capsize=2)
         axes.set(xlabel="LiRA online, adaptive: TPR at 0.1% FPR, %", ylabel="accuracy on non-members, %")
         axes.set_title(f"{name} (orange: the frontier)", fontsize=9)

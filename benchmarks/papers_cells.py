@@ -71,8 +71,8 @@ def key_of(cell: Cell) -> dict[str, str]:
 
     Fields at their defaults do not count: a recipe that gains a field stays the same.
     """
-    said = json.dumps(differences(cell.recipe.model_dump(mode="json")), sort_keys=True)
-    return {"recipe": hashlib.sha256(said.encode()).hexdigest(), "code": version()}
+    changed = json.dumps(differences(cell.recipe.model_dump(mode="json")), sort_keys=True)
+    return {"recipe": hashlib.sha256(changed.encode()).hexdigest(), "code": version()}
 
 
 def stored(cell: Cell, *, stale: bool = False) -> dict[str, Any] | None:
@@ -88,7 +88,7 @@ def stored(cell: Cell, *, stale: bool = False) -> dict[str, Any] | None:
     return content if same else None
 
 
-def found(experiment: str, row: str, *, full: bool, work: Path, stale: bool) -> list[dict[str, Any]]:
+def measured_cells(experiment: str, row: str, *, full: bool, work: Path, stale: bool) -> list[dict[str, Any]]:
     """The cells of one row that have been run, by seed."""
     folder = Cell(experiment, row, 0, full, work).path.parent
     seeds = sorted(int(path.stem.removeprefix("seed-")) for path in folder.glob("seed-*.json"))

@@ -27,22 +27,22 @@ def ours(name: str, value: Mapping[str, Any] | None) -> str:
     return f"{number(name, value['mean'])} [{low}, {high}]"
 
 
-def low_fpr(found: Mapping[str, Any] | None) -> str:
+def low_fpr(rate: Mapping[str, Any] | None) -> str:
     """``1.2% [0.9, 1.6]`` of adaptive LiRA, of another attack with its name below; or why there is none."""
-    if found is None:
+    if rate is None:
         return "not run"
-    if found["value"] is None:
-        return str(found["note"])
-    low, high = (100 * end for end in found["ci"])
-    other = "" if found["attack"].startswith("lira") else f"\n({found['attack']})"
-    return f"{100 * found['value']:.2f}% [{low:.2f}, {high:.2f}]{other}"
+    if rate["value"] is None:
+        return str(rate["note"])
+    low, high = (100 * end for end in rate["ci"])
+    other = "" if rate["attack"].startswith("lira") else f"\n({rate['attack']})"
+    return f"{100 * rate['value']:.2f}% [{low:.2f}, {high:.2f}]{other}"
 
 
 def cost(row: Mapping[str, Any]) -> str:
     """``34.9 kB (0.141), 0.027 ms (×1.01)``; ratios to the float file of the same weights, where the file is not that."""
-    found = row["ours"]
-    size, latency = found["size_bytes"]["mean"], found["latency_ms"]["mean"]
-    ratio = found["size_ratio"], found["latency_ratio"]
+    measured = row["ours"]
+    size, latency = measured["size_bytes"]["mean"], measured["latency_ms"]["mean"]
+    ratio = measured["size_ratio"], measured["latency_ratio"]
     of_float = [f" ({ratio[0]['mean']:.3f})", f" (×{ratio[1]['mean']:.2f})"] if all(ratio) else ["", ""]
     return f"{size / 1e3:.1f} kB{of_float[0]}\n{latency:.4f} ms{of_float[1]}"
 
@@ -74,13 +74,13 @@ def cells(row: Mapping[str, Any], measures: list[str], lacking: list[str]) -> li
     if "ours" not in row:
         texts = [f"{text}\nnot run" for text in told] + ["not run"] * (len(lacking) + 3)
         return [f"{row['label']}\n({row['not_run']})", "0", *texts]
-    found = row["ours"]
+    measured = row["ours"]
     return [
         row["label"],
         str(len(row["seeds"])),
-        *(f"{text}\n{ours(name, found[name])}" for name, text in zip(measures, told, strict=True)),
-        *(ours(name, found[name]) for name in lacking),
-        f"{row['best_adaptive_attack'] or 'none run'}\n{ours('adaptive_auc', found['adaptive_auc'])}",
+        *(f"{text}\n{ours(name, measured[name])}" for name, text in zip(measures, told, strict=True)),
+        *(ours(name, measured[name]) for name in lacking),
+        f"{row['best_adaptive_attack'] or 'none run'}\n{ours('adaptive_auc', measured['adaptive_auc'])}",
         low_fpr(row["low_fpr"]),
         cost(row),
     ]
@@ -88,14 +88,18 @@ def cells(row: Mapping[str, Any], measures: list[str], lacking: list[str]) -> li
 
 def caption(content: Mapping[str, Any]) -> str:
     """Scale, notes, and how the intervals are made."""
-    said = [scale(content), content["note"], content["published_note"] and f"In the paper: {content['published_note']}"]
-    said.append(
+    sentences = [
+        scale(content),
+        content["note"],
+        content["published_note"] and f"In the paper: {content['published_note']}",
+    ]
+    sentences.append(
         f"Ours: mean over seeds; ranges are Student's t at 95% over seeds, cut at 0 and 100%, from {FEWEST_SEEDS} seeds on. "
         "Rates at low FPR have Clopper-Pearson's at 95% for the members of all seeds together."
     )
     if len(content["codes"]) > 1:
-        said.append(f"Its cells were made by {len(content['codes'])} versions of the code.")
-    return "\n".join(text for text in said if text)
+        sentences.append(f"Its cells were made by {len(content['codes'])} versions of the code.")
+    return "\n".join(text for text in sentences if text)
 
 
 def scale(content: Mapping[str, Any]) -> str:

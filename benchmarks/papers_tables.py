@@ -60,8 +60,8 @@ def attack_row(cell: Cell, attack: tuple[str, str]) -> Mapping[str, Any] | None:
 
 def _of_attack(read: Callable[[Mapping[str, Any]], float]) -> Callable[[Cell, tuple[str, str]], float | None]:
     def measure(cell: Cell, attack: tuple[str, str]) -> float | None:
-        found = attack_row(cell, attack)
-        return None if found is None else read(found)
+        row = attack_row(cell, attack)
+        return None if row is None else read(row)
 
     return measure
 
@@ -349,7 +349,7 @@ def adaptive_at_low_fpr(cells: Sequence[Cell]) -> dict[str, Any] | None:
     aucs: dict[str, list[float]] = {}
     for row in (row for cell in cells for row in cell["attacks"] if row["threat_model"] in ADAPTIVE):
         aucs.setdefault(row["name"], []).append(row["auc"])
-    everywhere = {name: sum(found) for name, found in aucs.items() if len(found) == len(cells)}
+    everywhere = {name: sum(values) for name, values in aucs.items() if len(values) == len(cells)}
     best = max(everywhere, key=everywhere.__getitem__, default=None)
     return lira_at_low_fpr(cells) or (None if best is None else at_low_fpr(cells, best, ADAPTIVE))
 

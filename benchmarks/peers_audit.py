@@ -57,13 +57,13 @@ def same_models(name: str, options: argparse.Namespace, peers: Peers, folder: Pa
                 shutil.rmtree(answer, ignore_errors=True)
                 peers.ask(tool, "given", given, answer)
             scores[tool], own_figures[tool] = read_answer(answer)
-        rows = {tool: {attack: row_of(s, member) for attack, s in found.items()} for tool, found in scores.items()}
+        rows = {tool: {attack: row_of(s, member) for attack, s in of_tool.items()} for tool, of_tool in scores.items()}
         seeds.append({"seed": seed, "tools": rows, "as_the_tool_says": own_figures})
         all_scores.append(scores)
         sizes = {"members": int(member.sum()), "non_members": int((~member).sum()), "population": len(cell.population)}
         setting = sizes | {"references": options.references, "epochs": cell.given.recipe.train.epochs}
-        found = comparisons(seeds, all_scores, sizes["members"], list(peers.checkouts))
-        yield {"setting": setting, "seeds": seeds, "comparisons": found}
+        compared = comparisons(seeds, all_scores, sizes["members"], list(peers.checkouts))
+        yield {"setting": setting, "seeds": seeds, "comparisons": compared}
 
 
 def cost(
@@ -140,19 +140,19 @@ def main() -> None:
     report = read_json(options.output, "result of peers_audit.py") if options.output.exists() else {}
     options.output.parent.mkdir(parents=True, exist_ok=True)
 
-    def keep(name: str, part: str, found: dict[str, Any]) -> None:
-        report.setdefault(name, {})[part] = found | about(peers)
+    def keep(name: str, part: str, content: dict[str, Any]) -> None:
+        report.setdefault(name, {})[part] = content | about(peers)
         write_json(options.output, report)
 
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name in options.settings:
             if "models" in options.parts:
-                for found in same_models(name, options, peers, folder):
-                    keep(name, "models", found)
+                for content in same_models(name, options, peers, folder):
+                    keep(name, "models", content)
             if "cost" in options.parts:
-                for found in cost(name, options, peers, folder, report.get(name, {}).get("cost", {})):
-                    keep(name, "cost", found)
+                for content in cost(name, options, peers, folder, report.get(name, {}).get("cost", {})):
+                    keep(name, "cost", content)
     console = Console(width=None if sys.stdout.isatty() else 150)
     for name in options.settings:
         if models := report[name].get("models"):

@@ -54,8 +54,8 @@ class Peers:
 
     def commit(self, tool: str) -> str:
         asked = ["git", "-C", str(self.checkouts[tool]), "rev-parse", "HEAD"]
-        found = subprocess.run(asked, capture_output=True, text=True, check=False)
-        return found.stdout.strip() or "unknown: not a git checkout"
+        answered = subprocess.run(asked, capture_output=True, text=True, check=False)
+        return answered.stdout.strip() or "unknown: not a git checkout"
 
     def _run(self, tool: str, arguments: list[str], log: Path | None) -> Spent:
         # -P: the folder of the scripts does not come first, since an audit.py stands there too.
@@ -77,23 +77,23 @@ def costs(
                 continue
             out = folder / f"{tool}-{turn}"
             if tool == "edgepriv":
-                used, found = _own_audit(target, references, out)
+                used, attacks = _own_audit(target, references, out)
                 imports = spent([sys.executable, "-c", "import edgepriv.cli, edgepriv.api"], environment=ONE_THREAD)
-                yield _row(tool, turn, references + OWN_EXTRA, used, imports, found)
+                yield _row(tool, turn, references + OWN_EXTRA, used, imports, attacks)
                 continue
             used = peers.ask(tool, "trains", given, out)
             asked = read(given)
             member = np.arange(asked.candidates) < asked.members
-            found = {name: row_of(scores, member) for name, scores in read_answer(out)[0].items()}
+            attacks = {name: row_of(scores, member) for name, scores in read_answer(out)[0].items()}
             models = references + (PAIRED_TARGET if tool == "privacy-meter" else 0)
-            yield _row(tool, turn, models, used, peers.imports(tool), found)
+            yield _row(tool, turn, models, used, peers.imports(tool), attacks)
 
 
 def _row(
-    tool: str, turn: int, models: int, used: Spent, imports: Spent, found: dict[str, dict[str, Any]]
+    tool: str, turn: int, models: int, used: Spent, imports: Spent, attacks: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     about = {"tool": tool, "round": turn, "models": models, "import_cpu_seconds": imports.cpu_seconds}
-    return about | asdict(used) | {"attacks": found}
+    return about | asdict(used) | {"attacks": attacks}
 
 
 def _exported(recipe: Recipe, folder: Path) -> Path:

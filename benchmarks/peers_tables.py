@@ -16,18 +16,18 @@ Scores = Mapping[str, np.ndarray]
 def row_of(scores: np.ndarray, member: np.ndarray) -> dict[str, Any]:
     """AUC and TPR at 1% and 0.1% FPR with 95% intervals; the same code for every tool's scores."""
     area, interval = auc(scores, member)
-    found = {str(rate): tpr_at_fpr(scores, member, rate) for rate in RATES}
-    return {"auc": area, "auc_ci": list(interval), "tpr_at_fpr": found}
+    rates = {str(rate): tpr_at_fpr(scores, member, rate) for rate in RATES}
+    return {"auc": area, "auc_ci": list(interval), "tpr_at_fpr": rates}
 
 
 def mean_tpr(seeds: Sequence[Mapping[str, Any]], tool: str, rate: float) -> dict[str, float]:
     """The tool's attacks -> their TPR, the mean over the seeds. An attack without a rate in one of the seeds is left out."""
-    found = {}
+    means = {}
     for attack in seeds[0]["tools"][tool]:
         values = [seed["tools"][tool][attack]["tpr_at_fpr"][str(rate)]["value"] for seed in seeds]
         if None not in values:
-            found[attack] = float(np.mean(values))
-    return found
+            means[attack] = float(np.mean(values))
+    return means
 
 
 def differences(
@@ -61,7 +61,7 @@ def comparisons(
     ``verdict``: "not below" when the mean of our rate is no lower, "within the interval" when the interval of the difference
     reaches 0, "below" otherwise.
     """
-    found = []
+    rows = []
     for tool in tools:
         for rate in RATES:
             mine, other = mean_tpr(seeds, "edgepriv", rate), mean_tpr(seeds, tool, rate)
@@ -72,8 +72,8 @@ def comparisons(
             gap = differences(*both, np.arange(len(both[0][0])) < members, rate)
             verdict = "not below" if gap["mean"] >= 0 else "within the interval" if gap["ci"][1] >= 0 else "below"
             about = {"peer": tool, "fpr": rate, "edgepriv": [best, mine[best]], "theirs": [theirs, other[theirs]]}
-            found.append(about | {"difference": gap, "verdict": verdict})
-    return found
+            rows.append(about | {"difference": gap, "verdict": verdict})
+    return rows
 
 
 def ratios(costs: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -102,11 +102,11 @@ def models_table(name: str, cell: Mapping[str, Any]) -> Table:
     return table
 
 
-def comparison_table(found: Sequence[Mapping[str, Any]]) -> Table:
+def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title="Strongest attack of each, on the same candidates")
     for title in ("FPR", "edgepriv", "peer", "mean difference, 95% interval", "edgepriv is"):
         table.add_column(title)
-    for row in found:
+    for row in rows:
         mine, theirs = (f"{name} {value:.1%}" for name, value in (row["edgepriv"], row["theirs"]))
         gap, (low, high) = row["difference"]["mean"], row["difference"]["ci"]
         shown = f"{100 * gap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"

@@ -3,7 +3,7 @@
 ``plain`` is our own code; ``art`` is adversarial-robustness-toolbox itself. LeakPro and ML Privacy Meter themselves are run by
 benchmarks/peers_audit.py.
 
-Each is ``audit(Setting) -> Found`` on the same undefended target, data, architecture, number of reference models, epochs,
+Each is ``audit(Setting) -> AuditResult`` on the same undefended target, data, architecture, number of reference models, epochs,
 batch size and optimizer (AdamW, of the recipe). ``edgepriv`` trains the shadow model too and runs every attack that asks
 each example once; ``edgepriv-lira`` stops at LiRA, as the others do.
 """
@@ -52,7 +52,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Found:
+class AuditResult:
     """``auc`` of ``attack`` on the target; ``steps``: optimizer steps of each reference model."""
 
     attack: str
@@ -68,7 +68,7 @@ def setting(recipe: Recipe, references: int) -> Setting:
     return Setting(recipe, dataset, split, references, target)
 
 
-def edgepriv(given: Setting, attacks: tuple[str, ...] | None = None) -> Found:
+def edgepriv(given: Setting, attacks: tuple[str, ...] | None = None) -> AuditResult:
     """``attacks``: all that ask each example once."""
 
     def predict(x: np.ndarray) -> np.ndarray:
@@ -89,11 +89,11 @@ def edgepriv(given: Setting, attacks: tuple[str, ...] | None = None) -> Found:
             attacks=names,
             recipe=given.recipe,
         )
-    found = {attack["name"]: attack["auc"] for attack in content["attacks"]}
-    return Found("LiRA online", found["lira-online"], _steps(given))
+    aucs = {attack["name"]: attack["auc"] for attack in content["attacks"]}
+    return AuditResult("LiRA online", aucs["lira-online"], _steps(given))
 
 
-def plain(given: Setting) -> Found:
+def plain(given: Setting) -> AuditResult:
     """The loop that papers' repositories hold: one model after another, tensors indexed, torch's own threads."""
 
     def train(model: nn.Module, index: np.ndarray, generator: torch.Generator) -> None:
@@ -109,7 +109,7 @@ def plain(given: Setting) -> Found:
     return _lira(given, train)
 
 
-def art(given: Setting) -> Found:
+def art(given: Setting) -> AuditResult:
     """Adversarial Robustness Toolbox: ShadowModels on the candidates, then MembershipInferenceBlackBox (a network on the
     confidence vector and the label). It trains at a constant learning rate."""
     from art.attacks.inference.membership_inference import MembershipInferenceBlackBox, ShadowModels
@@ -136,10 +136,10 @@ def art(given: Setting) -> Found:
     attack = MembershipInferenceBlackBox(wrapped(given.target))
     attack.fit(pred=seen_in, y=y_in, test_pred=seen_out, test_y=y_out)
     scores = np.ravel(attack.infer(x, y, probabilities=True))
-    return Found("MembershipInferenceBlackBox", auc(scores, given.member)[0], _steps(given))
+    return AuditResult("MembershipInferenceBlackBox", auc(scores, given.member)[0], _steps(given))
 
 
-AUDITS: dict[str, Callable[[Setting], Found]] = {
+AUDITS: dict[str, Callable[[Setting], AuditResult]] = {
     "edgepriv": edgepriv,
     "edgepriv-lira": lambda given: edgepriv(given, ("lira-online",)),
     "plain": plain,
@@ -157,7 +157,7 @@ def _optimizer(model: nn.Module, given: Setting) -> tuple[torch.optim.Optimizer,
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.5 * (1 + math.cos(math.pi * s / total)))
 
 
-def _lira(given: Setting, train: Callable[[nn.Module, np.ndarray, torch.Generator], None]) -> Found:
+def _lira(given: Setting, train: Callable[[nn.Module, np.ndarray, torch.Generator], None]) -> AuditResult:
     """Train the reference models in turn, on complementary halves of the candidates; then Algorithm 1 of Carlini et al.
     2022 with the variances pooled over candidates, in plain numpy."""
     candidates, member, odds = given.candidates, [], []
@@ -178,7 +178,7 @@ def _lira(given: Setting, train: Callable[[nn.Module, np.ndarray, torch.Generato
         mean = np.where(side, seen, 0).sum(axis=0) / np.maximum(side.sum(axis=0), 1)
         spread = np.sqrt((np.where(side, seen - mean, 0) ** 2).sum() / side.sum())
         likelihoods.append(-0.5 * ((observed - mean) / spread) ** 2 - np.log(spread))
-    return Found("LiRA online", auc(likelihoods[0] - likelihoods[1], given.member)[0], _steps(given))
+    return AuditResult("LiRA online", auc(likelihoods[0] - likelihoods[1], given.member)[0], _steps(given))
 
 
 def _odds(model: Classifier, given: Setting) -> np.ndarray:

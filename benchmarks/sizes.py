@@ -28,7 +28,7 @@ def sizes_of(name: str) -> dict[str, Any]:
     classifier = build_classifier(network.model, network.classes, network.shape).eval()
     traced = trace(classifier, network.shape)
     float_bytes = len(_built(network, classifier, {}, traced).content)
-    found: dict[str, Any] = {"float_bytes": float_bytes, "bits": {}}
+    sizes: dict[str, Any] = {"float_bytes": float_bytes, "bits": {}}
     for bits in BITS:
         weights = quantize_weights(classifier.network, Quantize(bits=bits))
         packing = []
@@ -37,10 +37,10 @@ def sizes_of(name: str) -> dict[str, Any]:
             built = _built(network, classifier, weights, traced)
             packing.append(time.perf_counter() - started)
         own = len(built.content)
-        found["bits"][str(bits)] = {"bytes": own, "ratio": own / float_bytes, "left_float": dict(built.left_float)}
+        sizes["bits"][str(bits)] = {"bytes": own, "ratio": own / float_bytes, "left_float": dict(built.left_float)}
         if (name, bits) == PACKED:
-            found["packing_s"] = packing
-    return found
+            sizes["packing_s"] = packing
+    return sizes
 
 
 def _built(network: Network, classifier: Classifier, weights: dict[str, QuantizedTensor], traced: ir.Model) -> Built:

@@ -40,18 +40,20 @@ def targets(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _rows(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     sizes, networks = report["sizes"], report["networks"]
     for (name, bits), limit in FILE_SIZES.items():
-        found = sizes.get(name)
-        yield _row(f"{name}, {bits} bits: file / float", limit, found and found["bits"][str(bits)]["ratio"])
+        network_sizes = sizes.get(name)
+        yield _row(
+            f"{name}, {bits} bits: file / float", limit, network_sizes and network_sizes["bits"][str(bits)]["ratio"]
+        )
     for name, own, other, limit in LATENCIES:
-        found = speeds(networks.get(name), own, other)
+        by_setting = speeds(networks.get(name), own, other)
         label = f"{name}: p50 {own} / {other}"
-        if FIRST not in found:
+        if FIRST not in by_setting:
             yield _row(label, limit, None)
             continue
-        low, value, high = found[FIRST]
+        low, value, high = by_setting[FIRST]
         yield _row(label, limit, value) | {
             "rounds": [low, high],
-            "worst": max((ratio[1] for setting, ratio in found.items() if setting != FIRST), default=None),
+            "worst": max((ratio[1] for setting, ratio in by_setting.items() if setting != FIRST), default=None),
         }
     for name, own, limit in PEAKS:
         yield _row(f"{name}: peak memory {own} / float", limit, _peak(networks.get(name), own))
@@ -79,13 +81,13 @@ def variant_rows(network: Mapping[str, Any] | None, name: str) -> dict[tuple[int
 def speeds(network: Mapping[str, Any] | None, own: str, other: str) -> dict[tuple[int, int], list[float]]:
     """[min, median, max] over the rounds of p50 / p50, by (batch, threads)."""
     others = variant_rows(network, other)
-    found = {}
+    by_setting = {}
     for setting, row in variant_rows(network, own).items():
         if setting in others:
             pairs = zip(row["latency_p50_rounds"], others[setting]["latency_p50_rounds"], strict=True)
             ratios = [a / b for a, b in pairs]
-            found[setting] = [min(ratios), float(np.median(ratios)), max(ratios)]
-    return found
+            by_setting[setting] = [min(ratios), float(np.median(ratios)), max(ratios)]
+    return by_setting
 
 
 def _peak(network: Mapping[str, Any] | None, own: str) -> float | None:

@@ -225,14 +225,14 @@ def answers(name: str, path: Path, x: np.ndarray, threads: int = 0) -> np.ndarra
     return predict(open_session(path, threads), x, batch=32)
 
 
-def agreement(expected: np.ndarray, found: np.ndarray) -> dict[str, float | int]:
+def agreement(expected: np.ndarray, actual: np.ndarray) -> dict[str, float | int]:
     """``max_difference`` of a probability and share of equal labels; ``labels``: how many different ones were expected."""
     labels = expected.argmax(axis=1)
     return {
         "inputs": len(expected),
         "labels": len(np.unique(labels)),
-        "max_difference": float(np.abs(expected - found).max()),
-        "label_agreement": float((labels == found.argmax(axis=1)).mean()),
+        "max_difference": float(np.abs(expected - actual).max()),
+        "label_agreement": float((labels == actual.argmax(axis=1)).mean()),
     }
 
 

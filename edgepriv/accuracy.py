@@ -65,8 +65,8 @@ class Answers:
     @property
     def right(self) -> np.ndarray:
         """bool [n]."""
-        found: np.ndarray = self.predicted == self.truth
-        return found
+        correct: np.ndarray = self.predicted == self.truth
+        return correct
 
     @property
     def largest(self) -> int:
@@ -169,35 +169,37 @@ def collapse(asked: Asked, class_names: Sequence[str], margin: float = 0.0) -> s
 def remarks(asked: Asked) -> list[str]:
     """What deserves a word without being a reason to stop; each goes on behind the model's name."""
     members, held_out = asked.members, asked.held_out
-    found = []
+    sentences = []
     base, accuracy = members.share_of(members.largest), float(members.right.mean())
     if accuracy < base + LITTLE * (1 - base) and members.facts()["balanced_accuracy"] < 0.5:
-        found.append(
+        sentences.append(
             f"is right on only {accuracy:.1%} of the members that it was trained on (the largest class is {base:.1%} of them)"
         )
     if held_out.better() == "no":
-        found.append(
+        sentences.append(
             f"does no better than the largest class on held-out data: {held_out.right.mean():.1%} of {len(held_out.truth):,}, "
             f"the class is {held_out.share_of(held_out.largest):.1%}"
         )
     elif held_out.better() == "unclear" and members.better() == "unclear":
-        found.append(f"cannot be told from always answering the largest class by {len(asked.together.truth)} inputs")
-    return found
+        sentences.append(
+            f"cannot be told from always answering the largest class by {len(asked.together.truth)} inputs"
+        )
+    return sentences
 
 
-def drop(floating: Asked, shipped: Asked) -> float:
+def drop(floating: Asked, deployed: Asked) -> float:
     """Points of held-out accuracy that lie between two models asked about the same inputs."""
-    return 100 * float(floating.held_out.right.mean() - shipped.held_out.right.mean())
+    return 100 * float(floating.held_out.right.mean() - deployed.held_out.right.mean())
 
 
-def too_costly(floating: Asked, shipped: Asked, standard: Standard) -> str | None:
+def too_costly(floating: Asked, deployed: Asked, standard: Standard) -> str | None:
     """What quantization cost, if it is more than the standard allows and not chance; None if it is not.
 
     Chance: the inputs that only one of the two has right, by the sign test. What members alone lose is no loss: it may be
     what the model knew by heart.
     """
     whole = len(floating.held_out.truth) < FEW
-    before, after = (asked.together if whole else asked.held_out for asked in (floating, shipped))
+    before, after = (asked.together if whole else asked.held_out for asked in (floating, deployed))
     lost, won = int((before.right & ~after.right).sum()), int((~before.right & after.right).sum())
     points = 100 * (lost - won) / len(before.truth)
     if points <= standard.max_drop or binom.sf(lost - 1, lost + won, 0.5) >= 0.05:

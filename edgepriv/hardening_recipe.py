@@ -7,7 +7,7 @@ from edgepriv.errors import UserError
 from edgepriv.recipe import STAGES, Noisy, Recipe, parse
 from edgepriv.recipe.defences import DEFENCES, Defence
 
-BEHIND = ("seed", "data", "model", "train", "dp")
+FIXED_SECTIONS = ("seed", "data", "model", "train", "dp")
 """What a trained model has behind it: no recipe of hardening can change these any more."""
 
 
@@ -31,7 +31,7 @@ def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[st
             "differential privacy must see every step of the training, and this model has been trained already: give "
             "--dp-epsilon to edgepriv train"
         )
-    sections = [name for name in Recipe.model_fields if name not in (*BEHIND, "device")]
+    sections = [name for name in Recipe.model_fields if name not in (*FIXED_SECTIONS, "device")]
     if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
         chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
         private = trained_by.dp.active
@@ -87,8 +87,8 @@ def _as_trained(asked: Recipe, trained_by: Recipe) -> Recipe:
     return asked.with_changes(train={"dropout": trained_by.dropout_in("train")})
 
 
-def _with_noisy(chosen: Recipe, changes: dict[str, Any], said_by: Recipe) -> Recipe:
+def _with_noisy(chosen: Recipe, changes: dict[str, Any], trained_by: Recipe) -> Recipe:
     asked = chosen.with_changes(**changes)
-    if asked.noise.method == "none" or said_by.noisy.epochs > 0:
+    if asked.noise.method == "none" or trained_by.noisy.epochs > 0:
         return asked
     return chosen.model_copy(update={"noisy": Noisy(**chosen.train.model_dump())}).with_changes(**changes)

@@ -35,16 +35,16 @@ class Way:
     model: Model
 
 
-def refuse_unlike(path: Path, found: Checkpoint, dataset: Dataset, split: Split, *, accept: bool) -> list[str]:
+def refuse_unlike(path: Path, checkpoint: Checkpoint, dataset: Dataset, split: Split, *, accept: bool) -> list[str]:
     """Raise UserError when the recipe of a bare state_dict does not state its mean and std, or the network does not know
     its members when it is fed so; with the likely answers and the accuracy of each.
 
     ``accept``: the second becomes a warning. Returns the warnings.
     """
-    network = found.classifier().network
+    network = checkpoint.classifier().network
     most = affordable(network, dataset.inputs(split.members[:2]))
     drawn = np.random.default_rng([split.seed, 6])
-    stated = found.recipe.model
+    stated = checkpoint.recipe.model
     members = np.sort(drawn.permutation(split.members)[: min(most, COMPARED)])
     known = [(way, _answers(network, way.model, dataset, members)) for way in _likely(stated, dataset, members)]
     known.sort(key=lambda pair: -pair[1].right.mean())
@@ -78,8 +78,10 @@ def refuse_unlike(path: Path, found: Checkpoint, dataset: Dataset, split: Split,
 
 
 def _listed(known: Sequence[tuple[Way, Answers]]) -> str:
-    shown = "; ".join(f"{found.right.mean():.1%} with {way.options} ({way.meaning})" for way, found in known[:SHOWN])
-    if all(found.better(NEAR) != "yes" for _, found in known):
+    shown = "; ".join(
+        f"{answers.right.mean():.1%} with {way.options} ({way.meaning})" for way, answers in known[:SHOWN]
+    )
+    if all(answers.better(NEAR) != "yes" for _, answers in known):
         largest = known[0][1]
         shown += (
             f"; none beats the largest class ({largest.share_of(largest.largest):.1%}): --model, the order of the classes or "

@@ -206,7 +206,7 @@ def shown(
     if tell is not None and not quiet:
         yield Told(title, unit, total, done, tell)
         return
-    if not quiet and _draws():
+    if not quiet and _shows_bars():
         with tqdm(
             desc=title, unit=unit, total=total, initial=done, delay=delay, leave=leave, dynamic_ncols=True
         ) as bar:
@@ -242,7 +242,7 @@ def follower(bar: Bar) -> Callable[..., None]:
     return follow
 
 
-def _draws() -> bool:
+def _shows_bars() -> bool:
     """Whether standard error shows a bar as one: a terminal does, and a notebook."""
     return sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
 

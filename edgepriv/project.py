@@ -32,16 +32,16 @@ class Trained:
     warnings: tuple[str, ...] = ()
 
 
-_said: ContextVar[set[str] | None] = ContextVar("said", default=None)
+_printed: ContextVar[set[str] | None] = ContextVar("printed", default=None)
 
 
 def say(note: str) -> None:
     """One line for the user, beside whatever progress bar is there."""
-    said = _said.get()
-    if said is not None and note in said:
+    printed = _printed.get()
+    if printed is not None and note in printed:
         return
-    if said is not None:
-        said.add(note)
+    if printed is not None:
+        printed.add(note)
     progress.note(note)
 
 
@@ -51,13 +51,13 @@ def warn(sentence: str) -> None:
 
 
 @contextmanager
-def said_once() -> Iterator[None]:
+def each_note_once() -> Iterator[None]:
     """For a command that runs several verbs on the same data: no note is said twice inside."""
-    token = _said.set(set())
+    token = _printed.set(set())
     try:
         yield
     finally:
-        _said.reset(token)
+        _printed.reset(token)
 
 
 def beside(model: Path, ending: str) -> Path:
@@ -86,27 +86,27 @@ def split_of(
     dataset = data.load(recipe.data.name, data_dir, download, asked=recipe.data)
     sizes = data.trained_elsewhere(dataset, recipe.data) if trained_elsewhere else recipe.data
     split = data.make_split(dataset, sizes, recipe.seed)
-    for line in data_said(dataset, split):
+    for line in data_notes(dataset, split):
         say(line)
     return dataset, split
 
 
-def data_said(dataset: Dataset, split: Split) -> list[str]:
+def data_notes(dataset: Dataset, split: Split) -> list[str]:
     """What was understood of the data, and how many examples play which role, in lines."""
     return [
         f"{dataset.name}: {data.described(dataset)}",
-        *dataset.said,
-        *data.said_of_split(dataset, split),
+        *dataset.notes,
+        *data.notes_on_split(dataset, split),
     ]
 
 
-def files_said(examples: Dataset) -> list[str]:
+def files_notes(examples: Dataset) -> list[str]:
     """The same of members and non-members in two files, of which all are asked."""
     known = examples.known_members or 0
     return [
         f"{known:,} members and {len(examples) - known:,} non-members: {data.described(examples)}",
-        *examples.said,
-        *data.said_of_resolution(len(examples) - known),
+        *examples.notes,
+        *data.notes_on_resolution(len(examples) - known),
     ]
 
 
@@ -124,7 +124,7 @@ def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: st
             )
         dataset = other
     split = data.remake_split(dataset, record["split"])
-    for line in data_said(dataset, split):
+    for line in data_notes(dataset, split):
         say(line)
     return dataset, split
 
@@ -144,41 +144,41 @@ def open_checkpoint(
     alone = batch_dependent or (recipe is not None and recipe.model.batch_dependent)
     content = load_tensors(path)
     if checkpoint.is_checkpoint(content):
-        found = checkpoint.load(path, recipe.model if recipe else None)
+        opened = checkpoint.load(path, recipe.model if recipe else None)
         # Without data, --model confirms the user's own module and says no more.
         named = recipe.data.name if recipe else None
-        if named and found.data and data.canonical_name(named) != found.data["name"]:
+        if named and opened.data and data.canonical_name(named) != opened.data["name"]:
             raise UserError(
-                f"{path} was trained on {found.data['name']}, not {named}: --data, --members and --non-members "
+                f"{path} was trained on {opened.data['name']}, not {named}: --data, --members and --non-members "
                 "describe a bare state_dict"
             )
-        _refuse_other_normalisation(path, found.recipe.model, recipe.model if recipe else Model())
+        _refuse_other_normalisation(path, opened.recipe.model, recipe.model if recipe else Model())
         reading = recipe.data.reading() if recipe else {}
-        if reading and found.data and reading != found.data.get("reading", {}):
+        if reading and opened.data and reading != opened.data.get("reading", {}):
             raise UserError(
                 f"{path} keeps how its data are read: --label, --image-size, --channels and --input-range are for a bare "
                 "state_dict"
             )
         if alone:
-            found = found.with_recipe(found.recipe.with_changes(model={"batch_dependent": True}))
-        return Trained(found, *recorded_data(found.data, data_dir, str(path)))
+            opened = opened.with_recipe(opened.recipe.with_changes(model={"batch_dependent": True}))
+        return Trained(opened, *recorded_data(opened.data, data_dir, str(path)))
     if recipe is None:
         raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
     recipe = recipe.with_changes(model={"batch_dependent": alone})
     dataset, split = split_of(recipe, data_dir, download, trained_elsewhere=True)
     try:
-        found = _from_elsewhere(path, recipe, dataset, split)
+        opened = _from_elsewhere(path, recipe, dataset, split)
     except UserError:
         with_gaps = data.counted_from_zero(dataset)
         if with_gaps is None:
             raise
-        found, dataset = _from_elsewhere(path, recipe, with_gaps, split), with_gaps
+        opened, dataset = _from_elsewhere(path, recipe, with_gaps, split), with_gaps
         say(
             f"the network has an output for every label from 0 to {dataset.num_classes - 1}, those without examples too"
         )
-    for note in found.notes:
+    for note in opened.notes:
         say(f"{path.name}: {note}")
-    return Trained(found, dataset, split, tuple(refuse_unlike(path, found, dataset, split, accept=accept)))
+    return Trained(opened, dataset, split, tuple(refuse_unlike(path, opened, dataset, split, accept=accept)))
 
 
 def _from_elsewhere(path: Path, recipe: Recipe, dataset: Dataset, split: Split) -> Checkpoint:

@@ -11,7 +11,7 @@ from typing import Any
 from edgepriv import pipeline, recipe
 from edgepriv.api.results import Result, Row
 from edgepriv.files import refuse_existing
-from edgepriv.project import beside, said_once
+from edgepriv.project import beside, each_note_once
 from edgepriv.recipe import Recipe
 from edgepriv.report import html, tables, verdict
 
@@ -38,15 +38,15 @@ def run(output: Path, *, force: bool = False, say: Callable[[str], None] = print
     comparison, the verdict and the seconds that it took.
     """
     report = output / "report.html"
-    shipped = output / "model.onnx"
+    onnx_path = output / "model.onnx"
     refuse_existing([report], force)
     with as_file(files("edgepriv.recipes").joinpath("quickstart.toml")) as path:
         settings = recipe.load(path)
-    with said_once():
-        return _run(settings, output, shipped, report, say)
+    with each_note_once():
+        return _run(settings, output, onnx_path, report, say)
 
 
-def _run(settings: Recipe, output: Path, shipped: Path, report: Path, say: Callable[[str], None]) -> Finished:
+def _run(settings: Recipe, output: Path, onnx_path: Path, report: Path, say: Callable[[str], None]) -> Finished:
     started = time.monotonic()
     say("1/5 train: a small CNN on scikit-learn's digits")
     pipeline.train(settings, output / "float.pt", force=True)
@@ -54,10 +54,10 @@ def _run(settings: Recipe, output: Path, shipped: Path, report: Path, say: Calla
     say("3/5 export: integer weights into one ONNX file, parity proven")
     pipeline.harden(output / "float.pt", settings, {}, output, force=True)
     say("4/5 bench: the file beside its float twin, fresh processes")
-    measured = pipeline.bench(shipped, settings, force=True)
+    measured = pipeline.bench(onnx_path, settings, force=True)
     say("5/5 audit: membership inference by an attacker who knows the defence, and adversarial inputs")
-    audited = pipeline.audit(shipped, {}, cache_dir=output / "cache", force=True)
-    shutil.copyfile(beside(shipped, "audit.html"), report)
+    audited = pipeline.audit(onnx_path, {}, cache_dir=output / "cache", force=True)
+    shutil.copyfile(beside(onnx_path, "audit.html"), report)
     content = {
         "seconds": time.monotonic() - started,
         "audit": audited,

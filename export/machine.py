@@ -79,9 +79,9 @@ def _cpu_name() -> str:
             lines = Path(source).read_text().strip("\0\n").splitlines()
         except OSError:
             continue
-        found = next((line.partition(":")[2].strip() if key else line for line in lines if line.startswith(key)), "")
-        if found:
-            return found
+        name = next((line.partition(":")[2].strip() if key else line for line in lines if line.startswith(key)), "")
+        if name:
+            return name
     if sys.platform == "darwin":
         asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
         if asked.returncode == 0:

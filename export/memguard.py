@@ -99,7 +99,7 @@ def misleading(guard: MemGuard, own: np.ndarray, labels: np.ndarray, small: floa
     """Probabilities [n, K] near ``own`` that the classifier judges the other way, and whether they were found (Algorithm 1)."""
     start = np.log(np.maximum(own, _TINY))
     judged, _ = member_logit(guard, softmax(start))
-    found = own.copy()
+    answers_near = own.copy()
     reached = np.zeros(len(own), dtype=bool)
     open_rows, logits = np.arange(len(own)), start.copy()
     for _ in range(STEPS):
@@ -108,11 +108,11 @@ def misleading(guard: MemGuard, own: np.ndarray, labels: np.ndarray, small: floa
         answers = softmax(logits)
         turned = member_logit(guard, answers)[0] * judged[open_rows] <= 0
         done = turned & (answers.argmax(axis=1) == labels[open_rows])
-        found[open_rows[done]], reached[open_rows[done]] = answers[done], True
+        answers_near[open_rows[done]], reached[open_rows[done]] = answers[done], True
         open_rows, logits = open_rows[~done], logits[~done]
         if not len(open_rows):
             break
-    return found, reached
+    return answers_near, reached
 
 
 def guarded(guard: MemGuard, probabilities: np.ndarray, inputs: np.ndarray) -> np.ndarray:
@@ -126,19 +126,19 @@ def guarded(guard: MemGuard, probabilities: np.ndarray, inputs: np.ndarray) -> n
     labels = own.argmax(axis=1)
     shown, waiting, small = own.copy(), np.arange(len(own)), SMALL
     while len(waiting) and small <= LARGEST_SMALL:
-        found, reached = misleading(guard, own[waiting], labels[waiting], small)
-        shown[waiting[reached]] = found[reached]
+        near, reached = misleading(guard, own[waiting], labels[waiting], small)
+        shown[waiting[reached]] = near[reached]
         waiting, small = waiting[reached], small * 10
     away = np.abs(shown - own).sum(axis=1)
     doubt, after = (np.abs(sigmoid(member_logit(guard, each)[0]) - 0.5) for each in (own, shown))
     chance = np.where(doubt <= after, 0.0, np.minimum(guard.epsilon / np.maximum(away, _TINY), 1.0))
-    drawn = np.array([_draw(row) for row in inputs])
+    drawn = np.array([_uniform(row) for row in inputs])
     answered = np.where((drawn < chance)[:, None], shown, own).astype(np.float32)
     kept = answered.argmax(axis=1) == labels
     return np.where(kept[:, None], answered, probabilities).astype(np.float32)
 
 
-def _draw(row: np.ndarray) -> float:
+def _uniform(row: np.ndarray) -> float:
     """A number in [0, 1) that the bytes of an input decide."""
     digest = hashlib.sha256(np.ascontiguousarray(row).tobytes()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56

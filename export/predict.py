@@ -171,7 +171,7 @@ def fixed_batch(session: ort.InferenceSession) -> int | None:
     return shape[0] if shape and isinstance(shape[0], int) else None
 
 
-def said_of_batch(batch: int) -> str:
+def batch_note(batch: int) -> str:
     """A model with a fixed batch, in words that go on behind its name."""
     return "takes one example at a time: each is asked alone" if batch == 1 else f"takes {batch} examples at a time"
 
@@ -199,12 +199,12 @@ def check_guard(model: Path, folder: Path) -> str | None:
     that very file is beside the model."""
     try:
         record = json.loads((folder / "device.json").read_text())
-        guard, shipped = record.get("guard"), set(record["files"].values())
+        guard, released = record.get("guard"), set(record["files"].values())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise KitError(f"{folder / 'device.json'} cannot be read ({error}): copy the kit again") from error
-    if guard is None or _sha256(model) not in shipped:
+    if guard is None or _sha256(model) not in released:
         return None
     path = guard_beside(model)
     if not path.is_file():
@@ -292,7 +292,7 @@ def main() -> None:
         print(json.dumps({"class_names": names, **told, "predictions": rows}))
         return
     if fixed is not None:
-        print(f"{options.model.name} {said_of_batch(fixed)}", file=sys.stderr)
+        print(f"{options.model.name} {batch_note(fixed)}", file=sys.stderr)
     width = max(len(name) for name in names)
     shown = None if kind == "label" else softmax(outputs) if kind == "logits" else outputs
     for index, label in enumerate(labels):

@@ -18,6 +18,7 @@ import numpy as np
 if __package__:
     from .predict import (
         KitError,
+        batch_note,
         check_guard,
         fit_inputs,
         fixed_batch,
@@ -25,11 +26,11 @@ if __package__:
         predict,
         reason_of,
         run_command,
-        said_of_batch,
     )
 else:
     from predict import (  # type: ignore
         KitError,
+        batch_note,
         check_guard,
         fit_inputs,
         fixed_batch,
@@ -37,7 +38,6 @@ else:
         predict,
         reason_of,
         run_command,
-        said_of_batch,
     )
 
 
@@ -66,12 +66,12 @@ def verify(folder: Path, model: Path | None = None, threads: int = 1) -> dict[st
     labels = outputs.dtype.kind in "iu"
     difference, tolerance = compare(outputs, expected), 0.0 if labels else record["tolerance"]
     if not difference <= tolerance:  # also true for NaN
-        found = (
+        differs = (
             f"{difference:.0f} of {len(expected)} labels are not those at export"
             if labels
             else f"outputs differ by up to {difference:.1e} from those at export, {tolerance:.0e} is allowed"
         )
-        raise KitError(f"{model} computes something else here: {found}; try another version of onnxruntime")
+        raise KitError(f"{model} computes something else here: {differs}; try another version of onnxruntime")
     return {
         "model": model.name,
         "sha256": sha256,
@@ -130,7 +130,7 @@ def main() -> None:
         return
     print(f"{result['model']}: the bytes are those that were shipped")
     if result["batch"]:
-        print(f"{result['model']} {said_of_batch(result['batch'])}")
+        print(f"{result['model']} {batch_note(result['batch'])}")
     if result["tolerance"]:
         allowed = f"allowed {result['tolerance']:.0e}"
         print(f"{result['examples']} golden outputs agree within {result['difference']:.1e} ({allowed})")

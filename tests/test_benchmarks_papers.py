@@ -246,8 +246,8 @@ def test_a_cell_is_run_once_unless_recipe_or_code_has_changed(modules, tmp_path,
     modules.papers.run_missing(cells, console, None, False)
     assert ran == [1]
     monkeypatch.setattr(modules.cells, "version", lambda: "other code")
-    assert modules.cells.found("001-lenet", "4-bit", full=False, work=tmp_path, stale=False) == []
-    assert len(modules.cells.found("001-lenet", "4-bit", full=False, work=tmp_path, stale=True)) == 2
+    assert modules.cells.measured_cells("001-lenet", "4-bit", full=False, work=tmp_path, stale=False) == []
+    assert len(modules.cells.measured_cells("001-lenet", "4-bit", full=False, work=tmp_path, stale=True)) == 2
     modules.papers.run_missing(cells, console, None, False)
     assert ran == [1, 0, 1]
     monkeypatch.setitem(modules.experiments.SCALES, "001-lenet", {"train": {"epochs": 7}})

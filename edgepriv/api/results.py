@@ -27,13 +27,13 @@ class Result:
     @classmethod
     def of(cls, content: Any, **more: Any) -> Self:
         """From what a command prints as JSON, and fields that are not in it."""
-        found = dict(more)
+        values = dict(more)
         for each in fields(cls):
             key = cls._named.get(each.name, each.name)
-            if each.name not in found and isinstance(content, Mapping) and key in content:
+            if each.name not in values and isinstance(content, Mapping) and key in content:
                 value = content[key]
-                found[each.name] = _TYPED.get(each.type if isinstance(each.type, type) else object, _as_it_is)(value)
-        return cls(**found, _content=content)
+                values[each.name] = _TYPED.get(each.type if isinstance(each.type, type) else object, _as_it_is)(value)
+        return cls(**values, _content=content)
 
     def with_remarks(self, remarks: Sequence[str]) -> Self:
         return replace(self, remarks=tuple(remarks))

@@ -63,9 +63,9 @@ def _type(annotation: Any) -> str:
 
 
 def _one(kind: Any) -> str:
-    found = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-    found = re.sub(r"\b(typing|collections\.abc|edgepriv(\.\w+)+)\.(?=\w)", "", found)
-    return found.replace("'", '"')
+    source = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+    source = re.sub(r"\b(typing|collections\.abc|edgepriv(\.\w+)+)\.(?=\w)", "", source)
+    return source.replace("'", '"')
 
 
 if __name__ == "__main__":

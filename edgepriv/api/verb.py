@@ -68,7 +68,7 @@ def verb(function: Callable[..., Done]) -> Callable[..., Done]:
 def arguments_of(called: Any) -> Mapping[str, Argument]:
     """The arguments of a verb that a command line has too, by name: the options of the recipe, then the verb's own."""
     command = called.__name__
-    found = {
+    arguments = {
         name: Argument(
             name,
             declared.option,
@@ -86,8 +86,8 @@ def arguments_of(called: Any) -> Mapping[str, Argument]:
         if option is not None:
             kind = option.kind or without_none(get_args(parameter.annotation)[0])
             positional = parameter.kind is parameter.VAR_POSITIONAL or parameter.default is parameter.empty
-            found[name] = Argument(name, option, kind, parameter.default, positional)
-    return found
+            arguments[name] = Argument(name, option, kind, parameter.default, positional)
+    return arguments
 
 
 def _plain(parameter: inspect.Parameter) -> inspect.Parameter:

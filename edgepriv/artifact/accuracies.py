@@ -50,21 +50,24 @@ def sample(dataset: Dataset, split: Split, network: nn.Module) -> Sample:
 
 
 def in_torch(
-    classifier: nn.Module, found: Sample, weights: Mapping[str, QuantizedTensor] | None = None, head: Mask | None = None
+    classifier: nn.Module,
+    sample: Sample,
+    weights: Mapping[str, QuantizedTensor] | None = None,
+    head: Mask | None = None,
 ) -> Asked:
     """By the float weights, or ``weights`` in their place; ``head``: what stands behind the softmax."""
 
     def labels_of(x: np.ndarray) -> np.ndarray:
         logits = torch_logits(classifier, weights or {}, x)
-        found: np.ndarray = (logits.numpy() if head is None else masked(head, logits.softmax(1).numpy())).argmax(1)
-        return found
+        labels: np.ndarray = (logits.numpy() if head is None else masked(head, logits.softmax(1).numpy())).argmax(1)
+        return labels
 
-    return found.asked(labels_of)
+    return sample.asked(labels_of)
 
 
-def in_session(session: ort.InferenceSession, found: Sample) -> Asked:
+def in_session(session: ort.InferenceSession, sample: Sample) -> Asked:
     """By the file that the session runs."""
-    return found.asked(lambda x: predict(session, x).argmax(1))
+    return sample.asked(lambda x: predict(session, x).argmax(1))
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Measured:
 
     name: str
     floating: Asked
-    shipped: Asked
+    deployed: Asked
 
 
 def unjudged(own: Measured) -> dict[str, Any]:
@@ -91,21 +94,21 @@ def judged(
     """
     rows, costs = _rows(own), []
     if twin is not None:
-        rows.append(row(f"float twin {twin.name}", ONNXRUNTIME, twin.shipped))
+        rows.append(row(f"float twin {twin.name}", ONNXRUNTIME, twin.deployed))
         if trained:
-            costs.append({"of": trained, "points": drop(twin.shipped, own.floating)})
-        costs.append({"of": "quantization", "points": drop(own.floating, own.shipped)})
-    fallen = collapse(own.shipped, class_names)
+            costs.append({"of": trained, "points": drop(twin.deployed, own.floating)})
+        costs.append({"of": "quantization", "points": drop(own.floating, own.deployed)})
+    fallen = collapse(own.deployed, class_names)
     failures = [f"{own.name} {fallen}"] if fallen else []
-    failures += [sentence for sentence in [too_costly(own.floating, own.shipped, standard)] if sentence]
+    failures += [sentence for sentence in [too_costly(own.floating, own.deployed, standard)] if sentence]
     warnings = standard.judge(failures, what_now)
     if not fallen:
-        warnings += [f"{own.name} {remark}" for remark in remarks(own.shipped)]
+        warnings += [f"{own.name} {remark}" for remark in remarks(own.deployed)]
     return {"rows": rows, "costs": costs, "warnings": warnings}
 
 
 def _rows(own: Measured) -> list[dict[str, Any]]:
-    return [row("float weights", TORCH, own.floating), row(own.name, ONNXRUNTIME, own.shipped)]
+    return [row("float weights", TORCH, own.floating), row(own.name, ONNXRUNTIME, own.deployed)]
 
 
 def row(model: str, runtime: str, asked: Asked) -> dict[str, Any]:

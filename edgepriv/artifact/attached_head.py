@@ -32,21 +32,21 @@ def transferred(file: Path | None, recipe: Recipe, dataset: Dataset, split: Spli
     return load(file, method, dataset.num_classes)
 
 
-def with_head(found: Checkpoint, given: dict[str, Any] | None, dataset: Dataset, split: Split) -> Checkpoint:
+def with_head(checkpoint: Checkpoint, given: dict[str, Any] | None, dataset: Dataset, split: Split) -> Checkpoint:
     """Copy of a finished checkpoint with the head that its recipe asks for: ``given``, or trained on what will ship."""
-    if found.recipe.head.method == "none":
-        return found
-    classifier = shipped_classifier(found)
-    record = given or trained_head(found.recipe, classifier, dataset, split)
+    if checkpoint.recipe.head.method == "none":
+        return checkpoint
+    classifier = quantized_classifier(checkpoint)
+    record = given or trained_head(checkpoint.recipe, classifier, dataset, split)
     assert record is not None
     facts = facts_of(record, classifier, dataset, split) | ({"trained": "for another model"} if given else {})
-    return replace(found, head=record, defences=found.defences | {"head": facts})
+    return replace(checkpoint, head=record, defences=checkpoint.defences | {"head": facts})
 
 
-def shipped_classifier(found: Checkpoint) -> Classifier:
+def quantized_classifier(checkpoint: Checkpoint) -> Classifier:
     """The classifier with the quantized weights of its recipe."""
-    classifier = found.classifier()
-    load_quantized(classifier.network, quantize_weights(classifier.network, found.recipe.quantize))
+    classifier = checkpoint.classifier()
+    load_quantized(classifier.network, quantize_weights(classifier.network, checkpoint.recipe.quantize))
     return classifier
 
 
@@ -58,23 +58,23 @@ def save_head(path: Path, record: dict[str, Any] | None) -> None:
         save(path, record)
 
 
-def mask_of(found: Checkpoint) -> Mask | None:
+def mask_of(checkpoint: Checkpoint) -> Mask | None:
     """The head that the graph gets, None without one. Raises UserError when the checkpoint lacks what its recipe asks for."""
-    method = found.recipe.head.method
+    method = checkpoint.recipe.head.method
     if method not in IN_GRAPH:
         return None
-    if found.head is None:
+    if checkpoint.head is None:
         raise UserError(f"the checkpoint has no head, though its recipe asks for {method!r}: harden the model again")
-    return from_record(found.head, len(found.class_names), "the checkpoint")
+    return from_record(checkpoint.head, len(checkpoint.class_names), "the checkpoint")
 
 
-def write_memguard(onnx_path: Path, found: Checkpoint) -> dict[str, Any] | None:
+def write_memguard(onnx_path: Path, checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Write model.memguard.npz beside the file if its answers are to be guarded; what the manifest says of it."""
-    if found.recipe.head.method != MEMGUARD_METHOD:
+    if checkpoint.recipe.head.method != MEMGUARD_METHOD:
         return None
-    if found.head is None:
+    if checkpoint.head is None:
         raise UserError("the checkpoint has no MemGuard, though its recipe asks for it: harden the model again")
     path, archive = memguard.beside(onnx_path), io.BytesIO()
-    np.savez(archive, **{name: value.numpy() for name, value in found.head["state_dict"].items()})
+    np.savez(archive, **{name: value.numpy() for name, value in checkpoint.head["state_dict"].items()})
     write_bytes(path, archive.getvalue())
     return {"method": MEMGUARD_METHOD, "file": path.name, "sha256": sha256_of(path)}

@@ -17,18 +17,21 @@ _MOST, _LEAST, _NUMBERS = 48, 8, 2**20
 
 @dataclass(frozen=True)
 class Steadiness:
-    """Of ``n`` inputs: largest difference of a probability between two equal questions (``repeated``), between an input asked
-    alone and in batches (``batches``), and how many change their label with the batch."""
+    """How far a model's answers to ``n`` inputs depend on chance and on the batch.
+
+    ``repeat_difference``: largest difference of a probability between two equal queries; ``batches``: the same between an
+    input alone and in batches; ``labels_changed``: inputs whose label changes with the batch.
+    """
 
     n: int
-    repeated: float
+    repeat_difference: float
     batches: float
     labels_changed: int
 
     @property
     def random(self) -> bool:
         """Whether equal questions get different answers."""
-        return self.repeated > 1e-6
+        return self.repeat_difference > 1e-6
 
     @property
     def batch_dependent(self) -> bool:
@@ -43,7 +46,7 @@ class Steadiness:
     def sentence(self) -> str:
         """What was found, to go on behind the model's name."""
         if self.random:
-            return f"answers the same input differently each time (probabilities differ by up to {self.repeated:.2g})"
+            return f"answers the same input differently each time (probabilities differ by up to {self.repeat_difference:.2g})"
         return (
             f"answers an input by the batch that it stands in: of {self.n} inputs asked alone and in batches, "
             f"{self.labels_changed} change their label, and probabilities move by up to {self.batches:.2g}"
@@ -65,5 +68,5 @@ def steadiness(ask: Ask, x: np.ndarray) -> Steadiness:
         moved[: len(copies)], np.abs(np.concatenate(copies) - alone[: len(copies)]).max(axis=1)
     )
     changed = np.any([other.argmax(axis=1) != alone.argmax(axis=1) for other in others], axis=0) & (moved > ROUNDING)
-    repeated = max(float(np.abs(together - again).max()), float(np.abs(alone[0] - ask(few[:1])[0]).max()))
-    return Steadiness(len(few), repeated, float(moved.max()), int(changed.sum()))
+    repeat_difference = max(float(np.abs(together - again).max()), float(np.abs(alone[0] - ask(few[:1])[0]).max()))
+    return Steadiness(len(few), repeat_difference, float(moved.max()), int(changed.sum()))

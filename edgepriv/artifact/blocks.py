@@ -39,8 +39,8 @@ def spread(emit: Emitter, values: ir.Value, tensor: QuantizedTensor) -> ir.Value
         return values
     rows, blocks = tensor.scale.shape
     columns = tensor.integers[0].size
-    repeated = emit.node("Expand", [values, emit.shape(rows, blocks, tensor.block)])
+    expanded = emit.node("Expand", [values, emit.shape(rows, blocks, tensor.block)])
     if blocks * tensor.block != columns:
-        repeated = emit.node("Reshape", [repeated, emit.shape(rows, -1)])
-        repeated = emit.node("Slice", [repeated, emit.shape(0), emit.shape(columns), emit.shape(1)])
-    return emit.node("Reshape", [repeated, emit.shape(*tensor.integers.shape)])
+        expanded = emit.node("Reshape", [expanded, emit.shape(rows, -1)])
+        expanded = emit.node("Slice", [expanded, emit.shape(0), emit.shape(columns), emit.shape(1)])
+    return emit.node("Reshape", [expanded, emit.shape(*tensor.integers.shape)])

@@ -63,7 +63,7 @@ def build_graph(
     _check_classes(model.graph, class_names)
     weights = {names[name]: simplest(tensor) for name, tensor in weights.items()}
     _check_weights(model.graph, weights)
-    bits = _bits_in_words(model.graph, weights)
+    bits = _describe_bits(model.graph, weights)
     drop_zero_biases(model.graph)
     left_float = weights_left_float(model.graph, network_of(classifier), weights, names)
     lowered = lower(model.graph, fold_batch_norms(model.graph, weights), settings)
@@ -102,7 +102,7 @@ def _check_classes(graph: ir.Graph, class_names: Sequence[str]) -> None:
         raise UserError(f"the network returns {shape[1]} logits, but there are {len(class_names)} class names")
 
 
-def _bits_in_words(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> str:
+def _describe_bits(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> str:
     """``"4"``; ``"4,8,32"`` when the weights of convolutions and Linears have several widths."""
     widths = {tensor.bits for name, tensor in weights.items() if name in graph.initializers}
     for node in graph:
@@ -116,5 +116,5 @@ def _serialized(model: ir.Model) -> bytes:
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
     if size >= _LARGEST_FILE:
         raise UserError(f"the weights take {size / 2**30:.1f} GiB, but an .onnx file holds 2 at most: use fewer bits")
-    found: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
-    return found
+    content: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    return content

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgepriv.artifact.contract import Contract, Source
-from edgepriv.artifact.outputs import EXACT, Codes, Found, Scores, sums_to_one
+from edgepriv.artifact.outputs import EXACT, Codes, ModelOutputs, Scores, sums_to_one
 from edgepriv.errors import UserError
 
 AGREEING = 0.99
@@ -18,7 +18,7 @@ AGREEING = 0.99
 
 
 def choose(
-    found: Found, source: Source, codes_of: Codes, classes: int, output_name: str | None
+    outputs: ModelOutputs, source: Source, codes_of: Codes, classes: int, output_name: str | None
 ) -> tuple[Contract, list[str]]:
     """The contract of a file, and what there is to say about how it was chosen.
 
@@ -26,31 +26,31 @@ def choose(
     several do.
     """
     if output_name is not None:
-        return _named(found, source, codes_of, classes, output_name)
-    if not found.scores:
-        if found.label is None:
+        return _named(outputs, source, codes_of, classes, output_name)
+    if not outputs.scores:
+        if outputs.label is None:
             raise UserError(
-                f"the model must return one number for each class, [N, K] (its outputs are: {_list(found)})"
+                f"the model must return one number for each class, [N, K] (its outputs are: {_list(outputs)})"
             )
-        return _label_contract(found, source, classes)
-    if found.label is not None:
-        agreeing = [one for one in map(lambda scores: _as_labelled(scores, found), found.scores) if one is not None]
+        return _label_contract(outputs, source, classes)
+    if outputs.label is not None:
+        agreeing = [one for one in map(lambda scores: _as_labelled(scores, outputs), outputs.scores) if one is not None]
         if not agreeing:
             raise UserError(
-                f"none of the model's outputs gives the labels that the model itself returns: {_accuracies(found, codes_of)}; "
-                "say which holds the scores of the classes with --output-name"
+                f"none of the model's outputs gives the labels that the model itself returns: "
+                f"{_accuracies(outputs, codes_of)}; say which holds the scores of the classes with --output-name"
             )
         best = _fullest(agreeing)
-        return _contract(best, source), _said(best, found)
-    fits = [one for one in found.scores if one.classes == classes] or found.scores
+        return _contract(best, source), _notes(best, outputs)
+    fits = [one for one in outputs.scores if one.classes == classes] or outputs.scores
     if len(fits) > 1:
         fits = _same_or_clear(fits, codes_of)
     if len(fits) != 1:
         raise UserError(
-            f"several outputs of the model may be the scores of the {classes} classes: {_accuracies(found, codes_of)}; say "
+            f"several outputs of the model may be the scores of the {classes} classes: {_accuracies(outputs, codes_of)}; say "
             "which with --output-name"
         )
-    return _contract(fits[0], source), _said(fits[0], found)
+    return _contract(fits[0], source), _notes(fits[0], outputs)
 
 
 def _fullest(alike: Sequence[Scores]) -> Scores:
@@ -71,17 +71,17 @@ def _fullest(alike: Sequence[Scores]) -> Scores:
     return best
 
 
-def first_of(found: Found, source: Source, classes: int) -> Contract:
+def first_of(outputs: ModelOutputs, source: Source, classes: int) -> Contract:
     """The contract by the first scores, or by the label alone: for files whose outputs nobody needs to doubt."""
-    return _contract(found.scores[0], source) if found.scores else _label_contract(found, source, classes)[0]
+    return _contract(outputs.scores[0], source) if outputs.scores else _label_contract(outputs, source, classes)[0]
 
 
-def _as_labelled(scores: Scores, found: Found) -> Scores | None:
+def _as_labelled(scores: Scores, outputs: ModelOutputs) -> Scores | None:
     """The scores in the order of the file's own labels; None where these are not its labels."""
-    assert found.label is not None
+    assert outputs.label is not None
     names = scores.class_names()
     places = {name: place for place, name in enumerate(names)}
-    own = np.array([places.get(str(label), -1) for label in found.label[1].tolist()])
+    own = np.array([places.get(str(label), -1) for label in outputs.label[1].tolist()])
     if (own < 0).any():
         return None
     for order in (scores.order, (1, 0)) if scores.classes == 2 else (scores.order,):
@@ -96,8 +96,8 @@ def _tied(scores: Scores, own: np.ndarray) -> np.ndarray:
     if scores.layout == "single":
         return np.zeros(len(own), bool)
     columns = scores.columns if scores.order is None else scores.columns[:, scores.order]
-    found: np.ndarray = columns[np.arange(len(own)), own] >= columns.max(axis=1) - 1e-6
-    return found
+    tied: np.ndarray = columns[np.arange(len(own)), own] >= columns.max(axis=1) - 1e-6
+    return tied
 
 
 def _same_or_clear(fits: Sequence[Scores], codes_of: Codes) -> list[Scores]:
@@ -108,23 +108,25 @@ def _same_or_clear(fits: Sequence[Scores], codes_of: Codes) -> list[Scores]:
     return list(fits)
 
 
-def _named(found: Found, source: Source, codes_of: Codes, classes: int, output_name: str) -> tuple[Contract, list[str]]:
-    if output_name not in found.shapes:
-        raise UserError(f"--output-name {output_name!r}: the model's outputs are {_list(found)}")
-    if found.label is not None and output_name == found.label[0]:
-        return _label_contract(found, source, classes)
-    scores = next((one for one in found.scores if output_name in one.outputs), None)
+def _named(
+    outputs: ModelOutputs, source: Source, codes_of: Codes, classes: int, output_name: str
+) -> tuple[Contract, list[str]]:
+    if output_name not in outputs.shapes:
+        raise UserError(f"--output-name {output_name!r}: the model's outputs are {_list(outputs)}")
+    if outputs.label is not None and output_name == outputs.label[0]:
+        return _label_contract(outputs, source, classes)
+    scores = next((one for one in outputs.scores if output_name in one.outputs), None)
     if scores is None:
         raise UserError(
-            f"--output-name {output_name!r}: it holds {found.shapes[output_name]}, not one number for each class of a row"
+            f"--output-name {output_name!r}: it holds {outputs.shapes[output_name]}, not one number for each class of a row"
         )
-    turned = _as_labelled(scores, found) if found.label is not None else None
-    return _contract(turned or scores, source), _said(turned or scores, found)
+    turned = _as_labelled(scores, outputs) if outputs.label is not None else None
+    return _contract(turned or scores, source), _notes(turned or scores, outputs)
 
 
-def _label_contract(found: Found, source: Source, classes: int) -> tuple[Contract, list[str]]:
-    assert found.label is not None
-    name, labels = found.label
+def _label_contract(outputs: ModelOutputs, source: Source, classes: int) -> tuple[Contract, list[str]]:
+    assert outputs.label is not None
+    name, labels = outputs.label
     values = sorted({str(label) for label in labels.tolist()})
     plain = all(value.isdigit() and int(value) < classes for value in values)
     names = None if plain else tuple(values)
@@ -159,38 +161,38 @@ def _contract(scores: Scores, source: Source) -> Contract:
     )
 
 
-def _said(scores: Scores, found: Found) -> list[str]:
+def _notes(scores: Scores, outputs: ModelOutputs) -> list[str]:
     names = (
         " and ".join(map(repr, scores.outputs)) if len(scores.outputs) < 4 else f"{scores.outputs[0]!r} and the like"
     )
-    said = []
-    if len(found.shapes) > 1:
-        said.append(f"of its outputs ({_list(found)}) {names} is read as the scores of the {scores.classes} classes")
+    notes = []
+    if len(outputs.shapes) > 1:
+        notes.append(f"of its outputs ({_list(outputs)}) {names} is read as the scores of the {scores.classes} classes")
     if scores.order is not None:
-        said.append(f"the two columns of {names} stand in reverse order of the labels that the file returns")
+        notes.append(f"the two columns of {names} stand in reverse order of the labels that the file returns")
     if scores.layout == "single":
         what = "probability" if scores.returns == "probabilities" else "score"
-        said.append(f"the one number of {names} is read as the {what} of the second of two classes")
+        notes.append(f"the one number of {names} is read as the {what} of the second of two classes")
     elif scores.returns == "logits":
-        said.append(f"the numbers of {names} are no probabilities: a softmax makes them such, and attacks read both")
+        notes.append(f"the numbers of {names} are no probabilities: a softmax makes them such, and attacks read both")
     off = sums_to_one(scores.columns, scores.layout)
     if off is not None and off > EXACT:
-        said.append(
+        notes.append(
             f"the probabilities of {names} are rounded: rows sum to one within {off:.2g}, and are divided by their sum"
         )
-    return said
+    return notes
 
 
-def _list(found: Found) -> str:
-    return ", ".join(f"{name} {shape}" for name, shape in found.shapes.items()) or "none"
+def _list(outputs: ModelOutputs) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in outputs.shapes.items()) or "none"
 
 
-def _accuracies(found: Found, codes_of: Codes) -> str:
+def _accuracies(outputs: ModelOutputs, codes_of: Codes) -> str:
     parts = []
-    for one in found.scores:
+    for one in outputs.scores:
         accuracy = one.accuracy(codes_of)
         right = "does not fit the labels" if accuracy is None else f"is right for {accuracy:.1%} of the rows"
-        parts.append(f"{' + '.join(one.outputs)} ({found.shapes[one.outputs[0]]}) {right}")
-    if found.label is not None:
-        parts.append(f"{found.label[0]} ({found.shapes[found.label[0]]}) is the label")
+        parts.append(f"{' + '.join(one.outputs)} ({outputs.shapes[one.outputs[0]]}) {right}")
+    if outputs.label is not None:
+        parts.append(f"{outputs.label[0]} ({outputs.shapes[outputs.label[0]]}) is the label")
     return ", ".join(parts)

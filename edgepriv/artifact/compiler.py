@@ -86,10 +86,12 @@ class Twin(nn.Module):
         values[self._source] = fed.double() if self.doubles else fed
         for step in self._steps:
             try:
-                found = step.operator(step.attributes, *[values[slot] for slot in step.inputs])
+                computed = step.operator(step.attributes, *[values[slot] for slot in step.inputs])
             except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
                 raise Unsupported(f"{step.name}: {str(error).splitlines()[0] if str(error) else error!r}") from error
-            for slot, value in zip(step.outputs, found if isinstance(found, tuple) else (found,), strict=False):
+            for slot, value in zip(
+                step.outputs, computed if isinstance(computed, tuple) else (computed,), strict=False
+            ):
                 values[slot] = value
             for slot in step.dead:
                 values[slot] = None
@@ -213,10 +215,10 @@ class _Compiler:
     def _compute(self, node: onnx.NodeProto, operator: Operator, attributes: Attributes, inputs: Sequence[int]) -> None:
         with torch.no_grad():
             try:
-                found = operator(attributes, *[self.constants.get(slot) for slot in inputs])
+                computed = operator(attributes, *[self.constants.get(slot) for slot in inputs])
             except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
                 raise Untwinnable(f"{named(node)} of constants cannot be computed in torch: {error}") from error
-        for name, value in zip(node.output, found if isinstance(found, tuple) else (found,), strict=False):
+        for name, value in zip(node.output, computed if isinstance(computed, tuple) else (computed,), strict=False):
             self._fix(name, value)
 
     def _as_linear(self, attributes: Attributes, inputs: list[int]) -> tuple[Operator, list[int]]:

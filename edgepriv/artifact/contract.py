@@ -92,8 +92,8 @@ def row_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
 def fixed_batch_of(session: ort.InferenceSession) -> int | None:
     """The only number of rows that a model takes, None for any; None too for one that ``check_contract`` refuses anyway."""
     try:
-        found: int | None = device.fixed_batch(session)
-        return found
+        batch: int | None = device.fixed_batch(session)
+        return batch
     except (UnicodeDecodeError, IndexError):
         return None
 
@@ -111,20 +111,20 @@ def on_byte_grid(x: np.ndarray, contract: Contract) -> np.ndarray:
 def ask(session: ort.InferenceSession, outputs: Sequence[str], source: str, x: np.ndarray) -> list[Any]:
     """The named outputs for ``x``, as the file takes it. Raises UserError when it does not run on that."""
     try:
-        found: list[Any] = session.run(list(outputs), {source: x})
-        return found
+        answers: list[Any] = session.run(list(outputs), {source: x})
+        return answers
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise UserError(
             f"the model cannot be run on inputs of shape {list(x.shape)}: {device.reason_of(error)[:300]}"
         ) from error
 
 
-def scores_in(contract: Contract, found: Sequence[Any], rows: int) -> np.ndarray:
+def scores_in(contract: Contract, outputs: Sequence[Any], rows: int) -> np.ndarray:
     """What was found in ``contract.outputs`` -> scores [rows, K], one column for each class in order; of a file that
     returns labels int64 [rows]. Raises UserError when the outputs are not what the contract says."""
     if contract.layout == "label":
-        return _labels(contract, np.asarray(found[0]).reshape(-1))
-    columns = laid_out(contract.layout, found, rows, contract.names)
+        return _labels(contract, np.asarray(outputs[0]).reshape(-1))
+    columns = laid_out(contract.layout, outputs, rows, contract.names)
     if columns is None or columns.shape[1] != contract.classes:
         raise UserError(f"the model's output {contract.output_name!r} changes its shape with the inputs")
     if contract.layout == "single":
@@ -133,10 +133,12 @@ def scores_in(contract: Contract, found: Sequence[Any], rows: int) -> np.ndarray
     return columns if contract.order is None else columns[:, contract.order]
 
 
-def laid_out(layout: Layout, found: Sequence[Any], rows: int, names: Sequence[str] | None = None) -> np.ndarray | None:
+def laid_out(
+    layout: Layout, outputs: Sequence[Any], rows: int, names: Sequence[str] | None = None
+) -> np.ndarray | None:
     """The numbers of one layout as [rows, K]; None where they do not have it. Of "single" the first column is zero."""
     if layout == "maps":
-        (maps,) = found
+        (maps,) = outputs
         if len(maps) != rows or not maps:
             return None
         keys = names if names is not None else [str(key) for key in maps[0]]
@@ -144,7 +146,7 @@ def laid_out(layout: Layout, found: Sequence[Any], rows: int, names: Sequence[st
         if any(row.keys() != set(keys) for row in texts):
             return None
         return np.array([[row[key] for key in keys] for row in texts], np.float32)
-    arrays = [np.asarray(array) for array in found]
+    arrays = [np.asarray(array) for array in outputs]
     if any(array.ndim == 0 or len(array) != rows or array.size % rows for array in arrays):
         return None
     flat = [array.reshape(rows, -1) for array in arrays]

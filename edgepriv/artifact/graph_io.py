@@ -20,7 +20,7 @@ def apply_io_options(graph: ir.Graph, settings: Export) -> None:
     if settings.input == "uint8":
         _take_bytes(graph)
     if settings.output != "probabilities":
-        _return_form(graph, settings.output)
+        _return_as(graph, settings.output)
 
 
 def _take_bytes(graph: ir.Graph) -> None:
@@ -35,11 +35,11 @@ def _take_bytes(graph: ir.Graph) -> None:
     source.type = ir.TensorType(ir.DataType.UINT8)
 
 
-def _return_form(graph: ir.Graph, form: str) -> None:
+def _return_as(graph: ir.Graph, output_kind: str) -> None:
     (output,) = graph.outputs
     softmax = output.producer()
     ends_with_softmax = softmax is not None and softmax.op_type == "Softmax" and not output.uses()
-    if form == "logits" and not ends_with_softmax:
+    if output_kind == "logits" and not ends_with_softmax:
         raise UserError(
             "this model does not end with a softmax, so it has no logits: export it with --returns probabilities"
         )
@@ -48,7 +48,7 @@ def _return_form(graph: ir.Graph, form: str) -> None:
         assert softmax is not None
         scores = softmax.inputs[0] or output
     shape, kind = output.shape, output.type
-    if form == "label":
+    if output_kind == "label":
         last = ir.node("ArgMax", [scores], {"axis": -1, "keepdims": 0})
         graph.append(last)
         graph.outputs[0] = last.outputs[0]
@@ -60,4 +60,4 @@ def _return_form(graph: ir.Graph, form: str) -> None:
     else:
         output.name, output.shape, output.type = None, None, None
     final = graph.outputs[0]
-    final.name, final.shape, final.type = form, shape, kind
+    final.name, final.shape, final.type = output_kind, shape, kind

@@ -68,8 +68,8 @@ def head_of(model: onnx.ModelProto) -> str | None:
     if not any(BEFORE in node.output for node in model.graph.node):
         return None
     told = {entry.key: entry.value for entry in model.metadata_props}
-    found: str | None = told.get("head", "unnamed")
-    return found
+    name: str | None = told.get("head", "unnamed")
+    return name
 
 
 def without_head(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -111,8 +111,8 @@ def cut_open(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def bytes_of(model: onnx.ModelProto) -> bytes:
     """The graph as a file holds it: equal graphs are equal bytes."""
-    found: bytes = model.SerializeToString(deterministic=True)
-    return found
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def _copied(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -7,10 +7,10 @@ from edgepriv.training import quantize_weights
 from edgepriv.training.quantization import QuantizedTensor, refuse_unmatched, widths
 
 
-def integers_of(found: Checkpoint, classifier: Classifier) -> dict[str, QuantizedTensor]:
+def integers_of(checkpoint: Checkpoint, classifier: Classifier) -> dict[str, QuantizedTensor]:
     """The integers of ``classifier``'s weights, by parameter name. Raises UserError when there are none to what the recipe of
-    ``found`` asks for."""
-    quantize, compute = found.recipe.quantize, found.recipe.export.compute
+    ``checkpoint`` asks for."""
+    quantize, compute = checkpoint.recipe.quantize, checkpoint.recipe.export.compute
     refuse_unmatched(classifier.network, quantize)
     weights = quantize_weights(classifier.network, quantize)
     if quantize.active and not weights:

@@ -68,7 +68,7 @@ def layers(model: onnx.ModelProto) -> list[LayerSummary]:
     """The weights of convolutions and matrix products in the order of their first use; a shared one once."""
     constants = stored_tensors(model)
     producers = {output: node for node in model.graph.node for output in node.output}
-    found: dict[str, LayerSummary] = {}
+    summaries: dict[str, LayerSummary] = {}
     for node in model.graph.node:
         places, companions = _WEIGHTS.get(node.op_type, ((), ()))
         for place in places:
@@ -79,41 +79,41 @@ def layers(model: onnx.ModelProto) -> list[LayerSummary]:
                 [node.input[index] for index in companions if index < len(node.input)], constants, producers
             )
             summary = _summary(node, node.input[place], origins | (beside or {}), producers)
-            found.setdefault(summary.name, summary)
+            summaries.setdefault(summary.name, summary)
             break
-    return list(found.values())
+    return list(summaries.values())
 
 
 def stored_tensors(model: onnx.ModelProto) -> dict[str, TensorProto]:
     """Initializers and Constant nodes that hold tensors, by name."""
-    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.name == "value":
                 tensor = TensorProto()
                 tensor.CopyFrom(attribute.t)
                 tensor.name = node.output[0]
-                found[tensor.name] = tensor
-    return found
+                tensors[tensor.name] = tensor
+    return tensors
 
 
 def _origins(
     names: Sequence[str], constants: Mapping[str, TensorProto], producers: Mapping[str, onnx.NodeProto]
 ) -> dict[str, TensorProto] | None:
     """The constants that values are computed from; None when they depend on an input."""
-    pending, found, seen = list(names), {}, {""}
+    pending, origins, seen = list(names), {}, {""}
     while pending:
         name = pending.pop()
         if name in seen:
             continue
         seen.add(name)
         if name in constants:
-            found[name] = constants[name]
+            origins[name] = constants[name]
         elif name in producers:
             pending.extend(producers[name].input)
         else:
             return None
-    return found
+    return origins
 
 
 def _summary(

@@ -26,7 +26,7 @@ def weights_left_float(
     if not weights:
         return {}
     quantizable = widths(network, Quantize(bits=8))
-    found = {}
+    reasons = {}
     for name, parameter in network.named_parameters():
         value = graph.initializers.get(names[name])
         if value is None or names[name] in weights or parameter.numel() <= max(parameter.shape, default=1):
@@ -35,13 +35,15 @@ def weights_left_float(
         if not readers:
             continue
         if name in quantizable:
-            found[name] = BY_RECIPE
+            reasons[name] = BY_RECIPE
         else:
             why = next((_REASONS[op] for op in readers if op in _REASONS), None)
             if isinstance(network.get_submodule(name.rpartition(".")[0]), nn.RNNBase):
                 why = "a recurrent layer, whose weights one operator reads in its own layout"
-            found[name] = why or f"not the weight of a convolution, Linear or attention (read by {', '.join(readers)})"
-    return found
+            reasons[name] = (
+                why or f"not the weight of a convolution, Linear or attention (read by {', '.join(readers)})"
+            )
+    return reasons
 
 
 def _readers(value: ir.Value) -> Iterator[ir.Node]:

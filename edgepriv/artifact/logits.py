@@ -48,7 +48,7 @@ def expose(model: onnx.ModelProto, output: str) -> tuple[str, list[NodeProto]]:
     return graph.before(output, _DEEPEST), graph.added
 
 
-def scores_behind(model: onnx.ModelProto, labels: str) -> str | None:
+def scores_before_argmax(model: onnx.ModelProto, labels: str) -> str | None:
     """The scores of which the graph returns the largest one's position; None where no ArgMax or TopK makes the labels."""
     graph = _Graph(model)
     node = graph.producers.get(labels)
@@ -57,8 +57,8 @@ def scores_behind(model: onnx.ModelProto, labels: str) -> str | None:
         node = graph.producers.get(labels)
     if node is None or not (node.op_type == "ArgMax" or (node.op_type == "TopK" and node.output[1:] == [labels])):
         return None
-    found: str | None = node.input[0]
-    return found
+    scores: str | None = node.input[0]
+    return scores
 
 
 def keeps_order(logits: np.ndarray, answers: np.ndarray) -> bool:

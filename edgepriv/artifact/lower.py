@@ -76,7 +76,7 @@ def _zero_point(emit: Emitter, name: str, zero_point: np.ndarray, bits: int) -> 
 
 def linear_uses(weight: ir.Value) -> list[Linear] | None:
     """Every use of ``weight`` [N, K] as the matrix of a Linear; None if it is used in any other way."""
-    found = []
+    linears = []
     for node, index in weight.uses():
         if node.op_type == "Gemm" and index == 1 and _is_plain_gemm(node):
             bias = node.inputs[2] if len(node.inputs) > 2 else None
@@ -88,8 +88,8 @@ def linear_uses(weight: ir.Value) -> list[Linear] | None:
         for match in matches:
             if match is None or not _is_row(match.bias, weight):
                 return None
-            found.append(match)
-    return found or None
+            linears.append(match)
+    return linears or None
 
 
 def _is_plain_gemm(node: ir.Node) -> bool:

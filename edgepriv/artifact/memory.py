@@ -70,13 +70,13 @@ def _packable_convolutions(weight: ir.Value, tensor: QuantizedTensor) -> list[tu
     """Every use of a weight, if all are dense convolutions that the cost rules want packed."""
     if tensor.integers.ndim < 3:
         return None
-    found = []
+    convolutions = []
     for node, index in weight.uses():
         windows = windows_of(node) if node.op_type == "Conv" and index == 1 else None
         if windows is None or len(windows.table) > WINDOWS_PER_WEIGHT * len(tensor.integers):
             return None
-        found.append((node, windows))
-    return found
+        convolutions.append((node, windows))
+    return convolutions
 
 
 def _replace_convolutions(

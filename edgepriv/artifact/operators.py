@@ -145,8 +145,8 @@ def _gemm(a: Attributes, x: Tensor, y: Tensor, bias: Tensor | None = None) -> Te
     if alpha == beta == 1 and (bias is None or bias.ndim == 1):
         return F.linear(x, y, bias)
     product = alpha * F.linear(x, y)
-    found: Tensor = product if bias is None else product + beta * bias
-    return found
+    total: Tensor = product if bias is None else product + beta * bias
+    return total
 
 
 def _pads(a: Attributes, x: Tensor, kernel: list[int]) -> tuple[list[int], list[int]]:
@@ -249,8 +249,8 @@ def _batch_norm(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Ten
         return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
     # Statistics that the graph computes of its input carry a gradient, which torch's own operator refuses.
     mean, variance, scale, bias = (value.view(1, -1, *(1,) * (x.ndim - 2)) for value in (mean, variance, scale, bias))
-    found: Tensor = (x - mean) / (variance + epsilon).sqrt() * scale + bias
-    return found
+    normalised: Tensor = (x - mean) / (variance + epsilon).sqrt() * scale + bias
+    return normalised
 
 
 @_operator("LayerNormalization")
@@ -362,8 +362,8 @@ def _split(a: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tenso
     chosen = sizes.tolist() if sizes is not None else a.get("split")
     if chosen is None:
         chosen = -(-x.shape[axis] // a.get("num_outputs", a["outputs"]))
-    found: tuple[Tensor, ...] = x.split(chosen, dim=axis)
-    return found
+    parts: tuple[Tensor, ...] = x.split(chosen, dim=axis)
+    return parts
 
 
 @_operator("Gather")
@@ -407,8 +407,8 @@ def _pad(
 @_operator("ConstantOfShape")
 def _constant_of_shape(a: Attributes, shape: Tensor) -> Tensor:
     value = a.get("value", torch.zeros(1))
-    found: Tensor = value.to(shape.device).expand(shape.tolist()) if value.numel() == 1 else value
-    return found
+    filled: Tensor = value.to(shape.device).expand(shape.tolist()) if value.numel() == 1 else value
+    return filled
 
 
 @_operator("Range")
@@ -487,5 +487,5 @@ def unpacked_matrix(
 def _unpacked(packed: Tensor, bits: int) -> Tensor:
     """uint8 [N, n] -> uint8 [N, n * 8 / bits], the lowest bits first."""
     shifts = torch.arange(0, 8, bits, dtype=torch.uint8)
-    found: Tensor = ((packed[..., None] >> shifts) & (2**bits - 1)).flatten(-2)
-    return found
+    integers: Tensor = ((packed[..., None] >> shifts) & (2**bits - 1)).flatten(-2)
+    return integers

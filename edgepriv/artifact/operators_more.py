@@ -32,8 +32,8 @@ def _quantize(a: Attributes, x: Tensor, scale: Tensor, zero_point: Tensor | None
 
 
 def _topk(a: Attributes, x: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    found = x.topk(int(k), dim=a.get("axis", -1), largest=bool(a.get("largest", 1)), sorted=True)
-    return found.values, found.indices
+    largest = x.topk(int(k), dim=a.get("axis", -1), largest=bool(a.get("largest", 1)), sorted=True)
+    return largest.values, largest.indices
 
 
 def _cumsum(a: Attributes, x: Tensor, axis: Tensor) -> Tensor:
@@ -78,8 +78,8 @@ def _trilu(a: Attributes, x: Tensor, k: Tensor | None = None) -> Tensor:
 
 def _lp_normalization(a: Attributes, x: Tensor) -> Tensor:
     axis = a.get("axis", -1)
-    found: Tensor = x / torch.linalg.vector_norm(x, a.get("p", 2), dim=axis, keepdim=True).clamp_min(1e-30)
-    return found
+    normalised: Tensor = x / torch.linalg.vector_norm(x, a.get("p", 2), dim=axis, keepdim=True).clamp_min(1e-30)
+    return normalised
 
 
 def _reduce_prod(a: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:

@@ -32,8 +32,8 @@ def _recurrent(gates: int, usual: tuple[str, ...], has_cell: bool, step_of: Call
         peepholes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         x, h, c = (x, h, c) if not a.get("layout", 0) else (x.transpose(0, 1), _swapped(h), _swapped(c))
-        steps, batch, hidden = x.shape[0], x.shape[1], r.shape[-1]
-        if lengths is not None and bool((lengths != steps).any()):
+        length, batch, hidden = x.shape[0], x.shape[1], r.shape[-1]
+        if lengths is not None and bool((lengths != length).any()):
             raise Unsupported("sequences of different lengths in one batch")
         if peepholes is not None or a.get("clip") or a.get("input_forget", 0):
             raise Unsupported("peepholes, clipped or coupled gates")
@@ -48,17 +48,17 @@ def _recurrent(gates: int, usual: tuple[str, ...], has_cell: bool, step_of: Call
             cell = c[direction] if c is not None else x.new_zeros(batch, hidden)
             backwards = direction == 1 or a.get("direction", "forward") == "reverse"
             seen: list[Tensor] = []
-            for position in range(steps)[:: -1 if backwards else 1]:
+            for position in range(length)[:: -1 if backwards else 1]:
                 state, cell = step(known[position], state, cell)
                 seen.append(state)
             outputs.append(torch.stack(seen[::-1] if backwards else seen))
             lasts.append(state)
             cells.append(cell)
         every, last = torch.stack(outputs, dim=1), torch.stack(lasts)
-        found = [every, last, *([torch.stack(cells)] if has_cell else [])]
+        results = [every, last, *([torch.stack(cells)] if has_cell else [])]
         if a.get("layout", 0):
-            found = [every.permute(2, 0, 1, 3), *(part.transpose(0, 1) for part in found[1:])]
-        return tuple(found)
+            results = [every.permute(2, 0, 1, 3), *(part.transpose(0, 1) for part in results[1:])]
+        return tuple(results)
 
     return run
 
@@ -72,8 +72,8 @@ def _activations(a: Attributes, usual: tuple[str, ...], directions: int) -> list
     unknown = sorted({name for name in names if name not in _ACTIVATIONS})
     if unknown:
         raise Unsupported(f"activation {', '.join(unknown)}")
-    found = [_ACTIVATIONS[name] for name in names]
-    return [found[start : start + len(usual)] for start in range(0, len(found), len(usual))]
+    functions = [_ACTIVATIONS[name] for name in names]
+    return [functions[start : start + len(usual)] for start in range(0, len(functions), len(usual))]
 
 
 def _lstm_step(a: Attributes, r: Tensor, bias: Tensor, act: list[Callable[[Tensor], Tensor]]) -> _Step:

@@ -86,8 +86,8 @@ def _nearest(a: Attributes, length: int, wanted: int, scale: float) -> np.ndarra
         "floor": np.floor(positions),
         "ceil": np.ceil(positions),
     }[mode]
-    found: np.ndarray = rounded.clip(0, length - 1).astype(np.int64)
-    return found
+    indices: np.ndarray = rounded.clip(0, length - 1).astype(np.int64)
+    return indices
 
 
 def _weights(a: Attributes, length: int, wanted: int, scale: float) -> np.ndarray:
@@ -95,15 +95,15 @@ def _weights(a: Attributes, length: int, wanted: int, scale: float) -> np.ndarra
     positions = _positions(a, length, wanted, scale)
     cubic = a["mode"] == "cubic"
     reach = 2 if cubic else 1
-    steps = np.floor(positions)[:, None] + np.arange(1 - reach, reach + 1)
-    distance = np.abs(positions[:, None] - steps)
+    neighbours = np.floor(positions)[:, None] + np.arange(1 - reach, reach + 1)
+    distance = np.abs(positions[:, None] - neighbours)
     taps = _cubic(distance, a.get("cubic_coeff_a", -0.75)) if cubic else np.maximum(0, 1 - distance)
     if cubic and a.get("exclude_outside", 0):
-        taps = np.where((steps >= 0) & (steps < length), taps, 0)
+        taps = np.where((neighbours >= 0) & (neighbours < length), taps, 0)
         taps = taps / taps.sum(axis=1, keepdims=True)
     weights = np.zeros((wanted, length))
     rows = np.repeat(np.arange(wanted), taps.shape[1])
-    np.add.at(weights, (rows, steps.clip(0, length - 1).astype(np.int64).ravel()), taps.ravel())
+    np.add.at(weights, (rows, neighbours.clip(0, length - 1).astype(np.int64).ravel()), taps.ravel())
     return weights
 
 

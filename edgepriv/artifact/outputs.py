@@ -31,8 +31,8 @@ class Scores:
     @property
     def classes(self) -> int:
         """K."""
-        found: int = self.columns.shape[1]
-        return found
+        count: int = self.columns.shape[1]
+        return count
 
     @property
     def returns(self) -> Form:
@@ -45,8 +45,8 @@ class Scores:
         if self.layout == "single":
             threshold = 0.5 if self.returns == "probabilities" else 0.0
             columns = np.stack([np.full(len(columns), threshold), columns[:, 1]], axis=1)
-        found: np.ndarray = (columns if self.order is None else columns[:, self.order]).argmax(axis=1)
-        return found
+        labels: np.ndarray = (columns if self.order is None else columns[:, self.order]).argmax(axis=1)
+        return labels
 
     def by(self, contract: Contract) -> np.ndarray:
         """The scores [n, K], as ``contract.scores_in`` has them."""
@@ -68,7 +68,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Found:
+class ModelOutputs:
     """Everything that a file returned for some rows: what may be scores, and the labels that it chose, if it says."""
 
     scores: list[Scores]
@@ -83,18 +83,20 @@ def replaced_order(scores: Scores, order: tuple[int, ...] | None) -> Scores:
 
 def declared_classes(model: onnx.ModelProto) -> tuple[str, ...] | None:
     """The classes as the graph's own classifier operators name them (``classlabels_*``); None without such operators."""
-    found: list[tuple[str, ...]] = []
+    declared: list[tuple[str, ...]] = []
     for node in model.graph.node:
         for attribute in node.attribute:
             if attribute.name.startswith("classlabels_") or attribute.name == "cats_int64s":
                 stored = [label.decode(errors="replace") for label in attribute.strings] or list(
                     map(str, attribute.ints)
                 )
-                found += [tuple(stored)] if len(stored) > 1 else []
-    return found[-1] if found and len(set(found)) == 1 else None
+                declared += [tuple(stored)] if len(stored) > 1 else []
+    return declared[-1] if declared and len(set(declared)) == 1 else None
 
 
-def collect(session: ort.InferenceSession, source: Source, fed: np.ndarray, names: Sequence[str] | None) -> Found:
+def collect(
+    session: ort.InferenceSession, source: Source, fed: np.ndarray, names: Sequence[str] | None
+) -> ModelOutputs:
     """Run the rows ``fed`` (as the file takes them) through every output and sort what comes back."""
     described = session.get_outputs()
     outputs = [output.name for output in described]
@@ -135,7 +137,7 @@ def collect(session: ort.InferenceSession, source: Source, fed: np.ndarray, name
         replace(one, names=one.names or (tuple(names) if names and len(names) == one.classes else None))
         for one in scores
     ]
-    return Found(named, label, shapes)
+    return ModelOutputs(named, label, shapes)
 
 
 def _shape(answer: np.ndarray) -> str:

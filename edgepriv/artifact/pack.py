@@ -49,5 +49,5 @@ def pack_nibbles(values: np.ndarray) -> np.ndarray:
     """uint8 values < 16 -> two in a byte along the last axis, the first in the low half; an odd end is padded with 0."""
     if values.shape[-1] % 2:
         values = np.concatenate([values, np.zeros((*values.shape[:-1], 1), np.uint8)], axis=-1)
-    found: np.ndarray = values[..., 0::2] | (values[..., 1::2] << np.uint8(4))
-    return found
+    packed: np.ndarray = values[..., 0::2] | (values[..., 1::2] << np.uint8(4))
+    return packed

@@ -94,13 +94,13 @@ def torch_logits(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], 
     return torch.cat(parts)
 
 
-def compare(expected: np.ndarray, found: np.ndarray, labels_only: bool = False) -> Parity:
-    """Parity of two arrays of probabilities [n, K]; with ``labels_only``, ``found`` has a single 1 in each row."""
+def compare(expected: np.ndarray, actual: np.ndarray, labels_only: bool = False) -> Parity:
+    """Parity of two arrays of probabilities [n, K]; with ``labels_only``, ``actual`` has a single 1 in each row."""
     rows = np.arange(len(expected))
-    label, other = expected.argmax(axis=1), found.argmax(axis=1)
+    label, other = expected.argmax(axis=1), actual.argmax(axis=1)
     changed = label != other
     tied = changed & (expected[rows, label] - expected[rows, other] <= TIE)
-    difference = None if labels_only else float(np.abs(expected - found).max())
+    difference = None if labels_only else float(np.abs(expected - actual).max())
     return Parity(len(expected), difference, int((changed & ~tied).sum()), int(tied.sum()))
 
 
@@ -148,33 +148,33 @@ def prove_head(head: Mask, before: ort.InferenceSession, session: ort.InferenceS
     """
     x = np.ascontiguousarray(x, np.float32)
     pairs = [(masked(head, predict(before, part)), predict(session, part)) for part in _in_time(x)]
-    expected, shipped = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    found = compare(expected, shipped, check_contract(session).returns == "label")
-    if found.labels_changed or (found.max_difference is not None and not found.max_difference <= TOLERANCE):
+    expected, actual = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    parity = compare(expected, actual, check_contract(session).returns == "label")
+    if parity.labels_changed or (parity.max_difference is not None and not parity.max_difference <= TOLERANCE):
         raise UserError(
-            f"the exported head does not compute what was trained: on {found.n} inputs {found.labels_changed} labels change"
+            f"the exported head does not compute what was trained: on {parity.n} inputs {parity.labels_changed} labels change"
         )
-    return _difference(found)
+    return _difference(parity)
 
 
 def measure_int8(
     classifier: nn.Module, weights: Mapping[str, QuantizedTensor], session: ort.InferenceSession, x: np.ndarray
 ) -> Difference:
     """How far 8-bit activations take the shipped bytes from torch. Raises UserError when too many labels change."""
-    found = _measured(classifier, weights, session, x)
-    if found.labels_changed > LARGEST_CHANGE * found.n:
+    parity = _measured(classifier, weights, session, x)
+    if parity.labels_changed > LARGEST_CHANGE * parity.n:
         raise UserError(
-            f"with --compute int8 {found.labels_changed} of {found.n} labels change (at most {LARGEST_CHANGE:.0%} is "
+            f"with --compute int8 {parity.labels_changed} of {parity.n} labels change (at most {LARGEST_CHANGE:.0%} is "
             "allowed): export with --compute float32"
         )
-    return _difference(found)
+    return _difference(parity)
 
 
-def _difference(found: Parity) -> Difference:
-    k, n = found.labels_changed, found.n
+def _difference(parity: Parity) -> Difference:
+    k, n = parity.labels_changed, parity.n
     low = 0.0 if k == 0 else float(beta.ppf(0.025, k, n - k + 1))
     high = 1.0 if k == n else float(beta.ppf(0.975, k + 1, n - k))
-    return Difference(n, found.max_difference, k, (low, high))
+    return Difference(n, parity.max_difference, k, (low, high))
 
 
 def _measured(
@@ -188,9 +188,9 @@ def _measured(
         (predict(session, part), torch_logits(classifier, weights, on_byte_grid(part, contract)))
         for part in _in_time(x)
     ]
-    shipped, logits = np.concatenate([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
-    found = compare(logits.softmax(dim=1).numpy(), shipped, contract.returns == "label")
-    return replace(found, tolerance=tolerance_of(logits.numpy()), changed_at_most=_at_most(found))
+    actual, logits = np.concatenate([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+    parity = compare(logits.softmax(dim=1).numpy(), actual, contract.returns == "label")
+    return replace(parity, tolerance=tolerance_of(logits.numpy()), changed_at_most=_at_most(parity))
 
 
 def _in_time(x: np.ndarray) -> Iterator[np.ndarray]:
@@ -205,6 +205,6 @@ def _in_time(x: np.ndarray) -> Iterator[np.ndarray]:
             bar.update(len(part))
 
 
-def _at_most(found: Parity) -> float:
-    changed = found.labels_changed
-    return 1.0 if changed == found.n else float(beta.ppf(0.95, changed + 1, found.n - changed))
+def _at_most(parity: Parity) -> float:
+    changed = parity.labels_changed
+    return 1.0 if changed == parity.n else float(beta.ppf(0.95, changed + 1, parity.n - changed))

@@ -41,21 +41,21 @@ FEW = 8
 """Real examples that a network is tried on."""
 
 
-def rehearse(found: Checkpoint, stages: Sequence[str], dataset: Dataset, split: Split) -> list[str]:
-    """Raise the UserError that running ``stages`` of ``found``'s recipe and exporting the outcome would end with; what there
-    is to say of the network beforehand, in sentences.
+def rehearse(checkpoint: Checkpoint, stages: Sequence[str], dataset: Dataset, split: Split) -> list[str]:
+    """Raise the UserError that running ``stages`` of ``checkpoint``'s recipe and exporting the outcome would end with;
+    what there is to say of the network beforehand, in sentences.
 
     Whether the network gives one answer to one input; a step of each stage; the graph at full and at the recipe's width in
     the forms that it asks for, opened by onnxruntime and compared with torch on a few inputs.
     """
     with torch.random.fork_rng(devices=[]):
         few = examples_of(dataset, split.members[:FEW])
-        classifier = found.classifier()
-        said = refuse_unsteady(classifier, few_inputs(dataset, split))
+        classifier = checkpoint.classifier()
+        unsteady = refuse_unsteady(classifier, few_inputs(dataset, split))
         for name in stages:
-            _try_stage(found, name, few, dataset, split)
-        _try_export(found, classifier, few_inputs(dataset, split).numpy())
-    return [*classifier.notes, *([said] if said else [])]
+            _try_stage(checkpoint, name, few, dataset, split)
+        _try_export(checkpoint, classifier, few_inputs(dataset, split).numpy())
+    return [*classifier.notes, *([unsteady] if unsteady else [])]
 
 
 def few_inputs(dataset: Dataset, split: Split) -> torch.Tensor:
@@ -63,11 +63,11 @@ def few_inputs(dataset: Dataset, split: Split) -> torch.Tensor:
     return torch.from_numpy(dataset.inputs(split.members[:FEW]))
 
 
-def _try_stage(found: Checkpoint, name: str, few: Examples, dataset: Dataset, split: Split) -> None:
-    recipe = found.recipe
+def _try_stage(checkpoint: Checkpoint, name: str, few: Examples, dataset: Dataset, split: Split) -> None:
+    recipe = checkpoint.recipe
     # In the stage ``train`` weights that the network computes are trained as they are.
     fresh = name == "train" and not (recipe.train.quantized and recipe.quantize.active)
-    classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape) if fresh else found.classifier()
+    classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape) if fresh else checkpoint.classifier()
     try:
         if name == "noisy":
             few, _ = noisy_members(classifier, few, recipe.noise, seed=recipe.seed, quiet=True)
@@ -99,31 +99,31 @@ def _private_step(classifier: Classifier, few: Examples, task: Task) -> None:
     private_step(classifier.train(), x, y, task, plan, torch.Generator().manual_seed(0))
 
 
-def _try_export(found: Checkpoint, classifier: Classifier, x: np.ndarray) -> None:
-    traced = trace(classifier, found.input_shape)
-    recipe = found.recipe
-    forms = {"input": recipe.export.input, "output": recipe.export.output}
+def _try_export(checkpoint: Checkpoint, classifier: Classifier, x: np.ndarray) -> None:
+    traced = trace(classifier, checkpoint.input_shape)
+    recipe = checkpoint.recipe
+    io_options = {"input": recipe.export.input, "output": recipe.export.output}
     plain = recipe.with_changes(
         quantize={"bits": FULL_WIDTH},
         head={"method": "none"},
-        export={**Export().model_dump(), **forms},
+        export={**Export().model_dump(), **io_options},
     )
     plain = plain.model_copy(
         update={"quantize": plain.quantize.model_copy(update={"last_k": None, "first_last": None})}
     )
     for own in [plain, recipe] if recipe != plain else [plain]:
-        _try_form(replace(found, recipe=own), own, classifier, traced, x)
+        _try_form(replace(checkpoint, recipe=own), own, classifier, traced, x)
 
 
-def _try_form(found: Checkpoint, recipe: Recipe, classifier: Classifier, traced: ir.Model, x: np.ndarray) -> None:
+def _try_form(checkpoint: Checkpoint, recipe: Recipe, classifier: Classifier, traced: ir.Model, x: np.ndarray) -> None:
     settings, method = recipe.export, recipe.head.method
-    weights = integers_of(found, classifier)
-    head = build_mask(method, len(found.class_names)) if method in IN_GRAPH else None
+    weights = integers_of(checkpoint, classifier)
+    head = build_mask(method, len(checkpoint.class_names)) if method in IN_GRAPH else None
     built = build_graph(
         classifier,
         weights,
-        input_shape=found.input_shape,
-        class_names=found.class_names,
+        input_shape=checkpoint.input_shape,
+        class_names=checkpoint.class_names,
         settings=settings,
         head=head,
         traced=traced.clone(),

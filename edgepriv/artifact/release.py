@@ -55,10 +55,10 @@ def export_with_twin(
         changed = trained.checkpoint.stages != twin_of.stages or trained.checkpoint.head is not None
         if trained.checkpoint.recipe.quantize.active or changed:
             # The twin takes and returns the same, but there is nothing in it to lay out or to pack.
-            forms = {name: getattr(trained.checkpoint.recipe.export, name) for name in ("input", "output")}
+            io_options = {name: getattr(trained.checkpoint.recipe.export, name) for name in ("input", "output")}
             plain = {"profile": "latency", "compute": "float32", "ort": False}
             float_recipe = twin_of.recipe.with_changes(
-                quantize={"bits": FULL_WIDTH}, export=forms | plain, head={"method": "none"}
+                quantize={"bits": FULL_WIDTH}, export=io_options | plain, head={"method": "none"}
             )
             float_checkpoint = replace(twin_of, recipe=float_recipe, head=None)
             exported, twin = _export_one(float_checkpoint, inputs, beside(aside, "fp32.onnx"), asked)
@@ -99,45 +99,45 @@ def _agreement(model: Path, twin: Path, inputs: np.ndarray) -> dict[str, Any]:
     return {"same_label": float(np.mean(labels[0] == labels[1])), "compared": len(some)}
 
 
-def _export_one(found: Checkpoint, inputs: np.ndarray, output: Path, asked: Sample) -> tuple[Exported, Measured]:
-    classifier, head = found.classifier(), mask_of(found)
-    weights = integers_of(found, classifier)
+def _export_one(checkpoint: Checkpoint, inputs: np.ndarray, output: Path, asked: Sample) -> tuple[Exported, Measured]:
+    classifier, head = checkpoint.classifier(), mask_of(checkpoint)
+    weights = integers_of(checkpoint, classifier)
     floating = in_torch(classifier, asked, head=head)
     load_quantized(classifier.network, weights)
     exported = export(
         classifier,
         weights,
-        input_shape=found.input_shape,
-        class_names=found.class_names,
+        input_shape=checkpoint.input_shape,
+        class_names=checkpoint.class_names,
         x=inputs,
         path=output,
-        settings=found.recipe.export,
+        settings=checkpoint.recipe.export,
         head=head,
     )
     return exported, Measured(output.name, floating, in_session(open_session(output), asked))
 
 
 def _write_manifest(
-    found: Checkpoint, exported: Exported, accuracy: dict[str, Any], float_twin: dict[str, Any] | None
+    checkpoint: Checkpoint, exported: Exported, accuracy: dict[str, Any], float_twin: dict[str, Any] | None
 ) -> None:
     record = manifest.manifest_of(
         exported,
-        found.recipe.model_dump(mode="json"),
-        found.data,
-        stages=found.stages,
-        defences=found.defences,
+        checkpoint.recipe.model_dump(mode="json"),
+        checkpoint.data,
+        stages=checkpoint.stages,
+        defences=checkpoint.defences,
         float_twin=float_twin,
-        guard=write_memguard(exported.path, found),
-        notes=notes_of(found.recipe.quantize),
+        guard=write_memguard(exported.path, checkpoint),
+        notes=notes_of(checkpoint.recipe.quantize),
         accuracy=accuracy,
     )
     record.write(manifest.path_beside(exported.path))
 
 
-def _named(found: Checkpoint, twin_of: Checkpoint) -> str:
+def _named(checkpoint: Checkpoint, twin_of: Checkpoint) -> str:
     """What was done to the model that its float twin is not, in words; empty for nothing that changes float weights."""
-    done = found.stages[len(twin_of.stages) :]
-    run = found.recipe.as_run(done)
+    done = checkpoint.stages[len(twin_of.stages) :]
+    run = checkpoint.recipe.as_run(done)
     acting = [defence for defence in DEFENCES.values() if defence.done and defence.stages_in(run)]
     acting.sort(key=lambda defence: STAGES.index(defence.stages_in(run)[0]))
     names = [defence.done for defence in acting]

@@ -101,14 +101,14 @@ def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None, clas
         sizes = (source.fixed_batch or _PROBES, *(size or 224 for size in source.row_shape))
         probe = np.random.default_rng(0).random(sizes, dtype=np.float32)
     few = as_fed(np.ascontiguousarray(probe[:_PROBES], np.float32), source.dtype)
-    found = outputs.collect(session, source, few, None)
-    usable = [one for one in found.scores if one.layout != "single" or classes == 2]
-    if not usable and (found.label is None or classes is None):
-        listed = ", ".join(f"{name} {shape}" for name, shape in found.shapes.items()) or "none"
+    returned = outputs.collect(session, source, few, None)
+    usable = [one for one in returned.scores if one.layout != "single" or classes == 2]
+    if not usable and (returned.label is None or classes is None):
+        listed = ", ".join(f"{name} {shape}" for name, shape in returned.shapes.items()) or "none"
         raise UserError(
             f"the model must return one number per class, [N, K] with K of 2 or more (its outputs are: {listed})"
         )
-    contract = choice.first_of(replace(found, scores=usable), source, classes or 0)
+    contract = choice.first_of(replace(returned, scores=usable), source, classes or 0)
     if is_ours(session):
         told: Form = "logits" if metadata.get("output") == "logits" else "probabilities"
         contract = replace(contract, returns=told, rounded=False)
@@ -129,8 +129,8 @@ def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
     A file that takes bytes is fed round(255 x). Logits become probabilities by softmax; of a file that returns labels come
     rows with a single 1. Raises UserError when ``x`` does not fit or a result is not finite.
     """
-    found = answers(session, x, batch)
-    return as_probabilities(check_contract(session), found)
+    scores = answers(session, x, batch)
+    return as_probabilities(check_contract(session), scores)
 
 
 def answers(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> np.ndarray:
@@ -151,8 +151,8 @@ def answers(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
         count = len(part)
         if contract.fixed_batch and count < rows:
             part = np.concatenate([part, np.zeros((rows - count, *part.shape[1:]), part.dtype)])
-        found = ask(session, contract.outputs, contract.input_name, as_fed(part, contract.input_dtype))
-        parts.append(scores_in(contract, [answer[:count] for answer in found], count))
+        outputs = ask(session, contract.outputs, contract.input_name, as_fed(part, contract.input_dtype))
+        parts.append(scores_in(contract, [answer[:count] for answer in outputs], count))
     return np.concatenate(parts)
 
 

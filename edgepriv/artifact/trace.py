@@ -80,9 +80,9 @@ def _export(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
     shapes = [output.shape for output in program.model.graph.outputs]
     sizes = [list(shape) for shape in shapes if shape is not None and len(shape) == 2]
     if len(shapes) != 1 or not sizes or (sizes[0][0] != 1 if alone else isinstance(sizes[0][0], int)):
-        found = ", ".join(str(shape) for shape in shapes)
+        returned = ", ".join(str(shape) for shape in shapes)
         any_n = "for one input" if alone else "for any N"
-        raise UserError(f"the network must return one array of logits [N, K] {any_n} (it returns {found})")
+        raise UserError(f"the network must return one array of logits [N, K] {any_n} (it returns {returned})")
     return program.model
 
 
@@ -138,15 +138,15 @@ def graph_names(classifier: nn.Module) -> dict[str, str]:
     has characters that mark names of ours."""
     network = network_of(classifier)
     named = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name, _ in sorted(named, key=lambda entry: _is_marked(entry[0])):
         own = name
         for mark in _MARKS:
             own = own.replace(mark, "_")
-        while own in _TAKEN or own in found.values():
+        while own in _TAKEN or own in names.values():
             own += "_"
-        found[name] = own
-    return found
+        names[name] = own
+    return names
 
 
 def _is_marked(name: str) -> bool:

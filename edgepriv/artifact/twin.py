@@ -7,7 +7,7 @@ import torch
 
 from edgepriv.artifact.compiler import Twin, Untwinnable, compiled, named
 from edgepriv.artifact.contract import Contract, on_byte_grid
-from edgepriv.artifact.logits import expose, keeps_order, scores_behind
+from edgepriv.artifact.logits import expose, keeps_order, scores_before_argmax
 from edgepriv.artifact.operators import STRAIGHT_THROUGH, Unsupported
 from edgepriv.artifact.session import check_contract, predict
 from edgepriv.device import predict as device
@@ -55,7 +55,7 @@ def _faithful(
     """The twin to the logits, if it answers ``x`` as onnxruntime does, ``expected``; else that to the output itself."""
     output = contract.output_name
     if contract.returns == "label":
-        scores = scores_behind(model, output)
+        scores = scores_before_argmax(model, output)
         if scores is None:
             raise Untwinnable("the graph returns labels that no ArgMax makes")
         output = scores
@@ -87,8 +87,8 @@ def _faithful(
 def _run(twin: Twin, x: np.ndarray) -> np.ndarray:
     try:
         with torch.no_grad():
-            found: np.ndarray = twin(torch.from_numpy(x)).float().numpy()
-            return found
+            outputs: np.ndarray = twin(torch.from_numpy(x)).float().numpy()
+            return outputs
     except (Unsupported, RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
         raise Untwinnable(f"an operator is used in a way that has no torch counterpart: {error}") from error
 
@@ -121,10 +121,10 @@ def _difference(probabilities: np.ndarray, expected: np.ndarray, contract: Contr
 def _rounding(model: onnx.ModelProto, contract: Contract) -> tuple[str, ...]:
     """Operators before the logits that round what depends on the input."""
     changing = {contract.input_name}
-    found = []
+    rounding = []
     for node in model.graph.node:
         if changing & {*node.input}:
             changing |= {*node.output}
             if node.op_type in STRAIGHT_THROUGH:
-                found.append(named(node))
-    return tuple(found)
+                rounding.append(named(node))
+    return tuple(rounding)

@@ -75,31 +75,31 @@ def _of_drawing(hits: float, n: int) -> float:
     return share * (1 - share) / n
 
 
-def differences(found: dict[str, Any] | None, bound: float) -> list[str]:
+def differences(compared: dict[str, Any] | None, bound: float) -> list[str]:
     """Where accuracies differ by more than ``bound`` and more than noise, in words."""
-    if found is None:
+    if compared is None:
         return []
-    said = []
+    sentences = []
     for side, name in _SIDES.items():
-        here = found[side]
+        here = compared[side]
         if here is None:
             continue
         apart = abs(here["target"] - here["models"])
         if apart > bound and apart > here["noise"]:
-            said.append(
-                f"of {name}, the target classifies {here['target']:.1%} right, the {found['by']} {here['models']:.1%}"
+            sentences.append(
+                f"of {name}, the target classifies {here['target']:.1%} right, the {compared['by']} {here['models']:.1%}"
             )
-    return said
+    return sentences
 
 
 TRAINED_HERE = "the models that the audit trained to compare with"
 
 
-def refuse_unlike(found: dict[str, Any] | None, assumed: bool, who: str = TRAINED_HERE) -> None:
+def refuse_unlike(compared: dict[str, Any] | None, assumed: bool, who: str = TRAINED_HERE) -> None:
     """Raise UserError where models that should be like the target are far from it. ``assumed``: as for ``warnings_of``;
     ``who``: the models, for the message."""
-    far = differences(found, FAR)
-    if found is None or found["models"] < ENOUGH or not far:
+    far = differences(compared, FAR)
+    if compared is None or compared["models"] < ENOUGH or not far:
         return
     why = "the recipe of its first training is not known and was assumed; " if assumed else ""
     raise UserError(
@@ -109,18 +109,18 @@ def refuse_unlike(found: dict[str, Any] | None, assumed: bool, who: str = TRAINE
     )
 
 
-def warnings_of(found: dict[str, Any] | None, assumed: bool) -> list[str]:
+def warnings_of(compared: dict[str, Any] | None, assumed: bool) -> list[str]:
     """What the audit says of models that should be like the target; ``assumed``: their recipe is a guess at the target's."""
-    said = []
+    warnings = []
     if assumed:
-        said.append(
+        warnings.append(
             "the recipe of the target's first training is not known: the models to compare with were trained by a recipe that "
             "was assumed, so attacks with reference or shadow models may find less than a real attacker does"
         )
-    unlike = differences(found, WARNED)
+    unlike = differences(compared, WARNED)
     if unlike:
-        said.append(
+        warnings.append(
             f"the models to compare with do not quite behave like the target ({'; '.join(unlike)}): figures of attacks with "
             "reference or shadow models may be too low"
         )
-    return said
+    return warnings

@@ -98,21 +98,21 @@ def assess(
             if missing:
                 raise Unavailable(_lacking(missing, evidence))
             run, chosen = attack.tuned(evidence)
-            found = run(evidence)
+            attack_scores = run(evidence)
         except Unavailable as reason:
             left_out.append({"name": attack.name, "reason": str(reason)})
             continue
-        found = settled(statistics.checked(found, membership)[0])
+        attack_scores = settled(statistics.checked(attack_scores, membership)[0])
         rehearsal = _rehearsal(replace(attack, run=run), evidence)  # with the same parameters
         learnt = _direction(rehearsal)
-        p, direction = p_value(found, membership, FALSE_POSITIVE_RATES, learnt)
+        p, direction = p_value(attack_scores, membership, FALSE_POSITIVE_RATES, learnt)
         known = {"threat_model": threat_model, "chosen": chosen, "direction_learnt": learnt, "p_value": p}
-        row = _measure(attack, evidence, found, membership, rehearsal, STATED) | known
+        row = _measure(attack, evidence, attack_scores, membership, rehearsal, STATED) | known
         if direction == REVERSED and p < SIGNIFICANT:
-            as_stated[attack.name], found = row, -found
-            row = _measure(attack, evidence, found, membership, rehearsal, REVERSED) | known
+            as_stated[attack.name], attack_scores = row, -attack_scores
+            row = _measure(attack, evidence, attack_scores, membership, rehearsal, REVERSED) | known
         results.append(row)
-        scores[attack.name] = found
+        scores[attack.name] = attack_scores
     return Assessment(results, left_out, scores, as_stated)
 
 

@@ -45,5 +45,5 @@ def _tries(x: Inputs, way: Inputs, norm: str, eps: float) -> list[Inputs]:
     if norm == "l2":
         length = np.linalg.norm(way.reshape(len(way), -1), axis=1).reshape(-1, *[1] * (way.ndim - 1))
         return [np.clip(x + way * np.minimum(1, eps / np.maximum(length, 1e-12)), 0, 1).astype(np.float32)]
-    steps = [np.sign(way) * eps if stretch == np.inf else np.clip(stretch * way, -eps, eps) for stretch in STRETCHES]
-    return [np.clip(x + step, 0, 1).astype(np.float32) for step in steps]
+    changes = [np.sign(way) * eps if stretch == np.inf else np.clip(stretch * way, -eps, eps) for stretch in STRETCHES]
+    return [np.clip(x + step, 0, 1).astype(np.float32) for step in changes]

@@ -55,10 +55,9 @@ def boundary_distance(
     """
     flat = x.reshape(len(x), -1)
     right, known, point = _walked(labels_of, x, y, seed=seed, rounds=rounds, probes=probes)
-    distance = np.sqrt(flat.shape[1]) * right
+    distance: Floats = np.sqrt(flat.shape[1]) * right
     distance[known] = _length(point - flat[known])
-    found: Floats = distance
-    return found
+    return distance
 
 
 def boundary_points(
@@ -107,11 +106,11 @@ def noise_survival(labels_of: Labels, x: Inputs, y: npt.NDArray[np.int64], *, se
     rng = np.random.default_rng(seed)
     right = [(labels_of(x) == y).astype(np.float64)]
     for strength in NOISE:
-        kept = np.zeros(len(x))
+        surviving = np.zeros(len(x))
         for _ in range(DRAWS):
             noise = np.float32(strength) * rng.standard_normal(x.shape[1:], dtype=np.float32)
-            kept += labels_of(np.clip(x + noise, 0, 1)) == y
-        right.append(kept / DRAWS)
+            surviving += labels_of(np.clip(x + noise, 0, 1)) == y
+        right.append(surviving / DRAWS)
     return np.stack(right, axis=1)
 
 
@@ -138,12 +137,12 @@ def _length(change: Inputs) -> Floats:
 def _nearest_other(flat: Inputs, answered: Integers, chosen: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     """For each example chosen, the index of the nearest one that is answered differently; -1 where there is none."""
     squares = (flat**2).sum(axis=1)
-    found = np.full(len(chosen), -1)
+    nearest = np.full(len(chosen), -1)
     for row, i in enumerate(chosen):
         other = np.flatnonzero(answered != answered[i])
         if len(other):
-            found[row] = other[np.argmin(squares[other] - 2 * (flat[other] @ flat[i]))]
-    return found
+            nearest[row] = other[np.argmin(squares[other] - 2 * (flat[other] @ flat[i]))]
+    return nearest
 
 
 def _bisected(changed: Changed, home: Inputs, far: Inputs) -> Inputs:

@@ -120,8 +120,8 @@ class _Tempered(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.twin(x)
-        found: Tensor = logits if self.temperature == 1 else logits / self.temperature
-        return found
+        scaled: Tensor = logits if self.temperature == 1 else logits / self.temperature
+        return scaled
 
 
 def _lead(logits: Tensor) -> Tensor:
@@ -264,29 +264,31 @@ def _doubts(trial: _Trial, labels: npt.NDArray[np.intp], right: Bools) -> tuple[
         broken += int((infinite & right[part]).sum())
         flat += int((none & ~infinite & right[part]).sum())
         differ += int((slopes[0][1].argmax(dim=1).cpu().numpy() != labels[part]).sum())
-    n, found = len(trial.x), []
+    n, reasons = len(trial.x), []
     of = max(1, int(right.sum()))
     for count, what in ((flat, "no slope at all"), (broken, "a slope that is not a finite number")):
         if count / of > ZERO_GRADIENTS:
-            found.append(
+            reasons.append(
                 f"masked gradients: the model has {what} at {count / of:.1%} of the examples that it labels rightly, where "
                 "attacks along gradients fail though the model need not be robust; the worst case is not known"
             )
-    masked = bool(found)
+    masked = bool(reasons)
     if trial.rounding:
         more = f" and {len(trial.rounding) - 2} more" if len(trial.rounding) > 2 else ""
-        found.append(
+        reasons.append(
             f"the model rounds inside ({', '.join(trial.rounding[:2])}{more}): gradients are taken as if it did not, and an "
             "attack that needs none was run beside"
         )
     if differ / n > DISAGREEING:
-        found.append(
+        reasons.append(
             f"twin and artifact disagree on the label of {differ / n:.1%} of the clean examples, so the gradients are "
             "partly another model's; robust accuracy may be too high"
         )
     if not np.array_equal(trial.predict(trial.x[: trial.batch]), trial.predict(trial.x[: trial.batch])):
-        found.append("randomised output: the artifact answers equal inputs differently; figures are those of one draw")
-    return found, masked
+        reasons.append(
+            "randomised output: the artifact answers equal inputs differently; figures are those of one draw"
+        )
+    return reasons, masked
 
 
 def _rises(accuracy: dict[float, float]) -> list[str]:

@@ -32,8 +32,8 @@ class Examples:
 
     def inputs(self, index: np.ndarray | slice) -> np.ndarray:
         """float64 in [0, 1], exact enough for the user's very numbers to be made of them again."""
-        found: np.ndarray = (self.raw[index].astype(np.float64) - self.low) / (self.high - self.low)
-        return found
+        scaled: np.ndarray = (self.raw[index].astype(np.float64) - self.low) / (self.high - self.low)
+        return scaled
 
     @property
     def per_feature(self) -> bool:

@@ -104,10 +104,10 @@ def _of_class(name: str, scores: Floats, membership: Bools) -> dict[str, Any]:
             "note": f"has no {lacks}",
         }
     area, interval = statistics.auc(scores, membership)
-    found = statistics.tpr_at_fpr(scores, membership, RATE)
+    rate = statistics.tpr_at_fpr(scores, membership, RATE)
     chance = higher(scores, membership, (RATE,))
-    row |= {"auc": area, "auc_ci": list(interval), f"tpr_at_{RATE}": found["value"], "p_adjusted": chance}
-    return row | ({"note": found["note"]} if "note" in found else {})
+    row |= {"auc": area, "auc_ci": list(interval), f"tpr_at_{RATE}": rate["value"], "p_adjusted": chance}
+    return row | ({"note": rate["note"]} if "note" in rate else {})
 
 
 def _most_exposed(scores: Floats, membership: Bools, labels: np.ndarray, index: np.ndarray) -> list[dict[str, Any]]:

@@ -52,8 +52,8 @@ class Feeding:
         dtype = np.float64 if self.double else np.float32
         if self.idle:
             return np.ascontiguousarray(u, dtype)
-        found: np.ndarray = (u.astype(np.float64) * self.scale + self.shift).astype(dtype)
-        return found
+        fed: np.ndarray = (u.astype(np.float64) * self.scale + self.shift).astype(dtype)
+        return fed
 
     @property
     def idle(self) -> bool:

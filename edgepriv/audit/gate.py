@@ -66,11 +66,11 @@ def exceeded(limits: Sequence[Limit], audit: dict[str, Any]) -> list[str]:
 
     Where none is, UserError for those that were not measured.
     """
-    found = judged(limits, audit)
+    outcomes = judged(limits, audit)
     unknown = [
-        f"--fail-if {limit['limit']!r}: {limit['sentence']}" for limit in found if limit["outcome"] == "not measured"
+        f"--fail-if {limit['limit']!r}: {limit['sentence']}" for limit in outcomes if limit["outcome"] == "not measured"
     ]
-    sentences = [limit["sentence"] for limit in found if limit["outcome"] == "exceeded"]
+    sentences = [limit["sentence"] for limit in outcomes if limit["outcome"] == "exceeded"]
     if unknown and not sentences:
         raise UserError("; ".join(unknown))
     return [*sentences, *unknown]
@@ -127,11 +127,11 @@ def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str
         if limit.fpr is None:
             values.append(_Value(attack["auc"], attack["auc_ci"], by))
             continue
-        found = next(found for fpr, found in attack["tpr_at_fpr"].items() if float(fpr) == limit.fpr)
-        if found["value"] is None:
-            unresolved.setdefault(found["note"], []).append(by)
+        rate = next(rate for fpr, rate in attack["tpr_at_fpr"].items() if float(fpr) == limit.fpr)
+        if rate["value"] is None:
+            unresolved.setdefault(rate["note"], []).append(by)
         else:
-            values.append(_Value(found["value"], found["ci"], by))
+            values.append(_Value(rate["value"], rate["ci"], by))
     return values, [f"{_named(names)} ({reason})" for reason, names in unresolved.items()]
 
 

@@ -15,8 +15,8 @@ def of_scores(scores: Floats) -> Floats:
     below = scores - scores[rows, top][:, None]
     powers = np.exp(below)
     powers[rows, top] = 0.0
-    found: Floats = below - np.log1p(powers.sum(axis=1, keepdims=True))
-    return found
+    log_probabilities: Floats = below - np.log1p(powers.sum(axis=1, keepdims=True))
+    return log_probabilities
 
 
 def of_probabilities(probabilities: npt.NDArray[np.floating]) -> Floats:
@@ -25,17 +25,17 @@ def of_probabilities(probabilities: npt.NDArray[np.floating]) -> Floats:
     The largest of a row is one less the sum of the others, which has more digits than itself.
     """
     p = probabilities.astype(np.float64)
-    found: Floats = np.log(np.maximum(p, float(np.finfo(probabilities.dtype).tiny)))
+    log_probabilities: Floats = np.log(np.maximum(p, float(np.finfo(probabilities.dtype).tiny)))
     rows, top = np.arange(len(p)), p.argmax(axis=1)
     largest = p[rows, top]
     p[rows, top] = 0.0
-    found[rows, top] = -np.log1p(p.sum(axis=1) / largest)
-    return found
+    log_probabilities[rows, top] = -np.log1p(p.sum(axis=1) / largest)
+    return log_probabilities
 
 
 def of_others(logarithms: Floats, classes: npt.NDArray[np.integer]) -> Floats:
     """Of the sum of all probabilities but that of ``classes`` [n], of the logarithms [n, K] of all: float64 [n]."""
     others = logarithms.copy()
     others[np.arange(len(classes)), classes] = -np.inf
-    found: Floats = np.logaddexp.reduce(others, axis=1)
-    return found
+    log_probability: Floats = np.logaddexp.reduce(others, axis=1)
+    return log_probability

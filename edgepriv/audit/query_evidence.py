@@ -226,8 +226,8 @@ def _kept(model: Path, made_of: Sequence[object], compute: Callable[[], np.ndarr
     path = model.with_name(f"{model.stem}.{key}.npz")
     if zipfile.is_zipfile(path):
         with np.load(path, allow_pickle=False) as archive:
-            found: np.ndarray = archive["answers"]
-            return found
+            stored: np.ndarray = archive["answers"]
+            return stored
     answers = compute()
     with written_aside(path) as aside, aside.open("wb") as handle:
         np.savez_compressed(handle, answers=answers)

@@ -38,16 +38,16 @@ class Reading:
 
     feeding: Feeding
     contract: Contract
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
     doubts: tuple[str, ...]
     facts: dict[str, object]
 
 
 @dataclass(frozen=True)
 class _Way:
-    """One way of feeding. ``words``: to go on behind "fed"; ``options``: of the command line that ask for it."""
+    """One way of feeding. ``phrase``: to go on behind "fed"; ``options``: of the command line that ask for it."""
 
-    words: str
+    phrase: str
     options: str
     feeding: Feeding
 
@@ -60,7 +60,7 @@ class _Tried:
     way: _Way
     right: np.ndarray
     contract: Contract | None
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
     predicted: np.ndarray
     truth: np.ndarray
     loss: np.ndarray | None = None
@@ -76,21 +76,23 @@ def read(model: DeployedModel, turned: Turned, examples: Examples, told: Told) -
     labels = examples.dataset
 
     def codes_of(classes: Sequence[str]) -> np.ndarray:
-        found: np.ndarray = data.with_classes(labels, tuple(classes)).y[rows]
-        return found
+        codes: np.ndarray = data.with_classes(labels, tuple(classes)).y[rows]
+        return codes
 
     def tried(way: _Way) -> _Tried:
         nothing = np.zeros(len(rows), np.int64)
         try:
             feeding = replace(way.feeding, double=source.dtype == "float64")
             fed = as_fed(turned(feeding(inputs)), source.dtype)
-            found = outputs.collect(model.session, source, np.ascontiguousarray(fed), names)
-            contract, said = choice.choose(found, source, codes_of, labels.num_classes, told.output_name)
+            returned = outputs.collect(model.session, source, np.ascontiguousarray(fed), names)
+            contract, notes = choice.choose(returned, source, codes_of, labels.num_classes, told.output_name)
             truth = codes_of(contract.names or tuple(map(str, range(contract.classes))))
         except UserError as error:
             return _Tried(way, nothing == 1, None, (), nothing, nothing, None, str(error))
-        predicted = _predicted(found, contract)
-        return _Tried(way, predicted == truth, contract, tuple(said), predicted, truth, _loss(found, contract, truth))
+        predicted = _predicted(returned, contract)
+        return _Tried(
+            way, predicted == truth, contract, tuple(notes), predicted, truth, _loss(returned, contract, truth)
+        )
 
     ways = _ways(examples, told, source.dtype)
     results = [tried(ways[0])]
@@ -104,22 +106,23 @@ def read(model: DeployedModel, turned: Turned, examples: Examples, told: Told) -
     if plain.contract is None:
         raise UserError(f"{path}: {plain.problem}")
     doubts = _doubted(path, results, members, told)
-    said = [f"{path.name}: {sentence}" for sentence in plain.said]
+    notes = [f"{path.name}: {sentence}" for sentence in plain.notes]
     if len(ways) > 1 or (told.of_inputs and examples.kind == "bytes"):
         right = plain.right[members]
-        said.insert(
+        notes.insert(
             0,
-            f"{path.name}: inputs are {plain.way.words}, with which it is right for {right.mean():.1%} of {len(right)} members",
+            f"{path.name}: inputs are {plain.way.phrase}, with which it is right for {right.mean():.1%} of "
+            f"{len(right)} members",
         )
     if examples.kind == "other":
-        said.insert(0, f"{path.name}: {_range_said(examples)}")
+        notes.insert(0, f"{path.name}: {_range_note(examples)}")
     facts: dict[str, object] = {
-        "fed": plain.way.words,
+        "fed": plain.way.phrase,
         "outputs": list(plain.contract.outputs),
         "returns": plain.contract.returns,
-        "probed_accuracy": {one.way.words: float(one.right[members].mean()) for one in results},
+        "probed_accuracy": {one.way.phrase: float(one.right[members].mean()) for one in results},
     }
-    return Reading(plain.way.feeding, plain.contract, tuple(said), tuple(doubts), facts)
+    return Reading(plain.way.feeding, plain.contract, tuple(notes), tuple(doubts), facts)
 
 
 def _rows(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
@@ -132,13 +135,13 @@ def _rows(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     return rows, rows < inside
 
 
-def _predicted(found: outputs.Found, contract: Contract) -> np.ndarray:
+def _predicted(returned: outputs.ModelOutputs, contract: Contract) -> np.ndarray:
     if contract.layout == "label":
-        assert found.label is not None
+        assert returned.label is not None
         names = contract.names or tuple(map(str, range(contract.classes)))
         places = {name: place for place, name in enumerate(names)}
-        return np.array([places.get(str(label), -1) for label in found.label[1].tolist()], np.int64)
-    scores = next(one for one in found.scores if one.outputs == contract.outputs)
+        return np.array([places.get(str(label), -1) for label in returned.label[1].tolist()], np.int64)
+    scores = next(one for one in returned.scores if one.outputs == contract.outputs)
     return outputs.replaced_order(scores, contract.order).predicted()
 
 
@@ -147,7 +150,11 @@ def _ways(examples: Examples, told: Told, dtype: str) -> list[_Way]:
     shape = examples.dataset.input_shape
 
     def way(
-        words: str, low: float, high: float, mean: tuple[float, ...] | None = None, std: tuple[float, ...] | None = None
+        phrase: str,
+        low: float,
+        high: float,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
     ) -> _Way:
         options = (
             []
@@ -155,7 +162,7 @@ def _ways(examples: Examples, told: Told, dtype: str) -> list[_Way]:
             else [f"--input-range {low:g}:{high:g}" if low >= 0 else f"--input-range={low:g}:{high:g}"]
         )
         options += [f"--mean {_list(mean)} --std {_list(std or ())}"] if mean else []
-        return _Way(words, " ".join(options), feeding_of(low, high, mean, std, shape))
+        return _Way(phrase, " ".join(options), feeding_of(low, high, mean, std, shape))
 
     if examples.kind == "other" and dtype == "uint8":
         _refuse_unless_bytes(examples, told)
@@ -224,10 +231,10 @@ def _clearly_better(one: _Tried, other: _Tried, members: np.ndarray) -> bool:
     return bool(lower and -less[~members].mean() < max(_LESS, errors[1]))
 
 
-def _loss(found: outputs.Found, contract: Contract, truth: np.ndarray) -> np.ndarray | None:
+def _loss(returned: outputs.ModelOutputs, contract: Contract, truth: np.ndarray) -> np.ndarray | None:
     if contract.layout == "label":
         return None
-    scores = next(one for one in found.scores if one.outputs == contract.outputs)
+    scores = next(one for one in returned.scores if one.outputs == contract.outputs)
     if contract.returns == "logits" and ((scores.columns >= 0) & (scores.columns <= 1)).all():
         return None  # sigmoids, each by itself: a softmax of them is never sure, however the file is fed
     try:
@@ -254,16 +261,16 @@ def _doubted(path: Path, results: list[_Tried], members: np.ndarray, told: Told)
     if not _near_chance(results[0], members):
         return []
     largest = np.bincount(results[0].truth[members]).max() / members.sum()
-    found = (
+    observed = (
         f"is right for {results[0].right[members].mean():.1%} of {int(members.sum())} members, and always answering their "
         f"largest class for {largest:.1%}"
     )
     doubt = "it is not the model of these examples, or not fed and read as it was trained"
     if told.accept:
-        return [f"{path.name} {found}: {doubt} (accepted by --accept-accuracy-loss)"]
+        return [f"{path.name} {observed}: {doubt} (accepted by --accept-accuracy-loss)"]
     tried = f" ({_table(results, members)})" if len(results) > 1 else ""
     raise UserError(
-        f"{path} {found}{tried}: {doubt}; say how with "
+        f"{path} {observed}{tried}: {doubt}; say how with "
         "--mean, --std, --input-range or --output-name, or pass --accept-accuracy-loss to audit it as it is"
     )
 
@@ -271,18 +278,18 @@ def _doubted(path: Path, results: list[_Tried], members: np.ndarray, told: Told)
 def _table(results: list[_Tried], members: np.ndarray) -> str:
     rows = sorted(results, key=lambda one: -float(one.right.mean()))
     return "of the members it is right for " + ", ".join(
-        f"{one.right[members].mean():.1%}{_loss_said(one)} {one.way.words} ({one.way.options})"
+        f"{one.right[members].mean():.1%}{_loss_note(one)} {one.way.phrase} ({one.way.options})"
         if one.contract is not None
-        else f"none {one.way.words} ({one.way.options})"
+        else f"none {one.way.phrase} ({one.way.options})"
         for one in rows
     )
 
 
-def _loss_said(one: _Tried) -> str:
+def _loss_note(one: _Tried) -> str:
     return "" if one.loss is None else f" with a loss of {one.loss.mean():.2g}"
 
 
-def _range_said(examples: Examples) -> str:
+def _range_note(examples: Examples) -> str:
     if examples.per_feature:
         return "features are fed as they are"
     return (

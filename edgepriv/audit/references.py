@@ -210,8 +210,8 @@ def load_head(path: Path, recipe: Recipe, dataset: Dataset) -> Answering | None:
 
 def _answers(path: Path) -> np.ndarray:
     with np.load(path, allow_pickle=False) as archive:
-        found: np.ndarray = archive["probabilities"]
-        return found
+        stored: np.ndarray = archive["probabilities"]
+        return stored
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ def _mixed(count: int, ask: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
             rows = order[start : start + _CHUNK]
             parts.append(ask(rows))
             bar.update(len(rows))
-    found = np.concatenate(parts)
-    return found[np.argsort(order)]
+    answers = np.concatenate(parts)
+    return answers[np.argsort(order)]
 
 
 def membership_part(

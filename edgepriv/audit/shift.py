@@ -42,9 +42,9 @@ _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 def shift_part(dataset: Dataset, members: np.ndarray, non_members: np.ndarray, seed: int) -> dict[str, Any]:
     """``shift`` of the audit: what inputs alone, and labels alone, tell about who is at ``members`` [m] (indices).
 
-    ``found``: whether members and non-members differ in themselves; ``auc``, ``auc_ci``, ``p_value`` and ``seen`` ("their
+    ``by_source``: whether members and non-members differ in themselves; ``auc``, ``auc_ci``, ``p_value`` and ``seen`` ("their
     inputs" or "their labels") of the classifier that tells more, ``inputs`` and ``labels`` of each. With fewer than 20 of a
-    side nothing is measured: ``found`` is False and ``note`` says so.
+    side nothing is measured: ``by_source`` is False and ``note`` says so.
     """
     sides = [np.sort(np.random.default_rng([seed, 11]).permutation(side)[:MOST]) for side in (members, non_members)]
     sizes = {"n_members": len(sides[0]), "n_non_members": len(sides[1])}
@@ -55,17 +55,17 @@ def shift_part(dataset: Dataset, members: np.ndarray, non_members: np.ndarray, s
     inputs, labels = dataset.inputs(index), dataset.y[index]
     first = _half(inputs, seed)
     with threadpool_limits(1):
-        found = {
+        by_source = {
             "their inputs": _told(_by_inputs, features(inputs), member, first, seed),
             "their labels": _told(_by_label, labels, member, first, seed),
         }
-    seen = max(found, key=lambda name: (_shifted(found[name]), found[name]["auc"]))
+    seen = max(by_source, key=lambda name: (_shifted(by_source[name]), by_source[name]["auc"]))
     return {
-        "found": _shifted(found[seen]),
+        "found": _shifted(by_source[seen]),
         "seen": seen,
-        **found[seen],
-        "inputs": found["their inputs"],
-        "labels": found["their labels"],
+        **by_source[seen],
+        "inputs": by_source["their inputs"],
+        "labels": by_source["their labels"],
         **sizes,
     }
 
@@ -89,8 +89,8 @@ def _shifted(told: dict[str, Any]) -> bool:
 def _half(inputs: npt.NDArray[np.float32], seed: int) -> Bools:
     """Mask bool [n] of a random half of the examples, equal ones together."""
     _, which = np.unique([sha256(row.tobytes()).hexdigest() for row in inputs], return_inverse=True)
-    found: Bools = (np.random.default_rng([seed, 12]).permutation(which.max() + 1) % 2 == 0)[which]
-    return found
+    chosen: Bools = (np.random.default_rng([seed, 12]).permutation(which.max() + 1) % 2 == 0)[which]
+    return chosen
 
 
 def _told(learn: Any, seen: np.ndarray, member: Bools, first: Bools, seed: int) -> dict[str, Any]:
@@ -123,8 +123,8 @@ def _by_label(known: np.ndarray, member: Bools, asked: np.ndarray, seed: int) ->
     count = max(int(known.max()), int(asked.max())) + 1
     inside, outside = (np.bincount(known[side], minlength=count) + 1.0 for side in (member, ~member))
     ratio: Floats = np.log(inside / inside.sum()) - np.log(outside / outside.sum())
-    found: Floats = ratio[asked]
-    return found
+    scores: Floats = ratio[asked]
+    return scores
 
 
 def features(inputs: npt.NDArray[np.float32]) -> Floats:
@@ -149,22 +149,22 @@ def _small(images: npt.NDArray[np.float32]) -> Floats:
     rows, columns = (size // step for size, step in zip(images.shape[2:], block, strict=True))
     whole = images[:, :, : rows * block[0], : columns * block[1]]
     mean = whole.reshape(*images.shape[:2], rows, block[0], columns, block[1]).mean(axis=(3, 5))
-    found: Floats = mean.reshape(len(images), -1).astype(np.float64)
-    return found
+    pixels: Floats = mean.reshape(len(images), -1).astype(np.float64)
+    return pixels
 
 
 def _texture(images: npt.NDArray[np.float32]) -> Floats:
     """Of each channel: differences of neighbours and of their neighbours, on average and by their spread, and how many are
     equal; and by the place in blocks of eight, which is where compressed pictures break."""
-    found = []
+    features = []
     for axis in (2, 3):
         if images.shape[axis] < 3:
             continue
         step = np.abs(np.diff(images, axis=axis))
         bend = np.abs(np.diff(images, 2, axis=axis))
         for of in (step, bend):
-            found += [of.mean(axis=(2, 3)), of.std(axis=(2, 3)), (of < 1e-6).mean(axis=(2, 3))]
+            features += [of.mean(axis=(2, 3)), of.std(axis=(2, 3)), (of < 1e-6).mean(axis=(2, 3))]
         edges = np.arange(step.shape[axis]) % 8 == 7
         if edges.any():
-            found.append(step.compress(edges, axis=axis).mean(axis=(2, 3)) - step.mean(axis=(2, 3)))
-    return np.concatenate(found, axis=1) if found else np.zeros((len(images), 0))
+            features.append(step.compress(edges, axis=axis).mean(axis=(2, 3)) - step.mean(axis=(2, 3)))
+    return np.concatenate(features, axis=1) if features else np.zeros((len(images), 0))

@@ -42,9 +42,9 @@ def p_value(
     share: dict[Direction, float] = {STATED: 0.5, REVERSED: 0.5}
     if learnt is not None:
         share = {side: 1 - AGAINST if side == learnt else AGAINST for side in share}
-    found = {STATED: higher(s, m, fprs) / share[STATED], REVERSED: higher(-s, m, fprs) / share[REVERSED]}
-    direction = min(found, key=lambda side: found[side])
-    return min(1.0, found[direction]), direction
+    p_values = {STATED: higher(s, m, fprs) / share[STATED], REVERSED: higher(-s, m, fprs) / share[REVERSED]}
+    direction = min(p_values, key=lambda side: p_values[side])
+    return min(1.0, p_values[direction]), direction
 
 
 def higher(scores: npt.ArrayLike, member: npt.ArrayLike, fprs: Sequence[float]) -> float:
@@ -56,14 +56,14 @@ def higher(scores: npt.ArrayLike, member: npt.ArrayLike, fprs: Sequence[float]) 
     Unlike an interval at the threshold, this counts the chance in the threshold.
     """
     s, m = checked(scores, member)
-    found = [rank_sum(s, m)]
+    p_values = [rank_sum(s, m)]
     members, others = int(m.sum()), int((~m).sum())
     for fpr in fprs:
         rate = tpr_at_fpr(s, m, fpr)["value"]
         if rate is not None:
             allowed, hits = int(others * fpr + 1e-9), round(rate * members)
-            found.append(float(hypergeom.cdf(allowed, members + others, others, hits + allowed)))
-    return min(1.0, len(found) * min(found))
+            p_values.append(float(hypergeom.cdf(allowed, members + others, others, hits + allowed)))
+    return min(1.0, len(p_values) * min(p_values))
 
 
 def rank_sum(scores: npt.ArrayLike, member: npt.ArrayLike) -> float:

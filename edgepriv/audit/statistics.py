@@ -105,8 +105,8 @@ def tpr_at_fpr(scores: npt.ArrayLike, member: npt.ArrayLike, fpr: float) -> dict
         note = f"not resolvable with {len(negative)} non-members"
         return {"value": None, "ci": None, "note": note}
     cut = negative[allowed] if allowed < len(negative) else -np.inf
-    found, members = int((s[m] > cut).sum()), int(m.sum())
-    return {"value": found / members, "ci": list(clopper_pearson(found, members))}
+    detected, members = int((s[m] > cut).sum()), int(m.sum())
+    return {"value": detected / members, "ci": list(clopper_pearson(detected, members))}
 
 
 def best_threshold(scores: npt.ArrayLike, member: npt.ArrayLike) -> float:

@@ -28,13 +28,13 @@ _PROBED = 64
 
 @dataclass(frozen=True)
 class Opened:
-    """``examples``: under the classes of the model. ``said``: what was assumed of the file, in sentences; ``doubts``: warnings
+    """``examples``: under the classes of the model. ``notes``: what was assumed of the file, in sentences; ``doubts``: warnings
     that it does no better than chance; ``warnings``: of what else makes figures doubtful. ``reading``: the same for a
     program."""
 
     target: Target
     examples: Examples
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
     doubts: tuple[str, ...]
     warnings: tuple[str, ...]
     reading: dict[str, object]
@@ -53,7 +53,7 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
     def turned(x: np.ndarray) -> np.ndarray:
         return x if axes is None else x.transpose(axes)
 
-    said: list[str] = []
+    notes: list[str] = []
     doubts: tuple[str, ...] = ()
     facts: dict[str, object] = {}
     if model.is_ours:
@@ -63,10 +63,10 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
         feeding = feeding_of(0.0, 1.0, None, None, examples.dataset.input_shape)
         names = model.class_names
     else:
-        found = read(model, turned, examples, told)
-        feeding, names = found.feeding, found.contract.names
-        said, doubts, facts = [*found.said], found.doubts, found.facts
-        session.agree_on(opened, found.contract)
+        reading = read(model, turned, examples, told)
+        feeding, names = reading.feeding, reading.contract.names
+        notes, doubts, facts = [*reading.notes], reading.doubts, reading.facts
+        session.agree_on(opened, reading.contract)
     contract = model.contract
     feeding = replace(feeding, double=contract.input_dtype == "float64")
     names = names or tuple(map(str, range(contract.classes)))
@@ -84,13 +84,13 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
     few = examples.inputs(_some(examples.dataset, _PROBED))
     warnings = tuple(_steady(model.path, predict, few, told, contract.fixed_batch))
     if told.batch_dependent and contract.fixed_batch is None:
-        said.append(
+        notes.append(
             "every input is asked alone, as a model whose answers depend on the batch is deployed (--batch-dependent)"
         )
     elif contract.fixed_batch == 1:
-        said.append(f"{model.name} takes one input at a time: every input is asked alone")
+        notes.append(f"{model.name} takes one input at a time: every input is asked alone")
     elif contract.fixed_batch is not None and contract.fixed_batch > 1:
-        said.append(
+        notes.append(
             f"the file takes {contract.fixed_batch} inputs at a time: what is left over is filled up with zeros"
         )
     labels_only = contract.returns == "label"
@@ -100,7 +100,7 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
     try:
         inner = model.differentiable(turned(feeding(few[:_FEW])), contract.classes)
     except Untwinnable as reason:
-        return Opened(replace(target, no_twin=str(reason)), examples, tuple(said), doubts, warnings, facts)
+        return Opened(replace(target, no_twin=str(reason)), examples, tuple(notes), doubts, warnings, facts)
     parts: list[nn.Module] = [
         *([] if feeding.idle else [Fed(feeding)]),
         *([] if axes is None else [_Transposed(axes)]),
@@ -109,7 +109,7 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
     whole: nn.Module = inner if len(parts) == 1 else nn.Sequential(*parts)
     if told.batch_dependent and contract.fixed_batch is None:
         whole = _OneByOne(whole)
-    return Opened(replace(target, twin=whole), examples, tuple(said), doubts, warnings, facts)
+    return Opened(replace(target, twin=whole), examples, tuple(notes), doubts, warnings, facts)
 
 
 def _refuse_told(path: Path, told: Told) -> None:
@@ -138,17 +138,17 @@ def _some(dataset: Dataset, count: int) -> np.ndarray:
 def _steady(
     path: Path, predict: Callable[[np.ndarray], np.ndarray], few: np.ndarray, told: Told, fixed: int | None
 ) -> list[str]:
-    found = steadiness(predict, few)
-    if found.random:
-        return [f"{path.name} {found.sentence()}: all figures are of one draw, and may be others in the next"]
-    if found.batch_dependent and not told.batch_dependent:
+    steady = steadiness(predict, few)
+    if steady.random:
+        return [f"{path.name} {steady.sentence()}: all figures are of one draw, and may be others in the next"]
+    if steady.batch_dependent and not told.batch_dependent:
         remedy = (
             "pass --batch-dependent to audit it as a device runs it that asks for one input at a time"
             if fixed is None
             else f"and it takes {fixed} at a time: export it with a free batch size or one of 1"
         )
-        raise UserError(f"{path} {found.sentence()}; {remedy}")
-    return [f"{path.name} {found.sentence()}"] if found.moved else []
+        raise UserError(f"{path} {steady.sentence()}; {remedy}")
+    return [f"{path.name} {steady.sentence()}"] if steady.moved else []
 
 
 def _wanted_axes(row: tuple[int | None, ...], input_shape: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -9,11 +9,11 @@ from edgepriv.recipe import Recipe, eps_for
 
 @dataclass(frozen=True)
 class Unit:
-    """``span``: how many of the user's units the range from 0 to 1 is. ``said``: what there is to say about radii. ``name``:
+    """``span``: how many of the user's units the range from 0 to 1 is. ``notes``: what there is to say about radii. ``name``:
     what a radius is measured in, to go on behind the number; empty for inputs in [0, 1]."""
 
     span: float
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     name: str = ""
 
     def restored(self, robustness: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def in_unit_range(recipe: Recipe, examples: Examples) -> tuple[Recipe, Unit]:
             1.0, (_of_ranges(norm, eps),), "of each feature's range"
         )
     eps = share if asked is None else asked / examples.span
-    said = (
+    notes = (
         ()
         if asked is not None
         else (
@@ -50,7 +50,7 @@ def in_unit_range(recipe: Recipe, examples: Examples) -> tuple[Recipe, Unit]:
             f"{share * examples.span:g} in their units (--eps)",
         )
     )
-    return recipe.with_changes(adversary={"eps": eps}), Unit(examples.span, said, "in the inputs' own units")
+    return recipe.with_changes(adversary={"eps": eps}), Unit(examples.span, notes, "in the inputs' own units")
 
 
 def _of_ranges(norm: str, eps: float) -> str:

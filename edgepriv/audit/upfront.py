@@ -59,4 +59,4 @@ def up_front(
 
 def _float_weights(known: Manifest | None) -> list[dict[str, Any]]:
     told = (known.accuracy or {}).get("rows", []) if known is not None else []
-    return [found | {"model": f"{found['model']}, at export"} for found in told if found["runtime"] == TORCH]
+    return [row | {"model": f"{row['model']}, at export"} for row in told if row["runtime"] == TORCH]

@@ -57,8 +57,8 @@ def audit_on_files(
     opened = open_target(asked, from_files(model, members, non_members, read_as, told.input_range), told)
     target, examples = opened.target, opened.examples.dataset
     recipe, unit = in_unit_range(recipe, opened.examples)
-    said = [*project.files_said(examples), *opened.said, *unit.said]
-    for line in said:
+    notes = [*project.files_notes(examples), *opened.notes, *unit.notes]
+    for line in notes:
         project.say(line)
     inside, outside = np.split(np.arange(len(examples)), [examples.known_members or 0])
     resolved = project.resolved(recipe, examples)
@@ -71,7 +71,7 @@ def audit_on_files(
         fleets, on_references, more = existing_fleets(
             brought, opened.examples, target, split, told, seed=recipe.seed, threat_models=recipe.audit.threat_models
         )
-        said += more
+        notes += more
         for line in more:
             project.say(line)
     alike = {name: likeness(target, examples, split, fleet) for name, fleet in fleets.items()}
@@ -89,7 +89,7 @@ def audit_on_files(
     content["shift"] = shift_part(examples, inside, outside, resolved.seed)
     content["robustness"] = unit.restored(robustness_part(target, examples, outside, resolved))
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
-    content["said"] = said
+    content["said"] = notes
     count = len(next(iter(fleets.values())).right) if fleets else 0
     audited = described(model, asked, recipe, record, content, count) | {"accuracy": accuracy}
     # Both say that the model may be no good; what was asked of more inputs says it better.
@@ -102,7 +102,7 @@ def audit_on_files(
         audited["warnings"] += of_another_size(records, len(inside), brought)
         audited["settings"]["brought"] = brought.options()
     for file, index in ((members, inside), (non_members, outside)):
-        audited["warnings"] += _repeated(file, examples.inputs(index))
+        audited["warnings"] += _duplicates(file, examples.inputs(index))
     return audited, scores
 
 
@@ -113,7 +113,7 @@ def _read_as(recipe: Recipe, changes: dict[str, Any], *files: Path) -> Data:
     return recipe.data if asked or tables else recipe.data.model_copy(update={"label": None})
 
 
-def _repeated(file: Path, inputs: np.ndarray) -> list[str]:
+def _duplicates(file: Path, inputs: np.ndarray) -> list[str]:
     """A warning where examples stand more than once in a file: the statistics take each for a draw of its own."""
     again = len(inputs) - len({row.tobytes() for row in inputs})
     return (

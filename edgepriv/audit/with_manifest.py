@@ -29,7 +29,7 @@ from edgepriv.audit.upfront import up_front
 from edgepriv.errors import UserError
 from edgepriv.models.sources import is_own, refuse_unconfirmed
 from edgepriv.recipe import FULL_WIDTH, Model, Recipe, parse
-from edgepriv.recipe.defences import in_words
+from edgepriv.recipe.defences import defences_of
 from edgepriv.training.device import device_of
 
 
@@ -67,7 +67,7 @@ def audit_by_manifest(
     told = told_of(recipe, accept_accuracy_loss)
     opened = open_target(asked, of_dataset(dataset), told)
     target = opened.target
-    for line in opened.said:
+    for line in opened.notes:
         project.say(line)
     undefended = model.float_twin if float_twin else None
     accuracy = up_front(
@@ -99,13 +99,13 @@ def audit_by_manifest(
 
     fleets: dict[str, Fleet] = {}
     on_references: list[str] = []
-    said: list[str] = []
+    notes: list[str] = []
     if brought.exists:
-        fleets, on_references, said = existing_fleets(
+        fleets, on_references, notes = existing_fleets(
             brought, opened.examples, target, split, told, seed=recipe.seed, threat_models=recipe.audit.threat_models
         )
         count = len(next(iter(fleets.values())).right)
-        for line in said:
+        for line in notes:
             project.say(line)
     elif needed & {"references", "shadow"}:
         refuse_unconfirmed(trained_by.model.name, confirmed, str(manifest.path_beside(model.path)))
@@ -132,7 +132,7 @@ def audit_by_manifest(
     content["likeness"] = alike
     content["shift"] = shift_part(dataset, split.members, split.non_members, recipe.seed)
     content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
-    content["said"] = [*project.data_said(dataset, split), *opened.said, *said]
+    content["said"] = [*project.data_notes(dataset, split), *opened.notes, *notes]
     if undefended is None:
         content["no_float_twin"] = _why_no_twin(known, float_twin)
     if undefended is not None:
@@ -153,7 +153,7 @@ def audit_by_manifest(
             pool=split.reference,
         )
         content["float"]["robustness"] = robustness_part(twin_target, dataset, split.non_members, recipe, "float twin")
-    content["defended_by"] = in_words(trained_by)
+    content["defended_by"] = defences_of(trained_by)
     if "dp" in known.defences:
         content["dp"] = compare_with_guarantee(known.defences["dp"], content["attacks"], scores, recipe.seed)
     audited = described(model, asked, recipe, known.data, content, count) | {"accuracy": accuracy}

@@ -46,10 +46,10 @@ def names(kind: str) -> list[str]:
             return list(known[kind])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    found = {each: ask() for each, ask in _ASKED.items()}
+    by_kind = {each: ask() for each, ask in _ASKED.items()}
     with suppress(UserError):  # completion is then slow, and right all the same
-        write_json(kept, {"version": version, **found})
-    return found[kind]
+        write_json(kept, {"version": version, **by_kind})
+    return by_kind[kind]
 
 
 def _version() -> list[int]:

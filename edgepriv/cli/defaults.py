@@ -9,12 +9,12 @@ from edgepriv.hardening_recipe import hardening_recipe
 from edgepriv.recipe import Recipe
 
 
-def default_words(command: str, argument: Argument) -> str:
+def default_text(command: str, argument: Argument) -> str:
     """In words; empty for a switch, which is off."""
-    said = argument.option.default
-    words = said if isinstance(said, str) else said.get(command, "")
-    if words:
-        return words
+    declared = argument.option.default
+    text = declared if isinstance(declared, str) else declared.get(command, "")
+    if text:
+        return text
     if argument.kind is bool:
         return ""
     if argument.fields:

@@ -66,8 +66,8 @@ def _usage(error: Any) -> str:
     if hasattr(error, "possibilities"):
         sentence = f"no such option: {error.option_name}{nearest(error.option_name, error.possibilities or ())}"
     else:
-        said = _one_line(error.format_message()).removesuffix(".")
-        sentence = f"{said[:1].lower()}{said[1:]}"
+        message = _one_line(error.format_message()).removesuffix(".")
+        sentence = f"{message[:1].lower()}{message[1:]}"
     return f"error: {sentence} ({command} --help shows what there is)"
 
 

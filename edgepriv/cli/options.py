@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from edgepriv.api.verb import Argument, arguments_of
 from edgepriv.cli.completion import completion_of
-from edgepriv.cli.defaults import default_words
+from edgepriv.cli.defaults import default_text
 from edgepriv.recipe import GROUPS
 
 AsJson = Annotated[
@@ -23,9 +23,11 @@ AS_JSON = Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation
 
 def signature_of(verb: Any, also: Sequence[Parameter] = ()) -> Signature:
     """What typer reads: the verb's arguments, panel by panel, then ``also`` and ``--json``."""
-    found = [(argument.option.group, _parameter(verb.__name__, argument)) for argument in arguments_of(verb).values()]
+    parameters = [
+        (argument.option.group, _parameter(verb.__name__, argument)) for argument in arguments_of(verb).values()
+    ]
     order = ("", *GROUPS)
-    ranked = [parameter for group in order for own, parameter in found if own == group]
+    ranked = [parameter for group in order for own, parameter in parameters if own == group]
     return Signature([*ranked, *also, AS_JSON])
 
 
@@ -50,10 +52,10 @@ def _parameter(command: str, argument: Argument) -> Parameter:
         return Parameter(argument.name, Parameter.KEYWORD_ONLY, annotation=Annotated[kind, shown])
     default = argument.default if isinstance(argument.default, bool) else None
     flags = option.flags or ((f"--{argument.name.replace('_', '-')}",) if kind is not bool or not default else ())
-    words = default_words(command, argument)
+    default_shown = default_text(command, argument)
     shown = typer.Option(
         *flags,
-        help=escape(f"{option.help} [default: {words}]" if words else option.help),
+        help=escape(f"{option.help} [default: {default_shown}]" if default_shown else option.help),
         metavar=option.metavar,
         rich_help_panel=option.group or None,
         show_default=False,

@@ -11,7 +11,7 @@ from edgepriv.data.dataset import (
 )
 from edgepriv.data.files import from_member_files, kind_of, of_members, read_arrays, read_members
 from edgepriv.data.sources import canonical_name, default_data_dir, files_of, load
-from edgepriv.data.splits import Split, make_split, remake_split, said_of_resolution, said_of_split, trained_elsewhere
+from edgepriv.data.splits import Split, make_split, notes_on_resolution, notes_on_split, remake_split, trained_elsewhere
 
 __all__ = [
     "Dataset",
@@ -28,12 +28,12 @@ __all__ = [
     "load",
     "make_split",
     "members_beside",
+    "notes_on_resolution",
+    "notes_on_split",
     "of_members",
     "read_arrays",
     "read_members",
     "remake_split",
-    "said_of_resolution",
-    "said_of_split",
     "trained_elsewhere",
     "with_classes",
 ]

@@ -45,20 +45,20 @@ def of_table(table: Table, asked: Data) -> Raw:
     x, commas = _numbers(table, features, title)
     if asked.range is None:
         _refuse_out_of_range(table, features, x)
-    said = [f"{len(features)} features, label column {title!r}", *table.said]
+    notes = [f"{len(features)} features, label column {title!r}", *table.notes]
     if rows is not None:
-        said.append(f"the first column ({table.titles[rows] or 'without a title'}) numbers the rows and is left out")
+        notes.append(f"the first column ({table.titles[rows] or 'without a title'}) numbers the rows and is left out")
     if commas:
-        said.append("numbers have decimal commas")
+        notes.append("numbers have decimal commas")
     for place, what in ((groups, "groups of examples that stay together"), (part, "parts")):
         if place is not None:
-            said.append(f"column {table.titles[place]!r} names {what}")
+            notes.append(f"column {table.titles[place]!r} names {what}")
     return Raw(
         x=x,
         y=np.array(_filled(table, label)),
         parts=None if part is None else np.array([PART_NAMES[cell.lower()] for cell in table.column(part)]),
         groups=None if groups is None else np.array(_filled(table, groups)),
-        said=tuple(said),
+        notes=tuple(notes),
     )
 
 
@@ -77,21 +77,21 @@ def _row_numbers(table: Table) -> int | None:
 def _label(table: Table, free: list[int]) -> int:
     """The one column that can be the label: by its title, or because it alone does not hold numbers."""
     titles = [title.lower() for title in table.titles]
-    found = []
+    candidates = []
     for place in free:
         cells = table.column(place)
-        words = not all(map(is_numeric, cells))
-        if words and (titles[place] in GROUP_TITLES or (titles[place] in PART_TITLES and _names_parts(cells))):
+        is_text = not all(map(is_numeric, cells))
+        if is_text and (titles[place] in GROUP_TITLES or (titles[place] in PART_TITLES and _names_parts(cells))):
             continue
-        if (words or titles[place] in LABEL_TITLES) and _may_be_classes(cells):
-            found.append(place)
-    if len(found) == 1:
-        only = found[0]
+        if (is_text or titles[place] in LABEL_TITLES) and _may_be_classes(cells):
+            candidates.append(place)
+    if len(candidates) == 1:
+        only = candidates[0]
         coordinate = titles[only] == "y" and "x" in titles
         if not coordinate and not _has_fractions(table.column(only)):
             return only
-    if found:
-        which = " or ".join(repr(table.titles[place]) for place in found)
+    if candidates:
+        which = " or ".join(repr(table.titles[place]) for place in candidates)
         raise UserError(f"{table.path}: the label may be column {which}: say which column it is with --label")
     raise UserError(f"{table.path}: which column is the label? Say so with --label ({_columns(table)})")
 
@@ -99,11 +99,13 @@ def _label(table: Table, free: list[int]) -> int:
 def _asked(table: Table, asked: str) -> int:
     wanted = asked.strip()
     exact = [place for place, title in enumerate(table.titles) if title == wanted]
-    found = exact or [place for place, title in enumerate(table.titles) if title.lower() == wanted.lower()]
-    if len(found) > 1:
-        raise UserError(f"{table.path}: {len(found)} columns are called {wanted!r}: give --label its position, from 0")
-    if found:
-        return found[0]
+    matches = exact or [place for place, title in enumerate(table.titles) if title.lower() == wanted.lower()]
+    if len(matches) > 1:
+        raise UserError(
+            f"{table.path}: {len(matches)} columns are called {wanted!r}: give --label its position, from 0"
+        )
+    if matches:
+        return matches[0]
     if re.fullmatch(r"-?\d+", wanted) and -len(table.titles) <= int(wanted) < len(table.titles):
         return int(wanted) % len(table.titles)
     raise UserError(f"{table.path}: there is no column {wanted!r} for --label ({_columns(table)})")

@@ -20,7 +20,7 @@ class Dataset:
     ``x``: uint8 images [N, C, H, W], or float32 in [0, 1], [N, C, H, W] or [N, F]; ``y``: int64 [N] in
     [0, number of classes). ``known_members``: when set, the first so many examples are the members, decided elsewhere.
     ``training_part``: bool [N], the examples of the file's own training part; None where it names no parts. ``groups``:
-    int64 [N], whose examples they are: one person's serve on one side only; None where nobody says. ``said``: what was made
+    int64 [N], whose examples they are: one person's serve on one side only; None where nobody says. ``notes``: what was made
     of the file, in sentences.
     """
 
@@ -31,7 +31,7 @@ class Dataset:
     known_members: int | None = None
     training_part: np.ndarray | None = None
     groups: np.ndarray | None = None
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def inputs(self, index: np.ndarray | slice = slice(None)) -> np.ndarray:
         """float32 inputs in [0, 1] of the examples at ``index``."""
@@ -88,15 +88,15 @@ def checked(
         raise UserError(f"{name}: there are no examples in it")
     if len(x) != len(y):
         raise UserError(f"{name}: {len(x)} examples but {len(y)} labels")
-    found = classes.coded(name, y, class_names)
-    if several_classes and (len(found.names) < 2 or (found.y == found.y[0]).all()):
+    labels = classes.coded(name, y, class_names)
+    if several_classes and (len(labels.names) < 2 or (labels.y == labels.y[0]).all()):
         raise UserError(
-            f"{name}: all {len(found.y)} examples have label {found.names[found.y[0]]}; a classifier needs at least two "
+            f"{name}: all {len(labels.y)} examples have label {labels.names[labels.y[0]]}; a classifier needs at least two "
             "classes"
         )
     asked = asked or Data()
-    inputs, said = scaled(name, laid_out(name, x, asked), asked)
-    return Dataset(name, inputs, found.y, found.names, said=(*said, *found.said))
+    inputs, notes = scaled(name, laid_out(name, x, asked), asked)
+    return Dataset(name, inputs, labels.y, labels.names, notes=(*notes, *labels.notes))
 
 
 def with_classes(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
@@ -104,8 +104,8 @@ def with_classes(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
 
     See ``labels.renamed``. Raises UserError for a label that the model does not have.
     """
-    found = classes.renamed(dataset.name, Labels(dataset.y, dataset.class_names, dataset.said), class_names)
-    return replace(dataset, y=found.y, class_names=class_names, said=found.said)
+    labels = classes.renamed(dataset.name, Labels(dataset.y, dataset.class_names, dataset.notes), class_names)
+    return replace(dataset, y=labels.y, class_names=class_names, notes=labels.notes)
 
 
 def counted_from_zero(dataset: Dataset) -> Dataset | None:
@@ -163,7 +163,7 @@ def members_beside(members: Dataset, non_members: Dataset) -> Dataset:
         members.class_names,
         known_members=len(members),
         groups=_groups_of(members, non_members),
-        said=tuple(dict.fromkeys(members.said + non_members.said)),
+        notes=tuple(dict.fromkeys(members.notes + non_members.notes)),
     )
 
 

@@ -106,11 +106,11 @@ def from_file(kind: str, path: Path, asked: Data, name: str | None = None) -> Da
 
 
 def _of_raw(name: str, raw: Raw, asked: Data) -> Dataset:
-    found = checked(name, raw.x, raw.y, raw.class_names, asked=asked)
+    dataset = checked(name, raw.x, raw.y, raw.class_names, asked=asked)
     part = None if raw.parts is None else raw.parts == "train"
     if part is not None and (part.all() or not part.any()):
         part = None
-    return replace(found, training_part=part, groups=_numbered(raw.groups), said=raw.said + found.said)
+    return replace(dataset, training_part=part, groups=_numbered(raw.groups), notes=raw.notes + dataset.notes)
 
 
 def _numbered(groups: np.ndarray | None) -> np.ndarray | None:
@@ -126,8 +126,8 @@ def from_member_files(
     ``class_names`` of the model, if known; ``asked``: how the files are to be read.
     """
     asked = asked or Data()
-    found = of_members((members, non_members), read_members(members, non_members, asked), asked)
-    return found if class_names is None else with_classes(found, class_names)
+    dataset = of_members((members, non_members), read_members(members, non_members, asked), asked)
+    return dataset if class_names is None else with_classes(dataset, class_names)
 
 
 def read_members(members: Path, non_members: Path, asked: Data) -> list[Raw]:
@@ -148,7 +148,8 @@ def of_members(paths: tuple[Path, Path], raws: Sequence[Raw], asked: Data) -> Da
         parts = _read_together(names, raws, one or other, asked)
     groups = _joint_groups(raws)
     parts = [
-        replace(part, groups=own, said=raw.said + part.said) for part, raw, own in zip(parts, raws, groups, strict=True)
+        replace(part, groups=own, notes=raw.notes + part.notes)
+        for part, raw, own in zip(parts, raws, groups, strict=True)
     ]
     return members_beside(*parts)
 
@@ -176,16 +177,16 @@ def _read_together(
     if raws[0].x.shape[1:] == raws[1].x.shape[1:] and raws[0].x.dtype == raws[1].x.dtype:
         x = np.concatenate([raw.x for raw in raws])
         whole = checked(both, x, labels.y, labels.names, several_classes=False, asked=asked)
-        found = [
+        datasets = [
             replace(whole, name=name, x=whole.x[part], y=whole.y[part])
             for name, part in zip(names, (slice(cut), slice(cut, None)), strict=True)
         ]
     else:
-        found = [
+        datasets = [
             checked(name, raw.x, y, labels.names, several_classes=False, asked=asked)
             for name, raw, y in zip(names, raws, np.split(labels.y, [cut]), strict=True)
         ]
-    return [replace(part, said=part.said + labels.said) for part in found]
+    return [replace(part, notes=part.notes + labels.notes) for part in datasets]
 
 
 def _joint_groups(raws: Sequence[Raw]) -> list[np.ndarray | None]:

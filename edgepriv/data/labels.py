@@ -17,11 +17,11 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class Labels:
-    """``y``: int64 [N], positions in ``names``. ``said``: what was made of the labels that is not plain, in sentences."""
+    """``y``: int64 [N], positions in ``names``. ``notes``: what was made of the labels that is not plain, in sentences."""
 
     y: np.ndarray
     names: tuple[str, ...]
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def coded(name: str, y: np.ndarray, class_names: tuple[str, ...] | None = None) -> Labels:
@@ -70,8 +70,8 @@ def _one_hot(name: str, y: np.ndarray, class_names: tuple[str, ...] | None) -> L
             )
         if class_names is not None and len(class_names) != count:
             raise UserError(f"{name}: labels are one-hot rows of {count}, but there are {len(class_names)} class names")
-        said = (f"labels are one-hot rows of {count}, read as {count} classes",)
-        return Labels(y.argmax(axis=1).astype(np.int64), class_names or tuple(map(str, range(count))), said)
+        notes = (f"labels are one-hot rows of {count}, read as {count} classes",)
+        return Labels(y.argmax(axis=1).astype(np.int64), class_names or tuple(map(str, range(count))), notes)
     if (y >= 0).all() and np.allclose(sums, 1, atol=_ROUNDING):
         raise UserError(
             f"{name}: labels are {count} probabilities for each example (soft labels), and an example must have one class: "
@@ -198,15 +198,15 @@ def renamed(name: str, labels: Labels, class_names: tuple[str, ...]) -> Labels:
     used = np.unique(labels.y)
     own = tuple(labels.names[position] for position in used)
     count = len(class_names)
-    said = labels.said
+    notes = labels.notes
     if set(own) <= set(class_names):
         places = _positions(own, class_names)
     elif all(label.isdigit() and int(label) < count for label in own):
         places = np.array([int(label) for label in own], dtype=np.int64)
-        said += (f"labels {_listed(own)} are read as positions among the classes {_listed(class_names)}",)
+        notes += (f"labels {_listed(own)} are read as positions among the classes {_listed(class_names)}",)
     elif class_names == tuple(map(str, range(count))) and len(labels.names) == count:
         places = used.astype(np.int64)
-        said += (f"labels {_listed(own)} are taken in this order for the model's outputs 0 to {count - 1}",)
+        notes += (f"labels {_listed(own)} are taken in this order for the model's outputs 0 to {count - 1}",)
     else:
         strange = [label for label in own if label not in class_names]
         wrong = int(np.isin(labels.y, [labels.names.index(label) for label in strange]).sum())
@@ -214,7 +214,7 @@ def renamed(name: str, labels: Labels, class_names: tuple[str, ...]) -> Labels:
         raise UserError(f"{name}: {wrong} labels are outside the classes (first: {strange[0]}; classes: {known})")
     table = np.zeros(len(labels.names), np.int64)
     table[used] = places
-    return Labels(table[labels.y], class_names, said)
+    return Labels(table[labels.y], class_names, notes)
 
 
 def counted(y: np.ndarray, names: Sequence[str]) -> str:

@@ -44,12 +44,12 @@ def read_folder(path: Path, asked: Data) -> Raw:
     if not path.is_dir():
         raise UserError(f"no such folder: {path}")
     parts = _parts(path)
-    found = {part: _classes(folder) for part, folder in parts.items()}
-    names = sorted({name for classes in found.values() for name in classes})
+    folders = {part: _classes(folder) for part, folder in parts.items()}
+    names = sorted({name for classes in folders.values() for name in classes})
     if not names:
         raise UserError(f"{path}: expected a sub-folder of images for each class, and there is none")
     files, labels, of_part, passed = [], [], [], 0
-    for part, classes in found.items():
+    for part, classes in folders.items():
         for name, folder in classes.items():
             inside = sorted(file for file in folder.rglob("*") if file.is_file() and not _hidden(file, folder))
             pictures = [file for file in inside if file.suffix.lower() in ENDINGS]
@@ -59,15 +59,15 @@ def read_folder(path: Path, asked: Data) -> Raw:
             files += pictures
             labels += [names.index(name)] * len(pictures)
             of_part += [part] * len(pictures)
-    x, said = stacked(str(path), ((str(file), file) for file in files), asked)
+    x, notes = stacked(str(path), ((str(file), file) for file in files), asked)
     if passed:
-        said += (f"{passed} files that are no images were passed over",)
+        notes += (f"{passed} files that are no images were passed over",)
     return Raw(
         x=x,
         y=np.array(labels),
         class_names=tuple(names),
         parts=np.array(of_part) if len(parts) > 1 else None,
-        said=said,
+        notes=notes,
     )
 
 
@@ -125,7 +125,7 @@ def stacked(name: str, pictures: Iterable[tuple[str, Any]], asked: Data) -> tupl
         arrays.append(array)
     if not arrays:
         raise UserError(f"{name}: there are no examples in it")
-    return _of_one_kind(arrays, name), _said(seen, asked)
+    return _of_one_kind(arrays, name), _notes(seen, asked)
 
 
 def _channels(array: np.ndarray) -> str:
@@ -217,18 +217,20 @@ def _of_one_kind(arrays: list[np.ndarray], name: str) -> np.ndarray:
     return np.stack([array.astype(np.float32) / np.iinfo(array.dtype).max for array in arrays])
 
 
-def _said(seen: _Seen, asked: Data) -> tuple[str, ...]:
-    said: list[str] = []
+def _notes(seen: _Seen, asked: Data) -> tuple[str, ...]:
+    notes: list[str] = []
     if len(seen.kinds) > 1:
         each = " and ".join(f"{count} of {kind}" for kind, count in sorted(seen.kinds.items()))
-        said.append(f"{each} are mixed, each scaled by its own range: can the kind of file give the class away?")
+        notes.append(f"{each} are mixed, each scaled by its own range: can the kind of file give the class away?")
     if seen.turned:
-        said.append(f"{seen.turned} pictures were turned as their EXIF data say")
+        notes.append(f"{seen.turned} pictures were turned as their EXIF data say")
     if seen.shortened:
-        said.append(f"{seen.shortened} pictures of colour have 16 bits for each channel, of which the upper 8 are read")
+        notes.append(
+            f"{seen.shortened} pictures of colour have 16 bits for each channel, of which the upper 8 are read"
+        )
     for mode, count in sorted(seen.converted.items()):
-        said.append(f"{count} pictures were converted from {mode} to RGB, without regard to a colour profile")
+        notes.append(f"{count} pictures were converted from {mode} to RGB, without regard to a colour profile")
     if asked.image_size is not None and seen.sizes != {asked.image_size}:
         height, width = asked.image_size
-        said.append(f"pictures were resized to {height}x{width}, whatever their proportions were")
-    return tuple(said)
+        notes.append(f"pictures were resized to {height}x{width}, whatever their proportions were")
+    return tuple(notes)

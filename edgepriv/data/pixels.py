@@ -79,8 +79,8 @@ def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return image
     height, width = size
     planes = [Image.fromarray(plane.astype(np.float32)) for plane in image]
-    found = np.stack([np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR)) for plane in planes])
-    return np.rint(found).astype(image.dtype) if image.dtype.kind in "uib" else found.astype(image.dtype)
+    pixels = np.stack([np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR)) for plane in planes])
+    return np.rint(pixels).astype(image.dtype) if image.dtype.kind in "uib" else pixels.astype(image.dtype)
 
 
 def scaled(name: str, x: np.ndarray, asked: Data) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -100,8 +100,8 @@ def scaled(name: str, x: np.ndarray, asked: Data) -> tuple[np.ndarray, tuple[str
     if x.ndim == 4 and x.dtype in (np.uint8, np.uint16) and not (high == 1 and asked.range is not None):
         return _whole_numbers(name, x, high, asked.range)
     if low >= -ROUNDING and high <= 1 + ROUNDING:
-        said = "examples lie in [0, 1] already: --input-range is what the network takes, they stay as they are"
-        return _clipped(x), (said,) if asked.range not in (None, (0.0, 1.0)) and x.dtype.kind == "f" else ()
+        note = "examples lie in [0, 1] already: --input-range is what the network takes, they stay as they are"
+        return _clipped(x), (note,) if asked.range not in (None, (0.0, 1.0)) and x.dtype.kind == "f" else ()
     if asked.range is None:
         raise UserError(
             f"{name}: examples lie in [{low:g}, {high:g}], but inputs must be in [0, 1]: say in which range they were "
@@ -136,12 +136,12 @@ def _whole_numbers(
 def _within(name: str, x: np.ndarray, asked: tuple[float, float]) -> np.ndarray:
     low, high = asked
     kept = x.astype(np.float64 if x.itemsize > 4 else np.float32)
-    found = np.subtract(kept, low) / (high - low)
-    if found.min() < -ROUNDING or found.max() > 1 + ROUNDING:
+    unit = np.subtract(kept, low) / (high - low)
+    if unit.min() < -ROUNDING or unit.max() > 1 + ROUNDING:
         raise UserError(
             f"{name}: examples lie in [{float(x.min()):g}, {float(x.max()):g}], outside --input-range {low:g}:{high:g}"
         )
-    return _clipped(found)
+    return _clipped(unit)
 
 
 def _clipped(x: np.ndarray) -> np.ndarray:

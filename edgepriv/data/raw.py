@@ -22,7 +22,7 @@ class Raw:
     """``x``: any layout [N, ...]; ``y``: numbers, names or one-hot rows. ``class_names``: as the file gives them, or None.
 
     ``parts``: "train", "val" or "test" for each example; ``groups``: any numbers, one for each person or other group of
-    examples that belong together; both [N], None where the file says nothing. ``said``: what was understood, in sentences.
+    examples that belong together; both [N], None where the file says nothing. ``notes``: what was understood, in sentences.
     """
 
     x: np.ndarray
@@ -30,4 +30,4 @@ class Raw:
     class_names: tuple[str, ...] | None = None
     parts: np.ndarray | None = None
     groups: np.ndarray | None = None
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

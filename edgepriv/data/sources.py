@@ -66,8 +66,8 @@ def _published(data_dir: Path, name: str) -> Dataset:
 
 
 def _from_zero(labels: np.ndarray) -> np.ndarray:
-    found: np.ndarray = labels - labels.min()
-    return found
+    shifted: np.ndarray = labels - labels.min()
+    return shifted
 
 
 def _read_table(path: Path) -> np.ndarray:
@@ -135,8 +135,8 @@ def load(
                 f"unknown data source {prefix!r} in {name!r}: known are {', '.join(f'{p}:...' for p in PREFIXES)}"
                 f"{nearest(prefix, PREFIXES)}"
             )
-        found = _member_files(location, asked) if prefix == "members" else from_file(prefix, Path(location), asked)
-        return replace(found, name=canonical_name(name))
+        dataset = _member_files(location, asked) if prefix == "members" else from_file(prefix, Path(location), asked)
+        return replace(dataset, name=canonical_name(name))
     if name in NAMED:
         _refuse_reading(name, asked)
         try:

@@ -177,7 +177,7 @@ def remake_split(dataset: Dataset, record: dict[str, Any]) -> Split:
     return split
 
 
-def said_of_split(dataset: Dataset, split: Split) -> list[str]:
+def notes_on_split(dataset: Dataset, split: Split) -> list[str]:
     """Who plays which role, and what the sizes allow, in sentences."""
     lines = [", ".join(f"{_SHOWN.get(role, role)} {count:,}" for role, count in split.sizes.items())]
     inside = training_side(dataset)
@@ -191,10 +191,10 @@ def said_of_split(dataset: Dataset, split: Split) -> list[str]:
         )
     if dataset.groups is not None:
         lines.append(_of_groups(dataset.groups, split))
-    return lines + said_of_resolution(len(split.non_members))
+    return lines + notes_on_resolution(len(split.non_members))
 
 
-def said_of_resolution(non_members: int) -> list[str]:
+def notes_on_resolution(non_members: int) -> list[str]:
     """What few non-members cannot tell."""
     if non_members >= 10 * RESOLVED:
         return []

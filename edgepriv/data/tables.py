@@ -18,13 +18,13 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
 @dataclass(frozen=True)
 class Table:
     """``titles`` of the columns, and ``rows`` of as many cells, stripped. ``lines``: where each row stands in the file, from
-    1. ``said``: what was understood of the form, in sentences."""
+    1. ``notes``: what was understood of the form, in sentences."""
 
     path: Path
     titles: list[str]
     rows: list[list[str]]
     lines: list[int]
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def column(self, position: int) -> list[str]:
         """The cells of a column."""
@@ -56,14 +56,14 @@ def read_table(path: Path, *, without_titles: bool) -> Table:
     for line, row in numbered:
         if len(row) != width:
             raise UserError(f"{path}: line {line} has {len(row)} fields, the header {width}")
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     if separator != ",":
-        said = (f"columns are separated by {SEPARATORS.get(separator, repr(separator))}",)
+        notes = (f"columns are separated by {SEPARATORS.get(separator, repr(separator))}",)
     if _begins_with_titles(first, [row for _, row in numbered[1:_SAMPLE]]):
         titles, numbered = first, numbered[1:]
     elif without_titles:
         titles = [str(position) for position in range(width)]
-        said += ("there is no line of titles: columns are called by their positions, from 0",)
+        notes += ("there is no line of titles: columns are called by their positions, from 0",)
     else:
         raise UserError(
             f"{path}: the first line holds data, not titles ({', '.join(first[:4])}{', ...' if width > 4 else ''}): add a "
@@ -71,7 +71,7 @@ def read_table(path: Path, *, without_titles: bool) -> Table:
         )
     if not numbered:
         raise UserError(f"{path}: there are no examples in it")
-    return Table(path, titles, [row for _, row in numbered], [line for line, _ in numbered], said)
+    return Table(path, titles, [row for _, row in numbered], [line for line, _ in numbered], notes)
 
 
 def _text(path: Path) -> str:
@@ -92,8 +92,8 @@ def _text(path: Path) -> str:
 
 def _without_declaration(text: str) -> tuple[str, str | None]:
     """The lines of the table, and the separator that a first line ``sep=;`` declares to spreadsheets; None without one."""
-    found = re.match(r"[Ss][Ee][Pp]=([^\w\r\n])\r?\n", text)
-    return (text, None) if found is None else ("\n" + text[found.end() :], found[1])
+    match = re.match(r"[Ss][Ee][Pp]=([^\w\r\n])\r?\n", text)
+    return (text, None) if match is None else ("\n" + text[match.end() :], match[1])
 
 
 def _separator(text: str) -> str:

@@ -39,8 +39,8 @@ def from_torchvision(name: str, root: Path, download: bool, asked: Data) -> Data
         raise UserError(f"data set {name!r} is not in {root}: {hint} ({_first_line(error)})") from error
     class_names = tuple(str(label) for label in getattr(loaded[0], "classes", ())) or None
     labels: list[int] = []
-    x, said = stacked(name, _pictures(name, loaded, labels), asked)
-    return replace(checked(name, x, np.array(labels), class_names, asked=asked), said=said)
+    x, notes = stacked(name, _pictures(name, loaded, labels), asked)
+    return replace(checked(name, x, np.array(labels), class_names, asked=asked), notes=notes)
 
 
 def _pictures(name: str, parts: Iterable[Any], labels: list[int]) -> Iterator[tuple[str, Any]]:

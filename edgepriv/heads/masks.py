@@ -37,8 +37,8 @@ class Generator(nn.Module):
         return [layer for layer in self.network.layers if isinstance(layer, nn.Linear)]
 
     def forward(self, probabilities: Tensor) -> Tensor:
-        found: Tensor = self.network(probabilities).softmax(1)
-        return found
+        generated: Tensor = self.network(probabilities).softmax(1)
+        return generated
 
 
 class Rank(nn.Module):

@@ -118,8 +118,8 @@ def _fresh_process(
     measured = json.loads(ended.stdout)
     if model.external:  # the kit's script knows the .onnx alone, but what stands beside it is the model too
         measured |= {"sha256": model.sha256, "size_bytes": model.size_bytes}
-    found: dict[str, Any] = measured
-    return found
+    result: dict[str, Any] = measured
+    return result
 
 
 def _variant(name: str, setting: Setting, results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -68,12 +68,12 @@ def read_devices(path: Path, names: Mapping[str, str]) -> list[dict[str, Any]]:
     kit writes, or measured another model.
     """
     content = read_json(path, "measurement of the device kit")
-    found = content if isinstance(content, list) else [content]
-    if not found:
+    entries = content if isinstance(content, list) else [content]
+    if not entries:
         raise UserError(f"{path} holds no measurement")
     runs = []
-    for number, entry in enumerate(found, 1):
-        where = f"{path}, measurement {number}," if len(found) > 1 else str(path)
+    for number, entry in enumerate(entries, 1):
+        where = f"{path}, measurement {number}," if len(entries) > 1 else str(path)
         try:
             run = DeviceRun.model_validate(entry).model_dump(mode="json")
         except ValidationError as error:

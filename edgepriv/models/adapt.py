@@ -41,7 +41,7 @@ def adapted(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> tupl
     """``network`` in eval mode such that it takes float32 [N, *input_shape], leaves it unchanged and returns float32 [N, K];
     and sentences about what was done to that end. Raises UserError when it cannot be."""
     network = unwrapped(network).eval()
-    words = []
+    notes = []
     dtypes = {parameter.dtype for parameter in network.parameters() if parameter.is_floating_point()}
     x = probe(input_shape)
     try:
@@ -55,18 +55,18 @@ def adapted(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> tupl
         except Exception as again:
             raise UserError(_refusal(name, input_shape, again)) from again
         named = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes & set(_NARROW)))
-        words.append(f"its {named} weights became float32, in which it is trained and exported")
+        notes.append(f"its {named} weights became float32, in which it is trained and exported")
     if changed:
         network.register_forward_pre_hook(_with_a_copy)
-        words.append("it changes its input in place, and gets a copy")
+        notes.append("it changes its input in place, and gets a copy")
     if not isinstance(answer, Tensor):
         if not isinstance(_logits_in(answer), Tensor):
             raise UserError(
                 f"model {name!r} must return logits [N, K]: it returned {_described(answer)}; return the logits alone"
             )
         network.register_forward_hook(_only_logits)
-        words.append(f"of the {type(answer).__name__} that it returns, {_LOGITS!r} is read")
-    return network, tuple(words)
+        notes.append(f"of the {type(answer).__name__} that it returns, {_LOGITS!r} is read")
+    return network, tuple(notes)
 
 
 def probe(input_shape: tuple[int, ...]) -> Tensor:
@@ -88,9 +88,9 @@ def _with_a_copy(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _only_logits(module: nn.Module, inputs: tuple[Any, ...], answer: Any) -> Tensor:
-    found = _logits_in(answer)
-    assert isinstance(found, Tensor)
-    return found
+    logits = _logits_in(answer)
+    assert isinstance(logits, Tensor)
+    return logits
 
 
 def _logits_in(answer: Any) -> Any:

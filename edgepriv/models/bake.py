@@ -13,19 +13,19 @@ _OLD_NORMS = {"WeightNorm": remove_weight_norm, "SpectralNorm": remove_spectral_
 
 def computed_weights(network: nn.Module) -> dict[str, str]:
     """Each weight that is computed from others, by its name in the network -> what computes it."""
-    found = {}
+    computed = {}
     for layer, module in network.named_modules():
         prefix = f"{layer}." if layer else ""
         if parametrize.is_parametrized(module):
-            for name, steps in module.parametrizations.items():
-                found[prefix + name] = " and ".join(type(step).__name__.lstrip("_") for step in steps)
+            for name, parametrizations in module.parametrizations.items():
+                computed[prefix + name] = " and ".join(type(step).__name__.lstrip("_") for step in parametrizations)
         for hook in module._forward_pre_hooks.values():
             kind = type(hook).__name__
             if isinstance(hook, prune.BasePruningMethod):
-                found[f"{prefix}{hook._tensor_name}"] = "pruning"
+                computed[f"{prefix}{hook._tensor_name}"] = "pruning"
             elif kind in _OLD_NORMS and type(hook).__module__.startswith("torch.nn.utils."):
-                found[prefix + hook.name] = kind
-    return found
+                computed[prefix + hook.name] = kind
+    return computed
 
 
 def bake(network: nn.Module) -> tuple[str, ...]:
@@ -33,24 +33,24 @@ def bake(network: nn.Module) -> tuple[str, ...]:
 
     The network computes what it did. Trained on, a pruned weight may leave zero, and a normalised one its norm.
     """
-    found = computed_weights(network)
+    computed = computed_weights(network)
     training = [module for module in network.modules() if module.training]
     network.eval()  # in train mode reading a weight of spectral norm would move its estimate on
-    for full_name in found:
+    for full_name in computed:
         layer, _, name = full_name.rpartition(".")
         module = network.get_submodule(layer)
         if parametrize.is_parametrized(module, name):
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-        elif found[full_name] == "pruning":
+        elif computed[full_name] == "pruning":
             prune.remove(module, name)
         else:
-            _OLD_NORMS[found[full_name]](module, name)
+            _OLD_NORMS[computed[full_name]](module, name)
         if isinstance(parameter := module._parameters.get(name), nn.Parameter):
             parameter.requires_grad_(True)
     for module in training:
         module.training = True
     kinds: dict[str, list[str]] = {}
-    for name, kind in found.items():
+    for name, kind in computed.items():
         kinds.setdefault(kind, []).append(name)
     return tuple(
         f"{kind} of {', '.join(names[:4])}{' and others' if len(names) > 4 else ''} became plain weights, which later training "

@@ -21,10 +21,10 @@ _OURS = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
-class Moved:
-    """That answers depend on the batch, in ``words``; ``alone``: whether one input alone is answered at all."""
+class BatchDependence:
+    """That answers depend on the batch, in ``description``; ``alone``: whether one input alone is answered at all."""
 
-    words: str
+    description: str
     alone: bool = True
 
 
@@ -37,29 +37,29 @@ def refuse_unsteady(classifier: Classifier, x: Tensor) -> str | None:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         if classifier.alone:
             _refuse_unanswered(classifier, x)
-        with _Draws() as draws:
+        with _RandomOperators() as random_operators:
             first = classifier(x)
-        if not torch.equal(first, classifier(x)) and draws.seen:
+        if not torch.equal(first, classifier(x)) and random_operators.seen:
             raise UserError(
-                f"the network answers the same input differently each time (it draws random numbers, by {draws.seen[0]}): in "
-                "eval mode nothing may be drawn, as functional.dropout(x, p, self.training) draws nothing"
+                f"the network answers the same input differently each time (it draws random numbers, by "
+                f"{random_operators.seen[0]}): in eval mode nothing may be drawn, as functional.dropout(x, p, self.training) draws nothing"
             )
         if not first.isfinite().all():
             raise UserError(
                 "the network's logits are not finite numbers on real inputs: check its weights and its mean and std"
             )
-        found = batch_difference(lambda rows: classifier.network(classifier.normalised(rows)).to(rows.dtype), x)
+        difference = batch_difference(lambda rows: classifier.network(classifier.normalised(rows)).to(rows.dtype), x)
     if classifier.alone:
-        return _alone_in_words(found)
-    if found is not None:
+        return _describe_alone(difference)
+    if difference is not None:
         remedy = "take what mixes the batch out of it in eval mode"
-        if found.alone:
+        if difference.alone:
             remedy += (
                 ", or pass --batch-dependent: the file then takes one input at a time, and is proven and measured so"
             )
         raise UserError(
             f"the network's answer to an input depends on the other inputs of its batch ({_coupling(classifier.network)}; "
-            f"{found.words}): its accuracy would be that of one batch size; {remedy}"
+            f"{difference.description}): its accuracy would be that of one batch size; {remedy}"
         )
     return None
 
@@ -77,34 +77,34 @@ def _refuse_unanswered(classifier: Classifier, x: Tensor) -> None:
         )
 
 
-def _alone_in_words(found: Moved | None) -> str:
-    if found is None:
+def _describe_alone(difference: BatchDependence | None) -> str:
+    if difference is None:
         return (
             "the network's answers do not depend on the batch: without --batch-dependent the file would take any number of "
             "inputs at once"
         )
     return (
-        f"the network's answers depend on the batch ({found.words}): the file takes one input at a time, and everything is "
-        "measured so; training sees batches of many"
+        f"the network's answers depend on the batch ({difference.description}): the file takes one input at a time, and "
+        "everything is measured so; training sees batches of many"
     )
 
 
-def batch_difference(answer: Callable[[Tensor], Tensor], x: Tensor) -> Moved | None:
+def batch_difference(answer: Callable[[Tensor], Tensor], x: Tensor) -> BatchDependence | None:
     """How far answers [N, K] move when each of ``x`` [N, ...] is asked alone, or all in another order; None when they do
     not, beyond rounding."""
     whole = answer(x)
     try:
         alone = torch.cat([answer(row[None]) for row in x])
     except (RuntimeError, ValueError) as error:
-        return Moved(f"one input alone: {_first_line(error)}", alone=False)
+        return BatchDependence(f"one input alone: {_first_line(error)}", alone=False)
     if not alone.isfinite().all():
-        return Moved("one input alone: its answer is not made of finite numbers", alone=False)
+        return BatchDependence("one input alone: its answer is not made of finite numbers", alone=False)
     turned = answer(x.flip(0)).flip(0)
     largest = max(float((other - whole).abs().max()) for other in (alone, turned))
     if largest <= _NOISE * float(whole.abs().max()):
         return None
     changed = float((alone.argmax(1) != whole.argmax(1)).float().mean())
-    return Moved(f"alone, logits move by up to {largest:.2g} and {changed:.0%} of {len(x)} labels change")
+    return BatchDependence(f"alone, logits move by up to {largest:.2g} and {changed:.0%} of {len(x)} labels change")
 
 
 def place_of(error: BaseException) -> str:
@@ -137,7 +137,7 @@ def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")[:300]
 
 
-class _Draws(TorchDispatchMode):
+class _RandomOperators(TorchDispatchMode):
     """Takes note of operators that draw random numbers. ``seen``: their names."""
 
     def __init__(self) -> None:

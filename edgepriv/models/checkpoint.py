@@ -140,15 +140,15 @@ def from_state_dict(
     recognised is in its ``notes``. Raises UserError when they do not fit the recipe's model."""
     content = load_tensors(path)
     network = build_classifier(recipe.model, len(class_names), input_shape).network
-    forms = [network.state_dict()]
+    wanted = [network.state_dict()]
     if computed_weights(network):
         plain = build_classifier(recipe.model, len(class_names), input_shape).network
         bake(plain)
-        forms.append(plain.state_dict())
-    found = state_for(content, forms, recipe.model.name, str(path))
+        wanted.append(plain.state_dict())
+    weights = state_for(content, wanted, recipe.model.name, str(path))
     # For which widths it learned its steps, if any, nobody says.
-    state = without_steps(_checked_state(found.state, path))
-    checkpoint = Checkpoint(state, class_names, input_shape, recipe, data, ("train",), notes=found.words)
+    state = without_steps(_checked_state(weights.state, path))
+    checkpoint = Checkpoint(state, class_names, input_shape, recipe, data, ("train",), notes=weights.notes)
     checkpoint.classifier()
     return checkpoint
 

@@ -99,7 +99,7 @@ def _made_by(
     if not isinstance(network, nn.Module):
         raise UserError(f"model {name!r}: the factory returned {type(network).__name__}, not a torch.nn.Module")
     training = network.training
-    network, words = adapted(network, name, tuple(input_shape))
+    network, notes = adapted(network, name, tuple(input_shape))
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         answer = network(probe(tuple(input_shape)))
     network.train(training)
@@ -112,7 +112,7 @@ def _made_by(
             f"model {name!r} returns probabilities, and training and export each apply a softmax of their own: leave out its "
             "last one, so that it returns logits"
         )
-    return network, words
+    return network, notes
 
 
 def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int]) -> Classifier:
@@ -121,7 +121,7 @@ def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int])
     if not is_own(model.name):
         network = build(model.name, num_classes, input_shape, **model.args)
         return Classifier(network, mean, std, alone=model.batch_dependent)
-    network, words = _made_by(imported(model.name), model.name, num_classes, input_shape, model.args)
+    network, notes = _made_by(imported(model.name), model.name, num_classes, input_shape, model.args)
     classifier = Classifier(network, mean, std, alone=model.batch_dependent)
-    classifier.notes = words
+    classifier.notes = notes
     return classifier

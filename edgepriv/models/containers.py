@@ -2,7 +2,7 @@
 
 Training code wraps a state_dict in a dictionary of its own, in a module (DataParallel, torch.compile, a Lightning module, an
 averaged model), or both. Here the names of the network that is asked for decide: what fits them is read, whatever stands
-around it, and what was recognised is told in words.
+around it, and what was recognised is told in ``notes``.
 """
 
 import re
@@ -30,11 +30,11 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Found:
+class NamedTensors:
     """Tensors under the network's own names, and sentences about how they were found; none for a plain state_dict."""
 
     state: dict[str, Tensor]
-    words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,29 +94,29 @@ class _Candidate:
         return len(self.missing()) + len(self.others()) + len(self.misshapen())
 
 
-def state_for(content: Mapping[Any, Any], wanted: Sequence[State], model: str, where: str) -> Found:
+def state_for(content: Mapping[Any, Any], wanted: Sequence[State], model: str, where: str) -> NamedTensors:
     """The tensors in ``content`` that are the network's, as the dtypes that it has.
 
     ``wanted``: the state_dicts that the network can load, by name (several where it can be loaded in several forms);
     ``model``, ``where``: its name and that of the file, for sentences. Raises UserError when nothing fits, when different
     weights fit equally well, or when tensors are of a kind that cannot become the network's.
     """
-    found = [own for names in wanted for own in _candidates(content, names)]
-    if not found:
+    candidates = [own for names in wanted for own in _candidates(content, names)]
+    if not candidates:
         raise UserError(f"{where} holds no state_dict: expected a dictionary of tensors")
-    fitting = [own for own in found if own.fits]
+    fitting = [own for own in candidates if own.fits]
     if not fitting:
-        raise UserError(f"{where}: {misfit(min(found, key=lambda own: own.misfit), model)}")
-    chosen, words = _chosen(fitting, where)
+        raise UserError(f"{where}: {misfit(min(candidates, key=lambda own: own.misfit), model)}")
+    chosen, notes = _chosen(fitting, where)
     state, converted = _converted(chosen, where)
-    return Found(state, tuple([*words, *_left_out(chosen), *converted]))
+    return NamedTensors(state, tuple([*notes, *_left_out(chosen), *converted]))
 
 
-def tensors_in(content: Mapping[Any, Any]) -> Found:
+def tensors_in(content: Mapping[Any, Any]) -> NamedTensors:
     """The largest dictionary of tensors in ``content``, without the names of wrappers that all of its own begin with."""
     inside = list(_dictionaries(content))
     if not inside:
-        return Found({})
+        return NamedTensors({})
     container, tensors = max(inside, key=lambda entry: len(entry[1]))
     prefix = ""
     while True:
@@ -129,7 +129,7 @@ def tensors_in(content: Mapping[Any, Any]) -> Found:
     place = (f"read {container}",) if container else ()
     others = tuple(f"also holds {name}" for name, _ in inside if name != container and "optim" not in name)
     state = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return Found(state, (*place, *((f"without the prefix {prefix}",) if prefix else ()), *others))
+    return NamedTensors(state, (*place, *((f"without the prefix {prefix}",) if prefix else ()), *others))
 
 
 def misfit(candidate: "_Candidate", model: str) -> str:
@@ -217,17 +217,17 @@ def _chosen(fitting: Sequence[_Candidate], where: str) -> tuple[_Candidate, list
             f"{where} holds several sets of weights that fit: {', '.join(own.title for own in [first, *apart])}; save the "
             f"one that is meant by itself"
         )
-    words = []
+    notes = []
     if first.container or first.prefix or first.unwrapped:
         averaged = "averaged weights, " if first.averaged else ""
         inner = ", names without those of their wrappers" if first.unwrapped else ""
-        words.append(f"read {averaged}{first.title}{inner}")
+        notes.append(f"read {averaged}{first.title}{inner}")
     average = next((own for own in fitting if own.averaged and not first.averaged and not _equal(first, own)), None)
     if average is not None:
-        words.append(
+        notes.append(
             f"the averaged weights in {average.title} differ and were not taken: save them by themselves to use them"
         )
-    return first, words
+    return first, notes
 
 
 def _equal(one: _Candidate, other: _Candidate) -> bool:

@@ -45,8 +45,8 @@ class LeNet5(nn.Module):
         x = functional.max_pool2d(functional.relu(self.conv1(x)), 2)
         x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
         x = functional.relu(self.fc1(x.flatten(1)))
-        found: Tensor = self.fc3(functional.relu(self.fc2(x)))
-        return found
+        logits: Tensor = self.fc3(functional.relu(self.fc2(x)))
+        return logits
 
 
 class SmallCNN(nn.Module):
@@ -66,8 +66,8 @@ class SmallCNN(nn.Module):
         x = functional.relu(self.conv1(x))
         x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
         x = functional.max_pool2d(functional.relu(self.conv3(x)), 2)
-        found: Tensor = self.fc(x.flatten(1))
-        return found
+        logits: Tensor = self.fc(x.flatten(1))
+        return logits
 
 
 class MLP(nn.Module):
@@ -84,8 +84,8 @@ class MLP(nn.Module):
         x = x.flatten(1)
         for layer in self.layers[:-1]:
             x = functional.relu(layer(x))
-        found: Tensor = self.layers[-1](x)
-        return found
+        logits: Tensor = self.layers[-1](x)
+        return logits
 
 
 _Norm = Callable[[int], nn.Module]
@@ -128,5 +128,5 @@ class ResNet20(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(functional.relu(self.bn1(self.conv1(x))))
-        found: Tensor = self.fc(functional.adaptive_avg_pool2d(x, 1).flatten(1))
-        return found
+        logits: Tensor = self.fc(functional.adaptive_avg_pool2d(x, 1).flatten(1))
+        return logits

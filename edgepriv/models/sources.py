@@ -38,8 +38,8 @@ def imported(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     _find_beside_the_command()
     try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-        return found
+        factory: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        return factory
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"model {name!r} cannot be imported: {error}") from error
     except Exception as error:  # whatever the module itself raises while it runs
@@ -57,20 +57,20 @@ def code_of(name: str) -> list[str]:
     module = name.partition(":")[0]
     imported(name)
     own_package = module.partition(".")[0]
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     waiting = [module]
     while waiting:
         current = waiting.pop()
         origin = _origin(current)
-        if current in found or origin is None or not (_is_users(origin) or current.partition(".")[0] == own_package):
+        if current in digests or origin is None or not (_is_users(origin) or current.partition(".")[0] == own_package):
             continue
         content = origin.read_bytes()
-        found[current] = hashlib.sha256(content).hexdigest()
+        digests[current] = hashlib.sha256(content).hexdigest()
         parents = current.split(".")[:-1]
         waiting += [".".join(parents[: depth + 1]) for depth in range(len(parents))]
         if origin.suffix == ".py":
             waiting += _imports_of(content, current, origin.name == "__init__.py")
-    return sorted(f"{imported_name} {digest}" for imported_name, digest in found.items())
+    return sorted(f"{imported_name} {digest}" for imported_name, digest in digests.items())
 
 
 def _find_beside_the_command() -> None:

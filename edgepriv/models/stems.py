@@ -49,21 +49,21 @@ def read_with_its_stem(read: Callable[[Model], Checkpoint], model: Model, x: Ten
     """
     if model.name not in zoo.names() or zoo.STEM & model.args.keys():
         return read(model)
-    found = _first_that_fits(read, model)
-    own = _Stem(found, x.shape[1])
+    fitting = _first_that_fits(read, model)
+    own = _Stem(fitting, x.shape[1])
     own.ask(x[:_FIRST], y[:_FIRST])
     if own.accuracy >= _KNOWN:
-        return found
-    known = [own, *(_Stem(other, x.shape[1]) for other in _variants(found))]
+        return fitting
+    known = [own, *(_Stem(other, x.shape[1]) for other in _variants(fitting))]
     if len(known) == 1:
-        return found
+        return fitting
     left = _race(known, x, y)
     known.sort(key=lambda one: (-len(one.right), -one.accuracy))
     best = left[0]
     equal = [one for one in left if one is best or not _clearly_better(best.right, one.right, _SIGNIFICANT)]
     if own in equal and _alike([one.labels for one in equal]):
-        return found
-    listed = "; ".join(f"{one.accuracy:.1%}{_of(one, best)} with {_words(one.checkpoint)}" for one in known)
+        return fitting
+    listed = "; ".join(f"{one.accuracy:.1%}{_of(one, best)} with {_describe(one.checkpoint)}" for one in known)
     if len(equal) > 1:
         arguments = best.checkpoint.recipe.model.args
         options = " ".join(f"--model-arg {name}={_written(value)}" for name, value in arguments.items())
@@ -73,8 +73,8 @@ def read_with_its_stem(read: Callable[[Model], Checkpoint], model: Model, x: Ten
             "and --std"
         )
     if best is own:
-        return found
-    note = f"its stem is {_words(best.checkpoint)}, by accuracy on {len(best.right)} members: {listed}"
+        return fitting
+    note = f"its stem is {_describe(best.checkpoint)}, by accuracy on {len(best.right)} members: {listed}"
     return replace(best.checkpoint, notes=(*best.checkpoint.notes, note))
 
 
@@ -150,9 +150,9 @@ def _first_that_fits(read: Callable[[Model], Checkpoint], model: Model) -> Check
     raise refused
 
 
-def _variants(found: Checkpoint) -> Iterator[Checkpoint]:
-    """``found`` with each other stem whose tensors have the same shapes."""
-    network = found.classifier().network
+def _variants(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
+    """``checkpoint`` with each other stem whose tensors have the same shapes."""
+    network = checkpoint.classifier().network
     own = zoo.stem_of(network)
     if own is None:
         return
@@ -162,8 +162,8 @@ def _variants(found: Checkpoint) -> Iterator[Checkpoint]:
         settings: dict[str, Any] = {"stem_kernel": own.kernel, "stem_stride": stride}
         if own.can_pool:
             settings["stem_pool"] = pool
-        model = _with(found.recipe.model, settings)
-        candidate = replace(found, recipe=found.recipe.model_copy(update={"model": model}))
+        model = _with(checkpoint.recipe.model, settings)
+        candidate = replace(checkpoint, recipe=checkpoint.recipe.model_copy(update={"model": model}))
         try:
             candidate.classifier()
         except UserError:
@@ -190,8 +190,8 @@ def _of(one: _Stem, best: _Stem) -> str:
     return "" if len(one.right) == len(best.right) else f" of {len(one.right)}"
 
 
-def _words(found: Checkpoint) -> str:
-    own = zoo.stem_of(found.classifier().network)
+def _describe(checkpoint: Checkpoint) -> str:
+    own = zoo.stem_of(checkpoint.classifier().network)
     assert own is not None
     pooled = "" if not own.can_pool else " and max pooling" if own.pool else " and no pooling"
     return f"a first convolution {own.kernel}x{own.kernel} of stride {own.stride}{pooled}"

@@ -35,8 +35,8 @@ _WITHOUT_AUXILIARY_HEAD = ("googlenet", "inception_v3")
 def names() -> list[str]:
     """The names of torchvision's image classifiers."""
     models = import_torchvision("models")
-    found: list[str] = models.list_models(module=models)
-    return found
+    listed: list[str] = models.list_models(module=models)
+    return listed
 
 
 def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: Any) -> nn.Module:

@@ -42,11 +42,11 @@ def bench(
     if content is None:
         refuse_existing([output], force)
         variants = variants_of(opened, against)
-        batches, said = batches_for(_fixed_batches(variants), recipe.bench.batches)
+        batches, skipped = batches_for(_fixed_batches(variants), recipe.bench.batches)
         files = {name: variant.facts() for name, variant in variants.items()}
         devices = imported_runs(opened, files, imports)
         measured = _measured(variants, recipe.bench, batches, recipe.bench.threads)
-        content = measured | {"model": model.name, "files": files, "said": said}
+        content = measured | {"model": model.name, "files": files, "said": skipped}
     else:
         devices = imported_runs(opened, content["files"], imports)
     if devices:

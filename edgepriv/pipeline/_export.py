@@ -47,8 +47,8 @@ def export(
     asked = given.checkpoint.recipe.with_changes(**changes)
     refuse_impossible(asked)
     classifier = given.checkpoint.classifier()
-    said = refuse_unsteady(classifier, few_inputs(given.dataset, given.split))
-    say_all([*classifier.notes, *([said] if said else [])])
+    unsteady = refuse_unsteady(classifier, few_inputs(given.dataset, given.split))
+    say_all([*classifier.notes, *([unsteady] if unsteady else [])])
     trained = replace(given, checkpoint=given.checkpoint.with_recipe(asked))
     exported = export_with_twin(trained, given.checkpoint, output, standard, NOTHING_WRITTEN)
-    return exported | {"said": project.data_said(given.dataset, given.split)}
+    return exported | {"said": project.data_notes(given.dataset, given.split)}

@@ -50,15 +50,15 @@ def harden(
     ``accept_accuracy_loss`` says so; what was trained is kept for that.
     """
     standard = Standard(max_drop, accept_accuracy_loss)
-    shipped = output / "model.onnx"
-    robust = beside(shipped, "robust.pt")
-    partial, kept_robust = beside(shipped, "partial"), beside(shipped, "robust.partial")
-    force = force or partial.exists()  # what an interrupted run has written is replaced by the run that goes on
-    head_file = beside(shipped, "head.pt")
-    own = [beside(shipped, "pt"), robust, head_file]
-    written = [*written_by_export(shipped), *own, *kit_paths(output / "device")]
+    onnx_path = output / "model.onnx"
+    robust = beside(onnx_path, "robust.pt")
+    resume_file, kept_robust = beside(onnx_path, "partial"), beside(onnx_path, "robust.partial")
+    force = force or resume_file.exists()  # what an interrupted run has written is replaced by the run that goes on
+    head_file = beside(onnx_path, "head.pt")
+    own = [beside(onnx_path, "pt"), robust, head_file]
+    written = [*written_by_export(onnx_path), *own, *kit_paths(output / "device")]
     read = [model, head, recipe_file, *files_named(recipe, data_dir)]
-    refuse_overwriting(read, [*written, partial, kept_robust])
+    refuse_overwriting(read, [*written, resume_file, kept_robust])
     refuse_existing(written, force)
     alone = is_batch_dependent(changes)
     device = changes.get("device") or (recipe.device if recipe is not None else "auto")
@@ -66,7 +66,7 @@ def harden(
     given = project.open_checkpoint(
         model, recipe, data_dir, download, accept=accept_accuracy_loss, batch_dependent=alone
     )
-    refuse_overwriting(data.files_of(given.dataset.name, data_dir), [*written, partial, kept_robust])
+    refuse_overwriting(data.files_of(given.dataset.name, data_dir), [*written, resume_file, kept_robust])
     if set(given.checkpoint.stages) - {"train"}:
         raise UserError(
             f"{model} has been hardened already (stages {', '.join(given.checkpoint.stages)}): "
@@ -88,12 +88,12 @@ def harden(
     say_all(rehearse(given.checkpoint.with_recipe(hardened_by), stages, given.dataset, given.split))
     classifier = given.checkpoint.with_recipe(hardened_by).classifier()
 
-    def after(course: TrainingRun, classifier: Classifier, done: tuple[str, ...], recipe: Recipe) -> Checkpoint:
+    def after(training_run: TrainingRun, classifier: Classifier, done: tuple[str, ...], recipe: Recipe) -> Checkpoint:
         return given.checkpoint.with_recipe(recipe).with_weights(
             classifier,
             stages=given.checkpoint.stages + done,
-            history=given.checkpoint.history + tuple(course.history),
-            defences=given.checkpoint.defences | course.defences,
+            history=given.checkpoint.history + tuple(training_run.history),
+            defences=given.checkpoint.defences | training_run.defences,
         )
 
     def keep_robust(stage: str, classifier: Classifier, so_far: TrainingRun) -> None:
@@ -103,25 +103,25 @@ def harden(
             done = stages[: stages.index(stage) + 1]
             checkpoint.save(kept_robust, after(so_far, classifier, done, without_qat))
 
-    course = run_stages(
-        classifier, hardened_by, stages, given.dataset, given.split, partial=partial, after_stage=keep_robust
+    training_run = run_stages(
+        classifier, hardened_by, stages, given.dataset, given.split, resume_file=resume_file, after_stage=keep_robust
     )
-    hardened = after(course, classifier, stages, hardened_by)
+    hardened = after(training_run, classifier, stages, hardened_by)
     hardened = with_head(hardened, given_head, given.dataset, given.split)
     trained = replace(given, checkpoint=hardened)
-    exported = export_with_twin(trained, given.checkpoint, shipped, standard, GO_ON)
+    exported = export_with_twin(trained, given.checkpoint, onnx_path, standard, GO_ON)
     if "robust" in stages and kept_robust.exists():
         kept_robust.replace(robust)
-    checkpoint.save(beside(shipped, "pt"), hardened)  # after the proofs: never a new checkpoint beside an old file
+    checkpoint.save(beside(onnx_path, "pt"), hardened)  # after the proofs: never a new checkpoint beside an old file
     save_head(head_file, hardened.head)
-    write_kit(shipped, output / "device", also=[beside(shipped, "ort")] if exported.get("ort") else [], force=force)
-    remove_resume_state(partial)
+    write_kit(onnx_path, output / "device", also=[beside(onnx_path, "ort")] if exported.get("ort") else [], force=force)
+    remove_resume_state(resume_file)
     remove_resume_state(kept_robust)
     return exported | {
-        "said": project.data_said(given.dataset, given.split),
-        "checkpoint": str(beside(shipped, "pt")),
+        "said": project.data_notes(given.dataset, given.split),
+        "checkpoint": str(beside(onnx_path, "pt")),
         "head": hardened.defences.get("head"),
         "kit": str(output / "device"),
-        "history": course.history,
+        "history": training_run.history,
         "defences": hardened.defences,
     }

@@ -14,7 +14,7 @@ from edgepriv.models.lsq_steps import is_step
 from edgepriv.models.reading import is_of_tensors, load_tensors
 from edgepriv.pipeline._given import named
 from edgepriv.recipe import FULL_WIDTH, parse
-from edgepriv.recipe.defences import in_words
+from edgepriv.recipe.defences import defences_of
 from edgepriv.training import quantize_weights
 
 
@@ -34,9 +34,9 @@ def show(path: Path, factory: str | None = None) -> dict[str, Any]:
     content = load_tensors(path)
     if not checkpoint.is_checkpoint(content):
         return _bare(path, content)
-    found = checkpoint.load(path, named(factory))
-    classifier = found.classifier()
-    quantized = quantize_weights(classifier.network, found.recipe.quantize)
+    saved = checkpoint.load(path, named(factory))
+    classifier = saved.classifier()
+    quantized = quantize_weights(classifier.network, saved.recipe.quantize)
     layers = [
         {"name": name, "shape": list(value.shape), "bits": quantized[name].bits if name in quantized else FULL_WIDTH}
         for name, value in classifier.network.named_parameters()
@@ -45,41 +45,41 @@ def show(path: Path, factory: str | None = None) -> dict[str, Any]:
     return {
         "file": path.name,
         "size_bytes": path.stat().st_size,
-        "stages": list(found.stages),
-        "class_names": list(found.class_names),
-        "input_shape": list(found.input_shape),
+        "stages": list(saved.stages),
+        "class_names": list(saved.class_names),
+        "input_shape": list(saved.input_shape),
         "layers": layers,
-        "defended_by": in_words(found.recipe.as_run(found.stages), shipped=False),
-        "defences": found.defences,
-        "recipe": found.recipe.model_dump(mode="json"),
-        "data": found.data,
+        "defended_by": defences_of(saved.recipe.as_run(saved.stages), deployed=False),
+        "defences": saved.defences,
+        "recipe": saved.recipe.model_dump(mode="json"),
+        "data": saved.data,
     }
 
 
 def _defended_by(recipe: dict[str, Any], stages: Sequence[str]) -> list[str]:
     """What has defended the model; nothing where the recipe is of another version."""
     try:
-        found = parse(recipe, "the manifest")
+        parsed = parse(recipe, "the manifest")
     except UserError:
         return []
-    return in_words(found.as_run(stages) if stages else found)
+    return defences_of(parsed.as_run(stages) if stages else parsed)
 
 
 def _bare(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     """What a file of tensors from elsewhere tells of itself."""
-    found = tensors_in(content)
-    if not found.state:
+    weights = tensors_in(content)
+    if not weights.state:
         raise UserError(f"{path} holds no tensors under names: it is neither a checkpoint nor a state_dict")
     return {
         "file": path.name,
         "size_bytes": path.stat().st_size,
         "kind": "a bare state_dict: harden and export take it with --model and --data, or --members and --non-members",
-        "found": list(found.words),
-        "tensors": len(found.state),
-        "parameters": sum(value.numel() for value in found.state.values()),
+        "found": list(weights.notes),
+        "tensors": len(weights.state),
+        "parameters": sum(value.numel() for value in weights.state.values()),
         "layers": [
             {"name": name, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
-            for name, value in found.state.items()
+            for name, value in weights.state.items()
         ],
     }
 

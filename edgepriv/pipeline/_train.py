@@ -36,8 +36,8 @@ def train(
     A model that has collapsed (see ``edgepriv.accuracy``) is not written unless ``accept_accuracy_loss`` says so.
     ``recipe_file``, here and in the other verbs: where the recipe was read from; like every input it is never overwritten.
     """
-    partial = beside(output, "partial")
-    refuse_overwriting([*data.files_of(recipe.data.name, data_dir), recipe_file], [output, partial])
+    resume_file = beside(output, "partial")
+    refuse_overwriting([*data.files_of(recipe.data.name, data_dir), recipe_file], [output, resume_file])
     refuse_existing([output], force)
     if recipe.train.epochs == 0:
         raise UserError("train.epochs is 0: there is nothing to train")
@@ -52,18 +52,20 @@ def train(
     blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, record)
     if recipe.model.name not in NAMED:  # our own are known to train and to ship
         say_all(rehearse(blank.with_weights(classifier), ("train",), dataset, split))
-    course = run_stages(classifier, recipe, ("train",), dataset, split, partial=partial)
+    training_run = run_stages(classifier, recipe, ("train",), dataset, split, resume_file=resume_file)
     accuracy = accuracy_of(classifier, recipe, dataset, split, Standard(accept=accept_accuracy_loss), GO_ON)
-    trained = blank.with_weights(classifier, stages=("train",), history=tuple(course.history), defences=course.defences)
+    trained = blank.with_weights(
+        classifier, stages=("train",), history=tuple(training_run.history), defences=training_run.defences
+    )
     checkpoint.save(output, trained)
-    remove_resume_state(partial)
+    remove_resume_state(resume_file)
     return {
         "checkpoint": str(output),
         "recipe": recipe.model_dump(mode="json"),
         "split": split.record(),
-        "said": project.data_said(dataset, split),
-        "history": course.history,
-        "defences": course.defences,
+        "said": project.data_notes(dataset, split),
+        "history": training_run.history,
+        "defences": training_run.defences,
         "accuracy": accuracy,
         "normalisation": {"mean": classifier.mean.tolist(), "std": classifier.std.tolist()},
     }

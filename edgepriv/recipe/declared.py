@@ -38,17 +38,17 @@ class Declared:
 @cache
 def options_of(command: str) -> Mapping[str, Declared]:
     """The options of ``command`` that are fields of the recipe, by keyword, in the order of the fields."""
-    found: dict[str, Declared] = {}
+    options: dict[str, Declared] = {}
     for section, name, annotation, metadata in _fields():
         for option in (entry for entry in metadata if isinstance(entry, Option)):
             if command not in option.on or (isinstance(option.on, Mapping) and section not in option.on[command]):
                 continue
             keyword, target = option.name or name, Target(section, name, option)
-            known = found.get(keyword)
+            known = options.get(keyword)
             targets = (*known.targets, target) if known else (target,)
             shown = known.option if known else option
-            found[keyword] = Declared(keyword, shown, _kind(shown, command, annotation), targets)
-    return MappingProxyType(found)
+            options[keyword] = Declared(keyword, shown, _kind(shown, command, annotation), targets)
+    return MappingProxyType(options)
 
 
 def changes_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,11 +35,11 @@ def eps_for(input_shape: tuple[int, ...], norm: str) -> float:
 def differences(content: dict[str, Any]) -> dict[str, Any]:
     """The fields of a dumped recipe that are not at their default."""
     defaults = Recipe().model_dump(mode="json")
-    found: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     for name, value in content.items():
         default = defaults.get(name)
         if isinstance(value, dict) and isinstance(default, dict):
             value = {key: entry for key, entry in value.items() if entry != default.get(key)}
         if value not in (default, {}):
-            found[name] = value
-    return found
+            changed[name] = value
+    return changed

@@ -19,12 +19,12 @@ ADVERSARIES: dict[str, dict[str, str]] = {
 def numbers(option: str, given: str | float | Sequence[float]) -> tuple[float, ...]:
     """``"0.485,0.456,0.406"`` -> three numbers."""
     try:
-        found = tuple(float(number) for number in _parts(given))
+        values = tuple(float(number) for number in _parts(given))
     except (TypeError, ValueError):
-        found = ()
-    if not found or not all(math.isfinite(number) for number in found):
+        values = ()
+    if not values or not all(math.isfinite(number) for number in values):
         raise UserError(f"--{option} {given!r}: expected numbers separated by commas, such as 0.5 or 0.485,0.456,0.406")
-    return found
+    return values
 
 
 def whole_numbers(option: str, given: str | int | Sequence[int]) -> list[int]:

@@ -54,11 +54,11 @@ def _bounds(interval: Any, form: Any) -> str:
 
 def _rate(attack: Mapping[str, Any], fpr: str, *, with_interval: bool) -> str:
     """ "13.3% 9.7-18", or a dash where no such rate could be resolved."""
-    found = attack["tpr_at_fpr"].get(fpr)
-    if found is None or found["value"] is None:
+    rate = attack["tpr_at_fpr"].get(fpr)
+    if rate is None or rate["value"] is None:
         return "-"
-    bounds = f" {_bounds(found['ci'], lambda end: f'{100 * end:.2g}')}" if with_interval else ""
-    return percent(found["value"]) + bounds
+    bounds = f" {_bounds(rate['ci'], lambda end: f'{100 * end:.2g}')}" if with_interval else ""
+    return percent(rate["value"]) + bounds
 
 
 def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], more: int) -> Iterator[str]:
@@ -76,10 +76,10 @@ def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], 
     if parts:
         yield f"* on fewer candidates: {'; '.join(f'{members:,} + {others:,}' for members, others in parts)}"
     unresolved = [
-        found["note"]
+        rate["note"]
         for attack in shown
-        for found in attack["tpr_at_fpr"].values()
-        if found["value"] is None and found.get("note")
+        for rate in attack["tpr_at_fpr"].values()
+        if rate["value"] is None and rate.get("note")
     ]
     if unresolved:
         yield f"-: {'; '.join(dict.fromkeys(unresolved))}"
@@ -93,10 +93,10 @@ def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], 
 
 def _beyond(attacks: list[Mapping[str, Any]]) -> str:
     """Which attacks a claim may rest on."""
-    found = [f"{attack_name(attack)} ({attack['threat_model']})" for attack in by_strength(beyond_guessing(attacks))]
-    said = f"beyond guessing, corrected for {count(len(attacks), 'try')}".replace("trys", "tries")
-    more = f" and {len(found) - MANY} more" if len(found) > MANY else ""
-    return f"{said}: {', '.join(found[:MANY]) or 'none'}{more}"
+    names = [f"{attack_name(attack)} ({attack['threat_model']})" for attack in by_strength(beyond_guessing(attacks))]
+    heading = f"beyond guessing, corrected for {count(len(attacks), 'try')}".replace("trys", "tries")
+    more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
+    return f"{heading}: {', '.join(names[:MANY]) or 'none'}{more}"
 
 
 def _some(names: str) -> str:

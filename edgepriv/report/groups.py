@@ -37,10 +37,10 @@ def by_strength(attacks: Iterable[Row]) -> list[Row]:
 
 def by_kind(attacks: Iterable[Row]) -> dict[str, list[Row]]:
     """Kind -> its attacks, strongest first; the kind with the strongest attack first."""
-    found: dict[str, list[Row]] = {}
+    groups: dict[str, list[Row]] = {}
     for attack in by_strength(attacks):
-        found.setdefault(kind(attack), []).append(attack)
-    return found
+        groups.setdefault(kind(attack), []).append(attack)
+    return groups
 
 
 def counts(attack: Row, utility: Row) -> tuple[int, int]:
@@ -50,9 +50,9 @@ def counts(attack: Row, utility: Row) -> tuple[int, int]:
 
 def by_threat_model(attacks: Sequence[Row]) -> Iterator[tuple[str, Row, Row]]:
     """(name, oblivious row, adaptive row) of every attack that was run by both attackers, in the order given."""
-    found = {(attack["name"], attack["threat_model"]): attack for attack in attacks}
+    rows = {(attack["name"], attack["threat_model"]): attack for attack in attacks}
     for name in dict.fromkeys(attack["name"] for attack in attacks):
-        oblivious, adaptive = found.get((name, "oblivious")), found.get((name, "adaptive"))
+        oblivious, adaptive = rows.get((name, "oblivious")), rows.get((name, "adaptive"))
         if oblivious and adaptive:
             yield name, oblivious, adaptive
 

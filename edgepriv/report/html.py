@@ -62,7 +62,9 @@ def render(
     own = "hardened" if has_twin else "this model"
     both = {own: robustness, "undefended float": twin.get("robustness")}
     accuracy = (audit or {}).get("accuracy") or (manifest or {}).get("accuracy")
-    curves = {name: found for name, found in both.items() if found and found["worst_case_accuracy"] is not None}
+    curves = {
+        name: measured for name, measured in both.items() if measured and measured["worst_case_accuracy"] is not None
+    }
     return template.render(
         title=title,
         verdict=verdict(audit, bench),
@@ -236,11 +238,11 @@ def missing(
     else:
         yield from reasons(audit["left_out"])
         for fpr in ("0.01", "0.001"):
-            found = [attack["tpr_at_fpr"].get(fpr, {}) for attack in audit["attacks"]]
-            notes = dict.fromkeys(entry["note"] for entry in found if entry.get("note"))
+            rates = [attack["tpr_at_fpr"].get(fpr, {}) for attack in audit["attacks"]]
+            notes = dict.fromkeys(entry["note"] for entry in rates if entry.get("note"))
             for note in notes:
-                of = sum(entry.get("note") == note for entry in found)
-                which = "" if of == len(found) else f" of {formatting.count(of, 'attack')}"
+                of = sum(entry.get("note") == note for entry in rates)
+                which = "" if of == len(rates) else f" of {formatting.count(of, 'attack')}"
                 yield f"true-positive rate at {100 * float(fpr):g}% false positives{which}", note
         robustness = audit.get("robustness")
         if robustness is None:

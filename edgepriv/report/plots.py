@@ -171,8 +171,8 @@ def _own_ids(svg: str, prefix: str) -> str:
     """Drop the ids that nothing refers to and make the others unique in a page with several plots."""
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
 
-    def rename(found: re.Match[str]) -> str:
-        return f' id="{prefix}-{found[1]}"' if found[1] in used else ""
+    def rename(match: re.Match[str]) -> str:
+        return f' id="{prefix}-{match[1]}"' if match[1] in used else ""
 
     svg = re.sub(r' id="([^"]*)"', rename, svg)
     return re.sub(r'(href="|url\()#', rf"\g<1>#{prefix}-", svg)

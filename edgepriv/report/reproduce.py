@@ -36,25 +36,25 @@ Fact = tuple[str, str]
 
 def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
     """The command line that gives ``audit`` again: the options that are not at their default, and the perturbations."""
-    words = ["edgepriv", "audit", model]
+    arguments = ["edgepriv", "audit", model]
     settings = (audit or {}).get("settings")
     if audit is None or settings is None:
-        return shlex.join(words)
+        return shlex.join(arguments)
     if not (audit.get("data") or {}).get("split"):
-        words += ["--members", "MEMBERS.npz", "--non-members", "NON_MEMBERS.npz"]
+        arguments += ["--members", "MEMBERS.npz", "--non-members", "NON_MEMBERS.npz"]
     if settings.get("factory"):
-        words += ["--model", settings["factory"]]
+        arguments += ["--model", settings["factory"]]
     for option, value in (settings.get("brought") or {}).items():
-        words += [f"--{option}", value]
-    words += _asked(settings["audit"])
+        arguments += [f"--{option}", value]
+    arguments += _asked(settings["audit"])
     robustness = audit.get("robustness")
     if robustness:
-        words += ["--eps", str(robustness["eps"]), "--norm", robustness["norm"]]
+        arguments += ["--eps", str(robustness["eps"]), "--norm", robustness["norm"]]
     if (audit.get("head") or {}).get("cut"):
-        words += ["--cut-head"]
+        arguments += ["--cut-head"]
     for limit in audit.get("limits", []):
-        words += ["--fail-if", limit["limit"]]
-    return shlex.join(words)
+        arguments += ["--fail-if", limit["limit"]]
+    return shlex.join(arguments)
 
 
 def _asked(settings: Mapping[str, Any]) -> Iterator[str]:

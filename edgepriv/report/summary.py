@@ -20,16 +20,16 @@ _KNOWLEDGE = {
 
 def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Finding]:
     """Questions in the order in which a privacy officer asks them, each with its answer in plain words."""
-    found = [Finding("Warning", f"{warning}.") for warning in (audit or {}).get("warnings", [])]
+    findings = [Finding("Warning", f"{warning}.") for warning in (audit or {}).get("warnings", [])]
     if audit is not None and audit["attacks"]:
-        found += [
+        findings += [
             Finding("What was tested", tested(audit)),
             *defended(audit),
             Finding("Who attacks", attackers(audit)),
             Finding("What the worst attack finds", worst(audit)),
         ]
-    found += [Finding("Leakage, in figures", leakage(audit).sentence), *proven(audit), *limits(audit)]
-    return [*found, robustness(audit), *in_accuracy(audit), cost_of(bench)]
+    findings += [Finding("Leakage, in figures", leakage(audit).sentence), *proven(audit), *limits(audit)]
+    return [*findings, robustness(audit), *in_accuracy(audit), cost_of(bench)]
 
 
 def in_accuracy(audit: Audit | None) -> Iterator[Finding]:
@@ -81,17 +81,17 @@ def worst(audit: Audit) -> str:
     if not attacks:
         tried = count(len(audit["attacks"]), "attack")
         return f"Nobody: none of the {tried} is beyond guessing, corrected for that many tries."
-    found = rarest(attacks)
-    if found is None:
+    best_rate = rarest(attacks)
+    if best_rate is None:
         best = max(attacks, key=lambda attack: attack["auc"])
         return (
             f"With {audit['utility']['n_non_members']:,} non-members, rare false alarms cannot be counted. The strongest "
             f"attack, {_by(best)}, ranks a member above a non-member in {100 * best['auc']:.0f} of 100 pairs; guessing "
             f"does in 50."
         )
-    sentence = _of_a_thousand(audit, *found)
+    sentence = _of_a_thousand(audit, *best_rate)
     more = largest_rate(attacks, "0.01")
-    if found[1] != "0.01" and more is not None:
+    if best_rate[1] != "0.01" and more is not None:
         rate = more["tpr_at_fpr"]["0.01"]
         sentence += (
             f" With 10 false alarms per 1,000, {_by(more)} names {1000 * rate['value']:.0f} "
@@ -124,8 +124,8 @@ def _by(attack: Mapping[str, Any]) -> str:
 
 def rarest(attacks: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], str] | None:
     """(attack, fpr): the row with the largest rate at the lowest false-positive rate that any row could resolve."""
-    found = ((largest_rate(attacks, fpr), fpr) for fpr in RARE_FIRST)
-    return next(((attack, fpr) for attack, fpr in found if attack is not None), None)
+    strongest = ((largest_rate(attacks, fpr), fpr) for fpr in RARE_FIRST)
+    return next(((attack, fpr) for attack, fpr in strongest if attack is not None), None)
 
 
 def largest_rate(attacks: Sequence[Mapping[str, Any]], fpr: str) -> Mapping[str, Any] | None:
@@ -188,5 +188,5 @@ def limits(audit: Audit | None) -> Iterator[Finding]:
 
 
 def _sentence(limit: Mapping[str, str]) -> str:
-    said = limit["sentence"]
-    return said if said.startswith(limit["limit"]) else f"{limit['limit']}: {said}"
+    sentence = limit["sentence"]
+    return sentence if sentence.startswith(limit["limit"]) else f"{limit['limit']}: {sentence}"

@@ -55,17 +55,17 @@ def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | s
             row = (f"{kind}/...", "as ..., gradients", queries, "as ...") if kind and base in names else None
             _row(table, *(row or (attack["name"], needs, queries, attack["paper"])))
         shown |= {kind}
-    words = [f"  {need}: {meaning}" for need, meaning in NEEDS.items() if need in needed and need != meaning]
-    lines = ["needs, beside the model's answers to the candidates:", *words, "queries: for each candidate, at most"]
+    meanings = [f"  {need}: {meaning}" for need, meaning in NEEDS.items() if need in needed and need != meaning]
+    lines = ["needs, beside the model's answers to the candidates:", *meanings, "queries: for each candidate, at most"]
     return [table, "\n".join(lines)]
 
 
 def tpr(attack: Mapping[str, Any], fpr: str) -> str:
     """The true-positive rate at ``fpr`` with its interval, or why there is none."""
-    found = attack["tpr_at_fpr"].get(fpr)
-    if found is None:
+    measured = attack["tpr_at_fpr"].get(fpr)
+    if measured is None:
         return ""
-    return found["note"] if found["value"] is None else with_interval(found["value"], found["ci"], rate)
+    return measured["note"] if measured["value"] is None else with_interval(measured["value"], measured["ci"], rate)
 
 
 def robustness_table(robustness: Mapping[str, Any]) -> Table:
@@ -120,13 +120,13 @@ def bench_tables(bench: Mapping[str, Any]) -> list[Table | str]:
     """``bench_table`` and how many inferences it rests on, then what was measured on devices, if anything was imported."""
     timed = [(row["latency_ms"]["n"], f"{row['name']}, batch {row['batch']}") for row in bench["variants"]]
     (fewest, where), (most, _) = min(timed), max(timed)
-    said = f"timed inferences: {most:,} of each"
+    caption = f"timed inferences: {most:,} of each"
     if fewest < most:
-        said = f"timed inferences: {fewest:,} ({where}) to {most:,}; --seconds gives slow ones more time"
+        caption = f"timed inferences: {fewest:,} ({where}) to {most:,}; --seconds gives slow ones more time"
     if any(row["rss_mb"]["peak"] is None for row in bench["variants"]):
-        said += "\npeak memory: not known, as this system does not tell"
-    said = "\n".join([said, *bench.get("said", [])])
-    return [bench_table(bench), said, *([device_table(bench)] if bench.get("devices") else [])]
+        caption += "\npeak memory: not known, as this system does not tell"
+    caption = "\n".join([caption, *bench.get("said", [])])
+    return [bench_table(bench), caption, *([device_table(bench)] if bench.get("devices") else [])]
 
 
 def device_table(bench: Mapping[str, Any]) -> Table:
@@ -283,8 +283,10 @@ _LAYER_COLUMNS: dict[str, Callable[[Any], str]] = {
 def layer_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     """Weights by layer; shows what is known of each, in the columns above."""
     known = {key: form for key, form in _LAYER_COLUMNS.items() if any(key in layer for layer in layers)}
-    words = [key for key in known if key in ("name", "op", "shape", "granularity", "dtype")]
-    table = _table("", words, ["stored" if key == "stored_bytes" else key for key in known if key not in words])
+    text_columns = [key for key in known if key in ("name", "op", "shape", "granularity", "dtype")]
+    table = _table(
+        "", text_columns, ["stored" if key == "stored_bytes" else key for key in known if key not in text_columns]
+    )
     for layer in layers:
         _row(table, *(form(layer[key]) if key in layer else "" for key, form in known.items()))
     return table
@@ -301,14 +303,14 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, str(value)
 
 
-def _table(title: str, words: Sequence[str], numbers: Sequence[str], *, compact: bool = False) -> Table:
+def _table(title: str, text_columns: Sequence[str], number_columns: Sequence[str], *, compact: bool = False) -> Table:
     """``compact``: without the lines that cost columns; words break before numbers do."""
     table = Table(title=title and Text(title), title_justify="left")
     if compact:
         table.box, table.pad_edge, table.collapse_padding = SIMPLE_HEAD, False, True
-    for heading in words:
+    for heading in text_columns:
         table.add_column(Text(heading), overflow="fold")
-    for heading in numbers:
+    for heading in number_columns:
         table.add_column(Text(heading), justify="right", overflow="fold")
     return table
 

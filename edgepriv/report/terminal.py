@@ -18,7 +18,7 @@ def trained(result: dict[str, Any]) -> str:
 def measured(defences: Mapping[str, Any]) -> list[str]:
     """What the defences of a model measured as they ran, as checkpoint and manifest keep it."""
     known = [defence for defence in DEFENCES.values() if defence.facts in defences]
-    return [line for defence in known for line in defence.said(defences[defence.facts])]
+    return [line for defence in known for line in defence.terminal_lines(defences[defence.facts])]
 
 
 def _normalisation(by: dict[str, list[float]]) -> str:

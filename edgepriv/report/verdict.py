@@ -69,7 +69,9 @@ def like_guessing(attack: Mapping[str, Any]) -> bool:
     if "p_adjusted" in attack:
         return bool(attack["p_adjusted"] >= SIGNIFICANT)
     low, high = attack["auc_ci"]
-    resolved = [(float(fpr), found["ci"]) for fpr, found in attack["tpr_at_fpr"].items() if found["ci"] is not None]
+    resolved = [
+        (float(fpr), measured["ci"]) for fpr, measured in attack["tpr_at_fpr"].items() if measured["ci"] is not None
+    ]
     return low <= 0.5 <= high and all(bounds[0] <= fpr for fpr, bounds in resolved)
 
 
@@ -95,7 +97,7 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
         sentence = (
             f"Training records can partly be told from others: {len(beyond)} of {count(len(attacks), 'attack')} "
             f"{'is' if len(beyond) == 1 else 'are'} beyond guessing, corrected for that many tries; the strongest of them "
-            f"({who}) has {auc}, where 0.5 is guessing{_found(best)} ({sample})."
+            f"({who}) has {auc}, where 0.5 is guessing{_rate_at_one_percent(best)} ({sample})."
         )
         short = f"membership can partly be told ({auc})"
     shift = audit.get("shift") or {}
@@ -146,12 +148,12 @@ def _under_shift(
     )
 
 
-def _found(attack: Mapping[str, Any]) -> str:
-    found = attack["tpr_at_fpr"].get("0.01")
-    if found is None or found["value"] is None:
+def _rate_at_one_percent(attack: Mapping[str, Any]) -> str:
+    measured = attack["tpr_at_fpr"].get("0.01")
+    if measured is None or measured["value"] is None:
         return ""
     return (
-        f", and at 1% false alarms finds {with_interval(found['value'], found['ci'], rate)} of the training records "
+        f", and at 1% false alarms finds {with_interval(measured['value'], measured['ci'], rate)} of the training records "
         "(guessing: 1%)"
     )
 

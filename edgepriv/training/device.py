@@ -45,8 +45,8 @@ def placed(module: nn.Module, device: torch.device) -> Iterator[None]:
 def multiplies_bfloat16(device: torch.device = PROCESSOR) -> bool:
     """Whether the device has instructions for it that torch uses."""
     if device.type == "cuda":
-        found: bool = torch.cuda.is_bf16_supported(including_emulation=False)
-        return found
+        native: bool = torch.cuda.is_bf16_supported(including_emulation=False)
+        return native
     has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return device.type == "cpu" and bool(torch.backends.mkldnn.is_available() and has_instructions())
 

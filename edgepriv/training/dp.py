@@ -103,7 +103,7 @@ def _noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: i
     from opacus.accountants.utils import get_noise_multiplier  # here, because Opacus takes seconds to import
 
     with _without_advice():
-        found: float = get_noise_multiplier(
+        multiplier: float = get_noise_multiplier(
             target_epsilon=epsilon,
             target_delta=delta,
             sample_rate=sample_rate,
@@ -111,7 +111,7 @@ def _noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: i
             accountant=_ACCOUNTANT,
             epsilon_tolerance=min(0.01, epsilon / 100),
         )
-        return found
+        return multiplier
 
 
 def _epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
@@ -172,7 +172,7 @@ def set_private_gradients(
     rows = max(1, _NUMBERS_AT_ONCE // max(1, sum(value.numel() for value in parameters.values())))
     for start in range(0, len(x), rows):
         gradients, (loss, answers) = per_example(x[start : start + rows], y[start : start + rows])
-        gradients = _through(weights, parameters, gradients)
+        gradients = _to_parameters(weights, parameters, gradients)
         norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients.values()]).norm(dim=0)
         factors = (plan.clip / norms.clamp(min=1e-12)).clamp(max=1)
         for name, each in gradients.items():
@@ -219,14 +219,14 @@ def _per_example(network: nn.Module, weights: Mapping[str, Tensor]) -> _Gradient
     return gradients
 
 
-def _through(
+def _to_parameters(
     weights: Mapping[str, Tensor], parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Gradients with respect to the ``weights`` that stood in, carried on to the parameters behind them."""
-    found = {name: gradients[name] for name in parameters if name not in weights}
+    carried = {name: gradients[name] for name in parameters if name not in weights}
     stood_in = [name for name, value in weights.items() if value.requires_grad]
     if stood_in:
-        behind = torch.autograd.grad(
+        parameter_gradients = torch.autograd.grad(
             [weights[name] for name in stood_in],
             list(parameters.values()),
             [gradients[name] for name in stood_in],
@@ -234,7 +234,7 @@ def _through(
             allow_unused=True,
             is_grads_batched=True,
         )
-        for name, each in zip(parameters, behind, strict=True):
+        for name, each in zip(parameters, parameter_gradients, strict=True):
             if each is not None:
-                found[name] = found[name] + each if name in found else each
-    return found
+                carried[name] = carried[name] + each if name in carried else each
+    return carried

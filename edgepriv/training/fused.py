@@ -24,8 +24,8 @@ class Fused:
 
     def __call__(self, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """Logits of ``x`` under ``weights``, the result of ``absorbed``."""
-        found: Tensor = functional_call(self.module, dict(weights), (x,))
-        return found
+        logits: Tensor = functional_call(self.module, dict(weights), (x,))
+        return logits
 
     def absorbed(self, network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``weights`` (by parameter name in ``network``) and its buffers, with each folded pair's affine map moved into the
@@ -69,7 +69,7 @@ def _pairs(traced: fx.GraphModule) -> tuple[tuple[str, str], ...]:
     modules = dict(traced.named_modules())
     calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     owners = Counter(id(parameter) for _, parameter in traced.named_parameters(remove_duplicate=False))
-    found = []
+    pairs = []
     for node in traced.graph.nodes:
         if node.op != "call_module" or not isinstance(modules[str(node.target)], nn.BatchNorm2d):
             continue
@@ -86,8 +86,8 @@ def _pairs(traced: fx.GraphModule) -> tuple[tuple[str, str], ...]:
             and norm.track_running_stats
             and all(owners[id(p)] == 1 for p in [*modules[str(source.target)].parameters(), *norm.parameters()])
         ):
-            found.append((str(source.target), str(node.target)))
-    return tuple(found)
+            pairs.append((str(source.target), str(node.target)))
+    return tuple(pairs)
 
 
 def _drop_norm(traced: fx.GraphModule, norm: str) -> None:

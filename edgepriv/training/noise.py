@@ -58,8 +58,8 @@ def noisy_members(
     """
     teacher.eval()
     shapley = noise.method == "shapley"
-    steps = len(members) * (2 if shapley else 1)
-    with progress.shown(f"{noise.method} noise", unit="member", total=steps, quiet=quiet) as bar:
+    passes = len(members) * (2 if shapley else 1)
+    with progress.shown(f"{noise.method} noise", unit="member", total=passes, quiet=quiet) as bar:
         started = time.perf_counter()
         phi = shapley_values(teacher, members, seed=seed, after=bar.update) if shapley else None
         explained = time.perf_counter()
@@ -115,8 +115,8 @@ def norm_bound(teacher: Classifier, x: Tensor) -> Tensor:
         top = teacher(x).topk(2, dim=1).values
         gap = top[:, 0] - top[:, 1]
         (gradient,) = torch.autograd.grad(gap.sum(), x)
-    found: Tensor = gap.detach() / gradient.flatten(1).norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
-    return found
+    bound: Tensor = gap.detach() / gradient.flatten(1).norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+    return bound
 
 
 def least_noise(teacher: Classifier, x: Tensor, bounds: Tensor, radius: Tensor, tau: float) -> Tensor:
@@ -143,16 +143,16 @@ def least_noise(teacher: Classifier, x: Tensor, bounds: Tensor, radius: Tensor, 
         step = per_example(share, x) * (_within(gradient, wanted.float(), radius, low, high) - eta)
         proposal = eta + step
         proposed, reached, *slope = _slope(teacher, (x + proposal).clamp(0, 1))
-        kept, norm = proposed == label, proposal.flatten(1).norm(dim=1)
+        label_kept, norm = proposed == label, proposal.flatten(1).norm(dim=1)
         enough, so_far = reached >= tau, best_norm[at]
-        better = kept & torch.where(enough, norm < so_far, so_far.isinf() & (reached > best_entropy[at]))
-        found = at[better]
-        best[found], best_entropy[found] = proposal[better], reached[better]
-        best_norm[found] = torch.where(enough[better], norm[better], torch.inf)
-        eta = torch.where(per_example(kept, x), proposal, eta)
-        log_entropy = torch.where(kept, slope[0], log_entropy)
-        gradient = torch.where(per_example(kept, x), slope[1], gradient)
-        share = torch.where(kept, (2 * share).clamp(max=1), share / 2)
+        better = label_kept & torch.where(enough, norm < so_far, so_far.isinf() & (reached > best_entropy[at]))
+        improved = at[better]
+        best[improved], best_entropy[improved] = proposal[better], reached[better]
+        best_norm[improved] = torch.where(enough[better], norm[better], torch.inf)
+        eta = torch.where(per_example(label_kept, x), proposal, eta)
+        log_entropy = torch.where(label_kept, slope[0], log_entropy)
+        gradient = torch.where(per_example(label_kept, x), slope[1], gradient)
+        share = torch.where(label_kept, (2 * share).clamp(max=1), share / 2)
         moving = step.flatten(1).norm(dim=1) > _SETTLED * norm
         at, x, radius, label, low, high = (each[moving] for each in (at, x, radius, label, low, high))
         eta, share, log_entropy, gradient = (each[moving] for each in (eta, share, log_entropy, gradient))

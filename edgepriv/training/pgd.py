@@ -187,8 +187,8 @@ def _ball(x: Tensor, eps: float) -> Callable[[Tensor], Tensor]:
 
 def lengths(change: Tensor) -> Tensor:
     """Euclidean length [N] of each flattened example."""
-    found: Tensor = change.flatten(1).norm(dim=1)
-    return found
+    norms: Tensor = change.flatten(1).norm(dim=1)
+    return norms
 
 
 def per_example(values: Tensor, like: Tensor) -> Tensor:

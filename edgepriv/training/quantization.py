@@ -40,8 +40,8 @@ class QuantizedTensor:
     def dequantize(self) -> np.ndarray:
         """float32 weight that the integers stand for."""
         offset = self.integers.astype(np.float32) - self.spread(self.zero_point.astype(np.float32))
-        found: np.ndarray = offset * self.spread(self.scale)
-        return found
+        weight: np.ndarray = offset * self.spread(self.scale)
+        return weight
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """One number for each group (shape of ``scale``) -> an array that broadcasts over the weight."""
@@ -126,7 +126,7 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
     gives fewer than 32 bits, in the network's order; with ``last_k``, the last so many of these. A parameter shared by
     several layers is listed once, under its first name."""
     parameters = dict(network.named_parameters())
-    found: dict[str, int] = {}
+    bits_by_name: dict[str, int] = {}
     for layer, module in network.named_modules():
         names = []
         if isinstance(module, _MULTIPLIERS):
@@ -137,11 +137,11 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
         for name in names:
             full_name = f"{layer}.{name}" if layer else name
             if bits < FULL_WIDTH and full_name in parameters:
-                found[full_name] = bits
-    found = dict(list(found.items())[-(rule.last_k or len(found)) :])
-    if rule.first_last is not None and found:
-        found |= dict.fromkeys((next(iter(found)), next(reversed(found))), rule.first_last)
-    return {name: bits for name, bits in found.items() if bits < FULL_WIDTH}
+                bits_by_name[full_name] = bits
+    bits_by_name = dict(list(bits_by_name.items())[-(rule.last_k or len(bits_by_name)) :])
+    if rule.first_last is not None and bits_by_name:
+        bits_by_name |= dict.fromkeys((next(iter(bits_by_name)), next(reversed(bits_by_name))), rule.first_last)
+    return {name: bits for name, bits in bits_by_name.items() if bits < FULL_WIDTH}
 
 
 def refuse_unmatched(network: nn.Module, rule: Quantize) -> None:
@@ -250,5 +250,5 @@ def round_activations(x: Tensor, bits: int) -> Tensor:
         low, high = wide.amin().clamp(max=0), wide.amax().clamp(min=0)
         scale = ((high - low) / (2**bits - 1)).clamp(min=torch.finfo(torch.float32).tiny)
         rounded = (((wide - low) / scale).round() * scale + low).to(x.dtype)
-    found: Tensor = x + (rounded - x).detach()
-    return found
+    straight_through: Tensor = x + (rounded - x).detach()
+    return straight_through

@@ -39,8 +39,8 @@ class Quantizer:
 
     def top(self, bits: int) -> int:
         """The largest integer."""
-        found: int = 2**bits - 1 + self.extra_levels
-        return found
+        largest: int = 2**bits - 1 + self.extra_levels
+        return largest
 
     def stored(self, bits: int) -> int:
         """Bits of an integer as it is stored."""
@@ -55,10 +55,10 @@ def minmax(groups: Tensor, bits: int) -> Grid:
     """
     low = groups.amin(dim=1).clamp(max=0)
     high = groups.amax(dim=1).clamp(min=0)
-    steps = 2**bits - 1
-    scale = (high / steps - low / steps).clamp(min=torch.finfo(torch.float32).tiny)
+    levels = 2**bits - 1
+    scale = (high / levels - low / levels).clamp(min=torch.finfo(torch.float32).tiny)
     scale = torch.where(high > low, scale, torch.ones_like(scale))
-    return scale, (-low / scale).round().clamp(0, steps)
+    return scale, (-low / scale).round().clamp(0, levels)
 
 
 FAMILI_ZERO_POINT = 2
@@ -119,8 +119,8 @@ def lsq(groups: Tensor, bits: int) -> Grid:
 
 def lsq_highest(bits: int) -> int:
     """Qp, the largest signed integer of ``bits`` bits."""
-    found: int = 2 ** (bits - 1) - 1
-    return found
+    highest: int = 2 ** (bits - 1) - 1
+    return highest
 
 
 QUANTIZERS: dict[str, Quantizer] = {

@@ -49,7 +49,7 @@ def key_of(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], data
     return digest.hexdigest()
 
 
-def read_resume_state(partial: Path | None, key: str) -> dict[str, Any]:
+def read_resume_state(resume_file: Path | None, key: str) -> dict[str, Any]:
     """What the run of that key has left; a run at its beginning where there is nothing, or something else."""
     fresh: dict[str, Any] = {
         "position": 0,
@@ -59,26 +59,26 @@ def read_resume_state(partial: Path | None, key: str) -> dict[str, Any]:
         "defences": {},
         "state": State(),
     }
-    if partial is None or not partial.exists():
+    if resume_file is None or not resume_file.exists():
         return fresh
     try:
-        content = load_tensors(partial)
+        content = load_tensors(resume_file)
     except UserError:
-        progress.note(f"{partial} cannot be read and is not resumed")
+        progress.note(f"{resume_file} cannot be read and is not resumed")
         return fresh
     if content.get("key") != key:
-        progress.note(f"{partial} was left by a different run and is not resumed")
+        progress.note(f"{resume_file} was left by a different run and is not resumed")
         return fresh
     return content | {"state": State(**content["state"])}
 
 
-def write_resume_state(partial: Path | None, content: dict[str, Any]) -> None:
+def write_resume_state(resume_file: Path | None, content: dict[str, Any]) -> None:
     """Whole or not at all; nothing without a path."""
-    if partial is not None:
-        with written_aside(partial) as aside:
+    if resume_file is not None:
+        with written_aside(resume_file) as aside:
             torch.save(content, aside)
 
 
-def remove_resume_state(partial: Path) -> None:
+def remove_resume_state(resume_file: Path) -> None:
     """Remove the file of an interrupted run whose result is now safe."""
-    partial.unlink(missing_ok=True)
+    resume_file.unlink(missing_ok=True)

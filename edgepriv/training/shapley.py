@@ -32,8 +32,8 @@ def shapley_values(
     from captum.attr import GradientShap  # takes a second to import
 
     def log_probabilities(x: Tensor) -> Tensor:
-        found: Tensor = classifier(x).log_softmax(1)
-        return found
+        log_p: Tensor = classifier(x).log_softmax(1)
+        return log_p
 
     drawn = torch.randperm(len(members), generator=torch.Generator().manual_seed(seed))[:BASELINES]
     baselines, _ = members.batch(drawn)

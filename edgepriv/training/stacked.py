@@ -60,8 +60,8 @@ class StackedMLP(Stacked):
         x = x.reshape(self.models, len(x) // self.models, -1).transpose(1, 2)
         for layer in self.layers[:-1]:
             x = functional.relu(layer(x))
-        found: Tensor = self.layers[-1](x).transpose(1, 2).flatten(0, 1)
-        return found
+        logits: Tensor = self.layers[-1](x).transpose(1, 2).flatten(0, 1)
+        return logits
 
 
 class StackedNetwork(Stacked):

@@ -62,15 +62,15 @@ def run_stages(
     dataset: Dataset,
     split: Split,
     *,
-    partial: Path | None = None,
+    resume_file: Path | None = None,
     quiet: bool = False,
     done_before: int = 0,
     after_stage: Callable[[str, Classifier, TrainingRun], None] = lambda stage, classifier, so_far: None,
 ) -> TrainingRun:
     """Run ``stages`` of ``recipe`` on the split's members, in place.
 
-    ``partial`` is where the run is kept, epoch by epoch, and at its end; a file there that was left by the same recipe, data
-    and starting weights is resumed, any other is ignored. Remove it (``remove_resume_state``) once the result is safe
+    ``resume_file`` is where the run is kept, epoch by epoch, and at its end; a file there that was left by the same recipe,
+    data and starting weights is resumed, any other is ignored. Remove it (``remove_resume_state``) once the result is safe
     elsewhere.
     ``after_stage(name, classifier, so_far)`` is called as each stage ends. ``done_before``: how many of the first stages the
     classifier's weights have behind them already, ``train`` at most.
@@ -87,7 +87,7 @@ def run_stages(
     holdout = examples_of(dataset, split.holdout)
     validation = examples_of(dataset, _some(split.validation, split.seed))
     key = key_of(classifier, recipe, stages, dataset, split)
-    done = read_resume_state(partial, key)
+    done = read_resume_state(resume_file, key)
     rows: list[dict[str, Any]] = done["rows"]
     defences: dict[str, Any] = done["defences"]
     if done["start"] is not None:
@@ -105,7 +105,7 @@ def run_stages(
         if name != "train" or (recipe.train.quantized and recipe.quantize.active):
             bake(classifier.network)
         task = task_of(classifier.network, recipe, name, dataset.input_shape)
-        kept = {
+        content = {
             "key": key,
             "position": position,
             "start": start,
@@ -113,13 +113,13 @@ def run_stages(
             "rows": rows,
             "defences": defences,
         }
-        keep = _keeper(partial, kept)
-        steps = -(-len(members) // task.stage.batch_size)
+        keep = _state_writer(resume_file, content)
+        batches_per_epoch = -(-len(members) // task.stage.batch_size)
         with progress.shown(
             _title(name, task),
             unit="batch",
-            total=task.stage.epochs * steps,
-            done=state.epoch * steps,
+            total=task.stage.epochs * batches_per_epoch,
+            done=state.epoch * batches_per_epoch,
             quiet=quiet,
         ) as bar:
             history = fit(
@@ -140,7 +140,7 @@ def run_stages(
             defences["dp"] = plan_of(task.dp, task.stage, len(members)).spent(len(history))
         after_stage(name, classifier, TrainingRun(list(rows), dict(defences)))
         finished = {"position": position + 1, "start": classifier.state_dict(), "rows": rows, "state": asdict(State())}
-        write_resume_state(partial, {"key": key, "teacher": teacher, "defences": defences} | finished)
+        write_resume_state(resume_file, {"key": key, "teacher": teacher, "defences": defences} | finished)
     return TrainingRun(rows, defences)
 
 
@@ -231,5 +231,5 @@ def _postfix(row: dict[str, Any]) -> dict[str, str]:
     return {short: f"{row[key]:.3g}" for key, short in shown.items() if key in row}
 
 
-def _keeper(partial: Path | None, content: dict[str, Any]) -> Callable[[State], None]:
-    return lambda state: write_resume_state(partial, content | {"state": asdict(state)})
+def _state_writer(resume_file: Path | None, content: dict[str, Any]) -> Callable[[State], None]:
+    return lambda state: write_resume_state(resume_file, content | {"state": asdict(state)})

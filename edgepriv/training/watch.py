@@ -30,21 +30,21 @@ class Watch:
     task: Task
     examples: Examples
     bad: int = 0
-    said: bool = False
+    warned: bool = False
 
     def after(self, epoch: int, answered: Sequence[Tensor], logits_of: Logits) -> str | None:
         """A warning, once, where the model has gone astray by the end of ``epoch`` (from 1).
 
         ``answered``: its labels of all ``examples``, int64, in parts, where they are known; else ``logits_of`` is asked.
         """
-        if self.said or epoch <= WARM_UP:
+        if self.warned or epoch <= WARM_UP:
             return None
         labels = torch.cat(list(answered)) if answered else self._labels(logits_of)
         wrong = _wrong_with(Answers(labels.numpy(), self.examples.y.numpy()))
         self.bad = self.bad + 1 if wrong else 0
         if self.bad < IN_A_ROW:
             return None
-        self.said = True
+        self.warned = True
         return (
             f"epoch {epoch} of {self.task.stage.epochs}: for {self.bad} epochs in a row the model {wrong}. Unless that changes "
             f"it will not ship; the training goes on, and Ctrl-C stops it. What helps: {remedies(self.task)}"
@@ -62,8 +62,8 @@ def watch_of(task: Task, validation: Examples, holdout: Examples) -> Watch | Non
     none."""
     if task.stage.select == "best" and len(validation):
         return Watch(task, validation)
-    found = next((examples for examples in (validation, holdout) if len(examples)), None)
-    return None if found is None else Watch(task, Examples(found.x[:MOST], found.y[:MOST]))
+    asked = next((examples for examples in (validation, holdout) if len(examples)), None)
+    return None if asked is None else Watch(task, Examples(asked.x[:MOST], asked.y[:MOST]))
 
 
 def _wrong_with(answers: Answers) -> str:
@@ -89,4 +89,4 @@ def remedies(task: Task) -> str:
         (f"another learning rate than {stage.lr:g}", True),
         ("more epochs", stage.epochs < 10),
     ]
-    return ", ".join(words for words, helps in asked if helps)
+    return ", ".join(remedy for remedy, helps in asked if helps)

@@ -82,14 +82,14 @@ def test_every_model_is_asked_about_the_inputs_that_fool_itself(given):
     chosen = np.arange(0, 500, 25)
     candidates = np.concatenate([given.split.members, given.split.non_members])
     target = asked(given.classifier)
-    talk = QueryEvidence(target, given.dataset, candidates, chosen, given.recipe)
+    collector = QueryEvidence(target, given.dataset, candidates, chosen, given.recipe)
     plain = _plain(given, candidates)
-    index, evidence = talk.evidence("adversarial", plain, given.fleet, None)
+    index, evidence = collector.evidence("adversarial", plain, given.fleet, None)
     np.testing.assert_array_equal(index, chosen)
     x, y = given.dataset.inputs(candidates[chosen]), given.dataset.y[candidates[chosen]]
     for r, path in enumerate(given.fleet.models):
         own = asked(references.load_model(path, given.fleet.recipe, given.dataset))
-        answers = on_perturbed(own, x, y, talk.budget, tries=1, seed=given.recipe.seed)[0]
+        answers = on_perturbed(own, x, y, collector.budget, tries=1, seed=given.recipe.seed)[0]
         np.testing.assert_allclose(evidence.references.confidence[r], log_odds(answers, y), atol=1e-4)
     np.testing.assert_array_equal(evidence.references.member, given.fleet.references.member[:, chosen])
     assert evidence.target.confidence.mean() < plain.take(chosen).target.confidence.mean()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from edgepriv import api
 from edgepriv.cli import app, completion, main
 from edgepriv.cli.commands import COMMANDS
-from edgepriv.cli.defaults import default_words
+from edgepriv.cli.defaults import default_text
 from edgepriv.errors import UserError
 from edgepriv.recipe import GROUPS, Option, Recipe, changes_of, declared, options_of
 
@@ -60,7 +60,7 @@ def test_an_option_that_is_added_to_a_field_is_an_option_everywhere(monkeypatch)
         again = api.verb.verb(api.train.__wrapped__)
         assert inspect.signature(again).parameters["momentum"].annotation == float | None
         assert changes_of("train", {"momentum": 0.5}) == {"train": {"momentum": 0.5}}
-        assert default_words("train", api.verb.arguments_of(again)["momentum"]) == "0.9"
+        assert default_text("train", api.verb.arguments_of(again)["momentum"]) == "0.9"
         assert "--momentum" in help_of("train")
     finally:
         monkeypatch.undo()
@@ -140,9 +140,9 @@ def test_help_has_groups_and_two_examples_that_can_be_parsed():
 def test_defaults_are_what_would_be_used():
     """They depend on the command: harden hardens by default, and its stages have epochs of their own."""
     harden, train = (api.verb.arguments_of(getattr(api, name)) for name in ("harden", "train"))
-    words = {name: default_words("harden", argument) for name, argument in harden.items()}
+    words = {name: default_text("harden", argument) for name, argument in harden.items()}
     assert (words["adv"], words["bits"], words["epochs"], words["qat_epochs"]) == ("pgd", "4", "10", "5")
-    words = {name: default_words("train", argument) for name, argument in train.items()}
+    words = {name: default_text("train", argument) for name, argument in train.items()}
     assert (words["adv"], words["bits"], words["epochs"], words["lr"]) == ("none", "32", "20", "0.001")
     assert "[default: 10]" in help_of("harden")
 

@@ -33,7 +33,7 @@ def test_the_label_column_is_found_by_its_title_and_said(table):
     assert found.x.tolist() == [[0.5, 1.0], [0.25, 0.0], [0.0, 0.0]]
     assert found.y.tolist() == [0, 1, 0]
     assert found.class_names == ("cat", "dog")
-    assert found.said == ("2 features, label column 'Label'",)
+    assert found.notes == ("2 features, label column 'Label'",)
 
 
 def test_the_one_column_of_words_is_the_label(table):
@@ -45,7 +45,7 @@ def test_the_one_column_of_words_is_the_label(table):
 def test_separators_are_detected_and_said(table, separator):
     found = table("a,b,label\n0.1,0.2,0\n0.3,0.4,1\n".replace(",", separator))
     assert found.x.shape == (2, 2)
-    assert "columns are separated by" in found.said[1]
+    assert "columns are separated by" in found.notes[1]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_spreadsheets_write_around_a_table(table, text, encoding):
 def test_names_that_differ_in_case_alone_are_classes_and_that_is_said(table):
     found = table("a,label\n0.1,Cat\n0.2,cat\n0.3,dog\n")
     assert found.class_names == ("Cat", "cat", "dog")
-    assert "'Cat' and 'cat' differ in upper and lower case alone" in found.said[-1]
+    assert "'Cat' and 'cat' differ in upper and lower case alone" in found.notes[-1]
 
 
 def test_quoted_cells_may_hold_the_separator(table):
@@ -76,7 +76,7 @@ def test_quoted_cells_may_hold_the_separator(table):
 def test_decimal_commas(table, refused):
     found = table("a;b;label\n0,5;0,25;x\n1;0,75;y\n")
     assert found.x.tolist() == [[0.5, 0.25], [1.0, 0.75]]
-    assert "numbers have decimal commas" in found.said
+    assert "numbers have decimal commas" in found.notes
     assert "may be 1.000 or 1000" in refused("a;label\n1,000;x\n2,000;y\n", range=(0, 9000))
 
 
@@ -88,7 +88,7 @@ def test_a_column_of_row_numbers_is_left_out_and_said(table):
     for title in ("", "Unnamed: 0", "id"):
         found = table(f"{title},a,label\n7,0,x\n8,1,y\n9,1,y\n")
         assert found.x.tolist() == [[0], [1], [1]]
-        assert any("numbers the rows and is left out" in sentence for sentence in found.said)
+        assert any("numbers the rows and is left out" in sentence for sentence in found.notes)
 
 
 def test_a_coordinate_called_y_is_no_label_beside_one(table):

@@ -48,7 +48,7 @@ def test_with_class_names_numbers_are_positions_and_names_are_found():
 def test_one_hot_rows_are_classes_the_ones_without_examples_too():
     found = coded("file", np.eye(4, dtype=np.uint8)[[0, 2, 0]])
     assert (found.y.tolist(), found.names) == ([0, 2, 0], ("0", "1", "2", "3"))
-    assert found.said == ("labels are one-hot rows of 4, read as 4 classes",)
+    assert found.notes == ("labels are one-hot rows of 4, read as 4 classes",)
     assert "one-hot rows of 4, but there are 2 class names" in refused(np.eye(4), ("a", "b"))
 
 
@@ -97,16 +97,16 @@ def test_labels_are_found_among_a_models_classes_by_name(labels, class_names, co
     found = under(labels, class_names)
     assert found.y.tolist() == codes
     assert found.class_names == class_names
-    assert not found.said
+    assert not found.notes
 
 
 def test_else_by_position_and_else_in_order_and_that_is_said():
     by_position = under([2, 0, 2], ("cat", "dog", "bird"))
     assert by_position.y.tolist() == [2, 0, 2]
-    assert by_position.said == ("labels 0, 2 are read as positions among the classes cat, dog, bird",)
+    assert by_position.notes == ("labels 0, 2 are read as positions among the classes cat, dog, bird",)
     in_order = under([30, 10, 20], ("0", "1", "2"))
     assert in_order.y.tolist() == [2, 0, 1]
-    assert in_order.said == ("labels 10, 20, 30 are taken in this order for the model's outputs 0 to 2",)
+    assert in_order.notes == ("labels 10, 20, 30 are taken in this order for the model's outputs 0 to 2",)
 
 
 @pytest.mark.parametrize(

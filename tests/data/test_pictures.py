@@ -61,14 +61,14 @@ def test_colours_of_printers_are_converted_and_that_is_said(folder):
     ink = Image.fromarray(COLOUR).convert("CMYK")
     found = read(folder(**two(ink, ending="tif")))
     np.testing.assert_array_equal(found.x[0], np.asarray(ink.convert("RGB")).transpose(2, 0, 1))
-    assert found.said == ("2 pictures were converted from CMYK to RGB, without regard to a colour profile",)
+    assert found.notes == ("2 pictures were converted from CMYK to RGB, without regard to a colour profile",)
 
 
 def test_16_bits_span_65535_and_that_is_said(folder):
     full = DEEP * np.uint16(16)
     found = read(folder(**two(full)))
     np.testing.assert_allclose(found.x[0, 0], full / 65535, atol=1e-7)
-    assert found.said == ("the pixels have 16 bits: 65535 is taken for white",)
+    assert found.notes == ("the pixels have 16 bits: 65535 is taken for white",)
     np.testing.assert_allclose(
         read(folder(**two(full)), range=(0, 1)).x, found.x
     )  # the network's range, not the file's
@@ -132,14 +132,14 @@ def test_mixed_sizes_ask_for_one(folder):
     assert "dog/1.png is 6x6 pixels" in refused(path)
     found = read(path, image_size=(4, 5))
     assert found.input_shape == (1, 4, 5)
-    assert found.said == ("pictures were resized to 4x5, whatever their proportions were",)
+    assert found.notes == ("pictures were resized to 4x5, whatever their proportions were",)
     assert abs(found.inputs().mean() - GREY.mean() / 255) < 0.1
 
 
 def test_8_and_16_bits_together_are_each_scaled_by_their_range_and_said(folder):
     found = read(folder(**two(GREY, (GREY * np.uint16(257)).astype(np.uint16))))
     np.testing.assert_allclose(found.x[0], found.x[1], atol=1e-6)
-    assert "1 of 16 bits and 1 of 8 bits are mixed" in found.said[0]
+    assert "1 of 16 bits and 1 of 8 bits are mixed" in found.notes[0]
 
 
 def test_pictures_are_turned_as_their_exif_data_say(folder):
@@ -152,7 +152,7 @@ def test_pictures_are_turned_as_their_exif_data_say(folder):
     turned.save(path / "dog" / "1.png", exif=exif)
     found = read(path)
     np.testing.assert_array_equal(found.x[1, 0], np.rot90(GREY, -1))
-    assert found.said == ("1 pictures were turned as their EXIF data say",)
+    assert found.notes == ("1 pictures were turned as their EXIF data say",)
 
 
 def test_train_and_test_folders_are_parts_not_classes(folder):
@@ -174,7 +174,7 @@ def test_other_files_are_passed_over_and_counted(folder):
     (path / "cat" / "notes.txt").write_text("none")
     (path / "cat" / "._1.png").write_text("of the system")
     (path / ".ipynb_checkpoints").mkdir()
-    assert read(path).said == ("1 files that are no images were passed over",)
+    assert read(path).notes == ("1 files that are no images were passed over",)
 
 
 @pytest.mark.parametrize("keep", [0, 20, 60])

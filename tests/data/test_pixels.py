@@ -44,7 +44,7 @@ def test_numbers_in_the_unit_range_stay_whatever_the_networks_range():
     x = RNG.random((4, 1, 5, 5))
     found = read(x, range=(0, 255))
     np.testing.assert_allclose(found.x, x, atol=1e-7)
-    assert "they stay as they are" in found.said[0]
+    assert "they stay as they are" in found.notes[0]
 
 
 def test_bytes_of_0_and_1_are_not_taken_for_black():

@@ -7,7 +7,7 @@ import pytest
 
 from edgepriv.data import Dataset, checked, load, make_split, members_beside, remake_split
 from edgepriv.data.sizes import ROLES
-from edgepriv.data.splits import said_of_split, trained_elsewhere
+from edgepriv.data.splits import notes_on_split, trained_elsewhere
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
 
@@ -169,7 +169,7 @@ def test_few_known_non_members_stay_non_members(non_members, sizes):
 
 
 def test_what_few_non_members_cannot_tell_is_said(dataset):
-    said = said_of_split(dataset, make_split(dataset, Data(non_members=50), seed=0))
+    said = notes_on_split(dataset, make_split(dataset, Data(non_members=50), seed=0))
     assert said == [
         "members 60, non-members 50, attacker's pool 20, holdout 10, validation 10",
         "the smallest false-positive rate that 50 non-members resolve is 1/50: too few for 1%",
@@ -189,7 +189,7 @@ def test_members_are_of_the_training_part_and_non_members_are_not(in_parts):
     assert list(split.sizes.values()) == [60, 64, 60, 8, 8]
     assert max(split.members.max(), split.reference.max()) < 120
     assert min(split.non_members.min(), split.holdout.min(), split.validation.min()) >= 120
-    assert "members and the pool are of the file's training part (120 examples)" in said_of_split(in_parts, split)[1]
+    assert "members and the pool are of the file's training part (120 examples)" in notes_on_split(in_parts, split)[1]
     again = remake_split(in_parts, split.record())
     np.testing.assert_array_equal(again.members, split.members)
 
@@ -211,7 +211,7 @@ def test_a_part_that_is_too_small_is_no_part_and_that_is_said(dataset):
     tiny = replace(dataset, training_part=np.arange(200) < 190)
     split = make_split(tiny, Data(), seed=0)
     np.testing.assert_array_equal(split.members, make_split(dataset, Data(), seed=0).members)
-    assert "a part of the file has 10 examples only" in said_of_split(tiny, split)[1]
+    assert "a part of the file has 10 examples only" in notes_on_split(tiny, split)[1]
 
 
 def test_a_split_recorded_before_parts_were_kept_is_remade(dataset, in_parts):
@@ -232,7 +232,7 @@ def test_no_group_plays_two_roles(dataset, parts):
         assert len(np.unique(np.concatenate([getattr(split, role) for role in ROLES]))) == sum(split.sizes.values())
         again = remake_split(grouped, split.record())
         assert again.record() == split.record()
-    assert "groups, each in one role" in " ".join(said_of_split(grouped, split))
+    assert "groups, each in one role" in " ".join(notes_on_split(grouped, split))
 
 
 def test_a_group_that_stands_in_both_parts_counts_as_trained_on(dataset):
@@ -245,5 +245,5 @@ def test_a_group_that_stands_in_both_parts_counts_as_trained_on(dataset):
 def test_known_members_whose_group_is_among_non_members_are_counted(dataset):
     groups = np.concatenate([np.arange(80) // 8, np.arange(120) // 8 + 8])
     known = replace(dataset, known_members=80, groups=groups)
-    said = said_of_split(known, make_split(known, Data(), seed=0))
+    said = notes_on_split(known, make_split(known, Data(), seed=0))
     assert any(line.startswith("warning: 2 of") and "among the members and among the others" in line for line in said)

@@ -47,7 +47,7 @@ def test_parts_stand_one_after_another(saved):
 def test_one_hot_labels_of_a_features_and_labels_file(saved):
     found = load(f"npz:{saved(features=X, labels=np.eye(3)[Y])}")
     np.testing.assert_array_equal(found.y, Y)
-    assert found.said == ("labels are one-hot rows of 3, read as 3 classes",)
+    assert found.notes == ("labels are one-hot rows of 3, read as 3 classes",)
 
 
 def test_missing_keys_are_named(saved):

@@ -60,8 +60,8 @@ def assert_is(found, state=STATE):
 def test_containers_and_prefixes_are_recognised_and_said(content, said):
     found = read(content)
     assert_is(found)
-    assert (said is None) == (not found.words)
-    assert said is None or found.words[0].endswith(said)
+    assert (said is None) == (not found.notes)
+    assert said is None or found.notes[0].endswith(said)
 
 
 def test_a_wrapper_inside_the_names_is_left_out():
@@ -83,14 +83,14 @@ def test_what_stands_beside_the_network_is_left_out_and_said():
     content = {"state_dict": under("model.") | {"criterion.weight": torch.ones(3), "val_acc.total": torch.ones(1)}}
     found = read(content)
     assert_is(found)
-    assert "left out what does not stand under model.: criterion.weight, val_acc.total" in found.words
+    assert "left out what does not stand under model.: criterion.weight, val_acc.total" in found.notes
 
 
 def test_the_weights_are_taken_and_their_average_is_named():
     found = read({"state_dict": STATE, "state_dict_ema": OTHER})
     assert_is(found)
-    assert any("averaged weights in state_dict_ema differ and were not taken" in words for words in found.words)
-    assert not any("differ" in words for words in read({"state_dict": STATE, "state_dict_ema": STATE}).words)
+    assert any("averaged weights in state_dict_ema differ and were not taken" in words for words in found.notes)
+    assert not any("differ" in words for words in read({"state_dict": STATE, "state_dict_ema": STATE}).notes)
 
 
 def test_two_networks_that_differ_are_not_guessed_between():
@@ -106,13 +106,13 @@ def test_other_widths_of_floats_become_the_networks(dtype):
     found = read(content)
     assert all(value.dtype == STATE[name].dtype for name, value in found.state.items())
     assert torch.equal(found.state["3.weight"], STATE["3.weight"].to(dtype).float())
-    assert found.words == (f"{str(dtype).removeprefix('torch.')} weights became float32",)
+    assert found.notes == (f"{str(dtype).removeprefix('torch.')} weights became float32",)
 
 
 def test_sparse_weights_become_dense():
     found = read(STATE | {"3.weight": STATE["3.weight"].to_sparse()})
     assert_is(found)
-    assert found.words == ("sparse weights became dense",)
+    assert found.notes == ("sparse weights became dense",)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_misfit_names_what_matters_first():
 def test_without_a_network_the_wrappers_are_still_known():
     found = tensors_in({"net": under("module."), "acc": 1.0})
     assert_is(found)
-    assert found.words == ("read net", "without the prefix module.")
+    assert found.notes == ("read net", "without the prefix module.")
 
 
 # --- files ---

@@ -7,7 +7,7 @@ from every_field import SHARED, everywhere, fields, of_stages
 
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.conflicts import reasons
-from edgepriv.recipe.defences import DEFENCES, in_words
+from edgepriv.recipe.defences import DEFENCES, defences_of
 from edgepriv.recipe.defences.base import undone
 from edgepriv.training.stacked import stackable
 
@@ -136,9 +136,13 @@ def test_nothing_can_be_forgotten_in_the_table(monkeypatch, name, left):
 
 def test_a_defence_is_said_with_the_stages_that_it_acts_in():
     recipe = Recipe(adversary={"method": "pgd"}, robust=STAGE, qat=STAGE, quantize={"bits": 4}, head={"method": "rank"})
-    assert in_words(recipe) == ["weights of few bits (qat)", "adversarial training (robust, qat)", "output regenerator"]
-    assert in_words(recipe.as_run(["train"]), shipped=False) == []
-    assert in_words(recipe.undefended()) == []
+    assert defences_of(recipe) == [
+        "weights of few bits (qat)",
+        "adversarial training (robust, qat)",
+        "output regenerator",
+    ]
+    assert defences_of(recipe.as_run(["train"]), deployed=False) == []
+    assert defences_of(recipe.undefended()) == []
 
 
 @pytest.mark.parametrize("name", DEFENCES)

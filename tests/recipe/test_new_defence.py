@@ -7,7 +7,7 @@ from edgepriv import pipeline
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
-from edgepriv.recipe.defences import DEFENCES, Conflict, Defence, in_words
+from edgepriv.recipe.defences import DEFENCES, Conflict, Defence, defences_of
 from edgepriv.recipe.section import Section
 from edgepriv.report.defences import markdown
 from edgepriv.report.terminal import measured
@@ -35,7 +35,7 @@ MIXUP = Defence(
     idle="--mixup acts while training, and no stage trains here: use edgepriv train --mixup",
     stacked=False,
     facts="mixup",
-    said=lambda facts: [f"mixup: {facts['pairs']} pairs"],
+    terminal_lines=lambda facts: [f"mixup: {facts['pairs']} pairs"],
 )
 
 
@@ -75,7 +75,7 @@ def test_its_reference_models_are_trained_as_it_says():
 
 
 def test_it_is_listed_and_said():
-    assert in_words(recipe_of(0.2)) == ["mixup (train)"]
+    assert defences_of(recipe_of(0.2)) == ["mixup (train)"]
     assert measured({"mixup": {"pairs": 10}}) == ["mixup: 10 pairs"]
     assert pipeline.defences()[-1]["name"] == "mixup"
     assert "| `--mixup 0.2` | trains on mixtures of two members | Zhang et al. 2018 |" in markdown()

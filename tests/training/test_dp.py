@@ -169,9 +169,9 @@ def test_killed_and_started_again_gives_the_same_bits(toy, split, tmp_path, dies
     recipe = recipe.model_copy(update={"model": type(recipe.model)(**model)}) if model else recipe
     recipe = recipe.with_changes(**{name: change for name, change in sections.items() if name != "model"})
 
-    def run(partial=None):
+    def run(resume_file=None):
         classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
-        done = run_stages(classifier, recipe, ("train",), toy, split, partial=partial, quiet=True)
+        done = run_stages(classifier, recipe, ("train",), toy, split, resume_file=resume_file, quiet=True)
         return done.history, done.defences, weights_of(classifier)
 
     whole = run()

@@ -33,9 +33,9 @@ def test_inputs_of_all_but_the_first_layer_are_dropped_in_train_mode_only():
 def test_training_drops_the_same_again_and_keeps_the_names_of_parameters(toy, split, tmp_path):
     recipe = MLP.with_changes(model={"dropout": 0.5})
 
-    def trained(partial=None):
+    def trained(resume_file=None):
         classifier = new_classifier(recipe, 4, (1, 8, 8))
-        run_stages(classifier, recipe, ("train",), toy, split, quiet=True, partial=partial)
+        run_stages(classifier, recipe, ("train",), toy, split, quiet=True, resume_file=resume_file)
         return classifier.network.state_dict()
 
     first, second, plain = trained(), trained(tmp_path / "partial"), new_classifier(MLP, 4, (1, 8, 8))

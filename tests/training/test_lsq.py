@@ -166,7 +166,7 @@ def test_a_step_that_cannot_be_one_is_refused(trained, lsq_recipe):
 def test_killed_and_started_again_gives_the_same_bits(toy, split, lsq_recipe, trained, tmp_path, dies_after, writes):
     def run():
         classifier = new_classifier(lsq_recipe, toy.num_classes, toy.input_shape)
-        history = run_stages(classifier, lsq_recipe, STAGES, toy, split, partial=tmp_path / "p", quiet=True).history
+        history = run_stages(classifier, lsq_recipe, STAGES, toy, split, resume_file=tmp_path / "p", quiet=True).history
         return history, classifier
 
     dies_after(writes, run)

@@ -39,9 +39,9 @@ def recipe():
 
 @pytest.fixture
 def run(toy, split):
-    def run(recipe, stages=ALL, partial=None):
+    def run(recipe, stages=ALL, resume_file=None):
         classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
-        done = run_stages(classifier, recipe, stages, toy, split, partial=partial, quiet=True)
+        done = run_stages(classifier, recipe, stages, toy, split, resume_file=resume_file, quiet=True)
         return weights_of(classifier), done
 
     return run
@@ -162,8 +162,8 @@ def test_more_alpha_follows_the_teacher_more(trained):
 def test_killed_and_started_again_gives_the_same_bits(run, recipe, tmp_path, dies_after, writes):
     recipe = recipe.with_changes(train={"epochs": 2})
     whole, done = run(recipe)
-    dies_after(writes - 4, run, recipe, partial=tmp_path / "p")
-    weights, again = run(recipe, partial=tmp_path / "p")
+    dies_after(writes - 4, run, recipe, resume_file=tmp_path / "p")
+    weights, again = run(recipe, resume_file=tmp_path / "p")
     assert torch.equal(weights, whole)
     assert again.history == done.history
     assert without_seconds(again.defences["noise"]) == without_seconds(done.defences["noise"])

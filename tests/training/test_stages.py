@@ -23,9 +23,11 @@ WRITES = 2 + 1 + 3 + 1 + 2 + 1
 
 @pytest.fixture
 def run(toy, split, recipe):
-    def run(partial=None, recipe=recipe, toy=toy, split=split, stages=("train", "robust", "qat"), **options):
+    def run(resume_file=None, recipe=recipe, toy=toy, split=split, stages=("train", "robust", "qat"), **options):
         classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
-        rows = run_stages(classifier, recipe, stages, toy, split, partial=partial, quiet=True, **options).history
+        rows = run_stages(
+            classifier, recipe, stages, toy, split, resume_file=resume_file, quiet=True, **options
+        ).history
         return rows, weights_of(classifier)
 
     return run
@@ -34,7 +36,7 @@ def run(toy, split, recipe):
 @pytest.fixture
 def killed_after(dies_after, run):
     """Run until the partial file was written so many times, then die."""
-    return lambda writes, partial, **options: dies_after(writes, run, partial, **options)
+    return lambda writes, resume_file, **options: dies_after(writes, run, resume_file, **options)
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +103,9 @@ def test_dropout_is_resumed_where_it_was(run, killed_after, recipe, tmp_path):
 def test_epochs_that_were_done_are_not_trained_again(run, killed_after, tmp_path, monkeypatch):
     killed_after(4, tmp_path / "p")  # train done, one epoch of robust
     epochs = []
-    keep = training_stages._keeper
+    keep = training_stages._state_writer
     monkeypatch.setattr(
-        training_stages, "_keeper", lambda *args: lambda state: (epochs.append(state.epoch), keep(*args)(state))
+        training_stages, "_state_writer", lambda *args: lambda state: (epochs.append(state.epoch), keep(*args)(state))
     )
     run(tmp_path / "p")
     assert epochs == [2, 3, 1, 2]
@@ -153,7 +155,7 @@ def test_what_another_run_left_is_not_resumed(run, killed_after, other, tmp_path
 def test_other_starting_weights_are_another_run(killed_after, toy, split, recipe, tmp_path, capsys):
     killed_after(5, tmp_path / "p")
     classifier = new_classifier(recipe.with_changes(seed=9), toy.num_classes, toy.input_shape)
-    run_stages(classifier, recipe, ("train", "robust", "qat"), toy, split, partial=tmp_path / "p", quiet=True)
+    run_stages(classifier, recipe, ("train", "robust", "qat"), toy, split, resume_file=tmp_path / "p", quiet=True)
     assert "not resumed" in capsys.readouterr().err
 
 

@@ -27,7 +27,7 @@ def classwise(signal: Callable[[Outputs], Floats]) -> Callable[[Evidence], Float
             of_class = labels == label
             if 0 < member[of_class].sum() < of_class.sum():
                 thresholds[label] = best_threshold(known[of_class], member[of_class])
-        found: Floats = signal(evidence.target) - thresholds[evidence.target.labels]
-        return found
+        margins: Floats = signal(evidence.target) - thresholds[evidence.target.labels]
+        return margins
 
     return run

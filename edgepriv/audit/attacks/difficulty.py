@@ -23,5 +23,5 @@ def difficulty_calibration(evidence: Evidence) -> Floats:
         raise Unavailable("every reference model was trained on every candidate")
     usual = np.where(out, -np.logaddexp(0.0, -references.confidence), 0.0).sum(axis=0) / np.maximum(count, 1)
     usual = np.where(count > 0, usual, usual[count > 0].mean())
-    found: Floats = loss(evidence.target) - usual
-    return found
+    calibrated: Floats = loss(evidence.target) - usual
+    return calibrated

@@ -137,8 +137,8 @@ def _all_alike(references: References, out: _Side) -> _Side:
     """IN models as one gap above each candidate's OUT models, with one spread, from whatever IN models there are."""
     known = references.inside & (out.count > 0)
     if not known.any():
-        found = "found 0" if not references.inside.any() else "and as many OUT"
-        raise Unavailable(f"needs candidates with IN reference models, {found}")
+        missing = "found 0" if not references.inside.any() else "and as many OUT"
+        raise Unavailable(f"needs candidates with IN reference models, {missing}")
     apart = (references.confidence - out.mean)[known]
     alike = np.ones(len(out.mean))
     mean = np.where(out.count > 0, out.mean, np.nanmean(out.mean)) + apart.mean()

@@ -14,8 +14,8 @@ from edgepriv.audit.evidence import Evidence, Queried
 
 def augmentation(evidence: Evidence) -> Floats:
     """Share of the variants of each candidate that are classified right (Choquette-Choo et al. 2021)."""
-    found: Floats = _asked(evidence, "augmentation").target.mean(axis=1)
-    return found
+    share_right: Floats = _asked(evidence, "augmentation").target.mean(axis=1)
+    return share_right
 
 
 def augmentation_mlp(evidence: Evidence) -> Floats:
@@ -35,8 +35,8 @@ def boundary(evidence: Evidence) -> Floats:
 
 def worst_case_confidence(evidence: Evidence) -> Floats:
     """Lowest log-odds of the true label over all tries to perturb the input (Song, Shokri & Mittal 2019)."""
-    found: Floats = _asked(evidence, "worst-case").target.min(axis=1)
-    return found
+    confidence: Floats = _asked(evidence, "worst-case").target.min(axis=1)
+    return confidence
 
 
 def loss_trajectory(evidence: Evidence) -> Floats:

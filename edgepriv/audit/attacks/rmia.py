@@ -88,12 +88,12 @@ def _chosen(evidence: Evidence, *, online: bool, grid: Sequence[float]) -> dict[
             "by": "default, since no reference model can be attacked by others",
         }
     member = np.concatenate([_references(evidence).member[trial.target] for trial in trials])
-    measure, found = _measure(member)
+    measure, objective = _measure(member)
     best, temperature, a = -np.inf, DEFAULT_TEMPERATURE, DEFAULT_A
     for tried in TEMPERATURES if _tempered(evidence) else TEMPERATURES[:1]:
         ratios = _ratios(evidence, trials, tried, online)
         for share in grid:
-            value = found(np.concatenate([ratio.score(share) for ratio in ratios]))
+            value = objective(np.concatenate([ratio.score(share) for ratio in ratios]))
             if value > best:
                 best, temperature, a = value, tried, share
     return {"temperature": temperature, "a": a, "by": f"{measure}, {len(trials)} reference models attacked in turn"}
@@ -194,13 +194,13 @@ def _measure(member: Bools) -> tuple[str, Callable[[Floats], float]]:
         return "the area under the curve", lambda scores: auc(scores, member)[0]
     least = 1 / np.count_nonzero(member)
 
-    def found(scores: Floats) -> float:
+    def mean_log_rate(scores: Floats) -> float:
         cuts = np.partition(scores[~member], strangers - 1 - allowed)[strangers - 1 - allowed]
         shares = (scores[member][:, None] > cuts).mean(axis=0)
         return float(np.log(np.maximum(shares, least)).mean())
 
     lowest = min(rate for rate, count in rates.items() if count)
-    return f"the members found at {lowest:.1%} to {RATES[-1]:.0%} false alarms", found
+    return f"the members found at {lowest:.1%} to {RATES[-1]:.0%} false alarms", mean_log_rate
 
 
 def _references(evidence: Evidence) -> References:
@@ -222,8 +222,8 @@ def _at(confidence: Floats, tempered: Tempered | None, temperature: float) -> Fl
         return confidence
     if tempered is None:
         raise Unavailable(f"the answers of the reference models are not known at temperature {temperature:g}")
-    found: Floats = tempered[HOTTER.index(temperature)].astype(np.float64)
-    return found
+    log_odds: Floats = tempered[HOTTER.index(temperature)].astype(np.float64)
+    return log_odds
 
 
 def _log_probability(log_odds: Floats) -> Floats:

@@ -16,8 +16,8 @@ from edgepriv.audit.evidence import Evidence
 
 def correctness(outputs: Outputs) -> Floats:
     """1 where the predicted class is the true one, else 0 (the gap attack)."""
-    found: Floats = (outputs.predicted == outputs.labels).astype(np.float64)
-    return found
+    correct: Floats = (outputs.predicted == outputs.labels).astype(np.float64)
+    return correct
 
 
 def confidence(outputs: Outputs) -> Floats:
@@ -33,8 +33,8 @@ def loss(outputs: Outputs) -> Floats:
 def entropy(outputs: Outputs) -> Floats:
     """Negative entropy: sum of p_i log p_i, in nats."""
     logs = outputs.log_probabilities
-    found: Floats = (np.exp(logs) * logs).sum(axis=1)
-    return found
+    negative_entropy: Floats = (np.exp(logs) * logs).sum(axis=1)
+    return negative_entropy
 
 
 def modified_entropy(outputs: Outputs) -> Floats:
@@ -53,15 +53,15 @@ def modified_entropy(outputs: Outputs) -> Floats:
     rest[rows, top] = np.exp(log_rest[rows, top])
     terms = p * log_rest
     terms[rows, outputs.labels] = rest[rows, outputs.labels] * loss(outputs)
-    found: Floats = terms.sum(axis=1)
-    return found
+    negative_entropy: Floats = terms.sum(axis=1)
+    return negative_entropy
 
 
 def top_one(outputs: Outputs) -> Floats:
     """Logarithm of the largest probability (Salem et al. 2019, adversary 3, section V: the maximum posterior against a
     threshold). No label is used."""
-    found: Floats = outputs.log_probabilities.max(axis=1)
-    return found
+    largest: Floats = outputs.log_probabilities.max(axis=1)
+    return largest
 
 
 def score(evidence: Evidence) -> Floats:
@@ -74,14 +74,14 @@ def margin(evidence: Evidence) -> Floats:
     scores, rows = _scores(evidence).copy(), np.arange(len(evidence.target.labels))
     true = scores[rows, evidence.target.labels]
     scores[rows, evidence.target.labels] = -np.inf
-    found: Floats = true - scores.max(axis=1)
-    return found
+    margins: Floats = true - scores.max(axis=1)
+    return margins
 
 
 def largest_score(evidence: Evidence) -> Floats:
     """The largest score, as the file returns it. No label is used."""
-    found: Floats = _scores(evidence).max(axis=1)
-    return found
+    largest: Floats = _scores(evidence).max(axis=1)
+    return largest
 
 
 def _scores(evidence: Evidence) -> Floats:

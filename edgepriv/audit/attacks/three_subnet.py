@@ -50,8 +50,8 @@ def three_subnet(evidence: Evidence) -> Floats:
         raise Unavailable("needs a shadow model")
     classes = evidence.target.probabilities.shape[1]
     if shadow.outputs.probabilities.shape[1] != classes:
-        found = shadow.outputs.probabilities.shape[1]
-        raise Unavailable(f"the shadow model has {found} classes, the target {classes}")
+        known_classes = shadow.outputs.probabilities.shape[1]
+        raise Unavailable(f"the shadow model has {known_classes} classes, the target {classes}")
     generator = torch.Generator().manual_seed(evidence.seed)
     with _one_thread():
         network = ThreeSubnets(classes, generator)

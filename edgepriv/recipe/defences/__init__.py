@@ -19,7 +19,7 @@ from edgepriv.recipe.defences.relaxed_loss import RELAXED_LOSS
 if TYPE_CHECKING:
     from edgepriv.recipe.recipe import Recipe
 
-__all__ = ["DEFENCES", "Conflict", "Defence", "acting", "in_words"]
+__all__ = ["DEFENCES", "Conflict", "Defence", "acting", "defences_of"]
 
 DEFENCES: dict[str, Defence] = {
     defence.name: defence
@@ -43,8 +43,8 @@ def acting(recipe: "Recipe") -> list[Defence]:
     return [defence for defence in DEFENCES.values() if defence.active(recipe)]
 
 
-def in_words(recipe: "Recipe", *, shipped: bool = True) -> list[str]:
+def defences_of(recipe: "Recipe", *, deployed: bool = True) -> list[str]:
     """What defends a model by ``recipe``, each with the stages of training that it acts in: "RelaxLoss (train, qat)".
-    ``shipped``: as the model ships; otherwise what acts after training alone is left out."""
+    ``deployed``: as the model ships; otherwise what acts after training alone is left out."""
     stages = {defence.title: ", ".join(defence.stages_in(recipe)) for defence in acting(recipe)}
-    return [f"{title} ({where})" if where else title for title, where in stages.items() if where or shipped]
+    return [f"{title} ({where})" if where else title for title, where in stages.items() if where or deployed]

@@ -59,7 +59,8 @@ class Defence:
     trained many at a time, in one stack. done: what it did to the float weights, in words, empty for nothing or for what has a
     proof of its own.
 
-    facts: the key under which checkpoint and manifest keep what it measured. said(facts): the lines on them for the terminal.
+    facts: the key under which checkpoint and manifest keep what it measured. terminal_lines(facts): what the
+    terminal shows of it.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Defence:
     stacked: bool = True
     done: str = ""
     facts: str = ""
-    said: Callable[[Mapping[str, Any]], list[str]] = nothing
+    terminal_lines: Callable[[Mapping[str, Any]], list[str]] = nothing
 
     def stages_in(self, recipe: "Recipe") -> list[str]:
         """The stages of ``recipe`` while which it acts."""
@@ -89,12 +90,12 @@ class Defence:
 
     def paths(self, recipe: "Recipe") -> set[tuple[str, str]]:
         """Its ``fields`` as (section, field), one by one."""
-        found = set()
+        paths = set()
         for written in self.fields:
             section, _, name = written.partition(".")
             for own in STAGES if section == EVERY_STAGE else (section,):
-                found |= {(own, each) for each in ([name] if name else type(getattr(recipe, own)).model_fields)}
-        return found
+                paths |= {(own, each) for each in ([name] if name else type(getattr(recipe, own)).model_fields)}
+        return paths
 
 
 def undone(recipe: "Recipe", defences: Iterable[Defence]) -> "Recipe":

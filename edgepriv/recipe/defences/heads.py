@@ -17,7 +17,7 @@ def trained_on_members(head: Head) -> bool:
     return head.method in _OF_DATA
 
 
-def _mask_said(facts: Mapping[str, Any]) -> list[str]:
+def _mask_lines(facts: Mapping[str, Any]) -> list[str]:
     if facts["method"] == MEMGUARD_METHOD:
         return []
     sides = {"members": "labels_changed_members", "holdout examples": "labels_changed_holdout"}
@@ -28,7 +28,7 @@ def _mask_said(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _guard_said(facts: Mapping[str, Any]) -> list[str]:
+def _guard_lines(facts: Mapping[str, Any]) -> list[str]:
     if facts["method"] != MEMGUARD_METHOD:
         return []
     return [
@@ -63,7 +63,7 @@ REGENERATOR = Defence(
     },
     conflicts=(_without_logits(REGENERATORS),),
     facts="head",
-    said=_mask_said,
+    terminal_lines=_mask_lines,
 )
 
 MEMGUARD = Defence(
@@ -84,5 +84,5 @@ MEMGUARD = Defence(
         ),
     ),
     facts="head",
-    said=_guard_said,
+    terminal_lines=_guard_lines,
 )

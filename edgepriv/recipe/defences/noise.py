@@ -19,7 +19,7 @@ def _uniform(recipe: "Recipe") -> bool:
     return recipe.noise.method == "uniform"
 
 
-def _said(facts: Mapping[str, Any]) -> list[str]:
+def _lines(facts: Mapping[str, Any]) -> list[str]:
     shapley = "share_all" in facts
     within = "within every bound for" if shapley else "for"
     return [
@@ -63,5 +63,5 @@ NOISE = Defence(
     ),
     done="training on noisy members",
     facts="noise",
-    said=_said,
+    terminal_lines=_lines,
 )

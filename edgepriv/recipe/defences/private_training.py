@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from edgepriv.recipe.recipe import Recipe
 
 
-def _said(facts: Mapping[str, Any]) -> list[str]:
+def _lines(facts: Mapping[str, Any]) -> list[str]:
     return [
         f"differential privacy: epsilon {facts['epsilon']:.3g} at delta {facts['delta']:.2g} spent in {facts['steps']:,} steps "
         f"(noise multiplier {facts['noise_multiplier']:.3g}, gradients clipped to {facts['clip']:g})"
@@ -69,5 +69,5 @@ PRIVATE_TRAINING = Defence(
     ),
     stacked=False,  # clips the examples of one model
     facts="dp",
-    said=_said,
+    terminal_lines=_lines,
 )
