@@ -56,7 +56,7 @@ PER_EVIDENCE = 20
 RESULTS = Path(__file__).parent / "results" / "null_audit.json"
 
 
-def evidence_of(n: int, form: str, seed: int) -> Evidence:
+def evidence_of(n: int, setting: str, seed: int) -> Evidence:
     """A target and reference models that know their members, on n candidates; the target's are not those of a run."""
     rng = np.random.default_rng(seed)
 
@@ -65,11 +65,11 @@ def evidence_of(n: int, form: str, seed: int) -> Evidence:
         raised[np.arange(len(labels)), labels] += 1.0 * member
         p = np.exp(raised - raised.max(axis=1, keepdims=True))
         p /= p.sum(axis=1, keepdims=True)
-        if form == "tied":
+        if setting == "tied":
             votes = np.round(p * 10)
             votes[np.arange(len(p)), p.argmax(axis=1)] += 10 - votes.sum(axis=1)
             p = np.maximum(votes, 0) / np.maximum(votes, 0).sum(axis=1, keepdims=True)
-        elif form == "rare":
+        elif setting == "rare":
             strange = p.max(axis=1) < np.quantile(p.max(axis=1), 0.01)
             p = np.where(strange[:, None], p, np.eye(CLASSES)[labels])
         return Outputs(p.astype(np.float32), labels)
@@ -142,13 +142,13 @@ def verdict_on(evidence: Evidence, membership: np.ndarray, seed: int) -> dict[st
     }
 
 
-def shares(members: int, others: int, form: str, runs: int) -> dict[str, float]:
+def shares(members: int, others: int, setting: str, runs: int) -> dict[str, float]:
     """Of ``runs`` draws of the membership, the share in which each claim was made."""
     total: dict[str, int] = {}
     with remembered():
         for run in range(runs):
             if run % PER_EVIDENCE == 0:
-                evidence = evidence_of(members + others, form, run)
+                evidence = evidence_of(members + others, setting, run)
             membership = np.random.default_rng([run, 1]).permutation(members + others) < members
             for name, claimed in verdict_on(evidence, membership, run).items():
                 total[name] = total.get(name, 0) + claimed
@@ -161,10 +161,10 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = []
-    for name, (members, others, form) in SETTINGS.items():
+    for name, (members, others, setting) in SETTINGS.items():
         started = time.perf_counter()
         with threadpool_limits(1):
-            by_claim = shares(members, others, form, options.runs)
+            by_claim = shares(members, others, setting, options.runs)
         rows.append(
             {"setting": name, "runs": options.runs, "share": by_claim, "seconds": time.perf_counter() - started}
         )

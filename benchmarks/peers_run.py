@@ -115,7 +115,13 @@ def _own_audit(target: Path, references: int, out: Path) -> tuple[Spent, dict[st
         "--cache-dir": str(out / "cache"),
         "--output": str(out / "audit.json"),
     }
-    command = [*OWN, "audit", str(target), *(word for pair in options.items() for word in pair), "--no-float-twin"]
+    command = [
+        *OWN,
+        "audit",
+        str(target),
+        *(argument for pair in options.items() for argument in pair),
+        "--no-float-twin",
+    ]
     used = spent(command, environment=ONE_THREAD, log=out / "log")
     kept = ("auc", "auc_ci", "tpr_at_fpr")
     attacks = read_json(out / "audit.json", "audit")["attacks"]

@@ -126,9 +126,9 @@ def cost_table(costs: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _spread(values: Sequence[float | None], form: str) -> str:
+def _spread(values: Sequence[float | None], number_format: str) -> str:
     known = [value for value in values if value is not None]
     if len(known) < len(values) or not known:
         return "not resolvable"
-    mean = format(float(np.mean(known)), form)
-    return mean if len(known) == 1 else f"{mean} [{min(known):{form}}, {max(known):{form}}]"
+    mean = format(float(np.mean(known)), number_format)
+    return mean if len(known) == 1 else f"{mean} [{min(known):{number_format}}, {max(known):{number_format}}]"

@@ -18,7 +18,7 @@ _SPLIT = dict.fromkeys(BUILDING, "the seeded split of the data") | {"audit": "as
 Checkpoint = Annotated[
     PathLike, Option("Checkpoint, or a bare state_dict with --model and --data.", metavar="MODEL.pt")
 ]
-Shipped = Annotated[PathLike, Option("The file that ships.", metavar="MODEL.onnx")]
+ModelFile = Annotated[PathLike, Option("The file that ships.", metavar="MODEL.onnx")]
 AnyFile = Annotated[PathLike, Option("", metavar="MODEL.onnx|MODEL.pt")]
 Models = Annotated[
     PathLike | Sequence[PathLike], Option("Models to set side by side.", metavar="A.onnx B.onnx ...", repeatable=True)

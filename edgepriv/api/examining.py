@@ -13,7 +13,7 @@ from edgepriv.recipe import Option, Recipe, changes_of
 
 @verb
 def audit(
-    path: given.Shipped,
+    path: given.ModelFile,
     recipe: given.Settings = None,
     *,
     out: Annotated[
@@ -158,7 +158,7 @@ def defences(*, progress: given.Progress = False) -> Defences:
 
 @verb
 def bench(
-    path: given.Shipped,
+    path: given.ModelFile,
     recipe: given.Settings = None,
     *,
     against: Annotated[

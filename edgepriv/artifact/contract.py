@@ -10,7 +10,7 @@ import onnxruntime as ort
 from edgepriv.device import predict as device
 from edgepriv.errors import UserError
 
-Form = Literal["probabilities", "logits", "label"]
+Returned = Literal["probabilities", "logits", "label"]
 Dtype = Literal["float32", "uint8", "float64", "float16"]
 Layout = Literal["matrix", "single", "parts", "maps", "label"]
 """How the scores of the classes stand in the outputs: one output [N, K] (or [N, K, 1, 1]); one number for each row, of the
@@ -52,7 +52,7 @@ class Contract:
     fixed_batch: int | None
     outputs: tuple[str, ...]
     classes: int
-    returns: Form
+    returns: Returned
     input_dtype: Dtype = "float32"
     layout: Layout = "matrix"
     order: tuple[int, ...] | None = None

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from edgepriv.artifact.contract import Contract, Form, Layout, Source, ask, laid_out
+from edgepriv.artifact.contract import Contract, Layout, Returned, Source, ask, laid_out
 from edgepriv.errors import UserError
 
 EXACT = 1e-3
@@ -35,7 +35,7 @@ class Scores:
         return count
 
     @property
-    def returns(self) -> Form:
+    def returns(self) -> Returned:
         """What the numbers are."""
         return "probabilities" if sums_to_one(self.columns, self.layout) is not None else "logits"
 

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime as ort
 
 from edgepriv.artifact import choice, outputs
-from edgepriv.artifact.contract import Contract, Form, as_fed, as_probabilities, ask, scores_in, source_of
+from edgepriv.artifact.contract import Contract, Returned, as_fed, as_probabilities, ask, scores_in, source_of
 from edgepriv.artifact.metadata import names_in
 from edgepriv.artifact.model_files import external_files, parsed
 from edgepriv.device import predict as device
@@ -110,7 +110,7 @@ def _read_contract(session: ort.InferenceSession, probe: np.ndarray | None, clas
         )
     contract = choice.first_of(replace(returned, scores=usable), source, classes or 0)
     if is_ours(session):
-        told: Form = "logits" if metadata.get("output") == "logits" else "probabilities"
+        told: Returned = "logits" if metadata.get("output") == "logits" else "probabilities"
         contract = replace(contract, returns=told, rounded=False)
     return contract
 

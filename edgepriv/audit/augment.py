@@ -15,8 +15,8 @@ FLIPPED = (0.01, 0.02, 0.05, 0.1)
 """Shares of a table's features of 0 and 1 that are flipped."""
 JITTER = (0.02, 0.05, 0.1, 0.2)
 """Standard deviations of the noise on a table of other numbers, in input units."""
-DRAWS = 6
-MOST_COPIES = max(2 * (2 * SHIFT * (SHIFT + 1) + 1), 1 + DRAWS * len(JITTER))
+COPIES = 6
+MOST_COPIES = max(2 * (2 * SHIFT * (SHIFT + 1) + 1), 1 + COPIES * len(JITTER))
 
 
 def copies_of(input_shape: tuple[int, ...]) -> int:
@@ -24,7 +24,7 @@ def copies_of(input_shape: tuple[int, ...]) -> int:
     shifts = 2 * SHIFT * (SHIFT + 1) + 1
     if len(input_shape) == 3:
         return shifts if input_shape[0] == 1 else 2 * shifts
-    return 1 + DRAWS * len(JITTER)
+    return 1 + COPIES * len(JITTER)
 
 
 def copies(x: Inputs, *, binary: bool, seed: int = 0) -> Iterator[Inputs]:
@@ -41,7 +41,7 @@ def copies(x: Inputs, *, binary: bool, seed: int = 0) -> Iterator[Inputs]:
     yield x
     rng = np.random.default_rng(seed)
     for strength in FLIPPED if binary else JITTER:
-        for _ in range(DRAWS):
+        for _ in range(COPIES):
             if binary:
                 yield np.abs(x - (rng.random(x.shape[1:]) < strength).astype(np.float32))
             else:

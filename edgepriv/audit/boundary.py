@@ -27,8 +27,8 @@ REACH = 0.1
 
 NOISE = np.geomspace(0.02, 1.0, 8)
 """Standard deviations of the noise, in input units."""
-DRAWS = 12
-NOISE_QUERIES = len(NOISE) * DRAWS
+NOISE_SAMPLES = 12
+NOISE_QUERIES = len(NOISE) * NOISE_SAMPLES
 _DISTANCES = np.geomspace(NOISE[0] / 4, NOISE[-1] * 4, 200)
 
 
@@ -107,10 +107,10 @@ def noise_survival(labels_of: Labels, x: Inputs, y: npt.NDArray[np.int64], *, se
     right = [(labels_of(x) == y).astype(np.float64)]
     for strength in NOISE:
         surviving = np.zeros(len(x))
-        for _ in range(DRAWS):
+        for _ in range(NOISE_SAMPLES):
             noise = np.float32(strength) * rng.standard_normal(x.shape[1:], dtype=np.float32)
             surviving += labels_of(np.clip(x + noise, 0, 1)) == y
-        right.append(surviving / DRAWS)
+        right.append(surviving / NOISE_SAMPLES)
     return np.stack(right, axis=1)
 
 

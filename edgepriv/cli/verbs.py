@@ -72,15 +72,15 @@ def _renamed(options: dict[str, Any]) -> dict[str, Any]:
     """Without ``--output``, which says what ``--returns`` says."""
     if "output" not in options:
         return options
-    form = options.pop("output")
-    if form not in RETURNS:
+    returns = options.pop("output")
+    if returns not in RETURNS:
         raise UserError(
-            f"--output {form!r}: the file to write is named by -o or --out, and what it returns by "
+            f"--output {returns!r}: the file to write is named by -o or --out, and what it returns by "
             f"--returns ({', '.join(RETURNS)})"
         )
-    if options.setdefault("returns", form) != form:
+    if options.setdefault("returns", returns) != returns:
         raise UserError(
-            f"--output {form} and --returns {options['returns']} contradict each other: pass --returns alone"
+            f"--output {returns} and --returns {options['returns']} contradict each other: pass --returns alone"
         )
-    note(f"--output {form} is now --returns {form}")
+    note(f"--output {returns} is now --returns {returns}")
     return options

@@ -13,7 +13,7 @@ ROUNDING = 1e-4
 _CHANNEL_COUNTS = (1, 3, 4)
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue (ITU-R BT.601), as Pillow and torchvision take them."""
-_BYTE, _WORD = 255, 65_535
+_UINT8, _UINT16 = 255, 65_535
 _FEWER_BITS = 14
 """Cameras and scanners record 10, 12 or 14 bits into words of 16; taken for 16, such pictures would all be nearly black."""
 
@@ -122,15 +122,15 @@ def _whole_numbers(
     if x.dtype == np.uint8:
         return x, ()
     # A range that ends below what 16 bits are for is the network's, unless every pixel lies in it.
-    if asked is not None and (high <= asked[1] or asked[1] > _BYTE):
+    if asked is not None and (high <= asked[1] or asked[1] > _UINT8):
         return _within(name, x, asked), ()
     used = max(8, int(high).bit_length())
     if used <= _FEWER_BITS:
         raise UserError(
             f"{name}: the pixels have 16 bits, but none is above {high:g}, as if they were recorded with {used}: say in which "
-            f"range they were, --input-range 0:{2**used - 1} or --input-range 0:{_WORD}"
+            f"range they were, --input-range 0:{2**used - 1} or --input-range 0:{_UINT16}"
         )
-    return _within(name, x, (0, _WORD)), (f"the pixels have 16 bits: {_WORD} is taken for white",)
+    return _within(name, x, (0, _UINT16)), (f"the pixels have 16 bits: {_UINT16} is taken for white",)
 
 
 def _within(name: str, x: np.ndarray, asked: tuple[float, float]) -> np.ndarray:

@@ -42,7 +42,8 @@ def refuse_unsteady(classifier: Classifier, x: Tensor) -> str | None:
         if not torch.equal(first, classifier(x)) and random_operators.seen:
             raise UserError(
                 f"the network answers the same input differently each time (it draws random numbers, by "
-                f"{random_operators.seen[0]}): in eval mode nothing may be drawn, as functional.dropout(x, p, self.training) draws nothing"
+                f"{random_operators.seen[0]}): in eval mode nothing may be drawn, as "
+                "functional.dropout(x, p, self.training) draws nothing"
             )
         if not first.isfinite().all():
             raise UserError(

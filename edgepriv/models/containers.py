@@ -260,16 +260,16 @@ def _converted(chosen: _Candidate, where: str) -> tuple[dict[str, Tensor], list[
             raise UserError(f"{where}: {name} is {kind}: save the state_dict of the float model")
         if like.is_floating_point() and value.ndim and not (value.is_floating_point() or value.is_complex()):
             raise UserError(
-                f"{where}: {name} holds {_word(value.dtype)}, whose scale is not known here: save the state_dict of the float "
-                "model"
+                f"{where}: {name} holds {_dtype_name(value.dtype)}, whose scale is not known here: save the "
+                "state_dict of the float model"
             )
         if value.is_complex() and not like.is_complex():
-            raise UserError(f"{where}: {name} holds complex numbers, and the model has {_word(like.dtype)} there")
+            raise UserError(f"{where}: {name} holds complex numbers, and the model has {_dtype_name(like.dtype)} there")
         if value.layout != torch.strided:
             became["sparse weights became dense"] = None
             value = _dense(value)
         if value.is_floating_point() and value.dtype != like.dtype:
-            became[f"{_word(value.dtype)} weights became {_word(like.dtype)}"] = None
+            became[f"{_dtype_name(value.dtype)} weights became {_dtype_name(like.dtype)}"] = None
         state[name] = value.detach().to(like.dtype).contiguous().clone()
     steps = {name.removeprefix(chosen.prefix): value for name, value in chosen.tensors.items() if is_step(name)}
     return state | steps, list(became)
@@ -280,7 +280,7 @@ def _dense(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() and value.dtype.itemsize == 1 else value
 
 
-def _word(dtype: torch.dtype) -> str:
+def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 

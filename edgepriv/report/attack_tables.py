@@ -48,8 +48,8 @@ def _is_part(attack: Mapping[str, Any], utility: Mapping[str, Any]) -> bool:
     return counts(attack, utility) != counts({}, utility)
 
 
-def _bounds(interval: Any, form: Any) -> str:
-    return f"{form(interval[0])}-{form(interval[1])}"
+def _bounds(interval: Any, text_of: Any) -> str:
+    return f"{text_of(interval[0])}-{text_of(interval[1])}"
 
 
 def _rate(attack: Mapping[str, Any], fpr: str, *, with_interval: bool) -> str:

@@ -62,14 +62,14 @@ def file_size(size: int | None) -> str:
     return f"{significant(size / 1e6)} MB" if size >= 1_000_000 else f"{significant(size / 1e3)} kB"
 
 
-def interval(bounds: Sequence[float] | None, form: Callable[[float | None], str]) -> str:
+def interval(bounds: Sequence[float] | None, text_of: Callable[[float | None], str]) -> str:
     """(0.48, 0.54) -> "[0.480, 0.540]", empty without bounds."""
-    return "" if bounds is None else f"[{form(bounds[0])}, {form(bounds[1])}]"
+    return "" if bounds is None else f"[{text_of(bounds[0])}, {text_of(bounds[1])}]"
 
 
-def with_interval(value: float | None, bounds: Sequence[float] | None, form: Callable[[float | None], str]) -> str:
+def with_interval(value: float | None, bounds: Sequence[float] | None, text_of: Callable[[float | None], str]) -> str:
     """A number and its 95% interval."""
-    return f"{form(value)} {interval(bounds, form)}".strip()
+    return f"{text_of(value)} {interval(bounds, text_of)}".strip()
 
 
 def times(ratio: float | None) -> str:

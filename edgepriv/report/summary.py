@@ -42,8 +42,8 @@ def in_accuracy(audit: Audit | None) -> Iterator[Finding]:
 def tested(audit: Audit) -> str:
     """File, data and number of records."""
     utility, data = audit["utility"], audit.get("data") or {}
-    form = "without its head" if (audit.get("head") or {}).get("cut") else "as it ships"
-    file = f"The file {audit['model']}, {form}," if "model" in audit else "The model"
+    state = "without its head" if (audit.get("head") or {}).get("cut") else "as it ships"
+    file = f"The file {audit['model']}, {state}," if "model" in audit else "The model"
     of = f" of the data set {data['name']}" if data.get("name") else ""
     return (
         f"{file} was asked about {count(utility['n_members'], 'record')}{of} that it was trained on (members) and "

@@ -282,13 +282,13 @@ _LAYER_COLUMNS: dict[str, Callable[[Any], str]] = {
 
 def layer_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     """Weights by layer; shows what is known of each, in the columns above."""
-    known = {key: form for key, form in _LAYER_COLUMNS.items() if any(key in layer for layer in layers)}
+    known = {key: text_of for key, text_of in _LAYER_COLUMNS.items() if any(key in layer for layer in layers)}
     text_columns = [key for key in known if key in ("name", "op", "shape", "granularity", "dtype")]
     table = _table(
         "", text_columns, ["stored" if key == "stored_bytes" else key for key in known if key not in text_columns]
     )
     for layer in layers:
-        _row(table, *(form(layer[key]) if key in layer else "" for key, form in known.items()))
+        _row(table, *(text_of(layer[key]) if key in layer else "" for key, text_of in known.items()))
     return table
 
 

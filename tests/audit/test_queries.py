@@ -102,7 +102,7 @@ def test_images_are_asked_about_as_images():
 
 def test_noise_tells_the_distance_of_a_linear_classifier(monkeypatch):
     monkeypatch.setattr(boundary, "NOISE", np.array([0.02, 0.05, 0.1, 0.15]))  # so little that clipping hardly acts
-    monkeypatch.setattr(boundary, "DRAWS", 60)
+    monkeypatch.setattr(boundary, "NOISE_SAMPLES", 60)
     model = Linear()
     survival = noise_survival(model.labels, X, SIDE)
     assert survival.shape == (300, 5)
@@ -181,7 +181,7 @@ def test_the_worst_case_is_the_lowest_confidence_of_all_tries():
 
 def test_questions_per_example_are_stated():
     assert ATTACKS["label-only-boundary"].queries == boundary_queries()
-    assert ATTACKS["label-only-noise"].queries == 1 + len(boundary.NOISE) * boundary.DRAWS
+    assert ATTACKS["label-only-noise"].queries == 1 + len(boundary.NOISE) * boundary.NOISE_SAMPLES
     assert ATTACKS["confidence"].queries == ATTACKS["adversarial/confidence"].queries == 1
     assert set(QUERIES.values()) == {"clean", "label-only", "adversarial"}
 
