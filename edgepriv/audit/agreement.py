@@ -43,12 +43,12 @@ def fleet_of(
     is_member = np.arange(len(candidates)) < len(split.members)
     _refuse_design(existing, columns, is_member)
     labels = dataset.y[existing.rows]
-    said = _labels_agree(existing, dataset, labels)
+    labels_agree = _labels_agree(existing, dataset, labels)
     _refuse_other_target(existing, columns, target, is_member)
     seen = seen_by(_told_apart(existing, columns, target), len(existing.names), labels)
     member = existing.member[:, columns]
     _refuse_guesses(existing, seen.right[:, columns], target)
-    warnings = _linked(existing, seen.odds[:, columns], member, target, is_member, said)
+    warnings = _linked(existing, seen.odds[:, columns], member, target, is_member, labels_agree)
     pool = np.isin(existing.rows, split.reference) & ~existing.member.any(axis=0)
     population = sample(existing.rows[pool], POPULATION, seed)
     places = _places(existing, len(dataset))[population]
@@ -78,9 +78,9 @@ def refuse_unlearned(who: str, fleet: Fleet, target: Outputs, is_member: Bools) 
     mixed = [r for r, own in enumerate(references.member) if own.any() and not own.all()]
     if not mixed:
         return
-    found = np.array([_area(references.confidence[r], references.member[r]) for r in mixed])
+    areas = np.array([_area(references.confidence[r], references.member[r]) for r in mixed])
     error = float(np.mean([_error(references.member[r]) for r in mixed])) / np.sqrt(len(mixed))
-    mean, own = float(found.mean()), _area(target.confidence, is_member)
+    mean, own = float(areas.mean()), _area(target.confidence, is_member)
     if mean < 0.5 - SURE * error:
         raise UserError(
             f"{who} are surer of records that they were not trained on than of those they were (AUC {mean:.3f}): their "
@@ -260,20 +260,20 @@ def _error(inside: Bools) -> float:
 
 
 def _of_thin_evidence(existing: Existing, member: Bools) -> list[str]:
-    said = []
+    warnings = []
     alone, never = int(member.all(axis=0).sum()), int((~member).all(axis=0).sum())
     if alone:
-        said.append(
+        warnings.append(
             f"{alone:,} of {member.shape[1]:,} records were trained on by every reference model of {existing.where}: how they "
             "look from outside is taken from the others"
         )
     if never and member.any():
-        said.append(
+        warnings.append(
             f"{never:,} of {member.shape[1]:,} records were trained on by no reference model of {existing.where}: how they "
             "look from inside is taken from the others"
         )
     if len(existing.names) < 4:
-        said.append(
+        warnings.append(
             f"{existing.where} holds {len(existing.names)} reference models: so few find less than a real attacker does"
         )
-    return said
+    return warnings

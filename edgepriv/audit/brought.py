@@ -92,11 +92,11 @@ def existing_fleets(
     threat_model = "oblivious" if tuple(threat_models) == ("oblivious",) else "adaptive"
     made = "without" if threat_model == "oblivious" else "as the audited model was, with"
     other = "adaptive" if threat_model == "oblivious" else "oblivious"
-    said = [
+    notes = [
         f"{len(existing.names)} reference models of {existing.where}, each trained on {fleet.records:,} of the records: taken "
         f"for models trained {made} its defence (--threat-model {other} if they were not)"
     ]
-    return {threat_model: fleet}, warnings, said
+    return {threat_model: fleet}, warnings, notes
 
 
 def refuse_unlearned_fleets(
@@ -117,14 +117,14 @@ def of_another_size(records: int, members: int, brought: Brought = NOTHING_BROUG
     """A warning where reference models were trained on another number of records than the target."""
     if ALIKE * members <= records and (not brought.exists or ALIKE * records <= members):
         return []
-    found = f"each reference model was trained on {records:,} records, the target on {members:,}"
+    sizes = f"each reference model was trained on {records:,} records, the target on {members:,}"
     if brought.exists:
         return [
-            f"{found}: models that know fewer or more records know each of them otherwise, and attacks with reference models "
+            f"{sizes}: models that know fewer or more records know each of them otherwise, and attacks with reference models "
             "may find less than they would with models of the target's size"
         ]
     return [
-        f"{found}: there are too few others for more, and attacks with reference models may find less than they would with "
+        f"{sizes}: there are too few others for more, and attacks with reference models may find less than they would with "
         "models of the target's size; more non-members help"
     ]
 
@@ -153,14 +153,14 @@ def answers_of(model: DeployedModel, examples: Examples, told: Told, member: np.
     )
     own = Told(batch_dependent=told.batch_dependent) if model.is_ours else told
     opened = open_target(model, replace(examples, dataset=dataset, raw=examples.raw[order]), own)
-    found = answers(opened.target, opened.examples.dataset, np.arange(len(order)))[np.argsort(order)]
-    return _columns(model, found, opened.examples.dataset.class_names, examples.dataset.class_names)
+    outputs = answers(opened.target, opened.examples.dataset, np.arange(len(order)))[np.argsort(order)]
+    return _columns(model, outputs, opened.examples.dataset.class_names, examples.dataset.class_names)
 
 
-def _columns(model: DeployedModel, found: np.ndarray, own: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+def _columns(model: DeployedModel, outputs: np.ndarray, own: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
     """The columns in the order of the audited model's classes, by name where both name them."""
     if len(own) != len(wanted):
         raise UserError(f"{model.path} has {len(own)} classes, the audited model {len(wanted)}")
     if set(own) == set(wanted):
-        return found[:, [own.index(name) for name in wanted]]
-    return found
+        return outputs[:, [own.index(name) for name in wanted]]
+    return outputs

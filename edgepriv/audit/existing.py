@@ -108,46 +108,46 @@ def models_in(folder: Path) -> list[tuple[Path, Path]]:
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: --reference-models names one that holds .onnx or .pt files")
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".onnx", ".pt") and path.is_file())
-    found = []
+    pairs = []
     for path in paths:
         own, alone = path.with_name(f"{path.stem}.{MEMBERS_FILE}"), path.with_name(MEMBERS_FILE)
-        siblings = [other for other in paths if other.parent == path.parent]
+        neighbours = [other for other in paths if other.parent == path.parent]
         if own.is_file():
-            found.append((path, own))
-        elif alone.is_file() and len(siblings) == 1:
-            found.append((path, alone))
+            pairs.append((path, own))
+        elif alone.is_file() and len(neighbours) == 1:
+            pairs.append((path, alone))
         else:
             raise UserError(
                 f"{path} has no {own.name} beside it (nor {MEMBERS_FILE} in a folder of its own): say which records it was "
                 "trained on"
             )
-    if not found:
+    if not pairs:
         raise UserError(f"{folder} holds no .onnx or .pt files")
-    return found
+    return pairs
 
 
 def membership_in(path: Path, records: int) -> Bools:
     """bool [records] from a ``members.npy``: a mask over the data set, or the places of what the model was trained on."""
     try:
-        found = np.load(path, allow_pickle=False)
+        stored = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is not a readable .npy file of plain numbers") from error
-    if not isinstance(found, np.ndarray) or found.ndim != 1 or found.dtype.kind not in "biu":
+    if not isinstance(stored, np.ndarray) or stored.ndim != 1 or stored.dtype.kind not in "biu":
         raise UserError(
             f"{path} must hold one row: true or false for each of {records} records, or the places of those inside"
         )
-    if found.dtype.kind == "b":
-        if len(found) != records:
-            raise UserError(f"{path} says of {len(found)} records whether they are inside, but there are {records}")
-        return found
-    if len(found) == records and np.isin(found, (0, 1)).all() and records > 2:
-        return found.astype(bool)
-    if len(found) and (found.min() < 0 or found.max() >= records):
-        raise UserError(f"{path} names record {found.max() if found.max() >= records else found.min()} of {records}")
-    if len(np.unique(found)) < len(found):
+    if stored.dtype.kind == "b":
+        if len(stored) != records:
+            raise UserError(f"{path} says of {len(stored)} records whether they are inside, but there are {records}")
+        return stored
+    if len(stored) == records and np.isin(stored, (0, 1)).all() and records > 2:
+        return stored.astype(bool)
+    if len(stored) and (stored.min() < 0 or stored.max() >= records):
+        raise UserError(f"{path} names record {stored.max() if stored.max() >= records else stored.min()} of {records}")
+    if len(np.unique(stored)) < len(stored):
         raise UserError(f"{path} names a record twice")
     member = np.zeros(records, dtype=bool)
-    member[found] = True
+    member[stored] = True
     return member
 
 
@@ -157,13 +157,15 @@ def of_models(folder: Path, names: Sequence[str], answers: Callable[[int], np.nd
 
 
 def _one_of(path: Path, arrays: dict[str, np.ndarray], keys: tuple[str, ...]) -> str:
-    found = [key for key in keys if key in arrays]
-    if len(found) != 1:
+    present = [key for key in keys if key in arrays]
+    if len(present) != 1:
         what = (
-            f"several of {', '.join(found)}" if found else f"{sorted(arrays)}, and none of them is {' or '.join(keys)}"
+            f"several of {', '.join(present)}"
+            if present
+            else f"{sorted(arrays)}, and none of them is {' or '.join(keys)}"
         )
         raise UserError(f"{path} holds {what}: exactly one is needed")
-    return found[0]
+    return present[0]
 
 
 def _rows(path: Path, arrays: dict[str, np.ndarray], columns: int, records: int) -> np.ndarray:
@@ -185,12 +187,12 @@ def _rows(path: Path, arrays: dict[str, np.ndarray], columns: int, records: int)
 
 
 def _bools(path: Path, arrays: dict[str, np.ndarray], key: str, shape: tuple[int, ...]) -> Bools:
-    found = arrays[key]
-    if found.shape != shape:
-        raise UserError(f"{path}: {key} must be {list(shape)}, true where trained on (it is {list(found.shape)})")
-    if found.dtype.kind != "b" and not (found.dtype.kind in "iuf" and np.isin(found, (0, 1)).all()):
+    stored = arrays[key]
+    if stored.shape != shape:
+        raise UserError(f"{path}: {key} must be {list(shape)}, true where trained on (it is {list(stored.shape)})")
+    if stored.dtype.kind != "b" and not (stored.dtype.kind in "iuf" and np.isin(stored, (0, 1)).all()):
         raise UserError(f"{path}: {key} must be true or false, or 1 or 0")
-    return np.asarray(found, dtype=bool)
+    return np.asarray(stored, dtype=bool)
 
 
 def _refuse_wrong(path: Path, name: str, scores: np.ndarray, kind: str) -> None:

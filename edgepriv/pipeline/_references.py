@@ -21,8 +21,8 @@ def brought_by(target: DeployedModel, confirmed: Model | None, folder: Path | No
         raise UserError("--reference-models and --reference-scores exclude each other: both say what references answer")
     if folder is None:
         return Brought(scores)
-    found = [(path, members) for path, members in models_in(folder)]
-    return Brought(None, folder, tuple(Reference(_opened(path, target, confirmed), members) for path, members in found))
+    pairs = [(path, members) for path, members in models_in(folder)]
+    return Brought(None, folder, tuple(Reference(_opened(path, target, confirmed), members) for path, members in pairs))
 
 
 def _opened(path: Path, target: DeployedModel, confirmed: Model | None) -> DeployedModel:
@@ -30,20 +30,20 @@ def _opened(path: Path, target: DeployedModel, confirmed: Model | None) -> Deplo
     if path.suffix == ".onnx":
         return DeployedModel.open(path)
     known = target.manifest
-    found = _checkpoint(path, target, confirmed)
+    reference = _checkpoint(path, target, confirmed)
     if known is not None:
         if target.answers_through is not None:
             raise UserError(
                 f"{path} answers without the head of {target.name}: pass the .onnx that are exported with one"
             )
         recipe = parse(known.recipe, str(manifest.path_beside(target.path)))
-        found = found.with_recipe(found.recipe.with_changes(quantize=recipe.quantize.model_dump()))
-    classifier = found.classifier()
+        reference = reference.with_recipe(reference.recipe.with_changes(quantize=recipe.quantize.model_dump()))
+    classifier = reference.classifier()
     built = build_graph(
         classifier,
-        integers_of(found, classifier),
-        input_shape=found.input_shape,
-        class_names=found.class_names,
+        integers_of(reference, classifier),
+        input_shape=reference.input_shape,
+        class_names=reference.class_names,
     )
     return DeployedModel(path, built.content)
 
