@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgepriv.audit import with_manifest
+from edgepriv.audit import brought
 from edgepriv.audit.memberships import plan
 from edgepriv.data import Split
 
@@ -76,6 +76,6 @@ def test_the_digest_tells_one_plan_from_another():
 
 
 def test_reference_models_of_another_size_than_the_target_are_said():
-    assert with_manifest._of_another_size(950, 1000) == []
-    (sentence,) = with_manifest._of_another_size(8500, 10_000)
+    assert brought.of_another_size(950, 1000) == []
+    (sentence,) = brought.of_another_size(8500, 10_000)
     assert "each reference model was trained on 8,500 records, the target on 10,000" in sentence
