@@ -1,17 +1,32 @@
 # The things people do: install, check (before each commit), lint, test, bench, docs; quickstart, the whole pipeline in one
-# command; and oracles, the tests against independent implementations, which have to be installed first.
+# command; and oracles, the tests against independent implementations, which have to be installed first. install-all
+# installs for all of these at once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# One of the two says that it needs an older Python; the module that we compare with does not.
+ORACLES := --no-deps --ignore-requires-python tensorflow-empirical-privacy jax-privacy
 
-.PHONY: install quickstart check test oracles lint bench docs clean
+# Bytecode is kept: the tests start many processes, and each would compile the package again.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: install install-all quickstart check test oracles lint bench docs clean
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(PIP) --editable ".[dev]"
 	touch $@
+
+# Without pip's compiling of every module: three quarters are never imported, and the rest compile when they first are.
+install-all: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --no-compile --editable ".[dev,oracles,docs]"
+	$(PIP) --no-compile $(ORACLES)
+	touch $(VENV)/.installed
+	touch $(VENV)/.oracles $(VENV)/.docs
 
 quickstart: install
 	$(BIN)/edgepriv quickstart --output quickstart --force
@@ -23,18 +38,15 @@ test: install
 oracles: $(VENV)/.oracles
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/oracles
 
-# One of the two says that it needs an older Python; the module that we compare with does not.
 $(VENV)/.oracles: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[oracles]"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --ignore-requires-python \
-		tensorflow-empirical-privacy jax-privacy
+	$(PIP) --editable ".[oracles]"
+	$(PIP) $(ORACLES)
 	touch $@
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy $(wildcard export/[a-z]*.py)
 
 # Lint, types, and tests that are quick together: a minute or so in all.
 QUICK := tests/recipe/test_resolve.py tests/recipe/test_defences.py tests/recipe/test_training_hash.py tests/cli tests/data tests/report \
@@ -49,7 +61,7 @@ docs: $(VENV)/.docs
 	$(BIN)/python -m mkdocs build --strict --quiet --clean
 
 $(VENV)/.docs: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(PIP) --editable ".[docs]"
 	touch $@
 
 bench: install

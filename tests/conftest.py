@@ -1,6 +1,7 @@
 """What every test shares: one thread, and data folders that are not the user's."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,28 @@ import torch
 torch.set_num_threads(1)
 
 REAL_DATA = ("fashion_mnist", "cifar10", "location30")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operators_read_once() -> Iterator[None]:
+    """torch's exporter parses the sources of its 500 operators again for each network, which is half the time of a small
+    export. Nothing in them depends on the network."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    read: dict[tuple[object, ...], ONNXRegistry] = {}
+    parse = ONNXRegistry.from_torchlib
+
+    def once(*version: object, **options: object) -> ONNXRegistry:
+        key = (*version, *options.items())
+        if key not in read:
+            read[key] = parse(*version, **options)
+        registry = copy.copy(read[key])
+        registry.functions = {name: list(forms) for name, forms in read[key].functions.items()}
+        return registry
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ONNXRegistry, "from_torchlib", staticmethod(once))
+        yield
 
 
 @pytest.fixture

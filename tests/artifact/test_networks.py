@@ -10,19 +10,58 @@ from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.export import prove_kernels
 from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.artifact.session import open_session, optimized_graph, predict
+from edgepriv.artifact.trace import trace
 from edgepriv.models import Classifier, build
 from edgepriv.recipe import Export, Quantize
+from edgepriv.torchvision_compat import import_torchvision
 from edgepriv.training.quantization import quantize_weights, widths
 
+models = import_torchvision("models")
 SMALL = {"lenet": (1, 28, 28), "resnet20": (3, 32, 32), "mlp": (30,)}
-LARGE = {
-    "resnet18": (3, 32, 32),
-    "resnet50": (3, 32, 32),
-    "vgg16": (3, 32, 32),
-    "densenet121": (3, 32, 32),
-    "mobilenet_v3_small": (3, 64, 64),
-    "efficientnet_b0": (3, 64, 64),
-    "vit_b_16": (3, 32, 32),
+IMAGES = (3, 32, 32)
+
+
+def efficientnet():
+    blocks = [
+        models.efficientnet.MBConvConfig(
+            expand, kernel, stride, inputs, outputs, layers, width_mult=1.0, depth_mult=1.0
+        )
+        for expand, kernel, stride, inputs, outputs, layers in [
+            (1, 3, 1, 8, 8, 1),
+            (6, 3, 2, 8, 12, 2),
+            (6, 5, 2, 12, 16, 1),
+        ]
+    ]
+    return models.EfficientNet(blocks, dropout=0.2, last_channel=32, num_classes=10)
+
+
+def mobilenet_v3():
+    blocks = [
+        models.mobilenetv3.InvertedResidualConfig(
+            inputs, kernel, expanded, outputs, excite, activation, stride, dilation, width_mult=1.0
+        )
+        for inputs, kernel, expanded, outputs, excite, activation, stride, dilation in [
+            (8, 3, 8, 8, True, "RE", 2, 1),
+            (8, 3, 24, 16, False, "RE", 2, 1),
+            (16, 3, 32, 16, False, "RE", 1, 1),
+            (16, 5, 32, 24, True, "HS", 2, 2),
+            (24, 5, 48, 24, True, "HS", 1, 1),
+        ]
+    ]
+    return models.MobileNetV3(blocks, last_channel=32, num_classes=10)
+
+
+# The blocks of large networks by torchvision's own classes, few and narrow: what a block is does not depend on how many follow.
+SHORT = {
+    "resnet of bottlenecks": lambda: models.ResNet(
+        models.resnet.Bottleneck, [2, 1, 1, 1], num_classes=10, width_per_group=16
+    ),
+    "densenet": lambda: models.DenseNet(8, (2, 2, 1, 1), num_init_features=16, num_classes=10),
+    "mobilenet_v3": mobilenet_v3,
+    "efficientnet": efficientnet,
+    "vision transformer": lambda: models.VisionTransformer(
+        image_size=32, patch_size=16, num_layers=2, num_heads=4, hidden_dim=48, mlp_dim=96, num_classes=10
+    ),
 }
 PROFILES = ("latency", "portable")
 
@@ -34,9 +73,15 @@ def check(classifier, shape, profiles=PROFILES):
     expected = torch_probabilities(classifier, weights, x)
     classes = [str(label) for label in range(expected.shape[1])]
     files = {}
+    traced = trace(classifier, shape)
     for profile in profiles:
         file = build_graph(
-            classifier, weights, input_shape=shape, class_names=classes, settings=Export(profile=profile)
+            classifier,
+            weights,
+            input_shape=shape,
+            class_names=classes,
+            settings=Export(profile=profile),
+            traced=traced.clone(),
         )
         onnx.checker.check_model(onnx.load_from_string(file.content), full_check=True)
         np.testing.assert_allclose(predict(open_session(file.content), x), expected, atol=1e-5)
@@ -60,16 +105,25 @@ def test_small_networks(name):
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LARGE)
-def test_torchvisions_networks(name):
-    classifier = classifier_of(name, LARGE[name])
-    weights, files = check(classifier, LARGE[name])
-    assert weights.keys() == widths(classifier.network, Quantize(bits=4)).keys()
+def check_torchvisions(network, shape):
+    weights, files = check(network, shape)
+    assert weights.keys() == widths(network.network, Quantize(bits=4)).keys()
     for file in files.values():
         assert not set(file.left_float) & set(weights)
-    if name == "vit_b_16":
-        assert sum("in_proj_weight" in weight for weight in weights) == 12
+    return weights, files
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11"])
+def test_torchvisions_networks_by_name(name):
+    check_torchvisions(classifier_of(name, IMAGES), IMAGES)
+
+
+@pytest.mark.parametrize("kind", SHORT)
+def test_torchvisions_blocks(kind):
+    torch.manual_seed(0)
+    weights, files = check_torchvisions(Classifier(SHORT[kind](), [0.5] * 3, [0.25] * 3).eval(), IMAGES)
+    if kind == "vision transformer":
+        assert sum("in_proj_weight" in weight for weight in weights) == 2
         assert set(files["latency"].left_float) == {"encoder.pos_embedding"}
 
 

@@ -39,7 +39,7 @@ def serve(onnxruntime_web):
     yield start
     for process in started:
         process.terminate()
-        process.wait()
+        process.communicate()
 
 
 @pytest.fixture

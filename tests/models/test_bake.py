@@ -81,6 +81,7 @@ def test_rules_may_name_a_layer_whose_weight_is_computed():
         refuse_unmatched(computed, Quantize(bits="nowhere=8,*=4"))
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated")
 def test_attacks_do_not_fold_batch_norm_into_a_computed_weight():
     for way in WAYS.values():
         net = network(way)

@@ -85,7 +85,6 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, trained, legacy):
     assert not (tmp_path / "it_ran").exists()
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_bare_pickle_is_refused_and_not_run(tmp_path):
     (tmp_path / "evil.pt").write_bytes(pickle.dumps(TouchesAFile(tmp_path / "it_ran")))
     with pytest.raises(UserError):
