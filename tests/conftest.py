@@ -34,6 +34,17 @@ def operators_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def audits_in_this_process() -> Iterator[None]:
+    """The few small reference models of a test are trained before another process has imported torch, and the tests fill
+    the processors by themselves. Tests of several processes say how many."""
+    from edgepriv.audit import workers
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(workers, "processors", lambda: 1)
+        yield
+
+
 @pytest.fixture
 def dies_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Run something that trains until it has written its partial file so many times, then die as on Ctrl-C."""

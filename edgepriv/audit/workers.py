@@ -67,6 +67,11 @@ def check_engine(engine: str) -> None:
         raise UserError(f"unknown engine {engine!r}: known are 'local' and 'dask:tcp://HOST:PORT'")
 
 
+def processors() -> int:
+    """Of this machine."""
+    return os.cpu_count() or 1
+
+
 def train_jobs(
     jobs: Sequence[Job], dataset: Dataset, folder: Path, *, label: str, engine: str, processes: int | None
 ) -> None:
@@ -77,7 +82,7 @@ def train_jobs(
     """
     title = f"reference models ({label})"
     with progress.shown(title, unit="model", total=len(jobs)) as bar:
-        processes = min(processes or os.cpu_count() or 1, len(jobs))
+        processes = min(processes or processors(), len(jobs))
         device = computed_on(jobs[0].recipe, engine)
         if device != PROCESSOR:
             trained = _trained_on(device, jobs, dataset, folder, processes)

@@ -3,11 +3,13 @@
 from functools import cache
 
 import numpy as np
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from edgepriv.artifact.build import Built, build_graph
+from edgepriv.artifact.trace import trace
 from edgepriv.models import Classifier
 from edgepriv.recipe import Quantize
 from edgepriv.training.quantization import QuantizedTensor, quantize_weights
@@ -119,6 +121,16 @@ def weights_of(classifier: Classifier, bits: int | str) -> dict[str, QuantizedTe
 
 
 @cache
+def _traced(name: str) -> ir.Model:
+    return trace(classifier_of(name), NETS[name][1])
+
+
+def traced(name: str) -> ir.Model:
+    """The graph of a network, to be changed. Tracing takes most of an export's time, and it is the same for all bits."""
+    return _traced(name).clone()
+
+
+@cache
 def built(name: str, bits: int | str) -> tuple[Classifier, dict[str, QuantizedTensor], Built]:
     """A network, its integer weights and its file; built once for all tests that only look."""
     classifier = classifier_of(name)
@@ -127,6 +139,10 @@ def built(name: str, bits: int | str) -> tuple[Classifier, dict[str, QuantizedTe
         classifier,
         weights,
         build_graph(
-            classifier, weights, input_shape=NETS[name][1], class_names=[f"class {label}" for label in range(CLASSES)]
+            classifier,
+            weights,
+            input_shape=NETS[name][1],
+            class_names=[f"class {label}" for label in range(CLASSES)],
+            traced=traced(name),
         ),
     )

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 import torch
 from graphs import model, node, quantized, run
-from nets import MIXED, NETS, classifier_of, inputs_of, weights_of
+from nets import MIXED, NETS, classifier_of, inputs_of, traced, weights_of
 from test_twin import twin_of
 
 from edgepriv.artifact import memory, profiles
@@ -200,7 +200,12 @@ def case(request, everything_packed, monkeypatch):
     classifier = classifier_of(name)
     weights = weights_of(classifier, bits)
     file = build_graph(
-        classifier, weights, input_shape=NETS[name][1], class_names=[*"abcde"], settings=Export(profile="memory")
+        classifier,
+        weights,
+        input_shape=NETS[name][1],
+        class_names=[*"abcde"],
+        settings=Export(profile="memory"),
+        traced=traced(name),
     )
     assert file.packed_linears == products
     return classifier, weights, file, inputs_of(name, 16)

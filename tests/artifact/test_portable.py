@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from graphs import quantized
-from nets import CLASSES, MIXED, NETS, classifier_of, inputs_of
+from nets import CLASSES, MIXED, NETS, classifier_of, inputs_of, traced
 from onnx import TensorProto, numpy_helper
 
 from edgepriv.artifact.build import build_graph
@@ -32,7 +32,7 @@ def built(name, rule, profile="portable"):
     weights = quantize_weights(classifier.network, rule)
     settings = Export(profile=profile)
     return classifier, weights, build_graph(
-        classifier, weights, input_shape=NETS[name][1], class_names=NAMES, settings=settings
+        classifier, weights, input_shape=NETS[name][1], class_names=NAMES, settings=settings, traced=traced(name)
     )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def test_blocks_in_the_latency_profile_are_folded_at_load(name, bits):
         predict(open_session(file.content), x), torch_probabilities(classifier, weights, x), atol=1e-5
     )
     unpacking = {"Expand", "Cast", "BitShift", "DequantizeLinear"}
-    floats = build_graph(classifier, {}, input_shape=NETS[name][1], class_names=NAMES)
+    floats = build_graph(classifier, {}, input_shape=NETS[name][1], class_names=NAMES, traced=traced(name))
     executed, own = (
         [node.op_type for node in optimized_graph(content).graph.node if node.op_type in unpacking]
         for content in (file.content, floats.content)

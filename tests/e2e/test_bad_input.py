@@ -6,6 +6,7 @@ import pickle
 import resource
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -227,17 +228,21 @@ def test_an_interrupt_says_how_to_go_on(edgepriv, tmp_path: Path, monkeypatch: p
     assert "run the same command again" in ran.err
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """No file may grow beyond 2,000 bytes. The limit on what a process may raise stays, so that it can be lifted again."""
+    """No file of this process may grow beyond 2,000 bytes, for as long as one command takes."""
     allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, allowed[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
 
 
-def test_a_disk_that_is_full_leaves_nothing(refused: Refused, hardened: Path, tmp_path: Path, small_disk: None) -> None:
-    assert "File too large" in refused("export", hardened / "float.pt", "--bits", "4", "-o", tmp_path / "m.onnx")
+def test_a_disk_that_is_full_leaves_nothing(refused: Refused, hardened: Path, tmp_path: Path) -> None:
+    with small_disk():
+        said = refused("export", hardened / "float.pt", "--bits", "4", "-o", tmp_path / "m.onnx")
+    assert "File too large" in said
     assert not list(tmp_path.iterdir())
 
 
