@@ -29,6 +29,8 @@ def audit(
     float_twin: bool = True,
     cut_head: bool = False,
     accept_accuracy_loss: bool = False,
+    trainer: str | None = None,
+    defence_free: str | None = None,
     reference_models: str | os.PathLike[str] | None = None,
     reference_scores: str | os.PathLike[str] | None = None,
     fail_if: str | Sequence[str] | None = None,

@@ -75,13 +75,13 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
         {"statistics", "ties", "significance", "dp_guarantee", "exposure", "shift"},
         # models that are trained or asked repeatedly
-        {"processes", "workers", "references", "distil", "boundary", "blackbox", "queries", "evasion"},
+        {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries", "evasion"},
         {"attacks"},
         {"assess", "gate", "query_evidence", "run"},
         # the opened model as the target
         {"reading", "target", "alike", "upfront", "described"},
         # reference models that the user brings
-        {"existing", "agreement"},
+        {"existing", "agreement", "own_fleet"},
         {"brought"},
         {"with_files", "with_manifest"},
     ),

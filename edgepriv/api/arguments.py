@@ -44,6 +44,20 @@ OwnModel = Annotated[
     str | None,
     Option("Your own pkg.mod:factory that the file names: nothing else is ever imported.", "Model", default="none"),
 ]
+Trainer = Annotated[
+    str | None,
+    Option(
+        "Your own FILE.py:FUNCTION, train(data, *, seed, device) -> network: makes the reference models.",
+        "Audit",
+        default="the model's recipe",
+    ),
+]
+DefenceFree = Annotated[
+    str | None,
+    Option(
+        "The same training without your defence, FILE.py:FUNCTION: an oblivious attacker's.", "Audit", default="none"
+    ),
+]
 ReferenceModels = Annotated[
     PathLike | None,
     Option(

@@ -26,6 +26,8 @@ def audit(
     float_twin: Annotated[bool, Option("Audit the float twin too.", "Audit")] = True,
     cut_head: Annotated[bool, Option("Audit the file without its head, as whoever holds it can.", "Audit")] = False,
     accept_accuracy_loss: given.AcceptAccuracyLoss = False,
+    trainer: given.Trainer = None,
+    defence_free: given.DefenceFree = None,
     reference_models: given.ReferenceModels = None,
     reference_scores: given.ReferenceScores = None,
     fail_if: Annotated[
@@ -55,6 +57,9 @@ def audit(
         model: your own ``package.module:factory``, without which reference models of such a network are refused.
         float_twin: audit the float twin too.
         cut_head: audit what is left without the head.
+        trainer: your own "mine.py:train", which makes the reference models: ``train(data, *, seed, device)`` returns a
+            torch.nn.Module (or the path of an .onnx) that was trained on exactly ``data``, an ``edgepriv.data.TrainingData``.
+        defence_free: the same training without your defence.
         reference_models: folder of reference models that exist; none are trained then.
         reference_scores: .npz of what reference models answer and what each was trained on; none are trained then.
         fail_if: limits, such as "auc>0.55".
@@ -99,6 +104,8 @@ def audit(
             cut_head=cut_head,
             accept_accuracy_loss=accept_accuracy_loss,
             factory=model,
+            trainer=trainer,
+            defence_free=defence_free,
             reference_models=given.path(reference_models),
             reference_scores=given.path(reference_scores),
             limits=limits,

@@ -189,11 +189,13 @@ def _told_apart(existing: Existing, columns: np.ndarray, target: Outputs) -> Ite
         answers = existing.answers(r)
         own = answers[columns]
         if np.abs(own - target.probabilities).max() <= SAME:
-            raise UserError(f"{existing.where}: {name} is the audited model itself: leave it out")
+            remedy = "train a new one on the records that it is given" if existing.trained else "leave it out"
+            raise UserError(f"{existing.where}: {name} is the audited model itself: {remedy}")
         some = own[:: max(1, len(own) // 500)]
         twin = next((other for other, known in enumerate(before) if np.abs(known - some).max() <= SAME), None)
         if twin is not None and np.abs(existing.answers(twin)[columns] - own).max() <= SAME:
-            raise UserError(f"{existing.where}: {name} and {existing.names[twin]} are the same model: leave one out")
+            remedy = "train on the records that it is given" if existing.trained else "leave one out"
+            raise UserError(f"{existing.where}: {name} and {existing.names[twin]} are the same model: {remedy}")
         before.append(some)
         yield answers
 
@@ -202,9 +204,12 @@ def _refuse_guesses(existing: Existing, right: Bools, target: Outputs) -> None:
     largest = float(np.bincount(target.labels).max()) / len(target.labels)
     theirs, own = float(right.mean()), float((target.predicted == target.labels).mean())
     if own > largest and theirs < largest + 0.1 * (own - largest):
+        why = "their columns are in another order than the data, or their classes than the model's"
+        if existing.asked:
+            why = "they were trained on other data, or are fed otherwise than in training, or order their classes otherwise"
         raise UserError(
             f"{existing.where}: the reference models are right for {theirs:.1%} of the records, no better than guessing (the "
-            f"audited model: {own:.1%}): their columns are in another order than the data, or their classes than the model's"
+            f"audited model: {own:.1%}): {why}"
         )
 
 

@@ -1,5 +1,6 @@
 """What the user brings in place of reference models that an audit would train by the target's recipe."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,12 +15,16 @@ from edgepriv.audit.alike import TRAINED_HERE
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.examples import Examples
 from edgepriv.audit.existing import Existing, membership_in, of_models, scores_in
-from edgepriv.audit.feeding import Told
+from edgepriv.audit.feeding import Told, feeding_of
+from edgepriv.audit.own_fleet import trained_by
 from edgepriv.audit.references import Fleet, candidates_of
 from edgepriv.audit.run import Target, answers, observed
-from edgepriv.audit.target import open_target
+from edgepriv.audit.target import Opened, open_target
+from edgepriv.audit.trainer import Trainer
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
+from edgepriv.recipe import Recipe
+from edgepriv.training.device import device_of
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class Brought:
-    """``scores``: an .npz of answers and memberships. ``models``: of the folder ``folder``. At most one of the two."""
+    """``scores``: an .npz of answers and memberships. ``models``: of the folder ``folder``. ``trainer``: makes models as the
+    target was made, with its defence; ``defence_free``: without. At most one of ``scores``, ``folder`` and ``trainer``."""
 
     scores: Path | None = None
     folder: Path | None = None
     models: tuple[Reference, ...] = ()
+    trainer: Trainer | None = None
+    defence_free: Trainer | None = None
 
     @property
     def exists(self) -> bool:
@@ -46,11 +54,24 @@ class Brought:
     @property
     def who(self) -> str:
         """The models, for a message."""
+        if self.trainer is not None:
+            return f"the models of {self.trainer.title}"
         return f"the reference models in {self.scores or self.folder}" if self.exists else TRAINED_HERE
+
+    @property
+    def anything(self) -> bool:
+        """Whether the user brings anything."""
+        return self.exists or self.trainer is not None
 
     def options(self) -> dict[str, str]:
         """Option of the command line -> its value, for those who run the audit again."""
-        named = {"reference-scores": self.scores, "reference-models": self.folder}
+        trainers = [each and each.title for each in (self.trainer, self.defence_free)]
+        named = {
+            "reference-scores": self.scores,
+            "reference-models": self.folder,
+            "trainer": trainers[0],
+            "defence-free": trainers[1],
+        }
         return {option: str(path) for option, path in named.items() if path is not None}
 
 
@@ -61,7 +82,8 @@ ALIKE = 0.9
 
 def refuse_unused(brought: Brought, attacks: Sequence[str]) -> None:
     """Raise UserError where no attack has a use for what was brought."""
-    if brought.exists and not any("references" in ATTACKS[name].needs for name in attacks):
+    needs = {"references"} if brought.exists else {"references", "shadow"}
+    if brought.anything and not any(needs & ATTACKS[name].needs for name in attacks):
         raise UserError(
             f"none of the attacks has a use for {brought.who}: leave it out, or choose others with --attacks"
         )
@@ -115,7 +137,7 @@ def refuse_unlearned_fleets(
 
 def of_another_size(records: int, members: int, brought: Brought = NOTHING_BROUGHT) -> list[str]:
     """A warning where reference models were trained on another number of records than the target."""
-    if ALIKE * members <= records and (not brought.exists or ALIKE * records <= members):
+    if ALIKE * members <= records and (not brought.anything or ALIKE * records <= members):
         return []
     sizes = f"each reference model was trained on {records:,} records, the target on {members:,}"
     if brought.exists:
@@ -127,6 +149,76 @@ def of_another_size(records: int, members: int, brought: Brought = NOTHING_BROUG
         f"{sizes}: there are too few others for more, and attacks with reference models may find less than they would with "
         "models of the target's size; more non-members help"
     ]
+
+
+def own_fleets(
+    brought: Brought,
+    examples: Examples,
+    opened: Opened,
+    split: Split,
+    told: Told,
+    *,
+    recipe: Recipe,
+    cache_dir: Path,
+) -> tuple[dict[str, Fleet], list[str], list[str]]:
+    """The fleets that the user's trainers make for a file that edgepriv did not make, by threat model; sentences and warnings
+    as for ``existing_fleets``."""
+    trainers = {"adaptive": brought.trainer, "oblivious": brought.defence_free}
+    wanted = [name for name in recipe.audit.threat_models if trainers[name] is not None]
+    if not wanted:
+        raise UserError(
+            "an oblivious attacker trains without the defence of the target: name the function that does so with --defence-free"
+        )
+    target = observed(opened.target, examples.dataset, candidates_of(split))
+    own = examples.dataset
+    if examples.kind == "other":
+        own = replace(own, x=examples.raw.astype(np.float32))
+    scale, shift = _fed_of_own(examples, told)
+    fleets: dict[str, Fleet] = {}
+    warnings: list[str] = []
+    said: list[str] = []
+    for name in wanted:
+        trainer = trainers[name]
+        assert trainer is not None  # those that are wanted
+        existing, folder = trained_by(
+            trainer,
+            own,
+            split,
+            count=recipe.audit.references,
+            cache_dir=cache_dir,
+            scale=scale,
+            shift=shift,
+            device=device_of(recipe.device),
+            jobs=os.cpu_count() or 1,
+        )
+
+        @cache
+        def answered(r: int, existing: Existing = existing, folder: Path = folder) -> np.ndarray:
+            onnx = folder / f"{existing.names[r]}.onnx"
+            if not onnx.is_file():
+                return existing.answers(r)
+            model = DeployedModel(onnx, onnx.read_bytes())
+            return answers_of(model, examples, told, existing.member[r])
+
+        fleets[name], more = fleet_of(
+            replace(existing, answers=answered), examples.dataset, split, target, seed=split.seed
+        )
+        warnings += more
+        said.append(
+            f"{len(existing.names)} reference models of {trainer.title}, each trained on {fleets[name].records:,} records"
+        )
+    return fleets, warnings, said
+
+
+def _fed_of_own(examples: Examples, told: Told) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and shift that make what the target is fed of the user's own numbers, which bytes are as numbers in [0, 1]."""
+    shape = examples.dataset.input_shape
+    if examples.kind == "other":
+        feeding = feeding_of(0.0, 1.0, told.mean, told.std, shape)
+    else:
+        low, high = told.input_range or (0.0, 1.0)
+        feeding = feeding_of(low, high, told.mean, told.std, shape)
+    return feeding.scale, feeding.shift
 
 
 def _asked(brought: Brought, examples: Examples, told: Told, target: Target) -> Existing:

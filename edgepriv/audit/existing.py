@@ -31,7 +31,8 @@ class Existing:
     probabilities float [m, K]. ``member``: bool [R, m], who was trained on what. ``rows``: int64 [m], the records, by
     their places in the data set. ``labels``: [m], as the file has them; ``target``: probabilities [m, K], what the user says
     that the target answers; ``target_member``: bool [m], whom he says that it was trained on; each None where it says nothing.
-    ``asked``: whether the models were asked here, so that nobody need prove which record is which.
+    ``asked``: whether the models were asked here, so that nobody need prove which record is which; ``trained``: whether they
+    were trained here too, by the user's function.
     """
 
     where: str
@@ -43,6 +44,7 @@ class Existing:
     target: np.ndarray | None = None
     target_member: Bools | None = None
     asked: bool = False
+    trained: bool = False
 
 
 def scores_in(path: Path, records: int, classes: int) -> Existing:

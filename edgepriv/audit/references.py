@@ -11,7 +11,7 @@ Every attacker here knows more than most real ones: the recipe, the privacy hold
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from edgepriv.audit.memberships import Plan, plan
 from edgepriv.audit.queries import Asked, asked
 from edgepriv.audit.tempered import HOTTER, Tempered, tempered_log_odds
 from edgepriv.audit.trained_answers import References, Shadow
-from edgepriv.audit.workers import Job, check_engine, computed_on, stored_weights, train_jobs
+from edgepriv.audit.trainer import Trainer
+from edgepriv.audit.workers import LOCAL, Job, check_engine, computed_on, stored_weights, train_jobs
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.heads import Answering, answering
@@ -77,6 +78,7 @@ def train_fleet(
     label: str,
     engine: str = "local",
     jobs: int | None = None,
+    trainer: Trainer | None = None,
 ) -> Fleet:
     """Train, or read from ``cache_dir``, ``count`` reference models and the shadow model of ``recipe``.
 
@@ -85,13 +87,16 @@ def train_fleet(
     the fleet of ``recipe.undefended_start()`` was trained before, goes on from there.
 
     ``engine``: where they are trained, ``local`` (``jobs`` processes of one thread each, by default one for each processor)
-    or ``dask:ADDRESS`` (see ``workers``).
+    or ``dask:ADDRESS`` (see ``workers``). ``trainer``: of the user's own, in place of the stage ``train`` of the recipe.
     """
     check_engine(engine)
+    if trainer is not None and engine != LOCAL:
+        raise UserError("--trainer runs your script on this machine: leave out --engine")
     planned = plan(split, recipe.seed)
     candidates = planned.candidates
     population_index = sample(planned.population, POPULATION, recipe.seed)
-    keys = {"on": "gpu"} if computed_on(recipe, engine) != PROCESSOR else {}
+    own = [trainer.code] if trainer is not None else []
+    keys = {"on": ["gpu", *own] if computed_on(recipe, engine) != PROCESSOR else own}
     folder = cache_dir / _key(recipe, dataset, split, planned, **keys)
     shadow_in, shadow_out = _shadow_halves(split, recipe.seed)
     answers_for = np.concatenate([candidates, population_index])
@@ -102,6 +107,7 @@ def train_fleet(
             _reseeded(recipe, r),
             _trained_on(split, planned.training_set(r, member)),
             answers_for,
+            trainer=trainer,
         )
         for r, member in enumerate(memberships)
     ]
@@ -112,9 +118,12 @@ def train_fleet(
                 _reseeded(recipe, -1),
                 _trained_on(split, shadow_in),
                 np.concatenate([shadow_in, shadow_out]),
+                trainer=trainer,
             )
         )
     start = recipe.undefended_start()
+    if trainer is not None:  # which makes the same weights whatever the recipe goes on to
+        start = recipe.undefended() if recipe.undefended() != recipe else None
     earlier = cache_dir / _key(start, dataset, split, planned, **keys) if start else None
     _train_missing(work, dataset, folder, earlier, label, engine, jobs)
     n = len(candidates)
@@ -156,7 +165,7 @@ def _trained_on(split: Split, members: np.ndarray) -> Split:
     return Split(split.seed, np.sort(members), nobody, nobody, split.holdout, split.validation)
 
 
-def _key(recipe: Recipe, dataset: Dataset, split: Split, planned: Plan, on: str = "") -> str:
+def _key(recipe: Recipe, dataset: Dataset, split: Split, planned: Plan, on: Sequence[str] = ()) -> str:
     made_of = [
         recipe.training_hash(),
         dataset.sha256,
@@ -164,7 +173,7 @@ def _key(recipe: Recipe, dataset: Dataset, split: Split, planned: Plan, on: str 
         planned.digest(),
         code_version(),
         *code_of(recipe.model.name),
-        *filter(None, [on]),
+        *on,
     ]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -15,6 +15,7 @@ from edgepriv.audit.brought import (
     Brought,
     existing_fleets,
     of_another_size,
+    own_fleets,
     refuse_unlearned_fleets,
     refuse_unused,
 )
@@ -42,6 +43,7 @@ def audit_on_files(
     cut_head: bool = False,
     accept_accuracy_loss: bool = False,
     brought: Brought = NOTHING_BROUGHT,
+    cache_dir: Path | None = None,
 ) -> Audited:
     """As ``audit_by_manifest``: the two files say who is a member, and reference models are those that the user brings, if any.
     ``accept_accuracy_loss``: go on though the model is hardly ever right on its members."""
@@ -67,13 +69,19 @@ def audit_on_files(
     split = Split(recipe.seed, inside, outside, nobody, nobody, nobody)
     fleets: dict[str, Fleet] = {}
     on_references: list[str] = []
-    if brought.exists:
+    if brought.trainer is not None and cache_dir is not None and recipe.audit.references:
+        fleets, on_references, more = own_fleets(
+            brought, opened.examples, opened, split, told, recipe=recipe, cache_dir=cache_dir / "references"
+        )
+    elif brought.exists:
         fleets, on_references, more = existing_fleets(
             brought, opened.examples, target, split, told, seed=recipe.seed, threat_models=recipe.audit.threat_models
         )
-        notes += more
-        for line in more:
-            project.say(line)
+    else:
+        more = []
+    notes += more
+    for line in more:
+        project.say(line)
     alike = {name: likeness(target, examples, split, fleet) for name, fleet in fleets.items()}
     if not recipe.audit.accept_weak_references:
         refuse_unlearned_fleets(brought, fleets, target, examples, split)
@@ -83,7 +91,7 @@ def audit_on_files(
         reasons = "; ".join(dict.fromkeys(f"{row['name']}: {row['reason']}" for row in content["left_out"][:3]))
         raise UserError(
             f"none of these attacks can be run on member files alone ({reasons}): only a model with its manifest tells how "
-            "to train reference models; bring some with --reference-models or --reference-scores"
+            "to train reference models; bring your training function with --trainer"
         )
     content["likeness"] = alike
     content["shift"] = shift_part(examples, inside, outside, resolved.seed)

@@ -86,6 +86,8 @@ def audit_by_manifest(
     # Not ``recipe``: the perturbations that the audit is asked to measure say nothing about how the target was trained.
     recipes = {"adaptive": trained_by, "oblivious": trained_by.undefended()}
 
+    trainers = {"oblivious": brought.defence_free or brought.trainer}
+
     def fleet(trained_by: Recipe, label: str) -> Fleet:
         return train_fleet(
             trained_by,
@@ -95,6 +97,7 @@ def audit_by_manifest(
             cache_dir=cache_dir / "references",
             label=label,
             engine=recipe.audit.engine,
+            trainer=trainers.get(label, brought.trainer),
         )
 
     fleets: dict[str, Fleet] = {}
@@ -114,9 +117,9 @@ def audit_by_manifest(
         fleets = {name: trained[name] for name in recipe.audit.threat_models}
     alike = {name: likeness(target, dataset, split, fleet) for name, fleet in fleets.items()}
     # Whoever does not know the defence trains other models than the target by right.
-    assumed, expected = bool(fleets) and not brought.exists and "train" not in known.stages, alike.get("adaptive")
+    assumed, expected = bool(fleets) and not brought.anything and "train" not in known.stages, alike.get("adaptive")
     if not recipe.audit.accept_weak_references:
-        if brought.exists:
+        if brought.anything:
             refuse_unlearned_fleets(brought, fleets, target, dataset, split)
         refuse_unlike(expected, assumed, brought.who)
     content, scores = membership_part(
@@ -164,7 +167,7 @@ def audit_by_manifest(
         records = next(iter(fleets.values())).records
         audited["reference_records"] = records
         audited["warnings"] += of_another_size(records, len(split.members), brought)
-    if brought.exists:
+    if brought.anything:
         audited["settings"]["brought"] = brought.options()
     return audited, scores
 

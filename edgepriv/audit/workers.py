@@ -24,10 +24,12 @@ import torch
 
 from edgepriv import progress
 from edgepriv.audit.processes import done_by_processes
+from edgepriv.audit.trainer import Trainer, load_trained, made
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes
 from edgepriv.heads import answering, trained_head
+from edgepriv.models import Classifier
 from edgepriv.models.bake import bake
 from edgepriv.models.lsq_steps import load_state
 from edgepriv.recipe import Recipe
@@ -50,7 +52,7 @@ class Job:
     """One model to train: ``name`` of its file, the split to train on, the examples to answer for.
 
     ``start``: the file (or its bytes) of a model by the same recipe cut after its first stage, to go on from; None trains
-    all stages.
+    all stages. ``trainer``: makes the weights of the stage ``train`` in place of the recipe.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Job:
     split: Split
     answers_for: np.ndarray
     start: Path | bytes | None = None
+    trainer: Trainer | None = None
 
 
 def check_engine(engine: str) -> None:
@@ -194,7 +197,7 @@ def groups_of(jobs: Sequence[Job], dataset: Dataset, workers: int, device: torch
     """What is trained together: models that gain from it, with equally many members and stages to go, in as many equal
     groups as keep ``workers`` busy."""
     recipe = jobs[0].recipe
-    if not _stacked(recipe, device):
+    if not _stacked(recipe, device) or any(job.trainer is not None for job in jobs):
         return [[job] for job in jobs]
     most = _MOST_ON_GPU
     if device == PROCESSOR:
@@ -226,8 +229,10 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
     for job, classifier in zip(group, classifiers, strict=True):
         if job.start is not None:
             load_state(classifier.network, stored_weights(job.start))
-    done = 0 if group[0].start is None else 1
-    stacked = _stacked(group[0].recipe, device)
+        elif job.trainer is not None:
+            _train_by(job.trainer, job, classifier, dataset, device)
+    done = 0 if group[0].start is None and group[0].trainer is None else 1
+    stacked = _stacked(group[0].recipe, device) and group[0].trainer is None
     if stacked:
         with warnings.catch_warnings():
             # The processes share one copy of the data, which training only reads.
@@ -251,6 +256,23 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
         file = io.BytesIO()
         np.savez(file, probabilities=probabilities, **weights)  # type: ignore[arg-type]
         yield file.getvalue()
+
+
+def _train_by(trainer: Trainer, job: Job, classifier: Classifier, dataset: Dataset, device: torch.device) -> None:
+    """Load what the user's trainer makes of the job's records; they must know these as the target is fed."""
+    network = made(trainer, dataset, job.split.members, seed=job.recipe.seed, device=device)
+    if isinstance(network, Path):
+        raise UserError(
+            f"{trainer.title} returned an .onnx, and the audited model was made from weights: return the torch network"
+        )
+    load_trained(trainer, network, classifier.network, job.recipe.model.name)
+    labels = dataset.y[job.split.members]
+    right = float((probabilities_of(classifier, dataset, job.split.members).argmax(axis=1) == labels).mean())
+    if right <= np.bincount(labels).max() / len(labels):
+        raise UserError(
+            f"{trainer.title} returned a network that is right for {right:.1%} of the records that it was trained on, when it "
+            "is fed as the audited model feeds it (its mean, std and input range): train on data.x normalised in that way"
+        )
 
 
 def _array(value: torch.Tensor) -> np.ndarray:

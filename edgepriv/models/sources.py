@@ -56,13 +56,22 @@ def code_of(name: str) -> list[str]:
         return []
     module = name.partition(":")[0]
     imported(name)
-    own_package = module.partition(".")[0]
-    digests: dict[str, str] = {}
-    waiting = [module]
+    return _code_from([module], module.partition(".")[0], {})
+
+
+def code_of_file(file: Path) -> list[str]:
+    """The same of a script, whose imports are looked for as they would be if it were run; nothing is imported for it."""
+    content = file.read_bytes()
+    digests = {file.stem: hashlib.sha256(content).hexdigest()}
+    return _code_from(list(_imports_of(content, file.stem, False)), file.stem, digests)
+
+
+def _code_from(waiting: list[str], own_package: str, digests: dict[str, str]) -> list[str]:
+    """``waiting``: modules by name; ``digests``: name -> sha256 of those that are known already."""
     while waiting:
         current = waiting.pop()
         origin = _origin(current)
-        if current in digests or origin is None or not (_is_users(origin) or current.partition(".")[0] == own_package):
+        if current in digests or origin is None or not (is_users(origin) or current.partition(".")[0] == own_package):
             continue
         content = origin.read_bytes()
         digests[current] = hashlib.sha256(content).hexdigest()
@@ -91,7 +100,8 @@ def _origin(module: str) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def _is_users(origin: Path) -> bool:
+def is_users(origin: Path) -> bool:
+    """Whether a file of Python is the user's own: neither installed nor edgepriv's."""
     path = origin.resolve()
     installed = any(path.is_relative_to(place) for place in _INSTALLED) or _INSTALLED_NAMES & set(path.parts)
     return not installed and not path.is_relative_to(Path(__file__).parent.parent)

@@ -37,6 +37,8 @@ def audit(
     factory: str | None = None,
     reference_models: Path | None = None,
     reference_scores: Path | None = None,
+    trainer: str | None = None,
+    defence_free: str | None = None,
     limits: Sequence[str] = (),
     force: bool = False,
     recipe_file: Path | None = None,
@@ -48,8 +50,9 @@ def audit(
     audits the file with its head removed, as whoever holds it can, and writes model.cut-head.audit.json. ``factory``: the
     user's own ``package.module:factory``, without which reference models of such a network are refused. ``reference_models``,
     ``reference_scores``: reference models that exist, in a folder, or their answers (see ``audit.existing``); none are trained
-    then. A file that has collapsed (see ``edgepriv.accuracy``) is not audited unless ``accept_accuracy_loss`` says so. Raises
-    GateFailed, after writing, when one of ``limits`` is exceeded.
+    then. ``trainer``: the user's own function that trains them (see ``audit.trainer``), ``defence_free``: that which trains
+    them without the target's defence. A file that has collapsed (see ``edgepriv.accuracy``) is not audited unless
+    ``accept_accuracy_loss`` says so. Raises GateFailed, after writing, when one of ``limits`` is exceeded.
     """
     output = json_name(output) or audit_file(model, cut_head)
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
@@ -69,7 +72,7 @@ def audit(
     gates = [gate.parse_limit(limit) for limit in limits]
     if (members is None) != (non_members is None):
         raise UserError("--members and --non-members go together: an audit compares the two")
-    brought = brought_by(opened, named(factory), reference_models, reference_scores)
+    brought = brought_by(opened, named(factory), reference_models, reference_scores, trainer, defence_free)
     if members is not None and non_members is not None:
         content, scores = audit_on_files(
             opened,
@@ -79,6 +82,7 @@ def audit(
             cut_head=cut_head,
             accept_accuracy_loss=accept_accuracy_loss,
             brought=brought,
+            cache_dir=cache_dir or data.default_data_dir(),
         )
     else:
         content, scores = audit_by_manifest(

@@ -8,6 +8,7 @@ from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.integers import integers_of
 from edgepriv.audit.brought import Brought, Reference
 from edgepriv.audit.existing import models_in
+from edgepriv.audit.trainer import trainer_of
 from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.reading import load_tensors
@@ -15,10 +16,27 @@ from edgepriv.models.sources import refuse_unconfirmed
 from edgepriv.recipe import Model, parse
 
 
-def brought_by(target: DeployedModel, confirmed: Model | None, folder: Path | None, scores: Path | None) -> Brought:
-    """What ``--reference-models`` and ``--reference-scores`` name. Raises UserError for both, and for what is no model."""
-    if folder is not None and scores is not None:
-        raise UserError("--reference-models and --reference-scores exclude each other: both say what references answer")
+def brought_by(
+    target: DeployedModel,
+    confirmed: Model | None,
+    folder: Path | None,
+    scores: Path | None,
+    trainer: str | None,
+    defence_free: str | None,
+) -> Brought:
+    """What ``--reference-models``, ``--reference-scores``, ``--trainer`` and ``--defence-free`` name. Raises UserError for
+    several that exclude each other, for what is no model, and for a script that cannot be run."""
+    given = {"--reference-models": folder, "--reference-scores": scores, "--trainer": trainer}
+    several = [option for option, value in given.items() if value is not None]
+    if len(several) > 1:
+        raise UserError(f"{' and '.join(several)} exclude each other: each says where reference models come from")
+    if defence_free is not None and trainer is None:
+        raise UserError("--defence-free is for an audit with --trainer: it is the same training without the defence")
+    if trainer is not None:
+        return Brought(
+            trainer=trainer_of("--trainer", trainer),
+            defence_free=None if defence_free is None else trainer_of("--defence-free", defence_free),
+        )
     if folder is None:
         return Brought(scores)
     pairs = [(path, members) for path, members in models_in(folder)]

@@ -53,22 +53,26 @@ class World:
     def save(self, path: Path, weights: np.ndarray) -> Path:
         """The model as a foreign .onnx."""
         nodes = [("Sub", "x half", "c"), ("MatMul", "c h", "f"), ("Relu", "f", "r"), ("MatMul", "r w", "y")]
-        constants = {"half": np.float32(0.5), "h": self.hidden, "w": weights}
-        graph = helper.make_graph(
-            [helper.make_node(op, given.split(), [made]) for op, given, made in nodes],
-            "interpolating",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", FEATURES])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", CLASSES])],
-            [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-        )
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-        return path
+        return save(path, nodes, {"half": np.float32(0.5), "h": self.hidden, "w": weights})
 
     def files(self, folder: Path) -> dict[str, Path]:
         """Members and non-members as ``pipeline.audit`` takes them."""
         for name, part in (("in", self.members), ("out", ~self.members)):
             np.savez(folder / f"{name}.npz", x=self.x[part], y=self.y[part])
         return {"members": folder / "in.npz", "non_members": folder / "out.npz"}
+
+
+def save(path: Path, nodes: Sequence[tuple[str, str, str]], constants: dict[str, np.ndarray], **gemm: int) -> Path:
+    """A foreign .onnx from x [N, FEATURES] to y [N, CLASSES]; ``gemm``: attributes of its Gemm."""
+    graph = helper.make_graph(
+        [helper.make_node(op, given.split(), [made], **(gemm if op == "Gemm" else {})) for op, given, made in nodes],
+        "interpolating",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", FEATURES])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", CLASSES])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
 
 
 def halves(count: int, records: int = 2 * RECORDS, seed: int = 1) -> np.ndarray:

@@ -1,0 +1,166 @@
+"""Reference models of a file that edgepriv did not make, by the user's own training function.
+
+The recipe of such a target is that function. What it makes is asked in torch (or, of an .onnx, in onnxruntime), fed as the
+target is or with the inputs as the user's files have them: whichever it knows its own records by.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgepriv import progress
+from edgepriv.audit.existing import Existing, of_models
+from edgepriv.audit.memberships import plan
+from edgepriv.audit.processes import done_by_processes
+from edgepriv.audit.trainer import Trainer, made
+from edgepriv.data import Dataset, Split
+from edgepriv.errors import UserError
+from edgepriv.files import read_bytes, write_bytes
+from edgepriv.models import Classifier
+from edgepriv.training.answers import softmax_of
+from edgepriv.training.device import PROCESSOR
+from edgepriv.training.resume import code_version
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class OwnJob:
+    """One model: the ``name`` of its file without an ending, the places of its records, its seed. ``scale``, ``shift``: make
+    what the target is fed of the user's inputs."""
+
+    name: str
+    trainer: Trainer
+    members: np.ndarray
+    seed: int
+    scale: np.ndarray
+    shift: np.ndarray
+    device: str
+
+
+def trained_by(
+    trainer: Trainer,
+    dataset: Dataset,
+    split: Split,
+    *,
+    count: int,
+    cache_dir: Path,
+    scale: np.ndarray,
+    shift: np.ndarray,
+    device: torch.device,
+    jobs: int,
+) -> tuple[Existing, Path]:
+    """``count`` reference models, trained or read from ``cache_dir``, and the folder that they are in.
+
+    ``dataset``: the user's own numbers, the target's members first. Answers of an .onnx that the trainer returned are not known
+    here: it stands in the folder, ``NAME.onnx``. Each file is written as it is finished, under a hash of the script, the data,
+    who is trained on what, and the code of training.
+    """
+    planned = plan(split, split.seed)
+    memberships = np.stack(planned.memberships(count))
+    made_of = [trainer.code, dataset.sha256, split.record(), planned.digest(), code_version(), str(device.type)]
+    made_of += [hashlib.sha256(part.tobytes()).hexdigest() for part in (scale, shift)]
+    folder = cache_dir / hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
+    names = [f"own-{r:04d}" for r in range(count)]
+    work = [
+        OwnJob(
+            name,
+            trainer,
+            np.sort(planned.candidates[member]),
+            int(np.random.SeedSequence([split.seed, 7, r + 1]).generate_state(1)[0]),
+            scale,
+            shift,
+            str(device),
+        )
+        for r, (name, member) in enumerate(zip(names, memberships, strict=True))
+    ]
+    missing = [
+        job for job in work if not (zipfile.is_zipfile(folder / f"{job.name}.npz") or _file(folder, job).is_file())
+    ]
+    if missing:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write reference models to {folder}: {error.strerror}") from error
+        processes = max(1, min(jobs, len(missing))) if device == PROCESSOR else 1
+        threads = torch.get_num_threads()
+        with progress.shown(f"reference models ({trainer.title})", unit="model", total=len(missing)) as bar:
+            try:
+                for done in done_by_processes([[job] for job in missing], dataset, folder, processes, make):
+                    bar.update(done)
+            finally:
+                torch.set_num_threads(threads)
+    answers = partial(_answers, folder, names)
+    member = np.zeros((count, len(dataset)), dtype=bool)
+    member[:, planned.candidates] = memberships
+    return replace(of_models(Path(trainer.title), names, answers, member), trained=True), folder
+
+
+def _file(folder: Path, job: OwnJob) -> Path:
+    return folder / f"{job.name}.onnx"
+
+
+def _answers(folder: Path, names: Sequence[str], r: int) -> np.ndarray:
+    with np.load(folder / f"{names[r]}.npz", allow_pickle=False) as archive:
+        found: np.ndarray = archive["probabilities"]
+        return found
+
+
+def make(group: Sequence[OwnJob], dataset: Dataset, folder: Path) -> int:
+    """Train each model of ``group`` and write its answers to all of ``dataset``, or its .onnx; how many."""
+    torch.set_num_threads(1)
+    for job in group:
+        found = made(job.trainer, dataset, job.members, seed=job.seed, device=torch.device(job.device))
+        if isinstance(found, Path):
+            write_bytes(_file(folder, job), read_bytes(found, "model"))
+            continue
+        classifier = _fed_rightly(job, found, dataset)
+        inputs = (torch.from_numpy(dataset.inputs(part).copy()) for part in _parts(len(dataset)))  # they are mapped
+        file = io.BytesIO()
+        np.savez(file, probabilities=softmax_of(classifier, inputs))
+        write_bytes(folder / f"{job.name}.npz", file.getvalue())
+    return len(group)
+
+
+def _parts(count: int) -> list[slice]:
+    return [slice(start, start + _BATCH) for start in range(0, count, _BATCH)]
+
+
+def _fed_rightly(job: OwnJob, network: nn.Module, dataset: Dataset) -> nn.Module:
+    """The network behind what it takes: the inputs as they are, or as the target is fed, by its loss on its own records."""
+    plain = Classifier(network, [0.0], [1.0])
+    if (job.scale == 1).all() and (job.shift == 0).all():
+        return plain
+    fed = _Fed(network, job.scale, job.shift)
+    return min((plain, fed), key=lambda classifier: _loss(classifier, dataset, job.members))
+
+
+class _Fed(nn.Module):
+    def __init__(self, network: nn.Module, scale: np.ndarray, shift: np.ndarray) -> None:
+        super().__init__()
+        self.network = network
+        self.scale: torch.Tensor
+        self.shift: torch.Tensor
+        self.register_buffer("scale", torch.from_numpy(np.array(scale, np.float32)))
+        self.register_buffer("shift", torch.from_numpy(np.array(shift, np.float32)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(x * self.scale + self.shift)
+        return logits
+
+
+def _loss(classifier: nn.Module, dataset: Dataset, members: np.ndarray) -> float:
+    some = members[:: max(1, len(members) // 2_000)]
+    parts = [some[part] for part in _parts(len(some))]
+    found = softmax_of(classifier, (torch.from_numpy(dataset.inputs(part)) for part in parts))
+    own = found[np.arange(len(some)), dataset.y[some]].astype(np.float64)
+    return float(-np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean())

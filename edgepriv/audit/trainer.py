@@ -1,0 +1,114 @@
+"""Models made by the user's own training function: called as it is said to be, and its result checked before it is used."""
+
+import contextlib
+import inspect
+import os
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgepriv.data import Dataset, TrainingData
+from edgepriv.errors import UserError
+from edgepriv.models.adapt import adapted
+from edgepriv.models.behaviour import cause_of
+from edgepriv.models.containers import state_for
+from edgepriv.models.lsq_steps import load_state
+from edgepriv.models.scripts import Script, loaded, script_digest, script_of
+
+SIGNATURE = "train(data, *, seed, device) -> torch.nn.Module"
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """``script``: of the function; ``code``: hex sha256 of it and of what it imports from the user's folder."""
+
+    script: Script
+    code: str
+
+    @property
+    def title(self) -> str:
+        """As the user wrote it."""
+        return self.script.title
+
+
+def trainer_of(option: str, written: str) -> Trainer:
+    """The function that the user names, ``FILE.py:FUNCTION``, which is run once. Raises UserError unless it can be called as
+    ``SIGNATURE`` says."""
+    script = script_of(option, written)
+    function = loaded(script)
+    try:
+        inspect.signature(function).bind(None, seed=0, device=None)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{option} {written}: expected {SIGNATURE} ({error})") from error
+    return Trainer(script, script_digest(script))
+
+
+def made(
+    trainer: Trainer, dataset: Dataset, members: np.ndarray, *, seed: int, device: torch.device
+) -> nn.Module | Path:
+    """What the trainer makes of the records at ``members``: a network in eval mode on the processor, or the path of an .onnx.
+
+    Every generator is seeded before, and what the script prints goes to standard error. Raises UserError for whatever the
+    script raises, for a result of another kind, and for a function that does not look at its data.
+    """
+    groups = None if dataset.groups is None else dataset.groups[members]
+    data = TrainingData(dataset.inputs(members).copy(), dataset.y[members].copy(), dataset.num_classes, groups)
+    function = loaded(trainer.script)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the generator that scripts draw from
+    torch.manual_seed(seed)
+    try:
+        with contextlib.redirect_stdout(sys.stderr), torch.enable_grad():
+            found = function(data, seed=seed, device=device)
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{trainer.title} failed on {len(members):,} records: {cause_of(error)}") from error
+    if not data.read:
+        raise UserError(
+            f"{trainer.title} returned a model without a look at its data: train on the records that it is given"
+        )
+    if isinstance(found, (str, os.PathLike)):
+        path = Path(found)
+        if path.suffix != ".onnx" or not path.is_file():
+            raise UserError(f"{trainer.title} returned {str(path)!r}, which is no .onnx file that is there")
+        return path
+    if not isinstance(found, nn.Module):
+        raise UserError(
+            f"{trainer.title} returned {type(found).__name__}, not a torch.nn.Module or the path of an .onnx: {SIGNATURE}"
+        )
+    network, _ = adapted(found.to("cpu").eval(), trainer.title, dataset.input_shape)
+    _refuse_wrong_answers(trainer, network, dataset, members)
+    return network
+
+
+def _refuse_wrong_answers(trainer: Trainer, network: nn.Module, dataset: Dataset, members: np.ndarray) -> None:
+    few = torch.from_numpy(dataset.inputs(members[:16]))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        answer, again = network(few), network(few)
+    if answer.shape != (len(few), dataset.num_classes):
+        raise UserError(
+            f"{trainer.title} must return a model of {dataset.num_classes} classes, one number for each: for {len(few)} inputs "
+            f"it answers {list(answer.shape)}"
+        )
+    if not answer.isfinite().all():
+        raise UserError(f"{trainer.title} returned a model whose answers are NaN or infinite: its training diverged")
+    if not torch.equal(answer, again):
+        raise UserError(
+            f"{trainer.title} returned a model that answers the same input differently each time: in eval mode nothing may be "
+            "drawn"
+        )
+    if bool((answer >= 0).all()) and torch.allclose(answer.float().sum(1), torch.ones(len(few)), atol=1e-4):
+        raise UserError(
+            f"{trainer.title} returned a model of probabilities: leave out its softmax, so that it returns logits"
+        )
+
+
+def load_trained(trainer: Trainer, network: nn.Module, into: nn.Module, model: str) -> None:
+    """Put the weights of ``network`` into ``into``, the target's architecture of the name ``model``. Raises UserError where
+    they are of another."""
+    found = state_for(network.state_dict(), [into.state_dict()], model, trainer.title)
+    load_state(into, found.state)

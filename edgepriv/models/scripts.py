@@ -1,0 +1,93 @@
+"""A function of the user's own script, ``FILE.py:NAME``: loaded when a command names it, and told from earlier versions."""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from edgepriv.errors import UserError
+from edgepriv.models.behaviour import cause_of
+from edgepriv.models.sources import code_of_file, is_users
+
+
+@dataclass(frozen=True)
+class Script:
+    """``file``: of Python; ``name``: what it defines. ``option``: that it was given with, for messages."""
+
+    file: Path
+    name: str
+    option: str = "--trainer"
+
+    @property
+    def title(self) -> str:
+        """As the user wrote it."""
+        return f"{self.file}:{self.name}"
+
+
+def script_of(option: str, written: str) -> Script:
+    """``"mine.py:train"``. Raises UserError for another form, and where there is no such file."""
+    file, _, name = written.rpartition(":")
+    if not file.endswith(".py") or not name.isidentifier():
+        raise UserError(f"{option} {written!r}: expected FILE.py:FUNCTION, such as mine.py:train")
+    if not Path(file).is_file():
+        raise UserError(f"{option}: no such file: {file}")
+    return Script(Path(file), name, option)
+
+
+def loaded(script: Script) -> Any:
+    """What the script defines under its name. The folder of the script is where its imports are looked for first, as when it is
+    run. Raises UserError for a script that cannot be run, or defines no such name."""
+    return _loaded(script, script_digest(script))
+
+
+def script_digest(script: Script) -> str:
+    """Hex sha256 of the script and of everything of the user's that it imports."""
+    _find_beside(script.file)
+    return hashlib.sha256("\n".join(code_of_file(script.file)).encode()).hexdigest()
+
+
+@cache
+def _loaded(script: Script, digest: str) -> Any:
+    path, module = script.file.resolve(), script.file.stem
+    known = sys.modules.get(module)
+    if known is not None and not _is_own(known):
+        raise UserError(f"{script.option} {script.title}: another module is called {module!r} already: rename the file")
+    _forget_beside(path.parent)
+    spec = importlib.util.spec_from_file_location(module, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{script.option}: {script.file} is no script of Python")
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[module] = made  # before it runs, as an import does: what it defines can then be sent to other processes
+    try:
+        spec.loader.exec_module(made)
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(module, None)
+        raise UserError(f"{script.option} {script.title} cannot be run: {cause_of(error)}") from error
+    found = getattr(made, script.name, None)
+    if found is None:
+        raise UserError(f"{script.option}: {script.file} defines no {script.name}")
+    return found
+
+
+def _find_beside(file: Path) -> None:
+    folder = str(file.resolve().parent)
+    if sys.path[:1] != [folder]:
+        sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
+
+
+def _forget_beside(folder: Path) -> None:
+    """Modules that stand beside the script are loaded anew: they may have changed since, or be another folder's."""
+    beside = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    for name in [name for name in sys.modules if name.partition(".")[0] in beside]:
+        if _is_own(sys.modules[name]):
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def _is_own(module: Any) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and is_users(Path(file))
