@@ -31,6 +31,11 @@ class Script:
 def script_of(option: str, written: str) -> Script:
     """``"mine.py:train"``. Raises UserError for another form, and where there is no such file."""
     file, _, name = written.rpartition(":")
+    if written.startswith("leakpro:"):
+        raise UserError(
+            f"{option} {written!r}: a handler of LeakPro says neither of which network nor by which loss and optimizer: call "
+            "it from a function of your own, as 'A handler written for LeakPro' in docs/how-to/own-training.md does"
+        )
     if not file.endswith(".py") or not name.isidentifier():
         raise UserError(f"{option} {written!r}: expected FILE.py:FUNCTION, such as mine.py:train")
     if not Path(file).is_file():

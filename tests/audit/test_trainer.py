@@ -65,7 +65,7 @@ def folder(tmp_path, monkeypatch, world):
     (tmp_path / "mine.py").write_text(SOLVED)
     yield tmp_path
     for name in set(sys.modules) - known:
-        if name in ("mine", "features"):
+        if name in ("mine", "features", "ours", "handler", "network"):
             del sys.modules[name]
 
 
@@ -283,6 +283,58 @@ def test_the_example_of_the_documentation_audits_a_model_that_it_made(folder, wo
         model, CHANGES, cache_dir=folder / "cache", trainer=f"{folder}/mine.py:train", **world.files(folder)
     )
     assert rows_of(content, TRAINED)["lira-online"] > 0.6
+
+
+HANDLER = """
+import torch
+from abc import ABC
+from types import SimpleNamespace
+
+
+class AbstractInputHandler(ABC):
+    class UserDataset(torch.utils.data.Dataset):
+        def __init__(self, data, targets, **more):
+            self.data, self.targets = data, targets
+
+        def __len__(self):
+            return len(self.targets)
+
+        def __getitem__(self, index):
+            return self.data[index], self.targets[index]
+
+
+class Handler(AbstractInputHandler):
+    def train(self, dataloader, model=None, criterion=None, optimizer=None, epochs=None):
+        for _ in range(epochs):
+            for x, y in dataloader:
+                optimizer.zero_grad()
+                criterion(model(x), y).backward()
+                optimizer.step()
+        return SimpleNamespace(model=model, metrics=None)
+"""
+NETWORK = """
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 4))
+"""
+
+
+def test_a_handler_of_leakpro_is_called_from_a_function(folder, world):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "own-training.md").read_text()
+    (folder / "ours.py").write_text(re.search(r"```python\n(# ours.py\n.*?)```", page, re.DOTALL)[1])
+    (folder / "handler.py").write_text(HANDLER)
+    (folder / "network.py").write_text(NETWORK)
+    trainer = trainer_of("--trainer", f"{folder}/ours.py:train")
+    dataset = Dataset("d", world.x, world.y, tuple("abcd"))
+    network = made(trainer, dataset, np.flatnonzero(world.members), seed=3, device=CPU)
+    with torch.no_grad():
+        predicted = network(torch.tensor(world.x[world.members])).argmax(1).numpy()
+    assert (predicted == world.y[world.members]).mean() > 0.4  # the largest class: 0.28
+    with pytest.raises(UserError, match="from a function of your own"):
+        trainer_of("--trainer", f"leakpro:{folder}/handler.py:Handler")
 
 
 QUANTIZED = """
