@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from papers_experiments import EPOCHS_004, EPOCHS_EARLY
+from papers_grid import BEST
 from papers_tables import REFERENCES_LEFT_OUT, attack_row, best_adaptive
 from papers_tables import at_low_fpr as rate_at_low_fpr
 
@@ -237,7 +238,6 @@ def noise_004(experiment: str) -> str:
 
 def defences(experiment: str) -> str:
     """The rows of ``best``, in the order of its grid."""
-    from papers_best import BEST
 
     def line(cells: Cells) -> list[str]:
         accuracy = percent(utility(cells))

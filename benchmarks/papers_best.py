@@ -13,13 +13,14 @@ import papers_cells
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox, offset_copy
-from papers_experiments import UNDEFENDED, Changes, Experiment, joined, scale_factors
+from papers_experiments import scale_factors
+from papers_grid import BEST
+from papers_print import low_fpr, ours
 from papers_tables import MEASURES, attack_row, lira_at_low_fpr, over_seeds
 from rich.console import Console
 from rich.table import Table
 
 from edgepriv.files import write_bytes
-from edgepriv.recipe import FULL_WIDTH
 
 NEAR = 12
 OFFSETS = tuple(
@@ -33,56 +34,6 @@ LIRA = ("lira-online", "adaptive")
 CUT, POINTS = 5.0, 0.02
 """What the best point has to reach: LiRA's true-positive rate at 0.1% false positives cut by so much, for at most so much
 clean accuracy (a fraction)."""
-
-FOUR_BITS: Changes = {"quantize": {"bits": 4}, "qat": {"epochs": 5}}
-FLOAT: Changes = {"quantize": {"bits": FULL_WIDTH}, "qat": {"epochs": 0}}
-RANK: Changes = {"head": {"method": "rank"}}
-EARLY: Changes = {"train": {"select": "best", "patience": 3}}
-BASE: Changes = {"adversary": {"method": "none"}, "robust": {"epochs": 0}}
-
-
-def grid(
-    relax: Sequence[float], epsilons: Sequence[float], dp_epochs: int, augment: str = "", epochs: int = 0
-) -> dict[str, Changes]:
-    """The defences that are compared, alone and together. ``relax``: RelaxLoss's alphas, in nats. ``augment``: of images,
-    which is no defence by intent and overfits less all the same; it learns more slowly, so it is given the recipe's
-    ``epochs`` twice as well."""
-    augmented: Changes = {"train": {"augment": augment}}
-    longer: Changes = {"train": {"augment": augment, "epochs": 2 * epochs}}
-    images = {
-        "augment": augmented,
-        "augment-rank": joined(augmented, RANK),
-        "augment-2x": longer,
-        "augment-2x-rank": joined(longer, RANK),
-    }
-    alone: dict[str, Changes] = {
-        "undefended": {},
-        "early": EARLY,
-        "dropout": {"model": {"dropout": 0.5}},
-        "flatten": {"train": {"flatten": 1.0}},
-        **{f"relax-{alpha:g}": {"train": {"relax": alpha}} for alpha in relax},
-        **{f"dp-{epsilon:g}": {"dp": {"epsilon": epsilon}, "train": {"epochs": dp_epochs}} for epsilon in epsilons},
-        "rank": RANK,
-        **(images if augment else {}),
-    }
-    rows = {name: joined(UNDEFENDED, FLOAT, changes) for name, changes in alone.items()}
-    together = {
-        "qat4": {},
-        "early-qat4": EARLY,
-        "rank-qat4": RANK,
-        "early-rank-qat4": joined(EARLY, RANK),
-        **({"augment-2x-rank-qat4": joined(longer, RANK, {"qat": {"augment": augment}})} if augment else {}),
-        **{f"relax-{a:g}-qat4": {"train": {"relax": a}, "qat": {"relax": a}} for a in relax},
-    }
-    rows |= {name: joined(BASE, FOUR_BITS, changes) for name, changes in together.items()}
-    return rows
-
-
-BEST: dict[str, Experiment] = {
-    "best-fashion_mnist": Experiment("../fashion_lenet", grid((0.3, 0.6), (8.0, 2.0), 20, "crop", 20), 1.3),
-    "best-cifar10": Experiment("../cifar_cnn", grid((0.5, 1.0), (8.0, 2.0), 20, "crop_flip", 25), 2.0),
-    "best-location30": Experiment("../location_mlp", grid((0.5, 1.0), (8.0, 2.0), 30), 0.6),
-}
 
 
 def rows() -> list[tuple[str, str]]:
@@ -217,8 +168,6 @@ def show(content: Mapping[str, Any], console: Console) -> None:
 
 
 def _texts(point: Mapping[str, Any], on_frontier: bool) -> list[str]:
-    from papers_print import low_fpr, ours
-
     if "not_run" in point:
         return [point["row"], "0", *["not run"] * 5, ""]
     area = ours("auc", point["auc"])

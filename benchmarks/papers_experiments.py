@@ -1,18 +1,17 @@
 """What benchmarks/papers.py runs: experiments of rows, each a recipe of recipes/papers with changes, and their scale."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from papers_grid import BEST
+from papers_rows import UNDEFENDED, Changes, Experiment, joined
 
 from edgepriv import recipe as recipes
 from edgepriv.recipe import FULL_WIDTH, Recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "papers"
-
-Changes = Mapping[str, Any]
 
 BEST_ATTACKS = "quick,shadow-mlp,ml-leaks,three-subnet,lira-online,lira-offline,rmia-online,rmia-offline"
 
@@ -64,35 +63,10 @@ SCALES: dict[str, dict[str, Any]] = {
 """What two processor cores can do in an hour, by experiment: these fields of its recipe are changed unless ``--full``."""
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """``recipe``: file in recipes/papers. ``rows``: name -> changes of that recipe, one model each. ``cpu_minutes``: of one
-    cell at our scale, reference models included; for the estimate before any cell is there."""
-
-    recipe: str
-    rows: Mapping[str, Changes]
-    cpu_minutes: float
-
-
 FLOAT: Changes = {"train": {"quantized": False}, "quantize": {"bits": FULL_WIDTH, "quantizer": "minmax"}}
-UNDEFENDED: Changes = {
-    "robust": {"epochs": 0},
-    "qat": {"epochs": 0},
-    "adversary": {"method": "none"},
-    "quantize": {"bits": FULL_WIDTH},
-}
 
 
 NOT_AUGMENTED: Changes = {"train": {"augment": "none"}}
-
-
-def joined(*changes: Changes) -> dict[str, Any]:
-    """Changes of several sections as one; where two name a field, the later wins."""
-    result: dict[str, Any] = {}
-    for change in changes:
-        for section, fields in change.items():
-            result[section] = {**result.get(section, {}), **fields}
-    return result
 
 
 def _widths(*bits: int) -> dict[str, Changes]:
@@ -185,12 +159,8 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 
 def experiment_of(name: str) -> Experiment:
-    """Of the papers, or of ``best`` (see papers_best), which builds on this module."""
-    if name in EXPERIMENTS:
-        return EXPERIMENTS[name]
-    from papers_best import BEST
-
-    return BEST[name]
+    """Of the papers, or of ``papers.py best``."""
+    return EXPERIMENTS[name] if name in EXPERIMENTS else BEST[name]
 
 
 @cache

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from edgepriv.api.quickstart import Finished
 from edgepriv.api.results import Attacks, Audited, Benched, Compared, Defences, Exported, Hardened, Shown, Trained
 from edgepriv.errors import GateFailed as GateFailed
 from edgepriv.errors import UserError as UserError
@@ -189,6 +190,14 @@ def harden(
     progress: bool | Callable[[Step], object] = False,
 ) -> Hardened:
     """Harden a trained model: adversarial training, quantization-aware fine-tuning, export."""
+
+def quickstart(
+    *,
+    out: str | os.PathLike[str] = "quickstart",
+    force: bool = False,
+    progress: bool | Callable[[Step], object] = False,
+) -> Finished:
+    """The whole pipeline on scikit-learn's digits: train, harden, export, audit, bench, report."""
 
 def show(
     path: str | os.PathLike[str],

@@ -75,7 +75,8 @@ Kind = Literal["note", "warning"]
 
 @dataclass(frozen=True)
 class Step:
-    """What a caller is told of long work: that ``done`` of ``total`` units are done, or a ``note`` about the work.
+    """What a caller is told of long work: that ``done`` of ``total`` units are done, a ``note`` about the work, or what comes
+    next (a ``title`` without a ``unit``).
 
     ``total``: None where it is not known. ``note``: an assumption or a finding, one line; empty for progress. ``kind``: of the
     note.
@@ -177,6 +178,15 @@ def note(line: str, kind: Kind = "note") -> None:
         _print_note(line, kind)
     else:
         heard(Step(note=line, kind=kind))
+
+
+def announce(line: str) -> None:
+    """Say what comes next: a line of its own on standard error; a function is called with a ``Step`` of that title alone."""
+    tell = _listener.get()
+    if tell is None:
+        print(line, file=sys.stderr, flush=True)
+    else:
+        tell(Step(title=line))
 
 
 def _print_note(line: str, kind: Kind) -> None:

@@ -16,6 +16,8 @@ from edgepriv.recipe.conflicts import refuse_impossible
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NAMES = (
+    "papers_rows",
+    "papers_grid",
     "papers_experiments",
     "papers_cells",
     "papers_tables",
@@ -28,7 +30,7 @@ NAMES = (
 
 
 class Modules:
-    experiments, cells, tables, prints, figures, best, papers, findings = (None,) * 8
+    rows, grid, experiments, cells, tables, prints, figures, best, papers, findings = (None,) * 10
 
 
 @pytest.fixture(scope="module")

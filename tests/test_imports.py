@@ -32,7 +32,6 @@ ORDER = (
     {"report", "companion_files"},
     {"pipeline"},
     {"api"},
-    {"quickstart"},
     {"cli"},
     {"__main__"},
 )
@@ -146,6 +145,41 @@ def test_imports_inside_a_package_run_one_way(package):
         if name != "__init__":
             imports.setdefault(name, set()).update(imported_modules(path, package) - {name})
     assert imports.keys() == rank.keys(), f"{imports.keys() ^ rank.keys()} have no place, or are gone"
+    wrong = [f"{name} imports {other}" for name in imports for other in imports[name] if rank[other] > rank[name]]
+    assert not wrong
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
+
+
+BENCHMARKS: tuple[set[str], ...] = (
+    # what is measured with, and what the peers are given
+    {"spent", "peers", "openvino_timer", "peers_given", "peers_tables", "papers_rows"},
+    # what is compared
+    {"variants", "rivals", "papers_grid"},
+    {"targets", "sizes", "papers_experiments", "peers_cell"},
+    # one cell, and what becomes of many
+    {"papers_cells", "papers_tables", "deploy_tables", "peers_run"},
+    {"papers_print", "papers_figures"},
+    {"papers_best"},
+    # programs, which measure and print
+    {"audit", "deploy", "findings", "harden", "noise", "null_audit", "papers"},
+    # a program that uses another one's settings, and those that run in the peers' own environments
+    {"peers_audit", "peer_leakpro", "peer_privacy_meter"},
+)
+"""Of benchmarks/: as ROOMS inside a package."""
+OF_THE_PEERS = {("peer_privacy_meter", "audit")}
+"""(file, module) where a peer's own module has the name of one of ours."""
+
+
+def test_imports_among_the_benchmarks_run_one_way():
+    rank = {name: number for number, row in enumerate(BENCHMARKS) for name in row}
+    paths = {path.stem: path for path in sources("benchmarks")}
+    assert paths.keys() == rank.keys(), f"{paths.keys() ^ rank.keys()} have no place, or are gone"
+    imports: dict[str, set[str]] = {}
+    for name, path in paths.items():
+        tree = list(ast.walk(ast.parse(path.read_text())))
+        modules = {node.module for node in tree if isinstance(node, ast.ImportFrom) and node.module}
+        modules |= {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
+        imports[name] = {other for other in modules & paths.keys() if (name, other) not in OF_THE_PEERS}
     wrong = [f"{name} imports {other}" for name in imports for other in imports[name] if rank[other] > rank[name]]
     assert not wrong
     TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle

@@ -2,5 +2,6 @@
 
 from edgepriv.api.building import export, harden, train
 from edgepriv.api.examining import attacks, audit, bench, compare, defences, show
+from edgepriv.api.quickstart import quickstart
 
-__all__ = ["attacks", "audit", "bench", "compare", "defences", "export", "harden", "show", "train"]
+__all__ = ["attacks", "audit", "bench", "compare", "defences", "export", "harden", "quickstart", "show", "train"]

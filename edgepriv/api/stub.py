@@ -21,7 +21,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from edgepriv.api.results import {results}
+{results}
 from edgepriv.errors import GateFailed as GateFailed
 from edgepriv.errors import UserError as UserError
 from edgepriv.progress import Step
@@ -35,9 +35,13 @@ __all__: list[str]
 def text() -> str:
     """The content of the stub."""
     verbs = {name: getattr(api, name) for name in api.__all__}
-    results = sorted({inspect.signature(verb).return_annotation.__name__ for verb in verbs.values()})
+    results = {inspect.signature(verb).return_annotation for verb in verbs.values()}
+    imports = [
+        f"from {module} import {', '.join(sorted(each.__name__ for each in results if each.__module__ == module))}"
+        for module in sorted({each.__module__ for each in results})
+    ]
     written = (_written(name, verb, inspect.signature(verb)) for name, verb in verbs.items())
-    return HEAD.format(results=", ".join(results)) + "\n".join(written)
+    return HEAD.format(results="\n".join(imports)) + "\n".join(written)
 
 
 def _written(name: str, verb: Any, signature: inspect.Signature) -> str:

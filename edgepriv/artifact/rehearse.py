@@ -28,13 +28,11 @@ from edgepriv.heads.masks import build as build_mask
 from edgepriv.models import Checkpoint, Classifier
 from edgepriv.models.behaviour import cause_of, refuse_unsteady
 from edgepriv.recipe import FULL_WIDTH, Export, Recipe
+from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier
-from edgepriv.training.dp import Plan, refuse_unsupported
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit
-from edgepriv.training.loss import private_step
-from edgepriv.training.noise import noisy_members
-from edgepriv.training.stages import examples_of
+from edgepriv.training.stages import examples_of, refuse_unfit_objectives, retraining_in
 from edgepriv.training.task import Task, task_of
 
 FEW = 8
@@ -52,6 +50,7 @@ def rehearse(checkpoint: Checkpoint, stages: Sequence[str], dataset: Dataset, sp
         few = examples_of(dataset, split.members[:FEW])
         classifier = checkpoint.classifier()
         unsteady = refuse_unsteady(classifier, few_inputs(dataset, split))
+        refuse_unfit_objectives(classifier, checkpoint.recipe, stages, dataset, split)
         for name in stages:
             _try_stage(checkpoint, name, few, dataset, split)
         _try_export(checkpoint, classifier, few_inputs(dataset, split).numpy())
@@ -69,15 +68,11 @@ def _try_stage(checkpoint: Checkpoint, name: str, few: Examples, dataset: Datase
     fresh = name == "train" and not (recipe.train.quantized and recipe.quantize.active)
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape) if fresh else checkpoint.classifier()
     try:
-        if name == "noisy":
-            few, _ = noisy_members(classifier, few, recipe.noise, seed=recipe.seed, quiet=True)
-        task = _shortened(task_of(classifier.network, recipe, name, dataset.input_shape))
-        if task.dp is not None:
-            refuse_unsupported(classifier.network)
-            _private_step(classifier, few, task)
-            return
-        holdout = examples_of(dataset, split.holdout[:FEW])
-        fit(classifier, few, task, seed=recipe.seed, holdout=holdout)
+        retraining = retraining_in(recipe, name, dataset)
+        if retraining is not None and retraining.retrained is not None and DEFENCES[retraining.name].stage == name:
+            few, _ = retraining.retrained(classifier, few, True)
+        task = _shortened(task_of(classifier.network, recipe, name, dataset.input_shape, brief=True))
+        fit(classifier, few, task, seed=recipe.seed, holdout=examples_of(dataset, split.holdout[:FEW]))
     except UserError:
         raise
     except Exception as error:  # whatever the network's own code and torch raise
@@ -85,18 +80,10 @@ def _try_stage(checkpoint: Checkpoint, name: str, few: Examples, dataset: Datase
 
 
 def _shortened(task: Task) -> Task:
-    """The same task for one step of training (two with RelaxLoss, which alternates) and one of the attack."""
-    stage = task.stage.model_copy(
-        update={"epochs": 2 if task.stage.relax > 0 else 1, "batch_size": FEW, "select": "last", "patience": None}
-    )
-    return replace(task, stage=stage, budget=task.budget and replace(task.budget, steps=1))
-
-
-def _private_step(classifier: Classifier, few: Examples, task: Task) -> None:
-    assert task.dp is not None
-    plan = Plan(1.0, task.dp.clip, 1.0, 1e-5, len(few), 1)
-    x, y = few.batch(torch.arange(len(few)))
-    private_step(classifier.train(), x, y, task, plan, torch.Generator().manual_seed(0))
+    """The same task for one step of training, or as many as its objectives need to have done all that they do."""
+    epochs = max((objective.epochs for objective in task.objectives), default=1)
+    few = {"epochs": epochs, "batch_size": FEW, "select": "last", "patience": None}
+    return replace(task, stage=task.stage.model_copy(update=few))
 
 
 def _try_export(checkpoint: Checkpoint, classifier: Classifier, x: np.ndarray) -> None:

@@ -75,11 +75,6 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def progress_line(line: str) -> None:
-    """Say what comes next, beside the results."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def note(line: str) -> None:
     """Say what was made of the options."""
     print(f"note: {line}", file=sys.stderr)

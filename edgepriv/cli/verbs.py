@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from inspect import Parameter
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +9,8 @@ import typer
 from edgepriv import api
 from edgepriv.api.results import Result
 from edgepriv.cli.commands import COMMANDS
-from edgepriv.cli.messages import note, print_result, progress_line, warn
-from edgepriv.cli.options import AsJson, given, named
+from edgepriv.cli.messages import note, print_result, warn
+from edgepriv.cli.options import given, named
 from edgepriv.errors import GateFailed, UserError
 
 RETURNS = ("probabilities", "logits", "label")
@@ -27,8 +26,7 @@ OUTPUT = Parameter(
 def command(name: str) -> Any:
     """The command of that name, as typer builds it."""
     one = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    function = quickstart if name == "quickstart" else _calling(name)
-    one.command(name, help=COMMANDS[name].summary, epilog=COMMANDS[name].epilog)(function)
+    one.command(name, help=COMMANDS[name].summary, epilog=COMMANDS[name].epilog)(_calling(name))
     return typer.main.get_command(one)
 
 
@@ -46,19 +44,6 @@ def _calling(name: str) -> Callable[..., Any]:
         _print(as_json, result)
 
     return named(run, verb, also=[OUTPUT] if name in ("harden", "export") else [])
-
-
-def quickstart(
-    out: Annotated[
-        Path, typer.Option("-o", "--out", "--output", help="Folder to write into.", rich_help_panel="Output")
-    ] = Path("quickstart"),
-    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel="Output")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Run the whole pipeline."""
-    from edgepriv import quickstart as pipeline
-
-    print_result(as_json, pipeline.run(out, force=force, say=progress_line))
 
 
 def _print(as_json: bool, result: Result) -> None:

@@ -10,6 +10,7 @@ from edgepriv.pipeline._defences import defences
 from edgepriv.pipeline._export import export
 from edgepriv.pipeline._harden import harden
 from edgepriv.pipeline._page import write_report
+from edgepriv.pipeline._quickstart import quickstart
 from edgepriv.pipeline._show import show
 from edgepriv.pipeline._train import train
 
@@ -22,6 +23,7 @@ __all__ = [
     "defences",
     "export",
     "harden",
+    "quickstart",
     "show",
     "train",
     "write_report",

@@ -60,10 +60,7 @@ def audit(
     beside_it = [manifest.path_beside(model), beside(model, "fp32.onnx")]
     references = [reference_models, reference_scores]
     refuse_overwriting([model, *beside_it, members, non_members, recipe_file, cache, *references], written)
-    reading = [name for name, value in (changes.get("data") or {}).items() if value is not None]
-    if members is None and reading:
-        option = "input-range" if reading[0] == "range" else reading[0].replace("_", "-")
-        raise UserError(f"--{option} says how --members and --non-members are read: pass these too")
+    _refuse_reading_nothing(changes, members)
     opened = DeployedModel.open(model)
     known = opened.manifest if members is None else None
     if known is not None and known.data is not None:
@@ -97,15 +94,27 @@ def audit(
             brought=brought,
         )
     content["limits"] = gate.judged(gates, content)
-    archive = io.BytesIO()
-    np.savez_compressed(archive, **scores)  # type: ignore[arg-type]
-    write_bytes(written[2], archive.getvalue())
-    write_json(written[0], content)
-    write_report(opened, content, written[1])
+    _write(opened, content, scores, written)
     sentences = gate.exceeded(gates, content)
     if sentences:
         raise GateFailed("; ".join(sentences), content)
     return content
+
+
+def _refuse_reading_nothing(changes: dict[str, Any], members: Path | None) -> None:
+    reading = [name for name, value in (changes.get("data") or {}).items() if value is not None]
+    if members is None and reading:
+        option = "input-range" if reading[0] == "range" else reading[0].replace("_", "-")
+        raise UserError(f"--{option} says how --members and --non-members are read: pass these too")
+
+
+def _write(opened: DeployedModel, content: dict[str, Any], scores: dict[str, Any], written: Sequence[Path]) -> None:
+    """The JSON, the page and the scores, to the paths of ``written`` in this order; the page last, which shows the others."""
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **scores)
+    write_bytes(written[2], archive.getvalue())
+    write_json(written[0], content)
+    write_report(opened, content, written[1])
 
 
 def audit_file(model: Path, cut_head: bool) -> Path:

@@ -1,6 +1,6 @@
 """Harden a checkpoint and export it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,50 +50,121 @@ def harden(
     ``accept_accuracy_loss`` says so; what was trained is kept for that.
     """
     standard = Standard(max_drop, accept_accuracy_loss)
-    onnx_path = output / "model.onnx"
-    robust = beside(onnx_path, "robust.pt")
-    resume_file, kept_robust = beside(onnx_path, "partial"), beside(onnx_path, "robust.partial")
-    force = force or resume_file.exists()  # what an interrupted run has written is replaced by the run that goes on
-    head_file = beside(onnx_path, "head.pt")
-    own = [beside(onnx_path, "pt"), robust, head_file]
-    written = [*written_by_export(onnx_path), *own, *kit_paths(output / "device")]
-    read = [model, head, recipe_file, *files_named(recipe, data_dir)]
-    refuse_overwriting(read, [*written, resume_file, kept_robust])
-    refuse_existing(written, force)
-    alone = is_batch_dependent(changes)
+    paths = Paths(output)
+    refuse_overwriting([model, head, recipe_file, *files_named(recipe, data_dir)], paths.all)
+    force = (
+        force or paths.resume_file.exists()
+    )  # what an interrupted run has written is replaced by the run that goes on
+    refuse_existing(paths.written, force)
     device = changes.get("device") or (recipe.device if recipe is not None else "auto")
     device_of(device)  # one that is not there is refused before the data are read
+    alone = is_batch_dependent(changes)
     given = project.open_checkpoint(
         model, recipe, data_dir, download, accept=accept_accuracy_loss, batch_dependent=alone
     )
-    refuse_overwriting(data.files_of(given.dataset.name, data_dir), [*written, resume_file, kept_robust])
+    refuse_overwriting(data.files_of(given.dataset.name, data_dir), paths.all)
+    hardened_by = _recipe_of(model, given, recipe, changes, device)
+    given_head = transferred(head, hardened_by, given.dataset, given.split)
+    say_all(rehearse(given.checkpoint.with_recipe(hardened_by), _stages(hardened_by), given.dataset, given.split))
+    hardened, run = _trained(given, hardened_by, paths)
+    hardened = with_head(hardened, given_head, given.dataset, given.split)
+    exported = export_with_twin(replace(given, checkpoint=hardened), given.checkpoint, paths.onnx, standard, GO_ON)
+    _keep(hardened, exported, paths, force=force)
+    return exported | {
+        "said": project.data_notes(given.dataset, given.split),
+        "checkpoint": str(paths.checkpoint),
+        "head": hardened.defences.get("head"),
+        "kit": str(paths.kit),
+        "history": run.history,
+        "defences": hardened.defences,
+    }
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where hardening into ``output`` writes. ``resume_file``, ``resume_robust``: what an interrupted run goes on from."""
+
+    output: Path
+
+    @property
+    def onnx(self) -> Path:
+        return self.output / "model.onnx"
+
+    @property
+    def checkpoint(self) -> Path:
+        return beside(self.onnx, "pt")
+
+    @property
+    def robust(self) -> Path:
+        return beside(self.onnx, "robust.pt")
+
+    @property
+    def head(self) -> Path:
+        return beside(self.onnx, "head.pt")
+
+    @property
+    def kit(self) -> Path:
+        return self.output / "device"
+
+    @property
+    def resume_file(self) -> Path:
+        return beside(self.onnx, "partial")
+
+    @property
+    def resume_robust(self) -> Path:
+        return beside(self.onnx, "robust.partial")
+
+    @property
+    def written(self) -> list[Path]:
+        """What is there in the end."""
+        own = [self.checkpoint, self.robust, self.head]
+        return [*written_by_export(self.onnx), *own, *kit_paths(self.kit)]
+
+    @property
+    def all(self) -> list[Path]:
+        """And on the way."""
+        return [*self.written, self.resume_file, self.resume_robust]
+
+
+def _recipe_of(
+    model: Path, given: project.Trained, recipe: Recipe | None, changes: dict[str, Any], device: str
+) -> Recipe:
+    """What the checkpoint ``given`` is hardened by, complete; what cannot be run, or asks for nothing, is refused."""
+    trained_by = given.checkpoint.recipe
     if set(given.checkpoint.stages) - {"train"}:
         raise UserError(
             f"{model} has been hardened already (stages {', '.join(given.checkpoint.stages)}): "
             "harden the checkpoint that it was made from, or export this one"
         )
-    asked_for = hardening_recipe(given.checkpoint.recipe, recipe, changes, model)
+    asked_for = hardening_recipe(trained_by, recipe, changes, model)
     hardened_by = project.resolved(asked_for.with_changes(device=device), given.dataset)
-    stages = tuple(name for name in hardened_by.stages() if name != "train")
-    refuse_idle(hardened_by, given.checkpoint.recipe, changes)
+    refuse_idle(hardened_by, trained_by, changes)
     refuse_impossible(hardened_by)
-    if not stated(changes, recipe, given.checkpoint.recipe, given.dataset.input_shape):
-        asked = bool((changes.get("adversary") or {}).get("method"))
-        hardened_by, chosen = probed(
-            hardened_by, stages, given.dataset, given.split, given.checkpoint.classifier(), asked=asked
-        )
-        if chosen:
-            project.say(chosen)
-    given_head = transferred(head, hardened_by, given.dataset, given.split)
-    say_all(rehearse(given.checkpoint.with_recipe(hardened_by), stages, given.dataset, given.split))
+    if stated(changes, recipe, trained_by, given.dataset.input_shape):
+        return hardened_by
+    asked = bool((changes.get("adversary") or {}).get("method"))
+    probing = given.checkpoint.classifier()
+    hardened_by, chosen = probed(hardened_by, _stages(hardened_by), given.dataset, given.split, probing, asked=asked)
+    if chosen:
+        project.say(chosen)
+    return hardened_by
+
+
+def _stages(hardened_by: Recipe) -> tuple[str, ...]:
+    return tuple(name for name in hardened_by.stages() if name != "train")
+
+
+def _trained(given: project.Trained, hardened_by: Recipe, paths: Paths) -> tuple[Checkpoint, TrainingRun]:
+    """The checkpoint after every stage; the one after the adversarial stage is kept aside."""
+    stages = _stages(hardened_by)
     classifier = given.checkpoint.with_recipe(hardened_by).classifier()
 
-    def after(training_run: TrainingRun, classifier: Classifier, done: tuple[str, ...], recipe: Recipe) -> Checkpoint:
+    def after(run: TrainingRun, classifier: Classifier, done: tuple[str, ...], recipe: Recipe) -> Checkpoint:
         return given.checkpoint.with_recipe(recipe).with_weights(
             classifier,
             stages=given.checkpoint.stages + done,
-            history=given.checkpoint.history + tuple(training_run.history),
-            defences=given.checkpoint.defences | training_run.defences,
+            history=given.checkpoint.history + tuple(run.history),
+            defences=given.checkpoint.defences | run.defences,
         )
 
     def keep_robust(stage: str, classifier: Classifier, so_far: TrainingRun) -> None:
@@ -101,27 +172,26 @@ def harden(
             unquantized = hardened_by.quantize.model_copy(update={"bits": FULL_WIDTH, "last_k": None})
             without_qat = hardened_by.with_changes(qat={"epochs": 0}).model_copy(update={"quantize": unquantized})
             done = stages[: stages.index(stage) + 1]
-            checkpoint.save(kept_robust, after(so_far, classifier, done, without_qat))
+            checkpoint.save(paths.resume_robust, after(so_far, classifier, done, without_qat))
 
-    training_run = run_stages(
-        classifier, hardened_by, stages, given.dataset, given.split, resume_file=resume_file, after_stage=keep_robust
+    run = run_stages(
+        classifier,
+        hardened_by,
+        stages,
+        given.dataset,
+        given.split,
+        resume_file=paths.resume_file,
+        after_stage=keep_robust,
     )
-    hardened = after(training_run, classifier, stages, hardened_by)
-    hardened = with_head(hardened, given_head, given.dataset, given.split)
-    trained = replace(given, checkpoint=hardened)
-    exported = export_with_twin(trained, given.checkpoint, onnx_path, standard, GO_ON)
-    if "robust" in stages and kept_robust.exists():
-        kept_robust.replace(robust)
-    checkpoint.save(beside(onnx_path, "pt"), hardened)  # after the proofs: never a new checkpoint beside an old file
-    save_head(head_file, hardened.head)
-    write_kit(onnx_path, output / "device", also=[beside(onnx_path, "ort")] if exported.get("ort") else [], force=force)
-    remove_resume_state(resume_file)
-    remove_resume_state(kept_robust)
-    return exported | {
-        "said": project.data_notes(given.dataset, given.split),
-        "checkpoint": str(beside(onnx_path, "pt")),
-        "head": hardened.defences.get("head"),
-        "kit": str(output / "device"),
-        "history": training_run.history,
-        "defences": hardened.defences,
-    }
+    return after(run, classifier, stages, hardened_by), run
+
+
+def _keep(hardened: Checkpoint, exported: dict[str, Any], paths: Paths, *, force: bool) -> None:
+    """Checkpoints, head and kit take their names after the proofs: never a new checkpoint beside an old file."""
+    if "robust" in hardened.stages and paths.resume_robust.exists():
+        paths.resume_robust.replace(paths.robust)
+    checkpoint.save(paths.checkpoint, hardened)
+    save_head(paths.head, hardened.head)
+    write_kit(paths.onnx, paths.kit, also=[beside(paths.onnx, "ort")] if exported.get("ort") else [], force=force)
+    remove_resume_state(paths.resume_file)
+    remove_resume_state(paths.resume_robust)

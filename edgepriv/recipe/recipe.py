@@ -2,18 +2,20 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
 from edgepriv.errors import UserError, nearest
-from edgepriv.recipe.defences import DEFENCES
+from edgepriv.recipe.defences import DEFENCES, Defence
 from edgepriv.recipe.defences.base import undone
 from edgepriv.recipe.option import BUILDING, Option
 from edgepriv.recipe.section import Section
 from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Quantize
 from edgepriv.recipe.stages import STAGES, Noisy, Qat, Robust, Stage, Train
 from edgepriv.recipe.training_hash import training_hash
+
+Own = TypeVar("Own", bound=Section)
 
 
 class Recipe(Section):
@@ -48,6 +50,10 @@ class Recipe(Section):
     export: Export = Export()
     audit: Audit = Audit()
     bench: Bench = Bench()
+
+    def own(self, section: type[Own]) -> Own:
+        """The section of that type: of a defence that declares it itself, so that this class does not name it."""
+        return next(value for name in type(self).model_fields if isinstance(value := getattr(self, name), section))
 
     def with_changes(self, **sections: Any) -> "Recipe":
         """Copy with changed fields: ``recipe.with_changes(seed=1, quantize={"bits": 4})``; ``None`` changes nothing.
@@ -92,6 +98,22 @@ class Recipe(Section):
     def training_hash(self) -> str:
         """Hex sha256 of every field that the trained, quantized weights depend on; fields without effect do not count."""
         return training_hash(self)
+
+
+def extended(recipe: type[Recipe], defences: Iterable[Defence]) -> type[Recipe]:
+    """``recipe`` with the sections that ``defences`` declare themselves, each under the name of its defence."""
+    new: dict[str, Any] = {
+        each.name: (each.section, each.section())
+        for each in defences
+        if each.section is not None and each.name not in recipe.model_fields
+    }
+    if not new:
+        return recipe
+    return create_model(recipe.__name__, __base__=recipe, __module__=recipe.__module__, __doc__=recipe.__doc__, **new)
+
+
+if not TYPE_CHECKING:  # a checker sees the sections that are written above; of others ``Recipe.own`` tells it the type
+    Recipe = extended(Recipe, DEFENCES.values())
 
 
 def parse(content: dict[str, Any], where: str) -> Recipe:

@@ -1,4 +1,4 @@
-"""The one training loop: clean or adversarial, with full or fake-quantized weights, flattened, relaxed or private."""
+"""The one training loop, whatever it minimises: what is particular to a task is in its objectives."""
 
 import itertools
 import math
@@ -11,15 +11,11 @@ from torch import Tensor
 
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
-from edgepriv.recipe import Stage
 from edgepriv.training.augment import augmented
 from edgepriv.training.device import PROCESSOR, generator_state, set_generator_state
-from edgepriv.training.dp import Plan, plan_of, refuse_unsupported
-from edgepriv.training.dropout import dropping
 from edgepriv.training.examples import Examples, correct
-from edgepriv.training.fused import Fused, fuse
 from edgepriv.training.generators import Generator, generator_of, permutation
-from edgepriv.training.loss import frozen_logits, laid_out, loss_of, private_step
+from edgepriv.training.loss import Setup, backward, frozen_logits, laid_out, setup_of
 from edgepriv.training.optimizer import optimizer_of, scheduled
 from edgepriv.training.pgd import perturbed, pgd_budget
 from edgepriv.training.quantization import attach_steps
@@ -65,8 +61,8 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train ``classifier`` in place for ``task.stage.epochs`` and return one row for each epoch.
 
-    ``holdout`` are the non-members of the flattening term; ``validation`` chooses the epoch when the stage asks for the
-    best one. ``state`` resumes a stage; ``after_epoch`` receives the state to keep. ``progress`` receives each epoch's row,
+    ``holdout``: non-members, for objectives that compare with them; ``validation`` chooses the epoch when the stage asks for
+    the best one. ``state`` resumes a stage; ``after_epoch`` receives the state to keep. ``progress`` receives each epoch's row,
     ``after_step`` is called after each batch. ``watch`` puts a ``warning`` into the row of an epoch by which the model has gone
     astray. A ``Stack`` takes StackedExamples and a seed for each of its models, and its rows are means over them.
     Deterministic for equal arguments on one machine with equal thread count. It is computed on ``task.device``, where the
@@ -75,13 +71,10 @@ def fit(
     While perturbing, batch normalization uses its running statistics; while updating, those of the batch.
     """
     stage, state = task.stage, state or State()
-    if stage.flatten > 0 and not holdout:
-        raise UserError("posterior flattening needs a privacy holdout: set data.holdout above 0")
     if stage.select == "best" and not validation:
         raise UserError(
             "keeping the best epoch needs a validation set: set data.validation above 0, or select = 'last'"
         )
-    plan = _private(classifier, task, members)
     classifier.to(task.device)
     members = members.on(task.device)
     holdout, validation = (each and each.on(task.device) for each in (holdout, validation))
@@ -90,8 +83,7 @@ def fit(
     if task.channels_last:
         _lay_channels_last(classifier)
     learned = attach_steps(classifier.network, task.quantize)
-    attacked_fused = task.budget is not None and task.fold_norms and not classifier.alone
-    fused = fuse(classifier.network) if attacked_fused else None
+    setup = setup_of(classifier, task, generator, members=len(members), holdout=holdout)
     optimizer = optimizer_of(classifier.network, stage, learned)
     _restore(state, classifier, optimizer, generator, task.device)
     steps_per_epoch = max(1, math.ceil(len(members) / stage.batch_size))
@@ -101,24 +93,18 @@ def fit(
             break
         classifier.train()
         loss_sum, right, seen = 0.0, 0, 0
-        for position, index in enumerate(_batches(members, stage, plan, generator)):
+        for position, index in enumerate(_batches(members, task, generator)):
             done = (epoch * steps_per_epoch + position) / total_steps
             for group in optimizer.param_groups:
                 group["lr"] = stage.lr * group["relative_lr"] * scheduled(stage.schedule, done)
             x, y = members.batch(index)
             x = laid_out(augmented(x, stage.augment, generator), task)
             optimizer.zero_grad(set_to_none=True)
-            if plan is None:
-                taught = members.taught(index)
-                with dropping(classifier.network, task.dropout):
-                    loss, logits = loss_of(classifier, x, y, taught, task, holdout, generator, fused, epoch)
-                loss.backward()
-            else:
-                loss, logits = private_step(classifier, x, y, task, plan, generator)
+            loss, logits = backward(setup, x, y, members.taught(index), epoch)
             optimizer.step()
             for step in itertools.chain(*learned.values()):
                 step.detach().clamp_(min=SMALLEST_STEP)
-            loss_sum += float(loss.detach()) * index.shape[-1]
+            loss_sum += float(loss) * index.shape[-1]
             right += int(correct(logits, y).sum())
             seen += index.numel()
             after_step()
@@ -127,12 +113,13 @@ def fit(
         row: dict[str, Any] = {"epoch": epoch + 1, "loss": loss_sum / max(1, seen), "accuracy": right / max(1, seen)}
         answered: list[Tensor] = []
         if validation and len(validation) and stage.select == "best":
-            held_out = validate(classifier, validation, task, seed, fused, answered)
+            held_out = validate(setup, validation, seed, answered)
             state.best = state.best or [Best() for _ in held_out]
             remember(state.best, held_out, classifier, epoch, stage)
             row |= {name: sum(own[name] for own in held_out) / models for name in held_out[0]}
         if watch is not None:
-            warning = watch.after(epoch + 1, answered, frozen_logits(classifier.eval(), task, fused))
+            classifier.eval()
+            warning = watch.after(epoch + 1, answered, frozen_logits(setup))
             row |= {} if warning is None else {"warning": warning}
         state.history.append(row)
         _keep(state, classifier, optimizer, generator, epoch, task.device)
@@ -153,18 +140,13 @@ def _lay_channels_last(classifier: Classifier) -> None:
 
 
 def validate(
-    classifier: Classifier,
-    examples: Examples,
-    task: Task,
-    seed: int | Sequence[int],
-    fused: Fused | None,
-    answered: list[Tensor] | None = None,
+    setup: Setup, examples: Examples, seed: int | Sequence[int], answered: list[Tensor] | None = None
 ) -> list[dict[str, float]]:
-    """For each model in ``classifier``, held-out clean accuracy and, for an adversarial task, accuracy under PGD-10 from a
-    fixed random start. ``answered`` receives the labels of the clean examples, in parts."""
-    classifier.eval()
+    """For each model in the setup's classifier, held-out clean accuracy and, for an adversarial task, accuracy under PGD-10
+    from a fixed random start. ``answered`` receives the labels of the clean examples, in parts."""
+    classifier, task = setup.classifier.eval(), setup.task
     generator, models = generator_of(seed), models_in(classifier)
-    logits_of = frozen_logits(classifier, task, fused)
+    logits_of = frozen_logits(setup)
     budget = task.budget and pgd_budget(task.budget.norm, task.budget.eps, _VALIDATION_STEPS)
     clean, robust = (torch.zeros(models, dtype=torch.int64) for _ in range(2))
     for index in torch.arange(len(examples)).split(256):
@@ -187,23 +169,17 @@ def validate(
     ]
 
 
-def _batches(members: Examples, stage: Stage, plan: Plan | None, generator: Generator) -> Iterator[Tensor]:
+def _batches(members: Examples, task: Task, generator: Generator) -> Iterator[Tensor]:
     """The indices of each batch of an epoch."""
-    if plan is not None:
+    own = next((objective.batches for objective in task.objectives if objective.batches is not None), None)
+    if own is not None:
         assert isinstance(generator, torch.Generator)  # see ``stackable``
-        yield from plan.batches(generator)
+        yield from own(len(members), generator)
         return
-    order = permutation(len(members), generator)
-    for index in order.split(stage.batch_size, dim=-1):
+    size, order = task.stage.batch_size, permutation(len(members), generator)
+    for index in order.split(size, dim=-1):
         # Batch normalization cannot train on one example.
-        yield order[..., -2:] if index.shape[-1] == 1 < stage.batch_size and len(members) > 1 else index
-
-
-def _private(classifier: Classifier, task: Task, members: Examples) -> Plan | None:
-    if task.dp is None:
-        return None
-    refuse_unsupported(classifier.network)
-    return plan_of(task.dp, task.stage, len(members))
+        yield order[..., -2:] if index.shape[-1] == 1 < size and len(members) > 1 else index
 
 
 def _keep(

@@ -1,20 +1,20 @@
-"""The loss of one batch for every task: perturbed, fake-quantized, flattened, relaxed, taught or private."""
+"""The gradient of one batch for every task, by the objectives that the task has."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from edgepriv.models import Classifier
-from edgepriv.training.dp import Plan, set_private_gradients
 from edgepriv.training.examples import Examples
-from edgepriv.training.flattening import flattening_loss
-from edgepriv.training.fused import Fused
+from edgepriv.training.fused import Fused, fuse
 from edgepriv.training.generators import Generator
-from edgepriv.training.pgd import perturbed
-from edgepriv.training.quantization import fake_quantized, quantized_activations
-from edgepriv.training.relax import relax_loss
+from edgepriv.training.objectives import Batch
+from edgepriv.training.pgd import Logits
+from edgepriv.training.simulation import Simulation, simulation_of
 from edgepriv.training.stacked import models_in
 from edgepriv.training.task import Task
 
@@ -25,52 +25,131 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Summed over the batch."""
 
 
-def private_step(
-    classifier: Classifier, x: Tensor, y: Tensor, task: Task, plan: Plan, generator: Generator
-) -> tuple[Tensor, Tensor]:
-    """Leave the batch's differentially private gradient in the weights; its mean loss and its logits [N, K]."""
-    assert isinstance(generator, torch.Generator)  # see ``stackable``
-    if len(x):
-        x = _attacked(classifier, x, y, task, generator, None)
-    weights = fake_quantized(classifier.network, task.quantize) if task.quantize else {}
-    with quantized_activations(classifier.network, task.quantize):
-        return set_private_gradients(classifier.network, weights, classifier.normalised(x), y, plan, generator)
+@dataclass(frozen=True)
+class Setup:
+    """What stays the same from batch to batch of a stage: see ``setup_of``."""
+
+    classifier: Classifier
+    task: Task
+    generator: Generator
+    members: int
+    holdout: Examples | None
+    fused: Fused | None
+    simulation: Simulation | None
+
+    def weights(self) -> dict[str, Tensor]:
+        """What stands in for some of the network's parameters, differentiable."""
+        return {} if self.simulation is None else self.simulation.weights()
+
+    def activations(self) -> AbstractContextManager[None]:
+        """While this lasts the network rounds what the quantizer rounds beside the weights."""
+        return nullcontext() if self.simulation is None else self.simulation.activations()
 
 
-def loss_of(
+def setup_of(
     classifier: Classifier,
-    x: Tensor,
-    y: Tensor,
-    taught: Tensor | None,
     task: Task,
-    holdout: Examples | None,
     generator: Generator,
-    fused: Fused | None,
-    epoch: int,
-) -> tuple[Tensor, Tensor]:
-    """The loss of ``x`` float32 [N, ...] with labels ``y``, to be differentiated, and the logits [N, K] that it is of.
+    *,
+    members: int = 0,
+    holdout: Examples | None = None,
+) -> Setup:
+    """What a stage is trained with: ``members`` examples, a ``holdout`` of non-members. The classifier keeps its modules and
+    parameters while this is used; learned steps of quantization must be attached."""
+    network = classifier.network
+    attacked_fused = task.budget is not None and task.fold_norms and not classifier.alone
+    return Setup(
+        classifier,
+        task,
+        generator,
+        members,
+        holdout,
+        fused=fuse(network) if attacked_fused else None,
+        simulation=None if task.quantize is None else simulation_of(network, task.quantize),
+    )
 
-    ``taught``: a teacher's log-probabilities [N, K], None without one; ``holdout``: non-members of the flattening term;
-    ``fused``: a faster form of the network for attacks, None for none; ``epoch`` counts from 0 (RelaxLoss alternates).
+
+def backward(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: int) -> tuple[Tensor, Tensor]:
+    """Leave the gradient of one batch in the weights; its mean loss (of a stack, the sum of its models') and its logits [N, K].
+
+    Args:
+        x: float32 [N, ...] in [0, 1], augmented, laid out as the task asks.
+        y: labels int64 [N], or soft ones float32 [N, K].
+        taught: a teacher's log-probabilities [N, K], None without one.
+        epoch: counted from 0.
     """
-    flatten, relax = task.stage.flatten, task.stage.relax
-    clean = x
-    x = _attacked(classifier, x, y, task, generator, fused)
-    weights = fake_quantized(classifier.network, task.quantize) if task.quantize else {}
-    logits = _simulated_logits(classifier, weights, x, task)
-    if relax > 0:
-        loss = relax_loss(logits, y, relax, epoch, models_in(classifier))
-    else:
-        # The sum of the models' means; divided so that no model's gradient depends on how many there are.
-        loss = LOSSES[task.loss](logits, y) / (len(y) // models_in(classifier))
-    if taught is not None:
-        divergence = divergence_from(taught, logits) / (len(y) // models_in(classifier))
-        loss = task.alpha * divergence + (1 - task.alpha) * loss
-    if flatten > 0 and holdout is not None:
-        assert isinstance(generator, torch.Generator)  # see ``stackable``
-        others, _ = holdout.batch(torch.randint(len(holdout), (len(y),), generator=generator))
-        compared = _simulated_logits(classifier, weights, torch.cat([clean, laid_out(others, task)]), task)
-        loss = loss + flatten * flattening_loss(compared[: len(y)], compared[len(y) :])
+    objectives = setup.task.objectives
+    with ExitStack() as stack:
+        for objective in objectives:
+            stack.enter_context(objective.around(setup.classifier.network))
+        batch = batch_of(setup, x, y, taught, epoch)
+        own = next((objective.gradient for objective in objectives if objective.gradient is not None), None)
+        if own is not None:
+            with setup.activations():
+                return own(batch)
+        loss, logits = loss_of(batch, setup.task)
+    loss.backward()
+    return loss.detach(), logits
+
+
+def batch_of(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: int) -> Batch:
+    """A batch as the objectives of the task have prepared it."""
+    classifier, task, weights = setup.classifier, setup.task, setup.weights()
+
+    def logits_of(inputs: Tensor) -> Tensor:
+        with setup.activations():
+            return _logits(classifier, weights, inputs, task)
+
+    @contextmanager
+    def frozen() -> Iterator[Logits]:
+        classifier.eval()
+        try:
+            yield frozen_logits(setup, weights)
+        finally:
+            classifier.train()
+
+    def others(count: int) -> Tensor:
+        assert setup.holdout is not None
+        assert isinstance(setup.generator, torch.Generator)  # see ``stackable``
+        drawn, _ = setup.holdout.batch(torch.randint(len(setup.holdout), (count,), generator=setup.generator))
+        return laid_out(drawn, task)
+
+    def classes() -> int:
+        with frozen() as of, torch.no_grad():
+            return of(x[:1]).shape[1]
+
+    batch = Batch(
+        x=x,
+        y=y,
+        clean=x,
+        taught=taught,
+        epoch=epoch,
+        members=setup.members,
+        models=models_in(classifier),
+        generator=setup.generator,
+        classifier=classifier,
+        weights=weights,
+        logits_of=logits_of,
+        frozen=frozen,
+        others=others,
+        classes=classes,
+    )
+    for objective in task.objectives:
+        batch = objective.prepared(batch)
+    return batch
+
+
+def loss_of(batch: Batch, task: Task) -> tuple[Tensor, Tensor]:
+    """The loss of a prepared batch, to be differentiated, and the logits [N, K] that it is of."""
+    logits = batch.logits_of(batch.x)
+    own = next((objective.loss for objective in task.objectives if objective.loss is not None), None)
+    loss = own(batch, logits) if own is not None else batch.mean(LOSSES[task.loss](logits, batch.y))
+    if batch.taught is not None:
+        divergence = batch.mean(divergence_from(batch.taught, logits))
+        loss = task.teacher_share * divergence + (1 - task.teacher_share) * loss
+    for objective in task.objectives:
+        if objective.term is not None:
+            loss = loss + objective.term(batch, logits)
     return loss, logits.detach()
 
 
@@ -80,38 +159,23 @@ def divergence_from(taught: Tensor, logits: Tensor) -> Tensor:
     return functional.kl_div(taught, logits.log_softmax(1), reduction="sum", log_target=True)
 
 
-def _attacked(
-    classifier: Classifier, x: Tensor, y: Tensor, task: Task, generator: Generator, fused: Fused | None
-) -> Tensor:
-    """``x``, perturbed when the task is adversarial: each example by itself, since the classifier is in eval mode."""
-    if task.budget is None:
-        return x
-    classifier.eval()
-    x = perturbed(frozen_logits(classifier, task, fused), x, y, task.budget, generator)
-    classifier.train()
-    return x
-
-
-def frozen_logits(classifier: Classifier, task: Task, fused: Fused | None) -> Callable[[Tensor], Tensor]:
-    """The classifier in eval mode with weights that record no gradient, which spares the attack."""
+def frozen_logits(setup: Setup, stand_ins: Mapping[str, Tensor] | None = None) -> Logits:
+    """The classifier, which is in eval mode, with weights that record no gradient, which spares the attack. ``stand_ins``:
+    ``setup.weights()``, where they are known."""
+    classifier, fused = setup.classifier, setup.fused
     network = classifier.network
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
-    if task.quantize:
-        weights |= {name: weight.detach() for name, weight in fake_quantized(network, task.quantize).items()}
+    known = setup.weights() if stand_ins is None else stand_ins
+    weights |= {name: weight.detach() for name, weight in known.items()}
     if fused is None:
-        return lambda x: _logits(classifier, weights, x, task)
+        return lambda x: _logits(classifier, weights, x, setup.task)
     absorbed = fused.absorbed(network, weights)
 
     def logits_of(x: Tensor) -> Tensor:
-        with _autocast(task):
+        with _autocast(setup.task):
             return fused(absorbed, classifier.normalised(x)).float()
 
     return logits_of
-
-
-def _simulated_logits(classifier: Classifier, weights: Mapping[str, Tensor], x: Tensor, task: Task) -> Tensor:
-    with quantized_activations(classifier.network, task.quantize):
-        return _logits(classifier, weights, x, task)
 
 
 def _logits(classifier: Classifier, weights: Mapping[str, Tensor], x: Tensor, task: Task) -> Tensor:

@@ -1,11 +1,8 @@
 """Weight quantizers: the grid of each tensor, fake quantization for training, integers for the artifact."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +13,7 @@ from edgepriv.models.bake import computed_weights
 from edgepriv.models.lsq_steps import attach_step, drop_steps, steps_of
 from edgepriv.recipe import FULL_WIDTH, Quantize, bit_rules
 from edgepriv.training.quantizers import Grid, lsq_highest, quantizer_of, refuse_unfit
-from edgepriv.training.stacked import Stacked, StackedLinear
+from edgepriv.training.stacked import StackedLinear
 
 _MULTIPLIERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, StackedLinear)
 """Layers that multiply with a weight whose output channels lie on its first axis."""
@@ -162,21 +159,6 @@ def refuse_unmatched(network: nn.Module, rule: Quantize) -> None:
         raise UserError(f"--last-k {rule.last_k}: the model has {len(layers)} layers that can be quantized")
 
 
-def fake_quantized(network: nn.Module, rule: Quantize) -> dict[str, Tensor]:
-    """Fake-quantized weights by parameter name, for ``torch.func.functional_call``; of a stack, each model's by itself."""
-    parameters, steps = dict(network.named_parameters()), steps_of(network)
-    if isinstance(network, Stacked):
-        return {name: _each_by_itself(parameters[name], bits, rule) for name, bits in widths(network, rule).items()}
-    return {
-        name: fake_quantize(parameters[name], bits, rule, steps.get(name))
-        for name, bits in widths(network, rule).items()
-    }
-
-
-def _each_by_itself(weights: Tensor, bits: int, rule: Quantize) -> Tensor:
-    return torch.vmap(lambda weight: fake_quantize(weight, bits, rule))(weights)
-
-
 @torch.no_grad()
 def quantize_weights(network: nn.Module, rule: Quantize) -> dict[str, QuantizedTensor]:
     """The integers that ship, by parameter name in ``network``; empty when the rule asks for 32 bits everywhere."""
@@ -211,44 +193,3 @@ def load_quantized(network: nn.Module, weights: dict[str, QuantizedTensor]) -> N
     with torch.no_grad():
         for name, tensor in weights.items():
             parameters[name].copy_(torch.from_numpy(tensor.dequantize()))
-
-
-@contextmanager
-def quantized_activations(network: nn.Module, rule: Quantize | None) -> Iterator[None]:
-    """While this lasts, the inputs of every quantized convolution and Linear but the first are rounded to the layer's bits,
-    if the quantizer simulates that (DoReFa). For training steps: the file that ships keeps activations in float.
-
-    Levels lie evenly over [0, largest of the batch], or from the smallest where it is below 0; gradients straight through.
-    """
-    if rule is None or not quantizer_of(rule).activations:
-        yield
-        return
-    layers = {name.removesuffix(".weight"): bits for name, bits in widths(network, rule).items()}
-    hooks = [
-        module.register_forward_pre_hook(_rounding(layers[name]))
-        for name, module in network.named_modules()
-        if name in layers and name != next(iter(layers)) and not isinstance(module, nn.MultiheadAttention)
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _rounding(bits: int) -> Any:
-    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (round_activations(inputs[0], bits), *inputs[1:])
-
-    return hook
-
-
-def round_activations(x: Tensor, bits: int) -> Tensor:
-    """``x`` on 2^bits even levels over [min(0, smallest), largest] of the batch; the gradient passes straight through."""
-    with torch.no_grad():
-        wide = x.float()
-        low, high = wide.amin().clamp(max=0), wide.amax().clamp(min=0)
-        scale = ((high - low) / (2**bits - 1)).clamp(min=torch.finfo(torch.float32).tiny)
-        rounded = (((wide - low) / scale).round() * scale + low).to(x.dtype)
-    straight_through: Tensor = x + (rounded - x).detach()
-    return straight_through

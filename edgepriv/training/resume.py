@@ -27,7 +27,7 @@ def code_version() -> str:
     digest = hashlib.sha256(f"{torch.__version__} {multiplies_bfloat16()}".encode())
     package = Path(__file__).parent.parent
     for source in sorted(
-        source for part in ("models", "training", "heads") for source in (package / part).glob("*.py")
+        source for part in ("models", "training", "heads") for source in (package / part).rglob("*.py")
     ):
         tree = ast.parse(source.read_text())
         for node in ast.walk(tree):

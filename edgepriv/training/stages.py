@@ -15,11 +15,11 @@ from edgepriv.models.bake import bake
 from edgepriv.models.lsq_steps import load_state
 from edgepriv.project import warn
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training.device import PROCESSOR
-from edgepriv.training.dp import plan_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import State, fit
-from edgepriv.training.noise import noisy_members, refuse_unreachable
+from edgepriv.training.objectives import Asked, Ground, Objective, objectives_of
 from edgepriv.training.quantization import refuse_unmatched
 from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.training.resume import key_of, read_resume_state, write_resume_state
@@ -33,7 +33,7 @@ _VALIDATION_EXAMPLES = 1024
 @dataclass(frozen=True)
 class TrainingRun:
     """What a run of stages leaves beside the weights. ``history``: one row for each epoch. ``defences``: what the defences
-    measured as they ran, by name (``dp``, ``noise``), as JSON; it goes into checkpoint and manifest."""
+    measured as they ran, by name, as JSON; it goes into checkpoint and manifest."""
 
     history: list[dict[str, Any]]
     defences: dict[str, Any] = field(default_factory=dict)
@@ -76,13 +76,13 @@ def run_stages(
     classifier's weights have behind them already, ``train`` at most.
 
     Weights that the network computes from others are trained as such in the stage ``train``, unless it quantizes them, and
-    are plain in every other one. The stage ``noisy`` takes the classifier as teacher, gives the members their noise and starts
-    from new weights. It and every stage after it see the members with that noise only: one epoch on the clean ones would teach
-    them again.
+    are plain in every other one. A stage that retrains (``Objective.retrained``: ``noisy``) takes the classifier as teacher and
+    starts from new weights. It and every stage after it see the members as they were made for it only: one epoch on the split's
+    would teach them again.
     """
     refuse_unfit(recipe.quantize)
     refuse_unmatched(classifier.network, recipe.quantize)
-    refuse_unreachable(recipe.noise, dataset.num_classes)
+    refuse_unfit_objectives(classifier, recipe, stages, dataset, split)
     members = examples_of(dataset, split.members)
     holdout = examples_of(dataset, split.holdout)
     validation = examples_of(dataset, _some(split.validation, split.seed))
@@ -96,11 +96,14 @@ def run_stages(
     for position, name in list(enumerate(stages))[max(done["position"], done_before) :]:
         state = done["state"] if position == done["position"] else State()
         start = {entry: value.clone() for entry, value in classifier.state_dict().items()}
-        if name == "noisy":
+        retraining = retraining_in(recipe, name, dataset)
+        anew = retraining is not None and DEFENCES[retraining.name].stage == name
+        if anew:
             teacher = start
-        if teacher is not None and members.teacher is None:
-            members, defences["noise"] = _noisy(teacher, recipe, members, dataset, quiet)
-        if name == "noisy":
+        if retraining is not None and teacher is not None and members.teacher is None:
+            members, measured = _retrained(retraining, teacher, recipe, members, dataset, quiet)
+            defences[DEFENCES[retraining.name].facts] = measured
+        if anew:
             load_state(classifier, _fresh(recipe, dataset).state_dict())
         if name != "train" or (recipe.train.quantized and recipe.quantize.active):
             bake(classifier.network)
@@ -136,8 +139,9 @@ def run_stages(
                 watch=None if quiet else watch_of(task, validation, holdout),
             )
         rows += [{"stage": name} | row for row in history]
-        if task.dp is not None:
-            defences["dp"] = plan_of(task.dp, task.stage, len(members)).spent(len(history))
+        for objective in task.objectives:
+            if objective.facts is not None:
+                defences[DEFENCES[objective.name].facts] = objective.facts(len(members), len(history))
         after_stage(name, classifier, TrainingRun(list(rows), dict(defences)))
         finished = {"position": position + 1, "start": classifier.state_dict(), "rows": rows, "state": asdict(State())}
         write_resume_state(resume_file, {"key": key, "teacher": teacher, "defences": defences} | finished)
@@ -148,13 +152,35 @@ def _fresh(recipe: Recipe, dataset: Dataset) -> Classifier:
     return new_classifier(recipe, dataset.num_classes, dataset.input_shape)
 
 
-def _noisy(
-    teacher: dict[str, torch.Tensor], recipe: Recipe, members: Examples, dataset: Dataset, quiet: bool
+def retraining_in(recipe: Recipe, stage: str, dataset: Dataset) -> Objective | None:
+    """The objective of a stage that trains on members of its own making; None where the stage trains on the split's."""
+    objectives = objectives_of(Asked(recipe, stage, dataset.input_shape))
+    return next((each for each in objectives if each.retrained is not None), None)
+
+
+def _retrained(
+    objective: Objective,
+    teacher: dict[str, torch.Tensor],
+    recipe: Recipe,
+    members: Examples,
+    dataset: Dataset,
+    quiet: bool,
 ) -> tuple[Examples, dict[str, Any]]:
+    assert objective.retrained is not None
     classifier = _fresh(recipe, dataset)
     load_state(classifier, teacher)
     bake(classifier.network)
-    return noisy_members(classifier, members, recipe.noise, seed=recipe.seed, quiet=quiet)
+    return objective.retrained(classifier, members, quiet)
+
+
+def refuse_unfit_objectives(
+    classifier: Classifier, recipe: Recipe, stages: Sequence[str], dataset: Dataset, split: Split
+) -> None:
+    """Raise the UserError of an objective that cannot work with this network, or with this many classes or examples."""
+    ground = Ground(classifier.network, dataset.num_classes, len(split.members), len(split.holdout))
+    for name in stages:
+        for objective in objectives_of(Asked(recipe, name, dataset.input_shape)):
+            objective.refuse(ground)
 
 
 def run_stages_stacked(
@@ -179,9 +205,10 @@ def run_stages_stacked(
     members = _stacked_examples(dataset, [split.members for split in splits])
     held_out = _stacked_examples(dataset, [validation] * len(splits))
     for position, name in list(enumerate(recipe.stages()))[done_before:]:
-        if name == "noisy":
+        retraining = retraining_in(recipe, name, dataset)
+        if retraining is not None and DEFENCES[retraining.name].stage == name:
             stack.copy_to(classifiers)
-            members = _stacked_noisy(classifiers, recipes, dataset, splits)
+            members = _stacked_retrained(name, classifiers, recipes, dataset, splits)
             stack = Stack([_fresh(own, dataset) for own in recipes])
         task = task_of(stack.network, recipe.with_changes(device=str(device)), name, dataset.input_shape)
         seeds = [own.seed + position for own in recipes]
@@ -195,28 +222,24 @@ def _stacked_examples(dataset: Dataset, indices: Sequence[np.ndarray]) -> Stacke
     )
 
 
-def _stacked_noisy(
-    teachers: Sequence[Classifier], recipes: Sequence[Recipe], dataset: Dataset, splits: Sequence[Split]
+def _stacked_retrained(
+    stage: str, teachers: Sequence[Classifier], recipes: Sequence[Recipe], dataset: Dataset, splits: Sequence[Split]
 ) -> StackedExamples:
-    """Each model's members with the noise that its own teacher gives them."""
-    noisy = [
-        noisy_members(teacher, examples_of(dataset, split.members), own.noise, seed=own.seed, quiet=True)[0]
-        for teacher, own, split in zip(teachers, recipes, splits, strict=True)
-    ]
-    taught = torch.cat([own.teacher for own in noisy if own.teacher is not None])
-    rows = torch.arange(len(taught)).view(len(noisy), -1)
-    return StackedExamples(torch.cat([own.x for own in noisy]), torch.cat([own.y for own in noisy]), taught, rows=rows)
+    """Each model's members as its own teacher makes them."""
+    made = []
+    for teacher, own, split in zip(teachers, recipes, splits, strict=True):
+        objective = retraining_in(own, stage, dataset)
+        assert objective is not None
+        assert objective.retrained is not None
+        made.append(objective.retrained(teacher, examples_of(dataset, split.members), True)[0])
+    taught = torch.cat([own.teacher for own in made if own.teacher is not None])
+    rows = torch.arange(len(taught)).view(len(made), -1)
+    return StackedExamples(torch.cat([own.x for own in made]), torch.cat([own.y for own in made]), taught, rows=rows)
 
 
 def _title(name: str, task: Task) -> str:
-    parts = [name]
-    if task.budget:
-        parts.append(f"{task.budget.norm} eps {task.budget.eps:.3g}, {task.budget.steps} steps")
-    if task.quantize:
-        parts.append(f"{task.quantize.bits} bits")
-    if task.dp:
-        parts.append(f"DP, epsilon {task.dp.epsilon:g}")
-    return f"{parts[0]} ({', '.join(parts[1:])})" if len(parts) > 1 else name
+    parts = [each.title for each in task.objectives if each.title]
+    return f"{name} ({', '.join(parts)})" if parts else name
 
 
 def _show(row: dict[str, Any], bar: progress.Bar) -> None:

@@ -6,9 +6,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-from edgepriv.recipe import Dp, Quantize, Recipe, Stage
+from edgepriv.recipe import Quantize, Recipe, Stage
 from edgepriv.training.device import PROCESSOR, device_of, multiplies_bfloat16
-from edgepriv.training.pgd import Budget, budget_of
+from edgepriv.training.objectives import Asked, Objective, objectives_of
+from edgepriv.training.pgd import Budget
 from edgepriv.training.stacked import Stacked, StackedMLP
 
 _WIDE = 2**15  # weights of a perceptron's largest layer
@@ -16,48 +17,54 @@ _WIDE = 2**15  # weights of a perceptron's largest layer
 
 @dataclass(frozen=True)
 class Task:
-    """What one stage minimises. ``budget`` None: clean. ``quantize`` None: full-width weights. ``alpha``: share of the
-    teacher's answers in the loss, where the members have a teacher.
+    """What one stage minimises: ``loss`` of logits and labels, as its ``objectives`` change it; without any, a clean loss.
 
-    ``bfloat16``, ``channels_last``, ``fold_norms`` (in attacks) say how it is computed. ``loss``: of logits and labels;
-    "squared" is the mean squared error of probabilities against soft labels. ``dropout``: see ``dropping``.
-    ``dp``: differentially private. ``device``: where it is computed; the classifier is moved there and back.
+    "squared" is the mean squared error of probabilities against soft labels. ``bfloat16``, ``channels_last``, ``fold_norms``
+    (in attacks) say how it is computed. ``device``: where; the classifier is moved there and back.
     """
 
     stage: Stage
-    budget: Budget | None = None
-    quantize: Quantize | None = None
+    objectives: tuple[Objective, ...] = ()
     bfloat16: bool = False
     channels_last: bool = False
     fold_norms: bool = False
-    alpha: float = 0.0
-    dp: Dp | None = None
     loss: Literal["cross-entropy", "squared"] = "cross-entropy"
-    dropout: float = 0.0
     device: torch.device = PROCESSOR
 
+    @property
+    def budget(self) -> Budget | None:
+        """Perturbations that are trained against; None for a clean stage."""
+        return next((each.budget for each in self.objectives if each.budget is not None), None)
 
-def task_of(network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[int, ...]) -> Task:
-    """What the stage ``name`` of ``recipe`` minimises."""
-    stage = getattr(recipe, name)
-    adversarial = stage.adversarial and recipe.adversary.method != "none"
+    @property
+    def quantize(self) -> Quantize | None:
+        """How weights are rounded; None for full width."""
+        return next((each.quantize for each in self.objectives if each.quantize is not None), None)
+
+    @property
+    def teacher_share(self) -> float:
+        """Of the teacher's answers in the loss, where the members have a teacher."""
+        return next((each.teacher_share for each in self.objectives if each.teacher_share > 0), 0.0)
+
+
+def task_of(
+    network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[int, ...], *, brief: bool = False
+) -> Task:
+    """What the stage ``name`` of ``recipe`` minimises. ``brief``: for a rehearsal, see ``Asked``."""
     image_network, stacked = len(input_shape) == 3, isinstance(network, Stacked)
-    dp = recipe.dp if recipe.dp.active and name == "train" else None
+    objectives = objectives_of(Asked(recipe, name, input_shape, brief))
+    full = any(each.gradient is not None for each in objectives)
     device = device_of(recipe.device)
     return Task(
-        stage=stage,
-        budget=budget_of(recipe.adversary, input_shape) if adversarial else None,
-        quantize=recipe.quantize if stage.quantized and recipe.quantize.active else None,
-        bfloat16=dp is None
+        stage=getattr(recipe, name),
+        objectives=objectives,
+        bfloat16=not full
         and (
             recipe.precision == "bfloat16"
             or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network, device))
         ),
-        channels_last=dp is None and image_network and not stacked and recipe.precision != "float32",
+        channels_last=not full and image_network and not stacked and recipe.precision != "float32",
         fold_norms=recipe.precision != "float32" and not stacked,
-        alpha=recipe.noise.alpha if name != "train" else 0.0,
-        dp=dp,
-        dropout=recipe.dropout_in(name),
         device=device,
     )
 

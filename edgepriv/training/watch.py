@@ -80,13 +80,7 @@ def _wrong_with(answers: Answers) -> str:
 def remedies(task: Task) -> str:
     """What to change, the likeliest first."""
     stage = task.stage
-    asked = [
-        ("a smaller --eps", task.budget is not None),
-        ("more --bits", task.quantize is not None and isinstance(task.quantize.bits, int) and task.quantize.bits < 8),
-        ("a smaller --flatten", stage.flatten > 0),
-        ("a lower --relax", stage.relax > 0),
-        ("a larger --dp-epsilon", task.dp is not None),
-        (f"another learning rate than {stage.lr:g}", True),
-        ("more epochs", stage.epochs < 10),
-    ]
-    return ", ".join(remedy for remedy, helps in asked if helps)
+    by_budget = sorted(task.objectives, key=lambda objective: objective.budget is None)  # perturbations before all else
+    remedies = [objective.remedy for objective in by_budget if objective.remedy]
+    remedies.append(f"another learning rate than {stage.lr:g}")
+    return ", ".join([*remedies, *(["more epochs"] if stage.epochs < 10 else [])])

@@ -13,7 +13,7 @@ from edgepriv.training.device import PROCESSOR, device_of, placed
 from edgepriv.training.dp import plan_of, set_private_gradients
 from edgepriv.training.examples import Examples
 from edgepriv.training.generators import filled
-from edgepriv.training.loss import loss_of
+from edgepriv.training.loss import backward, setup_of
 from edgepriv.training.pgd import perturbed
 from edgepriv.training.task import task_of
 
@@ -88,8 +88,8 @@ def test_a_step_of_every_kind_leaves_nothing_on_the_processor():
     x, y = members.batch(index)
     x = augmented(x, "crop_flip", generator)
     task = task_of(classifier.network, recipe, "qat", (1, 28, 28))
-    loss, _ = loss_of(classifier, x, y, members.taught(index), task, holdout, generator, None, 0)
-    loss.backward()
+    setup = setup_of(classifier, task, generator, members=16, holdout=holdout)
+    backward(setup, x, y, members.taught(index), 0)
     assert {value.grad.device.type for value in classifier.parameters()} == {"meta"}
     assert perturbed(classifier, x, y, task.budget, generator).device == META
 

@@ -13,7 +13,7 @@ from edgepriv.errors import UserError
 from edgepriv.recipe import Dp, Quantize, Recipe, Stage
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.dp import Plan, plan_of, refuse_unsupported, set_private_gradients
-from edgepriv.training.quantization import fake_quantized
+from edgepriv.training.simulation import simulation_of
 from edgepriv.training.stacked import stackable
 
 QUIET = Plan(noise_multiplier=0.0, clip=0.1, sample_rate=0.25, delta=1e-4, members=80, steps_per_epoch=4)
@@ -50,7 +50,7 @@ def batch(examples, split):
 def test_each_gradient_is_clipped_by_itself(classifier, batch, clip, rule, monkeypatch):
     monkeypatch.setattr("edgepriv.training.dp._NUMBERS_AT_ONCE", 10_000)  # a few examples at a time
     network, (x, y) = classifier().network, batch
-    weights_now = (lambda: fake_quantized(network, rule)) if rule else dict
+    weights_now = simulation_of(network, rule).weights if rule else dict
     plan = dataclasses.replace(QUIET, clip=clip)
     loss, logits = set_private_gradients(network, weights_now(), x, y, plan, torch.Generator())
     expected, norms = by_hand(network, weights_now, x, y, clip)

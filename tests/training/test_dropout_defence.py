@@ -8,7 +8,7 @@ from edgepriv.errors import UserError
 from edgepriv.models import build_classifier
 from edgepriv.recipe import Model, Recipe
 from edgepriv.training import new_classifier, run_stages
-from edgepriv.training.dropout import dropping
+from edgepriv.training.objectives.dropout import dropping
 from edgepriv.training.stacked import stackable
 from edgepriv.training.task import task_of
 
@@ -55,7 +55,9 @@ def test_models_with_dropout_are_trained_one_by_one():
 def test_a_stage_may_drop_another_share_than_the_model():
     recipe = MLP.with_changes(model={"dropout": 0.5}, train={"dropout": 0.0}, robust={"epochs": 1})
     network = new_classifier(recipe, 4, (1, 8, 8)).network
-    assert [task_of(network, recipe, name, (1, 8, 8)).dropout for name in recipe.stages()] == [0, 0.5]
+    names = [[each.name for each in task_of(network, recipe, name, (1, 8, 8)).objectives] for name in recipe.stages()]
+    assert names == [[], ["dropout"]]
+    assert recipe.dropout_in("robust") == 0.5
     start = recipe.undefended_start()
     assert start is not None  # the attacker's models begin as those without the defence
     assert start.training_hash() == recipe.undefended().training_hash()

@@ -6,7 +6,7 @@ import torch
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from edgepriv.training.flattening import flattening_loss, mean_sorted_posterior
+from edgepriv.training.objectives.flattening import flattening_loss, mean_sorted_posterior
 
 
 def logits(count=50, sharpness=1.0, seed=0):

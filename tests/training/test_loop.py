@@ -13,20 +13,32 @@ from edgepriv.data import load
 from edgepriv.errors import UserError
 from edgepriv.models import build_classifier
 from edgepriv.recipe import Model, Quantize, Stage
-from edgepriv.training import load_quantized, loss, quantize_weights
+from edgepriv.training import load_quantized, quantize_weights
 from edgepriv.training import loop as loop_module
 from edgepriv.training.augment import augmented
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit, validate
+from edgepriv.training.loss import setup_of
+from edgepriv.training.objectives import adversarial
+from edgepriv.training.objectives.adversarial import against
+from edgepriv.training.objectives.flattening import flattened
+from edgepriv.training.objectives.quantization import rounded
 from edgepriv.training.pgd import Budget
 from edgepriv.training.task import Task
 
 BUDGET = Budget("linf", 0.05, 0.02, 3)
 
 
-def task(*, budget=None, quantize=None, bfloat16=False, **stage):
+def task(*, budget=None, quantize=None, bfloat16=False, flatten=0.0, **stage):
     stage = {"epochs": 3, "batch_size": 32, "lr": 0.01, "weight_decay": 0.0} | stage
-    return Task(Stage(**stage), budget, quantize, bfloat16, channels_last=True, fold_norms=True)
+    asked = [(rounded, quantize), (against, budget), (flattened, flatten)]
+    objectives = tuple(objective(value) for objective, value in asked if value)
+    return Task(Stage(**stage), objectives, bfloat16, channels_last=True, fold_norms=True)
+
+
+def held_out(model, examples, task):
+    """Held-out, as an epoch measures them."""
+    return validate(setup_of(model, task, torch.Generator()), examples, 0)
 
 
 def accuracy(classifier, examples):
@@ -86,9 +98,7 @@ def test_training_on_perturbed_inputs_buys_robustness(classifier, members, other
     fit(clean, members, task(epochs=10), seed=0)
     fit(robust, members, task(epochs=10, budget=budget), seed=0)
     measured = task(budget=budget)
-    accuracies = [
-        validate(model, others, measured, 0, None)[0]["validation_robust_accuracy"] for model in (clean, robust)
-    ]
+    accuracies = [held_out(model, others, measured)[0]["validation_robust_accuracy"] for model in (clean, robust)]
     assert accuracies[1] > accuracies[0] + 0.1
 
 
@@ -130,13 +140,6 @@ def test_flattening_narrows_the_confidence_gap(classifier, examples, split):
 
     assert gap(0.0) > 0.2
     assert gap(10.0) < 0.5 * gap(0.0)
-
-
-def test_flattening_without_a_holdout_is_refused(classifier, members):
-    empty = Examples(torch.empty(0, 1, 8, 8), torch.empty(0, dtype=torch.int64))
-    for holdout in (None, empty):
-        with pytest.raises(UserError, match=r"data\.holdout above 0"):
-            fit(classifier(), members, task(flatten=1.0), seed=0, holdout=holdout)
 
 
 def test_soft_labels_that_are_certain_train_like_labels(classifier, members, others):
@@ -228,7 +231,7 @@ def test_learning_rates_peak_and_end_as_scheduled(classifier, members, monkeypat
 
 def test_attacks_see_running_statistics_and_updates_those_of_the_batch(classifier, members, monkeypatch):
     model, modes = classifier(name="resnet20"), []
-    original = loss.perturbed
+    original = adversarial.perturbed
 
     def watched(logits_of, *args):
         before = {name: value.clone() for name, value in model.named_buffers()}
@@ -237,7 +240,7 @@ def test_attacks_see_running_statistics_and_updates_those_of_the_batch(classifie
         assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
         return result
 
-    monkeypatch.setattr(loss, "perturbed", watched)
+    monkeypatch.setattr(adversarial, "perturbed", watched)
     start = model.network.bn1.running_mean.clone()
     fit(model, members, task(epochs=1, budget=BUDGET), seed=0, after_step=lambda: modes.append(model.training))
     assert modes == [False, True] * 5
@@ -355,17 +358,17 @@ def test_watching_the_validation_set_changes_nothing_in_the_training(classifier,
 def test_validation_measures_clean_and_robust_accuracy(classifier, members, others):
     model = classifier()
     fit(model, members, task(epochs=6), seed=0)
-    (clean,), (attacked,) = (validate(model, others, asked, 0, None) for asked in (task(), task(budget=BUDGET)))
+    (clean,), (attacked,) = (held_out(model, others, asked) for asked in (task(), task(budget=BUDGET)))
     assert clean == {"validation_accuracy": pytest.approx(accuracy(model, others))}
     assert attacked["validation_accuracy"] == clean["validation_accuracy"]
     assert attacked["validation_robust_accuracy"] < clean["validation_accuracy"]
-    assert [attacked] == validate(model, others, task(budget=BUDGET), 0, None)
+    assert [attacked] == held_out(model, others, task(budget=BUDGET))
 
 
 def test_a_quantized_task_is_validated_with_the_weights_that_ship(classifier, members, others):
     rule = Quantize(bits=2, granularity="tensor")
     model = classifier()
     fit(model, members, task(epochs=6), seed=0)
-    found = validate(model, others, task(quantize=rule), 0, None)[0]["validation_accuracy"]
+    found = held_out(model, others, task(quantize=rule))[0]["validation_accuracy"]
     load_quantized(model.network, quantize_weights(model.network, rule))
     assert found == pytest.approx(accuracy(model, others))

@@ -15,8 +15,9 @@ from edgepriv.models.lsq_steps import attach_step, load_state, steps_of
 from edgepriv.recipe import Quantize, Recipe
 from edgepriv.training import load_quantized, new_classifier, quantize_weights, run_stages
 from edgepriv.training.dp import Plan, set_private_gradients
-from edgepriv.training.quantization import attach_steps, fake_quantize, fake_quantized
+from edgepriv.training.quantization import attach_steps, fake_quantize
 from edgepriv.training.quantizers import refuse_unfit
+from edgepriv.training.simulation import simulation_of
 from edgepriv.training.stacked import stackable
 
 STAGES = ("train", "qat")
@@ -88,7 +89,7 @@ def test_a_step_starts_from_the_mean_magnitude_of_its_weights():
 def test_what_is_trained_is_what_ships(bits):
     layer = nn.Linear(50, 6)
     attach_step(layer, "weight", torch.linspace(0.5, 2, 6) * 0.1 / 2 ** (bits - 1))
-    seen = fake_quantized(layer, rule_of(bits))["weight"]
+    seen = simulation_of(layer, rule_of(bits)).weights()["weight"]
     shipped = quantize_weights(layer, rule_of(bits))
     np.testing.assert_array_equal(seen.detach(), shipped["weight"].dequantize())
     np.testing.assert_array_equal(steps_of(layer)["weight"].detach(), shipped["weight"].scale)
@@ -231,12 +232,12 @@ def test_private_gradients_of_steps_are_clipped_with_the_others(classifier, lsq_
     found = classifier()
     attach_steps(found.network, lsq_recipe.quantize)
     x, y = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 4
-    weights = fake_quantized(found.network, lsq_recipe.quantize)
+    weights = simulation_of(found.network, lsq_recipe.quantize).weights()
     nn.functional.cross_entropy(torch.func.functional_call(found.network, weights, (x,)), y).backward()
     plain = {name: value.grad.clone() for name, value in found.network.named_parameters()}
     for clip in (1e6, 1e-3):
         plan = Plan(0.0, clip, 0.1, 1e-5, 100, 10)
-        weights = fake_quantized(found.network, lsq_recipe.quantize)
+        weights = simulation_of(found.network, lsq_recipe.quantize).weights()
         set_private_gradients(found.network, weights, x, y, plan, torch.Generator())
         own = {name: value.grad for name, value in found.network.named_parameters()}
         if clip > 1:

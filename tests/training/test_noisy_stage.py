@@ -16,6 +16,7 @@ from edgepriv.training import stages as training_stages
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit
 from edgepriv.training.loss import divergence_from
+from edgepriv.training.objectives import Objective
 from edgepriv.training.task import Task
 
 ALL = ("train", "noisy", "robust", "qat")
@@ -126,7 +127,7 @@ def trained(classifier, toy):
         labels = (torch.from_numpy(toy.y[:96]) + y) % 4
         answers = torch.randn(96, 4, generator=torch.Generator().manual_seed(teacher)).log_softmax(1)
         student = classifier("mlp", widths=[16])
-        task = Task(Stage(**STAGE), None, None, False, False, False, alpha)
+        task = Task(Stage(**STAGE), (Objective(teacher_share=alpha),))
         rows = fit(student, Examples(x, labels, answers), task, seed=0)
         away = functional.kl_div(answers, student(x).log_softmax(1), reduction="batchmean", log_target=True)
         return weights_of(student), rows, away
@@ -146,7 +147,7 @@ def test_alpha_0_forgets_the_teacher_and_alpha_1_the_labels(trained):
 def test_alpha_0_is_training_without_a_teacher(trained, classifier, toy):
     student = classifier("mlp", widths=[16])
     members = Examples(torch.from_numpy(toy.x[:96]), torch.from_numpy(toy.y[:96]))
-    rows = fit(student, members, Task(Stage(**STAGE), None, None, False, False, False), seed=0)
+    rows = fit(student, members, Task(Stage(**STAGE)), seed=0)
     found = trained(0.0)
     assert rows == found[1]
     assert torch.equal(weights_of(student), found[0])

@@ -9,7 +9,8 @@ from edgepriv.errors import UserError
 from edgepriv.models import build
 from edgepriv.recipe import Quantize
 from edgepriv.training import QuantizedTensor, load_quantized, quantize_weights
-from edgepriv.training.quantization import fake_quantize, fake_quantized, grid_of, refuse_unmatched, widths
+from edgepriv.training.quantization import fake_quantize, grid_of, refuse_unmatched, widths
+from edgepriv.training.simulation import simulation_of
 
 WIDTHS = range(2, 9)
 GRANULARITIES = ("tensor", "channel")
@@ -202,12 +203,12 @@ def test_rules_choose_by_layer_name():
 def test_full_width_quantizes_nothing():
     network = build("lenet", 10, (1, 28, 28))
     assert quantize_weights(network, Quantize()) == {}
-    assert fake_quantized(network, Quantize()) == {}
+    assert simulation_of(network, Quantize()).weights() == {}
 
 
 def test_loading_the_integers_puts_their_values_in_place():
     network = build("mlp", 4, (5,), widths=[8])
-    expected = fake_quantized(network, Quantize(bits=2))
+    expected = simulation_of(network, Quantize(bits=2)).weights()
     bias = network.layers[0].bias.clone()
     load_quantized(network, quantize_weights(network, Quantize(bits=2)))
     for name, weight in network.named_parameters():

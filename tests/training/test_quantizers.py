@@ -10,8 +10,9 @@ from torch import nn
 from edgepriv.errors import UserError
 from edgepriv.recipe import Quantize
 from edgepriv.training import quantize_weights
-from edgepriv.training.quantization import fake_quantize, quantized_activations, round_activations
+from edgepriv.training.quantization import fake_quantize
 from edgepriv.training.quantizers import QUANTIZERS, refuse_unfit
+from edgepriv.training.simulation import round_activations, simulation_of
 
 SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 40))
 SEEDS = st.integers(0, 2**20)
@@ -181,7 +182,7 @@ def test_only_dorefa_rounds_activations_and_only_behind_the_first_layer():
     x = torch.rand(64, 5, generator=torch.Generator().manual_seed(0))
 
     def levels(quantizer):
-        with quantized_activations(network, Quantize(bits=2, quantizer=quantizer)):
+        with simulation_of(network, Quantize(bits=2, quantizer=quantizer)).activations():
             network(x)
         return {position: len(value.unique()) for position, value in seen.items()}
 

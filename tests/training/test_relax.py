@@ -6,8 +6,10 @@ from torch.nn import functional
 from edgepriv.recipe import Quantize, Recipe, Stage
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.loop import fit
+from edgepriv.training.objectives.adversarial import against
+from edgepriv.training.objectives.quantization import rounded
+from edgepriv.training.objectives.relaxloss import flat_labels, relax_loss, relaxed
 from edgepriv.training.pgd import Budget
-from edgepriv.training.relax import flat_labels, relax_loss
 from edgepriv.training.task import Task
 
 Y = torch.tensor([0, 2, 1])
@@ -71,10 +73,8 @@ def test_training_holds_the_loss_near_alpha(toy, split):
 
 def test_it_composes_with_perturbed_inputs_and_rounded_weights(classifier, examples, split):
     task = Task(
-        Stage(epochs=20, batch_size=32, lr=0.02, relax=0.6),
-        Budget("linf", 0.02, 0.01, 2),
-        Quantize(bits=4),
-        *[False] * 3,
+        Stage(epochs=20, batch_size=32, lr=0.02),
+        (against(Budget("linf", 0.02, 0.01, 2)), rounded(Quantize(bits=4)), relaxed(0.6)),
     )
     rows = fit(classifier(), examples(split.members), task, seed=0)
     assert 0.4 < rows[-1]["loss"] < 0.8

@@ -14,10 +14,11 @@ from edgepriv.training.augment import augmented
 from edgepriv.training.examples import Examples
 from edgepriv.training.generators import Generators, permutation
 from edgepriv.training.loop import validate
-from edgepriv.training.loss import loss_of
+from edgepriv.training.loss import backward, setup_of
+from edgepriv.training.objectives.adversarial import against
 from edgepriv.training.pgd import Budget
-from edgepriv.training.quantization import fake_quantized
 from edgepriv.training.selection import Best, remember, take_best
+from edgepriv.training.simulation import simulation_of
 from edgepriv.training.stacked import Stack, StackedExamples, stackable, worth_stacking
 from edgepriv.training.task import Task, task_of
 
@@ -134,9 +135,9 @@ def test_weights_are_rounded_model_by_model(fleet):
     for granularity in ("tensor", "channel", "block:16"):
         rule = Quantize(bits=3, granularity=granularity)
         classifiers, _, _ = fleet(RECIPES["clean"])
-        found = fake_quantized(Stack(classifiers).network, rule)
+        found = simulation_of(Stack(classifiers).network, rule).weights()
         for r, one in enumerate(classifiers):
-            for name, weight in fake_quantized(one.network, rule).items():
+            for name, weight in simulation_of(one.network, rule).weights().items():
                 torch.testing.assert_close(found[name][r], weight, rtol=0, atol=1e-7)
 
 
@@ -156,8 +157,7 @@ def test_a_step_leaves_nothing_behind_on_the_processor(fleet, toy, model):
     task = task_of(stack.network, recipe, "train", toy.input_shape)
     x, y = members.batch(permutation(len(members), generator)[:, :32])
     x = augmented(x, "crop_flip", generator)
-    loss, logits = loss_of(stack, x, y, None, task, None, generator, None, 0)
-    loss.backward()
+    _, logits = backward(setup_of(stack, task, generator), x, y, None, 0)
     assert logits.shape == (96, toy.num_classes)
     assert {value.grad.device.type for value in stack.parameters()} == {"meta"}
 
@@ -184,10 +184,12 @@ def test_validation_tells_the_models_apart(fleet, toy):
     run_stages(classifiers[1], recipes[1], ("train",), toy, splits[1], quiet=True)
     index = torch.from_numpy(splits[0].validation)
     x, y = torch.from_numpy(toy.x), torch.from_numpy(toy.y)
-    asked = Task(Stage(), Budget("linf", 0.05, 0.02, 3), None, False, False, False)
-    found = validate(Stack(classifiers), StackedExamples(x, y, rows=index.expand(3, -1)), asked, [1, 2, 3], None)
+    asked = Task(Stage(), (against(Budget("linf", 0.05, 0.02, 3)),))
+    seeds = [1, 2, 3]
+    stacked = StackedExamples(x, y, rows=index.expand(3, -1))
+    found = validate(setup_of(Stack(classifiers), asked, Generators(seeds)), stacked, seeds)
     alone = [
-        validate(one, Examples(x[index], y[index]), asked, seed, None)[0]
+        validate(setup_of(one, asked, torch.Generator()), Examples(x[index], y[index]), seed)[0]
         for one, seed in zip(classifiers, (1, 2, 3), strict=True)
     ]
     assert found == alone

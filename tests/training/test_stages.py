@@ -11,6 +11,7 @@ import torch
 from weights import weights_of
 
 from edgepriv.data import checked, make_split
+from edgepriv.errors import UserError
 from edgepriv.recipe import Data, Recipe
 from edgepriv.training import new_classifier, resume, run_stages
 from edgepriv.training import stages as training_stages
@@ -194,7 +195,7 @@ def test_the_code_version_counts_code_and_not_comments(tmp_path, monkeypatch):
     monkeypatch.setattr(resume, "__file__", str(tmp_path / "training" / "resume.py"))
     version = code_version.__wrapped__  # not the cached one
     before = version()
-    source = tmp_path / "training" / "flattening.py"
+    source = tmp_path / "training" / "objectives" / "flattening.py"
     source.write_text("# a comment\n" + source.read_text().replace("in nats", "in natural units"))
     assert version() == before
     source.write_text(source.read_text().replace("tiny = 1e-12", "tiny = 1e-11"))
@@ -226,6 +227,15 @@ def test_a_stage_that_was_reported_is_not_reported_again(run, killed_after, tmp_
     seen = []
     run(tmp_path / "p", after_stage=lambda name, classifier, so_far: seen.append(name))
     assert seen == ["robust", "qat"]
+
+
+def test_what_an_objective_lacks_is_refused_before_any_stage_trains(toy, split, recipe):
+    later = recipe.with_changes(train={"flatten": 0.0}, qat={"flatten": 1.0})
+    classifier = new_classifier(later, toy.num_classes, toy.input_shape)
+    fresh = weights_of(classifier)
+    with pytest.raises(UserError, match=r"data\.holdout above 0"):
+        run_stages(classifier, later, ("train", "qat"), toy, dataclasses.replace(split, holdout=split.holdout[:0]))
+    assert torch.equal(weights_of(classifier), fresh)
 
 
 def test_an_adversarial_stage_needs_an_adversary_and_a_quantized_one_fewer_bits(classifier, recipe):

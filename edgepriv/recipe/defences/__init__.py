@@ -1,4 +1,4 @@
-"""Defences by name. A new one: a file with its ``Defence``, and a line below.
+"""Defences by name. A new one is a file of this package with its ``Defence``, which is found there.
 
 Early stopping, augmentation, weight decay and the like are not among them, although they protect: they are how a model is
 trained, and an attacker who knows of no defence trains his own models in the same way.
@@ -6,35 +6,21 @@ trained, and an attacker who knows of no defence trains his own models in the sa
 
 from typing import TYPE_CHECKING
 
-from edgepriv.recipe.defences.adversarial import ADVERSARIAL
 from edgepriv.recipe.defences.base import Conflict, Defence
-from edgepriv.recipe.defences.dropout import DROPOUT
-from edgepriv.recipe.defences.flattening import FLATTENING
-from edgepriv.recipe.defences.heads import MEMGUARD, REGENERATOR
-from edgepriv.recipe.defences.noise import NOISE
-from edgepriv.recipe.defences.private_training import PRIVATE_TRAINING
-from edgepriv.recipe.defences.quantization import QUANTIZATION
-from edgepriv.recipe.defences.relaxed_loss import RELAXED_LOSS
+from edgepriv.recipe.registry import modules_in
 
 if TYPE_CHECKING:
     from edgepriv.recipe.recipe import Recipe
 
 __all__ = ["DEFENCES", "Conflict", "Defence", "acting", "defences_of"]
 
-DEFENCES: dict[str, Defence] = {
-    defence.name: defence
-    for defence in (
-        QUANTIZATION,
-        ADVERSARIAL,
-        FLATTENING,
-        RELAXED_LOSS,
-        PRIVATE_TRAINING,
-        NOISE,
-        REGENERATOR,
-        MEMGUARD,
-        DROPOUT,
-    )
-}
+_DECLARED = [
+    value
+    for _, module in modules_in(__name__, __path__)
+    for value in vars(module).values()
+    if isinstance(value, Defence)
+]
+DEFENCES: dict[str, Defence] = {each.name: each for each in sorted(_DECLARED, key=lambda each: (each.place, each.name))}
 """In the order of the tables that list them."""
 
 

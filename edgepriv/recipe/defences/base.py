@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from edgepriv.recipe.section import Section
 from edgepriv.recipe.stages import STAGES, Stage
 
 if TYPE_CHECKING:
@@ -44,15 +45,22 @@ class Defence:
     """A defence as a recipe asks for it.
 
     name: its key in ``DEFENCES``. title: for people. option: how the command line asks for it. source: the paper. what: one or
-    two sentences on what it does.
+    two sentences on what it does. place: where it stands in tables, the lowest first.
+
+    section: its section of the recipe, which bears the defence's name; None without one of its own, or for one that ``Recipe``
+    lists itself.
 
     fields: of the recipe that are the defence's own and nobody else's: a whole section (``"noise"``) or one field
-    (``"model.dropout"``, ``"*.relax"`` for that of every stage). To undo the defence is to give them their defaults, and while
-    it does not act they have no effect on any weight. stage: of training, that is there for this defence and goes with it.
+    (``"model.dropout"``, ``"*.relax"`` for that of every stage). To undo the defence is to give them
+    their defaults, and while it does not act they have no effect on any weight. stage: of training, that is there for this
+    defence and goes with it.
 
     acts_in(recipe, stage): whether it acts while the stage of that name trains, when that stage has epochs. acts_after(recipe):
     whether it acts on the finished weights or on the answers. unused: fields of its own -> when they change no weight although
     it acts (``"adversary.steps"``: of FGSM).
+
+    trained_as(recipe): a key of ``OBJECTIVES`` in ``edgepriv.training.objectives``; what it
+    does in training; default is its name. It is looked up for the stages that the defence acts in.
 
     conflicts: what makes a recipe with it impossible. idle: the sentence for an option that asks for it where no stage trains
     that it acts in; empty for one that does not depend on stages. stacked: whether reference models trained with it can be
@@ -69,6 +77,7 @@ class Defence:
     source: str
     what: str
     fields: tuple[str, ...]
+    section: type[Section] | None = None
     stage: str | None = None
     acts_in: Callable[["Recipe", str], bool] = lambda recipe, stage: False
     acts_after: Met = never
@@ -79,6 +88,12 @@ class Defence:
     done: str = ""
     facts: str = ""
     terminal_lines: Callable[[Mapping[str, Any]], list[str]] = nothing
+    trained_as: Callable[["Recipe"], str] | None = None
+    place: int = 100
+
+    def objective(self, recipe: "Recipe") -> str:
+        """Key in ``OBJECTIVES`` of ``edgepriv.training.objectives`` of what it does in training."""
+        return self.name if self.trained_as is None else self.trained_as(recipe)
 
     def stages_in(self, recipe: "Recipe") -> list[str]:
         """The stages of ``recipe`` while which it acts."""

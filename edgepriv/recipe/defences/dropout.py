@@ -22,6 +22,7 @@ def _says_nothing_new(name: str) -> Met:
 
 DROPOUT = Defence(
     name="dropout",
+    place=90,
     title="dropout",
     option="--baseline dropout",
     source="Salem et al. 2019",

@@ -4,6 +4,7 @@ from edgepriv.recipe.defences.base import Defence, in_stage
 
 FLATTENING = Defence(
     name="flattening",
+    place=30,
     title="posterior flattening",
     option="--flatten 1.0",
     source="Drif & Berrabah 2025, eq. 7-8",

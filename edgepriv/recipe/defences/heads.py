@@ -1,10 +1,49 @@
 """What stands behind the softmax: output regenerators, and MemGuard, which they are compared with."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from edgepriv.recipe.defences.base import Conflict, Defence
-from edgepriv.recipe.sections import Head
+from edgepriv.recipe.option import Option
+from edgepriv.recipe.section import Section
+
+
+class Head(Section):
+    """What stands after the softmax, trained by the owner when the model is done.
+
+    ``member``, ``nonmember``: the two masks of Ding et al. 2023; ``rank``: fixed values placed by rank; ``memguard``: Jia et
+    al. 2019, an optimisation for each query that the device kit runs, not the graph. ``epsilon``: of MemGuard, the expected
+    L1 distance of what is shown from what the model answers, at most 2.
+    """
+
+    method: Annotated[
+        Literal["none", "member", "nonmember", "rank", "memguard"],
+        Option(
+            "Head behind the softmax: member, nonmember or rank.",
+            "Defences",
+            ("harden",),
+            name="regenerate",
+            kind=Literal["none", "member", "nonmember", "rank"],
+            noun="head",
+        ),
+        Option(
+            "A known defence to compare with.",
+            "Defences",
+            ("harden",),
+            name="baseline",
+            kind=str,
+            choices={"train": ("dropout",), "harden": ("dropout", "memguard")},
+            default="none",
+            sets=lambda value: {"method": "memguard" if value == "memguard" else None},
+        ),
+    ] = "none"
+    epsilon: float = Field(1.0, ge=0, le=2)
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(128, ge=1)
+    lr: float = Field(1e-3, gt=0)
+
 
 REGENERATORS = ("member", "nonmember", "rank")
 """Methods of a head that is part of the graph."""
@@ -49,6 +88,7 @@ def _without_logits(methods: Sequence[str]) -> Conflict:
 
 REGENERATOR = Defence(
     name="regenerator",
+    place=70,
     title="output regenerator",
     option="--regenerate rank",
     source="Ding et al. 2023; `rank` is ours",
@@ -68,6 +108,7 @@ REGENERATOR = Defence(
 
 MEMGUARD = Defence(
     name="memguard",
+    place=80,
     title="MemGuard",
     option="--baseline memguard",
     source="Jia et al. 2019",

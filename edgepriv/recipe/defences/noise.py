@@ -1,13 +1,48 @@
 """Retraining on members with noise."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from edgepriv.recipe.defences.base import Conflict, Defence
-from edgepriv.recipe.sections import Noise
+from edgepriv.recipe.option import Option
+from edgepriv.recipe.section import Section
 
 if TYPE_CHECKING:
     from edgepriv.recipe.recipe import Recipe
+
+
+class Noise(Section):
+    """Optimal noise on the members (Kassa, Adi & Bouhaddi, eq. 5-8 and section 5.1), or its baseline ``uniform``.
+
+    ``tau``: entropy in nats that the teacher's answer to a noisy member should reach. ``eps``: budget of each feature, in
+    input units; ``beta``: how much of it an important feature loses. ``alpha``: share of the teacher's answer in the loss of
+    the noisy stage and the stages after it, which all see the members with their noise.
+    """
+
+    method: Annotated[
+        Literal["none", "shapley", "uniform"],
+        Option("Retrain on members with noise: shapley (optimal) or uniform.", "Defences", ("harden",), name="noise"),
+    ] = "none"
+    tau: Annotated[
+        float,
+        Option("Entropy of a noisy member's prediction to reach, in nats.", "Defences", ("harden",), name="noise_tau"),
+    ] = Field(0.5, ge=0)
+    eps: Annotated[
+        float,
+        Option("Largest noise on a feature, in input units ([0, 1]).", "Defences", ("harden",), name="noise_eps"),
+    ] = Field(0.1, gt=0)
+    beta: Annotated[
+        float,
+        Option("Share of it that the most important feature loses.", "Defences", ("harden",), name="noise_beta"),
+    ] = Field(0.8, ge=0, le=1)
+    alpha: Annotated[
+        float,
+        Option(
+            "Share of the teacher's answers in the loss on noisy members.", "Defences", ("harden",), name="noise_alpha"
+        ),
+    ] = Field(0.5, ge=0, le=1)
 
 
 def _from_noisy_on(recipe: "Recipe", stage: str) -> bool:
@@ -32,6 +67,7 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
 
 NOISE = Defence(
     name="noise",
+    place=60,
     title="optimal noise on the members",
     option="--noise shapley",
     source="Kassa, Adi & Bouhaddi",

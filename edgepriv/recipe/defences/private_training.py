@@ -1,14 +1,49 @@
 """Differentially private training."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from edgepriv.recipe.defences.base import Conflict, Defence
 from edgepriv.recipe.defences.heads import trained_on_members
-from edgepriv.recipe.sections import Dp
+from edgepriv.recipe.option import Option
+from edgepriv.recipe.section import Section
 
 if TYPE_CHECKING:
     from edgepriv.recipe.recipe import Recipe
+
+
+class Dp(Section):
+    """Differentially private training (Abadi et al. 2016) of the stage ``train``. ``epsilon``: to spend, None for no DP.
+
+    ``delta``: None for 1 / (10 x members). ``clip``: bound on the L2 norm of each example's gradient.
+    """
+
+    epsilon: Annotated[
+        float | None,
+        Option(
+            "Differentially private training (DP-SGD): the epsilon to spend.",
+            "Defences",
+            ("train", "harden"),
+            name="dp_epsilon",
+            hidden_on=("harden",),
+            default="no differential privacy",
+        ),
+    ] = Field(None, gt=0)
+    delta: Annotated[
+        float | None,
+        Option("Its delta.", "Defences", ("train",), name="dp_delta", default="1 / (10 x members)"),
+    ] = Field(None, gt=0, lt=1)
+    clip: Annotated[
+        float,
+        Option("Bound on the L2 norm of each example's gradient.", "Defences", ("train",), name="dp_clip"),
+    ] = Field(1.0, gt=0)
+
+    @property
+    def active(self) -> bool:
+        """Whether any budget is set."""
+        return self.epsilon is not None
 
 
 def _lines(facts: Mapping[str, Any]) -> list[str]:
@@ -24,6 +59,7 @@ def _later_stages(recipe: "Recipe") -> bool:
 
 PRIVATE_TRAINING = Defence(
     name="dp",
+    place=50,
     title="differentially private training (DP-SGD)",
     option="--dp-epsilon 8",
     source="Abadi et al. 2016",

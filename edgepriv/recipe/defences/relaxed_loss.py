@@ -4,6 +4,7 @@ from edgepriv.recipe.defences.base import Defence, in_stage
 
 RELAXED_LOSS = Defence(
     name="relaxloss",
+    place=40,
     title="RelaxLoss",
     option="--relax 0.6",
     source="Chen et al. 2022",

@@ -7,6 +7,14 @@ from typing import Any
 from torch import nn
 from torch.nn import functional
 
+from edgepriv.training.objectives.base import Asked, Objective
+
+
+def objective(asked: Asked) -> Objective:
+    """Of the share that the stage drops."""
+    share = asked.recipe.dropout_in(asked.stage)
+    return Objective(around=lambda network: dropping(network, share))
+
 
 @contextmanager
 def dropping(network: nn.Module, share: float) -> Iterator[None]:

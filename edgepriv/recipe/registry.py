@@ -1,0 +1,12 @@
+"""Registries that are their files: a new entry is a new file in a package, and no line anywhere else."""
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+
+
+def modules_in(package: str, path: Iterable[str]) -> Iterator[tuple[str, ModuleType]]:
+    """The modules of ``package``, whose ``__path__`` is ``path``, with their names, in the order of these."""
+    for name in sorted(module.name for module in iter_modules(path)):
+        yield name, import_module(f"{package}.{name}")

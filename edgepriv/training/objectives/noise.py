@@ -1,0 +1,22 @@
+"""Retraining on members with noise, beside a teacher's answers to them (Kassa, Adi & Bouhaddi, section 5.1)."""
+
+from typing import Any
+
+from edgepriv.models import Classifier
+from edgepriv.training.examples import Examples
+from edgepriv.training.noise import noisy_members, refuse_unreachable
+from edgepriv.training.objectives.base import Asked, Objective
+
+
+def objective(asked: Asked) -> Objective:
+    """The recipe's noise."""
+    noise, seed = asked.recipe.noise, asked.recipe.seed
+
+    def retrained(teacher: Classifier, members: Examples, quiet: bool) -> tuple[Examples, dict[str, Any]]:
+        return noisy_members(teacher, members, noise, seed=seed, quiet=quiet)
+
+    return Objective(
+        retrained=retrained,
+        teacher_share=noise.alpha,
+        refuse=lambda ground: refuse_unreachable(noise, ground.classes),
+    )
