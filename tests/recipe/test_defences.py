@@ -22,6 +22,7 @@ ASKED = {
     "regenerator": {"head": {"method": "member"}},
     "memguard": {"head": {"method": "memguard"}},
     "dropout": {"model": {"dropout": 0.5}},
+    "mixup": {"mixup": {"alpha": 0.4}},
 }
 """One recipe for each defence that asks for it and for no other."""
 EVERYTHING = Recipe(
@@ -35,6 +36,7 @@ EVERYTHING = Recipe(
     dp={"epsilon": 8.0},
     head={"method": "member"},
     quantize={"bits": 4},
+    mixup={"alpha": 0.4},
 )
 """No such model can be trained: defences that exclude each other are forgotten alike."""
 
@@ -49,6 +51,7 @@ OWN = {
     "regenerator": {f"head.{name}" for name in ("epochs", "batch_size", "lr")},
     "memguard": {f"head.{name}" for name in ("epsilon", "epochs", "batch_size", "lr")},
     "dropout": {"model.dropout", "train.dropout"},
+    "mixup": {"mixup.alpha"},
 }
 """The fields of defences that weights depend on where one defence acts, and that leave it the only one."""
 
@@ -149,4 +152,4 @@ def test_a_defence_is_said_with_the_stages_that_it_acts_in():
 def test_references_are_stacked_where_the_defence_allows_it(name):
     asked = Recipe.model_validate({"train": STAGE} | ASKED[name])
     named = asked.with_changes(model={"name": "mlp"})
-    assert stackable(named) == (name not in ("flattening", "dp", "dropout"))
+    assert stackable(named) == (name not in ("flattening", "dp", "dropout", "mixup"))

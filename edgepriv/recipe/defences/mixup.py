@@ -1,0 +1,51 @@
+"""Mixup: training on mixtures of two members."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from edgepriv.recipe.defences.base import Conflict, Defence
+from edgepriv.recipe.option import Option
+from edgepriv.recipe.section import Section
+
+
+class Mixup(Section):
+    """``alpha``: both parameters of the Beta distribution that the share of each mixture is drawn from; 0 for none."""
+
+    alpha: Annotated[
+        float,
+        Option(
+            "Mixup: train on mixtures of two members, with a share drawn from Beta(alpha, alpha).",
+            "Defences",
+            ("train", "harden"),
+            name="mixup",
+            default="off",
+        ),
+    ] = Field(0.0, ge=0)
+
+
+MIXUP = Defence(
+    name="mixup",
+    title="mixup",
+    option="--mixup 0.2",
+    source="Zhang et al. 2018",
+    what="trains on mixtures of two members and of their labels, in every stage",
+    section=Mixup,
+    fields=("mixup",),
+    acts_in=lambda recipe, stage: recipe.own(Mixup).alpha > 0,
+    conflicts=(
+        Conflict(
+            "differential privacy bounds what each example alone does to a step, and mixup mixes the examples of a batch: use "
+            "one or the other",
+            beside=("dp",),
+        ),
+        Conflict(
+            "RelaxLoss and the teacher of noisy members need one label for each example, and mixup mixes two: use one or the "
+            "other",
+            beside=("relaxloss", "noise"),
+        ),
+    ),
+    idle="--mixup acts while training, and no stage trains here: use edgepriv train --mixup",
+    stacked=False,  # draws the pairs of one model
+    done="mixup",
+)
