@@ -4,14 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 
 Ask = Callable[[np.ndarray], np.ndarray]
 
 ROUNDING = 1e-3
 """Probabilities that differ by less are equal: matrix products are summed in another order in another batch."""
-LARGEST = 0.05
-"""How far the rest of a batch may move a probability, without changing a label, before a model is refused. Kernels that
-quantize a whole batch by its own range move it a little."""
+LARGEST, LARGEST_QUANTIZED = 0.005, 0.05
+"""How far the rest of a batch may move a probability, without changing a label, before a model is refused; and where kernels
+quantize a whole batch by its own range, which moves it a little."""
+_BY_BATCH = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 _MOST, _LEAST, _NUMBERS = 48, 8, 2**20
 
 
@@ -27,6 +29,7 @@ class Steadiness:
     repeat_difference: float
     batches: float
     labels_changed: int
+    tolerance: float = LARGEST
 
     @property
     def random(self) -> bool:
@@ -36,7 +39,7 @@ class Steadiness:
     @property
     def batch_dependent(self) -> bool:
         """Whether answers depend on the rest of the batch by more than can be passed over."""
-        return not self.random and (self.labels_changed > 0 or self.batches > LARGEST)
+        return not self.random and (self.labels_changed > 0 or self.batches > self.tolerance)
 
     @property
     def moved(self) -> bool:
@@ -53,7 +56,18 @@ class Steadiness:
         )
 
 
-def steadiness(ask: Ask, x: np.ndarray) -> Steadiness:
+def tolerance_of(model: onnx.ModelProto) -> float:
+    """``LARGEST`` for the operators of this graph."""
+    quantized = any(node.op_type in _BY_BATCH or _inexact(node) for node in model.graph.node)
+    return LARGEST_QUANTIZED if quantized else LARGEST
+
+
+def _inexact(node: onnx.NodeProto) -> bool:
+    """Whether it is a MatMulNBits that quantizes activations (accuracy level 4)."""
+    return any(attribute.name == "accuracy_level" and attribute.i == 4 for attribute in node.attribute)
+
+
+def steadiness(ask: Ask, x: np.ndarray, tolerance: float = LARGEST) -> Steadiness:
     """Of ``ask`` float32 [n, ...] -> probabilities [n, K], on some of ``x``: each alone, all in one batch, in reverse order,
     and each beside copies of one of them."""
     few = x[: max(_LEAST, min(_MOST, _NUMBERS // max(1, x[0].size)))]
@@ -69,4 +83,4 @@ def steadiness(ask: Ask, x: np.ndarray) -> Steadiness:
     )
     changed = np.any([other.argmax(axis=1) != alone.argmax(axis=1) for other in others], axis=0) & (moved > ROUNDING)
     repeat_difference = max(float(np.abs(together - again).max()), float(np.abs(alone[0] - ask(few[:1])[0]).max()))
-    return Steadiness(len(few), repeat_difference, float(moved.max()), int(changed.sum()))
+    return Steadiness(len(few), repeat_difference, float(moved.max()), int(changed.sum()), tolerance)

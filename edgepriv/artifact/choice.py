@@ -25,6 +25,7 @@ def choose(
     ``classes``: of the data. ``output_name``: what the user says. Raises UserError, in one sentence, where no output fits or
     several do.
     """
+    outputs = replace(outputs, scores=[_in_form(one, codes_of) for one in outputs.scores])
     if output_name is not None:
         return _named(outputs, source, codes_of, classes, output_name)
     if not outputs.scores:
@@ -51,6 +52,13 @@ def choose(
             "which with --output-name"
         )
     return _contract(fits[0], source), _notes(fits[0], outputs)
+
+
+def _in_form(scores: Scores, codes_of: Codes) -> Scores:
+    """Positive numbers that do not sum to one are either logits, of which a softmax is taken, or in proportion to
+    probabilities. Which of the two gives the true classes more is decided without a look at who was a member."""
+    losses = scores.losses(codes_of)
+    return replace(scores, unnormalized=True) if losses is not None and losses[0] < losses[1] else scores
 
 
 def _fullest(alike: Sequence[Scores]) -> Scores:
@@ -173,6 +181,11 @@ def _notes(scores: Scores, outputs: ModelOutputs) -> list[str]:
     if scores.layout == "single":
         what = "probability" if scores.returns == "probabilities" else "score"
         notes.append(f"the one number of {names} is read as the {what} of the second of two classes")
+    elif scores.returns == "unnormalized":
+        notes.append(
+            f"the numbers of {names} are positive and do not sum to one: each row is divided by its sum, which gives the true "
+            "classes more than a softmax would, and attacks read both"
+        )
     elif scores.returns == "logits":
         notes.append(f"the numbers of {names} are no probabilities: a softmax makes them such, and attacks read both")
     off = sums_to_one(scores.columns, scores.layout)

@@ -10,7 +10,8 @@ import onnxruntime as ort
 from edgepriv.device import predict as device
 from edgepriv.errors import UserError
 
-Returned = Literal["probabilities", "logits", "label"]
+Returned = Literal["probabilities", "unnormalized", "logits", "label"]
+"""``"unnormalized"``: numbers from 0 that are in proportion to probabilities, such as votes or ``exp(logits)``."""
 Dtype = Literal["float32", "uint8", "float64", "float16"]
 Layout = Literal["matrix", "single", "parts", "maps", "label"]
 """How the scores of the classes stand in the outputs: one output [N, K] (or [N, K, 1, 1]); one number for each row, of the
@@ -41,10 +42,10 @@ class Contract:
 
     ``row_shape``: of one example, None where free. ``fixed_batch``: the only number of rows it accepts, None if any.
     ``outputs``: names of those that count, in the order of the classes where there is one for each. ``returns``: what they
-    were found to hold: ``predict`` returns probabilities of ``"probabilities"`` and ``"logits"``, and rows with a single 1 of
-    ``"label"``. ``input_dtype``: ``predict`` takes [0, 1] either way and feeds whole bytes to ``"uint8"``. ``order``: the
-    column of each class where they stand in another order. ``names``: the file's own names of its classes, None where it has
-    none. ``rounded``: whether rows of probabilities sum to one only roughly, as when they are stored in 8 bits.
+    were found to hold: ``predict`` returns rows with a single 1 of ``"label"`` and probabilities of all others.
+    ``input_dtype``: ``predict`` takes [0, 1] either way and feeds whole bytes to ``"uint8"``. ``order``: the column of each
+    class where they stand in another order. ``names``: the file's own names of its classes, None where it has none.
+    ``rounded``: whether rows of probabilities sum to one only roughly, as when they are stored in 8 bits.
     """
 
     input_name: str
@@ -74,7 +75,8 @@ def source_of(session: ort.InferenceSession) -> Source:
     (source,) = inputs
     if source.type not in _INPUTS or len(source.shape) < 2:
         raise UserError(
-            f"the model must take float32 or uint8 [N, ...] (its input {source.name!r} is {source.type} {source.shape})"
+            f"the model must take floating-point numbers or uint8 [N, ...] (its input {source.name!r} is {source.type} "
+            f"{source.shape}): export it with an input of float32"
         )
     batch, *row = (size if isinstance(size, int) else None for size in source.shape)
     return Source(source.name, tuple(row), batch, _INPUTS[source.type])
@@ -170,6 +172,14 @@ def _labels(contract: Contract, values: np.ndarray) -> np.ndarray:
     return values.astype(np.int64)
 
 
+def divided_by_sum(scores: np.ndarray) -> np.ndarray:
+    """Rows [n, K] of numbers from 0, each divided by its sum; a row of zeros tells nothing, and all its classes are alike."""
+    weights = np.maximum(scores, 0)
+    sums = weights.sum(axis=1, keepdims=True)
+    shares: np.ndarray = np.where(sums > 0, weights / np.where(sums > 0, sums, 1), 1 / scores.shape[1])
+    return shares.astype(scores.dtype, copy=False)
+
+
 def as_probabilities(contract: Contract, scores: np.ndarray) -> np.ndarray:
     """[n, K] of ``scores_in``: float64 of a file that returns that, else float32. Raises UserError for values that are not
     finite."""
@@ -183,4 +193,6 @@ def as_probabilities(contract: Contract, scores: np.ndarray) -> np.ndarray:
     if contract.returns == "logits":
         probabilities: np.ndarray = device.softmax(scores)
         return probabilities
+    if contract.returns == "unnormalized":
+        return divided_by_sum(scores)
     return scores / scores.sum(axis=1, keepdims=True) if contract.rounded else scores

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from edgepriv.artifact.contract import Contract, Layout, Returned, Source, ask, laid_out
+from edgepriv.artifact.contract import Contract, Layout, Returned, Source, ask, divided_by_sum, laid_out
 from edgepriv.errors import UserError
 
 EXACT = 1e-3
@@ -20,13 +20,14 @@ Codes = Callable[[Sequence[str]], np.ndarray]
 
 @dataclass(frozen=True)
 class Scores:
-    """Outputs that may be the scores. ``columns``: [n, K]."""
+    """Outputs that may be the scores. ``columns``: [n, K]. ``unnormalized``: that they are in proportion to probabilities."""
 
     outputs: tuple[str, ...]
     layout: Layout
     columns: np.ndarray
     names: tuple[str, ...] | None = None
     order: tuple[int, ...] | None = None
+    unnormalized: bool = False
 
     @property
     def classes(self) -> int:
@@ -37,7 +38,9 @@ class Scores:
     @property
     def returns(self) -> Returned:
         """What the numbers are."""
-        return "probabilities" if sums_to_one(self.columns, self.layout) is not None else "logits"
+        if sums_to_one(self.columns, self.layout) is not None:
+            return "probabilities"
+        return "unnormalized" if self.unnormalized else "logits"
 
     def predicted(self) -> np.ndarray:
         """int64 [n]: the class of the largest score."""
@@ -54,6 +57,23 @@ class Scores:
         if self.layout == "single" and contract.returns == "probabilities":
             columns = np.concatenate([1 - columns[:, 1:], columns[:, 1:]], axis=1)
         return columns if self.order is None else columns[:, self.order]
+
+    def losses(self, codes_of: Codes) -> tuple[float, float] | None:
+        """Mean cross-entropy of the true classes where each row is divided by its sum, and where a softmax is taken of it;
+        None where one of the two cannot be, or the labels do not fit."""
+        columns = self.columns.astype(np.float64)
+        if self.layout == "single" or not np.isfinite(columns).all() or (columns < 0).any():
+            return None
+        try:
+            truth = codes_of(self.class_names())
+        except UserError:
+            return None
+        own = (np.arange(len(truth)), truth)
+        columns = columns if self.order is None else columns[:, self.order]
+        divided = np.log(np.maximum(divided_by_sum(columns)[own], np.finfo(np.float32).tiny))
+        below = columns - columns.max(axis=1, keepdims=True)
+        softmax = below[own] - np.log(np.exp(below).sum(axis=1))
+        return float(-divided.mean()), float(-softmax.mean())
 
     def class_names(self) -> tuple[str, ...]:
         """The file's own, or the numbers of the columns."""

@@ -6,7 +6,7 @@ import onnxruntime as ort
 import torch
 
 from edgepriv.artifact.compiler import Twin, Untwinnable, compiled, named
-from edgepriv.artifact.contract import Contract, on_byte_grid
+from edgepriv.artifact.contract import Contract, as_probabilities, on_byte_grid
 from edgepriv.artifact.logits import expose, keeps_order, scores_before_argmax
 from edgepriv.artifact.operators import STRAIGHT_THROUGH, Unsupported
 from edgepriv.artifact.session import check_contract, predict
@@ -70,12 +70,12 @@ def _faithful(
         if contract.returns != "label" and keeps_order(logits, expected):
             whole = compiled(model, contract, output)
             answers = _run(whole, x)
-            answers = _softmax(answers) if contract.returns == "logits" else answers
+            answers = as_probabilities(contract, answers) if contract.returns != "probabilities" else answers
             twin.max_difference = _difference(answers, expected, contract)
             if twin.max_difference <= tolerance:
                 return twin
     twin = whole or compiled(model, contract, output)
-    twin.log_output = contract.returns == "probabilities"
+    twin.log_output = contract.returns in ("probabilities", "unnormalized")
     twin.max_difference = _difference(_softmax(_run(twin, x)), expected, contract)
     if not twin.max_difference <= tolerance:
         raise Untwinnable(

@@ -51,7 +51,7 @@ def _read_as_logits(model: DeployedModel) -> list[str]:
         return []
     return [
         f"{model.name} ends with a sigmoid, one probability for each output by itself; the audit is of one label for each "
-        "example, and reads them as logits"
+        "example, and compares them with each other"
     ]
 
 

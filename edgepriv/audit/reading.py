@@ -16,12 +16,11 @@ from edgepriv.artifact.contract import Contract, as_fed, as_probabilities, sourc
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.outputs import declared_classes
 from edgepriv.audit.examples import Examples
-from edgepriv.audit.feeding import Feeding, Told, feeding_of
+from edgepriv.audit.feeding import Feeding, Told
 from edgepriv.audit.statistics import wilson
+from edgepriv.audit.ways import Way, refuse_unfit, ways_of
 from edgepriv.errors import UserError
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of ImageNet's images in [0, 1], which most pretrained networks are fed by."""
 _ROWS, _NUMBERS = 256, 2**24
 """Members, and as many others, that the ways are compared on; fewer of large images."""
 _LESS = 0.05
@@ -44,20 +43,11 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class _Way:
-    """One way of feeding. ``phrase``: to go on behind "fed"; ``options``: of the command line that ask for it."""
-
-    phrase: str
-    options: str
-    feeding: Feeding
-
-
-@dataclass(frozen=True)
 class _Tried:
     """A way, and what the file answers to it: ``right`` bool [n], ``loss`` float64 [n], the cross-entropy, None of
     labels alone. ``problem``: why its outputs cannot be read then."""
 
-    way: _Way
+    way: Way
     right: np.ndarray
     contract: Contract | None
     notes: tuple[str, ...]
@@ -74,16 +64,17 @@ def read(model: DeployedModel, turned: Turned, examples: Examples, told: Told) -
     rows, members = _rows(examples)
     inputs = examples.inputs(rows)
     labels = examples.dataset
+    refuse_unfit(path, source.row_shape, turned(inputs[:1]).shape[1:], labels.input_shape)
 
     def codes_of(classes: Sequence[str]) -> np.ndarray:
         codes: np.ndarray = data.with_classes(labels, tuple(classes)).y[rows]
         return codes
 
-    def tried(way: _Way) -> _Tried:
+    def tried(way: Way) -> _Tried:
         nothing = np.zeros(len(rows), np.int64)
         try:
             feeding = replace(way.feeding, double=source.dtype == "float64")
-            fed = as_fed(turned(feeding(inputs)), source.dtype)
+            fed = as_fed(turned(feeding(inputs[:, ::-1] if way.reversed else inputs)), source.dtype)
             returned = outputs.collect(model.session, source, np.ascontiguousarray(fed), names)
             contract, notes = choice.choose(returned, source, codes_of, labels.num_classes, told.output_name)
             truth = codes_of(contract.names or tuple(map(str, range(contract.classes))))
@@ -94,11 +85,16 @@ def read(model: DeployedModel, turned: Turned, examples: Examples, told: Told) -
             way, predicted == truth, contract, tuple(notes), predicted, truth, _loss(returned, contract, truth)
         )
 
-    ways = _ways(examples, told, source.dtype)
-    results = [tried(ways[0])]
-    results += [tried(way) for way in ways[1:]]
+    ways = ways_of(examples, told, source.dtype)
+    results = [tried(way) for way in ways]
     plain = results[0]
-    if any(_clearly_better(one, plain, members) and not _near_chance(one, members) for one in results[1:]):
+    better = [one for one in results[1:] if _clearly_better(one, plain, members) and not _near_chance(one, members)]
+    if better and all(one.way.reversed for one in better):
+        raise UserError(
+            f"{path}: the channels of these pictures stand in another order than the model was trained with: "
+            f"{_table([plain, *better], members)}; save them in that order"
+        )
+    if better:
         raise UserError(
             f"{path}: it is not said how these {'bytes' if examples.kind == 'bytes' else 'inputs'} are fed, and that matters: "
             f"{_table(results, members)}; pass the options of the right one"
@@ -143,76 +139,6 @@ def _predicted(returned: outputs.ModelOutputs, contract: Contract) -> np.ndarray
         return np.array([places.get(str(label), -1) for label in returned.label[1].tolist()], np.int64)
     scores = next(one for one in returned.scores if one.outputs == contract.outputs)
     return outputs.replaced_order(scores, contract.order).predicted()
-
-
-def _ways(examples: Examples, told: Told, dtype: str) -> list[_Way]:
-    """The plain one first; the others only where nothing is said, and where there is something to doubt."""
-    shape = examples.dataset.input_shape
-
-    def way(
-        phrase: str,
-        low: float,
-        high: float,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
-    ) -> _Way:
-        options = (
-            []
-            if (low, high) == (0, 1) and mean
-            else [f"--input-range {low:g}:{high:g}" if low >= 0 else f"--input-range={low:g}:{high:g}"]
-        )
-        options += [f"--mean {_list(mean)} --std {_list(std or ())}"] if mean else []
-        return _Way(phrase, " ".join(options), feeding_of(low, high, mean, std, shape))
-
-    if examples.kind == "other" and dtype == "uint8":
-        _refuse_unless_bytes(examples, told)
-        feeding = feeding_of(examples.low / 255, examples.high / 255, None, None, shape)
-        return [_Way("fed as bytes", "", feeding)]
-    if examples.kind == "other":
-        feeding = feeding_of(examples.low, examples.high, told.mean, told.std, shape)
-        return [
-            _Way(
-                "fed as they are" if told.mean is None and told.std is None else "fed by --mean and --std", "", feeding
-            )
-        ]
-    if dtype == "uint8":
-        _refuse_told_of_bytes(told)
-        return [_Way("fed as bytes", "", feeding_of(0.0, 1.0, None, None, shape))]
-    if told.of_inputs:
-        low, high = told.input_range or (0.0, 1.0)
-        return [_Way("fed as the options say", "", feeding_of(low, high, told.mean, told.std, shape))]
-    plain = way("divided by 255" if examples.kind == "bytes" else "fed as they are", 0, 1)
-    if len(shape) != 3:
-        return [plain]
-    usual = [way("fed from 0 to 255", 0, 255), way("fed from -1 to 1", -1, 1)]
-    if shape[0] == 3:
-        usual.append(way("normalised by ImageNet's mean and standard deviation", 0, 1, *IMAGENET))
-    inside = examples.dataset.inputs(slice(min(2000, examples.dataset.known_members or 1)))
-    mean, std = inside.mean(axis=(0, 2, 3), dtype=np.float64), inside.std(axis=(0, 2, 3), dtype=np.float64)
-    own = tuple(round(float(value), 4) for value in mean), tuple(round(max(float(value), 1e-4), 4) for value in std)
-    return [plain, *usual, way("normalised by the members' own mean and standard deviation", 0, 1, *own)]
-
-
-def _refuse_told_of_bytes(told: Told) -> None:
-    if told.of_inputs:
-        raise UserError(
-            "--mean, --std and --input-range do not fit a file that takes bytes: it is fed the bytes themselves"
-        )
-
-
-def _refuse_unless_bytes(examples: Examples, told: Told) -> None:
-    """Raise UserError where numbers beyond [0, 1] are not those that a file of bytes is fed."""
-    _refuse_told_of_bytes(told)
-    lowest, highest = float(examples.raw.min()), float(examples.raw.max())
-    if lowest < 0 or highest > 255 or not (examples.raw == np.rint(examples.raw)).all():
-        raise UserError(
-            f"the file takes bytes, and these examples are numbers from {lowest:g} to {highest:g}: save them as whole numbers "
-            "from 0 to 255, or in [0, 1]"
-        )
-
-
-def _list(values: tuple[float, ...] | None) -> str:
-    return ",".join(f"{value:g}" for value in values or ())
 
 
 def _clearly_better(one: _Tried, other: _Tried, members: np.ndarray) -> bool:

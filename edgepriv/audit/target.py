@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgepriv import data
 from edgepriv.artifact import session
-from edgepriv.artifact.batches import steadiness
+from edgepriv.artifact.batches import steadiness, tolerance_of
 from edgepriv.artifact.compiler import Untwinnable
 from edgepriv.artifact.contract import as_fed, row_shape
 from edgepriv.artifact.deployed import DeployedModel
@@ -74,7 +74,10 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
     batch = 1 if told.batch_dependent else 256
 
     def scores(x: np.ndarray) -> np.ndarray:
-        return session.answers(opened, turned(feeding(x)), batch)
+        answers = session.answers(opened, turned(feeding(x)), batch)
+        # Logarithms of what is in proportion to probabilities are logits, and order examples as the numbers do.
+        positive = contract.returns == "unnormalized"
+        return np.log(np.maximum(answers, np.finfo(np.float32).tiny)) if positive else answers
 
     def predict(x: np.ndarray) -> np.ndarray:
         fed = turned(feeding(x))
@@ -82,7 +85,7 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
         return answers if guard is None else memguard.guarded(guard, answers, as_fed(fed, contract.input_dtype))
 
     few = examples.inputs(_some(examples.dataset, _PROBED))
-    warnings = tuple(_steady(model.path, predict, few, told, contract.fixed_batch))
+    warnings = tuple(_steady(model, predict, few, told, contract.fixed_batch))
     if told.batch_dependent and contract.fixed_batch is None:
         notes.append(
             "every input is asked alone, as a model whose answers depend on the batch is deployed (--batch-dependent)"
@@ -95,7 +98,7 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
         )
     labels_only = contract.returns == "label"
     exact = examples.inputs if not feeding.idle or examples.kind == "other" else None
-    before_softmax = scores if guard is None and contract.returns == "logits" else None
+    before_softmax = scores if guard is None and contract.returns in ("logits", "unnormalized") else None
     target = Target(predict, None, "", labels_only, exact, before_softmax)
     try:
         inner = model.differentiable(turned(feeding(few[:_FEW])), contract.classes)
@@ -136,9 +139,9 @@ def _some(dataset: Dataset, count: int) -> np.ndarray:
 
 
 def _steady(
-    path: Path, predict: Callable[[np.ndarray], np.ndarray], few: np.ndarray, told: Told, fixed: int | None
+    model: DeployedModel, predict: Callable[[np.ndarray], np.ndarray], few: np.ndarray, told: Told, fixed: int | None
 ) -> list[str]:
-    steady = steadiness(predict, few)
+    path, steady = model.path, steadiness(predict, few, tolerance_of(model.graph))
     if steady.random:
         return [f"{path.name} {steady.sentence()}: all figures are of one draw, and may be others in the next"]
     if steady.batch_dependent and not told.batch_dependent:

@@ -109,6 +109,8 @@ def _refuse_fractions(name: str, y: np.ndarray) -> None:
 
 def _as_numbers(texts: np.ndarray) -> np.ndarray | None:
     """float64, or None when any is not a number: ``0`` and ``0.0`` are one class, ``0`` and ``zero`` are two."""
+    if any("_" in text for text in texts.tolist()):
+        return None  # Python reads "1_0" as ten
     try:
         numbers = texts.astype(np.float64)
     except ValueError:

@@ -7,7 +7,7 @@ from graphs import model, node
 from onnx import TensorProto, helper
 
 from edgepriv.artifact.choice import choose
-from edgepriv.artifact.contract import source_of
+from edgepriv.artifact.contract import divided_by_sum, source_of
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.outputs import collect, declared_classes
 from edgepriv.artifact.session import agree_on, open_session, predict
@@ -69,6 +69,24 @@ def test_probabilities_are_preferred_to_logits_of_another_temperature():
     nodes = [*SCORES, node("Mul", "scores two", "sharper"), node("Softmax", "sharper", "p", axis=1)]
     proto = described(nodes, {"w": W, "two": np.float32(2)}, ["scores", "p"])
     assert chosen(proto)[0].outputs == ("p",)
+
+
+def test_positive_scores_are_shares_or_logits_by_what_gives_the_true_classes_more():
+    drawn = (SOFTMAX.cumsum(axis=1) > np.random.default_rng(1).random((len(X), 1))).argmax(axis=1)
+    powers = described([*SCORES, node("Exp", "scores", "y")], {"w": W}, ["y"])
+    contract, said, found = chosen(powers, drawn)
+    assert contract.returns == "unnormalized"
+    np.testing.assert_allclose(found, SOFTMAX, rtol=1e-5)
+    assert any("each row is divided by its sum" in sentence for sentence in said)
+    raised = described([*SCORES, node("Add", "scores ten", "y")], {"w": W, "ten": np.float32(10)}, ["y"])
+    contract, _, found = chosen(raised, drawn)
+    assert contract.returns == "logits"  # which happen to be positive
+    np.testing.assert_allclose(found, SOFTMAX, rtol=1e-4)
+
+
+def test_a_row_of_zero_votes_tells_nothing():
+    votes = divided_by_sum(np.array([[0, 0, 0, 0], [3, 1, 0, 0]], np.float32))
+    np.testing.assert_array_equal(votes, [[0.25, 0.25, 0.25, 0.25], [0.75, 0.25, 0, 0]])
 
 
 def test_two_outputs_that_disagree_are_refused_with_their_accuracies():

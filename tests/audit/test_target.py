@@ -177,6 +177,57 @@ def test_answers_that_depend_on_the_batch_are_refused_or_asked_one_by_one(tmp_pa
     assert any("asked alone" in line for line in content["said"])
 
 
+def test_a_batch_that_moves_probabilities_alone_is_refused_too(tmp_path):
+    nodes = [CENTRED[0], ("Mul", "m s", "a", {}), ("Sub", "x a", "c", {}), ("MatMul", "c w", "y", {})]
+    constants = {"w": TABLE / 10, "s": np.float32(0.05)}
+    given = files(tmp_path, STANDARD, labelled(STANDARD @ TABLE))
+    with pytest.raises(
+        UserError, match=r"of 48 inputs asked alone and in batches, .* probabilities move by up to 0\.0"
+    ):
+        audited(save(tmp_path / "m.onnx", nodes, constants, ["N", 4]), given)
+
+
+def test_pictures_whose_channels_are_reversed_are_found(tmp_path):
+    x = RNG.integers(0, 256, (160, 3, 4, 5), np.uint8)
+    w = RNG.standard_normal((60, 3)).astype(np.float32)
+    w -= w.mean(axis=0)
+    y = labelled(x[:, ::-1].reshape(160, 60) / 255 @ w)
+    path = save(tmp_path / "m.onnx", [("Flatten", "x", "f", {}), ("MatMul", "f w", "y", {})], {"w": w}, ["N", 3, 4, 5])
+    with pytest.raises(UserError, match=r"another order .* 87\.5% .*red and blue swapped \(x\[:, ::-1\]\)"):
+        audited(path, files(tmp_path, x, y))
+    told = {"input_range": (0.0, 1.0)}  # which says nothing of the channels
+    with pytest.raises(UserError, match="save them in that order"):
+        audited(path, files(tmp_path, x, y), told)
+    assert audited(path, files(tmp_path, x[:, ::-1], y), told)["utility"]["member_accuracy"] == 7 / 8
+
+
+@pytest.mark.parametrize(
+    ("shape", "remedy"),
+    [
+        (("N", 3, 6, 6), "--channels 3"),
+        (("N", 1, 8, 8), "--image-size 8x8"),
+        (("N", 4, 4, 3), "--channels 3 --image-size 4x4"),
+        (("N", 36), "save the examples in that shape"),
+    ],
+)
+def test_pictures_of_another_shape_are_refused_with_the_option_that_makes_them_fit(tmp_path, shape, remedy):
+    path = save(tmp_path / "m.onnx", [("Flatten", "x", "y", {})], {}, shape)
+    with pytest.raises(UserError, match=rf"takes inputs of shape \[N, .*these are \[N, 1, 6, 6\]: .*{remedy}"):
+        audited(path, files(tmp_path, IMAGES, np.arange(160) % 3))
+
+
+def test_attacks_read_positive_scores_by_their_shares(tmp_path):
+    nodes = [("MatMul", "x w", "l", {}), ("Exp", "l", "y", {})]
+    path = save(tmp_path / "m.onnx", nodes, {"w": TABLE}, ["N", 4])
+    logits = save(tmp_path / "l.onnx", [*nodes[:1], ("Identity", "l", "y", {})], {"w": TABLE}, ["N", 4])
+    given = files(tmp_path, STANDARD, labelled(STANDARD @ TABLE))
+    asked = {"attacks": "confidence,entropy,margin"}
+    powers, same = (audited(one, given, asked) for one in (path, logits))
+    assert [row["auc"] for row in powers["attacks"]] == pytest.approx([row["auc"] for row in same["attacks"]], abs=2e-3)
+    assert any("divided by its sum" in line for line in powers["said"])
+    assert powers["robustness"]["worst_case_accuracy"] == same["robustness"]["worst_case_accuracy"]
+
+
 def test_random_answers_are_said(tmp_path):
     nodes = [
         ("RandomNormalLike", "x", "r", {"scale": 0.1}),
