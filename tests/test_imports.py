@@ -78,7 +78,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"attacks"},
         {"assess", "gate", "query_evidence", "run"},
         # the opened model as the target
-        {"reading", "target", "alike", "upfront", "described"},
+        {"ways", "reading", "target", "alike", "upfront", "described"},
         # reference models that the user brings
         {"existing", "agreement", "own_fleet"},
         {"brought"},

@@ -55,7 +55,7 @@ def of_table(table: Table, asked: Data) -> Raw:
             notes.append(f"column {table.titles[place]!r} names {what}")
     return Raw(
         x=x,
-        y=np.array(_filled(table, label)),
+        y=np.array(_as_written(_filled(table, label), commas)),
         parts=None if part is None else np.array([PART_NAMES[cell.lower()] for cell in table.column(part)]),
         groups=None if groups is None else np.array(_filled(table, groups)),
         notes=tuple(notes),
@@ -144,6 +144,12 @@ def _filled(table: Table, place: int) -> list[str]:
         if cell.lower() in MISSING:
             raise UserError(_without_value(table, line, place, cell))
     return cells
+
+
+def _as_written(cells: list[str], commas: bool) -> list[str]:
+    """Labels with decimal points where the table has decimal commas: ``1,0`` is the class 1, as ``1`` is."""
+    numbers = commas and all(is_number(cell) or is_decimal_comma(cell) for cell in cells)
+    return [cell.replace(",", ".") for cell in cells] if numbers else cells
 
 
 def _without_value(table: Table, line: int, place: int, cell: str) -> str:

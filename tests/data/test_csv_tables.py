@@ -77,6 +77,7 @@ def test_decimal_commas(table, refused):
     found = table("a;b;label\n0,5;0,25;x\n1;0,75;y\n")
     assert found.x.tolist() == [[0.5, 0.25], [1.0, 0.75]]
     assert "numbers have decimal commas" in found.notes
+    assert table("a;label\n0,5;1,0\n0,25;2\n0,5;1\n").class_names == ("1", "2")
     assert "may be 1.000 or 1000" in refused("a;label\n1,000;x\n2,000;y\n", range=(0, 9000))
 
 
