@@ -15,6 +15,7 @@ from generated_foreign import FORMS, audit, audit_faults
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.filterwarnings("default")  # what a network of somebody else's warns of is no fault of ours
 COUNT = int(os.environ.get("EDGEPRIV_GENERATED", "12"))
 HERE = str(Path(__file__).parent)
 
