@@ -39,7 +39,7 @@ epochs = 1
 references = 4
 robust_examples = 60
 pgd_steps = 3
-queried_examples = 60
+queried_examples = 20
 [bench]
 batches = [1]
 rounds = 2
