@@ -176,7 +176,7 @@ def own_fleets(
     scale, shift = _fed_of_own(examples, told)
     fleets: dict[str, Fleet] = {}
     warnings: list[str] = []
-    said: list[str] = []
+    notes: list[str] = []
     for name in wanted:
         trainer = trainers[name]
         assert trainer is not None  # those that are wanted
@@ -204,10 +204,10 @@ def own_fleets(
             replace(existing, answers=answered), examples.dataset, split, target, seed=split.seed
         )
         warnings += more
-        said.append(
+        notes.append(
             f"{len(existing.names)} reference models of {trainer.title}, each trained on {fleets[name].records:,} records"
         )
-    return fleets, warnings, said
+    return fleets, warnings, notes
 
 
 def _fed_of_own(examples: Examples, told: Told) -> tuple[np.ndarray, np.ndarray]:

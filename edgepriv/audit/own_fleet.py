@@ -111,19 +111,19 @@ def _file(folder: Path, job: OwnJob) -> Path:
 
 def _answers(folder: Path, names: Sequence[str], r: int) -> np.ndarray:
     with np.load(folder / f"{names[r]}.npz", allow_pickle=False) as archive:
-        found: np.ndarray = archive["probabilities"]
-        return found
+        answers: np.ndarray = archive["probabilities"]
+        return answers
 
 
 def make(group: Sequence[OwnJob], dataset: Dataset, folder: Path) -> int:
     """Train each model of ``group`` and write its answers to all of ``dataset``, or its .onnx; how many."""
     torch.set_num_threads(1)
     for job in group:
-        found = made(job.trainer, dataset, job.members, seed=job.seed, device=torch.device(job.device))
-        if isinstance(found, Path):
-            write_bytes(_file(folder, job), read_bytes(found, "model"))
+        model = made(job.trainer, dataset, job.members, seed=job.seed, device=torch.device(job.device))
+        if isinstance(model, Path):
+            write_bytes(_file(folder, job), read_bytes(model, "model"))
             continue
-        classifier = _fed_rightly(job, found, dataset)
+        classifier = _fed_rightly(job, model, dataset)
         inputs = (torch.from_numpy(dataset.inputs(part).copy()) for part in _parts(len(dataset)))  # they are mapped
         file = io.BytesIO()
         np.savez(file, probabilities=softmax_of(classifier, inputs))
@@ -161,6 +161,6 @@ class _Fed(nn.Module):
 def _loss(classifier: nn.Module, dataset: Dataset, members: np.ndarray) -> float:
     some = members[:: max(1, len(members) // 2_000)]
     parts = [some[part] for part in _parts(len(some))]
-    found = softmax_of(classifier, (torch.from_numpy(dataset.inputs(part)) for part in parts))
-    own = found[np.arange(len(some)), dataset.y[some]].astype(np.float64)
+    probabilities = softmax_of(classifier, (torch.from_numpy(dataset.inputs(part)) for part in parts))
+    own = probabilities[np.arange(len(some)), dataset.y[some]].astype(np.float64)
     return float(-np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean())

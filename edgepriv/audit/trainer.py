@@ -64,23 +64,23 @@ def made(
     torch.manual_seed(seed)
     try:
         with contextlib.redirect_stdout(sys.stderr), torch.enable_grad():
-            found = function(data, seed=seed, device=device)
+            returned = function(data, seed=seed, device=device)
     except (Exception, SystemExit) as error:
         raise UserError(f"{trainer.title} failed on {len(members):,} records: {cause_of(error)}") from error
     if not data.read:
         raise UserError(
             f"{trainer.title} returned a model without a look at its data: train on the records that it is given"
         )
-    if isinstance(found, (str, os.PathLike)):
-        path = Path(found)
+    if isinstance(returned, (str, os.PathLike)):
+        path = Path(returned)
         if path.suffix != ".onnx" or not path.is_file():
             raise UserError(f"{trainer.title} returned {str(path)!r}, which is no .onnx file that is there")
         return path
-    if not isinstance(found, nn.Module):
+    if not isinstance(returned, nn.Module):
         raise UserError(
-            f"{trainer.title} returned {type(found).__name__}, not a torch.nn.Module or the path of an .onnx: {SIGNATURE}"
+            f"{trainer.title} returned {type(returned).__name__}, not a torch.nn.Module or the path of an .onnx: {SIGNATURE}"
         )
-    network, _ = adapted(found.to("cpu").eval(), trainer.title, dataset.input_shape)
+    network, _ = adapted(returned.to("cpu").eval(), trainer.title, dataset.input_shape)
     _refuse_wrong_answers(trainer, network, dataset, members)
     return network
 
@@ -110,5 +110,5 @@ def _refuse_wrong_answers(trainer: Trainer, network: nn.Module, dataset: Dataset
 def load_trained(trainer: Trainer, network: nn.Module, into: nn.Module, model: str) -> None:
     """Put the weights of ``network`` into ``into``, the target's architecture of the name ``model``. Raises UserError where
     they are of another."""
-    found = state_for(network.state_dict(), [into.state_dict()], model, trainer.title)
-    load_state(into, found.state)
+    fitting = state_for(network.state_dict(), [into.state_dict()], model, trainer.title)
+    load_state(into, fitting.state)

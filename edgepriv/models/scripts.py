@@ -72,10 +72,10 @@ def _loaded(script: Script, digest: str) -> Any:
     except (Exception, SystemExit) as error:
         sys.modules.pop(module, None)
         raise UserError(f"{script.option} {script.title} cannot be run: {cause_of(error)}") from error
-    found = getattr(made, script.name, None)
-    if found is None:
+    function = getattr(made, script.name, None)
+    if function is None:
         raise UserError(f"{script.option}: {script.file} defines no {script.name}")
-    return found
+    return function
 
 
 def _find_beside(file: Path) -> None:
