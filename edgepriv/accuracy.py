@@ -167,7 +167,7 @@ def collapse(asked: Asked, class_names: Sequence[str], margin: float = 0.0) -> s
 
 
 def remarks(asked: Asked) -> list[str]:
-    """What deserves a word without being a reason to stop; each goes on behind the model's name."""
+    """What deserves a word without being a reason to stop; each follows the model's name."""
     members, held_out = asked.members, asked.held_out
     sentences = []
     base, accuracy = members.share_of(members.largest), float(members.right.mean())
@@ -182,7 +182,7 @@ def remarks(asked: Asked) -> list[str]:
         )
     elif held_out.better() == "unclear" and members.better() == "unclear":
         sentences.append(
-            f"cannot be told from always answering the largest class by {len(asked.together.truth)} inputs"
+            f"cannot be distinguished from always answering the largest class on {len(asked.together.truth)} inputs"
         )
     return sentences
 

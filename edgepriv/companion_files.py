@@ -1,4 +1,4 @@
-"""What stands beside a model file: its float twin, its audit, its bench. What belongs to other bytes does not count."""
+"""The files that belong to a model file: its float twin, its audit, its bench. A file of another version is ignored."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -64,8 +64,8 @@ def refuse_unlike(path: Path, checkpoint: Checkpoint, dataset: Dataset, split: S
         wrong = f"is right on {own.right.mean():.1%} of {len(members)} members, fewer than when it is fed otherwise"
     if wrong is not None and not accept:
         raise UserError(
-            f"{path.name}, fed as stated, {wrong}. Right are {_listed(known)}. If the statement is true, --model or the data "
-            "are not the network's; --accept-accuracy-loss goes on all the same"
+            f"{path.name}, fed as stated, {wrong}. Right are {_listed(known)}. If these values are right, --model or the data "
+            "are not the network's; --accept-accuracy-loss goes on anyway"
         )
     if wrong is not None:
         return [f"{path.name}, fed as stated, {wrong} (accepted by --accept-accuracy-loss)"]
@@ -73,7 +73,7 @@ def refuse_unlike(path: Path, checkpoint: Checkpoint, dataset: Dataset, split: S
         return []
     return [
         f"{path.name}, fed as stated, is right on {own.right.mean():.1%} of {len(members)} members, and on more of them, "
-        f"{_listed(known[:1])}: make sure of the statement"
+        f"{_listed(known[:1])}: check these values"
     ]
 
 
@@ -85,7 +85,7 @@ def _listed(known: Sequence[tuple[Way, Answers]]) -> str:
         largest = known[0][1]
         shown += (
             f"; none beats the largest class ({largest.share_of(largest.largest):.1%}): --model, the order of the classes or "
-            "the data may be other than the network's"
+            "the data may not be the network's"
         )
     return shown
 

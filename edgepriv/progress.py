@@ -172,7 +172,7 @@ def told(where: bool | Listener) -> Iterator[list[str]]:
 
 
 def note(line: str, kind: Kind = "note") -> None:
-    """Say one line beside whatever progress bar is there."""
+    """Print one line above the progress bar, if one is shown."""
     heard = _noted.get()
     if heard is None:
         _print_note(line, kind)

@@ -1,4 +1,4 @@
-"""What a verb works on: a checkpoint with its data and split, and the files that stand beside a model."""
+"""What a verb works on: a checkpoint with its data and split, and the names of the files that belong to a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ _printed: ContextVar[set[str] | None] = ContextVar("printed", default=None)
 
 
 def say(note: str) -> None:
-    """One line for the user, beside whatever progress bar is there."""
+    """One line for the user, above the progress bar, if one is shown."""
     printed = _printed.get()
     if printed is not None and note in printed:
         return

@@ -45,6 +45,6 @@ def _compiled_library_loads() -> bool:
 
 
 def import_torchvision(submodule: str) -> ModuleType:
-    """``import_torchvision("models")`` is ``torchvision.models``, whatever build of torch stands beside it."""
+    """``import_torchvision("models")`` is ``torchvision.models``, whatever build of torch is installed."""
     _declared_operators()
     return importlib.import_module(f"torchvision.{submodule}")

@@ -159,7 +159,7 @@ def test_it_is_audited_timed_and_compared_one_input_at_a_time(shipped, tmp_path)
     path, _ = shipped
     changes = {"audit": recipe().audit.model_dump(), "adversary": {"eps": 0.02}}
     content = pipeline.audit(path, changes, float_twin=False, force=True)
-    assert "model.onnx takes one input at a time: every input is asked alone" in content["said"]
+    assert "model.onnx takes one input at a time: every input is run on its own" in content["said"]
     assert content["robustness"]["worst_case_accuracy"] is not None
     timed = pipeline.bench(path, Recipe(bench={"runs": 5, "rounds": 1}), force=True)
     assert {row["batch"] for row in timed["variants"]} == {1}

@@ -24,7 +24,9 @@ def audit(
     members: given.Members = None,
     non_members: given.NonMembers = None,
     float_twin: Annotated[bool, Option("Audit the float twin too.", "Audit")] = True,
-    cut_head: Annotated[bool, Option("Audit the file without its head, as whoever holds it can.", "Audit")] = False,
+    cut_head: Annotated[
+        bool, Option("Audit the file with its head removed, as anyone who holds it can.", "Audit")
+    ] = False,
     accept_accuracy_loss: given.AcceptAccuracyLoss = False,
     trainer: given.Trainer = None,
     defence_free: given.DefenceFree = None,

@@ -1,4 +1,4 @@
-"""A checkpoint and what stands behind its softmax: trained, taken from another model, kept beside it."""
+"""A checkpoint and the head behind its softmax: trained, taken from another model, or stored beside it."""
 
 import io
 from dataclasses import replace

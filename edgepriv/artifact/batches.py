@@ -47,7 +47,7 @@ class Steadiness:
         return not self.random and self.batches > ROUNDING
 
     def sentence(self) -> str:
-        """What was found, to go on behind the model's name."""
+        """What was found, as a clause that follows the model's name."""
         if self.random:
             return f"answers the same input differently each time (probabilities differ by up to {self.repeat_difference:.2g})"
         return (

@@ -80,7 +80,7 @@ def _fullest(alike: Sequence[Scores]) -> Scores:
 
 
 def first_of(outputs: ModelOutputs, source: Source, classes: int) -> Contract:
-    """The contract by the first scores, or by the label alone: for files whose outputs nobody needs to doubt."""
+    """The contract by the first scores, or by the label alone: for files whose outputs are known."""
     return _contract(outputs.scores[0], source) if outputs.scores else _label_contract(outputs, source, classes)[0]
 
 
@@ -177,7 +177,7 @@ def _notes(scores: Scores, outputs: ModelOutputs) -> list[str]:
     if len(outputs.shapes) > 1:
         notes.append(f"of its outputs ({_list(outputs)}) {names} is read as the scores of the {scores.classes} classes")
     if scores.order is not None:
-        notes.append(f"the two columns of {names} stand in reverse order of the labels that the file returns")
+        notes.append(f"the two columns of {names} are in reverse order of the labels that the file returns")
     if scores.layout == "single":
         what = "probability" if scores.returns == "probabilities" else "score"
         notes.append(f"the one number of {names} is read as the {what} of the second of two classes")
@@ -187,7 +187,9 @@ def _notes(scores: Scores, outputs: ModelOutputs) -> list[str]:
             "classes more than a softmax would, and attacks read both"
         )
     elif scores.returns == "logits":
-        notes.append(f"the numbers of {names} are no probabilities: a softmax makes them such, and attacks read both")
+        notes.append(
+            f"{names} holds scores, not probabilities: a softmax turns them into probabilities, and attacks read both"
+        )
     off = sums_to_one(scores.columns, scores.layout)
     if off is not None and off > EXACT:
         notes.append(

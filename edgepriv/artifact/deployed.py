@@ -199,8 +199,8 @@ class DeployedModel:
         return differentiable(graph, running, probe, classes)
 
     def cut_open(self) -> "DeployedModel":
-        """The model without its head and without the choice of the label, which whoever holds the file can cut off: nothing
-        stands beside it. Raises UserError for a file that has neither, nor a MemGuard beside it."""
+        """The model without its head and without the choice of the label, which anyone who holds the file can remove.
+        It has no companion files. Raises UserError for a file that has neither, nor a MemGuard beside it."""
         if self.answers_through is None and not self.chooses_label:
             raise UserError(f"{self.path} has no head to cut off: audit it without --cut-head")
         return DeployedModel(self.path, bytes_of(cut_open(self.graph)))

@@ -93,8 +93,8 @@ def _headless(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def cut_open(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph up to the model's own probabilities, or to its logits where it returns labels and has no head: what whoever
-    holds it can make of it by cutting off its end. Only of files with a head, or that return the label."""
+    """The graph up to the model's own probabilities, or to its logits where it returns labels and has no head: what anyone
+    who holds the file can make of it by removing its end. Only of files with a head, or that return the label."""
     # Without a head, the label is chosen by the logits.
     told = "logits" if head_of(model) is None else "probabilities"
     model = _copied(model) if head_of(model) is None else _headless(model)

@@ -2,7 +2,7 @@
 
 A softmax whose largest probability is exactly 1 has no gradient, and neither have clipped or rounded probabilities: attacks
 that climb on them stand still, and the model looks robust. All of these leave the order of the classes as it is, so a twin
-may take what stands before them instead. What is found is checked on real answers by whoever asks (``keeps_order``).
+may take what stands before them instead. The caller checks the result on real answers (``keeps_order``).
 """
 
 from collections.abc import Callable, Mapping

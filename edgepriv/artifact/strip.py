@@ -1,4 +1,4 @@
-"""Nothing travels in the file that the device does not need: stack traces, long names, defaults said aloud."""
+"""Nothing travels in the file that the device does not need: stack traces, long names, default values written out."""
 
 import itertools
 import string

@@ -30,11 +30,18 @@ _SIDES = {"members": "what they were trained on", "non_members": "held-out recor
 
 
 def likeness(target: Target, dataset: Dataset, split: Split, fleet: Fleet) -> dict[str, Any] | None:
-    """Accuracy of the target and of the reference models (or the shadow model, without any) on members and non-members.
+    """Accuracy of the target and of the attacker's models on members and non-members.
 
-    ``by``: "reference models" or "shadow model"; ``models``: how many. For ``members`` and ``non_members``: ``target``,
-    ``models`` (mean) and ``noise`` (three standard errors of their difference), as fractions. None if there is no model
-    that was trained on about as much.
+    Args:
+        target: the opened model.
+        dataset: the examples.
+        split: who is a member of the target.
+        fleet: the attacker's models. Without reference models the shadow model counts.
+
+    Returns:
+        ``by``: "reference models" or "shadow model"; ``models``: how many. For ``members`` and ``non_members``: ``target``,
+        ``models`` (mean) and ``noise`` (three standard errors of their difference), as fractions. None if no model was trained
+        on about as many examples as the target.
     """
     candidates = candidates_of(split)
     member = np.arange(len(candidates)) < len(split.members)
@@ -96,16 +103,24 @@ TRAINED_HERE = "the models that the audit trained to compare with"
 
 
 def refuse_unlike(compared: dict[str, Any] | None, assumed: bool, who: str = TRAINED_HERE) -> None:
-    """Raise UserError where models that should be like the target are far from it. ``assumed``: as for ``warnings_of``;
-    ``who``: the models, for the message."""
+    """Refuse reference models that are far from the target.
+
+    Args:
+        compared: of ``likeness``; None is accepted.
+        assumed: whether the recipe of the models is a guess at the target's.
+        who: the models, for the message.
+
+    Raises:
+        UserError: where accuracies differ by more than ``FAR``.
+    """
     far = differences(compared, FAR)
     if compared is None or compared["models"] < ENOUGH or not far:
         return
     why = "the recipe of its first training is not known and was assumed; " if assumed else ""
     raise UserError(
-        f"{who} do not behave like the target: {'; '.join(far)}; {why}an audit by "
-        "them would flatter. Audit with --attacks quick, which trains nothing, or go on with --accept-weak-references and read "
-        "every figure of attacks with reference or shadow models as a lower bound"
+        f"{who} do not behave like the target: {'; '.join(far)}; {why}an audit with "
+        "them would understate the leakage. Audit with --attacks quick, which trains nothing, or continue with "
+        "--accept-weak-references and read every figure of attacks with reference or shadow models as a lower bound"
     )
 
 

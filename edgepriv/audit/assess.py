@@ -38,9 +38,17 @@ class Assessment(NamedTuple):
 
 
 def select(names: str) -> list[str]:
-    """``"all"``, ``"quick"``, ``"a,b"`` or ``"quick,a"`` -> names in registry order.
+    """The attacks that a list of names stands for.
 
-    Quick are the attacks that train nothing and ask one question about each candidate.
+    Args:
+        names: ``"all"``, ``"quick"``, or names separated by commas, such as ``"quick,lira-online"``. Quick are the attacks
+            that train nothing and query each candidate once.
+
+    Returns:
+        Names in the order of the registry, each once.
+
+    Raises:
+        UserError: for an unknown name, with the nearest known one, and where none is named.
     """
     groups = {
         "all": set(ATTACKS),
@@ -59,7 +67,15 @@ def select(names: str) -> list[str]:
 
 
 def utility(outputs: Outputs, membership: Bools) -> dict[str, Any]:
-    """Accuracy on members and non-members as fractions, with Wilson intervals, and the gap between them."""
+    """Accuracy of the target on members and non-members, and the gap between them.
+
+    Args:
+        outputs: the target's answers to the candidates.
+        membership: bool [n] of the candidates.
+
+    Returns:
+        Fractions in [0, 1] with Wilson intervals, and the two counts: the audit's ``utility`` as JSON.
+    """
     right = outputs.predicted == outputs.labels
     right, membership = statistics.checked(right, membership)
     hits, sizes = (right[membership].sum(), right[~membership].sum()), (membership.sum(), (~membership).sum())
@@ -77,13 +93,24 @@ def utility(outputs: Outputs, membership: Bools) -> dict[str, Any]:
 def assess(
     evidence: Evidence, membership: Bools, *, attacks: Iterable[str], threat_model: str, seed: int = 0
 ) -> Assessment:
-    """Run the named attacks and measure them against ``membership`` bool [n] of the candidates.
+    """Run the named attacks and measure them against the true membership.
 
-    ``seed`` drives the attacks' own randomness and the random halves of the evaluation. An attack that the evidence
-    does not suffice for is left out with the reason. Scores that differ by rounding alone are equal (``ties.settled``).
-    An attack that is beyond chance the other way round is reported reversed, its scores negated: members whose scores are
-    too low are told from others as well as those whose scores are too high. ``corrected`` has the last word on that.
-    Raises UserError for fewer than two members or non-members and for scores that are not finite.
+    Scores that differ by rounding alone are equal (``ties.settled``). An attack that is significant in the other direction
+    is reported reversed, with its scores negated: members whose scores are too low are as exposed as those whose scores are
+    too high. ``corrected`` decides on that when all attacks are known.
+
+    Args:
+        evidence: what the attacker knows of the candidates.
+        membership: bool [n] of the candidates.
+        attacks: names of ``ATTACKS``.
+        threat_model: the name under which the rows are reported.
+        seed: of the attacks' own randomness and of the random halves of the evaluation.
+
+    Returns:
+        A row for each attack, the attacks that the evidence does not suffice for with the reason, and the scores.
+
+    Raises:
+        UserError: for fewer than two members or non-members, and for scores that are not finite.
     """
     _, membership = statistics.checked(np.zeros(len(evidence.target.labels)), membership)
     if min(membership.sum(), (~membership).sum()) < 2:

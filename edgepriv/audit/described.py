@@ -50,7 +50,7 @@ def _read_as_logits(model: DeployedModel) -> list[str]:
     if not any(node.op_type in ("Sigmoid", "HardSigmoid") and outputs & set(node.output) for node in graph.node):
         return []
     return [
-        f"{model.name} ends with a sigmoid, one probability for each output by itself; the audit is of one label for each "
+        f"{model.name} ends with a sigmoid, a separate probability for each output; the audit assumes one label for each "
         "example, and compares them with each other"
     ]
 
@@ -68,10 +68,11 @@ def _warnings(model: DeployedModel, cut: bool) -> list[str]:
         ]
     if kind is None:
         return [
-            f"{model.name} returns labels only, and whoever holds the file can cut off the operator that chooses them: what it "
-            f"then leaks must be read from edgepriv audit {model.name} --cut-head"
+            f"{model.name} returns labels only, but anyone who holds the file can remove the operator that chooses them: "
+            f"edgepriv audit {model.name} --cut-head shows what it leaks then"
         ]
     return [
-        f"{model.name} answers through a head ({kind}), which whoever holds the file can cut off: what it then leaks must be "
-        f"read from edgepriv audit {model.name} --cut-head, and these figures hold only where nobody gets the file itself"
+        f"{model.name} answers through a head ({kind}), which anyone who holds the file can remove: edgepriv "
+        f"audit {model.name} --cut-head shows what it leaks then, and these figures hold only while "
+        "attackers cannot get the file"
     ]

@@ -30,7 +30,7 @@ def compare_with_guarantee(
         warning = (
             f"the attack {shown['attack']} ({shown['threat_model']}) shows an epsilon of at least "
             f"{shown['lower_bound']:.3g} at 95% confidence, corrected for {len(attacks)} attacks, above the "
-            f"{dp['epsilon']:.3g} that training claims to have proven: do not rely on "
-            "the proof; the weights, the manifest or the training are not what it is about"
+            f"{dp['epsilon']:.3g} that training claims to guarantee: do not rely "
+            "on the guarantee; the weights, the manifest or the training are not those that it covers"
         )
     return {**dp, **shown, "warning": warning}

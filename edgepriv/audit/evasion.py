@@ -100,7 +100,7 @@ def without_gradients(
         "at_most": float(held.mean()),
         "n": len(x),
         "curve": [],
-        "warnings": [f"no gradients of this graph can be had: {reason}"],
+        "warnings": [f"the gradients of this graph cannot be computed: {reason}"],
     }
 
 
@@ -269,15 +269,15 @@ def _doubts(trial: _Trial, labels: npt.NDArray[np.intp], right: Bools) -> tuple[
     for count, what in ((flat, "no slope at all"), (broken, "a slope that is not a finite number")):
         if count / of > ZERO_GRADIENTS:
             reasons.append(
-                f"masked gradients: the model has {what} at {count / of:.1%} of the examples that it labels rightly, where "
-                "attacks along gradients fail though the model need not be robust; the worst case is not known"
+                f"masked gradients: the model has {what} at {count / of:.1%} of the correctly classified examples, where "
+                "gradient attacks fail even if the model is not robust; the worst case is not known"
             )
     masked = bool(reasons)
     if trial.rounding:
         more = f" and {len(trial.rounding) - 2} more" if len(trial.rounding) > 2 else ""
         reasons.append(
-            f"the model rounds inside ({', '.join(trial.rounding[:2])}{more}): gradients are taken as if it did not, and an "
-            "attack that needs none was run beside"
+            f"the model rounds inside ({', '.join(trial.rounding[:2])}{more}): gradients are computed as if it did not, and an "
+            "attack without gradients was run as well"
         )
     if differ / n > DISAGREEING:
         reasons.append(
@@ -286,7 +286,7 @@ def _doubts(trial: _Trial, labels: npt.NDArray[np.intp], right: Bools) -> tuple[
         )
     if not np.array_equal(trial.predict(trial.x[: trial.batch]), trial.predict(trial.x[: trial.batch])):
         reasons.append(
-            "randomised output: the artifact answers equal inputs differently; figures are those of one draw"
+            "randomised output: the artifact gives different answers to equal inputs; the figures are of one run"
         )
     return reasons, masked
 
@@ -309,4 +309,4 @@ def _check(x: npt.NDArray[Any], y: npt.NDArray[Any], norm: str, eps: float, eps_
         shapes = f"{x.dtype} {x.shape} and {y.dtype} {y.shape}"
         raise UserError(f"expected float32 inputs [n >= 1, ...] and int64 labels [n], got {shapes}")
     if not (x.min() >= 0 and x.max() <= 1):
-        raise UserError(f"inputs must lie in [0, 1], found {x.min():g}..{x.max():g}")
+        raise UserError(f"inputs must lie in [0, 1] (they lie in {x.min():g}..{x.max():g})")

@@ -1,4 +1,4 @@
-"""The user's examples as a file of others wants them: in their own numbers, and measured in [0, 1] beside."""
+"""The user's examples as a third-party file takes them: in their own numbers, and measured in [0, 1] beside."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -27,12 +27,23 @@ def exposure(
     class_names: Sequence[str],
     threat_model: str,
 ) -> dict[str, Any]:
-    """``per_class`` and ``most_exposed`` by the attack of ``threat_model`` with the largest AUC, of those that were run on
-    all candidates and are beyond guessing (``p_adjusted``).
+    """Leakage by class, and the most exposed members, by the strongest attack of one attacker.
 
-    ``attacks``: rows of the audit; ``scores``: "threat model/name" -> float64 [n]; ``membership`` bool [n], ``labels``
-    [n] and ``index`` [n] of the candidates. Empty if no attack was run on all of them; without ``rows``, and with the
-    reason in ``note``, if none of those is beyond guessing.
+    The attack is the one with the largest AUC among those of ``threat_model`` that were run on all candidates and are beyond
+    guessing (``p_adjusted``).
+
+    Args:
+        attacks: rows of the audit.
+        scores: "threat model/attack" -> float64 [n].
+        membership: bool [n] of the candidates.
+        labels: int64 [n], the true classes.
+        index: int64 [n], positions in the data set.
+        class_names: by class.
+        threat_model: the attacker.
+
+    Returns:
+        ``per_class`` and ``most_exposed`` as JSON. Empty if no attack was run on all candidates; without rows, and with the
+        reason in ``note``, if none of those is beyond guessing.
     """
     on_all = [
         row
@@ -56,8 +67,8 @@ def exposure(
     chosen = scores[f"{threat_model}/{strongest}"]
     note = (
         f"{strongest} has the largest AUC of the {len(beyond)} attacks on all candidates, out of {len(on_all)}, that are "
-        f"beyond guessing, corrected for the {len(attacks)} that were tried (Holm): chosen with the result in sight, so its "
-        "figures lean high."
+        f"beyond guessing, corrected for the {len(attacks)} that were tried (Holm): chosen on the same results, so its "
+        "figures are biased upwards."
     )
     about = {"attack": strongest, "threat_model": threat_model, "direction": direction}
     return {

@@ -1,4 +1,4 @@
-"""What a file of others is fed of the user's numbers, and how these are measured in [0, 1] for perturbations."""
+"""What a third-party file is fed of the user's numbers, and how these are measured in [0, 1] for perturbations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from edgepriv.recipe import Recipe
 
 @dataclass(frozen=True)
 class Told:
-    """What the user says of a file of others, None where nothing is said. ``input_range``, ``mean``, ``std``: it is fed
-    ``(low + u * (high - low) - mean) / std`` of inputs ``u`` in [0, 1]. ``output_name``: of the output that holds the scores.
+    """What the user states about a third-party file, None where nothing is stated. ``input_range``, ``mean``, ``std``: it
+    is fed ``(low + u * (high - low) - mean) / std`` of inputs ``u`` in [0, 1]. ``output_name``: of the output that holds the
+    scores.
     ``batch_dependent``: that its answers depend on the batch, and it is deployed with one input at a time. ``accept``: that
     an audit goes on though the model is hardly ever right."""
 

@@ -1,4 +1,4 @@
-"""What an attacker makes of inputs alone: examples that nobody was trained on, and features of examples."""
+"""What an attacker can derive from inputs alone: generated examples, and features of examples."""
 
 import numpy as np
 import numpy.typing as npt

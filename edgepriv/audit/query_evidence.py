@@ -98,7 +98,7 @@ class QueryEvidence:
             plain.take(self.chosen), shadow=None, references=None, population=None, generated=None, inputs=None
         )
         if self.target.logits_of is None:
-            reason = f"no gradients of this graph can be had: {self.no_twin}"
+            reason = f"the gradients of this graph cannot be computed: {self.no_twin}"
             return replace(some, lacks={**some.lacks, "gradients": reason})
         index, labels = self.candidates[self.chosen], self.dataset.y[self.candidates[self.chosen]]
         if "adversarial" not in self._answers:

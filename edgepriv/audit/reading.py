@@ -1,4 +1,4 @@
-"""How a file of others is fed and read: as the user says, else as it is right about the examples' labels.
+"""How a third-party file is fed and read: as the user states, else in the way that classifies the examples best.
 
 The usual ways of feeding an image are compared by accuracy. Only where the plain one is as good as any other, and better
 than chance, is it taken without a word from the user.
@@ -96,8 +96,8 @@ def read(model: DeployedModel, turned: Turned, examples: Examples, told: Told) -
         )
     if better:
         raise UserError(
-            f"{path}: it is not said how these {'bytes' if examples.kind == 'bytes' else 'inputs'} are fed, and that matters: "
-            f"{_table(results, members)}; pass the options of the right one"
+            f"{path}: it is not stated how these {'bytes' if examples.kind == 'bytes' else 'inputs'} are fed, and the "
+            f"accuracy depends on it: {_table(results, members)}; pass the options of the right way"
         )
     if plain.contract is None:
         raise UserError(f"{path}: {plain.problem}")
@@ -191,7 +191,7 @@ def _doubted(path: Path, results: list[_Tried], members: np.ndarray, told: Told)
         f"is right for {results[0].right[members].mean():.1%} of {int(members.sum())} members, and always answering their "
         f"largest class for {largest:.1%}"
     )
-    doubt = "it is not the model of these examples, or not fed and read as it was trained"
+    doubt = "these are not the examples of this model, or it is not fed and read as in training"
     if told.accept:
         return [f"{path.name} {observed}: {doubt} (accepted by --accept-accuracy-loss)"]
     tried = f" ({_table(results, members)})" if len(results) > 1 else ""
@@ -219,6 +219,6 @@ def _range_note(examples: Examples) -> str:
     if examples.per_feature:
         return "features are fed as they are"
     return (
-        f"inputs are fed as they are; they lie in [{float(examples.low):g}, {float(examples.high):g}], which perturbations are "
-        "measured in the units of, and stay within"
+        f"inputs are fed as they are; they lie in [{float(examples.low):g}, {float(examples.high):g}], and perturbations are "
+        "measured in these units and stay in this range"
     )

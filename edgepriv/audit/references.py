@@ -80,14 +80,28 @@ def train_fleet(
     jobs: int | None = None,
     trainer: Trainer | None = None,
 ) -> Fleet:
-    """Train, or read from ``cache_dir``, ``count`` reference models and the shadow model of ``recipe``.
+    """Train, or read from the cache, the reference models and the shadow model of a recipe.
 
-    Each model is written as it is finished, under a hash of the recipe, the data, the split and the code of training, so
-    a killed audit goes on where it was and nothing stale is reused. A model whose first stage is in the cache already, since
-    the fleet of ``recipe.undefended_start()`` was trained before, goes on from there.
+    Each model is written as it is finished, under a hash of the recipe, the data, the split and the code of training: an
+    interrupted audit resumes, and nothing outdated is reused. A model whose first stage is in the cache already, since the
+    fleet of ``recipe.undefended_start()`` was trained before, continues from there.
 
-    ``engine``: where they are trained, ``local`` (``jobs`` processes of one thread each, by default one for each processor)
-    or ``dask:ADDRESS`` (see ``workers``). ``trainer``: of the user's own, in place of the stage ``train`` of the recipe.
+    Args:
+        recipe: how each model is trained, quantized and defended.
+        dataset: the examples.
+        split: members and non-members of the target, and the attacker's pool.
+        count: number of reference models, 0 or more.
+        cache_dir: folder of the cache.
+        label: name of the attacker, for the progress bar.
+        engine: ``local``, or ``dask:ADDRESS`` (see ``workers``).
+        jobs: processes of one thread each; None for one per processor.
+        trainer: the user's own training function, instead of the stage ``train`` of the recipe.
+
+    Returns:
+        The models' answers to the candidates and to the population.
+
+    Raises:
+        UserError: for an unknown engine, a cache that cannot be written, and a training that diverged.
     """
     check_engine(engine)
     if trainer is not None and engine != LOCAL:

@@ -92,13 +92,29 @@ def membership_part(
     recipe: Recipe,
     pool: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """``utility``, ``shadow_models``, ``attacks``, ``left_out``, ``per_class`` and ``most_exposed`` of the audit, and every
-    attack's scores on the members, then non-members. ``shadow_models``: the utility of the shadow model by threat model.
+    """Run membership attacks by every attacker and judge them together.
 
-    ``fleets``: threat model -> what that attacker trained, the headline first; empty for an attacker who trains nothing.
-    ``pool``: the attacker's own examples, which the target was not trained on, None without. Attacks that need
-    nothing trained are run once, in the headline threat model. ``recipe``: seed, perturbations and sizes of the audit.
-    An attack that was run on some of the candidates has their positions among them beside its scores, as ``NAME/index``.
+    Attacks that need nothing trained are run once, in the first threat model.
+
+    Args:
+        target: the opened model.
+        dataset: the examples, under the target's classes.
+        members: int64 [m], positions of the target's training examples in ``dataset``.
+        non_members: int64 [n], positions of examples that it never saw.
+        fleets: threat model -> the models that this attacker trained, the headline first; empty for an attacker who
+            trains nothing.
+        attacks: names of ``ATTACKS``.
+        recipe: seed, perturbations and sizes of the audit.
+        pool: int64 [p], positions of the attacker's own examples, which the target was not trained on; None without.
+
+    Returns:
+        The audit's ``utility``, ``shadow_models`` (utility of the shadow model by threat model), ``attacks``, ``left_out``,
+        ``per_class`` and ``most_exposed`` as JSON; and every attack's scores on the members, then the non-members, by
+        "threat model/attack". An attack that was run on a part of the candidates has their positions among them under
+        "threat model/attack/index".
+
+    Raises:
+        UserError: see ``assess``.
     """
     seed = recipe.seed
     candidates = np.concatenate([members, non_members])
@@ -191,9 +207,18 @@ def _with_fleet(plainly: Evidence, target: Target, dataset: Dataset, fleet: Flee
 def robustness_part(
     target: Target, dataset: Dataset, index: np.ndarray, recipe: Recipe, label: str = "robustness"
 ) -> dict[str, Any]:
-    """``robustness`` of the audit, on at most ``recipe.audit.robust_examples`` of the examples at ``index``.
+    """Accuracy of the target under adversarial perturbations.
 
-    Where the gradients are of no use ``worst_case_accuracy`` is None, ``at_most`` is an upper bound and ``warnings`` say why.
+    Args:
+        target: the opened model; without a twin an attack that needs only labels is run.
+        dataset: the examples.
+        index: int64 [n], positions of the examples; at most ``recipe.audit.robust_examples`` of them are attacked.
+        recipe: norm, radius, steps and seed.
+        label: title of the progress bar.
+
+    Returns:
+        The audit's ``robustness`` as JSON. Where gradients are of no use, ``worst_case_accuracy`` is None, ``at_most`` is an
+        upper bound in [0, 1], and ``warnings`` say why.
     """
     budget = budget_of(recipe.adversary, dataset.input_shape)
     chosen = np.random.default_rng(recipe.seed).permutation(index)[: recipe.audit.robust_examples]

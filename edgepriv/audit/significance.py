@@ -31,12 +31,21 @@ REACH = 0.98
 def p_value(
     scores: npt.ArrayLike, member: npt.ArrayLike, fprs: Sequence[float], learnt: Direction | None = None
 ) -> tuple[float, Direction]:
-    """Probability in [0, 1] of so large a difference, in one direction or the other, when members and non-members are
-    drawn alike; and the direction in which it is found.
+    """Probability of a difference this large between members and non-members that are drawn alike, and its direction.
 
-    ``learnt``: the direction that was learnt on models of known membership. It then costs next to nothing (a factor of
-    1 / 0.95); the other one, times 20, is not overlooked where the target does not behave like those models. None: both
-    directions count alike, times 2.
+    Args:
+        scores: float [n], finite.
+        member: bool [n].
+        fprs: false-positive rates at which the true-positive rate is tested too, beside the AUC.
+        learnt: the direction that models of known membership showed. It then costs almost nothing (a factor of 1 / 0.95).
+            The other direction, at a factor of 20, is still tested, since the target may differ from those models.
+            None: both directions count alike, at a factor of 2.
+
+    Returns:
+        The p-value in [0, 1], and the direction that gives it.
+
+    Raises:
+        UserError: for scores that are not finite, and where one kind is missing.
     """
     s, m = checked(scores, member)
     share: dict[Direction, float] = {STATED: 0.5, REVERSED: 0.5}
@@ -48,12 +57,20 @@ def p_value(
 
 
 def higher(scores: npt.ArrayLike, member: npt.ArrayLike, fprs: Sequence[float]) -> float:
-    """Probability of members scoring so much higher than non-members.
+    """One-sided p-value of members scoring higher than non-members.
 
-    The smallest over the AUC (``rank_sum``) and the true-positive rate at each of ``fprs`` that can be resolved, times
-    their number (Bonferroni): an attack may show in either. With k false positives allowed, t true ones mean that at most
-    k of the t + k highest scores are non-members', which has a hypergeometric probability; ties make it smaller still.
-    Unlike an interval at the threshold, this counts the chance in the threshold.
+    The smallest p-value over the AUC (``rank_sum``) and the true-positive rate at each of ``fprs`` that can be resolved,
+    times their number (Bonferroni): an attack may show in either. With k false positives allowed, t true positives mean
+    that at most k of the t + k highest scores are non-members', which has a hypergeometric probability; ties make it
+    smaller still. Unlike an interval at the threshold, this accounts for the choice of the threshold.
+
+    Args:
+        scores: float [n], finite; higher for members.
+        member: bool [n].
+        fprs: false-positive rates.
+
+    Returns:
+        The p-value in [0, 1].
     """
     s, m = checked(scores, member)
     p_values = [rank_sum(s, m)]
@@ -67,12 +84,19 @@ def higher(scores: npt.ArrayLike, member: npt.ArrayLike, fprs: Sequence[float]) 
 
 
 def rank_sum(scores: npt.ArrayLike, member: npt.ArrayLike) -> float:
-    """Probability that members' ranks sum to as much or more (Mann & Whitney 1947, one-sided, ties at middle ranks).
+    """One-sided p-value of the rank sum (Mann & Whitney 1947), with ties at middle ranks.
 
-    The usual normal approximation takes the sum's distribution for symmetric. Of few members, or of scores most of which
-    are tied, it is skewed, and the approximation claims too much, by orders of magnitude where an audit of many attacks
-    looks. So: up to 60 examples every membership is counted; two distinct scores are hypergeometric; else the tail is the
-    double saddlepoint's (Robinson 1982; Skovgaard 1987), whose relative error stays small however far out it is.
+    The usual normal approximation assumes a symmetric distribution of the sum. With few members, or scores most of which
+    are tied, it is skewed, and the approximation is too small by orders of magnitude in the tail where an audit of many
+    attacks looks. So up to 60 examples every membership is counted; two distinct scores are hypergeometric; else the tail
+    is the double saddlepoint's (Robinson 1982; Skovgaard 1987), whose relative error stays small in the tail.
+
+    Args:
+        scores: float [n], finite; higher for members.
+        member: bool [n].
+
+    Returns:
+        Probability in [0, 1] that members' ranks sum to as much or more.
     """
     s, m = checked(scores, member)
     _, level, counts = np.unique(s, return_inverse=True, return_counts=True)
@@ -142,7 +166,14 @@ def _saddlepoint(ranks: Floats, counts: Floats, inside: npt.NDArray[np.int64], m
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values (Holm 1979): below 0.05, all are better than guessing with 95% confidence, together."""
+    """P-values adjusted for their number (Holm 1979).
+
+    Args:
+        p_values: each in [0, 1].
+
+    Returns:
+        The adjusted ones, in the same order. All that are below 0.05 are better than guessing, with 95% confidence together.
+    """
     order = np.argsort(p_values, kind="stable")
     stepped = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
     adjusted = np.empty(len(order))

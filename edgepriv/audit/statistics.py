@@ -29,7 +29,15 @@ class Roc(NamedTuple):
 
 
 def checked(scores: npt.ArrayLike, member: npt.ArrayLike) -> tuple[Floats, Bools]:
-    """The two arrays as float64 and bool, or a UserError that says what is wrong with them."""
+    """The two arrays as float64 and bool, checked.
+
+    Args:
+        scores: [n], finite; higher for members.
+        member: bool [n], with at least one of each kind.
+
+    Raises:
+        UserError: where the arrays are anything else.
+    """
     s, m = np.asarray(scores, dtype=np.float64), np.asarray(member)
     if s.ndim != 1 or m.shape != s.shape or m.dtype != np.bool_:
         raise UserError(f"expected scores [n] and bool membership [n], got {s.shape} and {m.dtype} {m.shape}")
@@ -47,14 +55,24 @@ def roc(scores: npt.ArrayLike, member: npt.ArrayLike) -> Roc:
 
 
 def auc(scores: npt.ArrayLike, member: npt.ArrayLike) -> tuple[float, Interval]:
-    """Area under the ROC curve, P(member's score > non-member's) + P(equal)/2, and its interval.
+    """Area under the ROC curve, P(member's score > non-member's) + P(equal)/2, and its 95% interval.
 
     The interval is DeLong's (DeLong, DeLong & Clarke-Pearson 1988) on the logit scale. Its variance is what a
-    stratified bootstrap estimates by simulation, in closed form: same coverage, no seed, milliseconds; the logit keeps
-    it inside (0, 1) and lopsided near the ends. Where errors are rare (fewer than 10 expected among
-    min(members, non-members) disjoint pairs, so also perfect separation) or scores are constant, both it and the
-    bootstrap claim too much, at the extreme a single point. There the interval is Clopper-Pearson's for those pairs:
-    wider, but it holds, because all pairs together never vary more than the disjoint ones.
+    stratified bootstrap estimates by simulation, in closed form: same coverage, no seed, milliseconds. The logit keeps
+    it inside (0, 1) and asymmetric near the ends. Where errors are rare (fewer than 10 expected among
+    min(members, non-members) disjoint pairs, perfect separation included) or scores are constant, both DeLong's interval
+    and the bootstrap's are too narrow. There the interval is Clopper-Pearson's for those pairs: wider, but valid, because
+    all pairs together never vary more than the disjoint ones.
+
+    Args:
+        scores: float [n], finite; higher for members.
+        member: bool [n].
+
+    Returns:
+        The area in [0, 1], and (low, high).
+
+    Raises:
+        UserError: for scores that are not finite, and where one kind is missing.
     """
     s, m = checked(scores, member)
     positive, negative = s[m], s[~m]
@@ -72,7 +90,16 @@ def auc(scores: npt.ArrayLike, member: npt.ArrayLike) -> tuple[float, Interval]:
 
 
 def clopper_pearson(k: float, n: float, alpha: float = ALPHA) -> Interval:
-    """Exact binomial interval for ``k`` successes of ``n`` >= 1 (real-valued ``k`` interpolates)."""
+    """Exact binomial interval (Clopper & Pearson 1934).
+
+    Args:
+        k: successes, 0 to ``n``; real values interpolate.
+        n: trials, at least 1.
+        alpha: 1 minus the confidence.
+
+    Returns:
+        (low, high) of the rate, in [0, 1].
+    """
     low, high = _clopper_pearson(np.asarray(float(k)), n, alpha)
     return float(low), float(high)
 
@@ -84,7 +111,16 @@ def _clopper_pearson(k: Floats, n: float, alpha: float) -> tuple[Floats, Floats]
 
 
 def wilson(k: float, n: float, alpha: float = ALPHA) -> Interval:
-    """Wilson's score interval for ``k`` successes of ``n`` >= 1: for accuracies."""
+    """Wilson's score interval, used for accuracies.
+
+    Args:
+        k: successes, 0 to ``n``.
+        n: trials, at least 1.
+        alpha: 1 minus the confidence.
+
+    Returns:
+        (low, high) of the rate, in [0, 1].
+    """
     z2 = float(norm.ppf(1 - alpha / 2)) ** 2
     centre = (k + z2 / 2) / (n + z2)
     reach = float(np.sqrt(z2 * (k * (n - k) / n + z2 / 4))) / (n + z2)
@@ -94,8 +130,17 @@ def wilson(k: float, n: float, alpha: float = ALPHA) -> Interval:
 def tpr_at_fpr(scores: npt.ArrayLike, member: npt.ArrayLike, fpr: float) -> dict[str, Any]:
     """Largest true-positive rate among thresholds with a false-positive rate of at most ``fpr``.
 
-    Returns ``{"value", "ci"}``, the interval being Clopper-Pearson's at that threshold; with fewer than 1/fpr
-    non-members both are None and ``"note"`` says so.
+    Args:
+        scores: float [n], finite; higher for members.
+        member: bool [n].
+        fpr: false-positive rate in (0, 1).
+
+    Returns:
+        ``value``, the rate, and ``ci``, its Clopper-Pearson interval at that threshold. With fewer than 1 / ``fpr``
+        non-members both are None, and ``note`` says so.
+
+    Raises:
+        UserError: for scores that are not finite, and where one kind is missing.
     """
     s, m = checked(scores, member)
     negative = np.sort(s[~m])[::-1]
@@ -166,11 +211,24 @@ def halves(member: Bools, seed: int) -> Bools:
 def epsilon_lower_bound(
     scores: npt.ArrayLike, member: npt.ArrayLike, seed: int = 0, delta: float = 0.0, alpha: float = ALPHA
 ) -> float:
-    """Empirical lower bound >= 0 on the epsilon of (epsilon, delta)-differential privacy, at confidence 1 - ``alpha``.
+    """Empirical lower bound on the epsilon of (epsilon, delta)-differential privacy.
 
     Any such training has TPR <= e^epsilon FPR + delta and TNR <= e^epsilon FNR + delta (Kairouz et al. 2015). Threshold and
-    direction are picked on a random half of the data; the other half gives Clopper-Pearson bounds of the two rates,
-    so no maximum over thresholds inflates the result. n examples a side can show at most about ln(n / 7.4).
+    direction are chosen on a random half of the data. The other half gives Clopper-Pearson bounds of the two rates, so the
+    choice does not inflate the result. n examples of each kind can show at most about ln(n / 7.4).
+
+    Args:
+        scores: float [n], finite.
+        member: bool [n].
+        seed: of the random half.
+        delta: of the guarantee, in [0, 1).
+        alpha: 1 minus the confidence.
+
+    Returns:
+        The bound, 0 or more; 0 with fewer than two members or non-members.
+
+    Raises:
+        UserError: for scores that are not finite, and where one kind is missing.
     """
     s, m = checked(scores, member)
     if min(m.sum(), (~m).sum()) < 2:

@@ -41,11 +41,21 @@ class Opened:
 
 
 def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
-    """``model`` ready for an audit on ``examples``.
+    """Prepare a file for an audit.
 
-    Files of ours say how they are fed and read. Of any other the user says it (``told``), or it is found by which reading is
-    right about the examples' labels. Raises UserError where that is not clear, where answers depend on the batch, and where
-    the model is no better than chance.
+    Files written by edgepriv state how they are fed and read. For any other file the user states it (``told``), or it is
+    decided by which way classifies the examples best.
+
+    Args:
+        model: the opened file.
+        examples: members and non-members, in the user's units.
+        told: what the user states about the file.
+
+    Returns:
+        The target with its examples under the file's classes, and notes and warnings about how it is read.
+
+    Raises:
+        UserError: where the way is not clear, where answers depend on the batch, and where the model is no better than chance.
     """
     guard, opened = model.guard, model.session
     axes = _wanted_axes(row_shape(opened), examples.dataset.input_shape)
@@ -87,15 +97,11 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
     few = examples.inputs(_some(examples.dataset, _PROBED))
     warnings = tuple(_steady(model, predict, few, told, contract.fixed_batch))
     if told.batch_dependent and contract.fixed_batch is None:
-        notes.append(
-            "every input is asked alone, as a model whose answers depend on the batch is deployed (--batch-dependent)"
-        )
+        notes.append("every input is run on its own, as on a device that runs one input at a time (--batch-dependent)")
     elif contract.fixed_batch == 1:
-        notes.append(f"{model.name} takes one input at a time: every input is asked alone")
+        notes.append(f"{model.name} takes one input at a time: every input is run on its own")
     elif contract.fixed_batch is not None and contract.fixed_batch > 1:
-        notes.append(
-            f"the file takes {contract.fixed_batch} inputs at a time: what is left over is filled up with zeros"
-        )
+        notes.append(f"the file takes {contract.fixed_batch} inputs at a time: the last batch is padded with zeros")
     labels_only = contract.returns == "label"
     exact = examples.inputs if not feeding.idle or examples.kind == "other" else None
     before_softmax = scores if guard is None and contract.returns in ("logits", "unnormalized") else None
@@ -129,7 +135,7 @@ def _refuse_told(path: Path, told: Told) -> None:
     ]
     if asked:
         raise UserError(
-            f"{path} was written by edgepriv and says itself how it is fed and read: leave out {' and '.join(asked)}"
+            f"{path} was written by edgepriv and states how it is fed and read: leave out {' and '.join(asked)}"
         )
 
 
@@ -143,12 +149,12 @@ def _steady(
 ) -> list[str]:
     path, steady = model.path, steadiness(predict, few, tolerance_of(model.graph))
     if steady.random:
-        return [f"{path.name} {steady.sentence()}: all figures are of one draw, and may be others in the next"]
+        return [f"{path.name} {steady.sentence()}: all figures are of one run, and may differ in the next"]
     if steady.batch_dependent and not told.batch_dependent:
         remedy = (
-            "pass --batch-dependent to audit it as a device runs it that asks for one input at a time"
+            "pass --batch-dependent to audit it as a device runs it that takes one input at a time"
             if fixed is None
-            else f"and it takes {fixed} at a time: export it with a free batch size or one of 1"
+            else f"and it takes {fixed} at a time: export it with a free batch size, or with a batch of 1"
         )
         raise UserError(f"{path} {steady.sentence()}; {remedy}")
     return [f"{path.name} {steady.sentence()}"] if steady.moved else []

@@ -10,7 +10,7 @@ from edgepriv.recipe import Recipe, eps_for
 @dataclass(frozen=True)
 class Unit:
     """``span``: how many of the user's units the range from 0 to 1 is. ``notes``: what there is to say about radii. ``name``:
-    what a radius is measured in, to go on behind the number; empty for inputs in [0, 1]."""
+    what a radius is measured in, to follow the number; empty for inputs in [0, 1]."""
 
     span: float
     notes: tuple[str, ...] = ()

@@ -14,8 +14,8 @@ from edgepriv.data import Dataset
 MOST = 2_000
 """Members, and non-members, that are asked about."""
 _WHAT_NOW = (
-    "What such a model gives away is not worth an audit, or it is not fed as it was trained; --accept-accuracy-loss audits it "
-    "all the same"
+    "An audit of such a model means nothing, or its inputs are not preprocessed as in training; "
+    "--accept-accuracy-loss audits it anyway"
 )
 
 

@@ -45,8 +45,23 @@ def audit_on_files(
     brought: Brought = NOTHING_BROUGHT,
     cache_dir: Path | None = None,
 ) -> Audited:
-    """As ``audit_by_manifest``: the two files say who is a member, and reference models are those that the user brings, if any.
-    ``accept_accuracy_loss``: go on though the model is hardly ever right on its members."""
+    """Audit any ONNX classifier on the user's own members and non-members.
+
+    Args:
+        model: the opened file; it needs no manifest.
+        members: .npz, table or folder of examples that it was trained on.
+        non_members: the same of examples that it was not trained on.
+        changes: sections of the recipe by name, as ``Recipe.with_changes`` takes them.
+        cut_head: audit the file with its head removed.
+        accept_accuracy_loss: continue even if the model is hardly better than chance on its members.
+        brought: the user's own reference models, if any; none are trained.
+
+    Returns:
+        The content of model.audit.json, and the scores by "threat model/attack".
+
+    Raises:
+        UserError: for files that do not fit the model or each other, and where no attack can be run.
+    """
     known = model.verified_manifest()
     recipe = parse(known.recipe, str(manifest.path_beside(model.path))) if known else Recipe()
     recipe = recipe.with_changes(**changes)

@@ -45,9 +45,25 @@ def audit_by_manifest(
     confirmed: Model | None = None,
     brought: Brought = NOTHING_BROUGHT,
 ) -> Audited:
-    """``cut_head``: of the file without its head, asked by attackers who have no head either. ``confirmed``: the user's own
-    module, which a manifest alone may not ask to import; reference models are networks of it. ``brought``: reference models
-    of the user's, in place of those that would be trained."""
+    """Audit a file with the data that its manifest names, with reference models trained by its recipe.
+
+    Args:
+        model: the opened file, with its manifest beside it.
+        changes: sections of the recipe by name, as ``Recipe.with_changes`` takes them.
+        data_dir: folder of the data sets; None for the default one.
+        cache_dir: folder in which trained reference models are kept.
+        float_twin: audit the float twin as well.
+        accept_accuracy_loss: continue even if the model's accuracy has collapsed.
+        cut_head: audit the file with its head removed, by attackers whose models have no head either.
+        confirmed: the user's own module, which a manifest alone may not ask to import; reference models are networks of it.
+        brought: the user's own reference models, used instead of trained ones.
+
+    Returns:
+        The content of model.audit.json, and the scores by "threat model/attack".
+
+    Raises:
+        UserError: where the manifest or its data are missing or have changed, and where reference models are unlike the target.
+    """
     known = model.verified_manifest()
     if known is None:
         model.open_session()  # a file that is none is called so first
@@ -116,7 +132,7 @@ def audit_by_manifest(
         trained = {name: fleet(recipes[name], name) for name in sorted(recipe.audit.threat_models, reverse=True)}
         fleets = {name: trained[name] for name in recipe.audit.threat_models}
     alike = {name: likeness(target, dataset, split, fleet) for name, fleet in fleets.items()}
-    # Whoever does not know the defence trains other models than the target by right.
+    # Models of an attacker who does not know the defence are expected to differ from the target.
     assumed, expected = bool(fleets) and not brought.anything and "train" not in known.stages, alike.get("adaptive")
     if not recipe.audit.accept_weak_references:
         if brought.anything:

@@ -78,7 +78,7 @@ def _one_hot(name: str, y: np.ndarray, class_names: tuple[str, ...] | None) -> L
             "save the class of each, such as y.argmax(axis=1), if that is what the model was trained on"
         )
     raise UserError(
-        f"{name}: labels have shape {list(y.shape)} and are no one-hot rows; expected one label for each example"
+        f"{name}: labels have shape {list(y.shape)} and are not one-hot rows; expected one label for each example"
     )
 
 

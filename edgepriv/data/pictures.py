@@ -55,13 +55,13 @@ def read_folder(path: Path, asked: Data) -> Raw:
             pictures = [file for file in inside if file.suffix.lower() in ENDINGS]
             passed += len(inside) - len(pictures)
             if not pictures:
-                raise UserError(f"{folder}: there are no images in this sub-folder ({', '.join(sorted(ENDINGS))})")
+                raise UserError(f"{folder}: this sub-folder holds no images ({', '.join(sorted(ENDINGS))})")
             files += pictures
             labels += [names.index(name)] * len(pictures)
             of_part += [part] * len(pictures)
     x, notes = stacked(str(path), ((str(file), file) for file in files), asked)
     if passed:
-        notes += (f"{passed} files that are no images were passed over",)
+        notes += (f"{passed} files that are not images were skipped",)
     return Raw(
         x=x,
         y=np.array(labels),
@@ -223,14 +223,14 @@ def _notes(seen: _Seen, asked: Data) -> tuple[str, ...]:
         each = " and ".join(f"{count} of {kind}" for kind, count in sorted(seen.kinds.items()))
         notes.append(f"{each} are mixed, each scaled by its own range: can the kind of file give the class away?")
     if seen.turned:
-        notes.append(f"{seen.turned} pictures were turned as their EXIF data say")
+        notes.append(f"{seen.turned} pictures were rotated as their EXIF data say")
     if seen.shortened:
         notes.append(
             f"{seen.shortened} pictures of colour have 16 bits for each channel, of which the upper 8 are read"
         )
     for mode, count in sorted(seen.converted.items()):
-        notes.append(f"{count} pictures were converted from {mode} to RGB, without regard to a colour profile")
+        notes.append(f"{count} pictures were converted from {mode} to RGB, ignoring any colour profile")
     if asked.image_size is not None and seen.sizes != {asked.image_size}:
         height, width = asked.image_size
-        notes.append(f"pictures were resized to {height}x{width}, whatever their proportions were")
+        notes.append(f"pictures were resized to {height}x{width}, regardless of their proportions")
     return tuple(notes)

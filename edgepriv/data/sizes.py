@@ -1,4 +1,4 @@
-"""How many examples play which role, where nobody says."""
+"""How many examples play which role, where the user does not say."""
 
 from edgepriv.data.dataset import Dataset
 from edgepriv.recipe import Data

@@ -164,4 +164,4 @@ def _refuse_reading(name: str, asked: Data) -> None:
     """A published set is read in the one way in which it was published."""
     given = [option for option in ("label", "image_size", "channels") if getattr(asked, option) is not None]
     if given:
-        raise UserError(f"--{given[0].replace('_', '-')} says how a file is read, and {name} is known as it is")
+        raise UserError(f"--{given[0].replace('_', '-')} says how a file is read, and {name} needs no description")

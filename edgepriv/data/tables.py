@@ -63,7 +63,7 @@ def read_table(path: Path, *, without_titles: bool) -> Table:
         titles, numbered = first, numbered[1:]
     elif without_titles:
         titles = [str(position) for position in range(width)]
-        notes += ("there is no line of titles: columns are called by their positions, from 0",)
+        notes += ("there is no header line: columns are numbered from 0",)
     else:
         raise UserError(
             f"{path}: the first line holds data, not titles ({', '.join(first[:4])}{', ...' if width > 4 else ''}): add a "
@@ -84,7 +84,7 @@ def _text(path: Path) -> str:
         raise UserError(f"no such file: {path}") from None
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path} is no text in UTF-8 (byte {error.start}): if it is a table, save it again as CSV in UTF-8"
+            f"{path} is not UTF-8 text (byte {error.start}): if it is a table, save it again as CSV in UTF-8"
         ) from error
     except OSError as error:
         raise UserError(f"{path} is not a readable CSV file: {error}") from error

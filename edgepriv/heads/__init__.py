@@ -1,4 +1,4 @@
-"""What stands after the softmax, trained by the owner after the model."""
+"""Heads: output defences behind the softmax, trained by the owner after the model."""
 
 from edgepriv.heads.kinds import Answering, answering, trained_head
 

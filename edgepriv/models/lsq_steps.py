@@ -1,4 +1,4 @@
-"""Learned quantization steps (Esser et al. 2020): parameters of a network that stand beside the weights they belong to.
+"""Learned quantization steps (Esser et al. 2020): parameters of a network beside the weights that they belong to.
 
 The step of ``conv1.weight`` is ``conv1.weight_lsq_step``, float32 [G], one number > 0 for each group of weights that share a
 scale. As a parameter of the layer it is in every copy and every state_dict; the layers themselves never read it.

@@ -47,7 +47,7 @@ def audit(
 
     With ``members`` and ``non_members`` it audits any ONNX classifier on these files, without reference models; else the
     manifest beside the model says what it was trained on, and reference models are trained by its recipe. ``cut_head``
-    audits the file with its head removed, as whoever holds it can, and writes model.cut-head.audit.json. ``factory``: the
+    audits the file with its head removed, as anyone who holds it can, and writes model.cut-head.audit.json. ``factory``: the
     user's own ``package.module:factory``, without which reference models of such a network are refused. ``reference_models``,
     ``reference_scores``: reference models that exist, in a folder, or their answers (see ``audit.existing``); none are trained
     then. ``trainer``: the user's own function that trains them (see ``audit.trainer``), ``defence_free``: that which trains

@@ -6,7 +6,7 @@ from edgepriv.recipe.defences import DEFENCES
 
 
 def defences() -> list[dict[str, Any]]:
-    """Every defence by name: how it is asked for, what it does, its paper, and what it cannot stand beside.
+    """Every defence by name: how it is asked for, what it does, its paper, and what it conflicts with.
 
     Returns:
         One dictionary for each, JSON-ready. ``fields``: of the recipe that are its own, ``*`` for every stage; ``stage``: of

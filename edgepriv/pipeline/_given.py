@@ -10,7 +10,7 @@ from edgepriv.recipe import Model, Recipe
 
 NOTHING_WRITTEN = (
     "Nothing was written: give the weights more bits (--bits, --first-last), fine-tune them (edgepriv harden), or pass "
-    "--accept-accuracy-loss to ship it all the same"
+    "--accept-accuracy-loss to ship it anyway"
 )
 GO_ON = (
     "Nothing was shipped, and what was trained is kept: the same command with --accept-accuracy-loss goes on from there; else "

@@ -13,7 +13,7 @@ from edgepriv.report.reproduce import audit_command
 
 
 def write_report(model: DeployedModel, audited: dict[str, Any] | None, output: Path) -> None:
-    """The HTML page of whatever is known of ``model``: its audit, its bench, its layers."""
+    """The HTML page of what is known of ``model``: its audit, its bench, its layers."""
     known = model.manifest
     page = html.render(
         title=model.name,

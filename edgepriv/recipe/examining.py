@@ -12,11 +12,11 @@ from edgepriv.recipe.section import Section
 
 
 class Audit(Section):
-    """What the audit runs: which attacks, how many reference models, which perturbations; and how a file of others is read.
+    """What the audit runs: which attacks, how many reference models, which perturbations; and how a third-party file is read.
 
     ``queried_examples``: candidates, half of them members, on which the attacks that ask the model many times for each are
     run. ``engine``: where reference models are trained: ``local`` processes, or ``dask:tcp://HOST:PORT``. ``input_range``,
-    ``mean``, ``std``: what a file of others is fed, ``(lo + u * (hi - lo) - mean) / std`` of bytes divided by 255 or of other
+    ``mean``, ``std``: what a third-party file is fed, ``(lo + u * (hi - lo) - mean) / std`` of bytes divided by 255 or of other
     numbers in [0, 1]. ``output_name``: its output that holds the scores of the classes. ``batch_dependent``: its answers depend
     on the rest of the batch, and it is asked for one input at a time. ``accept_weak_references``:
     go on where reference models do not behave like the target.
@@ -84,7 +84,7 @@ class Audit(Section):
     output_name: Annotated[
         str | None,
         Option(
-            "Output of a file of others that holds the scores of the classes.",
+            "Output of a third-party file that holds the class scores.",
             "Model",
             ("audit",),
             default="the one that can be meant",

@@ -1,4 +1,4 @@
-"""What every section of a recipe is: frozen, without fields that nobody knows, without infinities."""
+"""What every section of a recipe is: frozen, without unknown fields, without infinities."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -113,7 +113,7 @@ def _roc(model: str, half: Mapping[str, Any] | None) -> Markup | None:
 _THREAT_MODELS = (
     "Attackers who know the defence, and who do not",
     "An oblivious attacker trains reference models without the defence, an adaptive one by the same recipe. A defence that "
-    "stops only the oblivious one is no protection.",
+    "stops only the oblivious one does not protect.",
     ("oblivious", "adaptive"),
 )
 _QUERIES = (
@@ -252,7 +252,7 @@ def missing(
         twin = audit.get("float") or {}
         if not twin:
             why = audit.get("no_float_twin") or "not part of this audit"
-            yield "audit of the undefended float model", f"{why}; nothing is said about what the defence changed"
+            yield "audit of the undefended float model", f"{why}; what the defence changed is not shown"
         own = {row["reason"] for row in audit["left_out"]}
         for names, reason in reasons(twin.get("left_out", ())):
             if reason not in own:

@@ -26,7 +26,7 @@ from edgepriv.report.formatting import (
 )
 from edgepriv.report.verdict import like_guessing, strongest
 
-AT_MOST = "at most: what an attack that sees labels alone leaves; one along gradients would find more"
+AT_MOST = "at most: a bound from an attack that sees only labels; a gradient attack would find more"
 
 
 def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | str]:
@@ -56,7 +56,7 @@ def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | s
             _row(table, *(row or (attack["name"], needs, queries, attack["paper"])))
         shown |= {kind}
     meanings = [f"  {need}: {meaning}" for need, meaning in NEEDS.items() if need in needed and need != meaning]
-    lines = ["needs, beside the model's answers to the candidates:", *meanings, "queries: for each candidate, at most"]
+    lines = ["needs, besides the model's answers to the candidates:", *meanings, "queries: for each candidate, at most"]
     return [table, "\n".join(lines)]
 
 
@@ -124,7 +124,7 @@ def bench_tables(bench: Mapping[str, Any]) -> list[Table | str]:
     if fewest < most:
         caption = f"timed inferences: {fewest:,} ({where}) to {most:,}; --seconds gives slow ones more time"
     if any(row["rss_mb"]["peak"] is None for row in bench["variants"]):
-        caption += "\npeak memory: not known, as this system does not tell"
+        caption += "\npeak memory: not available on this system"
     caption = "\n".join([caption, *bench.get("said", [])])
     return [bench_table(bench), caption, *([device_table(bench)] if bench.get("devices") else [])]
 
@@ -182,9 +182,7 @@ def compare_row(name: str, audit: Mapping[str, Any] | None, bench: Mapping[str, 
 def _lacking(audit: Mapping[str, Any] | None, robustness: Mapping[str, Any] | None) -> list[str]:
     """Why cells of the row are empty."""
     if audit is None:
-        return [
-            "accuracy, robust accuracy and leakage: no audit of this file stands beside it (edgepriv audit makes one)"
-        ]
+        return ["accuracy, robust accuracy and leakage: there is no audit of this file (edgepriv audit writes one)"]
     if robustness is None or robustness["worst_case_accuracy"] is not None:
         return []
     return [f"robust accuracy: {'; '.join(robustness['warnings'])}"]
@@ -193,7 +191,7 @@ def _lacking(audit: Mapping[str, Any] | None, robustness: Mapping[str, Any] | No
 def compare_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the table could not show of each model, and why."""
     single = [
-        f"{row['name']} takes {count(row['batch'], 'input')} at a time: its accuracy and leakage are of such questions"
+        f"{row['name']} takes {count(row['batch'], 'input')} at a time: its accuracy and leakage were measured that way"
         for row in rows
         if row.get("batch")
     ]

@@ -7,7 +7,7 @@ adding or removing one member changes the probability of any weights by at most 
 Not covered: the number of members, which counts as public; the normalisation, which must not be computed from the members; the
 choice of hyperparameters by trying them out on the members; the validation examples that choose an epoch; the history of
 training losses in a checkpoint, which is the owner's own. The noise comes from torch's generator, which is repeatable from the
-recipe's seed and not cryptographic: whoever has the seed can subtract it.
+recipe's seed and not cryptographic: anyone who has the seed can subtract it.
 """
 
 import math
@@ -75,7 +75,7 @@ class Plan:
 
 def plan_of(dp: Dp, stage: Stage, members: int) -> Plan:
     """The noise with which all epochs of ``stage`` spend ``dp.epsilon``. Raises UserError when no noise is enough,
-    or when delta is no promise.
+    or when delta is too large to guarantee anything.
 
     The sample rate is 1 over the steps of an epoch, as in Opacus, so that a batch has ``stage.batch_size`` examples on
     average, or a few less.

@@ -67,7 +67,7 @@ def watch_of(task: Task, validation: Examples, holdout: Examples) -> Watch | Non
 
 
 def _wrong_with(answers: Answers) -> str:
-    """Why such answers are no good, to go on behind "the model"; empty where they are."""
+    """What is wrong with such answers, as a clause that follows "the model"; empty where nothing is."""
     of = f"{len(answers.truth)} held-out inputs"
     if answers.is_one_class:
         label, share = answers.commonest

@@ -66,7 +66,7 @@ def test_a_target_of_another_making_is_refused_with_the_way_out(target, side):
     found = audited(target=target)
     with pytest.raises(UserError) as refused:
         refuse_unlike(found, assumed=True)
-    for words in (side, "would flatter", "--attacks quick", "--accept-weak-references", "was assumed"):
+    for words in (side, "understate the leakage", "--attacks quick", "--accept-weak-references", "was assumed"):
         assert words in str(refused.value)
     with pytest.raises(UserError) as refused:
         refuse_unlike(found, assumed=False)

@@ -1,4 +1,4 @@
-"""A head hides what whoever holds the file can still read: the audit says so, and measures it with --cut-head."""
+"""A head hides what anyone who holds the file can still read: the audit says so, and measures it with --cut-head."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_cutting_the_head_restores_the_leak_and_the_audit_of_the_whole_file_warn
     assert cut["sha256"] != whole["sha256"]
     assert (folder / "ranked" / "model.cut-head.audit.json").exists()
     page = (folder / "ranked" / "model.audit.html").read_text()
-    assert "can cut off" in page
+    assert "can remove" in page
     # Perturbed inputs are found on the logits before the head, which has no gradient of its own.
     assert whole["robustness"]["worst_case_accuracy"] == cut["robustness"]["worst_case_accuracy"]
     assert not any("zero gradients" in warning for warning in whole["robustness"]["warnings"])

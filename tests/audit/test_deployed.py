@@ -101,7 +101,7 @@ def test_a_foreign_model_without_a_twin_is_asked_for_labels(audited, tmp_path):
     nodes = [helper.make_node("Flatten", ["t"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["logits_of_all"]), sort]
     content, _ = audited(channels_last(tmp_path / "m.onnx", nodes), "label-only-noise,adversarial/loss")
     assert [row["name"] for row in content["attacks"]] == ["label-only-noise"]
-    assert content["left_out"][0]["reason"].startswith("no gradients of this graph can be had: ")
+    assert content["left_out"][0]["reason"].startswith("the gradients of this graph cannot be computed: ")
 
 
 def test_a_foreign_model_that_returns_labels_only_is_asked_for_them(audited, tmp_path):

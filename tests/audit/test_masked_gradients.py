@@ -92,7 +92,7 @@ def test_what_labels_alone_show_is_an_upper_bound(norm, eps):
     found = without_gradients(ask, X, Y, norm=norm, eps=eps, reason="an LSTM")
     truth = float((lead > farthest).mean())
     assert truth <= found["at_most"] <= truth + 0.3 * (1 - truth)
-    assert found["warnings"] == ["no gradients of this graph can be had: an LSTM"]
+    assert found["warnings"] == ["the gradients of this graph cannot be computed: an LSTM"]
     assert all(((x >= 0) & (x <= 1)).all() for x in asked)
 
 

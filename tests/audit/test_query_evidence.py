@@ -150,7 +150,7 @@ def test_without_gradients_the_attacks_on_perturbed_inputs_are_left_out_with_the
     content, _ = audited(target=Target(given.target.predict, None, "it sorts its inputs"))
     reasons = {row["name"]: row["reason"] for row in content["left_out"]}
     assert set(reasons) == set(ASKING[4:])
-    assert set(reasons.values()) == {"no gradients of this graph can be had: it sorts its inputs"}
+    assert set(reasons.values()) == {"the gradients of this graph cannot be computed: it sorts its inputs"}
 
 
 def test_an_attacker_who_trains_nothing_asks_all_the_same(audited):

@@ -70,7 +70,9 @@ def test_bytes_that_a_file_wants_whole_are_not_divided_in_silence(tmp_path):
     logits = FLAT @ PIXELS / 50 + BIAS
     path = of_images(tmp_path / "m.onnx", BIAS, scale=1 / 50)
     given = files(tmp_path, IMAGES, labelled(logits))
-    with pytest.raises(UserError, match=r"not said how these bytes are fed.*fed from 0 to 255 \(--input-range 0:255\)"):
+    with pytest.raises(
+        UserError, match=r"not stated how these bytes are fed.*fed from 0 to 255 \(--input-range 0:255\)"
+    ):
         audited(path, given)
     content = audited(path, given, {"input_range": (0, 255)})
     assert content["utility"]["member_accuracy"] == 7 / 8
@@ -174,7 +176,7 @@ def test_answers_that_depend_on_the_batch_are_refused_or_asked_one_by_one(tmp_pa
     content = audited(path, given, {"batch_dependent": True}, accept_accuracy_loss=True)
     alone = (labelled(STANDARD @ TABLE + BIAS)[:80] == 0).mean()  # alone, every input is its own mean
     assert content["utility"]["member_accuracy"] == alone
-    assert any("asked alone" in line for line in content["said"])
+    assert any("run on its own" in line for line in content["said"])
 
 
 def test_a_batch_that_moves_probabilities_alone_is_refused_too(tmp_path):
@@ -253,6 +255,6 @@ def test_a_file_of_ours_says_itself_how_it_is_fed(tmp_path):
     helper.set_model_props(model, {"edgepriv_version": "1", "class_names": '["a", "b", "c"]', "output": "logits"})
     onnx.save(model, path)
     given = files(tmp_path, IMAGES, labelled(FLAT / 255 @ PIXELS + BIAS / 10))
-    with pytest.raises(UserError, match="says itself how it is fed and read: leave out --mean"):
+    with pytest.raises(UserError, match="states how it is fed and read: leave out --mean"):
         audited(path, given, {"mean": (0.5,), "std": (0.5,)})
     assert audited(path, given)["utility"]["member_accuracy"] == 7 / 8

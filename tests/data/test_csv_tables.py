@@ -165,7 +165,7 @@ def test_one_range_for_all_columns(table, refused):
 
 
 def test_unreadable_tables(refused, tmp_path):
-    assert "no text in UTF-8 (byte 5): if it is a table, save it again" in refused("a,labél\n0,x\n", "latin-1")
+    assert "not UTF-8 text (byte 5): if it is a table, save it again" in refused("a,labél\n0,x\n", "latin-1")
     for path, sentence in ((tmp_path / "absent.csv", "no such file"), (tmp_path, "not a readable CSV")):
         with pytest.raises(UserError, match=sentence):
             load(f"csv:{path}")

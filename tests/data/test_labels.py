@@ -59,7 +59,7 @@ def test_several_labels_at_once_are_never_reduced_to_one():
     assert "3 findings for each example (1 of 3 rows have several, 1 none)" in said
     assert "keep one finding" in said
     assert "probabilities for each example (soft labels)" in refused(np.full((5, 4), 0.25))
-    assert "no one-hot rows" in refused([[3, 5], [1, 2]])
+    assert "not one-hot rows" in refused([[3, 5], [1, 2]])
     assert "labels are NaN" in refused([[1, np.nan], [0, 1]])
 
 

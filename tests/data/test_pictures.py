@@ -61,7 +61,7 @@ def test_colours_of_printers_are_converted_and_that_is_said(folder):
     ink = Image.fromarray(COLOUR).convert("CMYK")
     found = read(folder(**two(ink, ending="tif")))
     np.testing.assert_array_equal(found.x[0], np.asarray(ink.convert("RGB")).transpose(2, 0, 1))
-    assert found.notes == ("2 pictures were converted from CMYK to RGB, without regard to a colour profile",)
+    assert found.notes == ("2 pictures were converted from CMYK to RGB, ignoring any colour profile",)
 
 
 def test_16_bits_span_65535_and_that_is_said(folder):
@@ -132,7 +132,7 @@ def test_mixed_sizes_ask_for_one(folder):
     assert "dog/1.png is 6x6 pixels" in refused(path)
     found = read(path, image_size=(4, 5))
     assert found.input_shape == (1, 4, 5)
-    assert found.notes == ("pictures were resized to 4x5, whatever their proportions were",)
+    assert found.notes == ("pictures were resized to 4x5, regardless of their proportions",)
     assert abs(found.inputs().mean() - GREY.mean() / 255) < 0.1
 
 
@@ -152,7 +152,7 @@ def test_pictures_are_turned_as_their_exif_data_say(folder):
     turned.save(path / "dog" / "1.png", exif=exif)
     found = read(path)
     np.testing.assert_array_equal(found.x[1, 0], np.rot90(GREY, -1))
-    assert found.notes == ("1 pictures were turned as their EXIF data say",)
+    assert found.notes == ("1 pictures were rotated as their EXIF data say",)
 
 
 def test_train_and_test_folders_are_parts_not_classes(folder):
@@ -174,7 +174,7 @@ def test_other_files_are_passed_over_and_counted(folder):
     (path / "cat" / "notes.txt").write_text("none")
     (path / "cat" / "._1.png").write_text("of the system")
     (path / ".ipynb_checkpoints").mkdir()
-    assert read(path).notes == ("1 files that are no images were passed over",)
+    assert read(path).notes == ("1 files that are not images were skipped",)
 
 
 @pytest.mark.parametrize("keep", [0, 20, 60])
@@ -197,5 +197,5 @@ def test_folders_without_classes_or_images(folder, tmp_path):
     (tmp_path / "set").mkdir()
     assert "sub-folder of images" in refused(tmp_path / "set")
     (tmp_path / "set" / "cat").mkdir()
-    assert "there are no images in this sub-folder" in refused(tmp_path / "set")
+    assert "this sub-folder holds no images" in refused(tmp_path / "set")
     assert "at least two classes" in refused(folder(cat__1_DOT_png=GREY))

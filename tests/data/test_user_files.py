@@ -213,7 +213,7 @@ def test_a_published_set_is_one_pool_and_any_other_name_keeps_its_parts(tmp_path
         np.savez(tmp_path / f"{name}.npz", **parts)
     assert load("cifar10", tmp_path).training_part is None
     assert load("scans", tmp_path).training_part.sum() == 8
-    with pytest.raises(UserError, match="--channels says how a file is read, and cifar10 is known as it is"):
+    with pytest.raises(UserError, match="--channels says how a file is read, and cifar10 needs no description"):
         load("cifar10", tmp_path, asked=Data(channels=3))
 
 

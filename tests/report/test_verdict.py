@@ -106,11 +106,11 @@ def test_without_gradients_the_reason_is_told(audit):
         "ci": None,
         "attacks": [],
         "curve": [],
-        "warnings": ["no gradients of this graph can be had: LSTM"],
+        "warnings": ["the gradients of this graph cannot be computed: LSTM"],
     }
     finding = robustness(audit)
     assert finding.short == ""
-    assert "was not measured: no gradients of this graph can be had: LSTM." in finding.sentence
+    assert "was not measured: the gradients of this graph cannot be computed: LSTM." in finding.sentence
 
 
 @pytest.mark.parametrize(

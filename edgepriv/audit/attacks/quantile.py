@@ -18,7 +18,7 @@ SMALLEST_VARIANCE = 1e-3
 def quantile_regression(evidence: Evidence) -> Floats:
     """How many spreads the log-odds lie above what is usual for a non-member with these inputs, float64 [n].
 
-    Section 3: regress the score s of non-members on the example, and call a member whoever exceeds the predicted
+    Section 3: regress the score s of non-members on the example, and call a member every example that exceeds the predicted
     quantile; with their Gaussian variant s ~ N(mean(x), spread(x)^2) all quantiles are one regression and
     (s - mean(x)) / spread(x) is the score. No model of the target's kind is trained.
 

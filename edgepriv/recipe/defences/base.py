@@ -1,4 +1,4 @@
-"""What a defence is: which fields of a recipe are its own, when it acts, what it cannot stand beside, what is said of it."""
+"""What a defence is: which fields of a recipe are its own, when it acts, what it conflicts with, and how it is reported."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What stands behind the softmax: output regenerators, and MemGuard, which they are compared with."""
+"""Heads behind the softmax: output regenerators, and MemGuard, the baseline that they are compared with."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from edgepriv.recipe.section import Section
 
 
 class Head(Section):
-    """What stands after the softmax, trained by the owner when the model is done.
+    """The head behind the softmax, trained by the owner when the model is done.
 
     ``member``, ``nonmember``: the two masks of Ding et al. 2023; ``rank``: fixed values placed by rank; ``memguard``: Jia et
     al. 2019, an optimisation for each query that the device kit runs, not the graph. ``epsilon``: of MemGuard, the expected

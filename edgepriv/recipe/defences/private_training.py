@@ -64,8 +64,8 @@ PRIVATE_TRAINING = Defence(
     option="--dp-epsilon 8",
     source="Abadi et al. 2016",
     what="DP-SGD through Opacus, in `edgepriv train`: a proof, not a measurement. The epsilon spent is in the manifest, beside "
-    "the audit's lower bound. It does not cover the choice of hyperparameters, the normalisation, or whoever knows the seed of "
-    "the noise; afterwards quantize with `--ptq`",
+    "the audit's lower bound. It does not cover the choice of hyperparameters, the normalisation, or an attacker who knows the "
+    "seed of the noise; afterwards quantize with `--ptq`",
     fields=("dp",),
     acts_in=lambda recipe, stage: recipe.dp.active and stage == "train",
     conflicts=(
