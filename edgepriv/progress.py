@@ -207,10 +207,13 @@ def shown(
     """Show work while it lasts; count its steps on what this gives.
 
     Args:
-        title: what is done. unit: of one step, in the singular.
-        total: number of steps, None if unknown. done: steps that an earlier run has done.
+        title: what is done.
+        unit: of one step, in the singular.
+        total: number of steps, None if unknown.
+        done: steps that an earlier run has done.
         quiet: show nothing at all, as in a worker process.
-        delay: seconds before a bar appears. leave: whether the bar stays on the terminal at the end.
+        delay: seconds before a bar appears.
+        leave: whether the bar stays on the terminal at the end.
     """
     tell = _listener.get()
     if tell is not None and not quiet:

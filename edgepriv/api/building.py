@@ -99,13 +99,19 @@ def harden(
     """Harden a trained model: adversarial training, quantization-aware fine-tuning, export.
 
     Args:
-        checkpoint: of ``train``, or a bare state_dict of elsewhere, with ``model`` and ``data`` (or ``members`` and
+        checkpoint: of ``train``, or a bare state_dict from elsewhere, with ``model`` and ``data`` (or ``members`` and
             ``non_members``).
         recipe: a Recipe, or the TOML file of one; the options win over it.
         out: the folder to write into: model.onnx, its float twin, manifests, checkpoints, the device kit.
-        head: a head that was trained for another model of as many classes.
+        members: examples that the model was trained on (.npz, .csv or a folder), for a bare state_dict.
+        non_members: examples that it was not trained on, in the same form.
+        head: a head that was trained for another model with as many classes.
         max_drop: points of accuracy that quantization may cost.
-        progress: see ``edgepriv.api.arguments.Progress``. The other arguments are those of ``train``.
+        accept_accuracy_loss: write a file that has collapsed too, with a warning.
+        data_dir: folder of named data sets.
+        download: fetch a torchvision data set that is not there.
+        force: replace files that exist.
+        progress: see ``edgepriv.api.arguments.Progress``.
         options: those of ``edgepriv harden``, by name.
 
     Returns:
@@ -168,7 +174,14 @@ def export(
         checkpoint: as for ``harden``.
         recipe: what a bare state_dict is; of a checkpoint, its own recipe is used.
         out: the file to write; its float twin and the manifests go beside it.
-        progress: see ``edgepriv.api.arguments.Progress``. The other arguments are those of ``harden``.
+        members: as for ``harden``.
+        non_members: as for ``harden``.
+        max_drop: points of accuracy that quantization may cost.
+        accept_accuracy_loss: write a file that has collapsed too, with a warning.
+        data_dir: folder of named data sets.
+        download: fetch a torchvision data set that is not there.
+        force: replace files that exist.
+        progress: see ``edgepriv.api.arguments.Progress``.
         options: those of ``edgepriv export``, by name.
 
     Returns:

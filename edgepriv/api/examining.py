@@ -55,6 +55,8 @@ def audit(
         path: the .onnx that ships. The manifest beside it says what it was trained on; without one, ``members`` and
             ``non_members`` do, and reference models are those that you bring.
         recipe: settings of the audit, a Recipe or the TOML file of one; the options win over it.
+        members: examples that the model was trained on: .npz, .csv or a folder.
+        non_members: examples that it was not trained on, in the same form.
         out: JSON to write, beside it .html and .npz (every score).
         model: your own ``package.module:factory``, without which reference models of such a network are refused.
         float_twin: audit the float twin too.

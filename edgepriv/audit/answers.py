@@ -18,7 +18,8 @@ def log_odds(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     """Logit-scaled confidence log p_y - log(sum of the other p), as in LiRA (Carlini et al. 2022).
 
     Args:
-        probabilities: float [n, K], rows in [0, 1] that sum to 1. labels: integer [n] in 0..K-1.
+        probabilities: float [n, K], rows in [0, 1] that sum to 1.
+        labels: integer [n] in 0..K-1.
 
     Returns:
         float64 [n] in [-87.4, 87.4]. The others are summed, not taken as 1 - p_y: a float32 softmax rounds p_y to

@@ -28,11 +28,19 @@ def copies_of(input_shape: tuple[int, ...]) -> int:
 
 
 def copies(x: Inputs, *, binary: bool, seed: int = 0) -> Iterator[Inputs]:
-    """Variants of ``x`` float32 [n, ...] in [0, 1], all n at a time; the first is ``x`` itself.
+    """Variants of every example, for attacks that see only labels.
 
-    Images: shifted by up to two pixels in all (Manhattan distance), the border repeated; colour images also mirrored,
-    as signs and digits that grey images often show do not survive that. Tables: features flipped where all are 0 or 1
-    (``binary``), else Gaussian noise.
+    Images are shifted by up to two pixels in all (Manhattan distance), the border repeated; colour images are also mirrored,
+    which signs and digits, the usual content of grey images, do not survive. Features of tables are flipped where all are 0
+    or 1, else they get Gaussian noise.
+
+    Args:
+        x: float32 [n, ...] in [0, 1].
+        binary: whether a table holds only 0 and 1.
+        seed: of flips and noise.
+
+    Yields:
+        float32 [n, ...] in [0, 1]; the first is ``x`` itself.
     """
     if x.ndim == 4:
         for image in (x, x[..., ::-1]) if x.shape[1] > 1 else (x,):

@@ -33,7 +33,12 @@ _DISTANCES = np.geomspace(NOISE[0] / 4, NOISE[-1] * 4, 200)
 
 
 def boundary_queries(rounds: int = ROUNDS, probes: int = PROBES) -> int:
-    """The most questions that ``boundary_distance`` asks about one example."""
+    """The most queries that ``boundary_distance`` makes for one example.
+
+    Args:
+        rounds: as for ``boundary_distance``.
+        probes: as for ``boundary_distance``.
+    """
     return 1 + HALVINGS + sum(_probes(probes, turn) + STEPS + HALVINGS for turn in range(1, rounds + 1))
 
 
@@ -46,12 +51,23 @@ def boundary_distance(
     rounds: int = ROUNDS,
     probes: int = PROBES,
 ) -> Floats:
-    """L2 distance float64 [n] in input units from each x to the nearest other label that was found; 0 for a wrong answer.
+    """Distance from each example to the decision boundary, by labels alone.
 
-    As HopSkipJump (Chen, Jordan & Wainwright 2020) with few questions: bisect towards an example of another label, then, in
+    As HopSkipJump (Chen, Jordan & Wainwright 2020) with few queries: bisect towards an example of another label; then, in
     each round, estimate the boundary's normal there from random probes, step along it and bisect back. The start is the
-    nearest of ``x`` with another answer, which costs no question. An upper bound: more rounds and probes come nearer. Where all
-    answers are the same no boundary is known, and the distance is the cube's diagonal.
+    nearest of ``x`` with another answer, which costs no query. The result is an upper bound; more rounds and probes tighten
+    it. Where all answers are the same no boundary is known, and the distance is the diagonal of the unit cube.
+
+    Args:
+        labels_of: float32 [m, ...] -> integers [m].
+        x: float32 [n, ...] in [0, 1].
+        y: int64 [n], the true classes.
+        seed: of the probes.
+        rounds: 0 or more.
+        probes: of the first round; later rounds use more.
+
+    Returns:
+        L2 distance float64 [n] in input units; 0 for a wrong answer.
     """
     flat = x.reshape(len(x), -1)
     right, known, point = _walked(labels_of, x, y, seed=seed, rounds=rounds, probes=probes)
@@ -102,7 +118,17 @@ def _walked(
 
 
 def noise_survival(labels_of: Labels, x: Inputs, y: npt.NDArray[np.int64], *, seed: int = 0) -> Floats:
-    """Shares float64 [n, 1 + len(NOISE)] of right answers: to x itself, and to x with Gaussian noise of each strength."""
+    """How often the right answer survives Gaussian noise of each strength in ``NOISE``.
+
+    Args:
+        labels_of: float32 [m, ...] -> integers [m].
+        x: float32 [n, ...] in [0, 1].
+        y: int64 [n], the true classes.
+        seed: of the noise.
+
+    Returns:
+        Shares float64 [n, 1 + len(NOISE)] of right answers; the first column is without noise.
+    """
     rng = np.random.default_rng(seed)
     right = [(labels_of(x) == y).astype(np.float64)]
     for strength in NOISE:

@@ -46,17 +46,24 @@ def robustness(
     Args:
         twin: float32 inputs in [0, 1] -> logits [n, K] with gradients; used in eval mode, on its own device.
         predict: the artifact, float32 [n, ...] -> probabilities [n, K]; it alone decides what is fooled.
-        x: float32 [n, ...] in [0, 1]. y: int64 [n].
-        norm: "linf" or "l2" (of the whole flattened example). eps: radius > 0 in input units.
-        steps, restarts: of PGD, which runs on the cross-entropy from random starts and again on the margin between
-            logits, there first from the clean input. An example counts as fooled if any try fools it.
+        x: float32 [n, ...] in [0, 1].
+        y: int64 [n], the true classes.
+        norm: "linf" or "l2" (of the whole flattened example).
+        eps: radius > 0 in input units.
+        steps: of PGD, which runs on the cross-entropy from random starts and again on the margin between logits, there
+            first from the clean input.
+        restarts: of PGD. An example counts as fooled if any attempt fools it.
         eps_curve: radii >= 0 for the curve of worst-case accuracy; each costs a PGD, and another on what withstood it.
+        seed: of the random starts.
+        batch: examples that are attacked at a time.
         progress: called with (examples attacked, examples to attack in all).
 
     Where the gradients of more than ``ZERO_GRADIENTS`` of the examples vanish, are not finite, or show less than an attack
     without any, ``worst_case_accuracy`` is None and ``at_most`` holds what is known: the accuracy that all attacks leave,
-    among them one that needs no gradients. Without a twin there are none: see ``without_gradients``. Raises UserError for
-    bad arrays, radii or norm.
+    among them one that needs no gradients. Without a twin there are none: see ``without_gradients``.
+
+    Raises:
+        UserError: for bad arrays, radii or norm.
     """
     _check(x, y, norm, eps, eps_curve)
     device = next((tensor.device for tensor in [*twin.parameters(), *twin.buffers()]), torch.device("cpu"))

@@ -48,10 +48,19 @@ def asked(classifier: Classifier, head: Answering | None = None) -> Asked:
 def labels_on(
     kind: str, model: Asked, x: Inputs, y: npt.NDArray[np.int64], *, binary: bool, seed: int
 ) -> npt.NDArray[np.float64]:
-    """What labels of variants of the examples tell: for "augmentation" bool-like [n, copies], whether each copy is
-    classified right; for "noise" [n, 1 + strengths], see ``noise_survival``; for "boundary" [n], the distance.
+    """What the labels of variants of the examples show.
 
-    ``binary``: whether a table holds nothing but 0 and 1.
+    Args:
+        kind: "augmentation", "noise" or "boundary".
+        model: the model to query.
+        x: float32 [n, ...] in [0, 1].
+        y: int64 [n], the true classes.
+        binary: whether a table holds only 0 and 1.
+        seed: of all random variants.
+
+    Returns:
+        float64: for "augmentation" [n, copies], 1 where the copy is classified right; for "noise" [n, 1 + strengths], see
+        ``noise_survival``; for "boundary" [n], the distance.
     """
 
     def labels_of(variants: Inputs) -> npt.NDArray[np.integer]:
@@ -66,9 +75,20 @@ def labels_on(
 def on_perturbed(
     model: Asked, x: Inputs, y: npt.NDArray[np.int64], budget: Budget, *, tries: int, seed: int
 ) -> npt.NDArray[np.float32]:
-    """Probabilities float32 [tries, n, K] on the examples perturbed by PGD against this very model, from random starts.
+    """A model's answers to examples that PGD has perturbed against this model.
 
     Gradients are those of ``logits_of``; the answers are ``predict``'s.
+
+    Args:
+        model: the model to query.
+        x: float32 [n, ...] in [0, 1].
+        y: int64 [n], the true classes.
+        budget: norm, radius and steps.
+        tries: random starts, each with an answer of its own.
+        seed: of the random starts.
+
+    Returns:
+        Probabilities float32 [tries, n, K].
     """
     if model.logits_of is None:
         raise ValueError("needs gradients")

@@ -25,7 +25,8 @@ def tempered_log_odds(probabilities: npt.NDArray[np.floating], labels: npt.NDArr
     """Log-odds of the true labels under softmax(logits / T), for each T of ``HOTTER``.
 
     Args:
-        probabilities: float [n, K], rows in [0, 1] that sum to 1. labels: integer [n] in 0..K-1.
+        probabilities: float [n, K], rows in [0, 1] that sum to 1.
+        labels: integer [n] in 0..K-1.
 
     Returns:
         float32 [len(HOTTER), n], finite: each probability is taken as at least ``FLOOR``.

@@ -62,11 +62,21 @@ class _Side:
 
 
 def make_split(dataset: Dataset, sizes: Data, seed: int) -> Split:
-    """Draw the roles from ``dataset`` by a seeded permutation; sizes left open take the data set's default.
+    """Draw the roles from a data set by a seeded permutation.
 
-    Where the data set has parts of its own, members are drawn from its training part, non-members, holdout and validation
-    from the others. Where it has groups, the examples of a group play one role, so that sizes may be exceeded by a part of a
-    group. Raises UserError when there are too few examples.
+    Where the data set has parts of its own, members are drawn from its training part; non-members, holdout and validation
+    from the others. Where it has groups, all examples of a group play one role, so sizes may be exceeded by a part of a group.
+
+    Args:
+        dataset: the examples.
+        sizes: of each role; those left open take the data set's default.
+        seed: of the permutation.
+
+    Returns:
+        int64 positions of each role; none is in two roles.
+
+    Raises:
+        UserError: when there are too few examples.
     """
     generator = np.random.default_rng(seed)
     counts, sides = _drawn_from(dataset, sizes, generator)

@@ -45,14 +45,35 @@ def audit(
 ) -> dict[str, Any]:
     """Attack the file ``model`` as deployed; write model.audit.json, .html and .npz (every score).
 
-    With ``members`` and ``non_members`` it audits any ONNX classifier on these files, without reference models; else the
-    manifest beside the model says what it was trained on, and reference models are trained by its recipe. ``cut_head``
-    audits the file with its head removed, as anyone who holds it can, and writes model.cut-head.audit.json. ``factory``: the
-    user's own ``package.module:factory``, without which reference models of such a network are refused. ``reference_models``,
-    ``reference_scores``: reference models that exist, in a folder, or their answers (see ``audit.existing``); none are trained
-    then. ``trainer``: the user's own function that trains them (see ``audit.trainer``), ``defence_free``: that which trains
-    them without the target's defence. A file that has collapsed (see ``edgepriv.accuracy``) is not audited unless
-    ``accept_accuracy_loss`` says so. Raises GateFailed, after writing, when one of ``limits`` is exceeded.
+    Without ``members`` the manifest beside the model says what it was trained on, and reference models are trained by its
+    recipe.
+
+    Args:
+        model: the .onnx file.
+        changes: sections of the recipe by name, as ``Recipe.with_changes`` takes them.
+        members: file of examples that the model was trained on; with ``non_members`` any ONNX classifier is audited.
+        non_members: file of examples that it was not trained on.
+        output: the JSON to write; None for model.audit.json, or model.cut-head.audit.json.
+        data_dir: folder of the data sets; None for the default one.
+        cache_dir: folder of reference models; None for the default one.
+        float_twin: audit the float twin as well.
+        cut_head: audit the file with its head removed, as anyone who holds it can.
+        accept_accuracy_loss: audit a file that has collapsed too (see ``edgepriv.accuracy``).
+        factory: the user's own ``package.module:factory``, without which reference models of such a network are refused.
+        limits: such as "auc>0.55"; judged after the audit.
+        reference_models: folder of the user's own reference models; none are trained then (see ``audit.existing``).
+        reference_scores: file of what the user's own reference models answer; none are trained then.
+        trainer: the user's own function that trains reference models (see ``audit.trainer``).
+        defence_free: the function that trains them without the target's defence.
+        force: replace files that exist.
+        recipe_file: where the recipe was read from.
+
+    Returns:
+        The content of model.audit.json.
+
+    Raises:
+        UserError: for bad input, before any attack.
+        GateFailed: after writing, when one of ``limits`` is exceeded.
     """
     output = json_name(output) or audit_file(model, cut_head)
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]

@@ -30,10 +30,23 @@ def bench(
     force: bool = False,
     recipe_file: Path | None = None,
 ) -> dict[str, Any]:
-    """Measure ``model`` beside its float twin and ``against``, each in fresh processes; write model.bench.json.
+    """Measure a model beside its float twin and others, each in fresh processes; write model.bench.json.
 
-    ``imports``: what the device kit's bench.py or bench.mjs printed elsewhere; it goes into ``devices``. They are added to
-    the bench that exists of the same file, without measuring again; ``force`` and ``against`` measure anew.
+    Args:
+        model: the .onnx file.
+        recipe: threads, batch sizes, runs and rounds.
+        against: other .onnx files to measure.
+        imports: JSON that the device kit's bench printed on devices; it goes into ``devices`` of a bench of the same file,
+            which is measured only if there is none, or with ``force`` or ``against``.
+        output: the JSON to write; None for model.bench.json.
+        force: measure again, and replace the file.
+        recipe_file: where the recipe was read from.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        UserError: for files that cannot be run, and measurements of other files.
     """
     output = json_name(output) or beside(model, "bench.json")
     refuse_overwriting([model, *against, *imports, recipe_file], [output, beside(model, "audit.html")])
@@ -79,8 +92,19 @@ def _measured(
 
 
 def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
-    """One row for each model: size, latency, memory measured now, side by side; accuracy, robust accuracy and leakage from
-    the audit beside it, if there is one of the same file; ``stale_audit``: there is one, of another."""
+    """Several models side by side.
+
+    Args:
+        models: at least two .onnx files.
+        recipe: threads, batch sizes, runs and rounds.
+
+    Returns:
+        One row for each model: size, latency and memory, measured now; accuracy, robust accuracy and leakage from its audit, if
+        there is one of the same file. ``stale_audit``: there is one of another version.
+
+    Raises:
+        UserError: for fewer than two different models.
+    """
     if len({path.resolve() for path in models}) < 2:
         raise UserError("compare needs at least two different models")
     variants = dict(zip(unique_names(models), map(DeployedModel.open, models), strict=True))

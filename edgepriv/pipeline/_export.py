@@ -29,9 +29,25 @@ def export(
     force: bool = False,
     recipe_file: Path | None = None,
 ) -> dict[str, Any]:
-    """Export a checkpoint, quantized as the options ask, with the proof of parity; its float twin goes beside it.
+    """Export a checkpoint, quantized as the options ask, with the proof of parity, and its float twin.
 
-    ``max_drop``, ``accept_accuracy_loss``: as for ``harden``.
+    Args:
+        model: a checkpoint, or a bare state_dict that ``recipe`` describes.
+        recipe: what a bare state_dict is; None for a checkpoint.
+        changes: sections of the recipe by name, as ``Recipe.with_changes`` takes them.
+        output: the .onnx file.
+        max_drop: points of accuracy that quantization may cost.
+        accept_accuracy_loss: write a file that falls below the standard too, with a warning.
+        data_dir: folder of the data sets; None for the default one.
+        download: fetch a torchvision data set that is not there.
+        force: replace files that exist.
+        recipe_file: where the recipe was read from.
+
+    Returns:
+        What the command prints as JSON.
+
+    Raises:
+        UserError: for bad input, and where a proof fails; nothing is written then.
     """
     standard = Standard(max_drop, accept_accuracy_loss)
     if output.suffix != ".onnx":

@@ -33,8 +33,20 @@ def train(
 ) -> dict[str, Any]:
     """Train the recipe's model from scratch on its members and write a checkpoint; an interrupted run is resumed.
 
-    A model that has collapsed (see ``edgepriv.accuracy``) is not written unless ``accept_accuracy_loss`` says so.
-    ``recipe_file``, here and in the other verbs: where the recipe was read from; like every input it is never overwritten.
+    Args:
+        recipe: data, model and training.
+        output: the checkpoint, model.pt.
+        accept_accuracy_loss: write a model that has collapsed too (see ``edgepriv.accuracy``).
+        data_dir: folder of the data sets; None for the default one.
+        download: fetch a torchvision data set that is not there.
+        force: replace ``output`` if it exists.
+        recipe_file: where the recipe was read from, here and in the other verbs; like every input it is never overwritten.
+
+    Returns:
+        What the command prints as JSON.
+
+    Raises:
+        UserError: for bad input, before training; and for a model that has collapsed.
     """
     resume_file = beside(output, "partial")
     refuse_overwriting([*data.files_of(recipe.data.name, data_dir), recipe_file], [output, resume_file])

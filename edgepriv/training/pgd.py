@@ -59,7 +59,14 @@ def budget_of(adversary: Adversary, input_shape: tuple[int, ...]) -> Budget:
 
 
 def pgd_budget(norm: str, eps: float, steps: int, step: float | None = None) -> Budget:
-    """The budget of PGD, its ``step`` 2.5 eps / steps where none is given (Madry et al. 2018), 1.25 eps for a single one."""
+    """The budget of a PGD attack.
+
+    Args:
+        norm: "linf" or "l2".
+        eps: radius in input units.
+        steps: 1 or more.
+        step: length of each; None for 2.5 eps / steps (Madry et al. 2018), or 1.25 eps for a single one.
+    """
     return Budget(norm, eps, step if step is not None else (1.25 if steps == 1 else 2.5 / steps) * eps, steps)
 
 
@@ -91,6 +98,10 @@ def perturbed(
     """Projected gradient ascent (Madry et al. 2018, eq. 3); with one step it is FGSM.
 
     Args:
+        logits_of: inputs [N, ...] -> logits [N, K].
+        x: float32 [N, ...] in [0, 1].
+        y: int64 [N], the true classes.
+        budget: norm, radius in input units, steps and their length.
         generator: of the random start; None starts from x itself. FGSM with a random start is that of Wong, Rice & Kolter 2020.
         objective: what is raised.
         keep_best: return, of all iterates, the one with the largest ``margin``, and leave an example once it is wrong by more
@@ -125,7 +136,18 @@ def perturbed(
 
 
 def fgsm(logits_of: Logits, x: Tensor, y: Tensor, *, norm: str, eps: float) -> Tensor:
-    """One step of length ``eps`` from x along the loss's gradient (Goodfellow et al. 2015; in L2 its direction)."""
+    """FGSM: one step of length ``eps`` from x along the loss's gradient (Goodfellow et al. 2015; in L2 along its direction).
+
+    Args:
+        logits_of: inputs [N, ...] -> logits [N, K].
+        x: float32 [N, ...] in [0, 1].
+        y: int64 [N].
+        norm: "linf" or "l2".
+        eps: radius in input units.
+
+    Returns:
+        Perturbed inputs, float32 [N, ...] in [0, 1].
+    """
     return perturbed(logits_of, x, y, Budget(norm, eps, eps, 1), None)
 
 

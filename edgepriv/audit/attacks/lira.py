@@ -65,11 +65,22 @@ class _Side:
 
 
 def lira_offline(evidence: Evidence, variance: Variance = "shrunk", centre: str = "mean", ddof: int = 1) -> Floats:
-    """How many spreads the target's log-odds lie above the OUT models' mean, float64 [n].
+    """LiRA offline (Carlini et al. 2022): how far the target's log-odds lie above those of the OUT models.
 
     The paper's score 1 - P[N(mean_out, s_out^2) > log-odds] is the normal distribution function of this number, which
-    ranks alike but saturates at 1. ``variance``: "shrunk", "fixed" or "per-example". Of the last two, ``centre``: "mean" or
-    "median" of the models; a spread divides by the number of models less ``ddof`` (1 or 0) for each candidate.
+    gives the same ranking but saturates at 1.
+
+    Args:
+        evidence: with reference models.
+        variance: "shrunk", "fixed" or "per-example".
+        centre: "mean" or "median" of the models, for "fixed" and "per-example".
+        ddof: 1 or 0; the variance divides by the number of models less this, for "fixed" and "per-example".
+
+    Returns:
+        float64 [n], in standard deviations; higher for members.
+
+    Raises:
+        Unavailable: without reference models, or with too few for ``variance``.
     """
     references = _references(evidence)
     out = _side(references, references.out, "OUT", variance, centre, ddof)
@@ -78,7 +89,20 @@ def lira_offline(evidence: Evidence, variance: Variance = "shrunk", centre: str 
 
 
 def lira_online(evidence: Evidence, variance: Variance = "shrunk", centre: str = "mean", ddof: int = 1) -> Floats:
-    """Log-likelihood ratio of IN against OUT at the target's log-odds, float64 [n]; options as for ``lira_offline``."""
+    """LiRA online (Carlini et al. 2022): log-likelihood ratio of IN against OUT models at the target's log-odds.
+
+    Args:
+        evidence: with reference models.
+        variance: as for ``lira_offline``.
+        centre: as for ``lira_offline``.
+        ddof: as for ``lira_offline``.
+
+    Returns:
+        float64 [n], in nats; higher for members.
+
+    Raises:
+        Unavailable: without reference models, or without a candidate that has both IN and OUT models.
+    """
     references, observed = _references(evidence), evidence.target.confidence
     out = _side(references, references.out, "OUT", variance, centre, ddof)
     if variance == "shrunk" and references.inside.sum(axis=0).min() < OWN_IN_MODELS:

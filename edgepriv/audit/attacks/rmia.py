@@ -46,16 +46,37 @@ first of them alone, few references leave the choice to a handful of false alarm
 
 
 def rmia_offline(evidence: Evidence, temperature: float | None = None, a: float | None = None) -> Floats:
-    """Log ratio with OUT models only, float64 [n].
+    """RMIA offline (Zarifzadeh et al. 2024): log ratio with OUT models only.
 
-    ``temperature``: of ``TEMPERATURES``; None: it and ``a`` are chosen on the reference models. ``a``: in [0, 1].
+    Args:
+        evidence: with reference models.
+        temperature: of ``TEMPERATURES``; None chooses it and ``a`` on the reference models.
+        a: in [0, 1], of p_in = a p_out + (1 - a); None as for ``temperature``.
+
+    Returns:
+        float64 [n]; higher for members.
+
+    Raises:
+        Unavailable: without reference models, or where answers at ``temperature`` are not known.
     """
     chosen = choose_offline(evidence) if temperature is None else {"temperature": temperature}
     return _score(evidence, chosen["temperature"], chosen.get("a", DEFAULT_A) if a is None else a, online=False)
 
 
 def rmia_online(evidence: Evidence, temperature: float | None = None, a: float | None = None) -> Floats:
-    """Log ratio with IN and OUT models, float64 [n]; ``a`` stands for IN models where some candidate has none."""
+    """RMIA online (Zarifzadeh et al. 2024): log ratio with IN and OUT models.
+
+    Args:
+        evidence: with reference models.
+        temperature: of ``TEMPERATURES``; None chooses it on the reference models.
+        a: in [0, 1]; used where some candidate has no IN model.
+
+    Returns:
+        float64 [n]; higher for members.
+
+    Raises:
+        Unavailable: without reference models, or where answers at ``temperature`` are not known.
+    """
     chosen = choose_online(evidence) if temperature is None else {"temperature": temperature}
     return _score(evidence, chosen["temperature"], chosen.get("a", DEFAULT_A) if a is None else a, online=True)
 
