@@ -145,9 +145,15 @@ class Asked:
 
 
 def collapse(asked: Asked, class_names: Sequence[str], margin: float = 0.0) -> str | None:
-    """What is wrong with a model that answers one class, or does no better than the largest; None when nothing is.
+    """What is wrong with a model that gives one class to almost everything, or does no better than the largest class.
 
-    The sentence goes on behind the model's name: "answers 'pneumonia' to 100% ...".
+    Args:
+        asked: its labels of members and of held-out inputs.
+        class_names: by class.
+        margin: accuracy above the largest class's share that is required, a fraction.
+
+    Returns:
+        A clause that follows the model's name ("answers 'pneumonia' to 100% ..."); None when nothing is wrong.
     """
     every = asked.together
     if every.is_one_class:

@@ -22,7 +22,14 @@ def variants_of(model: DeployedModel, against: Sequence[Path]) -> dict[str, Depl
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """File names where they tell the models apart, else the paths as given."""
+    """Names that tell the models of a table apart.
+
+    Args:
+        paths: of the models.
+
+    Returns:
+        File names where they differ, else the paths as given.
+    """
     short = [path.name for path in paths]
     clear = len(set(short)) == len(short) and not {"model", "float"} & set(short)
     return short if clear else [str(path) for path in paths]

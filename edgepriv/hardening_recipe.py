@@ -12,11 +12,21 @@ FIXED_SECTIONS = ("seed", "data", "model", "train", "dp")
 
 
 def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[str, Any], model: Path) -> Recipe:
-    """The checkpoint's recipe with the sections of ``recipe`` that concern hardening and what follows, then ``changes``.
+    """The recipe that hardens a checkpoint: the checkpoint's own, then sections of ``recipe``, then ``changes``.
 
-    Without a recipe, or with one that only says what a bare state_dict is, what the options leave open is PGD for 10
-    epochs, then 4 bits for 5, both with the RelaxLoss of the stage ``train``; for a model trained with differential privacy,
-    4 bits without fine-tuning. Noise that no epochs are given for is trained as the stage ``train`` was: it starts anew too.
+    Without a recipe, or with one that only describes a bare state_dict, what the options leave open is PGD for 10 epochs,
+    then 4 bits for 5, both with the RelaxLoss of the stage ``train``. For a model trained with differential privacy it is
+    4 bits without fine-tuning. Noise without epochs of its own is trained as the stage ``train`` was: it starts from new
+    weights too.
+
+    Args:
+        trained_by: the checkpoint's recipe.
+        recipe: a recipe file's, None without one; only its sections on hardening and later steps count.
+        changes: sections of the recipe by name, from the options.
+        model: the checkpoint's path, for messages.
+
+    Raises:
+        UserError: where ``recipe`` contradicts the checkpoint.
     """
     if recipe is not None and recipe.model.name == trained_by.model.name and recipe == Recipe(model=recipe.model):
         recipe = None  # --model alone confirms the user's own module, and a checkpoint keeps its seed

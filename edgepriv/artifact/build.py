@@ -48,14 +48,27 @@ def build_graph(
     head: Mask | None = None,
     traced: ir.Model | None = None,
 ) -> Built:
-    """Trace, fold, pack and strip.
+    """Build the graph of a file: trace, fold, pack, lower to the profile, strip.
 
-    ``weights``: integers by parameter name inside ``classifier.network``, used in place of the parameters themselves;
-    empty for the float twin, which is the same graph with float32 weights. ``input_shape``: of one example.
-    Input ``input`` float32 [N, *input_shape], output ``probabilities`` float32 [N, K], unless ``settings`` ask for other
-    forms. ``head`` stands behind the softmax, in the same plain operators whatever the profile. ``traced``: what ``trace`` has
-    made of this classifier, to be changed here; None traces it. Raises UserError when the network cannot be traced, a weight
-    does not fit its parameter, or the file would pass the 2 GB of the format.
+    The input is ``input`` float32 [N, *input_shape] and the output ``probabilities`` float32 [N, K], unless ``settings`` ask
+    for others.
+
+    Args:
+        classifier: in eval mode.
+        weights: integers by parameter name in ``classifier.network``, used instead of the parameters; empty for the float
+            twin, which is the same graph with float32 weights.
+        input_shape: of one example.
+        class_names: by class.
+        settings: profile, input, output and compute.
+        head: a mask behind the softmax, in the same plain operators for every profile; None for none.
+        traced: what ``trace`` made of this classifier, which is changed here; None traces it.
+
+    Returns:
+        The bytes of the file, and what is in it.
+
+    Raises:
+        UserError: when the network cannot be traced, a weight does not fit its parameter, or the file would pass the 2 GB of
+            the format.
     """
     lower = lowering_of(settings.profile)
     model = traced if traced is not None else trace(classifier, input_shape)

@@ -20,10 +20,20 @@ AGREEING = 0.99
 def choose(
     outputs: ModelOutputs, source: Source, codes_of: Codes, classes: int, output_name: str | None
 ) -> tuple[Contract, list[str]]:
-    """The contract of a file, and what there is to say about how it was chosen.
+    """Decide which outputs of a file are the class scores.
 
-    ``classes``: of the data. ``output_name``: what the user says. Raises UserError, in one sentence, where no output fits or
-    several do.
+    Args:
+        outputs: what the file returned for some rows.
+        source: its input.
+        codes_of: names of classes -> int64 [n], the true class of each row among them.
+        classes: number of classes of the data.
+        output_name: the output that the user names; None to decide.
+
+    Returns:
+        The contract of the file, and notes on how it was chosen.
+
+    Raises:
+        UserError: where no output fits, or several do.
     """
     outputs = replace(outputs, scores=[_in_form(one, codes_of) for one in outputs.scores])
     if output_name is not None:

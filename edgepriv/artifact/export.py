@@ -63,16 +63,29 @@ def export(
     settings: Export = Export(),  # noqa: B008 - frozen
     head: Mask | None = None,
 ) -> Exported:
-    """Write ``path``, whole and proven, or nothing.
+    """Write a proven .onnx file, or nothing.
 
-    ``weights``: integers by parameter name in ``classifier.network``, empty for the float twin. ``x``: real inputs
-    float32 [n, *input_shape] in [0, 1], 1,000 or all there are. An existing ``path`` is replaced; a .ort file that
-    ``settings`` ask for stands beside it. Two proofs, on the very bytes that ship: torch and onnxruntime agree
-    (``parity.prove_parity``), and in the graph that onnxruntime executes weights are unpacked at inference only where the
-    profile means them to be, and every packed Linear runs as MatMulNBits. With ``compute = "int8"`` the first proof is made
-    on the same graph with float activations, and the difference of the shipped bytes is measured. Raises UserError when a
-    proof fails. With a ``head`` that proof is made on the file cut off before it, and one more that the whole file answers
-    what the head makes of the answers of the cut one.
+    Two proofs are made on the bytes that ship. First, torch and onnxruntime agree (``parity.prove_parity``). Second, in the
+    graph that onnxruntime executes, weights are unpacked at inference only where the profile means them to be, and every
+    packed Linear runs as MatMulNBits. With ``compute = "int8"`` the first proof is made on the same graph with float
+    activations, and the difference of the shipped bytes is measured. With a ``head`` the first proof is made on the file
+    without it, and one more shows that the whole file answers what the head makes of those answers.
+
+    Args:
+        classifier: in eval mode, with the weights that ship.
+        weights: integers by parameter name in ``classifier.network``; empty for the float twin.
+        input_shape: of one example.
+        class_names: by class, at least two.
+        x: real inputs float32 [n, *input_shape] in [0, 1], 1,000 or all there are.
+        path: an existing file is replaced; a .ort file that ``settings`` ask for is written beside it.
+        settings: profile, input, output and compute.
+        head: a mask behind the softmax, None for none.
+
+    Returns:
+        What was written, and the proofs.
+
+    Raises:
+        UserError: when a proof fails, or the network cannot be exported.
     """
     built = build_graph(
         classifier, weights, input_shape=input_shape, class_names=class_names, settings=settings, head=head

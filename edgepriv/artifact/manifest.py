@@ -64,7 +64,19 @@ def manifest_of(
     notes: Sequence[str] = (),
     accuracy: dict[str, Any] | None = None,
 ) -> Manifest:
-    """The manifest of a file just exported. ``recipe``, ``data`` and ``float_twin`` are JSON-ready."""
+    """The manifest of a file just exported; all dictionaries are JSON-ready.
+
+    Args:
+        exported: what was written, with its proofs.
+        recipe: what the file was made by.
+        data: name, digest and split of the data; None if unknown.
+        stages: of training, in order.
+        defences: what the defences measured, by name.
+        float_twin: file, size and agreement of the float twin; None without one.
+        guard: method, file and digest of MemGuard; None without it.
+        notes: sentences about the quantizer.
+        accuracy: rows, costs and warnings of ``accuracies.judged``.
+    """
     return Manifest(
         sha256=exported.sha256,
         size_bytes=exported.size_bytes,

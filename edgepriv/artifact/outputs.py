@@ -117,7 +117,17 @@ def declared_classes(model: onnx.ModelProto) -> tuple[str, ...] | None:
 def collect(
     session: ort.InferenceSession, source: Source, fed: np.ndarray, names: Sequence[str] | None
 ) -> ModelOutputs:
-    """Run the rows ``fed`` (as the file takes them) through every output and sort what comes back."""
+    """Run a few rows through every output of a file and sort what comes back.
+
+    Args:
+        session: of the file.
+        source: its input.
+        fed: [n, ...], as the file takes them.
+        names: the classes by name, if they are known.
+
+    Returns:
+        The outputs that may be class scores, the labels that the file chose, if it returns them, and all shapes.
+    """
     described = session.get_outputs()
     outputs = [output.name for output in described]
     answers = dict(zip(outputs, _in_batches(session, source, outputs, fed), strict=True))

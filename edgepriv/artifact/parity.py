@@ -95,7 +95,13 @@ def torch_logits(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], 
 
 
 def compare(expected: np.ndarray, actual: np.ndarray, labels_only: bool = False) -> Parity:
-    """Parity of two arrays of probabilities [n, K]; with ``labels_only``, ``actual`` has a single 1 in each row."""
+    """Parity of two arrays of probabilities.
+
+    Args:
+        expected: float [n, K].
+        actual: float [n, K]; with ``labels_only`` a single 1 in each row.
+        labels_only: compare labels alone.
+    """
     rows = np.arange(len(expected))
     label, other = expected.argmax(axis=1), actual.argmax(axis=1)
     changed = label != other
@@ -117,11 +123,22 @@ def tolerance_of(logits: np.ndarray) -> float:
 def prove_parity(
     classifier: nn.Module, weights: Mapping[str, QuantizedTensor], session: ort.InferenceSession, x: np.ndarray
 ) -> Parity:
-    """Compare torch in float32 with the shipped bytes on ``x`` float32 [n >= 1, ...], the inputs that matter, in an order that
-    means nothing: networks that need longer than ``SECONDS`` are compared on the first of them.
+    """Compare torch in float32 with the shipped bytes.
 
-    A file that takes bytes is compared on ``x`` rounded to bytes, one that returns labels by them alone. Raises UserError
-    when a probability differs by more than ``tolerance_of`` the logits or a label changes.
+    A file that takes bytes is compared on ``x`` rounded to bytes, one that returns labels by labels alone.
+
+    Args:
+        classifier: in eval mode.
+        weights: integers by parameter name in ``classifier.network``; empty for the float twin.
+        session: of the file.
+        x: float32 [n >= 1, ...] in [0, 1], in random order: networks that need longer than ``SECONDS`` are compared on the
+            first of them.
+
+    Returns:
+        The number of inputs compared, the largest difference of a probability, and the labels that changed.
+
+    Raises:
+        UserError: when a probability differs by more than ``tolerance_of`` the logits, or a label changes.
     """
     parity = _measured(classifier, weights, session, x)
     too_far = parity.max_difference is not None and not parity.max_difference <= parity.tolerance
@@ -143,8 +160,19 @@ def prove_parity(
 def prove_head(head: Mask, before: ort.InferenceSession, session: ort.InferenceSession, x: np.ndarray) -> Difference:
     """Compare the whole file with what torch's ``head`` makes of the probabilities that ``before`` feeds it.
 
-    Both see the very same probabilities: a head that ranks them turns differences in rounding into large ones. Raises
-    UserError as ``prove_parity`` does.
+    Both see the same probabilities: a head that ranks them turns differences in rounding into large ones.
+
+    Args:
+        head: the mask, in torch.
+        before: of the file without its head.
+        session: of the whole file.
+        x: float32 [n >= 1, ...] in [0, 1].
+
+    Returns:
+        How far the two differ.
+
+    Raises:
+        UserError: when a probability differs by more than ``TOLERANCE``, or a label changes.
     """
     x = np.ascontiguousarray(x, np.float32)
     pairs = [(masked(head, predict(before, part)), predict(session, part)) for part in _in_time(x)]

@@ -41,10 +41,23 @@ def written_by_export(output: Path) -> list[Path]:
 def export_with_twin(
     trained: Trained, twin_of: Checkpoint, output: Path, standard: Standard, what_now: str
 ) -> dict[str, Any]:
-    """Export both, in a folder aside; only when every proof has succeeded do the files take their names.
+    """Export a checkpoint and its float twin.
 
-    The last proof is that the file keeps the ``standard`` on members and held-out data; ``what_now`` ends the UserError of
-    one that does not.
+    Both are written into a folder aside; the files take their names only when every proof has succeeded. The last proof is
+    that the file keeps the ``standard`` on members and held-out data.
+
+    Args:
+        trained: the checkpoint with its data and split.
+        twin_of: the checkpoint whose float weights the twin has.
+        output: the .onnx file.
+        standard: the accuracy that the file must keep.
+        what_now: the end of the message when it does not.
+
+    Returns:
+        What the command prints as JSON.
+
+    Raises:
+        UserError: when a proof fails.
     """
     inputs = _parity_inputs(trained.dataset, trained.split.seed)
     asked = sample(trained.dataset, trained.split, trained.checkpoint.classifier())

@@ -28,9 +28,15 @@ _PROBES = 8
 
 
 def open_session(model: Model, threads: int = 1, dump_optimized: str | None = None) -> ort.InferenceSession:
-    """The one kind of session: the device kit's, default options plus the number of threads (0: all cores).
+    """Open a session of onnxruntime as the device kit does: default options, and the number of threads.
 
-    Raises UserError when the file does not exist or onnxruntime cannot open it.
+    Args:
+        model: path or bytes of the file.
+        threads: 0 for all cores.
+        dump_optimized: path to write the optimized graph to; None for nowhere.
+
+    Raises:
+        UserError: when the file does not exist or onnxruntime cannot open it.
     """
     if isinstance(model, bytes):
         return started(model, "the model", threads, dump_optimized)

@@ -28,12 +28,19 @@ _NARROW = (ir.DataType.BFLOAT16, ir.DataType.FLOAT16)
 
 
 def trace(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
-    """The classifier in eval mode as ONNX: ``input`` float32 [N, *input_shape] -> ``probabilities`` float32 [N, K]; N is 1
-    of one that is asked for one input at a time (``Classifier.alone``), else free.
+    """The classifier in eval mode as an ONNX graph: ``input`` float32 [N, *input_shape] -> ``probabilities`` float32 [N, K].
 
-    Parameters and buffers of ``classifier.network`` become initializers under their names in that network (a shared one
-    once, under its first name); no operator on them is folded or fused. A Softmax is appended. Raises UserError when
-    torch cannot export the network or it does not return one array of logits: nothing that ends with a sigmoid or softmax does.
+    N is free, or 1 for a classifier that takes one input at a time (``Classifier.alone``). Parameters and buffers of
+    ``classifier.network`` become initializers under their names in that network (a shared one once, under its first name);
+    no operator on them is folded or fused. A Softmax is appended.
+
+    Args:
+        classifier: returns logits [N, K].
+        input_shape: of one example.
+
+    Raises:
+        UserError: when torch cannot export the network, or it does not return one array of logits (one that ends with a
+            sigmoid or softmax does not).
     """
     training = {module for module in classifier.modules() if module.training}
     classifier.eval()

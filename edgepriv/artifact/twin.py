@@ -23,16 +23,23 @@ activations is counted on the file itself."""
 def differentiable(
     model: onnx.ModelProto, session: ort.InferenceSession, probe: np.ndarray | None = None, classes: int | None = None
 ) -> Twin:
-    """The twin of a graph without a head and its session, in eval mode: inputs in [0, 1] -> logits, any batch size, on the
-    CPU.
+    """The differentiable twin of a graph without a head: inputs in [0, 1] -> logits, any batch size, in eval mode, on the CPU.
 
-    What makes probabilities or labels of logits at the end is left out, written as one operator or as many
-    (``logits.expose``); if nothing of the kind is found there, probabilities give their logarithm; other outputs are logits
-    already. Heads of edgepriv's are to be cut off before: one that ranks has no gradient, and one that masks would hide what
-    fools the model. Weights are unpacked once, here; half floats are computed with as float32. The twin is compared with
-    onnxruntime before it is returned, on ``probe`` (a few inputs, which a graph with free sizes needs) or on random inputs.
-    ``classes``: see ``check_contract``. Raises Untwinnable for graphs with operators that have no torch counterpart here, no
-    gradient, or another result; UserError for files that are no classifier at all.
+    Operators at the end that turn logits into probabilities or labels are left out, whether they are one operator or many
+    (``logits.expose``). Where none are recognised, probabilities give their logarithm, and other outputs count as logits.
+    Heads of edgepriv must be removed before: one that ranks has no gradient, and one that masks would hide what fools the
+    model. Weights are unpacked once, here; half floats are computed as float32. The twin is compared with onnxruntime before
+    it is returned.
+
+    Args:
+        model: the graph.
+        session: of the same file.
+        probe: a few inputs [n, ...] to compare on, which a graph with free sizes needs; None for random ones.
+        classes: see ``check_contract``.
+
+    Raises:
+        Untwinnable: for operators without a torch counterpart or a gradient, and where torch computes something else.
+        UserError: for files that are not classifiers.
     """
     contract = check_contract(session, probe, classes)
     if contract.layout in ("maps", "parts"):

@@ -27,9 +27,19 @@ class Labels:
 def coded(name: str, y: np.ndarray, class_names: tuple[str, ...] | None = None) -> Labels:
     """The classes of raw labels: whole numbers, names, or one-hot rows [N, L].
 
-    With ``class_names``, numbers are positions among them and names must be among them. Without, the different labels are
-    the classes, numbers in their order: 10, 20 and 30 are three. Raises UserError, beginning with ``name``, for labels
-    that are missing, no class, or several to one example.
+    With ``class_names``, numbers are positions among them and names must be among them. Without, the different labels are the
+    classes, numbers in their order: 10, 20 and 30 are three.
+
+    Args:
+        name: of the data, for messages.
+        y: [N] or [N, L].
+        class_names: of the model, if known.
+
+    Returns:
+        int64 [N] positions among the names, the names, and notes.
+
+    Raises:
+        UserError: for labels that are missing, not a class, or several for one example.
     """
     if y.ndim == 2 and y.shape[1] > 1:
         return _one_hot(name, y, class_names)

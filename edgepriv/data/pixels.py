@@ -84,12 +84,22 @@ def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def scaled(name: str, x: np.ndarray, asked: Data) -> tuple[np.ndarray, tuple[str, ...]]:
-    """uint8 images as they are, everything else float32 in [0, 1]; and what was assumed of their range, in sentences.
+    """Examples as the pipeline keeps them: uint8 images as they are, everything else float32 in [0, 1].
 
-    Bytes of an image span 0 to 255, its 16-bit numbers 0 to 65535 or ``asked.range`` (which is asked for where they use fewer
-    bits); other numbers lie in [0, 1], or in
-    ``asked.range``. Numbers in [0, 1] stay as they are whatever the range: it may be the network's. Raises UserError when
-    the numbers do not fit.
+    Bytes of an image span 0 to 255. Its 16-bit numbers span 0 to 65535 or ``asked.range``, which is asked for where they use
+    fewer bits. Other numbers lie in [0, 1] or in ``asked.range``. Numbers in [0, 1] stay as they are whatever the range, which
+    may then be the network's.
+
+    Args:
+        name: of the data, for messages.
+        x: [N, ...], numbers.
+        asked: how the file is to be read.
+
+    Returns:
+        The examples, and notes on what was assumed of their range.
+
+    Raises:
+        UserError: when the numbers are not finite or outside the range.
     """
     if x.dtype.kind not in "uibf":
         raise UserError(f"{name}: examples must be numbers (their dtype is {x.dtype})")

@@ -62,10 +62,17 @@ class DeviceRun(_Part):
 
 
 def read_devices(path: Path, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The measurements in a JSON file, one object or a list, each as ``DeviceRun`` with its variant's ``name``.
+    """Read the measurements of a JSON file, one object or a list.
 
-    ``names``: sha256 -> name of every file that may have been measured. Raises UserError when the file is not what the
-    kit writes, or measured another model.
+    Args:
+        path: the file that the device kit's bench wrote.
+        names: sha256 -> name of every file that may have been measured.
+
+    Returns:
+        Each measurement as ``DeviceRun`` has it, with its variant's ``name``.
+
+    Raises:
+        UserError: when the file is not what the kit writes, or measured another model.
     """
     content = read_json(path, "measurement of the device kit")
     entries = content if isinstance(content, list) else [content]

@@ -95,8 +95,15 @@ def is_checkpoint(content: dict[str, Any]) -> bool:
 
 
 def load(path: Path, model: Model | None = None) -> Checkpoint:
-    """Read model.pt. ``model`` confirms an architecture of the form ``package.module:factory``, which a file alone may
-    not ask to import. Raises UserError when the file is missing, truncated, of another format, or holds code."""
+    """Read a checkpoint, model.pt.
+
+    Args:
+        path: the file.
+        model: confirms an architecture of the form ``package.module:factory``, which a file alone may not ask to import.
+
+    Raises:
+        UserError: when the file is missing, truncated, of another format, or holds code.
+    """
     content = load_tensors(path)
     if not is_checkpoint(content):
         raise UserError(

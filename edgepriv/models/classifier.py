@@ -116,7 +116,16 @@ def _made_by(
 
 
 def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int]) -> Classifier:
-    """The recipe's architecture behind its normalisation. Raises UserError when they do not fit the inputs."""
+    """The recipe's architecture behind its normalisation, with new weights.
+
+    Args:
+        model: name, arguments, mean and std.
+        num_classes: K, at least 2.
+        input_shape: of one example.
+
+    Raises:
+        UserError: when the architecture does not fit the inputs, or the user's module does not return logits [N, K].
+    """
     mean, std = in_unit_range(model, input_shape)
     if not is_own(model.name):
         network = build(model.name, num_classes, input_shape, **model.args)
