@@ -58,7 +58,7 @@ def commands() -> str:
 def section(name: str, command: TyperCommand) -> str:
     context = command.make_context(f"edgepriv {name}", [], resilient_parsing=True)
     usage = " ".join(command.collect_usage_pieces(context))
-    said = inspect.cleandoc(command.help or "").replace("\b", "")
+    description = inspect.cleandoc(command.help or "").replace("\b", "")
     panels: dict[str, list[str]] = {}
     for parameter in command.params:
         if parameter.name != "help" and not parameter.hidden:
@@ -66,8 +66,8 @@ def section(name: str, command: TyperCommand) -> str:
     tables = []
     for panel, rows in panels.items():
         tables += [f"**{panel}**"] if panel else []
-        tables.append("\n".join(["| option | default | what it says |", "|---|---|---|", *rows]))
-    return "\n\n".join([f"## {name}", said, f"```\nedgepriv {name} {usage}\n```", *tables])
+        tables.append("\n".join(["| option | default | meaning |", "|---|---|---|", *rows]))
+    return "\n\n".join([f"## {name}", description, f"```\nedgepriv {name} {usage}\n```", *tables])
 
 
 def row(parameter: TyperArgument | TyperOption) -> str:
@@ -75,8 +75,8 @@ def row(parameter: TyperArgument | TyperOption) -> str:
         names = ", ".join(f"`{option}`" for option in [*parameter.opts, *parameter.secondary_opts])
     else:
         names = f"`{parameter.metavar or parameter.name}`"
-    said, _, default = (parameter.help or "").replace("\\[", "[").partition(" [default: ")
-    return f"| {names} | {cell(default.removesuffix(']'))} | {cell(said)} |"
+    description, _, default = (parameter.help or "").replace("\\[", "[").partition(" [default: ")
+    return f"| {names} | {cell(default.removesuffix(']'))} | {cell(description)} |"
 
 
 def recipe() -> str:

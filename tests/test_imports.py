@@ -60,7 +60,18 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         # the graph as a profile lays it out
         {"lower", "portable", "packed", "memory", "profiles", "build"},
         # the graph as torch computes it
-        {"logits", "operators", "operators_more", "operators_recurrent", "operators_resize", "compiler", "twin"},
+        {
+            "logits",
+            "operators",
+            "operators_layers",
+            "operators_more",
+            "operators_recurrent",
+            "operators_resize",
+            "operators_shapes",
+            "operators_types",
+            "compiler",
+            "twin",
+        },
         # what is proven before a file appears
         {"parity", "accuracies", "ort_format", "attached_head"},
         {"export", "manifest", "rehearse"},
@@ -74,7 +85,8 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
         {"statistics", "ties", "significance", "dp_guarantee", "exposure", "shift"},
         # models that are trained or asked repeatedly
-        {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries", "evasion"},
+        {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries"},
+        {"white_box", "gradient_checks", "evasion"},
         {"attacks"},
         {"assess", "gate", "query_evidence", "run"},
         # the opened model as the target

@@ -11,19 +11,15 @@ from onnx import AttributeProto, TensorProto
 from torch import Tensor, nn
 
 from edgepriv.artifact.contract import Contract
-from edgepriv.artifact.operators import OPERATORS as COMMON
-from edgepriv.artifact.operators import (
-    TYPES,
-    Attributes,
-    Operator,
-    Unsupported,
-    unpacked_matrix,
-)
+from edgepriv.artifact.operators import ARITHMETIC, Attributes, Operator, Unsupported
+from edgepriv.artifact.operators_layers import LAYERS
 from edgepriv.artifact.operators_more import MORE
 from edgepriv.artifact.operators_recurrent import RECURRENT
 from edgepriv.artifact.operators_resize import RESIZING
+from edgepriv.artifact.operators_shapes import SHAPES
+from edgepriv.artifact.operators_types import CASTS, TYPES, unpacked_matrix
 
-OPERATORS = COMMON | MORE | RESIZING | RECURRENT
+OPERATORS = ARITHMETIC | LAYERS | SHAPES | CASTS | MORE | RESIZING | RECURRENT
 _STANDARD = ("", "ai.onnx", "com.microsoft")
 _SHOWN = 4
 

@@ -8,7 +8,8 @@ import torch
 from edgepriv.artifact.compiler import Twin, Untwinnable, compiled, named
 from edgepriv.artifact.contract import Contract, as_probabilities, on_byte_grid
 from edgepriv.artifact.logits import expose, keeps_order, scores_before_argmax
-from edgepriv.artifact.operators import STRAIGHT_THROUGH, Unsupported
+from edgepriv.artifact.operators import Unsupported
+from edgepriv.artifact.operators_types import STRAIGHT_THROUGH
 from edgepriv.artifact.session import check_contract, predict
 from edgepriv.device import predict as device
 

@@ -6,8 +6,8 @@ import torch
 from graphs import model, node, run
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepriv.artifact.compiler import attribute_value
-from edgepriv.artifact.operators import OPERATORS, Attributes
+from edgepriv.artifact.compiler import OPERATORS, attribute_value
+from edgepriv.artifact.operators import Attributes
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.standard_normal((2, 3, 7, 6)).astype(np.float32)
