@@ -42,9 +42,9 @@ _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 def shift_part(dataset: Dataset, members: np.ndarray, non_members: np.ndarray, seed: int) -> dict[str, Any]:
     """``shift`` of the audit: what inputs alone, and labels alone, tell about who is at ``members`` [m] (indices).
 
-    ``by_source``: whether members and non-members differ in themselves; ``auc``, ``auc_ci``, ``p_value`` and ``seen`` ("their
+    ``found``: whether members and non-members differ in themselves; ``auc``, ``auc_ci``, ``p_value`` and ``seen`` ("their
     inputs" or "their labels") of the classifier that tells more, ``inputs`` and ``labels`` of each. With fewer than 20 of a
-    side nothing is measured: ``by_source`` is False and ``note`` says so.
+    side nothing is measured: ``found`` is False and ``note`` says so.
     """
     sides = [np.sort(np.random.default_rng([seed, 11]).permutation(side)[:MOST]) for side in (members, non_members)]
     sizes = {"n_members": len(sides[0]), "n_non_members": len(sides[1])}
