@@ -182,7 +182,7 @@ def compare_row(name: str, audit: Mapping[str, Any] | None, bench: Mapping[str, 
 def _lacking(audit: Mapping[str, Any] | None, robustness: Mapping[str, Any] | None) -> list[str]:
     """Why cells of the row are empty."""
     if audit is None:
-        return ["accuracy, robust accuracy and leakage: there is no audit of this file (edgepriv audit writes one)"]
+        return ["accuracy, robust accuracy and leakage: no audit of this file exists (edgepriv audit writes one)"]
     if robustness is None or robustness["worst_case_accuracy"] is not None:
         return []
     return [f"robust accuracy: {'; '.join(robustness['warnings'])}"]

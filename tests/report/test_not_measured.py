@@ -21,7 +21,7 @@ def said(content):
 def test_reasons_of_the_file_and_of_its_float_twin():
     assert said(audit(float=audit())) == ""
     assert said(audit(robustness=MASKED)).startswith(
-        "robust accuracy not measured: no gradients: Det (node /d) at most: what"
+        "robust accuracy not measured: no gradients: Det (node /d) at most: a bound"
     )
     assert "float twin: robust accuracy not measured: no gradients: Det" in said(audit(float=audit(robustness=MASKED)))
     assert said(audit(no_float_twin="--no-float-twin")) == "float twin not audited: --no-float-twin"
