@@ -73,7 +73,7 @@ def test_little_more_than_chance_on_few_records_could_be_more_than_it_looks():
     assert few.right.mean() == 0.6
     assert few.better() == "unclear"
     assert collapse(Asked(few, few), ("a", "b")) is None
-    assert any("cannot be told" in said for said in remarks(Asked(few, few)))
+    assert any("cannot be distinguished" in said for said in remarks(Asked(few, few)))
 
 
 @pytest.mark.parametrize("right", [0.4, 0.6, 0.9])

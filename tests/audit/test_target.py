@@ -86,7 +86,7 @@ def test_a_file_that_is_fed_too_weakly_is_right_but_never_sure(tmp_path):
     logits = (FLAT / 255 - mean) / std @ PIXELS
     path = of_images(tmp_path / "m.onnx")
     given = files(tmp_path, IMAGES, logits.argmax(axis=1))
-    with pytest.raises(UserError, match=r"that matters.*--mean 0\.\d+ --std 0\.\d+"):
+    with pytest.raises(UserError, match=r"depends on it.*--mean 0\.\d+ --std 0\.\d+"):
         audited(path, given)
     content = audited(path, given, {"mean": (float(mean),), "std": (float(std),)})
     assert content["utility"]["member_accuracy"] == 1
