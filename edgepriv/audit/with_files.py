@@ -54,7 +54,8 @@ def audit_on_files(
         changes: sections of the recipe by name, as ``Recipe.with_changes`` takes them.
         cut_head: audit the file with its head removed.
         accept_accuracy_loss: continue even if the model is hardly better than chance on its members.
-        brought: the user's own reference models, if any; none are trained.
+        brought: the user's own reference models, or the function that trains them, if any.
+        cache_dir: folder in which reference models of that function are kept.
 
     Returns:
         The content of model.audit.json, and the scores by "threat model/attack".
