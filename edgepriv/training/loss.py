@@ -73,6 +73,7 @@ def backward(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: i
     """Leave the gradient of one batch in the weights; its mean loss (of a stack, the sum of its models') and its logits [N, K].
 
     Args:
+        setup: what stays the same from batch to batch, see ``setup_of``.
         x: float32 [N, ...] in [0, 1], augmented, laid out as the task asks.
         y: labels int64 [N], or soft ones float32 [N, K].
         taught: a teacher's log-probabilities [N, K], None without one.
