@@ -6,9 +6,13 @@ import torch
 from graphs import model, node, run
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepriv.artifact.compiler import OPERATORS, attribute_value
-from edgepriv.artifact.operators import Attributes
+from edgepriv.artifact.compiler import attribute_value
+from edgepriv.artifact.operators import ARITHMETIC, Attributes
+from edgepriv.artifact.operators_layers import LAYERS
+from edgepriv.artifact.operators_shapes import SHAPES
+from edgepriv.artifact.operators_types import CASTS
 
+OPERATORS = ARITHMETIC | LAYERS | SHAPES | CASTS
 RNG = np.random.default_rng(0)
 IMAGE = RNG.standard_normal((2, 3, 7, 6)).astype(np.float32)
 MATRIX = RNG.standard_normal((4, 5)).astype(np.float32)

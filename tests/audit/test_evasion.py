@@ -214,7 +214,7 @@ def test_the_twin_is_left_as_it_was():
         ({"norm": "l1"}, "unknown norm 'l1'"),
         ({"eps": 0.0}, "must be finite and positive"),
         ({"eps_curve": [-1.0]}, "must be finite and positive"),
-        ({"x": np.full((4, 20), 2.0, np.float32)}, r"inputs must lie in \[0, 1\], found 2..2"),
+        ({"x": np.full((4, 20), 2.0, np.float32)}, r"inputs must lie in \[0, 1\] \(they lie in 2..2\)"),
         ({"x": np.zeros((4, 20))}, "expected float32"),
         ({"y": np.zeros(3, np.int64)}, r"int64 \(3,\)"),
     ],
