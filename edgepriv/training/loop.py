@@ -12,6 +12,7 @@ from torch import Tensor
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.training.augment import augmented
+from edgepriv.training.batch_dependent import TRIED
 from edgepriv.training.device import PROCESSOR, generator_state, set_generator_state
 from edgepriv.training.examples import Examples, correct
 from edgepriv.training.generators import Generator, generator_of, permutation
@@ -83,7 +84,8 @@ def fit(
     if task.channels_last:
         _lay_channels_last(classifier)
     learned = attach_steps(classifier.network, task.quantize)
-    setup = setup_of(classifier, task, generator, members=len(members), holdout=holdout)
+    tried = members.batch(torch.arange(min(TRIED, len(members))))[0] if classifier.alone else None
+    setup = setup_of(classifier, task, generator, members=len(members), holdout=holdout, examples=tried)
     optimizer = optimizer_of(classifier.network, stage, learned)
     _restore(state, classifier, optimizer, generator, task.device)
     steps_per_epoch = max(1, math.ceil(len(members) / stage.batch_size))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgepriv.models import Classifier
+from edgepriv.training.batch_dependent import each_alone, why_not_in_one_pass
 from edgepriv.training.examples import Examples
 from edgepriv.training.fused import Fused, fuse
 from edgepriv.training.generators import Generator
@@ -27,7 +28,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What stays the same from batch to batch of a stage: see ``setup_of``."""
+    """What stays the same from batch to batch of a stage: see ``setup_of``. ``one_pass``: an attack on a network whose answers
+    depend on the batch asks for all examples by themselves in one pass (``each_alone``)."""
 
     classifier: Classifier
     task: Task
@@ -36,6 +38,7 @@ class Setup:
     holdout: Examples | None
     fused: Fused | None
     simulation: Simulation | None
+    one_pass: bool = False
 
     def weights(self) -> dict[str, Tensor]:
         """What stands in for some of the network's parameters, differentiable."""
@@ -53,8 +56,10 @@ def setup_of(
     *,
     members: int = 0,
     holdout: Examples | None = None,
+    examples: Tensor | None = None,
 ) -> Setup:
-    """What a stage is trained with: ``members`` examples, a ``holdout`` of non-members. The classifier keeps its modules and
+    """What a stage is trained with: ``members`` examples, a ``holdout`` of non-members; ``examples``: a few inputs on which to
+    try how a network can be attacked whose answers depend on the batch. The classifier keeps its modules and
     parameters while this is used; learned steps of quantization must be attached."""
     network = classifier.network
     attacked_fused = task.budget is not None and task.fold_norms and not classifier.alone
@@ -66,7 +71,16 @@ def setup_of(
         holdout,
         fused=fuse(network) if attacked_fused else None,
         simulation=None if task.quantize is None else simulation_of(network, task.quantize),
+        one_pass=task.budget is not None and examples is not None and classifier.alone and _maps(classifier, examples),
     )
+
+
+def _maps(classifier: Classifier, examples: Tensor) -> bool:
+    mode = classifier.training
+    try:
+        return not why_not_in_one_pass(classifier.eval(), examples)
+    finally:
+        classifier.train(mode)
 
 
 def backward(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: int) -> tuple[Tensor, Tensor]:
@@ -169,7 +183,7 @@ def frozen_logits(setup: Setup, stand_ins: Mapping[str, Tensor] | None = None) -
     known = setup.weights() if stand_ins is None else stand_ins
     weights |= {name: weight.detach() for name, weight in known.items()}
     if fused is None:
-        return lambda x: _logits(classifier, weights, x, setup.task)
+        return lambda x: _logits(classifier, weights, x, setup.task, one_pass=setup.one_pass)
     absorbed = fused.absorbed(network, weights)
 
     def logits_of(x: Tensor) -> Tensor:
@@ -179,10 +193,13 @@ def frozen_logits(setup: Setup, stand_ins: Mapping[str, Tensor] | None = None) -
     return logits_of
 
 
-def _logits(classifier: Classifier, weights: Mapping[str, Tensor], x: Tensor, task: Task) -> Tensor:
+def _logits(
+    classifier: Classifier, weights: Mapping[str, Tensor], x: Tensor, task: Task, *, one_pass: bool = False
+) -> Tensor:
     """With the network's own weights where ``weights`` (by parameter name) has none to replace them."""
     with _autocast(task):
-        logits = classifier.logits(classifier.normalised(x), weights)
+        inputs = classifier.normalised(x)
+        logits = each_alone(classifier, weights, inputs) if one_pass else classifier.logits(inputs, weights)
     return logits.float()
 
 

@@ -16,6 +16,7 @@ from edgepriv.models.lsq_steps import load_state
 from edgepriv.project import warn
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences import DEFENCES
+from edgepriv.training.batch_dependent import slowness, why_not_in_one_pass
 from edgepriv.training.device import PROCESSOR
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import State, fit
@@ -116,6 +117,8 @@ def run_stages(
             "rows": rows,
             "defences": defences,
         }
+        if not quiet and task.budget is not None and classifier.alone and state.epoch == 0:
+            _warn_of_slow_attack(classifier, members, task)
         keep = _state_writer(resume_file, content)
         batches_per_epoch = -(-len(members) // task.stage.batch_size)
         with progress.shown(
@@ -235,6 +238,20 @@ def _stacked_retrained(
     taught = torch.cat([own.teacher for own in made if own.teacher is not None])
     rows = torch.arange(len(taught)).view(len(made), -1)
     return StackedExamples(torch.cat([own.x for own in made]), torch.cat([own.y for own in made]), taught, rows=rows)
+
+
+def _warn_of_slow_attack(classifier: Classifier, members: Examples, task: Task) -> None:
+    """Say before training starts how much longer it takes because each perturbation asks for every example by itself."""
+    x, mode = members.batch(torch.arange(min(task.stage.batch_size, len(members))))[0], classifier.training
+    why = why_not_in_one_pass(classifier.eval(), x)
+    if why:
+        times = slowness(classifier, x, task.stage.batch_size)
+        warn(
+            f"adversarial training asks this network for each example by itself, because its answers depend on the batch, and "
+            f"torch cannot do that in one pass here ({why}): a step of the attack takes about {times:.0f} times as long as "
+            f"for a network whose answers do not"
+        )
+    classifier.train(mode)
 
 
 def _title(name: str, task: Task) -> str:
