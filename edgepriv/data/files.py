@@ -26,11 +26,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         raise UserError(f"no such file: {path}")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise UserError(f"{path} holds one bare array; expected an .npz with x and y")
-        with archive:
-            return {key: archive[key] for key in archive.files}
+        with path.open("rb") as file:  # numpy leaves a damaged one open
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise UserError(f"{path} holds one bare array; expected an .npz with x and y")
+            with archive:
+                return {key: archive[key] for key in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
         # numpy takes any file without a signature that it knows for a pickle, so only an archive's member is one.
         if "pickle" in str(error).lower() and zipfile.is_zipfile(path):

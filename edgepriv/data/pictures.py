@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,21 +140,24 @@ def _size(array: np.ndarray) -> str:
 def _read(title: str, picture: Any, asked: Data, seen: _Seen) -> np.ndarray:
     """[C, H, W] of one picture."""
     try:
-        opened = Image.open(picture) if isinstance(picture, Path) else picture
-        if not isinstance(opened, Image.Image):
-            raise UserError(f"{title} cannot be read as an image: it is a {type(picture).__name__}")
-        frames = getattr(opened, "n_frames", 1)
-        if frames > 1:
-            raise UserError(f"{title} holds {frames} pictures, and an example is one: save each to a file")
-        opened.load()
-        if opened.getexif().get(_ORIENTATION, 1) != 1:
-            opened = ImageOps.exif_transpose(opened)
-            seen.turned += 1
-        if isinstance(picture, Path) and _colour_of_16_bits(picture, opened):
-            seen.shortened += 1
-        array = _values(title, opened, asked)
-        if opened.mode not in _PLAIN:
-            seen.converted[opened.mode] += 1
+        with ExitStack() as closing:
+            opened = Image.open(picture) if isinstance(picture, Path) else picture
+            if isinstance(picture, Path):
+                closing.callback(opened.close)
+            if not isinstance(opened, Image.Image):
+                raise UserError(f"{title} cannot be read as an image: it is a {type(picture).__name__}")
+            frames = getattr(opened, "n_frames", 1)
+            if frames > 1:
+                raise UserError(f"{title} holds {frames} pictures, and an example is one: save each to a file")
+            opened.load()
+            if opened.getexif().get(_ORIENTATION, 1) != 1:
+                opened = ImageOps.exif_transpose(opened)
+                seen.turned += 1
+            if isinstance(picture, Path) and _colour_of_16_bits(picture, opened):
+                seen.shortened += 1
+            array = _values(title, opened, asked)
+            if opened.mode not in _PLAIN:
+                seen.converted[opened.mode] += 1
     except (OSError, SyntaxError, ValueError, TypeError, RuntimeError, Image.DecompressionBombError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{title} cannot be read as an image: {reason}") from error
