@@ -13,7 +13,7 @@ from edgepriv.data import load
 from edgepriv.errors import UserError
 from edgepriv.models import build_classifier
 from edgepriv.recipe import Model, Quantize, Stage
-from edgepriv.training import load_quantized, quantize_weights
+from edgepriv.training import load_quantized, quantize_weights, simulation
 from edgepriv.training import loop as loop_module
 from edgepriv.training.augment import augmented
 from edgepriv.training.examples import Examples
@@ -372,3 +372,11 @@ def test_a_quantized_task_is_validated_with_the_weights_that_ship(classifier, me
     found = held_out(model, others, task(quantize=rule))[0]["validation_accuracy"]
     load_quantized(model.network, quantize_weights(model.network, rule))
     assert found == pytest.approx(accuracy(model, others))
+
+
+def test_the_bits_of_each_layer_are_looked_up_once_for_all_steps(classifier, members, monkeypatch):
+    looked_up = []
+    original = simulation.widths
+    monkeypatch.setattr(simulation, "widths", lambda *args: looked_up.append(args) or original(*args))
+    fit(classifier(), members, task(epochs=2, budget=BUDGET, quantize=Quantize(bits=4)), seed=0)
+    assert len(looked_up) == 1
