@@ -33,7 +33,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "adversary": {"steps": 3, "step": 0.05},
         "robust": {"epochs": 8},
         "qat": {"epochs": 4},
-        "audit": {"references": 8, "robust_examples": 500},
+        "audit": {"references": 8, "robust_examples": 500, "robust": "quick"},
     },
     "003-cifar100": {
         "data": {"members": 1_500, "non_members": 1_500, "reference": 3_000, "holdout": 500, "validation": 200},

@@ -46,6 +46,8 @@ def audit(
     attacks: str | Sequence[str] | None = None,
     references: int | None = None,
     threat_model: Literal["adaptive", "oblivious", "both"] | None = None,
+    robust: Literal["autoattack", "quick", "none"] | None = None,
+    perturb: Literal["all", "continuous"] | None = None,
     robust_examples: int | None = None,
     steps: int | None = None,
     queried_examples: int | None = None,

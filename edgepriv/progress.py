@@ -67,6 +67,8 @@ class Lines:
         if per_second > 0:
             rate, of_time = (per_second, "s") if per_second >= 1 else (60 * per_second, "min")
             parts.append(f"{rate:.3g} {_plural(self.unit)}/{of_time}")
+            if self.total and self.total > self.n:
+                parts.append(f"about {_duration((self.total - self.n) / per_second)} left")
         return ", ".join([*parts, *(f"{name} {value}" for name, value in self.postfix.items())])
 
 

@@ -360,7 +360,7 @@ def test_one_real_cell(modules, tmp_path, monkeypatch):
         "model": {"name": "mlp", "args": {"widths": [32]}},
         "train": {"epochs": 2, "augment": "none"},
         "quantize": {"quantizer": "minmax"},
-        "audit": {"references": 4, "robust_examples": 10},
+        "audit": {"references": 4, "robust_examples": 10, "robust": "quick"},
     }
     monkeypatch.setitem(modules.experiments.SCALES, "001-lenet", tiny)
     monkeypatch.setattr("os.cpu_count", lambda: 1)  # trained here: processes take longer to start than these models

@@ -86,9 +86,9 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"statistics", "ties", "significance", "dp_guarantee", "exposure", "shift"},
         # models that are trained or asked repeatedly
         {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries"},
-        {"white_box", "gradient_checks", "evasion"},
+        {"evasion", "columns"},
         {"attacks"},
-        {"assess", "gate", "query_evidence", "run"},
+        {"assess", "gate", "query_evidence", "run", "robust"},
         # the opened model as the target
         {"ways", "reading", "target", "alike", "upfront", "described"},
         # reference models that the user brings
@@ -175,7 +175,7 @@ BENCHMARKS: tuple[set[str], ...] = (
     # programs, which measure and print
     {"audit", "deploy", "findings", "harden", "noise", "null_audit", "papers"},
     # a program that uses another one's settings, and those that run in the peers' own environments
-    {"peers_audit", "peer_leakpro", "peer_privacy_meter"},
+    {"peers_audit", "robust_peers", "peer_leakpro", "peer_privacy_meter"},
 )
 """Of benchmarks/: as ROOMS inside a package."""
 OF_THE_PEERS = {("peer_privacy_meter", "audit")}

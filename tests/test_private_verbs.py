@@ -18,7 +18,13 @@ RECIPE = Recipe(
     model={"name": "mlp", "args": {"widths": [16]}},
     train={"epochs": 2, "batch_size": 64},
     dp={"epsilon": 5.0, "clip": 0.7},
-    audit={"references": 2, "attacks": "confidence,lira-online", "robust_examples": 20, "threat_models": ("adaptive",)},
+    audit={
+        "references": 2,
+        "attacks": "confidence,lira-online",
+        "robust": "quick",
+        "robust_examples": 20,
+        "threat_models": ("adaptive",),
+    },
 )
 
 

@@ -32,7 +32,9 @@ def test_a_line_every_half_minute_even_when_no_step_is_done():
     bar.update(3)
     bar.set_postfix({"loss": "0.25"})
     time.passes(25)
-    assert time.said[-1] == "reference models: 3 of 16 models, 1 min 30 s, 2 models/min, loss 0.25"
+    assert (
+        time.said[-1] == "reference models: 3 of 16 models, 1 min 30 s, 2 models/min, about 6 min 30 s left, loss 0.25"
+    )
 
 
 def test_quick_work_says_nothing():
@@ -82,7 +84,7 @@ def test_rates_are_read_at_a_glance(unit, n, seconds, expected):
 def test_the_rate_is_that_of_this_run():
     bar = Lines("train", "batch", 100, 90, 0.0)
     bar.update(5)
-    assert bar.line(60.0) == "train: 95 of 100 batches, 1 min 0 s, 5 batches/min"
+    assert bar.line(60.0) == "train: 95 of 100 batches, 1 min 0 s, 5 batches/min, about 1 min 0 s left"
 
 
 def test_lines_go_to_standard_error_and_end_with_the_work(monkeypatch, capsys):
@@ -101,4 +103,4 @@ def test_lines_go_to_standard_error_and_end_with_the_work(monkeypatch, capsys):
     assert list(progress.each("ab", "letters", unit="letter", total=2)) == ["a", "b"]
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "bench: 2 of 8 processes, 30 s, 4 processes/min\n"
+    assert captured.err == "bench: 2 of 8 processes, 30 s, 4 processes/min, about 1 min 30 s left\n"

@@ -83,7 +83,7 @@ def audit(
 
     Examples:
         >>> import edgepriv
-        >>> audited = edgepriv.audit("out/model.onnx", attacks="quick", robust_examples=50, steps=2, float_twin=False)
+        >>> audited = edgepriv.audit("out/model.onnx", attacks="quick", robust="quick", robust_examples=50, float_twin=False)
         >>> audited.file.name, audited.report.name, audited.attacks[0]["threat_model"]
         ('model.audit.json', 'model.audit.html', 'none')
     """

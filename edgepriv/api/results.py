@@ -139,8 +139,8 @@ class Audited(Result):
     """What attacks found; the strongest attack comes first.
 
     ``file``, ``report``, ``scores``: the .json, .html and .npz that were written. ``limits``: how ``fail_if`` was judged;
-    ``robustness``: accuracy under perturbations; ``utility``: accuracy and sizes; ``left_out``: attacks that were not run,
-    with the reason; ``float_twin``: the same of the twin that was not hardened.
+    ``robustness``: accuracy under perturbations, None where it was not asked for; ``utility``: accuracy and sizes;
+    ``left_out``: attacks that were not run, with the reason; ``float_twin``: the same of the twin that was not hardened.
     """
 
     _named: ClassVar[Mapping[str, str]] = {"float_twin": "float"}
@@ -148,7 +148,7 @@ class Audited(Result):
     file: Path
     model: str
     attacks: Sequence[Row]
-    robustness: Row
+    robustness: Row | None
     utility: Row
     accuracy: Row
     limits: Sequence[Row]
@@ -182,7 +182,7 @@ class Audited(Result):
             accuracy_table(self.accuracy["rows"]),
             *([f"at export, {cost}"] if cost else []),
             *attack_tables(self._content, self.file.name),
-            tables.robustness_table(self.robustness),
+            *([tables.robustness_table(self.robustness)] if self.robustness else []),
             *notes(self._content),
             *(f"warning: {line}" for line in self.warnings),
             *(finding.sentence for finding in proven(self._content)),

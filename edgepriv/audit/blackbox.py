@@ -19,12 +19,20 @@ STRETCHES = (1.0, 2.0, 4.0, 16.0, np.inf)
 
 
 def withstands(
-    labels_of: Labels, x: Inputs, y: npt.NDArray[np.int64], held: Bools, *, norm: str, eps: float, seed: int = 0
+    labels_of: Labels,
+    x: Inputs,
+    y: npt.NDArray[np.int64],
+    held: Bools,
+    *,
+    norm: str,
+    eps: float,
+    seed: int = 0,
+    free: Bools | None = None,
 ) -> Bools:
     """Which of the examples ``held`` (mask [n]) keep the right label.
 
     labels_of: float32 [n, ...] -> labels [n], of the file itself. x: float32 [n, ...] in [0, 1]. norm: "linf" or "l2";
-    eps: radius in input units.
+    eps: radius in input units. free: bool, the shape of an example: what may change; None for everything.
     """
     left = held.copy()
     chosen = np.random.default_rng([seed, 8]).permutation(np.flatnonzero(held))[:MOST]
@@ -36,6 +44,8 @@ def withstands(
     known, point = boundary_points(labels_of, x[asked], y[asked], seed=seed)
     inputs = x[asked[known]]
     way = point.reshape(inputs.shape) - inputs
+    if free is not None:
+        way = np.where(free, way, np.float32(0))
     for moved in _tries(inputs, way, norm, eps):
         left[asked[known]] &= labels_of(moved) == y[asked[known]]
     return left

@@ -91,7 +91,7 @@ class _Value:
 
 def _judge(limit: Limit, audit: dict[str, Any]) -> tuple[str, str]:
     values, unresolved = _values(limit, audit)
-    bound = audit["robustness"].get("at_most") if limit.measure == "robust_accuracy" and not values else None
+    bound = (audit["robustness"] or {}).get("at_most") if limit.measure == "robust_accuracy" and not values else None
     if bound is not None and limit.sign == "<" and bound < limit.value:
         return "exceeded", f"{limit.text} is exceeded: at most {bound:.4f}, as its gradients are of no use"
     if bound is not None:
@@ -114,6 +114,8 @@ def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str
     """What the limit is about, and the attacks that could not resolve it, by reason."""
     if limit.measure in {"robust_accuracy", "clean_accuracy"}:
         robustness = audit["robustness"]
+        if robustness is None:
+            return [], ["no perturbed inputs were tried (--robust none)"]
         key, interval = (
             ("worst_case_accuracy", "ci") if limit.measure == "robust_accuracy" else ("clean_accuracy", "clean_ci")
         )

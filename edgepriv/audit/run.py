@@ -1,4 +1,4 @@
-"""The audit of one model file: what its answers tell about members, and how perturbed inputs break it."""
+"""The audit of one model file: what its answers tell about members."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -8,7 +8,6 @@ import numpy as np
 from torch import nn
 
 from edgepriv import progress
-from edgepriv.audit import evasion
 from edgepriv.audit.answers import Outputs
 from edgepriv.audit.assess import Assessment, assess, corrected, utility
 from edgepriv.audit.attacks import ATTACKS, TRAINED
@@ -21,11 +20,6 @@ from edgepriv.audit.references import POPULATION, Fleet
 from edgepriv.audit.trained_answers import Population
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
-from edgepriv.training.device import device_of, placed
-from edgepriv.training.pgd import budget_of
-
-CURVE = (0.0, 0.5, 1.0, 2.0)
-"""Radii of the robustness curve, as multiples of eps."""
 
 _CHUNK = 2048
 _PATIENCE = 3  # seconds before a bar appears
@@ -37,7 +31,9 @@ class Target:
     same function with gradients, to logits; None when there is none, for the reason ``no_twin``. ``labels_only``: the file
     returns labels, and ``predict`` 1 for the label. ``exact``: positions of examples -> their inputs in float64,
     where float32 in [0, 1] would not give back the user's own numbers. ``scores``: as ``predict``, to the scores [n, K] that
-    the file returns where these are no probabilities; None where it returns probabilities or labels."""
+    the file returns where these are no probabilities; None where it returns probabilities or labels. ``bytes_in``: whether it
+    takes bytes. ``head``: what changes its answers behind the logits, None for nothing. ``sha256``: of the file, empty where
+    unknown."""
 
     predict: Callable[[np.ndarray], np.ndarray]
     twin: nn.Module | None
@@ -45,6 +41,9 @@ class Target:
     labels_only: bool = False
     exact: Callable[[np.ndarray], np.ndarray] | None = None
     scores: Callable[[np.ndarray], np.ndarray] | None = None
+    bytes_in: bool = False
+    head: str | None = None
+    sha256: str = ""
 
 
 def answers(target: Target, dataset: Dataset, index: np.ndarray) -> np.ndarray:
@@ -202,52 +201,3 @@ def _with_fleet(plainly: Evidence, target: Target, dataset: Dataset, fleet: Flee
         seen = observed(target, dataset, fleet.population_index)
         population = Population(seen.confidence, fleet.population, seen.tempered, fleet.tempered_population)
     return replace(plainly, shadow=fleet.shadow, references=fleet.references, population=population)
-
-
-def robustness_part(
-    target: Target, dataset: Dataset, index: np.ndarray, recipe: Recipe, label: str = "robustness"
-) -> dict[str, Any]:
-    """Accuracy of the target under adversarial perturbations.
-
-    Args:
-        target: the opened model; without a twin an attack that needs only labels is run.
-        dataset: the examples.
-        index: int64 [n], positions of the examples; at most ``recipe.audit.robust_examples`` of them are attacked.
-        recipe: norm, radius, steps and seed.
-        label: title of the progress bar.
-
-    Returns:
-        The audit's ``robustness`` as JSON. Where gradients are of no use, ``worst_case_accuracy`` is None, ``at_most`` is an
-        upper bound in [0, 1], and ``warnings`` say why.
-    """
-    budget = budget_of(recipe.adversary, dataset.input_shape)
-    chosen = np.random.default_rng(recipe.seed).permutation(index)[: recipe.audit.robust_examples]
-    if target.twin is None:
-        with progress.shown(f"{label}, by labels", unit="answer", leave=False) as bar:
-
-            def ask(x: np.ndarray) -> np.ndarray:
-                bar.update(len(x))
-                return target.predict(x)
-
-            return evasion.without_gradients(
-                ask,
-                dataset.inputs(chosen),
-                dataset.y[chosen],
-                norm=budget.norm,
-                eps=budget.eps,
-                reason=target.no_twin,
-                seed=recipe.seed,
-            )
-    with progress.shown(label, unit="example") as bar, placed(target.twin, device_of(recipe.device)):
-        return evasion.robustness(
-            target.twin,
-            target.predict,
-            dataset.inputs(chosen),
-            dataset.y[chosen],
-            norm=budget.norm,
-            eps=budget.eps,
-            steps=recipe.audit.pgd_steps,
-            eps_curve=[multiple * budget.eps for multiple in CURVE],
-            seed=recipe.seed,
-            progress=progress.follower(bar),
-        )

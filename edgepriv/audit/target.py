@@ -105,7 +105,10 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
     labels_only = contract.returns == "label"
     exact = examples.inputs if not feeding.idle or examples.kind == "other" else None
     before_softmax = scores if guard is None and contract.returns in ("logits", "unnormalized") else None
-    target = Target(predict, None, "", labels_only, exact, before_softmax)
+    target = Target(
+        predict, None, "", labels_only, exact, before_softmax,
+        contract.input_dtype == "uint8", model.answers_through, model.sha256,
+    )  # fmt: skip
     try:
         inner = model.differentiable(turned(feeding(few[:_FEW])), contract.classes)
     except Untwinnable as reason:

@@ -16,8 +16,10 @@ class Unit:
     notes: tuple[str, ...] = ()
     name: str = ""
 
-    def restored(self, robustness: dict[str, Any]) -> dict[str, Any]:
-        """The audit's ``robustness`` with its radii in the user's units."""
+    def restored(self, robustness: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The audit's ``robustness`` with its radii in the user's units; None of None."""
+        if robustness is None:
+            return None
         if self.name:
             robustness = robustness | {"unit": self.name}
         if self.span == 1:

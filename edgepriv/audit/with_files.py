@@ -19,11 +19,13 @@ from edgepriv.audit.brought import (
     refuse_unlearned_fleets,
     refuse_unused,
 )
+from edgepriv.audit.columns import free_columns
 from edgepriv.audit.described import Audited, described
 from edgepriv.audit.examples import from_files
 from edgepriv.audit.feeding import told_of
 from edgepriv.audit.references import Fleet
-from edgepriv.audit.run import membership_part, robustness_part
+from edgepriv.audit.robust import robustness_part
+from edgepriv.audit.run import membership_part
 from edgepriv.audit.shift import shift_part
 from edgepriv.audit.target import open_target
 from edgepriv.audit.units import in_unit_range
@@ -55,7 +57,7 @@ def audit_on_files(
         cut_head: audit the file with its head removed.
         accept_accuracy_loss: continue even if the model is hardly better than chance on its members.
         brought: the user's own reference models, or the function that trains them, if any.
-        cache_dir: folder in which reference models of that function are kept.
+        cache_dir: folder in which reference models of that function, and outcomes of evasion attacks, are kept.
 
     Returns:
         The content of model.audit.json, and the scores by "threat model/attack".
@@ -75,7 +77,8 @@ def audit_on_files(
     opened = open_target(asked, from_files(model, members, non_members, read_as, told.input_range), told)
     target, examples = opened.target, opened.examples.dataset
     recipe, unit = in_unit_range(recipe, opened.examples)
-    notes = [*project.files_notes(examples), *opened.notes, *unit.notes]
+    free, left_alone = free_columns(examples, recipe.audit.perturb)
+    notes = [*project.files_notes(examples), *opened.notes, *unit.notes, *left_alone]
     for line in notes:
         project.say(line)
     inside, outside = np.split(np.arange(len(examples)), [examples.known_members or 0])
@@ -111,7 +114,11 @@ def audit_on_files(
         )
     content["likeness"] = alike
     content["shift"] = shift_part(examples, inside, outside, resolved.seed)
-    content["robustness"] = unit.restored(robustness_part(target, examples, outside, resolved))
+    content["robustness"] = unit.restored(
+        robustness_part(
+            target, examples, outside, resolved, free=free, cache_dir=cache_dir / "robustness" if cache_dir else None
+        )
+    )
     record = {"name": examples.name, "sha256": examples.sha256, "split": None}
     content["said"] = notes
     count = len(next(iter(fleets.values())).right) if fleets else 0

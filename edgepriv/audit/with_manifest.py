@@ -17,12 +17,14 @@ from edgepriv.audit.brought import (
     refuse_unlearned_fleets,
     refuse_unused,
 )
+from edgepriv.audit.columns import free_columns
 from edgepriv.audit.described import Audited, described
 from edgepriv.audit.dp_guarantee import compare_with_guarantee
 from edgepriv.audit.examples import of_dataset
 from edgepriv.audit.feeding import Told, told_of
 from edgepriv.audit.references import Fleet, train_fleet
-from edgepriv.audit.run import membership_part, robustness_part
+from edgepriv.audit.robust import robustness_part
+from edgepriv.audit.run import membership_part
 from edgepriv.audit.shift import shift_part
 from edgepriv.audit.target import open_target
 from edgepriv.audit.upfront import up_front
@@ -83,7 +85,8 @@ def audit_by_manifest(
     told = told_of(recipe, accept_accuracy_loss)
     opened = open_target(asked, of_dataset(dataset), told)
     target = opened.target
-    for line in opened.notes:
+    free, left_alone = free_columns(dataset, recipe.audit.perturb)
+    for line in [*opened.notes, *left_alone]:
         project.say(line)
     undefended = model.float_twin if float_twin else None
     accuracy = up_front(
@@ -150,8 +153,10 @@ def audit_by_manifest(
     )
     content["likeness"] = alike
     content["shift"] = shift_part(dataset, split.members, split.non_members, recipe.seed)
-    content["robustness"] = robustness_part(target, dataset, split.non_members, recipe)
-    content["said"] = [*project.data_notes(dataset, split), *opened.notes, *notes]
+    content["robustness"] = robustness_part(
+        target, dataset, split.non_members, recipe, free=free, cache_dir=cache_dir / "robustness"
+    )
+    content["said"] = [*project.data_notes(dataset, split), *opened.notes, *left_alone, *notes]
     if undefended is None:
         content["no_float_twin"] = _why_no_twin(known, float_twin)
     if undefended is not None:
@@ -171,7 +176,10 @@ def audit_by_manifest(
             recipe=recipe,
             pool=split.reference,
         )
-        content["float"]["robustness"] = robustness_part(twin_target, dataset, split.non_members, recipe, "float twin")
+        content["float"]["robustness"] = robustness_part(
+            twin_target, dataset, split.non_members, recipe, "robustness of the float twin",
+            free=free, cache_dir=cache_dir / "robustness",
+        )  # fmt: skip
     content["defended_by"] = defences_of(trained_by)
     if "dp" in known.defences:
         content["dp"] = compare_with_guarantee(known.defences["dp"], content["attacks"], scores, recipe.seed)

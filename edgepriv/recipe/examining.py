@@ -14,6 +14,7 @@ from edgepriv.recipe.section import Section
 class Audit(Section):
     """What the audit runs: which attacks, how many reference models, which perturbations; and how a third-party file is read.
 
+    ``robust``: which attacks perturb inputs (``edgepriv.audit.evasion``); ``perturb``: which columns of a table they change.
     ``queried_examples``: candidates, half of them members, on which the attacks that ask the model many times for each are
     run. ``engine``: where reference models are trained: ``local`` processes, or ``dask:tcp://HOST:PORT``. ``input_range``,
     ``mean``, ``std``: what a third-party file is fed, ``(lo + u * (hi - lo) - mean) / std`` of bytes divided by 255 or of other
@@ -49,6 +50,23 @@ class Audit(Section):
             reads=written.threat_models,
         ),
     ] = ("adaptive", "oblivious")
+    robust: Annotated[
+        Literal["autoattack", "quick", "none"],
+        Option(
+            "Attacks by perturbed inputs: autoattack (per example up to 2,000 gradients and 5,900 queries), quick (150 "
+            "gradients, about a twentieth of the time), or none.",
+            "Audit",
+            ("audit",),
+        ),
+    ] = "autoattack"
+    perturb: Annotated[
+        Literal["all", "continuous"],
+        Option(
+            "Columns of a table to perturb: all, or continuous, which leaves alone those of 0 and 1.",
+            "Audit",
+            ("audit",),
+        ),
+    ] = "all"
     robust_examples: Annotated[
         int,
         Option("Non-members to perturb.", "Audit", ("audit",)),

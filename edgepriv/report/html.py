@@ -246,7 +246,7 @@ def missing(
                 yield f"true-positive rate at {100 * float(fpr):g}% false positives{which}", note
         robustness = audit.get("robustness")
         if robustness is None:
-            yield "robustness", "no evasion attack was run"
+            yield "robustness", "no inputs were perturbed (--robust none)"
         elif robustness["worst_case_accuracy"] is None:
             yield "robustness", "; ".join(robustness["warnings"])
         twin = audit.get("float") or {}

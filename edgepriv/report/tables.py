@@ -26,7 +26,7 @@ from edgepriv.report.formatting import (
 )
 from edgepriv.report.verdict import like_guessing, strongest
 
-AT_MOST = "at most: a bound from an attack that sees only labels; a gradient attack would find more"
+AT_MOST = "at most: a bound from attacks without gradients; a gradient attack would find more"
 
 
 def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | str]:
@@ -69,14 +69,14 @@ def tpr(attack: Mapping[str, Any], fpr: str) -> str:
 
 
 def robustness_table(robustness: Mapping[str, Any]) -> Table:
-    """Accuracy on clean inputs, under each evasion attack, and under the worst of them per example."""
+    """Accuracy on clean inputs, what each evasion attack leaves of those that it was made on, and the worst case."""
     title = f"Accuracy under perturbations ({budget(robustness)})"
-    table = _table(title, ["attack"], ["accuracy", "examples"])
+    table = _table(title, ["attack"], ["accuracy left", "attacked"])
     clean = with_interval(robustness["clean_accuracy"], robustness.get("clean_ci"), percent)
     _row(table, "none", clean, f"{robustness['n']:,}")
     for attack in robustness["attacks"]:
         shown = with_interval(attack["robust_accuracy"], attack["ci"], percent)
-        _row(table, attack["name"], shown, f"{attack['n']:,}")
+        _row(table, attack["name"], shown, f"{attack.get('attacked', attack['n']):,}")
     _row(table, "worst case", worst_case(robustness), f"{robustness['n']:,}")
     return table
 

@@ -178,8 +178,8 @@ def robustness(audit: Mapping[str, Any] | None) -> Finding:
         bound = f"at most {percent(measured['at_most'])}"
         return Finding(
             topic,
-            f"The accuracy under adversarial perturbations is not known; it is {bound}, as an attack that sees labels alone "
-            f"leaves so much of {percent(measured['clean_accuracy'])} ({budget(measured)}): {reasons}.",
+            f"The accuracy under adversarial perturbations is not known; it is {bound}, as attacks without gradients "
+            f"leave so much of {percent(measured['clean_accuracy'])} ({budget(measured)}): {reasons}.",
             f"{bound} of the inputs keep the right label under attack ({budget(measured)}), as gradients show nothing",
         )
     kept = with_interval(measured["worst_case_accuracy"], measured["ci"], percent)

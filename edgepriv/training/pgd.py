@@ -42,11 +42,13 @@ class Norm:
 
     ``start(x, eps, generator)``: a random delta, the shape of x. ``direction(gradient)``: of steepest ascent, of length one.
     ``near(x, eps)``: the function that moves perturbed inputs back into the ball around x, and into [0, 1].
+    ``length(change)``: of each example's [N].
     """
 
     start: Callable[[Tensor, float, Generator], Tensor]
     direction: Callable[[Tensor], Tensor]
     near: Callable[[Tensor, float], Callable[[Tensor], Tensor]]
+    length: Callable[[Tensor], Tensor]
 
 
 def budget_of(adversary: Adversary, input_shape: tuple[int, ...]) -> Budget:
@@ -81,8 +83,12 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     Its gradient cannot vanish by saturation of the softmax, and it works from two classes on.
     """
     true = logits.gather(1, y[:, None]).squeeze(1)
-    others = logits.scatter(1, y[:, None], -torch.inf)
-    return others.amax(dim=1) - true
+    return masked_out(logits, y).amax(dim=1) - true
+
+
+def masked_out(logits: Tensor, y: Tensor) -> Tensor:
+    """The logits [N, K] with minus infinity at the label."""
+    return logits.scatter(1, y[:, None], -torch.inf)
 
 
 def perturbed(
@@ -94,6 +100,7 @@ def perturbed(
     *,
     objective: Objective = cross_entropy,
     keep_best: bool = False,
+    free: Tensor | None = None,
 ) -> Tensor:
     """Projected gradient ascent (Madry et al. 2018, eq. 3); with one step it is FGSM.
 
@@ -106,6 +113,7 @@ def perturbed(
         objective: what is raised.
         keep_best: return, of all iterates, the one with the largest ``margin``, and leave an example once it is wrong by more
             than ``SETTLED``: the strongest use of as many steps, at one more pass through the model. Else the last iterate.
+        free: bool, the shape of an example: what may change; None for everything. ``logits_of`` must have no slope elsewhere.
 
     Returns:
         Perturbed inputs, float32 [N, ...].
@@ -115,7 +123,7 @@ def perturbed(
     """
     norm = norm_of(budget.norm)
     within = norm.near(x, budget.eps)
-    moved = x if generator is None else (x + norm.start(x, budget.eps, generator)).clamp(0, 1)
+    moved = x if generator is None else random_start(x, norm, budget.eps, generator, free)
     if keep_best:
         best, best_margin = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
         active = torch.arange(len(x), device=x.device)
@@ -133,6 +141,12 @@ def perturbed(
                 within = norm.near(x[active], budget.eps)
         moved = within(moved.add(norm.direction(slope), alpha=budget.step))
     return best if keep_best else moved
+
+
+def random_start(x: Tensor, norm: Norm, eps: float, generator: Generator, free: Tensor | None = None) -> Tensor:
+    """A random start around x, in [0, 1]; as x is where ``free`` (bool, the shape of an example) is false."""
+    delta = norm.start(x, eps, generator)
+    return (x + (delta if free is None else delta * free)).clamp(0, 1)
 
 
 def fgsm(logits_of: Logits, x: Tensor, y: Tensor, *, norm: str, eps: float) -> Tensor:
@@ -213,12 +227,16 @@ def lengths(change: Tensor) -> Tensor:
     return norms
 
 
+def _largest(change: Tensor) -> Tensor:
+    return change.flatten(1).abs().amax(dim=1)
+
+
 def per_example(values: Tensor, like: Tensor) -> Tensor:
     """One value [N] for each example, shaped to multiply ``like`` [N, ...]."""
     return values.view(-1, *(1,) * (like.ndim - 1))
 
 
 NORMS: dict[str, Norm] = {
-    "linf": Norm(_uniform_in_box, _sign, _box),
-    "l2": Norm(_uniform_direction_and_length, _unit, _ball),
+    "linf": Norm(_uniform_in_box, _sign, _box, _largest),
+    "l2": Norm(_uniform_direction_and_length, _unit, _ball, lengths),
 }

@@ -66,7 +66,19 @@ def test_the_command_line_writes_the_same_bytes(documented, tmp_path, monkeypatc
     )
     run(*["harden", "model.pt", "--bits", "4", "--adv", "fgsm", "--epochs", "1", "--qat-epochs", "1", "-o", "out/"])
     run(
-        *["audit", "out/model.onnx", "--attacks", "quick", "--robust-examples", "50", "--steps", "2", "--no-float-twin"]
+        *[
+            "audit",
+            "out/model.onnx",
+            "--attacks",
+            "quick",
+            "--robust",
+            "quick",
+            "--robust-examples",
+            "50",
+            "--steps",
+            "2",
+            "--no-float-twin",
+        ]
     )
     endings = ("onnx", "pt", "robust.pt", "fp32.onnx", "manifest.json", "audit.npz", "audit.json")
     for name in ("model.pt", *(f"out/model.{ending}" for ending in endings)):
@@ -135,7 +147,7 @@ def test_bad_input_is_a_user_error_and_so_is_an_option_that_is_not_known(tmp_pat
 def test_a_limit_that_is_exceeded_brings_the_result(documented, tmp_path):
     with pytest.raises(edgepriv.GateFailed) as failed:
         edgepriv.audit(
-            documented / "out" / "model.onnx", attacks="loss", robust_examples=20, steps=1, float_twin=False,
+            documented / "out" / "model.onnx", attacks="loss", robust="quick", robust_examples=20, steps=1, float_twin=False,
             fail_if="auc>0.01", out=tmp_path / "m.audit.json",
         )  # fmt: skip
     assert failed.value.audit.limits[0]["limit"] == "auc>0.01"

@@ -28,7 +28,9 @@ def folder(tmp_path_factory):
 
 
 def audited(model, **options):
-    changes = {"audit": {"attacks": "entropy,correctness,ml-leaks", "robust_examples": 20, "pgd_steps": 2}}
+    changes = {
+        "audit": {"attacks": "entropy,correctness,ml-leaks", "robust": "quick", "robust_examples": 20, "pgd_steps": 2}
+    }
     return pipeline.audit(model, changes, cache_dir=model.parent / "cache", float_twin=False, **options)
 
 

@@ -39,7 +39,15 @@ def audited(tmp_path):
         np.savez(path, x=x[part], y=y[part].astype(float))
 
     def audited(model, attacks="quick"):
-        changes = {"audit": {"robust_examples": 5, "pgd_steps": 2, "attacks": attacks, "queried_examples": 20}}
+        changes = {
+            "audit": {
+                "robust": "quick",
+                "robust_examples": 5,
+                "pgd_steps": 2,
+                "attacks": attacks,
+                "queried_examples": 20,
+            }
+        }
         content = pipeline.audit(model, changes, members=files[0], non_members=files[1], accept_accuracy_loss=True)
         return content, data.from_member_files(*files)
 
@@ -146,7 +154,7 @@ def test_repeated_examples_are_told(tmp_path):
     y = labelled(x)
     np.savez(tmp_path / "a.npz", x=np.concatenate([x[:20], x[:5]]), y=np.concatenate([y[:20], y[:5]]))
     np.savez(tmp_path / "b.npz", x=x[20:], y=y[20:])
-    changes = {"audit": {"robust_examples": 5, "pgd_steps": 2, "attacks": "confidence"}}
+    changes = {"audit": {"robust": "quick", "robust_examples": 5, "pgd_steps": 2, "attacks": "confidence"}}
     files = {"members": tmp_path / "a.npz", "non_members": tmp_path / "b.npz"}
     content = pipeline.audit(channels_last(tmp_path / "m.onnx"), changes, **files, accept_accuracy_loss=True)
     assert "5 of the 25 examples in a.npz repeat others: the intervals are too narrow" in content["warnings"]

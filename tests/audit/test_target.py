@@ -13,7 +13,7 @@ IMAGES = RNG.integers(0, 256, (160, 6, 6), np.uint8)
 PIXELS = RNG.standard_normal((36, 3)).astype(np.float32)
 PIXELS -= PIXELS.mean(axis=0)
 FLAT = IMAGES.reshape(160, 36).astype(np.float32)
-CHANGES = {"audit": {"robust_examples": 10, "pgd_steps": 2, "attacks": "confidence,correctness"}}
+CHANGES = {"audit": {"robust": "quick", "robust_examples": 10, "pgd_steps": 2, "attacks": "confidence,correctness"}}
 
 
 def save(path, nodes, constants, shape, outputs=None, dtype=TensorProto.FLOAT):

@@ -36,6 +36,7 @@ bits = 4
 [qat]
 epochs = 1
 [audit]
+robust = "quick"
 references = 4
 robust_examples = 60
 pgd_steps = 3

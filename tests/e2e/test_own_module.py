@@ -54,7 +54,7 @@ def test_what_a_refusal_asks_for_is_enough(edgepriv, trained):
 def test_an_audit_imports_only_what_is_named(edgepriv, trained):
     assert edgepriv("export", "m.pt", *OWN, "--bits", "4", "-o", "m.onnx", *TINY).code == 0
     sys.modules.pop("own_network", None)
-    few = ("--robust-examples", "20", "--steps", "1", "--no-float-twin", "--force", *TINY)
+    few = ("--robust", "quick", "--robust-examples", "20", "--steps", "1", "--no-float-twin", "--force", *TINY)
     assert edgepriv("audit", "m.onnx", "--attacks", "quick", *few).code == 0
     assert "own_network" not in sys.modules
     fleet = ("--attacks", "lira-online", "--references", "2", "--threat-model", "adaptive", "--cache-dir", "cache")

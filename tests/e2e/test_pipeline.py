@@ -129,7 +129,17 @@ def test_an_audit_on_files_leaves_out_what_needs_references(edgepriv, hardened: 
     digits = data.load("digits")
     np.savez(tmp_path / "a.npz", x=digits.x[:200], y=digits.y[:200])
     np.savez(tmp_path / "b.npz", x=digits.x[200:400], y=digits.y[200:400])
-    ran = edgepriv("audit", model, "--members", tmp_path / "a.npz", "--non-members", tmp_path / "b.npz", "--json")
+    ran = edgepriv(
+        "audit",
+        model,
+        "--members",
+        tmp_path / "a.npz",
+        "--non-members",
+        tmp_path / "b.npz",
+        "--robust",
+        "quick",
+        "--json",
+    )
     assert ran.code == 0, ran.err
     assert {"lira-online", "rmia-offline", "shadow-mlp"} <= {row["name"] for row in ran.json["left_out"]}
     assert all(row["reason"] for row in ran.json["left_out"])
@@ -138,12 +148,33 @@ def test_an_audit_on_files_leaves_out_what_needs_references(edgepriv, hardened: 
 
 
 def test_a_limit_that_is_exceeded_exits_3_and_names_the_attack(edgepriv, audited: Path) -> None:
-    ran = edgepriv("audit", audited, "--attacks", "quick", "--no-float-twin", "--fail-if", "auc>0.01", "--force")
+    ran = edgepriv(
+        "audit",
+        audited,
+        "--attacks",
+        "quick",
+        "--robust",
+        "none",
+        "--no-float-twin",
+        "--fail-if",
+        "auc>0.01",
+        "--force",
+    )
     assert ran.code == 3
     assert "auc>0.01 is exceeded" in ran.err
     assert audited.with_suffix(".audit.json").exists()
     ran = edgepriv(
-        "audit", audited, "--attacks", "quick", "--no-float-twin", "--fail-if", "auc>0.01", "--force", "--json"
+        "audit",
+        audited,
+        "--attacks",
+        "quick",
+        "--robust",
+        "none",
+        "--no-float-twin",
+        "--fail-if",
+        "auc>0.01",
+        "--force",
+        "--json",
     )
     assert ran.code == 3
     assert ran.json["attacks"]
@@ -153,7 +184,9 @@ def test_what_is_measured_does_not_change_how_references_are_trained(edgepriv, a
     cache = audited.parent.parent / "cache"
     trained = {path: path.stat().st_mtime_ns for path in cache.rglob("*.npz")}
     recipe = tmp_path / "r.toml"
-    recipe.write_text('[audit]\nrobust_examples = 7\npgd_steps = 2\n[train]\nepochs = 77\n[adversary]\nnorm = "l2"\n')
+    recipe.write_text(
+        '[audit]\nrobust = "quick"\nrobust_examples = 7\npgd_steps = 2\n[train]\nepochs = 77\n[adversary]\nnorm = "l2"\n'
+    )
     ran = edgepriv("audit", audited, "--cache-dir", cache, "--recipe", recipe, "--references", 4, "-o",
                    tmp_path / "l2.json", "--json")  # fmt: skip
     assert ran.code == 0, ran.err

@@ -21,7 +21,7 @@ from edgepriv.device import predict
 from edgepriv.measure import bench
 from edgepriv.recipe import Recipe
 
-FAST = {"audit": {"attacks": "correctness,confidence", "robust_examples": 10, "pgd_steps": 1}}
+FAST = {"audit": {"attacks": "correctness,confidence", "robust": "quick", "robust_examples": 10, "pgd_steps": 1}}
 ONCE = Recipe().with_changes(bench={"batches": (1,), "rounds": 1, "runs": 1})
 
 counting: Counter[str] | None = None

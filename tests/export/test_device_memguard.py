@@ -59,7 +59,7 @@ def test_the_kit_and_the_audit_answer_alike(guarded, tmp_path, monkeypatch, caps
 
 
 def test_the_audit_warns_and_the_manifest_says_where_the_guard_is(guarded):
-    changes = {"audit": {"attacks": "entropy,shadow-mlp", "robust_examples": 10, "pgd_steps": 1}}
+    changes = {"audit": {"attacks": "entropy,shadow-mlp", "robust": "none"}}
     found = pipeline.audit(guarded, changes, cache_dir=guarded.parent / "cache", float_twin=False)
     assert found["head"] == {"kind": "memguard", "cut": False}
     assert "--cut-head" in found["warnings"][0]

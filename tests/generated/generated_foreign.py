@@ -67,7 +67,18 @@ def audit(made: Made) -> Ran | None:
     except Exception:  # torch's exporter, not edgepriv
         return None
     files = ["--members", made.folder / "members.npz", "--non-members", made.folder / "others.npz"]
-    few = ["--attacks", "confidence,correctness", "--robust-examples", 4, "--steps", 1, "--eps", 0.02]
+    few = [
+        "--attacks",
+        "confidence,correctness",
+        "--robust",
+        "quick",
+        "--robust-examples",
+        4,
+        "--steps",
+        1,
+        "--eps",
+        0.02,
+    ]
     stated = [] if made.case.form == "bytes" else FED_OPTIONS[made.case.fed]
     return run("audit", path, *files, *stated, *few, "--json")
 

@@ -73,6 +73,10 @@ def half(shift, robust):
         ],
         "left_out": [{"name": "label-only", "reason": "needs 2,000 queries for each record"}],
         "robustness": {
+            "level": "autoattack",
+            "head": None,
+            "square_asks": "the file",
+            "fixed_features": 0,
             "norm": "linf",
             "eps": 0.1,
             "clean_accuracy": 0.95,

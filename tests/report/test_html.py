@@ -125,7 +125,7 @@ def test_an_audit_alone_says_what_is_missing(tight_audit):
     del tight_audit["robustness"]
     words = Page(render(title="m", audit=tight_audit, bench=None, layers=None)).words
     for phrase in (
-        "robustness : no evasion attack was run",
+        "robustness : no inputs were perturbed (--robust none)",
         "bench : not run",
         "weights by layer",
         "undefended float model",

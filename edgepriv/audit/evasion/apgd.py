@@ -1,0 +1,194 @@
+"""Auto-PGD (Croce & Hein 2020, algorithm 1): gradient ascent with momentum, whose step halves where it makes no progress."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from edgepriv.audit.evasion.losses import TargetedLoss, loss_for, nearest_others
+from edgepriv.training.generators import Generator
+from edgepriv.training.pgd import (
+    SETTLED,
+    Logits,
+    Objective,
+    cross_entropy,
+    gradient,
+    margin,
+    norm_of,
+    per_example,
+    random_start,
+)
+
+STEPS = 100
+MOMENTUM = 0.25
+PROGRESS = 0.75
+"""Share of the steps between two checkpoints that must raise the loss, or the step is halved."""
+_FIRST, _SHORTER, _SHORTEST = 0.22, 0.03, 0.06  # shares of the steps: to the first checkpoint, less each time, at least
+
+
+def apgd(
+    logits_of: Logits,
+    x: Tensor,
+    y: Tensor,
+    *,
+    norm: str,
+    eps: float,
+    generator: Generator,
+    target: Tensor | None = None,
+    steps: int = STEPS,
+    free: Tensor | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Perturbed inputs, float32 [N, ...]: of all iterates the one with the largest margin over the label.
+
+    Args:
+        logits_of, x, y, norm, eps: as of ``perturbed``.
+        generator: of the random start.
+        target: int64 [N], a class for each example that is to overtake its label by the targeted DLR (the margin, where there
+            are fewer than four classes); None raises the cross-entropy.
+        steps: gradient steps. An example is left once it is wrong by more than ``SETTLED``.
+        free: as of ``perturbed``.
+        tick: called after each step.
+    """
+    kind = norm_of(norm)
+    adversarial, reached = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
+    begin = random_start(x, kind, eps, generator, free)
+    slope, logits = gradient(logits_of, begin, y, _objective(target))
+    loss = _objective(target)(logits, y)
+    n = len(x)
+    run = _Run(
+        index=torch.arange(n, device=x.device),
+        x=x,
+        y=y,
+        target=y if target is None else target,
+        moved=begin,
+        before=begin,
+        slope=slope,
+        loss=loss,
+        step=torch.full_like(loss, 2 * eps),
+        best=begin,
+        best_slope=slope,
+        best_loss=loss,
+        loss_at_check=loss,
+        halved=torch.ones(n, dtype=torch.bool, device=x.device),
+        rises=torch.zeros_like(loss),
+    )
+    run = _kept(run, logits, adversarial, reached)
+    window = checked = max(int(_FIRST * steps), 1)
+    for iteration in range(steps):
+        if not len(run.index):
+            break
+        within = kind.near(run.x, eps)
+        ahead = within(run.moved + per_example(run.step, x) * kind.direction(run.slope))
+        share = 1.0 if iteration == 0 else 1 - MOMENTUM
+        ahead = within(run.moved + share * (ahead - run.moved) + (1 - share) * (run.moved - run.before))
+        objective = _objective(None if target is None else run.target)
+        slope, logits = gradient(logits_of, ahead, run.y, objective)
+        loss = objective(logits, run.y)
+        better = loss > run.best_loss
+        run = replace(
+            run,
+            before=run.moved,
+            moved=ahead,
+            slope=slope,
+            rises=run.rises + (loss > run.loss),
+            loss=loss,
+            best=_chosen(better, ahead, run.best),
+            best_slope=_chosen(better, slope, run.best_slope),
+            best_loss=torch.where(better, loss, run.best_loss),
+        )
+        checked -= 1
+        if checked == 0:
+            run = _checked(run, window)
+            window = checked = max(window - max(int(_SHORTER * steps), 1), int(_SHORTEST * steps), 1)
+        run = _kept(run, logits, adversarial, reached)
+        tick()
+    return adversarial
+
+
+def apgd_targeted(
+    logits_of: Logits,
+    x: Tensor,
+    y: Tensor,
+    *,
+    rank: int,
+    norm: str,
+    eps: float,
+    generator: Generator,
+    steps: int = STEPS,
+    free: Tensor | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """``apgd`` towards the other class with the largest logit on the clean input (``rank`` 0), the second largest (1), ..."""
+    with torch.no_grad():
+        target = nearest_others(logits_of(x), y)[:, rank]
+    return apgd(
+        logits_of, x, y, norm=norm, eps=eps, generator=generator, target=target, steps=steps, free=free, tick=tick
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Where the examples stand that are still attacked. ``halved``: whether the step was halved at the last checkpoint;
+    ``rises``: steps since then that raised the loss; ``loss_at_check``: the best loss then."""
+
+    index: Tensor
+    x: Tensor
+    y: Tensor
+    target: Tensor
+    moved: Tensor
+    before: Tensor
+    slope: Tensor
+    loss: Tensor
+    step: Tensor
+    best: Tensor
+    best_slope: Tensor
+    best_loss: Tensor
+    loss_at_check: Tensor
+    halved: Tensor
+    rises: Tensor
+
+    def only(self, rows: Tensor) -> "_Run":
+        return _Run(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+def _objective(target: Tensor | None) -> Objective:
+    if target is None:
+        return cross_entropy
+    chosen = target
+
+    def towards(logits: Tensor, y: Tensor) -> Tensor:
+        loss: TargetedLoss = loss_for(logits.shape[1])
+        return loss(logits, y, chosen)
+
+    return towards
+
+
+def _kept(run: _Run, logits: Tensor, adversarial: Tensor, reached: Tensor) -> _Run:
+    """Write down iterates that lead by more than any before; the run without the examples that are settled."""
+    lead = margin(logits, run.y)
+    further = lead > reached[run.index]
+    adversarial[run.index[further]] = run.moved[further]
+    reached[run.index] = torch.maximum(reached[run.index], lead)
+    settled = lead > SETTLED
+    return run.only(~settled) if settled.any() else run
+
+
+def _checked(run: _Run, window: int) -> _Run:
+    """At a checkpoint: where too few steps were progress, half the step, from the best point on."""
+    stuck = ~run.halved & (run.loss_at_check >= run.best_loss)
+    halve = (run.rises <= PROGRESS * window) | stuck
+    return replace(
+        run,
+        step=torch.where(halve, run.step / 2, run.step),
+        moved=_chosen(halve, run.best, run.moved),
+        slope=_chosen(halve, run.best_slope, run.slope),
+        halved=halve,
+        loss_at_check=run.best_loss,
+        rises=torch.zeros_like(run.rises),
+    )
+
+
+def _chosen(where: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    return torch.where(per_example(where, first), first, second)

@@ -1,0 +1,168 @@
+"""What makes figures of robustness look better than they are: symptoms of the model, and what to do about each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgepriv.artifact.batches import Steadiness
+from edgepriv.audit.answers import Bools
+from edgepriv.audit.evasion.losses import FEWEST_FOR_DLR
+from edgepriv.audit.evasion.trial import DRAWS, Trial
+from edgepriv.training.pgd import cross_entropy, gradient, margin
+
+# Shares of the examples above which a finding becomes a warning, or, of the first, ends the trust in gradients.
+ZERO_GRADIENTS, DISAGREEING, RISING, BEATEN = 0.01, 0.005, 0.005, 0.002
+MISLED = 0.02
+"""Share of the examples that an attack without gradients must fool beyond the others for the worst case to be unknown."""
+TINY = 0.01
+"""Of the lead of a label: where the slope says that not even a change of every feature from 0 to 1 takes more off it."""
+CERTAIN, SATURATED = 17.0, 0.5
+"""Lead of a logit from which a float32 softmax is exactly 1, and the share of examples with such a lead that is said."""
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Shares of the rightly labelled examples: without any slope (``flat``), with one that is not a number (``broken``), with
+    one too small to matter (``tiny``). ``saturated``: of them, where the softmax is exactly 1. ``differ``: of all examples,
+    where twin and file disagree on the label. ``temperature``: what attacks divide the logits by. ``classes``: of the twin."""
+
+    flat: float
+    broken: float
+    tiny: float
+    saturated: float
+    differ: float
+    temperature: float
+    classes: int
+
+
+def gradients(trial: Trial, labels: npt.NDArray[np.intp], right: Bools) -> Gradients:
+    """On clean inputs; ``labels`` [n] are the file's, ``right`` [n] tells which of them are."""
+    counts, classes = np.zeros(5), 0
+    for part, inputs, truth in trial.batches(np.arange(len(trial.x))):
+        slopes = [gradient(trial.twin, inputs, truth, objective) for objective in (cross_entropy, margin)]
+        logits = slopes[0][1]
+        sizes = [torch.nan_to_num(slope, posinf=0, neginf=0).flatten(1).abs() for slope, _ in slopes]
+        finite = torch.stack([slope.isfinite().flatten(1).all(dim=1) for slope, _ in slopes]).all(dim=0)
+        some = torch.stack([size.amax(dim=1) > 0 for size in sizes]).any(dim=0)
+        lead = -margin(logits, truth)
+        tiny = sizes[1].sum(dim=1) < TINY * lead
+        certain = lead * trial.twin.temperature > CERTAIN
+        of = torch.from_numpy(right[part]).to(finite.device)
+        for place, found in enumerate((finite & ~some & of, ~finite & of, finite & some & tiny & of, certain & of)):
+            counts[place] += int(found.sum())
+        counts[4] += int((logits.argmax(dim=1).cpu().numpy() != labels[part]).sum())
+        classes = logits.shape[1]
+    shares = counts[:4] / max(1, int(right.sum()))
+    flat, broken, tiny, saturated = shares.tolist()
+    return Gradients(flat, broken, tiny, saturated, float(counts[4] / len(trial.x)), trial.twin.temperature, classes)
+
+
+def masked(found: Gradients) -> list[str]:
+    """Why gradients are of no use; empty where they are."""
+    symptoms = ((found.flat, "no slope at all"), (found.broken, "a slope that is not a finite number"))
+    return [
+        f"masked gradients: the model has {what} at {share:.1%} of the examples that it labels rightly, where attacks along "
+        "gradients fail though the model need not be robust; the worst case is not known. Audit the file without what masks "
+        "them (--cut-head for a head), or rely on what is known at most"
+        for share, what in symptoms
+        if share > ZERO_GRADIENTS
+    ]
+
+
+def of_model(trial: Trial, found: Gradients, rounding: Sequence[str]) -> list[str]:
+    """What is known of the model before any attack."""
+    lines = []
+    if found.tiny > ZERO_GRADIENTS:
+        lines.append(
+            f"tiny gradients: at {found.tiny:.1%} of the examples the slope is too small to change any label, as where a "
+            "function is nearly flat; attacks along gradients may fail there though the model need not be robust. Compare "
+            "with an attack that needs none (--robust autoattack runs Square)"
+        )
+    if found.saturated > SATURATED:
+        lines.append(
+            f"saturated softmax: at {found.saturated:.1%} of the examples the largest probability is exactly 1 in float32, "
+            f"where the cross-entropy has no slope; attacks climb on logits divided by {found.temperature:.3g}, and on "
+            "margins, which do not saturate"
+        )
+    if rounding:
+        more = f" and {len(rounding) - 2} more" if len(rounding) > 2 else ""
+        lines.append(
+            f"the model rounds inside ({', '.join(rounding[:2])}{more}): gradients are taken as if it did not, and an "
+            "attack that needs none was run beside"
+        )
+    if found.differ > DISAGREEING:
+        lines.append(
+            f"twin and artifact disagree on the label of {found.differ:.1%} of the clean examples, so the gradients are "
+            "partly another model's; robust accuracy may be too high. Export with --compute float where int8 is the reason, "
+            "and compare with Square (--robust autoattack)"
+        )
+    return lines
+
+
+def of_classes(classes: int) -> list[str]:
+    """Said where the targeted attacks cannot use their own loss."""
+    if classes >= FEWEST_FOR_DLR:
+        return []
+    return [
+        f"too few classes: the targeted DLR loss needs {FEWEST_FOR_DLR}, the model has {classes}; the targeted attacks climb "
+        "on the margin between two logits instead, which is weaker where gradients are masked"
+    ]
+
+
+def of_answers(random: bool, found: Steadiness) -> list[str]:
+    """Of a file whose answers are not those to the input alone; ``random``: the same question gets different ones."""
+    if random:
+        return [
+            "randomised output: the artifact answers equal inputs differently; labels here are those of the mean of "
+            f"{DRAWS} answers, as an attacker sees who asks more than once. Audit the file without the noise"
+        ]
+    if found.batch_dependent:
+        return [
+            f"batch-dependent output: the artifact {found.sentence()}; who is fooled depends on what is asked beside it. "
+            "Ask one input at a time (--batch-dependent)"
+        ]
+    return []
+
+
+def of_radius(x: npt.NDArray[np.float32], norm: str, eps: float) -> list[str]:
+    """Said where the budget lets any input become any other."""
+    range_of_data = float(x.max() - x.min())
+    largest = range_of_data if norm == "linf" else range_of_data * float(np.sqrt(x[0].size))
+    if eps < largest or largest == 0:
+        return []
+    return [
+        f"eps {eps:g} is as large as the data's range ({largest:.3g} in {norm}): any input can become any other, which no "
+        "model withstands. Use a smaller --eps"
+    ]
+
+
+def beaten(name: str, fooled: float) -> tuple[list[str], bool]:
+    """Of an attack without gradients that fools a share of the examples which withstood those with: the warning, and
+    whether the worst case is unknown for it."""
+    if fooled <= BEATEN:
+        return [], False
+    unknown = fooled > MISLED
+    means = (
+        ", so the worst case is not known"
+        if unknown
+        else ": the gradients may be masked in part, and robust accuracy too high. Look at what the model does to its "
+        "inputs, and take the figure for an upper bound"
+    )
+    return [
+        f"gradients mislead: an attack that needs none ({name}) fools {fooled:.1%} of the examples that attacks along the "
+        f"gradients do not{means}"
+    ], unknown
+
+
+def rises(accuracy: Mapping[float, float]) -> list[str]:
+    """Warns where a larger radius seems safer, which can only be a failure of the attack."""
+    return [
+        f"non-monotone curve: accuracy rises from {accuracy[small]:.3f} at eps {small:g} to {accuracy[large]:.3f} at "
+        f"eps {large:g}, so the attack fails there; use more steps or restarts"
+        for small, large in pairwise(sorted(accuracy))
+        if accuracy[large] > accuracy[small] + RISING
+    ]

@@ -1,0 +1,177 @@
+"""How easily small perturbations change the label: crafted on a twin with gradients, counted on what really ships."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from edgepriv.artifact.batches import steadiness
+from edgepriv.audit import blackbox
+from edgepriv.audit.answers import Bools
+from edgepriv.audit.evasion import doubts
+from edgepriv.audit.evasion.attacked import Attacked
+from edgepriv.audit.evasion.attacks import EVASIONS, LEVELS, SQUARE
+from edgepriv.audit.evasion.kept import Kept
+from edgepriv.audit.evasion.rows import interval, row
+from edgepriv.audit.evasion.scores import scores_of
+from edgepriv.audit.evasion.setting import Setting, check
+from edgepriv.audit.evasion.trial import DRAWS, Counter, Craft, Inputs, Predict, Trial
+from edgepriv.errors import UserError
+
+Progress = Callable[[int, int], None]
+
+
+def robustness(
+    twin: nn.Module,
+    predict: Predict,
+    x: Inputs,
+    y: npt.NDArray[np.int64],
+    *,
+    norm: str,
+    eps: float,
+    level: str = "quick",
+    steps: int = 20,
+    restarts: int = 1,
+    eps_curve: Sequence[float] = (),
+    seed: int = 0,
+    batch: int = 256,
+    setting: Setting | None = None,
+    kept: Kept | None = None,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:
+    """The JSON's ``robustness``: accuracy on clean inputs, under each attack, and in the worst case over all of them.
+
+    Args:
+        twin: float32 inputs in [0, 1] -> logits [n, K] with gradients; used in eval mode, on its own device.
+        predict: the artifact, float32 [n, ...] -> probabilities [n, K]; it alone decides what is fooled.
+        x: float32 [n, ...] in [0, 1]. y: int64 [n].
+        norm: "linf" or "l2" (of the whole flattened example). eps: radius > 0 in input units.
+        level: a key of ``LEVELS``. Every attack is made only against what withstood those before it: its
+            ``robust_accuracy`` is what is left after it, of ``attacked`` examples.
+        steps, restarts: of PGD, which runs on the cross-entropy from random starts and again on the margin between
+            logits, there first from the clean input. An example counts as fooled if any try fools it.
+        eps_curve: radii >= 0 for the curve of worst-case accuracy; each costs a PGD, and another on what withstood it.
+        setting: what the file allows beside; None for everything.
+        kept: outcomes of attacks that have ended already, which are not run again; those of this run are added.
+        progress: called with (passes done, passes in all), each forwards and backwards through the model for one example.
+
+    Where the gradients of more than ``ZERO_GRADIENTS`` of the examples vanish, are not finite, or show much less than an
+    attack without any, ``worst_case_accuracy`` is None and ``at_most`` holds what is known: the accuracy that all attacks
+    leave, among them one that needs no gradients. Without a twin there are none: see ``without_gradients``. Raises UserError
+    for bad arrays, radii, norm or level.
+    """
+    check(x, y, norm, eps, eps_curve)
+    if level not in LEVELS:
+        raise UserError(f"unknown level of attacks {level!r}: known are {', '.join(LEVELS)}")
+    setting = setting or Setting()
+    device = next((tensor.device for tensor in [*twin.parameters(), *twin.buffers()]), torch.device("cpu"))
+    free = None if setting.free is None else torch.from_numpy(setting.free).to(device)
+    steady = steadiness(lambda asked: predict(np.ascontiguousarray(asked)), x)
+    random = not np.array_equal(predict(x[:batch]), predict(x[:batch]))
+    attacked = Attacked(twin, free)
+    was_training = twin.training
+    twin.eval()
+    try:
+        scores, climbs_on = scores_of(attacked, predict, x[:batch], setting.head, device)
+        trial = Trial(
+            attacked, predict, scores, x, y, norm, steps, restarts, batch, device, seed,
+            Counter(progress), setting.free, setting.bytes_in, DRAWS if random else 1,
+        )  # fmt: skip
+        attacked.fit(inputs for _, inputs, _ in trial.batches(np.arange(len(x))))
+        remarks = [*doubts.of_answers(random, steady), *doubts.of_radius(x, norm, eps)]
+        rounding = tuple(getattr(twin, "straight_through", ()))
+        told = {"level": level, "head": setting.head, "square_asks": climbs_on if SQUARE in LEVELS[level] else None}
+        return told | _report(
+            trial, LEVELS[level], eps, {float(r) for r in eps_curve}, rounding, remarks, kept or Kept()
+        )
+    finally:
+        twin.train(was_training)
+
+
+def _report(
+    trial: Trial,
+    names: Sequence[str],
+    eps: float,
+    radii: set[float],
+    rounding: tuple[str, ...],
+    remarks: list[str],
+    kept: Kept,
+) -> dict[str, Any]:
+    labels = trial.labels(trial.x)
+    right: Bools = labels == trial.y
+    found = doubts.gradients(trial, labels, right)
+    reasons = doubts.masked(found)
+    others = sorted(radii - {0.0, float(eps)})
+    attacks = {name: EVASIONS[name](trial, eps, found.classes) for name in names}
+    curves = {radius: _of_curve(trial, radius, found.classes) for radius in others}
+    planned = [craft for tries in (*attacks.values(), *curves.values()) for craft in tries]
+    trial.counter.expect(len(trial.x) * sum(craft.passes for craft in planned))
+    worst, rows, beside = right.copy(), [], []
+    for name, tries in attacks.items():
+        held = _ended(kept, name, partial(trial.withstands, tries, worst, eps))
+        rows.append(row(name, worst, held))
+        if name == SQUARE:
+            beside.append((name, float((worst & ~held).mean())))
+        worst = held
+    raw = {0.0: float(right.mean()), float(eps): float(worst.mean())}
+    nested = dict(raw)
+    for radius, tries in curves.items():
+        held = _ended(kept, f"eps {radius!r}", partial(trial.withstands, tries, right, radius))
+        raw[radius] = float(held.mean())
+        # Whatever fools within eps does so within a larger radius.
+        nested[radius] = float((held & worst).mean()) if radius > eps else raw[radius]
+    if reasons or rounding:
+        held = blackbox.withstands(
+            trial.labels,
+            trial.x,
+            trial.y,
+            worst,
+            norm=trial.norm,
+            eps=trial.radius(eps),
+            seed=trial.seed,
+            free=trial.free,
+        )
+        rows.append(row(blackbox.NAME, worst, held))
+        beside.append((blackbox.NAME, float((worst & ~held).mean())))
+        worst = held
+        nested[float(eps)] = float(worst.mean())
+    unknown = bool(reasons)
+    lines = [*reasons, *remarks, *doubts.of_model(trial, found, rounding)]
+    lines += doubts.of_classes(found.classes) if any(name.endswith("-t") for name in names) else []
+    for name, fooled in beside if not unknown else ():
+        more, misled = doubts.beaten(name, fooled)
+        lines += more
+        unknown |= misled
+    lines += doubts.rises(raw)
+    trial.counter.finish()
+    return {
+        "norm": trial.norm,
+        "eps": float(eps),
+        "steps": trial.steps,
+        "restarts": trial.restarts,
+        "clean_accuracy": float(right.mean()),
+        "clean_ci": interval(right)["ci"],
+        "attacks": rows,
+        "worst_case_accuracy": None if unknown else float(worst.mean()),
+        **(interval(worst) | ({"ci": None, "at_most": float(worst.mean())} if unknown else {})),
+        "curve": [] if unknown else [{"eps": radius, "accuracy": nested[radius]} for radius in sorted(radii)],
+        "fixed_features": 0 if trial.free is None else int((~trial.free).sum()),
+        "warnings": lines,
+    }
+
+
+def _ended(kept: Kept, name: str, attack: Callable[[], Bools]) -> Bools:
+    """Who withstood an attack, that is run if it has not ended already."""
+    held = kept.get(name)
+    if held is None:
+        held = attack()
+        kept.keep(name, held)
+    return held
+
+
+def _of_curve(trial: Trial, radius: float, classes: int) -> list[Craft]:
+    return [craft for name in ("pgd", "pgd-margin") for craft in EVASIONS[name](trial, radius, classes)]

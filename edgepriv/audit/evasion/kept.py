@@ -1,0 +1,88 @@
+"""Outcomes of attacks that have ended, kept on disk: an interrupted audit goes on from there, an equal one repeats nothing."""
+
+import ast
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+
+from edgepriv.audit.answers import Bools
+from edgepriv.files import write_bytes
+
+_CODE = ("audit/evasion", "audit/blackbox.py", "audit/boundary.py", "training/pgd.py", "artifact")
+"""What decides which examples an attack fools, below the package."""
+
+
+@dataclass
+class Kept:
+    """Which examples withstood each attack, bool [n] by its name. ``path``: None keeps nothing."""
+
+    path: Path | None = None
+    found: dict[str, Bools] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path | None,
+        sha256: str,
+        x: npt.NDArray[np.float32],
+        y: npt.NDArray[np.int64],
+        settings: Mapping[str, Any],
+    ) -> "Kept":
+        """What an earlier audit of the same file, on the same examples, with the same settings and code has left in ``folder``.
+
+        ``sha256``: of the file; empty keeps nothing.
+        """
+        if folder is None or not sha256:
+            return cls()
+        digest = hashlib.sha256(f"{sha256} {code_version()} {x.shape}".encode())
+        for array in (x, y):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        for name, value in sorted(settings.items()):
+            digest.update(f"{name}={value.tolist() if isinstance(value, np.ndarray) else value!r};".encode())
+        path = folder / f"{digest.hexdigest()[:32]}.npz"
+        return cls(path, _read(path, len(x)))
+
+    def get(self, name: str) -> Bools | None:
+        """Who withstood the attack of that name, None where it has not ended."""
+        return self.found.get(name)
+
+    def keep(self, name: str, held: Bools) -> None:
+        """Write down who withstood it."""
+        self.found[name] = held
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            content = io.BytesIO()
+            np.savez_compressed(content, **self.found)  # type: ignore[arg-type]
+            write_bytes(self.path, content.getvalue())
+
+
+def _read(path: Path, count: int) -> dict[str, Bools]:
+    """Nothing where the file is not there, or not one of these."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            found = {name: content[name] for name in content.files}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return {}
+    return found if all(held.shape == (count,) and held.dtype == np.bool_ for held in found.values()) else {}
+
+
+@cache
+def code_version() -> str:
+    """Hex sha256 of the code that crafts and counts (its syntax, so comments do not count), torch and onnxruntime."""
+    digest = hashlib.sha256(f"{torch.__version__} {onnxruntime.__version__} {np.__version__}".encode())
+    package = Path(__file__).parents[2]
+    for part in _CODE:
+        root = package / part
+        for source in sorted(root.glob("*.py")) if root.is_dir() else [root]:
+            digest.update(ast.dump(ast.parse(source.read_text())).encode())
+    return digest.hexdigest()

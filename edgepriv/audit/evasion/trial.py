@@ -1,0 +1,144 @@
+"""What is attacked, and the one place that counts who was fooled: the file that ships, on inputs that it can be fed."""
+
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from edgepriv.audit.answers import Bools
+from edgepriv.audit.evasion.attacked import Attacked
+from edgepriv.audit.evasion.grid import on_bytes, radius_on_bytes
+from edgepriv.audit.evasion.square import Scores
+
+Inputs = npt.NDArray[np.float32]
+Predict = Callable[[Inputs], npt.NDArray[np.floating]]
+Tick = Callable[[], None]
+
+DRAWS = 9
+"""Questions about each input to a file that answers at random: its label is that of the mean."""
+
+
+class Counter:
+    """Adds up steps for ``progress(done, total)``, in passes forwards and backwards of one example."""
+
+    def __init__(self, progress: Callable[[int, int], None]) -> None:
+        self.progress, self.total, self.done = progress, 1.0, 0.0
+
+    def expect(self, total: float) -> None:
+        """How many there will be at most."""
+        self.total = max(1.0, total)
+
+    def add(self, passes: float) -> None:
+        self.done += passes
+        self.progress(min(max(1, round(self.done)), round(self.total)), round(self.total))
+
+    def finish(self) -> None:
+        """What was not needed counts as done."""
+        self.add(self.total - self.done)
+
+
+@dataclass(frozen=True)
+class Craft:
+    """One try of an attack. ``make(x, y, tick)``: inputs and labels in torch -> perturbed inputs, with ``steps`` calls of
+    ``tick``; ``passes``: what it costs for each example, in passes forwards and backwards."""
+
+    make: Callable[[Tensor, Tensor, Tick], Tensor]
+    steps: int
+    passes: float
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What is attacked, with what strength.
+
+    twin: float32 [n, ...] -> logits with gradients; predict: the file; scores: what a search without gradients climbs on.
+    x: float32 [n, ...] in [0, 1]. y: int64 [n]. steps, restarts: of PGD. free: bool, the shape of an example: what may
+    change, None for everything. bytes_in: whether the file takes bytes. draws: questions for each answer.
+    """
+
+    twin: Attacked
+    predict: Predict
+    scores: Scores
+    x: Inputs
+    y: npt.NDArray[np.int64]
+    norm: str
+    steps: int
+    restarts: int
+    batch: int
+    device: torch.device
+    seed: int
+    counter: Counter
+    free: Bools | None = None
+    bytes_in: bool = False
+    draws: int = 1
+
+    def radius(self, eps: float) -> float:
+        """What attacks may use of ``eps``."""
+        return radius_on_bytes(self.norm, eps) if self.bytes_in else eps
+
+    def free_on_device(self) -> Tensor | None:
+        """``free`` as a tensor."""
+        return None if self.free is None else torch.from_numpy(self.free).to(self.device)
+
+    def generator(self, of: str) -> torch.Generator:
+        """Of an attack's random starts: its own, whatever was run before it."""
+        return torch.Generator().manual_seed(self.seed + (zlib.crc32(of.encode()) << 16))
+
+    def rng(self, of: str) -> np.random.Generator:
+        """The same for numpy."""
+        return np.random.default_rng([self.seed, zlib.crc32(of.encode())])
+
+    def batches(self, index: npt.NDArray[np.intp]) -> Iterable[tuple[npt.NDArray[np.intp], Tensor, Tensor]]:
+        """The examples at ``index`` in pieces: (their indices, inputs, labels), tensors on the twin's device."""
+        for start in range(0, len(index), self.batch):
+            part = index[start : start + self.batch]
+            inputs, labels = (torch.from_numpy(array[part]).to(self.device) for array in (self.x, self.y))
+            yield part, inputs, labels
+
+    def labels(self, x: Inputs) -> npt.NDArray[np.intp]:
+        """The file's label of each input [n]; by the mean of ``draws`` answers."""
+        answers = self.predict(x)
+        for _ in range(self.draws - 1):
+            answers = answers + self.predict(x)
+        return np.asarray(answers.argmax(axis=1))
+
+    def right(self, index: npt.NDArray[np.intp], moved: Inputs, eps: float) -> Bools:
+        """Whether the file labels the examples at ``index`` rightly, moved as far as ``eps`` allows, bool [len(index)]."""
+        if self.free is not None:
+            moved = np.where(self.free, moved, self.x[index])  # what is left of rounding
+        fed = on_bytes(self.x[index], moved, self.norm, self.radius(eps)) if self.bytes_in else moved
+        return np.asarray(self.labels(fed) == self.y[index])
+
+    def withstands(self, tries: Sequence[Craft], candidates: Bools, eps: float) -> Bools:
+        """Which candidates (mask [n]) the file still labels rightly after every try; each is made against what still stands."""
+        held = candidates.copy()
+        for craft in tries:
+            index = np.flatnonzero(held)
+            self.counter.add(craft.passes * (len(held) - len(index)))
+            for part, inputs, labels in self.batches(index):
+                tick = _Ticks(self.counter, craft, len(part))
+                moved = craft.make(inputs, labels, tick).cpu().numpy()
+                tick.finish()
+                held[part] = self.right(part, moved, eps)
+        return held
+
+
+class _Ticks:
+    """Counts the steps of one try on a batch; what it left out at the end counts as done."""
+
+    def __init__(self, counter: Counter, craft: Craft, examples: int) -> None:
+        self.counter, self.left = counter, craft.steps
+        self.each = craft.passes * examples / craft.steps
+
+    def __call__(self) -> None:
+        if self.left:
+            self.left -= 1
+            self.counter.add(self.each)
+
+    def finish(self) -> None:
+        self.counter.add(self.each * self.left)
+        self.left = 0

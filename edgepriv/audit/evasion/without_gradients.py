@@ -1,0 +1,97 @@
+"""Evasion of a file of which no differentiable twin can be made."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgepriv.audit import blackbox
+from edgepriv.audit.answers import Bools
+from edgepriv.audit.evasion.attacks import LEVELS, SQUARE
+from edgepriv.audit.evasion.grid import on_bytes, radius_on_bytes
+from edgepriv.audit.evasion.kept import Kept
+from edgepriv.audit.evasion.rows import interval, row
+from edgepriv.audit.evasion.scores import logarithms, tells_more_than_labels
+from edgepriv.audit.evasion.setting import Setting, check
+from edgepriv.audit.evasion.square import QUERIES, square
+from edgepriv.audit.evasion.trial import Inputs, Predict
+
+_BATCH = 1024
+
+
+def without_gradients(
+    predict: Predict,
+    x: Inputs,
+    y: npt.NDArray[np.int64],
+    *,
+    norm: str,
+    eps: float,
+    reason: str,
+    level: str = "quick",
+    seed: int = 0,
+    setting: Setting | None = None,
+    kept: Kept | None = None,
+) -> dict[str, Any]:
+    """As ``robustness``, of a graph of which no twin can be made for the ``reason``: an upper bound, ``at_most``, by Square
+    (where the level has it and the file returns more than labels), then by an attack that needs labels alone;
+    ``worst_case_accuracy`` is None and ``warnings`` says why and what was not possible. kept: as of ``robustness``."""
+    check(x, y, norm, eps, ())
+    setting = setting or Setting()
+    radius = radius_on_bytes(norm, eps) if setting.bytes_in else eps
+    clean = predict(x)
+    right: Bools = clean.argmax(axis=1) == y
+    worst, rows = right, []
+    warnings = [f"no gradients of this graph can be had: {reason}"]
+    if SQUARE in LEVELS[level]:
+        if tells_more_than_labels(clean):
+            ended = (kept or Kept()).get(SQUARE)
+            held = _after_square(predict, x, y, right, norm, radius, seed, setting) if ended is None else ended
+            if kept is not None and ended is None:
+                kept.keep(SQUARE, held)
+            rows.append(row(SQUARE, worst, held))
+            worst = held
+        else:
+            warnings.append("Square needs scores, and the answers of this file tell no more than a label")
+    held = blackbox.withstands(
+        lambda moved: predict(moved).argmax(axis=1), x, y, worst, norm=norm, eps=radius, seed=seed, free=setting.free
+    )
+    rows.append(row(blackbox.NAME, worst, held))
+    return {
+        "level": level,
+        "head": setting.head,
+        "square_asks": "the file" if rows[0]["name"] == SQUARE else None,
+        "norm": norm,
+        "eps": float(eps),
+        "clean_accuracy": float(right.mean()),
+        "clean_ci": interval(right)["ci"],
+        "attacks": rows,
+        "worst_case_accuracy": None,
+        "ci": None,
+        "at_most": float(held.mean()),
+        "n": len(x),
+        "curve": [],
+        "fixed_features": setting.fixed_features,
+        "warnings": warnings,
+    }
+
+
+def _after_square(
+    predict: Predict,
+    x: Inputs,
+    y: npt.NDArray[np.int64],
+    right: Bools,
+    norm: str,
+    eps: float,
+    seed: int,
+    setting: Setting,
+) -> Bools:
+    held, rng = right.copy(), np.random.default_rng([seed, 9])
+    index = np.flatnonzero(right)
+    for start in range(0, len(index), _BATCH):
+        part = index[start : start + _BATCH]
+        moved = square(
+            logarithms(predict), x[part], y[part], norm=norm, eps=eps, rng=rng, queries=QUERIES, free=setting.free
+        )
+        fed = on_bytes(x[part], moved, norm, eps) if setting.bytes_in else moved
+        held[part] = predict(fed).argmax(axis=1) == y[part]
+    return held

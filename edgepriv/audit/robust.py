@@ -1,0 +1,69 @@
+"""The audit of one model file: how perturbed inputs break it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepriv import progress
+from edgepriv.audit import evasion
+from edgepriv.audit.answers import Bools
+from edgepriv.audit.evasion.kept import Kept
+from edgepriv.audit.run import Target
+from edgepriv.data import Dataset
+from edgepriv.recipe import Recipe
+from edgepriv.training.device import device_of, placed
+from edgepriv.training.pgd import budget_of
+
+CURVE = (0.0, 0.5, 1.0, 2.0)
+"""Radii of the robustness curve, as multiples of eps."""
+
+
+def robustness_part(
+    target: Target,
+    dataset: Dataset,
+    index: np.ndarray,
+    recipe: Recipe,
+    label: str = "robustness",
+    *,
+    free: Bools | None = None,
+    cache_dir: Path | None = None,
+) -> dict[str, Any] | None:
+    """``robustness`` of the audit, on at most ``recipe.audit.robust_examples`` of the examples at ``index``; None where the
+    recipe asks for no attack.
+
+    ``free``: bool, the shape of an example: what may change, None for everything. ``cache_dir``: where the outcome of each
+    attack that has ended is kept, so that an interrupted audit goes on from there. Where the gradients are of no use
+    ``worst_case_accuracy`` is None, ``at_most`` is an upper bound and ``warnings`` say why.
+    """
+    if recipe.audit.robust == "none":
+        return None
+    budget = budget_of(recipe.adversary, dataset.input_shape)
+    chosen = np.random.default_rng(recipe.seed).permutation(index)[: recipe.audit.robust_examples]
+    x, y = dataset.inputs(chosen), dataset.y[chosen]
+    budget_and_seed = {"norm": budget.norm, "eps": budget.eps, "seed": recipe.seed}
+    kept = Kept.of(cache_dir, target.sha256, x, y, budget_and_seed | {"steps": recipe.audit.pgd_steps, "free": free})
+    common: dict[str, Any] = budget_and_seed | {
+        "level": recipe.audit.robust,
+        "setting": evasion.Setting(free, target.bytes_in, target.head),
+        "kept": kept,
+    }
+    if target.twin is None:
+        with progress.shown(f"{label}, without gradients", unit="answer", leave=False) as bar:
+
+            def ask(x: np.ndarray) -> np.ndarray:
+                bar.update(len(x))
+                return target.predict(x)
+
+            return evasion.without_gradients(ask, x, y, **common, reason=target.no_twin)
+    with progress.shown(label, unit="step") as bar, placed(target.twin, device_of(recipe.device)):
+        return evasion.robustness(
+            target.twin,
+            target.predict,
+            x,
+            y,
+            **common,
+            steps=recipe.audit.pgd_steps,
+            eps_curve=[multiple * budget.eps for multiple in CURVE],
+            progress=progress.follower(bar),
+        )

@@ -1,0 +1,176 @@
+"""The audit's evasion part: levels, tables, bytes, heads, interruption, and tricks that hide what fools a model."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgepriv.audit.columns import free_columns
+from edgepriv.audit.evasion import Setting, apgd, attacks, fab, robustness, square
+from edgepriv.audit.gate import judged, parse_limit
+from edgepriv.audit.robust import robustness_part
+from edgepriv.audit.run import Target
+from edgepriv.data import Dataset
+from edgepriv.errors import UserError
+from edgepriv.recipe import Recipe
+
+RNG = np.random.default_rng(0)
+WEIGHT = torch.from_numpy(RNG.standard_normal((8, 4)).astype(np.float32))
+X = RNG.uniform(0.3, 0.7, (50, 8)).astype(np.float32)
+EPS = 0.06
+
+
+class Linear(nn.Module):
+    """Four classes; logits times ``scale``."""
+
+    def __init__(self, scale=1.0):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x):
+        return self.scale * (x - 0.5) @ WEIGHT
+
+
+def served(model):
+    return lambda x: model(torch.from_numpy(np.ascontiguousarray(x))).softmax(dim=1).detach().numpy()
+
+
+Y = served(Linear())(X).argmax(axis=1)
+PAIRS = (WEIGHT.T[:, None] - WEIGHT.T[None]).abs().sum(dim=2)
+LOGITS = torch.from_numpy(X - 0.5) @ WEIGHT
+GAPS = (LOGITS.gather(1, torch.from_numpy(Y)[:, None]) - LOGITS) / PAIRS[Y]
+TRUE = float((GAPS.scatter(1, torch.from_numpy(Y)[:, None], torch.inf).amin(dim=1) > EPS).float().mean())
+"""Robust accuracy in closed form: by Hölder, each margin over the L1 norm of the difference of two columns."""
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(square, "QUERIES", 100)
+    monkeypatch.setattr(apgd, "STEPS", 30)
+    monkeypatch.setattr(fab, "STEPS", 15)
+
+
+def test_the_ensemble_finds_the_closed_form_and_says_what_each_attack_left():
+    found = robustness(Linear(), served(Linear()), X, Y, norm="linf", eps=EPS, level="autoattack")
+    assert found["worst_case_accuracy"] == pytest.approx(TRUE, abs=0.01)
+    assert [row["name"] for row in found["attacks"]] == list(attacks.LEVELS["autoattack"])
+    left = [50, *(row["attacked"] - row["fooled"] for row in found["attacks"])]
+    assert [row["attacked"] for row in found["attacks"]] == left[:-1]
+    assert left[-1] / 50 == found["worst_case_accuracy"]
+    assert found["warnings"] == []
+
+
+def ranked(x):
+    """A rank head: the same four probabilities for every input, placed by rank."""
+    answers = np.zeros((len(x), 4), np.float32)
+    np.put_along_axis(answers, np.argsort(-served(Linear())(x), axis=1), np.float32([0.7, 0.1, 0.1, 0.1]), axis=1)
+    return answers
+
+
+NOISE = np.random.default_rng(0)
+
+
+def noisy(x):
+    """Equal inputs get different answers, and sometimes, near the boundary, different labels."""
+    return served(Linear())(x) + 0.01 * NOISE.standard_normal((len(x), 4))
+
+
+TRICKS = {
+    "logits times 1e4": (Linear(1e4), served(Linear(1e4)), None, "saturated softmax"),
+    "certain answers": (Linear(), lambda x: np.eye(4)[served(Linear())(x).argmax(axis=1)], None, None),
+    "rank head": (Linear(), ranked, "rank", None),
+    "random head": (Linear(), noisy, None, "randomised output"),
+}
+
+
+@pytest.mark.parametrize(("twin", "predict", "head", "symptom"), TRICKS.values(), ids=list(TRICKS))
+def test_tricks_hide_nothing_and_their_symptom_is_named(twin, predict, head, symptom):
+    given = Recipe(audit={"robust": "autoattack"}, adversary={"eps": EPS})
+    found = robustness_part(Target(predict, twin, head=head), dataset(), np.arange(50), given)
+    assert found["worst_case_accuracy"] == pytest.approx(TRUE, abs=0.03)  # one example is 0.02
+    assert [line.split(":")[0] for line in found["warnings"]][:1] == ([symptom] if symptom else [])
+    assert found["head"] == head
+    # Where answers tell no more than a label, the search without gradients climbs on the logits.
+    assert found["square_asks"].startswith("the file" if symptom == "randomised output" else "the logits")
+
+
+def dataset(x=X):
+    return Dataset("table", x, Y, tuple("abcd"))
+
+
+def part(target, **given):
+    recipe = Recipe(audit={"robust": "quick"}, adversary={"eps": EPS})
+    return robustness_part(target, dataset(), np.arange(50), recipe, **given)
+
+
+def test_none_measures_nothing_and_no_limit_is_met_by_it():
+    recipe = Recipe(audit={"robust": "none"})
+    assert robustness_part(Target(served(Linear()), Linear()), dataset(), np.arange(50), recipe) is None
+    (found,) = judged([parse_limit("robust_accuracy<0.5")], {"robustness": None, "attacks": []})
+    assert found["outcome"] == "not measured"
+    assert "--robust none" in found["sentence"]
+
+
+def test_an_interrupted_audit_goes_on_after_the_attacks_that_have_ended(tmp_path):
+    asked = []
+
+    def predict(x):
+        if len(asked) == most:
+            raise KeyboardInterrupt
+        asked.append(x)
+        return served(Linear())(x)
+
+    def audited(sha256="a"):
+        asked.clear()
+        return part(Target(predict, Linear(), sha256=sha256), cache_dir=tmp_path), len(asked)
+
+    most = -1
+    whole, total = audited("another file")
+    most = total - 5  # the attacks of this radius have ended, those of the curve have not
+    with pytest.raises(KeyboardInterrupt):
+        audited()
+    most = -1
+    resumed, questions = audited()
+    assert resumed == whole
+    assert questions < total
+    assert audited()[1] < questions
+
+
+def test_columns_of_0_and_1_are_left_alone_if_asked():
+    x = X.copy()
+    x[:, ::2] = x[:, ::2] > 0.5
+    free, said = free_columns(dataset(x), "continuous")
+    assert free.tolist() == [False, True] * 4
+    assert said == ["4 of 8 columns hold only 0 and 1: perturbations leave these alone (--perturb continuous)"]
+    assert free_columns(dataset(x), "all") == (None, [])
+    fed = []
+
+    def predict(moved):
+        fed.append(moved)
+        return served(Linear())(moved)
+
+    given = Recipe(audit={"robust": "autoattack"}, adversary={"eps": EPS})
+    found = robustness_part(Target(predict, Linear()), dataset(x), np.arange(50), given, free=free)
+    assert found["fixed_features"] == 4
+    assert all(np.isin(moved[:, ::2], [0, 1]).all() for moved in fed)
+    assert any(not np.isin(moved[:, 1::2], x[:, 1::2]).all() for moved in fed)
+    with pytest.raises(UserError, match="nothing is left to perturb"):
+        free_columns(dataset(np.float32(x > 0.5)), "continuous")
+    with pytest.raises(UserError, match="is for tables"):
+        free_columns(Dataset("images", np.zeros((50, 1, 4, 4), np.float32), Y, tuple("abcd")), "continuous")
+
+
+def test_a_file_of_bytes_is_counted_on_whole_bytes_inside_the_budget():
+    x = np.float32(np.rint(X * 255) / 255)
+    fed = []
+
+    def predict(moved):
+        fed.append(moved)
+        return served(Linear())(np.float32(np.rint(moved * 255) / 255))
+
+    found = robustness(Linear(), predict, x, Y, norm="linf", eps=EPS, setting=Setting(bytes_in=True))
+    last = fed[-1]
+    np.testing.assert_allclose(last * 255, np.rint(last * 255), atol=1e-3)
+    assert all(np.abs(moved - x).max() <= EPS + 1e-6 for moved in fed if len(moved) == 50)
+    # 0.06 is 15.3 levels, of which 15 can be used.
+    assert found["worst_case_accuracy"] == pytest.approx(TRUE, abs=0.05)
