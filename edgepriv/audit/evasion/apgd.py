@@ -43,7 +43,11 @@ def apgd(
     """Perturbed inputs, float32 [N, ...]: of all iterates the one with the largest margin over the label.
 
     Args:
-        logits_of, x, y, norm, eps: as of ``perturbed``.
+        logits_of: differentiable function of x with logits [N, K].
+        x: float32 [N, ...] in [0, 1].
+        y: int64 [N], the labels.
+        norm: "linf" or "l2".
+        eps: radius in input units.
         generator: of the random start.
         target: int64 [N], a class for each example that is to overtake its label by the targeted DLR (the margin, where there
             are fewer than four classes); None raises the cross-entropy.

@@ -48,13 +48,18 @@ def robustness(
     Args:
         twin: float32 inputs in [0, 1] -> logits [n, K] with gradients; used in eval mode, on its own device.
         predict: the artifact, float32 [n, ...] -> probabilities [n, K]; it alone decides what is fooled.
-        x: float32 [n, ...] in [0, 1]. y: int64 [n].
-        norm: "linf" or "l2" (of the whole flattened example). eps: radius > 0 in input units.
+        x: float32 [n, ...] in [0, 1].
+        y: int64 [n], the labels.
+        norm: "linf" or "l2" (of the whole flattened example).
+        eps: radius > 0 in input units.
         level: a key of ``LEVELS``. Every attack is made only against what withstood those before it: its
             ``robust_accuracy`` is what is left after it, of ``attacked`` examples.
-        steps, restarts: of PGD, which runs on the cross-entropy from random starts and again on the margin between
+        steps: of PGD.
+        restarts: of PGD, which runs on the cross-entropy from random starts and again on the margin between
             logits, there first from the clean input. An example counts as fooled if any try fools it.
         eps_curve: radii >= 0 for the curve of worst-case accuracy; each costs a PGD, and another on what withstood it.
+        seed: of the random starts.
+        batch: examples attacked at a time.
         setting: what the file allows beside; None for everything.
         kept: outcomes of attacks that have ended already, which are not run again; those of this run are added.
         progress: called with (passes done, passes in all), each forwards and backwards through the model for one example.

@@ -35,7 +35,12 @@ def fab_targeted(
     clean input (``rank`` 0), the second largest (1), ..., goes to where it is zero, and is drawn back to x.
 
     Args:
-        logits_of, x, y, norm, eps: as of ``perturbed``.
+        logits_of: differentiable function of x with logits [N, K].
+        x: float32 [N, ...] in [0, 1].
+        y: int64 [N], the labels.
+        rank: of the target among the other classes.
+        norm: "linf" or "l2".
+        eps: radius in input units.
         steps: linearisations. An example is left once it is wrong by more than ``SETTLED`` inside the budget.
         tick: called after each step.
     """

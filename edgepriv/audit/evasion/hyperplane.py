@@ -24,7 +24,10 @@ def way_to(x: Tensor, weight: Tensor, value: Tensor, norm: str) -> Tensor:
     """The shortest d in the norm with ``value + weight . d = 0`` and x + d in [0, 1]; as near as the box allows elsewhere.
 
     Args:
-        x: float32 [N, D] in [0, 1]. weight: [N, D]. value: [N], of the affine function at x. norm: "linf" or "l2".
+        x: float32 [N, D] in [0, 1].
+        weight: [N, D], of the affine function.
+        value: [N], of the affine function at x.
+        norm: "linf" or "l2".
 
     Returns:
         [N, D]; zero where a weight is.

@@ -38,8 +38,11 @@ def square(
     Args:
         scores_of: float32 [n, ...] in [0, 1] -> scores [n, K] of which the largest is the label's: logits, or logarithms of
             probabilities.
-        x: float32 [n, ...] in [0, 1]. y: int64 [n].
-        norm: "linf" or "l2". eps: radius in input units.
+        x: float32 [n, ...] in [0, 1].
+        y: int64 [n], the labels.
+        norm: "linf" or "l2".
+        eps: radius in input units.
+        rng: of the windows and signs.
         queries: questions for each example; it is left once its label is wrong.
         free: bool, the shape of an example: what may change; None for everything.
         tick: called after each question.
