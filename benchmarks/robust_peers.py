@@ -38,7 +38,7 @@ def own(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Which examples withstand edgepriv's ensemble, bool [n], and what each attack left."""
     kept = Kept()
-    found = robustness(
+    result = robustness(
         twin,
         lambda asked: session.predict(model.session, asked),
         x,
@@ -49,8 +49,8 @@ def own(
         seed=seed,
         kept=kept,
     )
-    last = [row["name"] for row in found["attacks"] if row["name"] in kept.found][-1]
-    return kept.found[last], {row["name"]: row["robust_accuracy"] for row in found["attacks"]}
+    last = [row["name"] for row in result["attacks"] if row["name"] in kept.withstood][-1]
+    return kept.withstood[last], {row["name"]: row["robust_accuracy"] for row in result["attacks"]}
 
 
 def reference(

@@ -10,7 +10,6 @@ REPOSITORY = Path(__file__).parent.parent
 VAGUE = {
     "behind",
     "course",
-    "draws",
     "form",
     "forms",
     "found",

@@ -29,8 +29,8 @@ class Attacked(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.twin(x if self.free is None else torch.where(self.free, x, x.detach()))
-        found: Tensor = logits if self.temperature == 1 else logits / self.temperature
-        return found
+        scaled: Tensor = logits if self.temperature == 1 else logits / self.temperature
+        return scaled
 
 
 def _lead(logits: Tensor) -> Tensor:

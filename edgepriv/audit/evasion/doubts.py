@@ -52,8 +52,8 @@ def gradients(trial: Trial, labels: npt.NDArray[np.intp], right: Bools) -> Gradi
         tiny = sizes[1].sum(dim=1) < TINY * lead
         certain = lead * trial.twin.temperature > CERTAIN
         of = torch.from_numpy(right[part]).to(finite.device)
-        for place, found in enumerate((finite & ~some & of, ~finite & of, finite & some & tiny & of, certain & of)):
-            counts[place] += int(found.sum())
+        for place, symptom in enumerate((finite & ~some & of, ~finite & of, finite & some & tiny & of, certain & of)):
+            counts[place] += int(symptom.sum())
         counts[4] += int((logits.argmax(dim=1).cpu().numpy() != labels[part]).sum())
         classes = logits.shape[1]
     shares = counts[:4] / max(1, int(right.sum()))
@@ -61,9 +61,9 @@ def gradients(trial: Trial, labels: npt.NDArray[np.intp], right: Bools) -> Gradi
     return Gradients(flat, broken, tiny, saturated, float(counts[4] / len(trial.x)), trial.twin.temperature, classes)
 
 
-def masked(found: Gradients) -> list[str]:
+def masked(gradients: Gradients) -> list[str]:
     """Why gradients are of no use; empty where they are."""
-    symptoms = ((found.flat, "no slope at all"), (found.broken, "a slope that is not a finite number"))
+    symptoms = ((gradients.flat, "no slope at all"), (gradients.broken, "a slope that is not a finite number"))
     return [
         f"masked gradients: the model has {what} at {share:.1%} of the examples that it labels rightly, where attacks along "
         "gradients fail though the model need not be robust; the worst case is not known. Audit the file without what masks "
@@ -73,19 +73,19 @@ def masked(found: Gradients) -> list[str]:
     ]
 
 
-def of_model(trial: Trial, found: Gradients, rounding: Sequence[str]) -> list[str]:
+def of_model(trial: Trial, checked: Gradients, rounding: Sequence[str]) -> list[str]:
     """What is known of the model before any attack."""
     lines = []
-    if found.tiny > ZERO_GRADIENTS:
+    if checked.tiny > ZERO_GRADIENTS:
         lines.append(
-            f"tiny gradients: at {found.tiny:.1%} of the examples the slope is too small to change any label, as where a "
+            f"tiny gradients: at {checked.tiny:.1%} of the examples the slope is too small to change any label, as where a "
             "function is nearly flat; attacks along gradients may fail there though the model need not be robust. Compare "
             "with an attack that needs none (--robust autoattack runs Square)"
         )
-    if found.saturated > SATURATED:
+    if checked.saturated > SATURATED:
         lines.append(
-            f"saturated softmax: at {found.saturated:.1%} of the examples the largest probability is exactly 1 in float32, "
-            f"where the cross-entropy has no slope; attacks climb on logits divided by {found.temperature:.3g}, and on "
+            f"saturated softmax: at {checked.saturated:.1%} of the examples the largest probability is exactly 1 in float32, "
+            f"where the cross-entropy has no slope; attacks climb on logits divided by {checked.temperature:.3g}, and on "
             "margins, which do not saturate"
         )
     if rounding:
@@ -94,9 +94,9 @@ def of_model(trial: Trial, found: Gradients, rounding: Sequence[str]) -> list[st
             f"the model rounds inside ({', '.join(rounding[:2])}{more}): gradients are taken as if it did not, and an "
             "attack that needs none was run beside"
         )
-    if found.differ > DISAGREEING:
+    if checked.differ > DISAGREEING:
         lines.append(
-            f"twin and artifact disagree on the label of {found.differ:.1%} of the clean examples, so the gradients are "
+            f"twin and artifact disagree on the label of {checked.differ:.1%} of the clean examples, so the gradients are "
             "partly another model's; robust accuracy may be too high. Export with --compute float where int8 is the reason, "
             "and compare with Square (--robust autoattack)"
         )
@@ -113,16 +113,16 @@ def of_classes(classes: int) -> list[str]:
     ]
 
 
-def of_answers(random: bool, found: Steadiness) -> list[str]:
+def of_answers(random: bool, steadiness: Steadiness) -> list[str]:
     """Of a file whose answers are not those to the input alone; ``random``: the same question gets different ones."""
     if random:
         return [
             "randomised output: the artifact answers equal inputs differently; labels here are those of the mean of "
             f"{DRAWS} answers, as an attacker sees who asks more than once. Audit the file without the noise"
         ]
-    if found.batch_dependent:
+    if steadiness.batch_dependent:
         return [
-            f"batch-dependent output: the artifact {found.sentence()}; who is fooled depends on what is asked beside it. "
+            f"batch-dependent output: the artifact {steadiness.sentence()}; who is fooled depends on what is asked beside it. "
             "Ask one input at a time (--batch-dependent)"
         ]
     return []

@@ -108,11 +108,11 @@ def _report(
 ) -> dict[str, Any]:
     labels = trial.labels(trial.x)
     right: Bools = labels == trial.y
-    found = doubts.gradients(trial, labels, right)
-    reasons = doubts.masked(found)
+    checked = doubts.gradients(trial, labels, right)
+    reasons = doubts.masked(checked)
     others = sorted(radii - {0.0, float(eps)})
-    attacks = {name: EVASIONS[name](trial, eps, found.classes) for name in names}
-    curves = {radius: _of_curve(trial, radius, found.classes) for radius in others}
+    attacks = {name: EVASIONS[name](trial, eps, checked.classes) for name in names}
+    curves = {radius: _of_curve(trial, radius, checked.classes) for radius in others}
     planned = [craft for tries in (*attacks.values(), *curves.values()) for craft in tries]
     trial.counter.expect(len(trial.x) * sum(craft.passes for craft in planned))
     worst, rows, beside = right.copy(), [], []
@@ -145,8 +145,8 @@ def _report(
         worst = held
         nested[float(eps)] = float(worst.mean())
     unknown = bool(reasons)
-    lines = [*reasons, *remarks, *doubts.of_model(trial, found, rounding)]
-    lines += doubts.of_classes(found.classes) if any(name.endswith("-t") for name in names) else []
+    lines = [*reasons, *remarks, *doubts.of_model(trial, checked, rounding)]
+    lines += doubts.of_classes(checked.classes) if any(name.endswith("-t") for name in names) else []
     for name, fooled in beside if not unknown else ():
         more, misled = doubts.beaten(name, fooled)
         lines += more

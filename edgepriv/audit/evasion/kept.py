@@ -27,7 +27,7 @@ class Kept:
     """Which examples withstood each attack, bool [n] by its name. ``path``: None keeps nothing."""
 
     path: Path | None = None
-    found: dict[str, Bools] = field(default_factory=dict)
+    withstood: dict[str, Bools] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -54,15 +54,15 @@ class Kept:
 
     def get(self, name: str) -> Bools | None:
         """Who withstood the attack of that name, None where it has not ended."""
-        return self.found.get(name)
+        return self.withstood.get(name)
 
     def keep(self, name: str, held: Bools) -> None:
         """Write down who withstood it."""
-        self.found[name] = held
+        self.withstood[name] = held
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()
-            np.savez_compressed(content, **self.found)  # type: ignore[arg-type]
+            np.savez_compressed(content, **self.withstood)  # type: ignore[arg-type]
             write_bytes(self.path, content.getvalue())
 
 
@@ -70,10 +70,10 @@ def _read(path: Path, count: int) -> dict[str, Bools]:
     """Nothing where the file is not there, or not one of these."""
     try:
         with np.load(path, allow_pickle=False) as content:
-            found = {name: content[name] for name in content.files}
+            withstood = {name: content[name] for name in content.files}
     except (OSError, ValueError, zipfile.BadZipFile):
         return {}
-    return found if all(held.shape == (count,) and held.dtype == np.bool_ for held in found.values()) else {}
+    return withstood if all(held.shape == (count,) and held.dtype == np.bool_ for held in withstood.values()) else {}
 
 
 @cache

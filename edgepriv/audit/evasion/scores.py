@@ -25,8 +25,8 @@ def scores_of(
 
     @torch.no_grad()
     def logits(x: Inputs) -> npt.NDArray[np.floating]:
-        found: npt.NDArray[np.floating] = twin(torch.from_numpy(x).to(device)).cpu().numpy()
-        return found
+        scores: npt.NDArray[np.floating] = twin(torch.from_numpy(x).to(device)).cpu().numpy()
+        return scores
 
     return (
         logits,

@@ -65,9 +65,9 @@ def square(
         if not len(index):
             break
         moved = held(index, search.next(index, best[index], _share(query)))
-        found = asked(index, moved)
-        better = found > lead[index]
-        best[index[better]], lead[index[better]] = moved[better], found[better]
+        reached = asked(index, moved)
+        better = reached > lead[index]
+        best[index[better]], lead[index[better]] = moved[better], reached[better]
         if better.any():
             index = index[lead[index] <= 0]
         tick()
