@@ -40,4 +40,4 @@ def check(x: npt.NDArray[Any], y: npt.NDArray[Any], norm: str, eps: float, eps_c
         shapes = f"{x.dtype} {x.shape} and {y.dtype} {y.shape}"
         raise UserError(f"expected float32 inputs [n >= 1, ...] and int64 labels [n], got {shapes}")
     if not (x.min() >= 0 and x.max() <= 1):
-        raise UserError(f"inputs must lie in [0, 1], found {x.min():g}..{x.max():g}")
+        raise UserError(f"inputs must lie in [0, 1] (they lie in {x.min():g}..{x.max():g})")

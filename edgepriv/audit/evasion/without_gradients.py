@@ -41,7 +41,7 @@ def without_gradients(
     clean = predict(x)
     right: Bools = clean.argmax(axis=1) == y
     worst, rows = right, []
-    warnings = [f"no gradients of this graph can be had: {reason}"]
+    warnings = [f"the gradients of this graph cannot be computed: {reason}"]
     if SQUARE in LEVELS[level]:
         if tells_more_than_labels(clean):
             ended = (kept or Kept()).get(SQUARE)
