@@ -1,6 +1,7 @@
 """The benchmark of the papers' tables, from made-up cells, and one real cell on digits."""
 
 import importlib
+import io
 import json
 import sys
 from pathlib import Path
@@ -101,7 +102,7 @@ def lenet(modules, work, seed=0, row="4-bit"):
 
 
 def shown(modules, content):
-    console = Console(width=300, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=300, record=True, file=io.StringIO())
     modules.prints.show(content, console)
     return console.export_text()
 
@@ -197,7 +198,7 @@ def test_a_cell_whose_reference_attacks_are_left_out_gives_no_best_attack(module
     assert line["seeds"] == [0, 1]
     assert line["ours"]["adaptive_auc"]["values"] == [0.7]
     assert line["low_fpr"]["members"] == 2000
-    cells = modules.cells.found("001-lenet", "4-bit", full=False, work=tmp_path, stale=False)
+    cells = modules.cells.measured_cells("001-lenet", "4-bit", full=False, work=tmp_path, stale=False)
     assert modules.findings.best_attack(cells) == "0.700 (shadow-mlp), seed 0"
     assert modules.findings.best_attack(cells[1:]) == "-"
     assert modules.tables.adaptive_at_low_fpr(cells[1:]) is None
