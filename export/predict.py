@@ -90,16 +90,17 @@ def read_inputs(path: Path) -> np.ndarray:
     try:
         if path.suffix == ".csv":
             return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2)
-        stored = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            return stored
-        with stored:
-            names = list(stored.files)
-            name = next((name for name in ("x", "x_test") if name in names), names[0] if len(names) == 1 else None)
-            if name is None:
-                raise KitError(f"{path} holds the arrays {', '.join(names)}: name the inputs x")
-            inputs: np.ndarray = stored[name]
-            return inputs
+        with path.open("rb") as file:  # numpy leaves a damaged one open
+            stored = np.load(file, allow_pickle=False)
+            if isinstance(stored, np.ndarray):
+                return stored
+            with stored:
+                names = list(stored.files)
+                name = next((name for name in ("x", "x_test") if name in names), names[0] if len(names) == 1 else None)
+                if name is None:
+                    raise KitError(f"{path} holds the arrays {', '.join(names)}: name the inputs x")
+                inputs: np.ndarray = stored[name]
+                return inputs
     except (OSError, ValueError, EOFError) as error:
         raise KitError(f"{path} is not a readable .npy, .npz or .csv file of numbers: {error}") from error
 
