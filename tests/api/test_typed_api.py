@@ -75,8 +75,6 @@ def test_the_command_line_writes_the_same_bytes(documented, tmp_path, monkeypatc
             "quick",
             "--robust-examples",
             "50",
-            "--steps",
-            "2",
             "--no-float-twin",
         ]
     )

@@ -131,7 +131,7 @@ REFUSED = {
     "no input": (model([node("Identity", "w")], {"w": W}, inputs={"w": [4, 3]}), "one input"),
     "integers": (
         model([node("Cast", "x", "y", to=1)], inputs={"x": ["N", 4]}, input_type=TensorProto.INT64),
-        r"float32 or uint8 \[N, ...\] \(its input 'x' is tensor\(int64\)",
+        r"floating-point numbers or uint8 \[N, ...\] \(its input 'x' is tensor\(int64\)",
     ),
     "one number per row": (model([node("ReduceSum", "x a", keepdims=1)], {"a": np.array([1])}), "K of 2 or more"),
     "images out": (
