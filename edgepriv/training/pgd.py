@@ -101,6 +101,7 @@ def perturbed(
     objective: Objective = cross_entropy,
     keep_best: bool = False,
     free: Tensor | None = None,
+    settled: float = SETTLED,
 ) -> Tensor:
     """Projected gradient ascent (Madry et al. 2018, eq. 3); with one step it is FGSM.
 
@@ -112,8 +113,9 @@ def perturbed(
         generator: of the random start; None starts from x itself. FGSM with a random start is that of Wong, Rice & Kolter 2020.
         objective: what is raised.
         keep_best: return, of all iterates, the one with the largest ``margin``, and leave an example once it is wrong by more
-            than ``SETTLED``: the strongest use of as many steps, at one more pass through the model. Else the last iterate.
+            than ``settled``: the strongest use of as many steps, at one more pass through the model. Else the last iterate.
         free: bool, the shape of an example: what may change; None for everything. ``logits_of`` must have no slope elsewhere.
+        settled: lead of a wrong logit.
 
     Returns:
         Perturbed inputs, float32 [N, ...].
@@ -133,7 +135,8 @@ def perturbed(
             reached = margin(logits, y)
             better = reached > best_margin[active]
             best[active[better]], best_margin[active[better]] = moved[better], reached[better]
-            unsettled = reached <= SETTLED
+            unsettled = ~(reached > settled)  # what is not a number is not settled, and has no slope
+            slope = slope.where(~slope.isnan(), 0)
             if iteration == budget.steps or not unsettled.any():
                 break
             if not unsettled.all():

@@ -38,6 +38,7 @@ def apgd(
     target: Tensor | None = None,
     steps: int = STEPS,
     free: Tensor | None = None,
+    settled: float = SETTLED,
     tick: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Perturbed inputs, float32 [N, ...]: of all iterates the one with the largest margin over the label.
@@ -51,15 +52,15 @@ def apgd(
         generator: of the random start.
         target: int64 [N], a class for each example that is to overtake its label by the targeted DLR (the margin, where there
             are fewer than four classes); None raises the cross-entropy.
-        steps: gradient steps. An example is left once it is wrong by more than ``SETTLED``.
+        steps: gradient steps.
         free: as of ``perturbed``.
+        settled: an example is left once it is wrong by more than this lead of a logit.
         tick: called after each step.
     """
     kind = norm_of(norm)
     adversarial, reached = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
     begin = random_start(x, kind, eps, generator, free)
-    slope, logits = gradient(logits_of, begin, y, _objective(target))
-    loss = _objective(target)(logits, y)
+    slope, logits, loss = _risen(logits_of, begin, y, _objective(target))
     n = len(x)
     run = _Run(
         index=torch.arange(n, device=x.device),
@@ -78,7 +79,7 @@ def apgd(
         halved=torch.ones(n, dtype=torch.bool, device=x.device),
         rises=torch.zeros_like(loss),
     )
-    run = _kept(run, logits, adversarial, reached)
+    run = _kept(run, logits, adversarial, reached, settled)
     window = checked = max(int(_FIRST * steps), 1)
     for iteration in range(steps):
         if not len(run.index):
@@ -88,8 +89,7 @@ def apgd(
         share = 1.0 if iteration == 0 else 1 - MOMENTUM
         ahead = within(run.moved + share * (ahead - run.moved) + (1 - share) * (run.moved - run.before))
         objective = _objective(None if target is None else run.target)
-        slope, logits = gradient(logits_of, ahead, run.y, objective)
-        loss = objective(logits, run.y)
+        slope, logits, loss = _risen(logits_of, ahead, run.y, objective)
         better = loss > run.best_loss
         run = replace(
             run,
@@ -102,11 +102,12 @@ def apgd(
             best_slope=_chosen(better, slope, run.best_slope),
             best_loss=torch.where(better, loss, run.best_loss),
         )
+        # Before the checkpoint, which goes back to the best point: the logits are those of the point ahead.
+        run = _kept(run, logits, adversarial, reached, settled)
         checked -= 1
         if checked == 0:
             run = _checked(run, window)
             window = checked = max(window - max(int(_SHORTER * steps), 1), int(_SHORTEST * steps), 1)
-        run = _kept(run, logits, adversarial, reached)
         tick()
     return adversarial
 
@@ -122,14 +123,16 @@ def apgd_targeted(
     generator: Generator,
     steps: int = STEPS,
     free: Tensor | None = None,
+    settled: float = SETTLED,
     tick: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """``apgd`` towards the other class with the largest logit on the clean input (``rank`` 0), the second largest (1), ..."""
     with torch.no_grad():
         target = nearest_others(logits_of(x), y)[:, rank]
     return apgd(
-        logits_of, x, y, norm=norm, eps=eps, generator=generator, target=target, steps=steps, free=free, tick=tick
-    )
+        logits_of, x, y, norm=norm, eps=eps, generator=generator, target=target, steps=steps, free=free, settled=settled,
+        tick=tick,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,14 +172,21 @@ def _objective(target: Tensor | None) -> Objective:
     return towards
 
 
-def _kept(run: _Run, logits: Tensor, adversarial: Tensor, reached: Tensor) -> _Run:
+def _risen(logits_of: Logits, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
+    """Slope, logits and loss at x; where they are not numbers, no slope and the worst loss, so that a point can follow."""
+    slope, logits = gradient(logits_of, x, y, objective)
+    loss = objective(logits, y)
+    return slope.where(~slope.isnan(), 0), logits, loss.where(~loss.isnan(), -torch.inf)
+
+
+def _kept(run: _Run, logits: Tensor, adversarial: Tensor, reached: Tensor, settled: float) -> _Run:
     """Write down iterates that lead by more than any before; the run without the examples that are settled."""
     lead = margin(logits, run.y)
     further = lead > reached[run.index]
     adversarial[run.index[further]] = run.moved[further]
-    reached[run.index] = torch.maximum(reached[run.index], lead)
-    settled = lead > SETTLED
-    return run.only(~settled) if settled.any() else run
+    reached[run.index] = torch.where(further, lead, reached[run.index])
+    done = lead > settled
+    return run.only(~done) if done.any() else run
 
 
 def _checked(run: _Run, window: int) -> _Run:

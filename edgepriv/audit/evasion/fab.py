@@ -27,6 +27,7 @@ def fab_targeted(
     norm: str,
     eps: float,
     steps: int = STEPS,
+    settled: float = SETTLED,
     tick: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Perturbed inputs, float32 [N, ...]: within ``eps`` where a point was found there that fools the model, else x.
@@ -41,7 +42,8 @@ def fab_targeted(
         rank: of the target among the other classes.
         norm: "linf" or "l2".
         eps: radius in input units.
-        steps: linearisations. An example is left once it is wrong by more than ``SETTLED`` inside the budget.
+        steps: linearisations.
+        settled: an example is left once it is wrong by more than this lead of a logit inside the budget.
         tick: called after each step.
     """
     kind = norm_of(norm)
@@ -65,7 +67,7 @@ def fab_targeted(
         reached[index[inside]] = lead[inside]
         nearest = torch.where(fooled, torch.minimum(nearest, length), nearest)
         moved = torch.where(per_example(fooled, moved), home + BACK * (moved - home), moved)
-        left = ~(inside & (lead > SETTLED))
+        left = ~(inside & (lead > settled))
         index, moved, nearest = index[left], moved[left], nearest[left]
         tick()
     return adversarial
