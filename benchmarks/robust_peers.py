@@ -27,6 +27,7 @@ from edgepriv.artifact.compiler import Twin
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.evasion import robustness
 from edgepriv.audit.evasion.kept import Kept
+from edgepriv.audit.evasion.losses import FEWEST_FOR_DLR
 from edgepriv.device.machine import machine
 from edgepriv.files import read_json, write_json
 
@@ -91,6 +92,14 @@ def compared(model: DeployedModel, options: argparse.Namespace, norm: str, eps: 
     dataset, split = project.recorded_data(known.data, options.data_dir, str(model.path))
     chosen = np.random.default_rng(options.seed).permutation(split.non_members)[: options.examples]
     x, y = dataset.inputs(chosen), dataset.y[chosen]
+    if dataset.num_classes < FEWEST_FOR_DLR:
+        raise SystemExit(
+            f"the reference implementation needs {FEWEST_FOR_DLR} classes, {model.name} has {dataset.num_classes}"
+        )
+    if model.contract.input_dtype == "uint8":
+        raise SystemExit(
+            f"{model.name} takes bytes, which the reference implementation does not perturb: export it for floats"
+        )
     twin = model.differentiable(x[:8])
     held, seconds, attacks = {}, {}, {}
     for tool, run in (("edgepriv", own), ("auto-attack", reference)):

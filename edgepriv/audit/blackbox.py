@@ -13,7 +13,7 @@ from edgepriv.audit.boundary import Inputs, Labels, boundary_points
 
 NAME = "boundary"
 MOST = 250
-"""Examples that are attacked, drawn at random; each costs about 150 questions. The others count as held."""
+"""Examples that are attacked, drawn at random; each costs about 150 questions. Whoever is not attacked counts as held."""
 STRETCHES = (1.0, 2.0, 4.0, 16.0, np.inf)
 """In L-inf: times the way to the boundary, cut to the box; infinitely often leads to its corner."""
 
@@ -28,16 +28,16 @@ def withstands(
     eps: float,
     seed: int = 0,
     free: Bools | None = None,
-) -> Bools:
-    """Which of the examples ``held`` (mask [n]) keep the right label.
+) -> tuple[Bools, Bools]:
+    """Which of the examples ``held`` (mask [n]) keep the right label, and which of them were attacked, at most ``MOST``.
 
     labels_of: float32 [n, ...] -> labels [n], of the file itself. x: float32 [n, ...] in [0, 1]. norm: "linf" or "l2";
     eps: radius in input units. free: bool, the shape of an example: what may change; None for everything.
     """
-    left = held.copy()
+    left, attacked = held.copy(), np.zeros_like(held)
     chosen = np.random.default_rng([seed, 8]).permutation(np.flatnonzero(held))[:MOST]
     if len(chosen) < 1:
-        return left
+        return left, attacked
     # Wrong answers among all examples are places to start from, too.
     others = np.flatnonzero(~held)[:MOST]
     asked = np.concatenate([chosen, others])
@@ -48,7 +48,8 @@ def withstands(
         way = np.where(free, way, np.float32(0))
     for moved in _tries(inputs, way, norm, eps):
         left[asked[known]] &= labels_of(moved) == y[asked[known]]
-    return left
+    attacked[asked[known]] = True
+    return left, attacked & held
 
 
 def _tries(x: Inputs, way: Inputs, norm: str, eps: float) -> list[Inputs]:

@@ -9,10 +9,18 @@ from edgepriv.errors import UserError
 _ROWS = 4096
 
 
-def free_columns(dataset: Dataset, perturb: str) -> tuple[Bools | None, list[str]]:
+def free_columns(
+    dataset: Dataset,
+    perturb: str,
+    *,
+    raw: np.ndarray | None = None,
+    span: tuple[float, float] | None = None,
+) -> tuple[Bools | None, list[str]]:
     """What may change, bool [features], None for everything; and what there is to say about it.
 
-    perturb: "all", or "continuous": only columns that hold something else than 0 and 1. Raises UserError where "continuous" is
+    perturb: "all", or "continuous": only columns that hold something else than 0 and 1, which are numbers of the user's, not
+    of the scaled inputs. raw: these numbers [N, features], where they are kept; span: else what 0 and 1 in the dataset stand
+    for, where a range was stated; a column of its two ends alone is left alone, too. Raises UserError where "continuous" is
     asked for and the examples are no table, or nothing is left to perturb.
     """
     if perturb == "all":
@@ -21,8 +29,12 @@ def free_columns(dataset: Dataset, perturb: str) -> tuple[Bools | None, list[str
         raise UserError("--perturb continuous is for tables, and these examples are none: leave it out")
     free = np.zeros(dataset.input_shape, np.bool_)
     for start in range(0, len(dataset), _ROWS):
-        rows = dataset.inputs(np.arange(start, min(start + _ROWS, len(dataset))))
-        free |= ((rows != 0) & (rows != 1)).any(axis=0)
+        part = slice(start, start + _ROWS)
+        rows = dataset.inputs(part) if raw is None else raw[part]
+        other = (rows != 0) & (rows != 1)
+        if raw is None and span is not None:
+            other &= ~_near(rows, span, 0) & ~_near(rows, span, 1)
+        free |= other.any(axis=0)
     fixed = int((~free).sum())
     if not free.any():
         raise UserError("--perturb continuous: every column holds only 0 and 1, so that nothing is left to perturb")
@@ -30,3 +42,9 @@ def free_columns(dataset: Dataset, perturb: str) -> tuple[Bools | None, list[str
     return free, [
         f"{what}: perturbations {'leave these alone' if fixed else 'change all of them'} (--perturb continuous)"
     ]
+
+
+def _near(rows: np.ndarray, span: tuple[float, float], number: float) -> np.ndarray:
+    """Where scaled float32 inputs are that number of the user's."""
+    low, high = span
+    return np.asarray(np.isclose(rows, (number - low) / (high - low), rtol=1e-6, atol=1e-7))

@@ -8,6 +8,7 @@ import numpy as np
 from edgepriv import progress
 from edgepriv.audit import evasion
 from edgepriv.audit.answers import Bools
+from edgepriv.audit.evasion.grid import refuse_below_a_level
 from edgepriv.audit.evasion.kept import Kept
 from edgepriv.audit.run import Target
 from edgepriv.data import Dataset
@@ -17,6 +18,12 @@ from edgepriv.training.pgd import budget_of
 
 CURVE = (0.0, 0.5, 1.0, 2.0)
 """Radii of the robustness curve, as multiples of eps."""
+
+
+def refuse_radius(target: Target, dataset: Dataset, recipe: Recipe) -> None:
+    """Raises UserError where the file cannot be fed any change within the recipe's radius."""
+    if target.bytes_in and recipe.audit.robust != "none":
+        refuse_below_a_level(budget_of(recipe.adversary, dataset.input_shape).eps)
 
 
 def robustness_part(
@@ -42,10 +49,11 @@ def robustness_part(
     chosen = np.random.default_rng(recipe.seed).permutation(index)[: recipe.audit.robust_examples]
     x, y = dataset.inputs(chosen), dataset.y[chosen]
     budget_and_seed = {"norm": budget.norm, "eps": budget.eps, "seed": recipe.seed}
-    kept = Kept.of(cache_dir, target.sha256, x, y, budget_and_seed | {"steps": recipe.audit.pgd_steps, "free": free})
+    settings = budget_and_seed | {"steps": recipe.audit.pgd_steps, "free": free}
+    kept = Kept.of(cache_dir, target.sha256, target.predict, x, y, settings)
     common: dict[str, Any] = budget_and_seed | {
         "level": recipe.audit.robust,
-        "setting": evasion.Setting(free, target.bytes_in, target.head),
+        "setting": evasion.Setting(free, target.bytes_in, target.head, target.tolerance),
         "kept": kept,
     }
     if target.twin is None:

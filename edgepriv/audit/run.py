@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from edgepriv import progress
+from edgepriv.artifact.batches import LARGEST
 from edgepriv.audit.answers import Outputs
 from edgepriv.audit.assess import Assessment, assess, corrected, utility
 from edgepriv.audit.attacks import ATTACKS, TRAINED
@@ -33,7 +34,7 @@ class Target:
     where float32 in [0, 1] would not give back the user's own numbers. ``scores``: as ``predict``, to the scores [n, K] that
     the file returns where these are no probabilities; None where it returns probabilities or labels. ``bytes_in``: whether it
     takes bytes. ``head``: what changes its answers behind the logits, None for nothing. ``sha256``: of the file, empty where
-    unknown."""
+    unknown. ``tolerance``: how far the rest of a batch may move a probability."""
 
     predict: Callable[[np.ndarray], np.ndarray]
     twin: nn.Module | None
@@ -44,6 +45,7 @@ class Target:
     bytes_in: bool = False
     head: str | None = None
     sha256: str = ""
+    tolerance: float = LARGEST
 
 
 def answers(target: Target, dataset: Dataset, index: np.ndarray) -> np.ndarray:

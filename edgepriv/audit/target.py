@@ -107,7 +107,7 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
     before_softmax = scores if guard is None and contract.returns in ("logits", "unnormalized") else None
     target = Target(
         predict, None, "", labels_only, exact, before_softmax,
-        contract.input_dtype == "uint8", model.answers_through, model.sha256,
+        contract.input_dtype == "uint8", model.answers_through, model.sha256, tolerance_of(model.graph),
     )  # fmt: skip
     try:
         inner = model.differentiable(turned(feeding(few[:_FEW])), contract.classes)

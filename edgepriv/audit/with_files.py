@@ -24,7 +24,7 @@ from edgepriv.audit.described import Audited, described
 from edgepriv.audit.examples import from_files
 from edgepriv.audit.feeding import told_of
 from edgepriv.audit.references import Fleet
-from edgepriv.audit.robust import robustness_part
+from edgepriv.audit.robust import refuse_radius, robustness_part
 from edgepriv.audit.run import membership_part
 from edgepriv.audit.shift import shift_part
 from edgepriv.audit.target import open_target
@@ -77,7 +77,13 @@ def audit_on_files(
     opened = open_target(asked, from_files(model, members, non_members, read_as, told.input_range), told)
     target, examples = opened.target, opened.examples.dataset
     recipe, unit = in_unit_range(recipe, opened.examples)
-    free, left_alone = free_columns(examples, recipe.audit.perturb)
+    refuse_radius(target, examples, recipe)
+    free, left_alone = free_columns(
+        examples,
+        recipe.audit.perturb,
+        raw=opened.examples.raw if opened.examples.kind == "other" else None,
+        span=recipe.data.range,
+    )
     notes = [*project.files_notes(examples), *opened.notes, *unit.notes, *left_alone]
     for line in notes:
         project.say(line)

@@ -23,7 +23,7 @@ from edgepriv.audit.dp_guarantee import compare_with_guarantee
 from edgepriv.audit.examples import of_dataset
 from edgepriv.audit.feeding import Told, told_of
 from edgepriv.audit.references import Fleet, train_fleet
-from edgepriv.audit.robust import robustness_part
+from edgepriv.audit.robust import refuse_radius, robustness_part
 from edgepriv.audit.run import membership_part
 from edgepriv.audit.shift import shift_part
 from edgepriv.audit.target import open_target
@@ -85,7 +85,8 @@ def audit_by_manifest(
     told = told_of(recipe, accept_accuracy_loss)
     opened = open_target(asked, of_dataset(dataset), told)
     target = opened.target
-    free, left_alone = free_columns(dataset, recipe.audit.perturb)
+    refuse_radius(target, dataset, recipe)
+    free, left_alone = free_columns(dataset, recipe.audit.perturb, span=recipe.data.range)
     for line in [*opened.notes, *left_alone]:
         project.say(line)
     undefended = model.float_twin if float_twin else None

@@ -53,7 +53,7 @@ class Audit(Section):
     robust: Annotated[
         Literal["autoattack", "quick", "none"],
         Option(
-            "Attacks by perturbed inputs: autoattack (per example up to 2,000 gradients and 5,900 queries), quick (150 "
+            "Attacks by perturbed inputs: autoattack (per example up to 2,040 gradients and 5,900 queries), quick (230 "
             "gradients, about a twentieth of the time), or none.",
             "Audit",
             ("audit",),

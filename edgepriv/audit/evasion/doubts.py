@@ -140,12 +140,16 @@ def of_radius(x: npt.NDArray[np.float32], norm: str, eps: float) -> list[str]:
     ]
 
 
-def beaten(name: str, fooled: float) -> tuple[list[str], bool]:
-    """Of an attack without gradients that fools a share of the examples which withstood those with: the warning, and
-    whether the worst case is unknown for it."""
-    if fooled <= BEATEN:
+def beaten(name: str, attacked: Bools, held: Bools) -> tuple[list[str], bool]:
+    """Of an attack without gradients on examples which withstood those with (``attacked``, mask [n], of whom ``held``
+    withstood it too): the warning, and whether the worst case is unknown for it."""
+    asked, fooled = int(attacked.sum()), int((attacked & ~held).sum())
+    # As a share of all examples, where only some of those that still stood were attacked.
+    standing = asked + int((~attacked & held).sum())
+    share = fooled / max(1, asked) * standing / len(attacked)
+    if share <= BEATEN:
         return [], False
-    unknown = fooled > MISLED
+    unknown = share > MISLED
     means = (
         ", so the worst case is not known"
         if unknown
@@ -153,8 +157,8 @@ def beaten(name: str, fooled: float) -> tuple[list[str], bool]:
         "inputs, and take the figure for an upper bound"
     )
     return [
-        f"gradients mislead: an attack that needs none ({name}) fools {fooled:.1%} of the examples that attacks along the "
-        f"gradients do not{means}"
+        f"gradients mislead: an attack that needs none ({name}) fools {fooled:,} of the {asked:,} examples that it was "
+        f"made against, which attacks along the gradients do not fool{means}"
     ], unknown
 
 

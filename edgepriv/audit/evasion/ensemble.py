@@ -15,14 +15,18 @@ from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion import doubts
 from edgepriv.audit.evasion.attacked import Attacked
 from edgepriv.audit.evasion.attacks import EVASIONS, LEVELS, SQUARE
+from edgepriv.audit.evasion.grid import below_a_level, refuse_below_a_level
 from edgepriv.audit.evasion.kept import Kept
 from edgepriv.audit.evasion.rows import interval, row
-from edgepriv.audit.evasion.scores import scores_of
+from edgepriv.audit.evasion.scores import averaged, scores_of
 from edgepriv.audit.evasion.setting import Setting, check
 from edgepriv.audit.evasion.trial import DRAWS, Counter, Craft, Inputs, Predict, Trial
 from edgepriv.errors import UserError
 
 Progress = Callable[[int, int], None]
+
+SMALLER = "smaller eps"
+"""The row of what only the attacks of the curve's smaller radii fool."""
 
 
 def robustness(
@@ -73,22 +77,25 @@ def robustness(
     if level not in LEVELS:
         raise UserError(f"unknown level of attacks {level!r}: known are {', '.join(LEVELS)}")
     setting = setting or Setting()
+    if setting.bytes_in:
+        refuse_below_a_level(eps)
     device = next((tensor.device for tensor in [*twin.parameters(), *twin.buffers()]), torch.device("cpu"))
     free = None if setting.free is None else torch.from_numpy(setting.free).to(device)
-    steady = steadiness(lambda asked: predict(np.ascontiguousarray(asked)), x)
+    steady = steadiness(lambda asked: predict(np.ascontiguousarray(asked)), x, setting.tolerance)
     random = not np.array_equal(predict(x[:batch]), predict(x[:batch]))
     attacked = Attacked(twin, free)
     was_training = twin.training
     twin.eval()
     try:
-        scores, climbs_on = scores_of(attacked, predict, x[:batch], setting.head, device)
+        draws = DRAWS if random else 1
+        scores, climbs_on = scores_of(attacked, averaged(predict, draws), x[:batch], setting.head, device)
         trial = Trial(
             attacked, predict, scores, x, y, norm, steps, restarts, batch, device, seed,
-            Counter(progress), setting.free, setting.bytes_in, DRAWS if random else 1,
+            Counter(progress), setting.free, setting.bytes_in, draws,
         )  # fmt: skip
         attacked.fit(inputs for _, inputs, _ in trial.batches(np.arange(len(x))))
         remarks = [*doubts.of_answers(random, steady), *doubts.of_radius(x, norm, eps)]
-        rounding = tuple(getattr(twin, "straight_through", ()))
+        rounding = _rounding(twin)
         told = {"level": level, "head": setting.head, "square_asks": climbs_on if SQUARE in LEVELS[level] else None}
         return told | _report(
             trial, LEVELS[level], eps, {float(r) for r in eps_curve}, rounding, remarks, kept or Kept()
@@ -110,27 +117,38 @@ def _report(
     right: Bools = labels == trial.y
     checked = doubts.gradients(trial, labels, right)
     reasons = doubts.masked(checked)
-    others = sorted(radii - {0.0, float(eps)})
+    raw = {0.0: float(right.mean())}
+    # A file of bytes changes by whole levels: nothing moves within less than one.
+    raw |= {radius: raw[0.0] for radius in radii if trial.bytes_in and below_a_level(radius)}
+    others = sorted(radii - {*raw, float(eps)})
     attacks = {name: EVASIONS[name](trial, eps, checked.classes) for name in names}
     curves = {radius: _of_curve(trial, radius, checked.classes) for radius in others}
     planned = [craft for tries in (*attacks.values(), *curves.values()) for craft in tries]
     trial.counter.expect(len(trial.x) * sum(craft.passes for craft in planned))
     worst, rows, beside = right.copy(), [], []
     for name, tries in attacks.items():
-        held = _ended(kept, name, partial(trial.withstands, tries, worst, eps))
+        held = _ended(kept, name, worst, partial(trial.withstands, tries, worst, eps))
         rows.append(row(name, worst, held))
         if name == SQUARE:
-            beside.append((name, float((worst & ~held).mean())))
+            beside.append((name, worst, held))
         worst = held
-    raw = {0.0: float(right.mean()), float(eps): float(worst.mean())}
     nested = dict(raw)
-    for radius, tries in curves.items():
-        held = _ended(kept, f"eps {radius!r}", partial(trial.withstands, tries, right, radius))
-        raw[radius] = float(held.mean())
-        # Whatever fools within eps does so within a larger radius.
-        nested[radius] = float((held & worst).mean()) if radius > eps else raw[radius]
+    raw[float(eps)] = float(worst.mean())
+    outcomes = {
+        radius: _ended(kept, f"eps {radius!r}", right, partial(trial.withstands, tries, right, radius))
+        for radius, tries in curves.items()
+    }
+    raw |= {radius: float(held.mean()) for radius, held in outcomes.items()}
+    # Whatever fools within a radius does so within a larger one.
+    inner, standing = [radius for radius in others if radius < eps], right
+    for radius in inner:
+        standing = standing & outcomes[radius]
+        nested[radius] = float(standing.mean())
+    if (worst & ~standing).any():
+        rows.append(row(SMALLER, worst, worst & standing))
+        worst = worst & standing
     if reasons or rounding:
-        held = blackbox.withstands(
+        held, asked = blackbox.withstands(
             trial.labels,
             trial.x,
             trial.y,
@@ -140,15 +158,19 @@ def _report(
             seed=trial.seed,
             free=trial.free,
         )
-        rows.append(row(blackbox.NAME, worst, held))
-        beside.append((blackbox.NAME, float((worst & ~held).mean())))
+        rows.append(row(blackbox.NAME, asked, held))
+        beside.append((blackbox.NAME, asked, held))
         worst = held
-        nested[float(eps)] = float(worst.mean())
+    nested[float(eps)] = float(worst.mean())
+    standing = worst
+    for radius in others[len(inner) :]:
+        standing = standing & outcomes[radius]
+        nested[radius] = float(standing.mean())
     unknown = bool(reasons)
     lines = [*reasons, *remarks, *doubts.of_model(trial, checked, rounding)]
     lines += doubts.of_classes(checked.classes) if any(name.endswith("-t") for name in names) else []
-    for name, fooled in beside if not unknown else ():
-        more, misled = doubts.beaten(name, fooled)
+    for name, asked, held in beside if not unknown else ():
+        more, misled = doubts.beaten(name, asked, held)
         lines += more
         unknown |= misled
     lines += doubts.rises(raw)
@@ -169,13 +191,18 @@ def _report(
     }
 
 
-def _ended(kept: Kept, name: str, attack: Callable[[], Bools]) -> Bools:
-    """Who withstood an attack, that is run if it has not ended already."""
+def _ended(kept: Kept, name: str, candidates: Bools, attack: Callable[[], Bools]) -> Bools:
+    """Which candidates withstood an attack, that is run if it has not ended already."""
     held = kept.get(name)
     if held is None:
         held = attack()
         kept.keep(name, held)
-    return held
+    return held & candidates
+
+
+def _rounding(twin: nn.Module) -> tuple[str, ...]:
+    """Operators of the twin that round, wherever it stands in what is attacked."""
+    return tuple(dict.fromkeys(name for part in twin.modules() for name in getattr(part, "straight_through", ())))
 
 
 def _of_curve(trial: Trial, radius: float, classes: int) -> list[Craft]:

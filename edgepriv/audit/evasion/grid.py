@@ -12,14 +12,23 @@ _ROUNDING = 1e-4  # of a level
 _SHARES = (*np.linspace(1.0, 0.8, 21), *np.linspace(0.7, 0.1, 7))  # of a perturbation's length
 
 
+def below_a_level(eps: float) -> bool:
+    """Whether no byte can change within ``eps``, in either norm."""
+    return bool(eps * LEVELS + _ROUNDING < 1)
+
+
+def refuse_below_a_level(eps: float) -> None:
+    """Raises UserError where no byte can change."""
+    if below_a_level(eps):
+        raise UserError(
+            f"the file takes bytes, and eps {eps:g} (of inputs in [0, 1]) is less than one level, 1/255: no input can change"
+        )
+
+
 def radius_on_bytes(norm: str, eps: float) -> float:
     """The largest radius that whole bytes can use up: in L-infinity a whole number of levels. Raises UserError for none."""
-    if norm != "linf":
-        return eps
-    levels = np.floor(eps * LEVELS + _ROUNDING)
-    if levels < 1:
-        raise UserError(f"the file takes bytes, and eps {eps:g} is less than one level, 1/255: no input can change")
-    return float(levels / LEVELS)
+    refuse_below_a_level(eps)
+    return float(np.floor(eps * LEVELS + _ROUNDING) / LEVELS) if norm == "linf" else eps
 
 
 def on_bytes(x: Inputs, moved: Inputs, norm: str, eps: float) -> Inputs:

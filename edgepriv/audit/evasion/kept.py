@@ -16,6 +16,7 @@ import onnxruntime
 import torch
 
 from edgepriv.audit.answers import Bools
+from edgepriv.audit.evasion.trial import Predict
 from edgepriv.files import write_bytes
 
 _CODE = ("audit/evasion", "audit/blackbox.py", "audit/boundary.py", "training/pgd.py", "artifact")
@@ -34,18 +35,23 @@ class Kept:
         cls,
         folder: Path | None,
         sha256: str,
+        predict: Predict,
         x: npt.NDArray[np.float32],
         y: npt.NDArray[np.int64],
         settings: Mapping[str, Any],
     ) -> "Kept":
         """What an earlier audit of the same file, on the same examples, with the same settings and code has left in ``folder``.
 
-        ``sha256``: of the file; empty keeps nothing.
+        ``sha256``: of the file; empty keeps nothing. ``predict``: the file's answers, which tell how it is fed and read; where
+        equal questions get different ones, nothing is kept.
         """
         if folder is None or not sha256:
             return cls()
+        answers = np.asarray(predict(x))
+        if not np.array_equal(answers, predict(x), equal_nan=True):
+            return cls()
         digest = hashlib.sha256(f"{sha256} {code_version()} {x.shape}".encode())
-        for array in (x, y):
+        for array in (x, y, answers):
             digest.update(np.ascontiguousarray(array).tobytes())
         for name, value in sorted(settings.items()):
             digest.update(f"{name}={value.tolist() if isinstance(value, np.ndarray) else value!r};".encode())

@@ -40,6 +40,17 @@ def tells_more_than_labels(answers: npt.NDArray[np.floating]) -> bool:
     return bool((second > _FLOOR).mean() >= FEWEST)
 
 
+def averaged(predict: Predict, draws: int) -> Predict:
+    """The mean of so many answers to each input."""
+    if draws == 1:
+        return predict
+
+    def mean(x: Inputs) -> npt.NDArray[np.floating]:
+        return np.asarray(sum(predict(x) for _ in range(draws)) / draws)
+
+    return mean
+
+
 def logarithms(predict: Predict) -> Scores:
     """Of probabilities: a margin between them is one between logits."""
     return lambda x: np.log(np.maximum(predict(x), _FLOOR))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgepriv.artifact.batches import LARGEST
 from edgepriv.audit.answers import Bools
 from edgepriv.errors import UserError
 from edgepriv.training.pgd import norm_of
@@ -19,11 +20,13 @@ class Setting:
     ``free``: bool, the shape of an example: the features that may change, None for all of them. ``bytes_in``: whether it takes
     bytes, so that perturbations are moved to whole ones before they are counted. ``head``: what changes the answers of the
     network behind its logits (``rank``, ``memguard``, ...), None for nothing: attacks climb on the logits before it.
+    ``tolerance``: how far the rest of a batch may move a probability before answers count as dependent on it.
     """
 
     free: Bools | None = None
     bytes_in: bool = False
     head: str | None = None
+    tolerance: float = LARGEST
 
     @property
     def fixed_features(self) -> int:

@@ -48,14 +48,14 @@ def square(
         tick: called after each question.
     """
     shape = x.shape if x.ndim == 4 else (len(x), 1, int(np.prod(x.shape[1:])))
-    search = SEARCHES[norm](x.reshape(shape), eps, rng)
-    fixed = None if free is None else ~free.reshape(shape[1:])
+    may = None if free is None else free.reshape(shape[1:])
+    search = SEARCHES[norm](x.reshape(shape), eps, rng, may)
 
     def asked(rows: npt.NDArray[np.intp], moved: Inputs) -> Lead:
         return _lead(scores_of(moved.reshape(-1, *x.shape[1:])), y[rows])
 
     def held(rows: npt.NDArray[np.intp], moved: Inputs) -> Inputs:
-        return moved if fixed is None else np.where(fixed, search.x[rows], moved)
+        return moved if may is None else np.where(may, moved, search.x[rows])
 
     index = np.arange(len(x))
     best = held(index, search.first())
@@ -88,11 +88,16 @@ def _share(query: int) -> float:
 
 
 class _Search:
-    """``x``: float32 [n, channels, ...], one axis of features for a table, two for an image."""
+    """``x``: float32 [n, channels, ...], one axis of features for a table, two for an image. ``free``: bool [channels, ...],
+    what may change, None for everything."""
 
-    def __init__(self, x: Inputs, eps: float, rng: np.random.Generator) -> None:
-        self.x, self.eps, self.rng = x, np.float32(eps), rng
+    def __init__(
+        self, x: Inputs, eps: float, rng: np.random.Generator, free: npt.NDArray[np.bool_] | None = None
+    ) -> None:
+        self.x, self.eps, self.rng, self.free = x, np.float32(eps), rng, free
         self.inner = x.shape[2:]
+        # Windows of a table are made of the columns that may change: on others they would be lost.
+        self.columns = np.arange(self.inner[0]) if free is None or len(self.inner) > 1 else np.flatnonzero(free[0])
         self.axes = tuple(range(2, x.ndim))
 
     def signs(self, *shape: int) -> Inputs:
@@ -101,8 +106,8 @@ class _Search:
     def window(self, share: float, smallest: int = 1, odd: bool = False) -> tuple[Window, tuple[int, ...]]:
         """A random window of that share of the features, and its own shape."""
         if len(self.inner) == 1:
-            count = max(1, round(share * self.inner[0]))
-            columns = self.rng.choice(self.inner[0], count, replace=False)
+            count = max(1, round(share * len(self.columns)))
+            columns = self.rng.choice(self.columns, count, replace=False)
             return (slice(None), slice(None), columns), (count,)
         side = max(round(float(np.sqrt(share * np.prod(self.inner)))), smallest)
         side = min(side + (odd and side % 2 == 0), *self.inner)
@@ -163,7 +168,7 @@ class _Ball(_Search):
     def _elsewhere(self, size: tuple[int, ...]) -> Window:
         """Another window of the same size."""
         if len(size) == 1:
-            return slice(None), slice(None), self.rng.choice(self.inner[0], size[0], replace=False)
+            return slice(None), slice(None), self.rng.choice(self.columns, size[0], replace=False)
         corner = [int(self.rng.integers(0, length - side + 1)) for length, side in zip(self.inner, size, strict=True)]
         return (slice(None), slice(None), *(slice(low, low + side) for low, side in zip(corner, size, strict=True)))
 
@@ -181,6 +186,8 @@ class _Ball(_Search):
         return np.asarray((delta**2).sum(axis=(1, *self.axes) if whole else self.axes, keepdims=True))
 
     def _within(self, x: Inputs, delta: Inputs) -> Inputs:
+        if self.free is not None:
+            delta = delta * self.free
         length = np.sqrt(self._squares(delta, whole=True))
         return np.clip(x + delta * (self.eps / np.maximum(length, 1e-12)), 0, 1)
 

@@ -45,17 +45,17 @@ def without_gradients(
     if SQUARE in LEVELS[level]:
         if tells_more_than_labels(clean):
             ended = (kept or Kept()).get(SQUARE)
-            held = _after_square(predict, x, y, right, norm, radius, seed, setting) if ended is None else ended
+            held = _after_square(predict, x, y, right, norm, radius, seed, setting) if ended is None else ended & right
             if kept is not None and ended is None:
                 kept.keep(SQUARE, held)
             rows.append(row(SQUARE, worst, held))
             worst = held
         else:
             warnings.append("Square needs scores, and the answers of this file tell no more than a label")
-    held = blackbox.withstands(
+    held, attacked = blackbox.withstands(
         lambda moved: predict(moved).argmax(axis=1), x, y, worst, norm=norm, eps=radius, seed=seed, free=setting.free
     )
-    rows.append(row(blackbox.NAME, worst, held))
+    rows.append(row(blackbox.NAME, attacked, held))
     return {
         "level": level,
         "head": setting.head,
