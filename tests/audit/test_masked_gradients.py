@@ -73,9 +73,24 @@ def test_rounding_inside_brings_an_attack_without_gradients_and_misleading_ones_
     assert any(warning.startswith("gradients mislead") for warning in found["warnings"])
     honest = Network(lambda logits: logits)
     honest.straight_through = ("Round (node r)",)
-    found = robustness(honest, predict, X, Y, **BUDGET, steps=3)
+    found = robustness(nn.Sequential(nn.Identity(), honest), predict, X, Y, **BUDGET, steps=3)  # as fed from elsewhere
     assert found["worst_case_accuracy"] < 0.2
     assert found["warnings"][0].startswith("the model rounds inside (Round (node r))")
+
+
+def test_only_some_are_attacked_by_labels_alone_and_that_is_said(monkeypatch):
+    monkeypatch.setattr(blackbox, "MOST", 30)
+    for found in (
+        robustness(Network(MASKED["detached"]), predict, X, Y, **BUDGET, steps=3),
+        without_gradients(predict, X, Y, **BUDGET, reason="an LSTM"),
+    ):
+        last = found["attacks"][-1]
+        assert last["attacked"] == 30
+        assert last["fooled"] > 20
+    twin = Network(lambda logits: -logits)
+    twin.straight_through = ("Round (node r)",)
+    said = robustness(twin, predict, X, Y, **BUDGET, steps=3)["warnings"]
+    assert any("of the 30 examples that it was made against" in line for line in said)
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.05), ("l2", 0.15)])

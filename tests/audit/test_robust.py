@@ -1,5 +1,7 @@
 """The audit's evasion part: levels, tables, bytes, heads, interruption, and tricks that hide what fools a model."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 from edgepriv.audit.columns import free_columns
 from edgepriv.audit.evasion import Setting, apgd, attacks, fab, robustness, square
 from edgepriv.audit.gate import judged, parse_limit
-from edgepriv.audit.robust import robustness_part
+from edgepriv.audit.robust import refuse_radius, robustness_part
 from edgepriv.audit.run import Target
 from edgepriv.data import Dataset
 from edgepriv.errors import UserError
@@ -136,6 +138,22 @@ def test_an_interrupted_audit_goes_on_after_the_attacks_that_have_ended(tmp_path
     assert audited()[1] < questions
 
 
+def test_outcomes_are_not_taken_over_by_a_file_that_is_read_otherwise_nor_kept_of_random_answers(tmp_path):
+    part(Target(served(Linear()), Linear(), sha256="a"), cache_dir=tmp_path)
+    otherwise = Target(lambda x: served(Linear())(x[:, ::-1]), Linear(), sha256="a")
+    assert part(otherwise, cache_dir=tmp_path) == part(otherwise)
+    part(Target(noisy, Linear(), sha256="b"), cache_dir=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_numbers_of_0_and_1_are_the_users_own_whatever_they_are_scaled_to():
+    own = np.stack([RNG.uniform(0, 50, 50), RNG.integers(0, 2, 50), RNG.choice([20.0, 50.0], 50)], axis=1)
+    own[0] = 50, 0, 50
+    scaled = dataset(np.float32(own / 50))
+    assert free_columns(scaled, "continuous", raw=own)[0].tolist() == [True, False, True]
+    assert free_columns(scaled, "continuous", span=(0.0, 50.0))[0].tolist() == [True, False, True]
+
+
 def test_columns_of_0_and_1_are_left_alone_if_asked():
     x = X.copy()
     x[:, ::2] = x[:, ::2] > 0.5
@@ -174,3 +192,52 @@ def test_a_file_of_bytes_is_counted_on_whole_bytes_inside_the_budget():
     assert all(np.abs(moved - x).max() <= EPS + 1e-6 for moved in fed if len(moved) == 50)
     # 0.06 is 15.3 levels, of which 15 can be used.
     assert found["worst_case_accuracy"] == pytest.approx(TRUE, abs=0.05)
+
+
+def test_within_less_than_a_level_no_byte_changes():
+    x = np.float32(np.rint(X * 255) / 255)
+    eps = 1.5 / 255
+    found = robustness(
+        Linear(), served(Linear()), x, Y, norm="linf", eps=eps, eps_curve=[0, eps / 2, eps, 2 * eps],
+        setting=Setting(bytes_in=True),
+    )  # fmt: skip
+    assert found["curve"][1]["accuracy"] == found["clean_accuracy"]
+    target = Target(served(Linear()), Linear(), bytes_in=True)
+    with pytest.raises(UserError, match=r"eps 0\.002 .* less than one level"):
+        refuse_radius(target, dataset(x), Recipe(adversary={"eps": 0.002}))
+    refuse_radius(target, dataset(x), Recipe(adversary={"eps": 0.002}, audit={"robust": "none"}))
+
+
+def test_who_is_fooled_within_a_smaller_radius_is_fooled_within_eps():
+    def wary(x):
+        """Right again where an input has moved far."""
+        far = np.abs(x - np.pad(X, ((0, len(x)), (0, 0)))[: len(x)]).max(axis=1) > 0.6 * EPS
+        return np.where(far[:, None] & (len(x) == 50), np.eye(4)[np.resize(Y, len(x))], served(Linear())(x))
+
+    found = robustness(Linear(), wary, X, Y, norm="linf", eps=EPS, eps_curve=[0, EPS / 2, EPS, 2 * EPS], batch=50)
+    accuracy = [point["accuracy"] for point in found["curve"]]
+    assert accuracy == sorted(accuracy, reverse=True)
+    assert found["worst_case_accuracy"] == accuracy[2] <= accuracy[1] < 1
+
+
+def test_square_compares_mean_answers_of_a_file_that_answers_at_random():
+    asked = Counter()
+
+    def predict(x):
+        asked[np.ascontiguousarray(x).tobytes()] += 1
+        return noisy(x)
+
+    robustness(Linear(), predict, X[:10], Y[:10], norm="linf", eps=0.001, level="autoattack")
+    assert sum(times == 1 for times in asked.values()) < 25  # of the check whether answers depend on the batch
+
+
+def test_how_far_a_batch_may_move_an_answer_is_the_files_own_to_say():
+    def predict(x):
+        answers = served(Linear())(x)
+        return answers + 0.02 * (len(x) > 1) * np.eye(4)[answers.argmax(axis=1)]
+
+    said = [
+        robustness(Linear(), predict, X, Y, norm="linf", eps=EPS, setting=Setting(tolerance=tolerance))["warnings"]
+        for tolerance in (0.005, 0.05)
+    ]
+    assert [any(line.startswith("batch-dependent") for line in lines) for lines in said] == [True, False]

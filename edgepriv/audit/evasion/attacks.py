@@ -21,10 +21,10 @@ _FORWARD = 1 / 3
 
 
 def _fgsm(trial: Trial, eps: float, classes: int) -> list[Craft]:
-    def make(x: Tensor, y: Tensor, tick: Tick) -> Tensor:
+    def make(x: Tensor, y: Tensor, tick: Tick, settled: float) -> Tensor:
         return fgsm(trial.twin, x, y, norm=trial.norm, eps=trial.radius(eps))
 
-    return [Craft(make, 1, 1)]
+    return [Craft(make, 1, 1, stops=False)]
 
 
 def _pgd(trial: Trial, eps: float, classes: int) -> list[Craft]:
@@ -47,9 +47,9 @@ def _pgd_margin(trial: Trial, eps: float, classes: int) -> list[Craft]:
     return [_plain(first, trial.steps), *[_plain(others, trial.steps)] * (trial.restarts - 1)]
 
 
-def _plain(climb: Callable[[Tensor, Tensor], Tensor], steps: int) -> Craft:
-    def make(x: Tensor, y: Tensor, tick: Tick) -> Tensor:
-        return climb(x, y)
+def _plain(climb: Callable[..., Tensor], steps: int) -> Craft:
+    def make(x: Tensor, y: Tensor, tick: Tick, settled: float) -> Tensor:
+        return climb(x, y, settled=settled)
 
     return Craft(make, 1, steps + 1)
 
@@ -57,7 +57,7 @@ def _plain(climb: Callable[[Tensor, Tensor], Tensor], steps: int) -> Craft:
 def _apgd_ce(trial: Trial, eps: float, classes: int) -> list[Craft]:
     starts, free = trial.generator("apgd-ce"), trial.free_on_device()
 
-    def make(x: Tensor, y: Tensor, tick: Tick) -> Tensor:
+    def make(x: Tensor, y: Tensor, tick: Tick, settled: float) -> Tensor:
         return auto_pgd.apgd(
             trial.twin,
             x,
@@ -67,6 +67,7 @@ def _apgd_ce(trial: Trial, eps: float, classes: int) -> list[Craft]:
             generator=starts,
             steps=auto_pgd.STEPS,
             free=free,
+            settled=settled,
             tick=tick,
         )
 
@@ -76,7 +77,7 @@ def _apgd_ce(trial: Trial, eps: float, classes: int) -> list[Craft]:
 def _apgd_t(trial: Trial, eps: float, classes: int) -> list[Craft]:
     starts, free = trial.generator("apgd-t"), trial.free_on_device()
 
-    def make(x: Tensor, y: Tensor, tick: Tick, rank: int) -> Tensor:
+    def make(x: Tensor, y: Tensor, tick: Tick, settled: float, rank: int) -> Tensor:
         return auto_pgd.apgd_targeted(
             trial.twin,
             x,
@@ -87,6 +88,7 @@ def _apgd_t(trial: Trial, eps: float, classes: int) -> list[Craft]:
             generator=starts,
             steps=auto_pgd.STEPS,
             free=free,
+            settled=settled,
             tick=tick,
         )
 
@@ -96,9 +98,17 @@ def _apgd_t(trial: Trial, eps: float, classes: int) -> list[Craft]:
 
 
 def _fab_t(trial: Trial, eps: float, classes: int) -> list[Craft]:
-    def make(x: Tensor, y: Tensor, tick: Tick, rank: int) -> Tensor:
+    def make(x: Tensor, y: Tensor, tick: Tick, settled: float, rank: int) -> Tensor:
         return fab.fab_targeted(
-            trial.twin, x, y, rank=rank, norm=trial.norm, eps=trial.radius(eps), steps=fab.STEPS, tick=tick
+            trial.twin,
+            x,
+            y,
+            rank=rank,
+            norm=trial.norm,
+            eps=trial.radius(eps),
+            steps=fab.STEPS,
+            settled=settled,
+            tick=tick,
         )
 
     passes = fab.STEPS * (1 + _FORWARD)
@@ -108,14 +118,14 @@ def _fab_t(trial: Trial, eps: float, classes: int) -> list[Craft]:
 def _square(trial: Trial, eps: float, classes: int) -> list[Craft]:
     rng = trial.rng("square")
 
-    def make(x: Tensor, y: Tensor, tick: Tick) -> Tensor:
+    def make(x: Tensor, y: Tensor, tick: Tick, settled: float) -> Tensor:
         moved = square.square(
             trial.scores, x.cpu().numpy(), y.cpu().numpy(),
             norm=trial.norm, eps=trial.radius(eps), rng=rng, queries=square.QUERIES, free=trial.free, tick=tick,
         )  # fmt: skip
         return torch.from_numpy(moved)
 
-    return [Craft(make, square.QUERIES, square.QUERIES * _FORWARD)]
+    return [Craft(make, square.QUERIES, square.QUERIES * _FORWARD, stops=False)]
 
 
 SQUARE = "square"

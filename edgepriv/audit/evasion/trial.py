@@ -13,6 +13,7 @@ from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion.attacked import Attacked
 from edgepriv.audit.evasion.grid import on_bytes, radius_on_bytes
 from edgepriv.audit.evasion.square import Scores
+from edgepriv.training.pgd import SETTLED, margin
 
 Inputs = npt.NDArray[np.float32]
 Predict = Callable[[Inputs], npt.NDArray[np.floating]]
@@ -43,12 +44,14 @@ class Counter:
 
 @dataclass(frozen=True)
 class Craft:
-    """One try of an attack. ``make(x, y, tick)``: inputs and labels in torch -> perturbed inputs, with ``steps`` calls of
-    ``tick``; ``passes``: what it costs for each example, in passes forwards and backwards."""
+    """One try of an attack. ``make(x, y, tick, settled)``: inputs and labels in torch -> perturbed inputs, with ``steps`` calls
+    of ``tick``; ``passes``: what it costs for each example, in passes forwards and backwards. ``stops``: whether it leaves an
+    example once the twin is wrong by a lead of ``settled``."""
 
-    make: Callable[[Tensor, Tensor, Tick], Tensor]
+    make: Callable[[Tensor, Tensor, Tick, float], Tensor]
     steps: int
     passes: float
+    stops: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,17 +117,30 @@ class Trial:
         return np.asarray(self.labels(fed) == self.y[index])
 
     def withstands(self, tries: Sequence[Craft], candidates: Bools, eps: float) -> Bools:
-        """Which candidates (mask [n]) the file still labels rightly after every try; each is made against what still stands."""
+        """Which candidates (mask [n]) the file still labels rightly after every try; each is made against what still stands.
+
+        Where a try has stopped early, as the twin was wrong, and the file is right (it rounds, or takes bytes), it is made once
+        more and uses all its steps.
+        """
         held = candidates.copy()
         for craft in tries:
             index = np.flatnonzero(held)
             self.counter.add(craft.passes * (len(held) - len(index)))
             for part, inputs, labels in self.batches(index):
                 tick = _Ticks(self.counter, craft, len(part))
-                moved = craft.make(inputs, labels, tick).cpu().numpy()
+                moved = craft.make(inputs, labels, tick, SETTLED)
                 tick.finish()
-                held[part] = self.right(part, moved, eps)
+                held[part] = self.right(part, moved.cpu().numpy(), eps)
+                early = part[held[part] & self._lost(moved, labels)] if craft.stops else part[:0]
+                for some, inputs, labels in self.batches(early):
+                    moved = craft.make(inputs, labels, lambda: None, torch.inf)
+                    held[some] = self.right(some, moved.cpu().numpy(), eps)
         return held
+
+    @torch.no_grad()
+    def _lost(self, moved: Tensor, y: Tensor) -> Bools:
+        """Where the twin is wrong by as much as ends an attack."""
+        return np.asarray((margin(self.twin(moved), y) > SETTLED).cpu().numpy())
 
 
 class _Ticks:

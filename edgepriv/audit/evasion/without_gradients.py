@@ -5,16 +5,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgepriv.artifact.batches import steadiness
 from edgepriv.audit import blackbox
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion.attacks import LEVELS, SQUARE
+from edgepriv.audit.evasion.doubts import of_answers
 from edgepriv.audit.evasion.grid import on_bytes, radius_on_bytes
 from edgepriv.audit.evasion.kept import Kept
 from edgepriv.audit.evasion.rows import interval, row
-from edgepriv.audit.evasion.scores import logarithms, tells_more_than_labels
+from edgepriv.audit.evasion.scores import averaged, logarithms, tells_more_than_labels
 from edgepriv.audit.evasion.setting import Setting, check
 from edgepriv.audit.evasion.square import QUERIES, square
-from edgepriv.audit.evasion.trial import Inputs, Predict
+from edgepriv.audit.evasion.trial import DRAWS, Inputs, Predict
 
 _BATCH = 1024
 
@@ -38,10 +40,13 @@ def without_gradients(
     check(x, y, norm, eps, ())
     setting = setting or Setting()
     radius = radius_on_bytes(norm, eps) if setting.bytes_in else eps
+    random = not np.array_equal(predict(x[:_BATCH]), predict(x[:_BATCH]))
+    steady = steadiness(lambda asked: predict(np.ascontiguousarray(asked)), x, setting.tolerance)
+    predict = averaged(predict, DRAWS if random else 1)
     clean = predict(x)
     right: Bools = clean.argmax(axis=1) == y
     worst, rows = right, []
-    warnings = [f"the gradients of this graph cannot be computed: {reason}"]
+    warnings = [f"the gradients of this graph cannot be computed: {reason}", *of_answers(random, steady)]
     if SQUARE in LEVELS[level]:
         if tells_more_than_labels(clean):
             ended = (kept or Kept()).get(SQUARE)
