@@ -44,7 +44,7 @@ def test_auto_pgd_finds_its_way_back_from_where_answers_are_no_numbers():
         return two_classes(moved) + torch.where(broken, torch.nan, 0.0)
 
     moved = apgd(model, x, y, norm="linf", eps=0.1, generator=torch.Generator().manual_seed(0))
-    assert (margin(model(moved), y) > 0.1).float().mean() > 0.5
+    assert (margin(model(moved), y) > 0).float().mean() > 0.5
 
 
 def test_an_answer_that_is_no_number_settles_nothing():
