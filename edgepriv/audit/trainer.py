@@ -25,7 +25,7 @@ SIGNATURE = "train(data, *, seed, device) -> torch.nn.Module"
 
 @dataclass(frozen=True)
 class Trainer:
-    """``script``: of the function; ``code``: hex sha256 of it and of what it imports from the user's folder."""
+    """``script``: of the function; ``code``: hex sha256 of it and of whatever of the user's it imports."""
 
     script: Script
     code: str
@@ -59,6 +59,8 @@ def made(
     groups = None if dataset.groups is None else dataset.groups[members]
     data = TrainingData(dataset.inputs(members).copy(), dataset.y[members].copy(), dataset.num_classes, groups)
     function = loaded(trainer.script)
+    if script_digest(trainer.script) != trainer.code:  # under which its models are kept
+        raise UserError(f"{trainer.title}, or what it imports, changed while the audit ran: run it again")
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the generator that scripts draw from
     torch.manual_seed(seed)

@@ -231,7 +231,9 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
             load_state(classifier.network, stored_weights(job.start))
         elif job.trainer is not None:
             _train_by(job.trainer, job, classifier, dataset, device)
-    done = 0 if group[0].start is None and group[0].trainer is None else 1
+    done = 0 if group[0].start is None else 1
+    if group[0].trainer is not None:  # which stands for the stage ``train``, where there is one
+        done = int("train" in group[0].recipe.stages())
     stacked = _stacked(group[0].recipe, device) and group[0].trainer is None
     if stacked:
         with warnings.catch_warnings():

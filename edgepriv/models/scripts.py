@@ -50,9 +50,10 @@ def loaded(script: Script) -> Any:
 
 
 def script_digest(script: Script) -> str:
-    """Hex sha256 of the script and of everything of the user's that it imports."""
+    """Hex sha256 of the script, of everything of the user's that it imports, and of the name: two functions of one file are
+    two functions."""
     _find_beside(script.file)
-    return hashlib.sha256("\n".join(code_of_file(script.file)).encode()).hexdigest()
+    return hashlib.sha256("\n".join([script.name, *code_of_file(script.file)]).encode()).hexdigest()
 
 
 @cache
@@ -61,7 +62,7 @@ def _loaded(script: Script, digest: str) -> Any:
     known = sys.modules.get(module)
     if known is not None and not _is_own(known):
         raise UserError(f"{script.option} {script.title}: another module is called {module!r} already: rename the file")
-    _forget_beside(path.parent)
+    _forget(path)
     spec = importlib.util.spec_from_file_location(module, path)
     if spec is None or spec.loader is None:
         raise UserError(f"{script.option}: {script.file} is no script of Python")
@@ -84,11 +85,14 @@ def _find_beside(file: Path) -> None:
         sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
 
 
-def _forget_beside(folder: Path) -> None:
-    """Modules that stand beside the script are loaded anew: they may have changed since, or be another folder's."""
+def _forget(file: Path) -> None:
+    """Everything of the user's that the script imports is loaded anew, wherever it stands, and so is what stands beside it: it
+    may have changed since, or be another folder's."""
+    folder = file.parent
     beside = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
-    for name in [name for name in sys.modules if name.partition(".")[0] in beside]:
-        if _is_own(sys.modules[name]):
+    imported = {entry.partition(" ")[0] for entry in code_of_file(file)}
+    for name in list(sys.modules):
+        if (name in imported or name.partition(".")[0] in beside) and _is_own(sys.modules[name]):
             del sys.modules[name]
     importlib.invalidate_caches()
 

@@ -8,6 +8,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +61,20 @@ def code_of(name: str) -> list[str]:
 
 
 def code_of_file(file: Path) -> list[str]:
-    """The same of a script, whose imports are looked for as they would be if it were run; nothing is imported for it."""
+    """The same of a script, whose imports are looked for as they would be if it were run. Nothing is imported for it, and
+    whatever has been imported before does not count: the same files give the same answer."""
     content = file.read_bytes()
     digests = {file.stem: hashlib.sha256(content).hexdigest()}
-    return _code_from(list(_imports_of(content, file.stem, False)), file.stem, digests)
+    importlib.invalidate_caches()  # a file may be new
+    return _code_from(list(_imports_of(content, file.stem, False)), file.stem, digests, by_path=True)
 
 
-def _code_from(waiting: list[str], own_package: str, digests: dict[str, str]) -> list[str]:
-    """``waiting``: modules by name; ``digests``: name -> sha256 of those that are known already."""
+def _code_from(waiting: list[str], own_package: str, digests: dict[str, str], *, by_path: bool = False) -> list[str]:
+    """``waiting``: modules by name; ``digests``: name -> sha256 of those that are known already. ``by_path``: look for modules
+    without an import; otherwise Python looks, which imports the parents of a name."""
     while waiting:
         current = waiting.pop()
-        origin = _origin(current)
+        origin = _file_of(_found(current)) if by_path else _origin(current)
         if current in digests or origin is None or not (is_users(origin) or current.partition(".")[0] == own_package):
             continue
         content = origin.read_bytes()
@@ -78,7 +82,8 @@ def _code_from(waiting: list[str], own_package: str, digests: dict[str, str]) ->
         parents = current.split(".")[:-1]
         waiting += [".".join(parents[: depth + 1]) for depth in range(len(parents))]
         if origin.suffix == ".py":
-            waiting += _imports_of(content, current, origin.name == "__init__.py")
+            names = _imports_of(content, current, origin.name == "__init__.py")
+            waiting += names if by_path else filter(_may_be_looked_for, names)
     return sorted(f"{imported_name} {digest}" for imported_name, digest in digests.items())
 
 
@@ -100,6 +105,12 @@ def _origin(module: str) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
+def _file_of(spec: ModuleSpec | None) -> Path | None:
+    """The same of a module that was only looked for."""
+    path = Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+    return path if path is not None and path.is_file() else None
+
+
 def is_users(origin: Path) -> bool:
     """Whether a file of Python is the user's own: neither installed nor edgepriv's."""
     path = origin.resolve()
@@ -108,10 +119,7 @@ def is_users(origin: Path) -> bool:
 
 
 def _imports_of(source: bytes, module: str, is_package: bool) -> Iterator[str]:
-    """The full names of what a source may import; of ``from a import b`` both ``a`` and ``a.b``, which may be a module.
-
-    Names below a package that is not there are not looked for, since finding them would import their parent.
-    """
+    """The full names of what a source may import; of ``from a import b`` both ``a`` and ``a.b``, which may be a module."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -120,20 +128,44 @@ def _imports_of(source: bytes, module: str, is_package: bool) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from _if_loaded(alias.name)
+                yield alias.name
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 above = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*above, base] if base else above)
-            yield from _if_loaded(base)
+            yield base
             for alias in node.names:
-                yield from _if_loaded(f"{base}.{alias.name}")
+                yield f"{base}.{alias.name}"
 
 
-def _if_loaded(name: str) -> Iterator[str]:
+def _may_be_looked_for(name: str) -> bool:
     """``find_spec`` imports the parents of a name, and nothing is imported that the user's own code has not imported: a name
     counts if it or its parent has been."""
     parent = name.rpartition(".")[0]
-    if name and (name in sys.modules or not parent or parent in sys.modules):
-        yield name
+    return bool(name) and (name in sys.modules or not parent or parent in sys.modules)
+
+
+def _found(name: str) -> ModuleSpec | None:
+    """Where ``a.b.c`` would be loaded from: ``a`` as Python looks for it, what is below it in the folders of its parent. None
+    for what is no module, and for what is below a package that is installed."""
+    parent = name.rpartition(".")[0]
+    if not all(name.split(".")):
+        return None
+    folders = None
+    if parent:
+        above = _found(parent)
+        if above is None or above.submodule_search_locations is None:
+            return None
+        origin = _file_of(above)
+        if origin is not None and not is_users(origin):
+            return None
+        folders = list(above.submodule_search_locations)
+    for finder in sys.meta_path:
+        try:
+            spec = finder.find_spec(name, folders)
+        except (ImportError, AttributeError, ValueError, KeyError):
+            continue
+        if spec is not None:
+            return spec
+    return None

@@ -15,7 +15,7 @@ from edgepriv.audit import own_fleet
 from edgepriv.audit.trainer import made, trainer_of
 from edgepriv.data import Dataset
 from edgepriv.errors import UserError
-from edgepriv.models.scripts import script_digest, script_of
+from edgepriv.models.scripts import loaded, script_digest, script_of
 from edgepriv.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -91,16 +91,16 @@ def audited(folder, world):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """The names of the models trained, as they are."""
-    names = []
+    """The jobs of the models trained, as they are."""
+    jobs = []
     make = own_fleet.make
 
     def watched(group, dataset, folder):
-        names.extend(job.name for job in group)
+        jobs.extend(group)
         return make(group, dataset, folder)
 
     monkeypatch.setattr(own_fleet, "make", watched)
-    return names
+    return jobs
 
 
 def test_a_script_makes_the_reference_models_of_a_file_from_elsewhere(audited, folder, trained, capsys):
@@ -113,7 +113,7 @@ def test_a_script_makes_the_reference_models_of_a_file_from_elsewhere(audited, f
     assert len(trained) == 4
     next((folder / "cache").rglob("own-0002.npz")).unlink()  # as if it had been killed before
     assert rows_of(audited(), TRAINED) == pytest.approx({name: found[name] for name in TRAINED})
-    assert trained[4:] == ["own-0002"]
+    assert [job.name for job in trained[4:]] == ["own-0002"]
     given = answers_as_scores(folder)
     scored = pipeline.audit(
         folder / "target.onnx",
@@ -142,11 +142,14 @@ def answers_as_scores(folder):
     return folder / "refs.npz"
 
 
-def test_an_attacker_who_does_not_know_the_defence_has_a_function_of_his_own(audited, folder):
-    (folder / "mine.py").write_text(
-        SOLVED + "\n\ndef plain(data, *, seed, device):\n    return train(data, seed=seed + 1, device=device)\n"
-    )
+def test_an_attacker_who_does_not_know_the_defence_has_a_function_of_his_own(audited, folder, trained, capsys):
+    plain = "    print('defence-free')\n    return train(data, seed=seed + 1, device=device)\n"
+    (folder / "mine.py").write_text(f"{SOLVED}\n\ndef plain(data, *, seed, device):\n{plain}")
     content = audited(defence_free=f"{folder}/mine.py:plain")
+    functions = [job.trainer.script.name for job in trained]
+    assert (functions.count("train"), functions.count("plain")) == (4, 4)
+    printed = capsys.readouterr().err
+    assert (printed.count("training on"), printed.count("defence-free")) == (8, 4)
     assert {row["threat_model"] for row in content["attacks"] if row["name"] in TRAINED} == {"adaptive", "oblivious"}
     with pytest.raises(UserError, match="name the function that does so with --defence-free"):
         audited(audit={"threat_models": ["oblivious"]})
@@ -261,6 +264,37 @@ def test_the_hash_is_of_everything_that_the_script_imports_from_the_users_folder
     assert script_digest(trainer.script) == trainer.code
     (folder / "features.py").write_text("hidden = None\n")
     assert script_digest(script_of("--trainer", f"{folder}/mine.py:train")) != trainer.code
+
+
+LAZY = "def train(data, *, seed, device):\n    from nets.deep.blocks import scale\n    return scale\n"
+
+
+@pytest.fixture
+def lazy(folder):
+    """A script that imports below two folders, in its function alone; the file that it imports."""
+    (folder / "nets" / "deep").mkdir(parents=True)  # packages without __init__.py
+    (folder / "mine.py").write_text(LAZY)
+    (folder / "nets" / "deep" / "blocks.py").write_text("scale = 1\n")
+    yield folder / "nets" / "deep" / "blocks.py"
+    for name in [name for name in sys.modules if name.partition(".")[0] == "nets"]:
+        del sys.modules[name]
+
+
+def test_what_the_function_imports_when_it_is_called_is_hashed_without_an_import(lazy, folder):
+    trainer = trainer_of("--trainer", f"{folder}/mine.py:train")
+    assert "nets.deep.blocks" not in sys.modules
+    assert loaded(trainer.script)(None, seed=0, device=CPU) == 1
+    assert script_digest(trainer.script) == trainer.code
+    lazy.write_text("scale = 12\n")
+    assert script_digest(trainer.script) != trainer.code
+    assert loaded(trainer.script)(None, seed=0, device=CPU) == 12
+
+
+def test_a_script_that_is_edited_while_the_audit_runs_is_refused(folder, world):
+    trainer = trainer_of("--trainer", f"{folder}/mine.py:train")
+    (folder / "mine.py").write_text(SOLVED + "\n# another version\n")
+    with pytest.raises(UserError, match=r"mine.py:train, or what it imports, changed while the audit ran"):
+        made(trainer, Dataset("d", world.x, world.y, tuple("abcd")), np.arange(RECORDS), seed=1, device=CPU)
 
 
 def test_ways_to_make_references_exclude_each_other(audited, folder):

@@ -5,6 +5,7 @@ import importlib.util
 import socket
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ import torch
 from edgepriv.audit import references, workers
 from edgepriv.audit.memberships import plan
 from edgepriv.audit.references import train_fleet
+from edgepriv.audit.trainer import Trainer
 from edgepriv.audit.workers import Job, groups_of
 from edgepriv.data import checked, load, make_split
 from edgepriv.errors import UserError
+from edgepriv.models.scripts import Script
 from edgepriv.recipe import Data, Recipe
 
 RECIPE = Recipe(model={"name": "mlp", "args": {"widths": [16]}}, train={"epochs": 2, "batch_size": 32, "lr": 0.01})
@@ -81,6 +84,19 @@ def test_stacks_are_equal_and_keep_every_process_busy(dataset, split, sizes, pro
 def test_others_are_trained_one_by_one(dataset, split, changes):
     groups = groups_of(jobs_of(split, [50] * 5, RECIPE.with_changes(**changes)), dataset, 2)
     assert [len(group) for group in groups] == [1] * 5
+
+
+@pytest.mark.parametrize(("stages", "done"), [({"train": 1, "qat": 1}, 1), ({"train": 0, "qat": 1}, 0)])
+def test_a_trainer_stands_for_the_stage_train_and_for_no_other(dataset, split, monkeypatch, stages, done):
+    recipe = RECIPE.with_changes(**{stage: {"epochs": epochs} for stage, epochs in stages.items()})
+    job = dataclasses.replace(
+        jobs_of(split, [50], recipe)[0], trainer=Trainer(Script(Path("mine.py"), "train"), "code")
+    )
+    before = []
+    monkeypatch.setattr(workers, "_train_by", lambda *given: None)
+    monkeypatch.setattr(workers, "run_stages", lambda *given, done_before, **options: before.append(done_before))
+    list(workers.train_group([job], dataset))
+    assert before == [done]
 
 
 def test_a_killed_audit_goes_on_with_the_stacks_that_are_missing(fleet_of, monkeypatch):
