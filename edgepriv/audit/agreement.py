@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from edgepriv.audit.answers import Bools, Floats, Outputs
 from edgepriv.audit.existing import FEWEST, Existing
-from edgepriv.audit.references import POPULATION, Fleet, candidates_of, sample, seen_by
+from edgepriv.audit.references import POPULATION, Fleet, answers_in, candidates_of, sample, seen_by
 from edgepriv.audit.trained_answers import References
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
@@ -64,6 +64,29 @@ def fleet_of(
         shadow_index=np.empty(0, dtype=np.int64),
     )
     return fleet, warnings + _of_thin_evidence(existing, member)
+
+
+def refuse_untrained(who: str, fleet: Fleet, target: Outputs) -> None:
+    """Raise UserError where models that the user's function made are copies of each other or of the target, or do no better
+    than guessing.
+
+    ``who``: the models, for the message. ``target``: the audited model's answers to the candidates.
+    """
+    if fleet.references is None:
+        return
+    columns = np.arange(len(target.labels))
+    existing = Existing(
+        who,
+        tuple(path.stem for path in fleet.models),
+        lambda r: answers_in(fleet.models[r]),
+        fleet.references.member,
+        columns,
+        asked=True,
+        trained=True,
+    )
+    for _ in _told_apart(existing, columns, target):
+        pass
+    _refuse_guesses(existing, fleet.right, target)
 
 
 def refuse_unlearned(who: str, fleet: Fleet, target: Outputs, is_member: Bools) -> None:

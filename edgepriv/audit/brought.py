@@ -10,20 +10,22 @@ import numpy as np
 
 from edgepriv import progress
 from edgepriv.artifact.deployed import DeployedModel
-from edgepriv.audit.agreement import fleet_of, refuse_unlearned
+from edgepriv.audit.agreement import fleet_of, refuse_unlearned, refuse_untrained
 from edgepriv.audit.alike import TRAINED_HERE
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.examples import Examples
-from edgepriv.audit.existing import Existing, membership_in, of_models, scores_in
+from edgepriv.audit.existing import FEWEST, Existing, membership_in, of_models, scores_in
 from edgepriv.audit.feeding import Told, feeding_of
 from edgepriv.audit.own_fleet import trained_by
 from edgepriv.audit.references import Fleet, candidates_of
 from edgepriv.audit.run import Target, answers, observed
 from edgepriv.audit.target import Opened, open_target
 from edgepriv.audit.trainer import Trainer
+from edgepriv.audit.workers import LOCAL
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
-from edgepriv.recipe import Recipe
+from edgepriv.recipe import Audit, Recipe
+from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training.device import device_of
 
 
@@ -80,13 +82,53 @@ ALIKE = 0.9
 """Share of the target's records from which on a reference model counts as trained on as many."""
 
 
-def refuse_unused(brought: Brought, attacks: Sequence[str]) -> None:
-    """Raise UserError where no attack has a use for what was brought."""
-    needs = {"references"} if brought.exists else {"references", "shadow"}
-    if brought.anything and not any(needs & ATTACKS[name].needs for name in attacks):
+def refuse_unused(brought: Brought, attacks: Sequence[str], asked: Audit, *, on_files: bool) -> None:
+    """Raise UserError where nothing of the audit has a use for what was brought, or what is asked of it has none.
+
+    ``on_files``: of an audit on two files, whose trainer makes reference models and no shadow model.
+    """
+    if not brought.anything:
+        return
+    uses = {"references"} if brought.exists or on_files else {"references", "shadow"}
+    needed = {need for name in attacks for need in ATTACKS[name].needs} & uses
+    if not needed:
         raise UserError(
             f"none of the attacks has a use for {brought.who}: leave it out, or choose others with --attacks"
         )
+    if brought.trainer is None:
+        return
+    if asked.engine != LOCAL:
+        raise UserError("--trainer runs your script on this machine: leave out --engine")
+    fewest = FEWEST if on_files else 1
+    if needed == {"references"} and asked.references < fewest:
+        raise UserError(
+            f"--references {asked.references}: --trainer is to train {fewest} reference models at least; leave it out to "
+            "audit without any"
+        )
+
+
+def refuse_lost_defences(brought: Brought, trained_by: Recipe, threat_models: Sequence[str]) -> None:
+    """Raise UserError where the target's own stage ``train``, which the user's function takes the place of, had a defence of
+    edgepriv's: models without it are no adaptive attacker's. ``trained_by``: the target's recipe."""
+    if brought.trainer is None or "adaptive" not in threat_models:
+        return
+    lost = [each.title for each in DEFENCES.values() if "train" in each.stages_in(trained_by)]
+    if lost:
+        raise UserError(
+            f"edgepriv trained this model with {' and '.join(lost)}, which the models of {brought.trainer.title} would lack: "
+            "leave out --trainer, so that they are trained by the model's recipe, or ask for --threat-model oblivious"
+        )
+
+
+def refuse_untrained_fleets(
+    brought: Brought, fleets: Mapping[str, Fleet], target: Target, dataset: Dataset, split: Split
+) -> None:
+    """As ``refuse_untrained``, of models that the user's function made for a target with a manifest."""
+    if brought.trainer is None:
+        return
+    seen = observed(target, dataset, candidates_of(split))
+    for fleet in fleets.values():
+        refuse_untrained(brought.who, fleet, seen)
 
 
 def existing_fleets(
@@ -177,6 +219,11 @@ def own_fleets(
     fleets: dict[str, Fleet] = {}
     warnings: list[str] = []
     notes: list[str] = []
+    if "oblivious" in recipe.audit.threat_models and brought.defence_free is None:
+        notes.append(
+            "no attacker who does not know the defence: --defence-free names the function that trains without it, if there is "
+            "one"
+        )
     for name in wanted:
         trainer = trainers[name]
         assert trainer is not None  # those that are wanted
@@ -190,6 +237,7 @@ def own_fleets(
             shift=shift,
             device=device_of(recipe.device),
             jobs=os.cpu_count() or 1,
+            alone=told.batch_dependent,
         )
 
         @cache

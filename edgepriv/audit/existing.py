@@ -68,6 +68,10 @@ def scores_in(path: Path, records: int, classes: int) -> Existing:
             f"{scores.dtype} {list(scores.shape)})"
         )
     count, columns = scores.shape[:2]
+    if not count or not columns:
+        raise UserError(
+            f"{path}: {kind} are those of {count} models and {columns} records: there is nothing to compare"
+        )
     if scores.shape[2] != classes:
         raise UserError(f"{path}: {kind} have {scores.shape[2]} classes, the audited model {classes}")
     rows = _rows(path, arrays, columns, records)

@@ -21,7 +21,7 @@ from edgepriv import progress
 from edgepriv.audit.existing import Existing, of_models
 from edgepriv.audit.memberships import plan
 from edgepriv.audit.processes import done_by_processes
-from edgepriv.audit.trainer import Trainer, made
+from edgepriv.audit.trainer import Trainer, key_of, made
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.files import read_bytes, write_bytes
@@ -36,7 +36,7 @@ _BATCH = 256
 @dataclass(frozen=True, eq=False)
 class OwnJob:
     """One model: the ``name`` of its file without an ending, the places of its records, its seed. ``scale``, ``shift``: make
-    what the target is fed of the user's inputs."""
+    what the target is fed of the user's inputs. ``alone``: one input is asked at a time, as the target is."""
 
     name: str
     trainer: Trainer
@@ -45,6 +45,7 @@ class OwnJob:
     scale: np.ndarray
     shift: np.ndarray
     device: str
+    alone: bool = False
 
 
 def trained_by(
@@ -58,16 +59,21 @@ def trained_by(
     shift: np.ndarray,
     device: torch.device,
     jobs: int,
+    alone: bool = False,
 ) -> tuple[Existing, Path]:
     """``count`` reference models, trained or read from ``cache_dir``, and the folder that they are in.
 
     ``dataset``: the user's own numbers, the target's members first. Answers of an .onnx that the trainer returned are not known
     here: it stands in the folder, ``NAME.onnx``. Each file is written as it is finished, under a hash of the script, the data,
-    who is trained on what, and the code of training.
+    who is trained on what, and the code of training. ``alone``: ask the models one input at a time.
+
+    The first model is made by itself. If it is a file, whose path may be the same each time, so are the others; networks are
+    made by ``jobs`` processes.
     """
     planned = plan(split, split.seed)
     memberships = np.stack(planned.memberships(count))
-    made_of = [trainer.code, dataset.sha256, split.record(), planned.digest(), code_version(), str(device.type)]
+    made_of = [*key_of(trainer, dataset), dataset.sha256, split.record(), planned.digest(), code_version()]
+    made_of += [str(device.type), "alone" if alone else "in batches"]
     made_of += [hashlib.sha256(part.tobytes()).hexdigest() for part in (scale, shift)]
     folder = cache_dir / hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
     names = [f"own-{r:04d}" for r in range(count)]
@@ -80,6 +86,7 @@ def trained_by(
             scale,
             shift,
             str(device),
+            alone,
         )
         for r, (name, member) in enumerate(zip(names, memberships, strict=True))
     ]
@@ -91,11 +98,14 @@ def trained_by(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write reference models to {folder}: {error.strerror}") from error
-        processes = max(1, min(jobs, len(missing))) if device == PROCESSOR else 1
         threads = torch.get_num_threads()
         with progress.shown(f"reference models ({trainer.title})", unit="model", total=len(missing)) as bar:
             try:
-                for done in done_by_processes([[job] for job in missing], dataset, folder, processes, make):
+                bar.update(make(missing[:1], dataset, folder))
+                rest = [[job] for job in missing[1:]]
+                several = device == PROCESSOR and not _file(folder, missing[0]).is_file()
+                processes = min(jobs, len(rest)) if several else 1
+                for done in done_by_processes(rest, dataset, folder, processes, make) if rest else ():
                     bar.update(done)
             finally:
                 torch.set_num_threads(threads)
@@ -124,15 +134,18 @@ def make(group: Sequence[OwnJob], dataset: Dataset, folder: Path) -> int:
             write_bytes(_file(folder, job), read_bytes(model, "model"))
             continue
         classifier = _fed_rightly(job, model, dataset)
-        inputs = (torch.from_numpy(dataset.inputs(part).copy()) for part in _parts(len(dataset)))  # they are mapped
+        inputs = (
+            torch.from_numpy(dataset.inputs(part).copy()) for part in _parts(job, len(dataset))
+        )  # they are mapped
         file = io.BytesIO()
         np.savez(file, probabilities=softmax_of(classifier, inputs))
         write_bytes(folder / f"{job.name}.npz", file.getvalue())
     return len(group)
 
 
-def _parts(count: int) -> list[slice]:
-    return [slice(start, start + _BATCH) for start in range(0, count, _BATCH)]
+def _parts(job: OwnJob, count: int) -> list[slice]:
+    size = 1 if job.alone else _BATCH
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def _fed_rightly(job: OwnJob, network: nn.Module, dataset: Dataset) -> nn.Module:
@@ -141,7 +154,7 @@ def _fed_rightly(job: OwnJob, network: nn.Module, dataset: Dataset) -> nn.Module
     if (job.scale == 1).all() and (job.shift == 0).all():
         return plain
     fed = _Fed(network, job.scale, job.shift)
-    return min((plain, fed), key=lambda classifier: _loss(classifier, dataset, job.members))
+    return min((plain, fed), key=lambda classifier: _loss(job, classifier, dataset))
 
 
 class _Fed(nn.Module):
@@ -158,9 +171,9 @@ class _Fed(nn.Module):
         return logits
 
 
-def _loss(classifier: nn.Module, dataset: Dataset, members: np.ndarray) -> float:
-    some = members[:: max(1, len(members) // 2_000)]
-    parts = [some[part] for part in _parts(len(some))]
+def _loss(job: OwnJob, classifier: nn.Module, dataset: Dataset) -> float:
+    some = job.members[:: max(1, len(job.members) // 2_000)]
+    parts = [some[part] for part in _parts(job, len(some))]
     probabilities = softmax_of(classifier, (torch.from_numpy(dataset.inputs(part)) for part in parts))
     own = probabilities[np.arange(len(some)), dataset.y[some]].astype(np.float64)
     return float(-np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean())

@@ -22,7 +22,7 @@ from edgepriv.audit.memberships import Plan, plan
 from edgepriv.audit.queries import Asked, asked
 from edgepriv.audit.tempered import HOTTER, Tempered, tempered_log_odds
 from edgepriv.audit.trained_answers import References, Shadow
-from edgepriv.audit.trainer import Trainer
+from edgepriv.audit.trainer import Trainer, key_of
 from edgepriv.audit.workers import LOCAL, Job, check_engine, computed_on, stored_weights, train_jobs
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
@@ -109,7 +109,7 @@ def train_fleet(
     planned = plan(split, recipe.seed)
     candidates = planned.candidates
     population_index = sample(planned.population, POPULATION, recipe.seed)
-    own = [trainer.code] if trainer is not None else []
+    own = key_of(trainer, dataset) if trainer is not None else []
     keys = {"on": ["gpu", *own] if computed_on(recipe, engine) != PROCESSOR else own}
     folder = cache_dir / _key(recipe, dataset, split, planned, **keys)
     shadow_in, shadow_out = _shadow_halves(split, recipe.seed)
@@ -141,7 +141,7 @@ def train_fleet(
     earlier = cache_dir / _key(start, dataset, split, planned, **keys) if start else None
     _train_missing(work, dataset, folder, earlier, label, engine, jobs)
     n = len(candidates)
-    seen = seen_by((_answers(folder / f"reference-{r:04d}.npz") for r in range(count)), count, dataset.y[answers_for])
+    seen = seen_by((answers_in(folder / f"reference-{r:04d}.npz") for r in range(count)), count, dataset.y[answers_for])
     return Fleet(
         references=References(seen.odds[:, :n], np.stack(memberships), seen.tempered[:, :, :n]) if count else None,
         right=seen.right[:, :n],
@@ -231,7 +231,8 @@ def load_head(path: Path, recipe: Recipe, dataset: Dataset) -> Answering | None:
     return answering(record_of(recipe.head.method, dataset.num_classes, state), path.name)
 
 
-def _answers(path: Path) -> np.ndarray:
+def answers_in(path: Path) -> np.ndarray:
+    """What a reference or shadow model of a Fleet answered: probabilities [n, K] of the candidates, then of the population."""
     with np.load(path, allow_pickle=False) as archive:
         stored: np.ndarray = archive["probabilities"]
         return stored
@@ -266,4 +267,4 @@ def _shadow(path: Path, dataset: Dataset, shadow_in: np.ndarray, shadow_out: np.
         return None
     index = np.concatenate([shadow_in, shadow_out])
     member = np.arange(len(index)) < len(shadow_in)
-    return Shadow(Outputs(_answers(path), dataset.y[index]), member)
+    return Shadow(Outputs(answers_in(path), dataset.y[index]), member)

@@ -1,6 +1,7 @@
 """Models made by the user's own training function: called as it is said to be, and its result checked before it is used."""
 
 import contextlib
+import hashlib
 import inspect
 import os
 import random
@@ -46,6 +47,14 @@ def trainer_of(option: str, written: str) -> Trainer:
     except (TypeError, ValueError) as error:
         raise UserError(f"{option} {written}: expected {SIGNATURE} ({error})") from error
     return Trainer(script, script_digest(script))
+
+
+def key_of(trainer: Trainer, dataset: Dataset) -> list[str]:
+    """What the function is told beside ``x`` and ``y``, which ``dataset.sha256`` covers; with its own hash."""
+    groups = (
+        "none" if dataset.groups is None else hashlib.sha256(np.asarray(dataset.groups, np.int64).tobytes()).hexdigest()
+    )
+    return [trainer.code, f"{dataset.num_classes} classes", f"groups {groups}"]
 
 
 def made(

@@ -71,7 +71,7 @@ def audit_on_files(
     device_of(recipe.device)  # one that is not there is refused before anything is computed
     told = told_of(recipe, accept_accuracy_loss)
     attacks = assess.select(recipe.audit.attacks)
-    refuse_unused(brought, attacks)
+    refuse_unused(brought, attacks, recipe.audit, on_files=True)
     asked = model.cut_open() if cut_head else model
     read_as = _read_as(recipe, changes, members, non_members)
     opened = open_target(asked, from_files(model, members, non_members, read_as, told.input_range), told)

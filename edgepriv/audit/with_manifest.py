@@ -14,7 +14,9 @@ from edgepriv.audit.brought import (
     Brought,
     existing_fleets,
     of_another_size,
+    refuse_lost_defences,
     refuse_unlearned_fleets,
+    refuse_untrained_fleets,
     refuse_unused,
 )
 from edgepriv.audit.columns import free_columns
@@ -80,7 +82,8 @@ def audit_by_manifest(
     device_of(recipe.device)  # one that is not there is refused before anything is computed
     trained_by = trained_by.with_changes(device=recipe.device)
     attacks = assess.select(recipe.audit.attacks)
-    refuse_unused(brought, attacks)
+    refuse_unused(brought, attacks, recipe.audit, on_files=False)
+    refuse_lost_defences(brought, trained_by, recipe.audit.threat_models)
     asked = model.cut_open() if cut_head else model
     told = told_of(recipe, accept_accuracy_loss)
     opened = open_target(asked, of_dataset(dataset), told)
@@ -135,6 +138,7 @@ def audit_by_manifest(
         # The plainest first: what follows goes on from it where it can.
         trained = {name: fleet(recipes[name], name) for name in sorted(recipe.audit.threat_models, reverse=True)}
         fleets = {name: trained[name] for name in recipe.audit.threat_models}
+    refuse_untrained_fleets(brought, fleets, target, dataset, split)
     alike = {name: likeness(target, dataset, split, fleet) for name, fleet in fleets.items()}
     # Models of an attacker who does not know the defence are expected to differ from the target.
     assumed, expected = bool(fleets) and not brought.anything and "train" not in known.stages, alike.get("adaptive")

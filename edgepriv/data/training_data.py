@@ -12,7 +12,8 @@ class TrainingData(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
 
     As arrays: ``x`` float32 [n, C, H, W] or [n, F], ``y`` int64 [n], ``groups`` int64 [n] or None (whose records they are).
     As a torch data set: pairs of tensors ``x[i]``, ``y[i]``. Inputs are those of the user's files: bytes as numbers in [0, 1],
-    other numbers as they are. The arrays are copies, and may be changed.
+    other numbers as they are, or scaled to [0, 1] where the data set of the audited model is.
+    The arrays are copies, and may be changed.
     """
 
     def __init__(self, x: np.ndarray, y: np.ndarray, classes: int, groups: np.ndarray | None = None) -> None:

@@ -168,4 +168,10 @@ def _found(name: str) -> ModuleSpec | None:
             continue
         if spec is not None:
             return spec
-    return None
+    # A folder without __init__.py below another, which Python looks for only once that has been imported.
+    below = [str(place) for folder in folders or () if (place := Path(folder, name.rpartition(".")[2])).is_dir()]
+    if not below:
+        return None
+    namespace = ModuleSpec(name, None, is_package=True)
+    namespace.submodule_search_locations = below
+    return namespace

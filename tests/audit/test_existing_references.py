@@ -123,6 +123,7 @@ def with_one(array, value):
 
 WRONG = {
     "columns in another order, labels said": (("target",), rolled, "no better than guessing"),
+    "no records": ((), lambda a: {"logits": a["logits"][:, :0], "index": np.empty(0, int)}, "nothing to compare"),
     "another K": ((), lambda a: {"logits": a["logits"][:, :, :3]}, "have 3 classes, the audited model 4"),
     "another n": ((), lambda a: {"logits": a["logits"][:, :-1]}, "is about 319 records, but there are 320"),
     "another R": ((), lambda a: {"member": a["member"][:-1]}, r"member must be \[8, 320\]"),

@@ -3,16 +3,22 @@
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from interpolating import CLASSES, FEATURES, RECORDS, World, rows_of, save
+from interpolating import CLASSES, FEATURES, RECORDS, World, halves, rows_of, save
 
 from edgepriv import pipeline
 from edgepriv.audit import own_fleet
-from edgepriv.audit.trainer import made, trainer_of
+from edgepriv.audit.agreement import refuse_untrained
+from edgepriv.audit.answers import Outputs
+from edgepriv.audit.brought import Brought, refuse_lost_defences
+from edgepriv.audit.references import Fleet
+from edgepriv.audit.trained_answers import References
+from edgepriv.audit.trainer import key_of, made, trainer_of
 from edgepriv.data import Dataset
 from edgepriv.errors import UserError
 from edgepriv.models.scripts import loaded, script_digest, script_of
@@ -239,6 +245,73 @@ def test_a_path_to_an_onnx_is_enough(audited, folder, world):
     assert rows_of(audited(), TRAINED)["lira-online"] > 0.95
 
 
+FIXED = """
+    from interpolating import World
+    world = World.of()
+    inside = np.array([row.tobytes() in {own.tobytes() for own in data.x} for row in world.x])
+    from pathlib import Path
+    return world.save(Path(__file__).with_name('model.onnx'), world.solved(inside, seed))
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "processes"), [(SOLVED, 4), (SOLVED + "\n\ndef train(data, *, seed, device):" + FIXED, 1)]
+)
+def test_models_that_are_files_are_made_one_at_a_time(audited, monkeypatch, folder, source, processes):
+    """Each may be written to the path of the one before."""
+    (folder / "mine.py").write_text(source)
+    asked = []
+
+    def here(groups, dataset, folder, processes, work):
+        asked.append(processes)
+        return (work(group, dataset, folder) for group in groups)
+
+    monkeypatch.setattr(own_fleet, "done_by_processes", here)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert rows_of(audited(audit={"references": 6}), TRAINED)["lira-online"] > 0.9
+    assert asked == [processes]
+
+
+def test_what_the_function_is_told_is_in_the_key(folder, world):
+    trainer = trainer_of("--trainer", f"{folder}/mine.py:train")
+    few, more = (Dataset("d", world.x, world.y, tuple(names)) for names in ("abcd", "abcde"))
+    grouped = [replace(few, groups=np.arange(len(world.y)) // each) for each in (1, 2)]
+    assert len({tuple(key_of(trainer, dataset)) for dataset in (few, more, *grouped)}) == 4
+
+
+def test_models_are_asked_alone_where_the_target_is(audited, trained):
+    assert any("--defence-free names the function" in line for line in audited()["said"])
+    assert not trained[0].alone
+    audited(audit={"batch_dependent": True})  # other answers, so none is taken from before
+    assert [job.alone for job in trained[4:]] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"references": 0}, "--references 0: --trainer is to train 2 reference models at least"),
+        ({"engine": "dask:tcp://127.0.0.1:1"}, "on this machine: leave out --engine"),
+        ({"attacks": "loss,ml-leaks"}, "none of the attacks has a use for the models of"),
+    ],
+)
+def test_what_has_no_use_for_the_function_is_refused_before_a_model_is_trained(audited, trained, asked, said):
+    with pytest.raises(UserError, match=said):
+        audited(audit=asked)
+    assert not trained
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"train": {"relax": 0.6}}, "RelaxLoss"), ({"mixup": {"alpha": 0.2}}, "mixup")]
+)
+def test_defences_in_the_stage_that_the_function_replaces_are_not_lost_unsaid(folder, changes, named):
+    brought = Brought(trainer=trainer_of("--trainer", f"{folder}/mine.py:train"))
+    recipe = Recipe().with_changes(**changes)
+    with pytest.raises(UserError, match=f"trained this model with {named}, which the models of"):
+        refuse_lost_defences(brought, recipe, ("adaptive", "oblivious"))
+    refuse_lost_defences(brought, recipe, ("oblivious",))
+    refuse_lost_defences(brought, Recipe(), ("adaptive",))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -369,6 +442,31 @@ def test_a_handler_of_leakpro_is_called_from_a_function(folder, world):
     assert (predicted == world.y[world.members]).mean() > 0.4  # the largest class: 0.28
     with pytest.raises(UserError, match="from a function of your own"):
         trainer_of("--trainer", f"leakpro:{folder}/handler.py:Handler")
+
+
+def test_models_for_a_target_of_edgeprivs_are_compared_with_it_and_each_other(tmp_path, world):
+    """As models for a file from elsewhere are."""
+    seen = [world.logits(world.solved(own, seed)) for seed, own in enumerate(halves(2))]
+    target = world.logits(world.solved(world.members, seed=100))
+
+    def fleet(*logits):
+        paths = tuple(tmp_path / f"reference-{r:04d}.npz" for r in range(len(logits)))
+        for path, each in zip(paths, logits, strict=True):
+            np.savez(path, probabilities=np.exp(each - np.logaddexp.reduce(each, axis=1, keepdims=True)))
+        known = References(np.zeros((2, len(world.y))), halves(2), None)
+        right = np.stack([each.argmax(1) == world.y for each in logits])
+        nobody = np.empty(0, np.int64)
+        return Fleet(known, right, nobody, nobody, nobody, RECORDS, None, nobody, models=paths)
+
+    own = Outputs.of_scores(target, world.y)
+    refuse_untrained("mine.py:train", fleet(*seen), own)
+    for wrong, said in (
+        ((seen[0], seen[0]), "reference-0001 and reference-0000 are the same model"),
+        ((seen[0], target), "reference-0001 is the audited model itself"),
+        ([np.roll(each, 1, axis=1) for each in seen], "no better than guessing"),
+    ):
+        with pytest.raises(UserError, match=said):
+            refuse_untrained("mine.py:train", fleet(*wrong), own)
 
 
 QUANTIZED = """

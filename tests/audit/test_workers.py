@@ -6,6 +6,7 @@ import socket
 import sys
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -97,6 +98,21 @@ def test_a_trainer_stands_for_the_stage_train_and_for_no_other(dataset, split, m
     monkeypatch.setattr(workers, "run_stages", lambda *given, done_before, **options: before.append(done_before))
     list(workers.train_group([job], dataset))
     assert before == [done]
+
+
+def test_a_trainer_that_weighs_rare_classes_more_is_believed(monkeypatch):
+    """Less accurate than the largest class is large, and better than chance on each class."""
+    y = np.array([0] * 90 + [1] * 10)
+    dataset = SimpleNamespace(y=y)
+    job = SimpleNamespace(split=SimpleNamespace(members=np.arange(100)), recipe=RECIPE)
+    trainer, answers = Trainer(Script(Path("mine.py"), "train"), "code"), np.eye(2)[np.r_[[0] * 60, [1] * 40]]
+    monkeypatch.setattr(workers, "made", lambda *given, **options: None)
+    monkeypatch.setattr(workers, "load_trained", lambda *given: None)
+    monkeypatch.setattr(workers, "probabilities_of", lambda *given: answers)
+    workers._train_by(trainer, job, SimpleNamespace(network=None), dataset, torch.device("cpu"))
+    answers[:] = [1, 0]  # the largest class, always
+    with pytest.raises(UserError, match=r"right for 50\.0% of the records of each class"):
+        workers._train_by(trainer, job, SimpleNamespace(network=None), dataset, torch.device("cpu"))
 
 
 def test_a_killed_audit_goes_on_with_the_stacks_that_are_missing(fleet_of, monkeypatch):
