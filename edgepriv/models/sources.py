@@ -74,7 +74,7 @@ def _code_from(waiting: list[str], own_package: str, digests: dict[str, str], *,
     without an import; otherwise Python looks, which imports the parents of a name."""
     while waiting:
         current = waiting.pop()
-        origin = _file_of(_found(current)) if by_path else _origin(current)
+        origin = _file_of(_spec_of(current)) if by_path else _origin(current)
         if current in digests or origin is None or not (is_users(origin) or current.partition(".")[0] == own_package):
             continue
         content = origin.read_bytes()
@@ -146,7 +146,7 @@ def _may_be_looked_for(name: str) -> bool:
     return bool(name) and (name in sys.modules or not parent or parent in sys.modules)
 
 
-def _found(name: str) -> ModuleSpec | None:
+def _spec_of(name: str) -> ModuleSpec | None:
     """Where ``a.b.c`` would be loaded from: ``a`` as Python looks for it, what is below it in the folders of its parent. None
     for what is no module, and for what is below a package that is installed."""
     parent = name.rpartition(".")[0]
@@ -154,7 +154,7 @@ def _found(name: str) -> ModuleSpec | None:
         return None
     folders = None
     if parent:
-        above = _found(parent)
+        above = _spec_of(parent)
         if above is None or above.submodule_search_locations is None:
             return None
         origin = _file_of(above)
