@@ -339,23 +339,23 @@ def test_the_hash_is_of_everything_that_the_script_imports_from_the_users_folder
     assert script_digest(script_of("--trainer", f"{folder}/mine.py:train")) != trainer.code
 
 
-LAZY = "def train(data, *, seed, device):\n    from nets.deep.blocks import scale\n    return scale\n"
+LAZY = "def train(data, *, seed, device):\n    from lazy_networks.deep.blocks import scale\n    return scale\n"
 
 
 @pytest.fixture
 def lazy(folder):
     """A script that imports below two folders, in its function alone; the file that it imports."""
-    (folder / "nets" / "deep").mkdir(parents=True)  # packages without __init__.py
+    (folder / "lazy_networks" / "deep").mkdir(parents=True)  # packages without __init__.py
     (folder / "mine.py").write_text(LAZY)
-    (folder / "nets" / "deep" / "blocks.py").write_text("scale = 1\n")
-    yield folder / "nets" / "deep" / "blocks.py"
-    for name in [name for name in sys.modules if name.partition(".")[0] == "nets"]:
+    (folder / "lazy_networks" / "deep" / "blocks.py").write_text("scale = 1\n")
+    yield folder / "lazy_networks" / "deep" / "blocks.py"
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lazy_networks"]:
         del sys.modules[name]
 
 
 def test_what_the_function_imports_when_it_is_called_is_hashed_without_an_import(lazy, folder):
     trainer = trainer_of("--trainer", f"{folder}/mine.py:train")
-    assert "nets.deep.blocks" not in sys.modules
+    assert "lazy_networks.deep.blocks" not in sys.modules
     assert loaded(trainer.script)(None, seed=0, device=CPU) == 1
     assert script_digest(trainer.script) == trainer.code
     lazy.write_text("scale = 12\n")
