@@ -15,7 +15,7 @@ from edgepriv.audit.alike import TRAINED_HERE
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.examples import Examples
 from edgepriv.audit.existing import FEWEST, Existing, membership_in, of_models, scores_in
-from edgepriv.audit.feeding import Told, feeding_of
+from edgepriv.audit.feeding import Feeding, Told, feeding_of
 from edgepriv.audit.own_fleet import trained_by
 from edgepriv.audit.references import Fleet, candidates_of
 from edgepriv.audit.run import Target, answers, observed
@@ -215,7 +215,7 @@ def own_fleets(
     own = examples.dataset
     if examples.kind == "other":
         own = replace(own, x=examples.raw.astype(np.float32))
-    scale, shift = _fed_of_own(examples, told)
+    feeding = _fed_of_own(examples, told)
     fleets: dict[str, Fleet] = {}
     warnings: list[str] = []
     notes: list[str] = []
@@ -233,8 +233,7 @@ def own_fleets(
             split,
             count=recipe.audit.references,
             cache_dir=cache_dir,
-            scale=scale,
-            shift=shift,
+            feeding=feeding,
             device=device_of(recipe.device),
             jobs=os.cpu_count() or 1,
             alone=told.batch_dependent,
@@ -258,15 +257,10 @@ def own_fleets(
     return fleets, warnings, notes
 
 
-def _fed_of_own(examples: Examples, told: Told) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and shift that make what the target is fed of the user's own numbers, which bytes are as numbers in [0, 1]."""
-    shape = examples.dataset.input_shape
-    if examples.kind == "other":
-        feeding = feeding_of(0.0, 1.0, told.mean, told.std, shape)
-    else:
-        low, high = told.input_range or (0.0, 1.0)
-        feeding = feeding_of(low, high, told.mean, told.std, shape)
-    return feeding.scale, feeding.shift
+def _fed_of_own(examples: Examples, told: Told) -> Feeding:
+    """What the target is fed of the user's own numbers, which bytes are as numbers in [0, 1]."""
+    low, high = (examples.kind != "other" and told.input_range) or (0.0, 1.0)
+    return feeding_of(low, high, told.mean, told.std, examples.dataset.input_shape)
 
 
 def _asked(brought: Brought, examples: Examples, told: Told, target: Target) -> Existing:

@@ -19,6 +19,7 @@ from torch import nn
 
 from edgepriv import progress
 from edgepriv.audit.existing import Existing, of_models
+from edgepriv.audit.feeding import Fed, Feeding
 from edgepriv.audit.memberships import plan
 from edgepriv.audit.processes import done_by_processes
 from edgepriv.audit.trainer import Trainer, key_of, made
@@ -35,15 +36,14 @@ _BATCH = 256
 
 @dataclass(frozen=True, eq=False)
 class OwnJob:
-    """One model: the ``name`` of its file without an ending, the places of its records, its seed. ``scale``, ``shift``: make
+    """One model: the ``name`` of its file without an ending, the places of its records, its seed. ``feeding``: makes
     what the target is fed of the user's inputs. ``alone``: one input is asked at a time, as the target is."""
 
     name: str
     trainer: Trainer
     members: np.ndarray
     seed: int
-    scale: np.ndarray
-    shift: np.ndarray
+    feeding: Feeding
     device: str
     alone: bool = False
 
@@ -55,8 +55,7 @@ def trained_by(
     *,
     count: int,
     cache_dir: Path,
-    scale: np.ndarray,
-    shift: np.ndarray,
+    feeding: Feeding,
     device: torch.device,
     jobs: int,
     alone: bool = False,
@@ -74,7 +73,7 @@ def trained_by(
     memberships = np.stack(planned.memberships(count))
     made_of = [*key_of(trainer, dataset), dataset.sha256, split.record(), planned.digest(), code_version()]
     made_of += [str(device.type), "alone" if alone else "in batches"]
-    made_of += [hashlib.sha256(part.tobytes()).hexdigest() for part in (scale, shift)]
+    made_of += [hashlib.sha256(part.tobytes()).hexdigest() for part in (feeding.scale, feeding.shift)]
     folder = cache_dir / hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
     names = [f"own-{r:04d}" for r in range(count)]
     work = [
@@ -83,8 +82,7 @@ def trained_by(
             trainer,
             np.sort(planned.candidates[member]),
             int(np.random.SeedSequence([split.seed, 7, r + 1]).generate_state(1)[0]),
-            scale,
-            shift,
+            feeding,
             str(device),
             alone,
         )
@@ -151,24 +149,10 @@ def _parts(job: OwnJob, count: int) -> list[slice]:
 def _fed_rightly(job: OwnJob, network: nn.Module, dataset: Dataset) -> nn.Module:
     """The network behind what it takes: the inputs as they are, or as the target is fed, by its loss on its own records."""
     plain = Classifier(network, [0.0], [1.0])
-    if (job.scale == 1).all() and (job.shift == 0).all():
+    if job.feeding.idle:
         return plain
-    fed = _Fed(network, job.scale, job.shift)
+    fed = nn.Sequential(Fed(job.feeding), network)
     return min((plain, fed), key=lambda classifier: _loss(job, classifier, dataset))
-
-
-class _Fed(nn.Module):
-    def __init__(self, network: nn.Module, scale: np.ndarray, shift: np.ndarray) -> None:
-        super().__init__()
-        self.network = network
-        self.scale: torch.Tensor
-        self.shift: torch.Tensor
-        self.register_buffer("scale", torch.from_numpy(np.array(scale, np.float32)))
-        self.register_buffer("shift", torch.from_numpy(np.array(shift, np.float32)))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(x * self.scale + self.shift)
-        return logits
 
 
 def _loss(job: OwnJob, classifier: nn.Module, dataset: Dataset) -> float:
