@@ -94,6 +94,10 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         # reference models that the user brings
         {"existing", "agreement", "own_fleet"},
         {"brought"},
+        # what is asked, what is examined, and who attacks it
+        {"request", "subject"},
+        {"attackers"},
+        {"steps"},
         {"with_files", "with_manifest"},
     ),
 }

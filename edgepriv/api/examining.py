@@ -11,6 +11,7 @@ from edgepriv.errors import GateFailed
 from edgepriv.recipe import Option, Recipe, changes_of
 
 
+# One keyword for each option of the command line is the contract of the API, which is why there are so many, and long.
 @verb
 def audit(
     path: given.ModelFile,
@@ -89,10 +90,7 @@ def audit(
     """
     from edgepriv import pipeline
 
-    settings, file = given.opened(recipe)
-    changes = changes_of("audit", options)
-    if settings is not None:
-        changes = _of_an_audit(settings.with_changes(**changes), changes)
+    changes, file = _settings_of_an_audit(recipe, options)
     limits = [fail_if] if isinstance(fail_if, str) else list(fail_if or ())
     where = Path(out) if out is not None else pipeline.audit_file(Path(path), cut_head)
     try:
@@ -121,8 +119,13 @@ def audit(
     return Audited.of(content, file=where)
 
 
-def _of_an_audit(settings: Recipe, asked: dict[str, Any]) -> dict[str, Any]:
-    """What a recipe says of an audit, under the options; how the model was trained is the manifest's to say."""
+def _settings_of_an_audit(recipe: given.Settings, options: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
+    """What a recipe says of an audit, under the options, and its file; how the model was trained is the manifest's to say."""
+    settings, file = given.opened(recipe)
+    asked = changes_of("audit", options)
+    if settings is None:
+        return asked, file
+    settings = settings.with_changes(**asked)
     changes: dict[str, Any] = {
         "audit": settings.audit.model_dump(),
         "data": asked.get("data", {}),
@@ -130,7 +133,7 @@ def _of_an_audit(settings: Recipe, asked: dict[str, Any]) -> dict[str, Any]:
     }
     if settings.adversary != Recipe().adversary:
         changes["adversary"] = {"eps": settings.adversary.eps, "norm": settings.adversary.norm}
-    return changes
+    return changes, file
 
 
 @verb

@@ -1,5 +1,6 @@
 """The audit of any model on two files of the user's, which say who was a member."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,55 +10,33 @@ from edgepriv import data, project
 from edgepriv.artifact import manifest
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit import assess
-from edgepriv.audit.alike import likeness, refuse_unlike, warnings_of
-from edgepriv.audit.brought import (
-    NOTHING_BROUGHT,
-    Brought,
-    existing_fleets,
-    of_another_size,
-    own_fleets,
-    refuse_unlearned_fleets,
-    refuse_unused,
-)
+from edgepriv.audit.alike import refuse_unlike
+from edgepriv.audit.attackers import Attackers, existing_attackers, own_attackers, refuse_unlearned_fleets
+from edgepriv.audit.brought import refuse_unused
 from edgepriv.audit.columns import free_columns
-from edgepriv.audit.described import Audited, described
+from edgepriv.audit.described import Audited
 from edgepriv.audit.examples import from_files
 from edgepriv.audit.feeding import told_of
-from edgepriv.audit.references import Fleet
-from edgepriv.audit.robust import refuse_radius, robustness_part
-from edgepriv.audit.run import membership_part
-from edgepriv.audit.shift import shift_part
+from edgepriv.audit.request import Request
+from edgepriv.audit.robust import refuse_radius
+from edgepriv.audit.steps import accuracy_of, likeness_of, membership_of, report_of, robustness_of, shift_of
+from edgepriv.audit.subject import Subject
 from edgepriv.audit.target import open_target
-from edgepriv.audit.units import in_unit_range
-from edgepriv.audit.upfront import up_front
-from edgepriv.data import Split
+from edgepriv.audit.units import Unit, in_unit_range
+from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data, Recipe, parse
 from edgepriv.training.device import device_of
 
 
-def audit_on_files(
-    model: DeployedModel,
-    members: Path,
-    non_members: Path,
-    changes: dict[str, Any],
-    *,
-    cut_head: bool = False,
-    accept_accuracy_loss: bool = False,
-    brought: Brought = NOTHING_BROUGHT,
-    cache_dir: Path | None = None,
-) -> Audited:
+def audit_on_files(model: DeployedModel, members: Path, non_members: Path, request: Request) -> Audited:
     """Audit any ONNX classifier on the user's own members and non-members.
 
     Args:
         model: the opened file; it needs no manifest.
         members: .npz, table or folder of examples that it was trained on.
         non_members: the same of examples that it was not trained on.
-        changes: sections of the recipe by name, as ``Recipe.with_changes`` takes them.
-        cut_head: audit the file with its head removed.
-        accept_accuracy_loss: continue even if the model is hardly better than chance on its members.
-        brought: the user's own reference models, or the function that trains them, if any.
-        cache_dir: folder in which reference models of that function, and outcomes of evasion attacks, are kept.
+        request: what is asked of the audit; it has no float twin.
 
     Returns:
         The content of model.audit.json, and the scores by "threat model/attack".
@@ -65,85 +44,94 @@ def audit_on_files(
     Raises:
         UserError: for files that do not fit the model or each other, and where no attack can be run.
     """
+    brought = request.brought
+    subject, stated, unit = _opened(model, members, non_members, request)
+    examples = subject.dataset
+    accuracy = accuracy_of(subject, accept=request.accept_accuracy_loss)
+    attackers = _attackers(subject, request)
+    alike = likeness_of(subject, attackers)
+    if not stated.audit.accept_weak_references:
+        refuse_unlearned_fleets(brought, attackers, subject)
+        refuse_unlike(alike.get("adaptive"), assumed=False, who=brought.who)
+    content, scores = membership_of(subject, attackers)
+    _refuse_nothing_run(content)
+    content["likeness"] = alike
+    content["shift"] = shift_of(subject)
+    content["robustness"] = unit.restored(robustness_of(subject, request.cache_dir))
+    content["said"] = [*subject.notes, *attackers.notes]
+    report = report_of(
+        subject,
+        attackers,
+        brought,
+        settings=stated,
+        content=content,
+        record={"name": examples.name, "sha256": examples.sha256, "split": None},
+        accuracy=accuracy,
+    )
+    report["reading"] = subject.opened.reading
+    for file, index in ((members, subject.split.members), (non_members, subject.split.non_members)):
+        report["warnings"] += _duplicates(file, examples.inputs(index))
+    return report, scores
+
+
+def _opened(model: DeployedModel, members: Path, non_members: Path, request: Request) -> tuple[Subject, Recipe, Unit]:
+    """What is examined, with a radius in [0, 1]; the settings as they were stated; and the unit of the user's radius."""
     known = model.verified_manifest()
     recipe = parse(known.recipe, str(manifest.path_beside(model.path))) if known else Recipe()
-    recipe = recipe.with_changes(**changes)
+    recipe = recipe.with_changes(**request.changes)
     device_of(recipe.device)  # one that is not there is refused before anything is computed
-    told = told_of(recipe, accept_accuracy_loss)
+    told = told_of(recipe, request.accept_accuracy_loss)
     attacks = assess.select(recipe.audit.attacks)
-    refuse_unused(brought, attacks, recipe.audit, on_files=True)
-    asked = model.cut_open() if cut_head else model
-    read_as = _read_as(recipe, changes, members, non_members)
+    refuse_unused(request.brought, attacks, recipe.audit, on_files=True)
+    asked = model.cut_open() if request.cut_head else model
+    read_as = _read_as(recipe, request.changes, members, non_members)
     opened = open_target(asked, from_files(model, members, non_members, read_as, told.input_range), told)
-    target, examples = opened.target, opened.examples.dataset
+    examples = opened.examples.dataset
     recipe, unit = in_unit_range(recipe, opened.examples)
-    refuse_radius(target, examples, recipe)
+    refuse_radius(opened.target, examples, recipe)
     free, left_alone = free_columns(
         examples,
         recipe.audit.perturb,
         raw=opened.examples.raw if opened.examples.kind == "other" else None,
         span=recipe.data.range,
     )
-    notes = [*project.files_notes(examples), *opened.notes, *unit.notes, *left_alone]
+    notes = (*project.files_notes(examples), *opened.notes, *unit.notes, *left_alone)
     for line in notes:
         project.say(line)
+    split, resolved = _split(examples, recipe.seed), project.resolved(recipe, examples)
+    return Subject(model, asked, opened, told, examples, split, resolved, attacks, free, notes), recipe, unit
+
+
+def _split(examples: Dataset, seed: int) -> Split:
+    """Everyone of the two files is asked about, so that the attacker has nobody of their own."""
     inside, outside = np.split(np.arange(len(examples)), [examples.known_members or 0])
-    resolved = project.resolved(recipe, examples)
-    accuracy = up_front(model, target, examples, inside, outside, seed=recipe.seed, accept=accept_accuracy_loss)
     nobody = np.empty(0, dtype=np.int64)
-    split = Split(recipe.seed, inside, outside, nobody, nobody, nobody)
-    fleets: dict[str, Fleet] = {}
-    on_references: list[str] = []
-    if brought.trainer is not None and cache_dir is not None and recipe.audit.references:
-        fleets, on_references, more = own_fleets(
-            brought, opened.examples, opened, split, told, recipe=recipe, cache_dir=cache_dir / "references"
-        )
-    elif brought.exists:
-        fleets, on_references, more = existing_fleets(
-            brought, opened.examples, target, split, told, seed=recipe.seed, threat_models=recipe.audit.threat_models
-        )
+    return Split(seed, inside, outside, nobody, nobody, nobody)
+
+
+def _attackers(subject: Subject, request: Request) -> Attackers:
+    """Those whose models the user brings, or the user's function trains."""
+    if request.brought.trainer is not None:
+        attackers = own_attackers(request.brought, subject, request.cache_dir / "references")
+    elif request.brought.exists:
+        attackers = existing_attackers(request.brought, subject)
     else:
-        more = []
-    notes += more
-    for line in more:
+        return Attackers()
+    for line in attackers.notes:
         project.say(line)
-    alike = {name: likeness(target, examples, split, fleet) for name, fleet in fleets.items()}
-    if not recipe.audit.accept_weak_references:
-        refuse_unlearned_fleets(brought, fleets, target, examples, split)
-        refuse_unlike(alike.get("adaptive"), assumed=False, who=brought.who)
-    content, scores = membership_part(target, examples, inside, outside, fleets, attacks=attacks, recipe=resolved)
+    return attackers
+
+
+def _refuse_nothing_run(content: dict[str, Any]) -> None:
     if not content["attacks"]:
         reasons = "; ".join(dict.fromkeys(f"{row['name']}: {row['reason']}" for row in content["left_out"][:3]))
         raise UserError(
             f"none of these attacks can be run on member files alone ({reasons}): only a model with its manifest tells how "
             "to train reference models; bring your training function with --trainer"
         )
-    content["likeness"] = alike
-    content["shift"] = shift_part(examples, inside, outside, resolved.seed)
-    content["robustness"] = unit.restored(
-        robustness_part(
-            target, examples, outside, resolved, free=free, cache_dir=cache_dir / "robustness" if cache_dir else None
-        )
-    )
-    record = {"name": examples.name, "sha256": examples.sha256, "split": None}
-    content["said"] = notes
-    count = len(next(iter(fleets.values())).right) if fleets else 0
-    audited = described(model, asked, recipe, record, content, count) | {"accuracy": accuracy}
-    # Both say that the model may be no good; what was asked of more inputs says it better.
-    audited["warnings"] += accuracy["warnings"] or opened.doubts
-    audited["reading"] = opened.reading
-    audited["warnings"] += [*warnings_of(alike.get("adaptive"), assumed=False), *on_references, *opened.warnings]
-    if fleets:
-        records = next(iter(fleets.values())).records
-        audited["reference_records"] = records
-        audited["warnings"] += of_another_size(records, len(inside), brought)
-        audited["settings"]["brought"] = brought.options()
-    for file, index in ((members, inside), (non_members, outside)):
-        audited["warnings"] += _duplicates(file, examples.inputs(index))
-    return audited, scores
 
 
-def _read_as(recipe: Recipe, changes: dict[str, Any], *files: Path) -> Data:
+def _read_as(recipe: Recipe, changes: Mapping[str, Any], *files: Path) -> Data:
     """How member files are read: as the model's own data were, but a label column that is not asked for is of a table only."""
     asked = (changes.get("data") or {}).get("label") is not None
     tables = "csv" in {data.kind_of(file) for file in files}

@@ -12,6 +12,7 @@ from edgepriv.artifact import manifest
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit import gate
 from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
+from edgepriv.audit.request import Request
 from edgepriv.audit.with_files import audit_on_files
 from edgepriv.audit.with_manifest import audit_by_manifest
 from edgepriv.errors import GateFailed, UserError
@@ -22,6 +23,7 @@ from edgepriv.pipeline._references import brought_by
 from edgepriv.project import beside
 
 
+# One argument for each option of `edgepriv audit`, by its name.
 def audit(
     model: Path,
     changes: dict[str, Any],
@@ -77,49 +79,49 @@ def audit(
     """
     output = json_name(output) or audit_file(model, cut_head)
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
-    cache = (cache_dir or data.default_data_dir()) / "references"
-    beside_it = [manifest.path_beside(model), beside(model, "fp32.onnx")]
-    references = [reference_models, reference_scores]
-    refuse_overwriting([model, *beside_it, members, non_members, recipe_file, cache, *references], written)
+    kept = cache_dir or data.default_data_dir()
+    read = [model, members, non_members, recipe_file, reference_models, reference_scores]
+    refuse_overwriting([*read, *_beside(model), kept / "references"], written)
     _refuse_reading_nothing(changes, members)
     opened = DeployedModel.open(model)
-    known = opened.manifest if members is None else None
-    if known is not None and known.data is not None:
-        refuse_overwriting(data.files_of(known.data["name"], data_dir), written)
+    if members is None:
+        refuse_overwriting(_data_files(opened, data_dir), written)
     refuse_existing(written, force)
     gates = [gate.parse_limit(limit) for limit in limits]
     if (members is None) != (non_members is None):
         raise UserError("--members and --non-members go together: an audit compares the two")
-    brought = brought_by(opened, named(factory), reference_models, reference_scores, trainer, defence_free)
+    own = named(factory)
+    request = Request(
+        kept,
+        changes,
+        data_dir,
+        float_twin=float_twin,
+        cut_head=cut_head,
+        accept_accuracy_loss=accept_accuracy_loss,
+        confirmed=own,
+        brought=brought_by(opened, own, reference_models, reference_scores, trainer, defence_free),
+    )
     if members is not None and non_members is not None:
-        content, scores = audit_on_files(
-            opened,
-            members,
-            non_members,
-            changes,
-            cut_head=cut_head,
-            accept_accuracy_loss=accept_accuracy_loss,
-            brought=brought,
-            cache_dir=cache_dir or data.default_data_dir(),
-        )
+        content, scores = audit_on_files(opened, members, non_members, request)
     else:
-        content, scores = audit_by_manifest(
-            opened,
-            changes,
-            data_dir,
-            cache_dir or data.default_data_dir(),
-            float_twin,
-            accept_accuracy_loss=accept_accuracy_loss,
-            cut_head=cut_head,
-            confirmed=named(factory),
-            brought=brought,
-        )
+        content, scores = audit_by_manifest(opened, request)
     content["limits"] = gate.judged(gates, content)
     _write(opened, content, scores, written)
     sentences = gate.exceeded(gates, content)
     if sentences:
         raise GateFailed("; ".join(sentences), content)
     return content
+
+
+def _beside(model: Path) -> list[Path]:
+    """What an audit reads beside the model, where it is there."""
+    return [manifest.path_beside(model), beside(model, "fp32.onnx")]
+
+
+def _data_files(opened: DeployedModel, data_dir: Path | None) -> list[Path]:
+    """The files of the data that the manifest names."""
+    known = opened.manifest
+    return [] if known is None or known.data is None else data.files_of(known.data["name"], data_dir)
 
 
 def _refuse_reading_nothing(changes: dict[str, Any], members: Path | None) -> None:

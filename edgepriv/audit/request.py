@@ -1,0 +1,30 @@
+"""What a user asks of one audit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgepriv.audit.brought import NOTHING_BROUGHT, Brought
+from edgepriv.recipe import Model
+
+
+@dataclass(frozen=True)
+class Request:
+    """Settings of an audit, and what it may use.
+
+    ``cache_dir``: folder in which reference models, and outcomes of evasion attacks, are kept. ``changes``: sections of the
+    recipe by name, as ``Recipe.with_changes`` takes them. ``data_dir``: folder of the data sets; None for the default one.
+    ``float_twin``: audit the float twin as well. ``cut_head``: audit the file with its head removed. ``accept_accuracy_loss``:
+    continue though the model is hardly better than chance on its members. ``confirmed``: the user's own module, which a
+    manifest alone may not ask to import. ``brought``: the user's own reference models, or the function that trains them.
+    """
+
+    cache_dir: Path
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    data_dir: Path | None = None
+    float_twin: bool = True
+    cut_head: bool = False
+    accept_accuracy_loss: bool = False
+    confirmed: Model | None = None
+    brought: Brought = NOTHING_BROUGHT

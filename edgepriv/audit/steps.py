@@ -1,0 +1,114 @@
+"""The steps that every audit takes, whoever says who was a member."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.audit.alike import likeness, warnings_of
+from edgepriv.audit.attackers import Attackers
+from edgepriv.audit.brought import Brought, of_another_size
+from edgepriv.audit.described import described
+from edgepriv.audit.robust import robustness_part
+from edgepriv.audit.run import membership_part
+from edgepriv.audit.shift import shift_part
+from edgepriv.audit.subject import Subject
+from edgepriv.audit.upfront import up_front
+from edgepriv.recipe import Recipe
+
+
+def accuracy_of(subject: Subject, *, accept: bool, float_twin: DeployedModel | None = None) -> dict[str, Any]:
+    """``accuracy`` of the audit (see ``up_front``, which refuses a model that has collapsed unless ``accept``)."""
+    return up_front(
+        subject.model,
+        subject.target,
+        subject.dataset,
+        subject.split.members,
+        subject.split.non_members,
+        seed=subject.split.seed,
+        accept=accept,
+        float_twin=float_twin,
+    )
+
+
+def likeness_of(subject: Subject, attackers: Attackers) -> dict[str, dict[str, Any] | None]:
+    """``likeness`` of the audit: threat model -> how the attacker's models compare with the target."""
+    return {
+        name: likeness(subject.target, subject.dataset, subject.split, fleet)
+        for name, fleet in attackers.fleets.items()
+    }
+
+
+def membership_of(subject: Subject, attackers: Attackers) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What membership attacks find, and their scores (see ``membership_part``)."""
+    return membership_part(
+        subject.target,
+        subject.dataset,
+        subject.split.members,
+        subject.split.non_members,
+        attackers.fleets,
+        attacks=subject.attacks,
+        recipe=subject.recipe,
+        pool=subject.split.reference,
+    )
+
+
+def shift_of(subject: Subject) -> dict[str, Any]:
+    """``shift`` of the audit: whether members and non-members differ before any model has seen them."""
+    return shift_part(subject.dataset, subject.split.members, subject.split.non_members, subject.recipe.seed)
+
+
+def robustness_of(subject: Subject, cache_dir: Path, label: str = "robustness") -> dict[str, Any] | None:
+    """``robustness`` of the audit, on non-members (see ``robustness_part``)."""
+    return robustness_part(
+        subject.target,
+        subject.dataset,
+        subject.split.non_members,
+        subject.recipe,
+        label,
+        free=subject.free,
+        cache_dir=cache_dir / "robustness",
+    )
+
+
+def report_of(
+    subject: Subject,
+    attackers: Attackers,
+    brought: Brought,
+    *,
+    settings: Recipe,
+    content: dict[str, Any],
+    record: dict[str, Any] | None,
+    accuracy: dict[str, Any],
+    assumed: bool = False,
+) -> dict[str, Any]:
+    """The content of ``model.audit.json`` around what was measured.
+
+    Args:
+        subject: what was examined.
+        attackers: who compared it with models of their own.
+        brought: what the user gave for that.
+        settings: as they were asked for.
+        content: what was measured, ``likeness`` included.
+        record: of the data, as a manifest keeps it.
+        accuracy: of ``accuracy_of``.
+        assumed: whether the recipe of the attackers' models is a guess at the target's.
+
+    Returns:
+        The content, with settings and warnings.
+    """
+    report = described(subject.model, subject.asked, settings, record, content, attackers.references)
+    report |= {"accuracy": accuracy}
+    # Both say that the model may be no good; what was asked of more inputs says it better.
+    report["warnings"] += accuracy["warnings"] or subject.opened.doubts
+    # Models of an attacker who does not know the defence are expected to differ from the target.
+    report["warnings"] += warnings_of(content["likeness"].get("adaptive"), assumed)
+    report["warnings"] += [*attackers.warnings, *subject.opened.warnings]
+    if attackers.references:
+        records = next(iter(attackers.fleets.values())).records
+        report["reference_records"] = records
+        report["warnings"] += of_another_size(records, len(subject.split.members), brought)
+    if brought.anything:
+        report["settings"]["brought"] = brought.options()
+    return report

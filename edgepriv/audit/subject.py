@@ -1,0 +1,39 @@
+"""What an audit examines: the file, its examples and its settings, checked before anything is computed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.audit.answers import Bools
+from edgepriv.audit.feeding import Told
+from edgepriv.audit.run import Target
+from edgepriv.audit.target import Opened
+from edgepriv.data import Dataset, Split
+from edgepriv.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A file under audit.
+
+    ``model``: the file; ``asked``: the same, or what is left of it when its head is cut off. ``opened``: how it is fed and
+    read, as the user ``told``. ``dataset``: members and others, in the parts of ``split``. ``recipe``: settings of the audit.
+    ``attacks``: names of membership attacks. ``free``: bool, the shape of an example: what may be perturbed, None for
+    everything. ``notes``: what was understood of data and file, in sentences.
+    """
+
+    model: DeployedModel
+    asked: DeployedModel
+    opened: Opened
+    told: Told
+    dataset: Dataset
+    split: Split
+    recipe: Recipe
+    attacks: Sequence[str]
+    free: Bools | None
+    notes: tuple[str, ...]
+
+    @property
+    def target(self) -> Target:
+        """The file as attacks see it."""
+        return self.opened.target
