@@ -30,7 +30,7 @@ from edgepriv.files import write_json
 from edgepriv.recipe import Recipe
 from edgepriv.training import new_classifier
 from edgepriv.training.examples import Examples
-from edgepriv.training.loop import State, fit
+from edgepriv.training.loop import Hooks, State, fit
 from edgepriv.training.pgd import Budget, budget_of
 from edgepriv.training.stages import examples_of
 from edgepriv.training.task import task_of
@@ -88,7 +88,7 @@ def edgepriv_epochs(classifier: Any, members: Examples, recipe: Recipe, shape: t
     for _ in range(recipe.train.epochs):
         started = time.perf_counter()
         with contextlib.suppress(_Pause):
-            fit(classifier, members, task, seed=recipe.seed, state=state, after_epoch=pause)
+            fit(classifier, members, task, seed=recipe.seed, state=state, hooks=Hooks(after_epoch=pause))
         yield time.perf_counter() - started
 
 

@@ -12,7 +12,7 @@ from edgepriv.recipe import Recipe, Stage
 from edgepriv.training import new_classifier
 from edgepriv.training.answers import batches_of, softmax_of
 from edgepriv.training.examples import Examples
-from edgepriv.training.loop import State, fit
+from edgepriv.training.loop import Hooks, State, fit
 from edgepriv.training.task import task_of
 
 EPOCHS = 20
@@ -50,7 +50,7 @@ def loss_trajectories(
         bar.update()
 
     with progress.shown("distilled copy", unit="epoch", total=EPOCHS, delay=_PATIENCE, leave=False) as bar:
-        fit(copy, examples, task, seed=recipe.seed, after_epoch=after_epoch)
+        fit(copy, examples, task, seed=recipe.seed, hooks=Hooks(after_epoch=after_epoch))
     return np.stack(losses, axis=1)
 
 

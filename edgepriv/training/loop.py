@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
@@ -46,6 +46,40 @@ class State:
         self.best = [Best(**own) if isinstance(own, dict) else own for own in self.best]  # as read from a file
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """What is called while a stage is trained. ``after_step``: after each batch. ``progress``: receives each epoch's row, with
+    a ``warning`` where ``watch`` finds that the model has gone astray. ``after_epoch``: receives the state to keep."""
+
+    after_step: Callable[[], None] = lambda: None
+    watch: Watch | None = None
+    after_epoch: Callable[[State], None] = lambda state: None
+    progress: Callable[[dict[str, Any]], None] = lambda row: None
+
+
+NOTHING_CALLED = Hooks()
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What stays the same from epoch to epoch. ``learned``: steps of the quantizer, by width in bits."""
+
+    setup: Setup
+    members: Examples
+    validation: Examples | None
+    optimizer: torch.optim.Optimizer
+    learned: dict[int, list[nn.Parameter]]
+    seed: int | Sequence[int]
+
+    @property
+    def classifier(self) -> Classifier:
+        return self.setup.classifier
+
+    @property
+    def task(self) -> Task:
+        return self.setup.task
+
+
 def fit(
     classifier: Classifier,
     members: Examples,
@@ -55,83 +89,119 @@ def fit(
     holdout: Examples | None = None,
     validation: Examples | None = None,
     state: State | None = None,
-    after_epoch: Callable[[State], None] = lambda state: None,
-    progress: Callable[[dict[str, Any]], None] = lambda row: None,
-    after_step: Callable[[], None] = lambda: None,
-    watch: Watch | None = None,
+    hooks: Hooks = NOTHING_CALLED,
 ) -> list[dict[str, Any]]:
-    """Train ``classifier`` in place for ``task.stage.epochs`` and return one row for each epoch.
+    """Train ``classifier`` in place for ``task.stage.epochs``.
 
-    ``holdout``: non-members, for objectives that compare with them; ``validation`` chooses the epoch when the stage asks for
-    the best one. ``state`` resumes a stage; ``after_epoch`` receives the state to keep. ``progress`` receives each epoch's row,
-    ``after_step`` is called after each batch. ``watch`` puts a ``warning`` into the row of an epoch by which the model has gone
-    astray. A ``Stack`` takes StackedExamples and a seed for each of its models, and its rows are means over them.
     Deterministic for equal arguments on one machine with equal thread count. It is computed on ``task.device``, where the
-    classifier is while this lasts, ``after_epoch`` included; afterwards it is on the processor.
+    classifier is while this lasts, ``after_epoch`` included; afterwards it is on the processor. While perturbing, batch
+    normalization uses its running statistics; while updating, those of the batch.
 
-    While perturbing, batch normalization uses its running statistics; while updating, those of the batch.
+    Args:
+        classifier: the network behind its normalisation, or a ``Stack`` of several.
+        members: what it is trained on; StackedExamples for a Stack.
+        task: what is minimised, and how.
+        seed: of the order of examples and of every draw; of a Stack, one for each of its models.
+        holdout: non-members, for objectives that compare with them.
+        validation: chooses the epoch when the stage asks for the best one.
+        state: of the same stage, to resume it; None begins it.
+        hooks: what is called meanwhile.
+
+    Returns:
+        One row for each epoch, with ``epoch`` (from 1), ``loss`` and ``accuracy``, and ``validation_accuracy`` where an epoch
+        is chosen; of a Stack, means over its models.
+
+    Raises:
+        UserError: without ``validation`` where the best epoch is to be kept; where the loss is no longer finite.
     """
     stage, state = task.stage, state or State()
     if stage.select == "best" and not validation:
         raise UserError(
             "keeping the best epoch needs a validation set: set data.validation above 0, or select = 'last'"
         )
-    classifier.to(task.device)
-    members = members.on(task.device)
-    holdout, validation = (each and each.on(task.device) for each in (holdout, validation))
-    torch.manual_seed(seed if isinstance(seed, int) else seed[0])
-    generator, models = generator_of(seed), models_in(classifier)
-    if task.channels_last:
-        _lay_channels_last(classifier)
-    learned = attach_steps(classifier.network, task.quantize)
-    tried = members.batch(torch.arange(min(TRIED, len(members))))[0] if classifier.alone else None
-    setup = setup_of(classifier, task, generator, members=len(members), holdout=holdout, examples=tried)
-    optimizer = optimizer_of(classifier.network, stage, learned)
+    training = _prepared(classifier, members, task, seed, holdout, validation)
+    generator, optimizer = training.setup.generator, training.optimizer
     _restore(state, classifier, optimizer, generator, task.device)
-    steps_per_epoch = max(1, math.ceil(len(members) / stage.batch_size))
-    total_steps = steps_per_epoch * stage.epochs
     for epoch in range(state.epoch, stage.epochs):
         if state.best and all(own.stopped for own in state.best):
             break
-        classifier.train()
-        loss_sum, right, seen = 0.0, 0, 0
-        for position, index in enumerate(_batches(members, task, generator)):
-            done = (epoch * steps_per_epoch + position) / total_steps
-            for group in optimizer.param_groups:
-                group["lr"] = stage.lr * group["relative_lr"] * scheduled(stage.schedule, done)
-            x, y = members.batch(index)
-            x = laid_out(augmented(x, stage.augment, generator), task)
-            optimizer.zero_grad(set_to_none=True)
-            loss, logits = backward(setup, x, y, members.taught(index), epoch)
-            optimizer.step()
-            for step in itertools.chain(*learned.values()):
-                step.detach().clamp_(min=SMALLEST_STEP)
-            loss_sum += float(loss) * index.shape[-1]
-            right += int(correct(logits, y).sum())
-            seen += index.numel()
-            after_step()
-        if not math.isfinite(loss_sum):
-            raise UserError(f"the training diverged in epoch {epoch + 1}: lower the learning rate ({stage.lr:g})")
-        row: dict[str, Any] = {"epoch": epoch + 1, "loss": loss_sum / max(1, seen), "accuracy": right / max(1, seen)}
+        row = _train_epoch(training, epoch, hooks.after_step)
         answered: list[Tensor] = []
         if validation and len(validation) and stage.select == "best":
-            held_out = validate(setup, validation, seed, answered)
-            state.best = state.best or [Best() for _ in held_out]
-            remember(state.best, held_out, classifier, epoch, stage)
-            row |= {name: sum(own[name] for own in held_out) / models for name in held_out[0]}
-        if watch is not None:
+            row |= _choose(training, state, epoch, answered)
+        if hooks.watch is not None:
             classifier.eval()
-            warning = watch.after(epoch + 1, answered, frozen_logits(setup))
+            warning = hooks.watch.after(epoch + 1, answered, frozen_logits(training.setup))
             row |= {} if warning is None else {"warning": warning}
         state.history.append(row)
         _keep(state, classifier, optimizer, generator, epoch, task.device)
-        after_epoch(state)
-        progress(row)
+        hooks.after_epoch(state)
+        hooks.progress(row)
     if state.best:
         take_best(state.best, classifier)
     classifier.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     classifier.to(PROCESSOR).eval()
     return state.history
+
+
+def _prepared(
+    classifier: Classifier,
+    members: Examples,
+    task: Task,
+    seed: int | Sequence[int],
+    holdout: Examples | None,
+    validation: Examples | None,
+) -> _Training:
+    """Everything on the device of the task, and what the epochs have in common."""
+    classifier.to(task.device)
+    members = members.on(task.device)
+    holdout, validation = (each and each.on(task.device) for each in (holdout, validation))
+    torch.manual_seed(seed if isinstance(seed, int) else seed[0])
+    generator = generator_of(seed)
+    if task.channels_last:
+        _lay_channels_last(classifier)
+    learned = attach_steps(classifier.network, task.quantize)
+    tried = members.batch(torch.arange(min(TRIED, len(members))))[0] if classifier.alone else None
+    setup = setup_of(classifier, task, generator, members=len(members), holdout=holdout, examples=tried)
+    optimizer = optimizer_of(classifier.network, task.stage, learned)
+    return _Training(setup, members, validation, optimizer, learned, seed)
+
+
+def _train_epoch(training: _Training, epoch: int, after_step: Callable[[], None]) -> dict[str, Any]:
+    """One pass over the members; ``epoch``, ``loss`` and ``accuracy`` of it."""
+    task, members, generator = training.task, training.members, training.setup.generator
+    stage, optimizer = task.stage, training.optimizer
+    steps_per_epoch = max(1, math.ceil(len(members) / stage.batch_size))
+    training.classifier.train()
+    loss_sum, right, seen = 0.0, 0, 0
+    for position, index in enumerate(_batches(members, task, generator)):
+        done = (epoch * steps_per_epoch + position) / (steps_per_epoch * stage.epochs)
+        for group in optimizer.param_groups:
+            group["lr"] = stage.lr * group["relative_lr"] * scheduled(stage.schedule, done)
+        x, y = members.batch(index)
+        x = laid_out(augmented(x, stage.augment, generator), task)
+        optimizer.zero_grad(set_to_none=True)
+        loss, logits = backward(training.setup, x, y, members.taught(index), epoch)
+        optimizer.step()
+        for step in itertools.chain(*training.learned.values()):
+            step.detach().clamp_(min=SMALLEST_STEP)
+        loss_sum += float(loss) * index.shape[-1]
+        right += int(correct(logits, y).sum())
+        seen += index.numel()
+        after_step()
+    if not math.isfinite(loss_sum):
+        raise UserError(f"the training diverged in epoch {epoch + 1}: lower the learning rate ({stage.lr:g})")
+    return {"epoch": epoch + 1, "loss": loss_sum / max(1, seen), "accuracy": right / max(1, seen)}
+
+
+def _choose(training: _Training, state: State, epoch: int, answered: list[Tensor]) -> dict[str, float]:
+    """Keep the weights if they are the best so far; the held-out accuracies, means over models. ``answered``: as for
+    ``validate``."""
+    assert training.validation is not None
+    held_out = validate(training.setup, training.validation, training.seed, answered)
+    state.best = state.best or [Best() for _ in held_out]
+    remember(state.best, held_out, training.classifier, epoch, training.task.stage)
+    return {name: sum(own[name] for own in held_out) / len(held_out) for name in held_out[0]}
 
 
 def _lay_channels_last(classifier: Classifier) -> None:

@@ -19,7 +19,7 @@ from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training.batch_dependent import slowness, why_not_in_one_pass
 from edgepriv.training.device import PROCESSOR
 from edgepriv.training.examples import Examples
-from edgepriv.training.loop import State, fit
+from edgepriv.training.loop import Hooks, State, fit
 from edgepriv.training.objectives import Asked, Ground, Objective, objectives_of
 from edgepriv.training.quantization import refuse_unmatched
 from edgepriv.training.quantizers import refuse_unfit
@@ -56,6 +56,27 @@ def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...
     return build_classifier(recipe.model, num_classes, input_shape)
 
 
+@dataclass
+class _Run:
+    """A run of stages between two of them. ``members``: of the split, or as a stage that retrains has made them; ``teacher``:
+    the weights by which it made them. ``rows``, ``defences``: as in ``TrainingRun``, so far. ``key``: says whose
+    ``resume_file`` it is."""
+
+    classifier: Classifier
+    recipe: Recipe
+    dataset: Dataset
+    members: Examples
+    holdout: Examples
+    validation: Examples
+    key: str
+    resume_file: Path | None
+    quiet: bool
+    rows: list[dict[str, Any]]
+    defences: dict[str, Any]
+    teacher: dict[str, torch.Tensor] | None
+
+
+# What is run on what, and how a kill is survived and who is told: one argument each.
 def run_stages(
     classifier: Classifier,
     recipe: Recipe,
@@ -70,85 +91,123 @@ def run_stages(
 ) -> TrainingRun:
     """Run ``stages`` of ``recipe`` on the split's members, in place.
 
-    ``resume_file`` is where the run is kept, epoch by epoch, and at its end; a file there that was left by the same recipe,
-    data and starting weights is resumed, any other is ignored. Remove it (``remove_resume_state``) once the result is safe
-    elsewhere.
-    ``after_stage(name, classifier, so_far)`` is called as each stage ends. ``done_before``: how many of the first stages the
-    classifier's weights have behind them already, ``train`` at most.
-
     Weights that the network computes from others are trained as such in the stage ``train``, unless it quantizes them, and
     are plain in every other one. A stage that retrains (``Objective.retrained``: ``noisy``) takes the classifier as teacher and
     starts from new weights. It and every stage after it see the members as they were made for it only: one epoch on the split's
     would teach them again.
+
+    Args:
+        classifier: the network to train.
+        recipe: settings of each stage.
+        stages: their names, in the order in which they are run.
+        dataset: the examples.
+        split: who of them is a member, who is held out, who chooses the epoch.
+        resume_file: where the run is kept, epoch by epoch, and at its end. A file there that was left by the same recipe, data
+            and starting weights is resumed, any other is ignored. Remove it (``remove_resume_state``) once the result is safe
+            elsewhere. None keeps nothing.
+        quiet: show no progress and watch for no collapse.
+        done_before: how many of the first stages the classifier's weights have behind them already, ``train`` at most.
+        after_stage: called as each stage ends, with its name, the classifier and what has been run so far.
+
+    Returns:
+        What the stages leave beside the weights.
+
+    Raises:
+        UserError: for a stage that cannot work with this network or these data, and a training that diverges.
     """
     refuse_unfit(recipe.quantize)
     refuse_unmatched(classifier.network, recipe.quantize)
     refuse_unfit_objectives(classifier, recipe, stages, dataset, split)
-    members = examples_of(dataset, split.members)
-    holdout = examples_of(dataset, split.holdout)
-    validation = examples_of(dataset, _some(split.validation, split.seed))
     key = key_of(classifier, recipe, stages, dataset, split)
     done = read_resume_state(resume_file, key)
-    rows: list[dict[str, Any]] = done["rows"]
-    defences: dict[str, Any] = done["defences"]
     if done["start"] is not None:
         load_state(classifier, done["start"])
-    teacher: dict[str, torch.Tensor] | None = done["teacher"]
+    run = _Run(
+        classifier,
+        recipe,
+        dataset,
+        examples_of(dataset, split.members),
+        examples_of(dataset, split.holdout),
+        examples_of(dataset, _some(split.validation, split.seed)),
+        key,
+        resume_file,
+        quiet,
+        done["rows"],
+        done["defences"],
+        done["teacher"],
+    )
     for position, name in list(enumerate(stages))[max(done["position"], done_before) :]:
         state = done["state"] if position == done["position"] else State()
         start = {entry: value.clone() for entry, value in classifier.state_dict().items()}
-        retraining = retraining_in(recipe, name, dataset)
-        anew = retraining is not None and DEFENCES[retraining.name].stage == name
-        if anew:
-            teacher = start
-        if retraining is not None and teacher is not None and members.teacher is None:
-            members, measured = _retrained(retraining, teacher, recipe, members, dataset, quiet)
-            defences[DEFENCES[retraining.name].facts] = measured
-        if anew:
-            load_state(classifier, _fresh(recipe, dataset).state_dict())
-        if name != "train" or (recipe.train.quantized and recipe.quantize.active):
-            bake(classifier.network)
-        task = task_of(classifier.network, recipe, name, dataset.input_shape)
-        content = {
-            "key": key,
-            "position": position,
-            "start": start,
-            "teacher": teacher,
-            "rows": rows,
-            "defences": defences,
-        }
-        if not quiet and task.budget is not None and classifier.alone and state.epoch == 0:
-            _warn_of_slow_attack(classifier, members, task)
-        keep = _state_writer(resume_file, content)
-        batches_per_epoch = -(-len(members) // task.stage.batch_size)
-        with progress.shown(
-            _title(name, task),
-            unit="batch",
-            total=task.stage.epochs * batches_per_epoch,
-            done=state.epoch * batches_per_epoch,
-            quiet=quiet,
-        ) as bar:
-            history = fit(
-                classifier,
-                members,
-                task,
-                seed=recipe.seed + position,
-                holdout=holdout,
-                validation=validation,
-                state=state,
-                after_epoch=keep,
-                progress=lambda row, bar=bar: _show(row, bar),  # type: ignore[misc]
+        _prepare(run, name, start)
+        _train(run, name, position, start, state)
+        after_stage(name, classifier, TrainingRun(list(run.rows), dict(run.defences)))
+        _keep(run, position + 1, classifier.state_dict(), State())
+    return TrainingRun(run.rows, run.defences)
+
+
+def _prepare(run: _Run, name: str, start: dict[str, torch.Tensor]) -> None:
+    """Members and weights as the stage ``name`` finds them. ``start``: the weights before it."""
+    retraining = retraining_in(run.recipe, name, run.dataset)
+    anew = retraining is not None and DEFENCES[retraining.name].stage == name
+    if anew:
+        run.teacher = start
+    if retraining is not None and run.teacher is not None and run.members.teacher is None:
+        made = _retrained(retraining, run.teacher, run.recipe, run.members, run.dataset, run.quiet)
+        run.members, run.defences[DEFENCES[retraining.name].facts] = made
+    if anew:
+        load_state(run.classifier, _fresh(run.recipe, run.dataset).state_dict())
+    if name != "train" or (run.recipe.train.quantized and run.recipe.quantize.active):
+        bake(run.classifier.network)
+
+
+def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], state: State) -> None:
+    """Run one stage, from its ``state``; add its rows and what its defences measured."""
+    classifier, members = run.classifier, run.members
+    task = task_of(classifier.network, run.recipe, name, run.dataset.input_shape)
+    if not run.quiet and task.budget is not None and classifier.alone and state.epoch == 0:
+        _warn_of_slow_attack(classifier, members, task)
+    batches_per_epoch = -(-len(members) // task.stage.batch_size)
+    with progress.shown(
+        _title(name, task),
+        unit="batch",
+        total=task.stage.epochs * batches_per_epoch,
+        done=state.epoch * batches_per_epoch,
+        quiet=run.quiet,
+    ) as bar:
+        history = fit(
+            classifier,
+            members,
+            task,
+            seed=run.recipe.seed + position,
+            holdout=run.holdout,
+            validation=run.validation,
+            state=state,
+            hooks=Hooks(
                 after_step=bar.update,
-                watch=None if quiet else watch_of(task, validation, holdout),
-            )
-        rows += [{"stage": name} | row for row in history]
-        for objective in task.objectives:
-            if objective.facts is not None:
-                defences[DEFENCES[objective.name].facts] = objective.facts(len(members), len(history))
-        after_stage(name, classifier, TrainingRun(list(rows), dict(defences)))
-        finished = {"position": position + 1, "start": classifier.state_dict(), "rows": rows, "state": asdict(State())}
-        write_resume_state(resume_file, {"key": key, "teacher": teacher, "defences": defences} | finished)
-    return TrainingRun(rows, defences)
+                watch=None if run.quiet else watch_of(task, run.validation, run.holdout),
+                after_epoch=lambda state: _keep(run, position, start, state),
+                progress=lambda row: _show(row, bar),
+            ),
+        )
+    run.rows += [{"stage": name} | row for row in history]
+    for objective in task.objectives:
+        if objective.facts is not None:
+            run.defences[DEFENCES[objective.name].facts] = objective.facts(len(members), len(history))
+
+
+def _keep(run: _Run, position: int, start: dict[str, torch.Tensor], state: State) -> None:
+    """Write where the run stands: in the stage at ``position``, which began with the weights ``start``."""
+    content = {
+        "key": run.key,
+        "position": position,
+        "start": start,
+        "teacher": run.teacher,
+        "rows": run.rows,
+        "defences": run.defences,
+        "state": asdict(state),
+    }
+    write_resume_state(run.resume_file, content)
 
 
 def _fresh(recipe: Recipe, dataset: Dataset) -> Classifier:
@@ -269,7 +328,3 @@ def _postfix(row: dict[str, Any]) -> dict[str, str]:
     shown = {"epoch": "epoch", "loss": "loss", "accuracy": "acc"}
     shown |= {"validation_accuracy": "val", "validation_robust_accuracy": "robust"}
     return {short: f"{row[key]:.3g}" for key, short in shown.items() if key in row}
-
-
-def _state_writer(resume_file: Path | None, content: dict[str, Any]) -> Callable[[State], None]:
-    return lambda state: write_resume_state(resume_file, content | {"state": asdict(state)})

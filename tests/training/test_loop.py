@@ -17,7 +17,7 @@ from edgepriv.training import load_quantized, quantize_weights, simulation
 from edgepriv.training import loop as loop_module
 from edgepriv.training.augment import augmented
 from edgepriv.training.examples import Examples
-from edgepriv.training.loop import fit, validate
+from edgepriv.training.loop import Hooks, fit, validate
 from edgepriv.training.loss import setup_of
 from edgepriv.training.objectives import adversarial
 from edgepriv.training.objectives.adversarial import against
@@ -222,7 +222,13 @@ def test_learning_rates_peak_and_end_as_scheduled(classifier, members, monkeypat
     original = loop_module.optimizer_of
     monkeypatch.setattr(loop_module, "optimizer_of", lambda *args: made.append(original(*args)) or made[0])
     asked = task(epochs=6, lr=0.02, schedule=schedule)  # 5 batches an epoch, 30 steps
-    fit(classifier(), members, asked, seed=0, after_step=lambda: rates.append(made[0].param_groups[0]["lr"] / 0.02))
+    fit(
+        classifier(),
+        members,
+        asked,
+        seed=0,
+        hooks=Hooks(after_step=lambda: rates.append(made[0].param_groups[0]["lr"] / 0.02)),
+    )
     assert len(rates) == 30
     assert rates.index(max(rates)) == peak_at
     assert max(rates) == pytest.approx(1)
@@ -242,7 +248,13 @@ def test_attacks_see_running_statistics_and_updates_those_of_the_batch(classifie
 
     monkeypatch.setattr(adversarial, "perturbed", watched)
     start = model.network.bn1.running_mean.clone()
-    fit(model, members, task(epochs=1, budget=BUDGET), seed=0, after_step=lambda: modes.append(model.training))
+    fit(
+        model,
+        members,
+        task(epochs=1, budget=BUDGET),
+        seed=0,
+        hooks=Hooks(after_step=lambda: modes.append(model.training)),
+    )
     assert modes == [False, True] * 5
     assert not torch.equal(model.network.bn1.running_mean, start)
 
@@ -305,7 +317,12 @@ def fitted(model, members, asked):
     """The weights after each epoch, and at the end."""
     after = []
     history = fit(
-        model, members, asked, seed=0, validation=members, after_epoch=lambda _: after.append(weights_of(model))
+        model,
+        members,
+        asked,
+        seed=0,
+        validation=members,
+        hooks=Hooks(after_epoch=lambda _: after.append(weights_of(model))),
     )
     return after, weights_of(model), history
 

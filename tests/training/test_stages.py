@@ -104,12 +104,15 @@ def test_dropout_is_resumed_where_it_was(run, killed_after, recipe, tmp_path):
 def test_epochs_that_were_done_are_not_trained_again(run, killed_after, tmp_path, monkeypatch):
     killed_after(4, tmp_path / "p")  # train done, one epoch of robust
     epochs = []
-    keep = training_stages._state_writer
-    monkeypatch.setattr(
-        training_stages, "_state_writer", lambda *args: lambda state: (epochs.append(state.epoch), keep(*args)(state))
-    )
+    write = training_stages.write_resume_state
+
+    def watched(path, content):
+        epochs.append(content["state"]["epoch"])
+        write(path, content)
+
+    monkeypatch.setattr(training_stages, "write_resume_state", watched)
     run(tmp_path / "p")
-    assert epochs == [2, 3, 1, 2]
+    assert epochs == [2, 3, 0, 1, 2, 0]  # a stage that has ended leaves the state of the next
 
 
 def test_a_finished_run_is_not_trained_again(run, uninterrupted, tmp_path, monkeypatch):
