@@ -156,8 +156,8 @@ def open_checkpoint(
         reading = recipe.data.reading() if recipe else {}
         if reading and opened.data and reading != opened.data.get("reading", {}):
             raise UserError(
-                f"{path} keeps how its data are read: --label, --image-size, --channels and --input-range are for a bare "
-                "state_dict"
+                f"{path} keeps how its data are read: --label, --groups, --split-column, --image-size, --channels and "
+                "--input-range are for a bare state_dict"
             )
         if alone:
             opened = opened.with_recipe(opened.recipe.with_changes(model={"batch_dependent": True}))

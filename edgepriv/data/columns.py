@@ -1,13 +1,15 @@
 """Which column of a table is what: the label, numbers of rows, groups and parts, and the features that remain."""
 
+import itertools
 import re
 from collections.abc import Callable
 
 import numpy as np
 
+from edgepriv.data.groups import GROUP_NAMES
 from edgepriv.data.labels import FEW, MISSING
 from edgepriv.data.pixels import ROUNDING
-from edgepriv.data.raw import PART_NAMES, Raw
+from edgepriv.data.raw import PART_KEYS, PART_NAMES, Raw, parts_of
 from edgepriv.data.tables import Table, is_decimal_comma, is_number, is_numeric
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
@@ -15,10 +17,8 @@ from edgepriv.recipe import Data
 LABEL_TITLES = frozenset(
     {"label", "labels", "target", "targets", "class", "classes", "outcome", "y", "category", "diagnosis", "response"}
 )
-GROUP_TITLES = frozenset(
-    {"patient", "patient_id", "subject", "subject_id", "person", "person_id", "group_id", "groups"}
-)
-PART_TITLES = frozenset({"split", "part", "partition", "subset", "set", "fold"})
+GROUP_TITLES = frozenset(GROUP_NAMES) - {"group"}
+"""Columns that name persons where ``--groups`` names none; a column ``group`` may as well be an arm of a study."""
 ROW_TITLES = frozenset({"id", "index", "row", "row_id", "no", "nr"})
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 _SHOWN = 12
@@ -28,16 +28,22 @@ def of_table(table: Table, asked: Data) -> Raw:
     """Numeric features and the labels of a table, with what was understood of it.
 
     The label is the column ``asked.label`` (a title, or a position from 0, or from -1 for the last), else the one that can be
-    meant; it may hold names. A first column that numbers the rows is left out; columns that name a person (``patient_id``,
-    ...) or a part (``split`` with train and test) are kept as groups and parts. Raises UserError for any other column that
-    does not hold numbers, and for cells without a value.
+    meant; it may hold names. A first column that numbers the rows is left out; columns that name a person (``asked.groups``,
+    else ``patient_id``, ...) or a part (``asked.split_column``, else ``split`` with train and test) are kept as groups and
+    parts. ``asked.subgroups`` stays the feature that it is. Raises UserError for any other column that does not hold
+    numbers, and for cells without a value.
     """
-    rows = _row_numbers(table)
-    free = [place for place in range(len(table.titles)) if place != rows]
-    label = _label(table, free) if asked.label is None else _asked(table, asked.label)
-    free = [place for place in range(len(table.titles)) if place not in (rows, label)]
-    part = _first(table, free, PART_TITLES, _names_parts)
-    groups = _first(table, free, GROUP_TITLES, lambda cells: len(set(cells)) > 1)
+    groups, part = _named(table, asked.groups, "--groups"), _named(table, asked.split_column, "--split-column")
+    subgroups = _named(table, asked.subgroups, "--subgroups")
+    rows = None if 0 in (groups, part, subgroups) else _row_numbers(table)
+    free = [place for place in range(len(table.titles)) if place not in (rows, groups, part)]
+    label = _label(table, free) if asked.label is None else _asked(table, asked.label, "--label")
+    _refuse_twice(table, {"--label": label, "--groups": groups, "--split-column": part})
+    free = [place for place in range(len(table.titles)) if place not in (rows, label, groups, part)]
+    if part is None:
+        part = _first(table, free, PART_KEYS, _names_parts)
+    if groups is None:
+        groups = _first(table, free, GROUP_TITLES, lambda cells: len(set(cells)) > 1)
     features = [place for place in free if place not in (part, groups)]
     title = table.titles[label]
     if not features:
@@ -56,8 +62,9 @@ def of_table(table: Table, asked: Data) -> Raw:
     return Raw(
         x=x,
         y=np.array(_as_written(_filled(table, label), commas)),
-        parts=None if part is None else np.array([PART_NAMES[cell.lower()] for cell in table.column(part)]),
+        parts=None if part is None else _parts(table, part),
         groups=None if groups is None else np.array(_filled(table, groups)),
+        subgroups=None if subgroups is None else np.array(table.column(subgroups)),
         notes=tuple(notes),
     )
 
@@ -81,7 +88,7 @@ def _label(table: Table, free: list[int]) -> int:
     for place in free:
         cells = table.column(place)
         is_text = not all(map(is_numeric, cells))
-        if is_text and (titles[place] in GROUP_TITLES or (titles[place] in PART_TITLES and _names_parts(cells))):
+        if is_text and (titles[place] in GROUP_TITLES or (titles[place] in PART_KEYS and _names_parts(cells))):
             continue
         if (is_text or titles[place] in LABEL_TITLES) and _may_be_classes(cells):
             candidates.append(place)
@@ -96,19 +103,35 @@ def _label(table: Table, free: list[int]) -> int:
     raise UserError(f"{table.path}: which column is the label? Say so with --label ({_columns(table)})")
 
 
-def _asked(table: Table, asked: str) -> int:
+def _named(table: Table, asked: str | None, option: str) -> int | None:
+    return None if asked is None else _asked(table, asked, option)
+
+
+def _refuse_twice(table: Table, places: dict[str, int | None]) -> None:
+    """Raise UserError where two options name one column."""
+    options = [option for option, place in places.items() if place is not None]
+    for one, other in itertools.combinations(options, 2):
+        if places[one] == places[other]:
+            raise UserError(f"{table.path}: {one} and {other} name one column, {table.titles[places[one] or 0]!r}")
+
+
+def _parts(table: Table, place: int) -> np.ndarray:
+    return parts_of(f"{table.path}: column {table.titles[place]!r}", np.array(_filled(table, place)))
+
+
+def _asked(table: Table, asked: str, option: str) -> int:
     wanted = asked.strip()
     exact = [place for place, title in enumerate(table.titles) if title == wanted]
     matches = exact or [place for place, title in enumerate(table.titles) if title.lower() == wanted.lower()]
     if len(matches) > 1:
         raise UserError(
-            f"{table.path}: {len(matches)} columns are called {wanted!r}: give --label its position, from 0"
+            f"{table.path}: {len(matches)} columns are called {wanted!r}: give {option} its position, from 0"
         )
     if matches:
         return matches[0]
     if re.fullmatch(r"-?\d+", wanted) and -len(table.titles) <= int(wanted) < len(table.titles):
         return int(wanted) % len(table.titles)
-    raise UserError(f"{table.path}: there is no column {wanted!r} for --label ({_columns(table)})")
+    raise UserError(f"{table.path}: there is no column {wanted!r} for {option} ({_columns(table)})")
 
 
 def _columns(table: Table) -> str:

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from edgepriv.data import labels as classes
+from edgepriv.data.groups import refuse_shared
 from edgepriv.data.labels import Labels
 from edgepriv.data.pixels import laid_out, scaled
 from edgepriv.errors import UserError
@@ -19,9 +20,9 @@ class Dataset:
 
     ``x``: uint8 images [N, C, H, W], or float32 in [0, 1], [N, C, H, W] or [N, F]; ``y``: int64 [N] in
     [0, number of classes). ``known_members``: when set, the first so many examples are the members, decided elsewhere.
-    ``training_part``: bool [N], the examples of the file's own training part; None where it names no parts. ``groups``:
-    int64 [N], whose examples they are: one person's serve on one side only; None where nobody says. ``notes``: what was made
-    of the file, in sentences.
+    ``parts``: "train", "val" or "test" [N], the file's own parts; None where it names none, or one alone. ``groups``:
+    int64 [N], whose examples they are: one person's play one role; None where nobody says. ``subgroups``: whom figures are
+    reported for apart. Groups are never an input. ``notes``: what was made of the file, in sentences.
     """
 
     name: str
@@ -29,8 +30,9 @@ class Dataset:
     y: np.ndarray
     class_names: tuple[str, ...]
     known_members: int | None = None
-    training_part: np.ndarray | None = None
+    parts: np.ndarray | None = None
     groups: np.ndarray | None = None
+    subgroups: "Subgroups | None" = None
     notes: tuple[str, ...] = ()
 
     def inputs(self, index: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -55,6 +57,23 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.y)
+
+
+@dataclass(frozen=True, eq=False)
+class Subgroups:
+    """``title``: of the column; ``of``: int64 [N], positions in ``names``."""
+
+    title: str
+    of: np.ndarray
+    names: tuple[str, ...]
+
+
+def subgroups_of(title: str | None, cells: np.ndarray | None) -> Subgroups | None:
+    """Of texts [N], in the order of their names; None without any."""
+    if title is None or cells is None:
+        return None
+    names, of = np.unique([text.strip() or "(empty)" for text in cells.astype(str).tolist()], return_inverse=True)
+    return Subgroups(title, of.astype(np.int64), tuple(names.tolist()))
 
 
 def as_inputs(x: np.ndarray) -> np.ndarray:
@@ -134,7 +153,7 @@ def described(dataset: Dataset) -> str:
 def members_beside(members: Dataset, non_members: Dataset) -> Dataset:
     """One data set of which the first ``len(members)`` examples are known to be the members.
 
-    Raises UserError when the two differ in shape or classes, or share examples.
+    Raises UserError when the two differ in shape or classes, or share examples or groups.
     """
     if members.input_shape != non_members.input_shape:
         raise UserError(
@@ -155,6 +174,8 @@ def members_beside(members: Dataset, non_members: Dataset) -> Dataset:
             f"all {len(labels)} examples of {members.name} and {non_members.name} have label "
             f"{members.class_names[labels[0]]}; a classifier needs at least two classes"
         )
+    groups = _groups_of(members, non_members)
+    refuse_shared(groups, np.arange(len(labels)) < len(members), (members.name, non_members.name))
     same_type = members.x.dtype == non_members.x.dtype
     return Dataset(
         f"members:{members.name}|{non_members.name}",
@@ -162,7 +183,7 @@ def members_beside(members: Dataset, non_members: Dataset) -> Dataset:
         labels,
         members.class_names,
         known_members=len(members),
-        groups=_groups_of(members, non_members),
+        groups=groups,
         notes=tuple(dict.fromkeys(members.notes + non_members.notes)),
     )
 

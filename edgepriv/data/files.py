@@ -1,4 +1,4 @@
-"""Examples from the user's own files: npz, csv, a folder of images."""
+"""Examples from the user's own files: npz, csv, parquet, a folder of images."""
 
 import zipfile
 import zlib
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgepriv.data.archive import Columns
 from edgepriv.data.columns import of_table
-from edgepriv.data.dataset import Dataset, checked, members_beside, with_classes
+from edgepriv.data.dataset import Dataset, checked, members_beside, subgroups_of, with_classes
+from edgepriv.data.groups import joint, numbered
 from edgepriv.data.labels import coded
+from edgepriv.data.parquet import parquet_table
 from edgepriv.data.pictures import read_folder
 from edgepriv.data.raw import Raw
 from edgepriv.data.tables import read_table
@@ -18,7 +21,6 @@ from edgepriv.errors import UserError
 from edgepriv.recipe import Data
 
 PARTS = ("train", "val", "test")
-GROUP_KEYS = ("group", "groups", "patient", "patients", "subject", "subjects")
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -47,7 +49,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_npz(path: Path, asked: Data) -> Raw:
-    """``x, y`` of an .npz, or its parts (train, val, test) one after another; ``class_names`` and ``groups`` if it has them."""
+    """``x, y`` of an .npz, or its parts (train, val, test) one after another; ``class_names``, and the group, subgroup and part
+    of each example if it has them."""
     arrays = read_arrays(path)
     if asked.label is not None:
         raise UserError(f"{path}: --label names a column of a table; an .npz holds its labels in y")
@@ -59,8 +62,11 @@ def read_npz(path: Path, asked: Data) -> Raw:
         x, y = joined(path, arrays)
     else:
         x, y = arrays[keys[0]], arrays[keys[1]]
-    of_part = np.repeat(parts, [len(arrays[f"y_{part}"]) for part in parts]) if len(parts) > 1 else None
-    return Raw(x, y, names, of_part, _groups(path, arrays, parts, len(y) if y.ndim else 0))
+    held = Columns(path, arrays, parts, len(y) if y.ndim else 0)
+    groups, notes = held.groups(asked.groups)
+    subgroups = None if asked.subgroups is None else held.named(asked.subgroups, "--subgroups")
+    of_part, more = held.parts(asked.split_column)
+    return Raw(x, y, names, of_part, groups, subgroups, notes + more)
 
 
 def joined(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -81,41 +87,46 @@ def joined(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.nd
     return x, y
 
 
-def _groups(path: Path, arrays: dict[str, np.ndarray], parts: tuple[str, ...], count: int) -> np.ndarray | None:
-    for key in GROUP_KEYS:
-        wanted = [f"{key}_{part}" for part in parts] or [key]
-        if not set(wanted) <= arrays.keys():
-            continue
-        groups = np.concatenate([arrays[name].ravel() for name in wanted])
-        if len(groups) != count:
-            raise UserError(f"{path}: {' and '.join(wanted)} name {len(groups)} groups for {count} examples")
-        return groups
-    return None
-
-
 def read_csv(path: Path, asked: Data) -> Raw:
     """A table of text with numeric features and one label column."""
     return of_table(read_table(path, without_titles=asked.label is not None), asked)
 
 
-READERS: dict[str, Callable[[Path, Data], Raw]] = {"npz": read_npz, "csv": read_csv, "folder": read_folder}
+def read_parquet(path: Path, asked: Data) -> Raw:
+    """The same of an Apache Parquet file."""
+    return of_table(parquet_table(path), asked)
+
+
+READERS: dict[str, Callable[[Path, Data], Raw]] = {
+    "npz": read_npz,
+    "csv": read_csv,
+    "parquet": read_parquet,
+    "folder": read_folder,
+}
 
 
 def from_file(kind: str, path: Path, asked: Data, name: str | None = None) -> Dataset:
-    """Examples of an .npz, a table of text or a folder of pictures (``kind`` of READERS), checked."""
+    """Examples of an .npz, a table or a folder of pictures (``kind`` of READERS), checked."""
     return _of_raw(name or str(path), READERS[kind](path, asked), asked)
 
 
 def _of_raw(name: str, raw: Raw, asked: Data) -> Dataset:
     dataset = checked(name, raw.x, raw.y, raw.class_names, asked=asked)
-    part = None if raw.parts is None else raw.parts == "train"
-    if part is not None and (part.all() or not part.any()):
-        part = None
-    return replace(dataset, training_part=part, groups=_numbered(raw.groups), notes=raw.notes + dataset.notes)
-
-
-def _numbered(groups: np.ndarray | None) -> np.ndarray | None:
-    return None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    parts = raw.parts
+    of_parts = set() if parts is None else set(parts.tolist())
+    if parts is not None and ("train" not in of_parts or len(of_parts) == 1):
+        if asked.split_column is not None:
+            raise UserError(
+                f"{name}: {asked.split_column} names {' and '.join(sorted(of_parts))} alone, so there is no split"
+            )
+        parts = None
+    return replace(
+        dataset,
+        parts=parts,
+        groups=numbered(name, raw.groups),
+        subgroups=subgroups_of(asked.subgroups, raw.subgroups),
+        notes=raw.notes + dataset.notes,
+    )
 
 
 def from_member_files(
@@ -147,19 +158,22 @@ def of_members(paths: tuple[Path, Path], raws: Sequence[Raw], asked: Data) -> Da
         ]
     else:
         parts = _read_together(names, raws, one or other, asked)
-    groups = _joint_groups(raws)
+    groups, doubts = joint(paths, raws)
     parts = [
-        replace(part, groups=own, notes=raw.notes + part.notes)
+        replace(part, groups=own, notes=raw.notes + part.notes + doubts)
         for part, raw, own in zip(parts, raws, groups, strict=True)
     ]
-    return members_beside(*parts)
+    subgroups = [raw.subgroups.astype(str) for raw in raws if raw.subgroups is not None]
+    whole = subgroups_of(asked.subgroups, np.concatenate(subgroups) if len(subgroups) == len(raws) else None)
+    return replace(members_beside(*parts), subgroups=whole)
 
 
 def kind_of(path: Path) -> str:
     """How a file of members is read."""
     if path.is_dir():
         return "folder"
-    return "csv" if path.suffix.lower() in (".csv", ".tsv", ".txt") else "npz"
+    ending = path.suffix.lower()
+    return "csv" if ending in (".csv", ".tsv", ".txt") else "parquet" if ending == ".parquet" else "npz"
 
 
 def _read_together(
@@ -188,12 +202,3 @@ def _read_together(
             for name, raw, y in zip(names, raws, np.split(labels.y, [cut]), strict=True)
         ]
     return [replace(part, notes=part.notes + labels.notes) for part in datasets]
-
-
-def _joint_groups(raws: Sequence[Raw]) -> list[np.ndarray | None]:
-    given = [raw.groups for raw in raws]
-    if any(groups is None for groups in given):
-        return [None] * len(raws)
-    numbered = _numbered(np.concatenate([groups for groups in given if groups is not None]))
-    assert numbered is not None
-    return list(np.split(numbered, [len(raws[0].y)]))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from edgepriv.data.beside import beside
 from edgepriv.data.pixels import resized, with_channels
 from edgepriv.data.raw import PART_NAMES, Raw
 from edgepriv.errors import UserError
@@ -39,6 +40,7 @@ class _Seen:
 def read_folder(path: Path, asked: Data) -> Raw:
     """A folder with one sub-folder of pictures for each class, or such folders in ``train`` and ``test``.
 
+    Whose pictures they are is told by their path or by a metadata.csv (see ``beside``).
     Hidden files and files that are no pictures are passed over (the latter are counted). Raises UserError, naming the file,
     for a picture that cannot be read or does not fit the first.
     """
@@ -60,6 +62,9 @@ def read_folder(path: Path, asked: Data) -> Raw:
             files += pictures
             labels += [names.index(name)] * len(pictures)
             of_part += [part] * len(pictures)
+    known = beside(path, files, asked, in_parts=len(parts) > 1)
+    if asked.groups is not None and known.groups is not None and np.array_equal(known.groups, np.array(names)[labels]):
+        raise UserError(f"{path}: --groups {asked.groups} names the classes, not persons: take the level below")
     x, notes = stacked(str(path), ((str(file), file) for file in files), asked)
     if passed:
         notes += (f"{passed} files that are not images were skipped",)
@@ -67,8 +72,10 @@ def read_folder(path: Path, asked: Data) -> Raw:
         x=x,
         y=np.array(labels),
         class_names=tuple(names),
-        parts=np.array(of_part) if len(parts) > 1 else None,
-        notes=notes,
+        parts=np.array(of_part) if len(parts) > 1 else known.parts,
+        groups=known.groups,
+        subgroups=known.subgroups,
+        notes=notes + known.notes,
     )
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgepriv.errors import UserError
+
 PART_NAMES = {
     "train": "train",
     "training": "train",
@@ -17,12 +19,35 @@ PART_NAMES = {
 """Names of the official parts of a data set, in lower case -> what they are."""
 
 
+PART_KEYS = frozenset({"split", "part", "partition", "subset", "set", "fold"})
+"""What a column of such names is called, where ``--split-column`` names none."""
+
+
+def parts_of(where: str, cells: np.ndarray) -> np.ndarray:
+    """ "train", "val" or "test" [N] of what ``--split-column`` names.
+
+    Args:
+        where: the file and the column, for messages.
+        cells: [N], names of parts in any writing.
+
+    Raises:
+        UserError: for a name that is none of a part.
+    """
+    names = np.char.lower(np.char.strip(cells.astype(str)))
+    unknown = sorted(set(names.tolist()) - PART_NAMES.keys())
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+        raise UserError(f"{where} holds {shown}: the parts of the data are called train, val (or validation) and test")
+    return np.array([PART_NAMES[name] for name in names.tolist()])
+
+
 @dataclass(frozen=True)
 class Raw:
     """``x``: any layout [N, ...]; ``y``: numbers, names or one-hot rows. ``class_names``: as the file gives them, or None.
 
-    ``parts``: "train", "val" or "test" for each example; ``groups``: any numbers, one for each person or other group of
-    examples that belong together; both [N], None where the file says nothing. ``notes``: what was understood, in sentences.
+    ``parts``: "train", "val" or "test" for each example; ``groups``: numbers or texts, one for each person or other group of
+    examples that belong together; ``subgroups``: texts, to report on by; each [N], None where the file says nothing.
+    ``notes``: what was understood, in sentences.
     """
 
     x: np.ndarray
@@ -30,4 +55,5 @@ class Raw:
     class_names: tuple[str, ...] | None = None
     parts: np.ndarray | None = None
     groups: np.ndarray | None = None
+    subgroups: np.ndarray | None = None
     notes: tuple[str, ...] = ()

@@ -52,15 +52,22 @@ def of_non_members(total: int) -> tuple[int, ...]:
     return non_members, total - non_members - 2 * kept_back, kept_back, kept_back
 
 
-def of_parts(training: int, others: int, asked: Data) -> tuple[tuple[int, ...], bool]:
+def of_parts(training: int, others: int, kept_back: int, asked: Data) -> tuple[tuple[int, ...], bool]:
     """Of a data set with parts of its own, and whether the training part holds the attacker's pool too.
 
     Half of the training part are members and half the pool; of the other parts 80% are non-members. Where more than two
     thirds of the training part are to be members, too little is left of it, and the pool is drawn from the other parts.
+    With a validation part of ``kept_back`` > 0 examples, half of that are the holdout and half the validation set, and all
+    ``others`` are non-members, or non-members and pool.
     """
     members = training // 2 if asked.members is None else asked.members
     left = training - members
-    if left >= members / 2:
+    pool_inside = left >= members / 2
+    if kept_back:
+        non_members = others if pool_inside else min(others, max(others // 2, RESOLVED))
+        pool = left if pool_inside else others - non_members
+        return (members, non_members, pool, kept_back // 2, kept_back - kept_back // 2), pool_inside
+    if pool_inside:
         kept_back = others // 10
         return (members, others - 2 * kept_back, left, kept_back, kept_back), True
     return (members, *of_non_members(others)), False

@@ -62,7 +62,7 @@ def _texas100(data_dir: Path) -> Dataset:
 
 def _published(data_dir: Path, name: str) -> Dataset:
     """A published set is one pool, whatever the parts of its file: the papers draw members and non-members from all of it."""
-    return replace(from_file("npz", data_dir / f"{name}.npz", Data(), name), training_part=None, groups=None)
+    return replace(from_file("npz", data_dir / f"{name}.npz", Data(), name), parts=None, groups=None)
 
 
 def _from_zero(labels: np.ndarray) -> np.ndarray:
@@ -116,7 +116,8 @@ def files_of(name: str | None, data_dir: Path | None = None) -> list[Path]:
 def load(
     name: str | None, data_dir: Path | None = None, download: bool = False, *, asked: Data | None = None
 ) -> Dataset:
-    """Load a data set by name (``fashion_mnist``) or from a file (``npz:FILE``, ``csv:FILE``, ``folder:DIR``).
+    """Load a data set by name (``fashion_mnist``) or from a file (``npz:FILE``, ``csv:FILE``, ``parquet:FILE``,
+    ``folder:DIR``).
 
     A named set is looked for as ``NAME.npz`` in ``data_dir``, then in torchvision's layout there, and is downloaded
     only with ``download``. ``asked``: how a file is to be read (label column, range, size, channels). Raises UserError when
@@ -162,6 +163,7 @@ def load(
 
 def _refuse_reading(name: str, asked: Data) -> None:
     """A published set is read in the one way in which it was published."""
-    given = [option for option in ("label", "image_size", "channels") if getattr(asked, option) is not None]
+    reading = ("label", "image_size", "channels", "groups", "split_column", "subgroups")
+    given = [option for option in reading if getattr(asked, option) is not None]
     if given:
         raise UserError(f"--{given[0].replace('_', '-')} says how a file is read, and {name} needs no description")

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from edgepriv.data.dataset import Dataset
+from edgepriv.data.groups import refuse_shared, together
 from edgepriv.data.sizes import RESOLVED, ROLES, of_non_members, of_parts, of_pool
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
 
-VERSION = 2
-"""Of how a split is drawn. 1: every set is one pool. 2: the parts and groups of a user's file are kept."""
-LEAST_PART = 40
-"""A file's own parts are kept where the training part and the others have so many examples each."""
+VERSION = 3
+"""Of how a split is drawn. 1: every set is one pool. 2: the training part and the groups of a user's file are kept, if both
+sides have EARLIER_LEAST examples. 3: all of its parts are, whatever their sizes."""
+EARLIER_LEAST = 40
 _SHOWN = {"non_members": "non-members", "reference": "attacker's pool"}
 
 
@@ -64,8 +65,9 @@ class _Side:
 def make_split(dataset: Dataset, sizes: Data, seed: int) -> Split:
     """Draw the roles from a data set by a seeded permutation.
 
-    Where the data set has parts of its own, members are drawn from its training part; non-members, holdout and validation
-    from the others. Where it has groups, all examples of a group play one role, so sizes may be exceeded by a part of a group.
+    Where the data set has parts of its own, members are drawn from its training part, non-members from its test part, holdout
+    and validation from its validation part; where it has two parts, all but members from the other. Where it has groups, all
+    examples of a group play one role, so sizes may be exceeded by a part of a group.
 
     Args:
         dataset: the examples.
@@ -76,7 +78,7 @@ def make_split(dataset: Dataset, sizes: Data, seed: int) -> Split:
         int64 positions of each role; none is in two roles.
 
     Raises:
-        UserError: when there are too few examples.
+        UserError: when there are too few examples, and where a group is in the training part and in another.
     """
     generator = np.random.default_rng(seed)
     counts, sides = _drawn_from(dataset, sizes, generator)
@@ -113,13 +115,19 @@ def _drawn_from(dataset: Dataset, sizes: Data, generator: np.random.Generator) -
     if inside is None:
         counts = _with_defaults(sizes, of_pool(dataset))
         return counts, [_Side(dataset.name, generator.permutation(total).astype(np.int64), ROLES)]
+    refuse_shared(dataset.groups, inside, (f"the training part of {dataset.name}", "its other parts"))
     training, others = (generator.permutation(np.flatnonzero(side)).astype(np.int64) for side in (inside, ~inside))
-    defaults, pool_inside = of_parts(len(training), len(others), sizes)
+    of_validation = validation_side(dataset)
+    kept_back = 0 if of_validation is None else int(of_validation.sum())
+    defaults, pool_inside = of_parts(len(training), len(others) - kept_back, kept_back, sizes)
     roles = ("members", "reference") if pool_inside else ("members",)
-    return _with_defaults(sizes, defaults), [
-        _Side(f"the training part of {dataset.name}", training, roles),
-        _Side(f"the other part of {dataset.name}", others, tuple(role for role in ROLES if role not in roles)),
-    ]
+    sides = [_Side(f"the training part of {dataset.name}", training, roles)]
+    left = tuple(role for role in ROLES if role not in roles)
+    if of_validation is not None:
+        sides.append(_Side(f"the validation part of {dataset.name}", others[of_validation[others]], ROLES[3:]))
+        left, others = tuple(role for role in left if role not in ROLES[3:]), others[~of_validation[others]]
+    what = "other" if of_validation is None else "test"
+    return _with_defaults(sizes, defaults), [*sides, _Side(f"the {what} part of {dataset.name}", others, left)]
 
 
 def _with_defaults(sizes: Data, defaults: tuple[int, ...]) -> dict[str, int]:
@@ -130,16 +138,32 @@ def _with_defaults(sizes: Data, defaults: tuple[int, ...]) -> dict[str, int]:
 
 
 def training_side(dataset: Dataset) -> np.ndarray | None:
-    """bool [N]: the examples that may be members because they are of the file's training part, or of a group that is.
-
-    None where the file has no parts of its own, or one of them has fewer than LEAST_PART examples.
-    """
-    if dataset.training_part is None or dataset.known_members is not None:
+    """bool [N]: the examples that may be members because they are of the file's training part; None where it has no parts."""
+    if dataset.parts is None or dataset.known_members is not None:
         return None
-    inside = dataset.training_part
+    inside: np.ndarray = dataset.parts == "train"
+    return inside
+
+
+def validation_side(dataset: Dataset) -> np.ndarray | None:
+    """bool [N]: the examples of the file's validation part, where it has one beside a training and a test part."""
+    if dataset.parts is None or dataset.known_members is not None or not {"val", "test"} <= set(dataset.parts.tolist()):
+        return None
+    side: np.ndarray = dataset.parts == "val"
+    return side
+
+
+def _as_earlier(dataset: Dataset, version: int) -> Dataset:
+    """The data set as a split of an earlier version saw it."""
+    if version == 1:
+        return replace(dataset, parts=None, groups=None)
+    if version >= VERSION or dataset.parts is None:
+        return dataset
+    inside = dataset.parts == "train"
     if dataset.groups is not None:
         inside = np.isin(dataset.groups, dataset.groups[inside])
-    return inside if min(inside.sum(), (~inside).sum()) >= LEAST_PART else None
+    kept = min(inside.sum(), (~inside).sum()) >= EARLIER_LEAST
+    return replace(dataset, parts=np.where(inside, "train", "test") if kept else None)
 
 
 def trained_elsewhere(dataset: Dataset, sizes: Data) -> Data:
@@ -159,11 +183,7 @@ def _in_groups(side: _Side, wanted: dict[str, int], groups: np.ndarray) -> dict[
     """As ``_cut``, whole groups at a time, in the order in which the permutation first meets them."""
     if side.roles == ("members",) and wanted["members"] == len(side.order):
         return {"members": side.order}
-    of_examples = groups[side.order]
-    _, first, group = np.unique(of_examples, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))[group]
-    order = side.order[np.argsort(rank, kind="stable")]
-    ends = np.cumsum(np.bincount(rank))
+    order, ends = together(side.order, groups)
     drawn, start = {}, 0
     for role, count in wanted.items():
         enough = int(np.searchsorted(ends, start + count)) if count else -1
@@ -174,8 +194,7 @@ def _in_groups(side: _Side, wanted: dict[str, int], groups: np.ndarray) -> dict[
 
 def remake_split(dataset: Dataset, record: dict[str, Any]) -> Split:
     """The split that ``record`` describes; UserError when the data or the seed no longer give the same one."""
-    if record.get("version", 1) < VERSION:
-        dataset = replace(dataset, training_part=None, groups=None)
+    dataset = _as_earlier(dataset, record.get("version", 1))
     sizes = record["sizes"] | record.get("asked", {})
     split = make_split(dataset, Data(name=dataset.name, **sizes), record["seed"])
     changed = [role for role, digest in split.record()["sha256"].items() if digest != record["sha256"][role]]
@@ -193,12 +212,12 @@ def notes_on_split(dataset: Dataset, split: Split) -> list[str]:
     inside = training_side(dataset)
     if inside is not None:
         of_pool = "members and the pool" if inside[split.reference].any() else "members"
-        lines.append(f"{of_pool} are of the file's training part ({int(inside.sum()):,} examples), the others are not")
-    elif dataset.training_part is not None:
-        few = min(dataset.training_part.sum(), (~dataset.training_part).sum())
-        lines.append(
-            f"a part of the file has {few} examples only (fewer than {LEAST_PART}): all parts are taken as one pool"
-        )
+        others = "the others are not"
+        of_validation = validation_side(dataset)
+        if of_validation is not None:
+            count = int(of_validation.sum())
+            others = f"holdout and validation of its validation part ({count:,}), non-members of its test part"
+        lines.append(f"{of_pool} are of the file's training part ({int(inside.sum()):,} examples), {others}")
     if dataset.groups is not None:
         lines.append(_of_groups(dataset.groups, split))
     return lines + notes_on_resolution(len(split.non_members))
@@ -213,9 +232,10 @@ def notes_on_resolution(non_members: int) -> list[str]:
 
 
 def _of_groups(groups: np.ndarray, split: Split) -> str:
-    roles = [set(groups[getattr(split, role)].tolist()) for role in ROLES]
-    shared = roles[0] & set().union(*roles[1:])
-    total = len(set().union(*roles))
-    if shared:
-        return f"warning: {len(shared)} of {total:,} groups have examples among the members and among the others"
-    return f"{total:,} groups, each in one role"
+    """How many groups play which role."""
+    roles = {role: np.unique(groups[getattr(split, role)]) for role in ROLES}
+    each = ", ".join(f"{_SHOWN.get(role, role)} {len(own):,}" for role, own in roles.items())
+    every, times = np.unique(np.concatenate(list(roles.values())), return_counts=True)
+    if (times > 1).any():  # of official parts: a validation and a test part that share some
+        return f"groups: {each}; warning: {int((times > 1).sum()):,} of {len(every):,} play several roles"
+    return f"groups: {each}; each of the {len(every):,} plays one role"

@@ -22,6 +22,9 @@ def from_torchvision(name: str, root: Path, download: bool, asked: Data) -> Data
     source = classes.get(name.replace("_", "").lower())
     if source is None:
         return None
+    columns = {"groups": asked.groups, "split-column": asked.split_column, "subgroups": asked.subgroups}
+    if named := [option for option, value in columns.items() if value is not None]:
+        raise UserError(f"--{named[0]} names a column of your own file, and torchvision's {name} has none")
     parameters = inspect.signature(source).parameters
     parts: list[dict[str, Any]] = (
         [{"train": True}, {"train": False}] if "train" in parameters else [{"split": "train"}, {"split": "test"}]

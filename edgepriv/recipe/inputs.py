@@ -53,13 +53,15 @@ INPUT_RANGE = Option(
 class Data(Section):
     """Where the examples come from, how their file is read, and how many play which role.
 
-    ``name``: no data set is assumed. ``label``: the label column of a table, a title or a position. ``range``: of the numbers
+    ``name``: no data set is assumed. ``label``: the label column of a table, a title or a position. ``groups``: whose record
+    each is, ``split_column``: of which official part: a column, a key of an .npz, or what ``edgepriv.data.beside`` says of
+    folders. ``subgroups``: the same of whom figures are reported for apart; it changes nothing else. ``range``: of the numbers
     in the file, where it is not [0, 1] (or 0 to 255 of bytes, 0 to 65535 of 16-bit pictures). ``image_size``: (height, width)
     to which pictures are resized. ``channels``: of the pictures as the model takes them. Sizes of the roles: ``None`` takes the
     default of the data set.
     """
 
-    READING: ClassVar[tuple[str, ...]] = ("label", "range", "image_size", "channels")
+    READING: ClassVar[tuple[str, ...]] = ("label", "range", "image_size", "channels", "groups", "split_column")
     """The fields that say how the file is read."""
 
     name: Annotated[
@@ -81,6 +83,39 @@ class Data(Section):
             _READING,
             kind=str | int,
             default="asked for where several could be meant",
+            reads=str,
+        ),
+    ] = None
+    groups: Annotated[
+        str | None,
+        Option(
+            "Whose records: a column, an .npz key; of a folder, a column of metadata.csv or level:N of the path.",
+            "Data",
+            _READING,
+            kind=str | int,
+            default="patient_id, subject, ... where there is one",
+            reads=str,
+        ),
+    ] = None
+    split_column: Annotated[
+        str | None,
+        Option(
+            "Column or key that names the official part of each record: train, validation, test.",
+            "Data",
+            _READING,
+            kind=str | int,
+            default="split, ... where it names parts",
+            reads=str,
+        ),
+    ] = None
+    subgroups: Annotated[
+        str | None,
+        Option(
+            "Column or key by which the classifier is reported on apart, such as sex; it changes nothing else.",
+            "Data",
+            (),
+            kind=str | int,
+            default="none",
             reads=str,
         ),
     ] = None

@@ -128,7 +128,7 @@ def test_persons_and_parts_are_no_features(table):
     found = table("patient_id,label,a,split\n" + rows)
     assert found.input_shape == (1,)
     assert len(set(found.groups.tolist())) == 100
-    assert found.training_part.sum() == 301
+    assert (found.parts == "train").sum() == 301
 
 
 @pytest.mark.parametrize(

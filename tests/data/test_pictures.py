@@ -158,7 +158,7 @@ def test_pictures_are_turned_as_their_exif_data_say(folder):
 def test_train_and_test_folders_are_parts_not_classes(folder):
     found = read(folder(train__cat__1_DOT_png=GREY, train__dog__1_DOT_png=GREY, test__cat__1_DOT_png=GREY))
     assert found.class_names == ("cat", "dog")
-    assert sorted(zip(found.training_part.tolist(), found.y.tolist(), strict=True)) == [
+    assert sorted(zip((found.parts == "train").tolist(), found.y.tolist(), strict=True)) == [
         (False, 0),
         (True, 0),
         (True, 1),

@@ -179,9 +179,13 @@ def test_what_few_non_members_cannot_tell_is_said(dataset):
 # --- parts and groups of a file ---
 
 
+def two_parts(inside):
+    return np.where(inside, "train", "test")
+
+
 @pytest.fixture
 def in_parts(dataset) -> Dataset:
-    return replace(dataset, training_part=np.arange(200) < 120)
+    return replace(dataset, parts=two_parts(np.arange(200) < 120))
 
 
 def test_members_are_of_the_training_part_and_non_members_are_not(in_parts):
@@ -207,11 +211,23 @@ def test_more_members_than_the_training_part_has_are_refused(in_parts):
         make_split(in_parts, Data(members=130), seed=0)
 
 
-def test_a_part_that_is_too_small_is_no_part_and_that_is_said(dataset):
-    tiny = replace(dataset, training_part=np.arange(200) < 190)
+def test_a_small_part_is_kept_all_the_same(dataset):
+    tiny = replace(dataset, parts=two_parts(np.arange(200) < 190))
     split = make_split(tiny, Data(), seed=0)
-    np.testing.assert_array_equal(split.members, make_split(dataset, Data(), seed=0).members)
-    assert "a part of the file has 10 examples only" in notes_on_split(tiny, split)[1]
+    assert max(split.members.max(), split.reference.max()) < 190
+    assert min(split.non_members.min(), split.holdout.min(), split.validation.min()) >= 190
+
+
+def test_a_validation_part_is_what_chooses_checkpoints_and_a_test_part_what_nobody_has_seen(dataset):
+    three = replace(dataset, parts=np.repeat(["train", "val", "test"], [100, 40, 60]))
+    for sizes in (Data(), trained_elsewhere(three, Data())):
+        split = make_split(three, sizes, seed=2)
+        assert split.members.max() < 100
+        assert all(100 <= part.min() <= part.max() < 140 for part in (split.validation, split.holdout))
+        assert split.non_members.min() >= 140
+        assert remake_split(three, split.record()).record() == split.record()
+    said = notes_on_split(three, make_split(three, Data(), seed=2))[1]
+    assert "holdout and validation of its validation part (40), non-members of its test part" in said
 
 
 def test_a_split_recorded_before_parts_were_kept_is_remade(dataset, in_parts):
@@ -223,7 +239,7 @@ def test_a_split_recorded_before_parts_were_kept_is_remade(dataset, in_parts):
 @pytest.mark.parametrize("parts", [False, True])
 def test_no_group_plays_two_roles(dataset, parts):
     groups = np.random.default_rng(0).integers(0, 60, 200)
-    grouped = replace(dataset, groups=groups, training_part=groups < 35 if parts else None)
+    grouped = replace(dataset, groups=groups, parts=two_parts(groups < 35) if parts else None)
     for seed in range(5):
         split = make_split(grouped, Data(members=50, non_members=40, holdout=8, validation=8), seed)
         roles = [set(groups[getattr(split, role)].tolist()) for role in ROLES]
@@ -232,18 +248,27 @@ def test_no_group_plays_two_roles(dataset, parts):
         assert len(np.unique(np.concatenate([getattr(split, role) for role in ROLES]))) == sum(split.sizes.values())
         again = remake_split(grouped, split.record())
         assert again.record() == split.record()
-    assert "groups, each in one role" in " ".join(notes_on_split(grouped, split))
+    assert "plays one role" in " ".join(notes_on_split(grouped, split))
 
 
-def test_a_group_that_stands_in_both_parts_counts_as_trained_on(dataset):
+def test_persons_in_the_training_part_and_in_another_are_counted_and_refused(dataset):
     groups = np.arange(200) // 4
-    crossing = replace(dataset, groups=groups, training_part=np.arange(200) < 122)  # group 30 begins at 120
-    split = make_split(crossing, Data(), seed=0)
-    assert min(split.non_members.min(), split.holdout.min()) >= 124
+    crossing = replace(dataset, groups=groups, parts=two_parts(np.arange(200) < 122))  # group 30 begins at 120
+    with pytest.raises(UserError, match=r"1 of 50 groups \(4 records\) stand both in the training part of toy and in"):
+        make_split(crossing, Data(), seed=0)
 
 
-def test_known_members_whose_group_is_among_non_members_are_counted(dataset):
-    groups = np.concatenate([np.arange(80) // 8, np.arange(120) // 8 + 8])
-    known = replace(dataset, known_members=80, groups=groups)
-    said = notes_on_split(known, make_split(known, Data(), seed=0))
-    assert any(line.startswith("warning: 2 of") and "among the members and among the others" in line for line in said)
+def test_members_and_non_members_never_share_a_person(dataset):
+    inside = replace(checked("in", dataset.x[:80], dataset.y[:80]), groups=np.arange(80) // 8)
+    outside = replace(checked("out", dataset.x[80:], dataset.y[80:]), groups=np.arange(120) // 8 + 8)
+    with pytest.raises(UserError, match=r"2 of 23 groups \(32 records\) stand both in in and in out"):
+        members_beside(inside, outside)
+
+
+def test_how_many_persons_play_which_role_is_said(dataset):
+    grouped = replace(dataset, groups=np.arange(200) // 5)
+    split = make_split(grouped, Data(members=50, non_members=40, reference=40, holdout=10, validation=10), seed=0)
+    said = (
+        "groups: members 10, non-members 8, attacker's pool 8, holdout 2, validation 2; each of the 30 plays one role"
+    )
+    assert said in notes_on_split(grouped, split)

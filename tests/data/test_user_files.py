@@ -133,7 +133,7 @@ def test_members_among_non_members_are_counted(saved):
 
 
 def test_unknown_sources_name_the_known(tmp_path):
-    message = refused("parquet:x")
+    message = refused("feather:x")
     assert all(f"{known}:..." in message for known in ("npz", "csv", "folder"))
 
 
@@ -197,7 +197,7 @@ def test_parts_and_groups_of_an_archive_are_kept(saved):
     parts = {"x_train": X[:8], "y_train": Y[:8], "x_test": X[8:], "y_test": Y[8:]}
     patients = {"patient_train": np.arange(8) // 2 + 100, "patient_test": np.arange(4) // 2 + 500}
     found = load(f"npz:{saved(**parts, **patients)}")
-    assert found.training_part.tolist() == [True] * 8 + [False] * 4
+    assert found.parts.tolist() == ["train"] * 8 + ["test"] * 4
     assert found.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert (
         load(f"npz:{saved(x=X, y=Y, groups=np.arange(12) // 3)}").groups.tolist()
@@ -211,8 +211,8 @@ def test_a_published_set_is_one_pool_and_any_other_name_keeps_its_parts(tmp_path
     parts = {"x_train": images[:8], "y_train": Y[:8], "x_test": images[8:], "y_test": Y[8:]}
     for name in ("cifar10", "scans"):
         np.savez(tmp_path / f"{name}.npz", **parts)
-    assert load("cifar10", tmp_path).training_part is None
-    assert load("scans", tmp_path).training_part.sum() == 8
+    assert load("cifar10", tmp_path).parts is None
+    assert (load("scans", tmp_path).parts == "train").sum() == 8
     with pytest.raises(UserError, match="--channels says how a file is read, and cifar10 needs no description"):
         load("cifar10", tmp_path, asked=Data(channels=3))
 
