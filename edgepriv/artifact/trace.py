@@ -5,13 +5,16 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import onnx_ir as ir
 import torch
 from onnxscript import optimizer
 from torch import nn
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from edgepriv.errors import UserError
+from edgepriv.models.behaviour import place_of
 
 OPSET = 21
 """The first with 4-bit tensor types."""
@@ -66,37 +69,60 @@ def _export(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
     alone = bool(getattr(classifier, "alone", False))
     # Else two rows: torch.export takes a batch of one for a constant.
     example = torch.rand(1 if alone else 2, *input_shape, device=device)
+    dynamic = None if alone else ({0: torch.export.Dim("N")},)
     with _quiet(), torch.no_grad():
         try:
-            program = torch.onnx.export(
-                classifier,
-                (example,),
-                dynamo=True,
-                dynamic_shapes=None if alone else ({0: torch.export.Dim("N")},),
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=["logits"],
-                optimize=False,
-                verbose=False,
-            )
+            model = _exported(classifier, example, dynamic)
         except Exception as error:  # torch.export raises whatever the network's own code raises
-            reason = next((line.strip() for line in _root_cause(error).splitlines() if line.strip()), "no reason given")
             size = "a batch of one" if alone else "a free batch size"
-            raise UserError(f"the network cannot be exported to ONNX with {size}: {reason[:300]}") from error
-    assert program is not None
-    shapes = [output.shape for output in program.model.graph.outputs]
-    sizes = [list(shape) for shape in shapes if shape is not None and len(shape) == 2]
-    if len(shapes) != 1 or not sizes or (sizes[0][0] != 1 if alone else isinstance(sizes[0][0], int)):
-        returned = ", ".join(str(shape) for shape in shapes)
+            raise UserError(f"the network cannot be exported to ONNX with {size}: {_reason(error)}") from error
+        if not alone and not _returns_logits(model, alone):
+            # len(x) is a plain number where the forward is run; where its bytecode is read, it stays the size of the batch.
+            with contextlib.suppress(Exception):
+                program = torch.export.export(classifier, (example,), dynamic_shapes=dynamic, strict=True)
+                model = _exported(program)
+    if not _returns_logits(model, alone):
+        returned = ", ".join(str(output.shape) for output in model.graph.outputs)
         any_n = "for one input" if alone else "for any N"
         raise UserError(f"the network must return one array of logits [N, K] {any_n} (it returns {returned})")
+    return model
+
+
+def _exported(network: nn.Module | torch.export.ExportedProgram, *arguments: Any) -> ir.Model:
+    """By torch's exporter; ``arguments``: of a network, an example and the axes of it that are free."""
+    example, dynamic = arguments or (None, None)
+    program = torch.onnx.export(
+        network,
+        () if example is None else (example,),
+        dynamo=True,
+        dynamic_shapes=dynamic,
+        opset_version=OPSET,
+        input_names=[INPUT],
+        output_names=["logits"],
+        optimize=False,
+        verbose=False,
+    )
+    assert program is not None
     return program.model
 
 
-def _root_cause(error: BaseException) -> str:
+def _returns_logits(model: ir.Model, alone: bool) -> bool:
+    """Whether the one output is [N, K], or [1, K] of a network that is asked for one input at a time."""
+    shapes = [output.shape for output in model.graph.outputs]
+    if len(shapes) != 1 or shapes[0] is None or len(shapes[0]) != 2:
+        return False
+    size = shapes[0][0]
+    return size == 1 if alone else not isinstance(size, int)
+
+
+def _reason(error: BaseException) -> str:
+    """Why torch cannot export a network, and where in its code, in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error)
+    place = place_of(error)
+    if isinstance(error, GuardOnDataDependentSymNode):
+        return f"its forward branches on the values of its input, and a graph has one way for all inputs{place}"
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")[:300] + place
 
 
 @contextlib.contextmanager

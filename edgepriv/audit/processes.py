@@ -4,12 +4,13 @@ This process works as well, from the first moment: a helper needs seconds until 
 """
 
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -103,7 +104,8 @@ def _helpers(waiting: deque[Group], dataset: Dataset, folder: Path, count: int, 
 
 def _beside(work: Work, group: Group, rest: Dataset, examples: Path, folder: Path, parent: int) -> int:
     _end_with_parent(parent)
-    return work(group, replace(rest, x=np.load(examples, mmap_mode="r", allow_pickle=False)), folder)
+    with redirect_stdout(sys.stderr):  # which is for results; a user's own network may print
+        return work(group, replace(rest, x=np.load(examples, mmap_mode="r", allow_pickle=False)), folder)
 
 
 @cache

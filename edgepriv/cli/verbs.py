@@ -1,5 +1,7 @@
 """What each command does: it calls the verb of its name with what was given, and prints what that returns."""
 
+import contextlib
+import sys
 from collections.abc import Callable
 from inspect import Parameter
 from typing import Annotated, Any
@@ -37,7 +39,9 @@ def _calling(name: str) -> Callable[..., Any]:
         keywords = _renamed(given(options))
         several = keywords.pop("models", [])
         try:
-            result = verb(*several, **keywords, progress=True)
+            # What a network or a script of the user's prints would stand in the middle of the result.
+            with contextlib.redirect_stdout(sys.stderr):
+                result = verb(*several, **keywords, progress=True)
         except GateFailed as failed:
             _print(as_json, failed.audit)
             raise

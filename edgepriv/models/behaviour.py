@@ -49,6 +49,7 @@ def refuse_unsteady(classifier: Classifier, x: Tensor) -> str | None:
             raise UserError(
                 "the network's logits are not finite numbers on real inputs: check its weights and its mean and std"
             )
+        _refuse_lost_axis(classifier, x, first)
         difference = batch_difference(lambda rows: classifier.network(classifier.normalised(rows)).to(rows.dtype), x)
     if classifier.alone:
         return _describe_alone(difference)
@@ -75,6 +76,19 @@ def _refuse_unanswered(classifier: Classifier, x: Tensor) -> None:
         raise UserError(
             "--batch-dependent ships a file that takes one input at a time, and the network cannot answer one input alone "
             f"({_coupling(classifier.network)}; {reason}): take what needs a batch out of it in eval mode"
+        )
+
+
+def _refuse_lost_axis(classifier: Classifier, x: Tensor, answers: Tensor) -> None:
+    """Where one input alone is answered without the axis of the batch, as ``x.squeeze()`` answers it."""
+    try:
+        single = classifier(x[:1])
+    except (RuntimeError, ValueError):  # which the comparison of batches describes
+        return
+    if single.shape != answers[:1].shape:
+        raise UserError(
+            f"the network returns {list(single.shape)} for one input alone, not {list(answers[:1].shape)}: its forward drops "
+            "the axis of the batch, as squeeze() without an axis does; name the axes that it is to drop"
         )
 
 

@@ -74,6 +74,10 @@ def _named(net: nn.Module, name: str) -> nn.Module:
     return Plus(net, name, torch.zeros(3), parameter=True)
 
 
+def _clamped(x: Tensor) -> Tensor:
+    return x.clamp(0) if x.min() < 0 else x
+
+
 def _lazy(classes: int) -> nn.Module:
     return nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(classes))
 
@@ -113,6 +117,9 @@ NETS: dict[str, Any] = {
     "drops": lambda k: Net(k, before=lambda x: functional.dropout(x, 0.2)),
     "no_statistics": lambda k: Net(k, nn.BatchNorm2d(4, track_running_stats=False)),
     "centred": lambda k: Net(k, before=lambda x: x - x.mean(0)),
+    "counts_rows": lambda k: Net(k, before=lambda x: x.view(len(x), -1).view(len(x), 1, 8, 8)),
+    "squeezes": lambda k: Net(k, after=lambda z: z.squeeze()),
+    "branches": lambda k: Net(k, before=_clamped),
     "cuts_the_gradient": lambda k: Net(k, after=lambda z: z.detach()),
 }
 
