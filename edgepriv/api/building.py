@@ -13,6 +13,7 @@ ASKED_OF_MODEL = ("dropout", "batch_dependent")
 """Fields of the model that are asked for of a checkpoint too."""
 
 
+# One keyword for each option of the command line is the contract of the API.
 @verb
 def train(
     recipe: given.Settings = None,
@@ -76,6 +77,7 @@ def train(
     return Trained.of(content)
 
 
+# One keyword for each option of the command line is the contract of the API.
 @verb
 def harden(
     checkpoint: given.Checkpoint,
@@ -152,6 +154,7 @@ def harden(
     return Hardened.of(content)
 
 
+# One keyword for each option of the command line is the contract of the API.
 @verb
 def export(
     checkpoint: given.Checkpoint,

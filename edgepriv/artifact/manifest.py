@@ -53,6 +53,7 @@ class Manifest(BaseModel):
         write_json(path, self.model_dump(mode="json"))
 
 
+# One argument for each part of the file that the export does not know.
 def manifest_of(
     exported: Exported,
     recipe: dict[str, Any],

@@ -20,6 +20,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _recurrent(gates: int, usual: tuple[str, ...], has_cell: bool, step_of: Callable[..., _Step]) -> Operator:
+    # The inputs of the operator, in the order of the ONNX specification.
     def run(
         a: Attributes,
         x: Tensor,

@@ -48,6 +48,7 @@ class OwnJob:
     alone: bool = False
 
 
+# By whom, on what, how many, where they are kept and how they are asked: one argument each.
 def trained_by(
     trainer: Trainer,
     dataset: Dataset,

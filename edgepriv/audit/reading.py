@@ -88,17 +88,7 @@ def read(model: DeployedModel, turned: Turned, examples: Examples, told: Told) -
     ways = ways_of(examples, told, source.dtype)
     results = [tried(way) for way in ways]
     plain = results[0]
-    better = [one for one in results[1:] if _clearly_better(one, plain, members) and not _near_chance(one, members)]
-    if better and all(one.way.reversed for one in better):
-        raise UserError(
-            f"{path}: the channels of these pictures stand in another order than the model was trained with: "
-            f"{_table([plain, *better], members)}; save them in that order"
-        )
-    if better:
-        raise UserError(
-            f"{path}: it is not stated how these {'bytes' if examples.kind == 'bytes' else 'inputs'} are fed, and the "
-            f"accuracy depends on it: {_table(results, members)}; pass the options of the right way"
-        )
+    _refuse_better(path, results, members, examples)
     if plain.contract is None:
         raise UserError(f"{path}: {plain.problem}")
     doubts = _doubted(path, results, members, told)
@@ -119,6 +109,22 @@ def read(model: DeployedModel, turned: Turned, examples: Examples, told: Told) -
         "probed_accuracy": {one.way.phrase: float(one.right[members].mean()) for one in results},
     }
     return Reading(plain.way.feeding, plain.contract, tuple(notes), tuple(doubts), facts)
+
+
+def _refuse_better(path: Path, results: list[_Tried], members: np.ndarray, examples: Examples) -> None:
+    """Raise UserError where the file is right more often if it is fed in another way than the first."""
+    plain = results[0]
+    better = [one for one in results[1:] if _clearly_better(one, plain, members) and not _near_chance(one, members)]
+    if better and all(one.way.reversed for one in better):
+        raise UserError(
+            f"{path}: the channels of these pictures stand in another order than the model was trained with: "
+            f"{_table([plain, *better], members)}; save them in that order"
+        )
+    if better:
+        raise UserError(
+            f"{path}: it is not stated how these {'bytes' if examples.kind == 'bytes' else 'inputs'} are fed, and the "
+            f"accuracy depends on it: {_table(results, members)}; pass the options of the right way"
+        )
 
 
 def _rows(examples: Examples) -> tuple[np.ndarray, np.ndarray]:

@@ -68,6 +68,7 @@ def candidates_of(split: Split) -> np.ndarray:
     return np.concatenate([split.members, split.non_members])
 
 
+# By what recipe, on what, how many, where they are kept and who trains them: one argument each.
 def train_fleet(
     recipe: Recipe,
     dataset: Dataset,
@@ -119,25 +120,18 @@ def train_fleet(
         Job(
             f"reference-{r:04d}.npz",
             _reseeded(recipe, r),
-            _trained_on(split, planned.training_set(r, member)),
+            _trained_on(split, own_records),
             answers_for,
             trainer=trainer,
         )
-        for r, member in enumerate(memberships)
+        for r, own_records in enumerate(planned.training_set(r, member) for r, member in enumerate(memberships))
     ]
+    shadow_index = np.concatenate([shadow_in, shadow_out])
     if len(shadow_in) and len(shadow_out):
         work.append(
-            Job(
-                "shadow.npz",
-                _reseeded(recipe, -1),
-                _trained_on(split, shadow_in),
-                np.concatenate([shadow_in, shadow_out]),
-                trainer=trainer,
-            )
+            Job("shadow.npz", _reseeded(recipe, -1), _trained_on(split, shadow_in), shadow_index, trainer=trainer)
         )
-    start = recipe.undefended_start()
-    if trainer is not None:  # which makes the same weights whatever the recipe goes on to
-        start = recipe.undefended() if recipe.undefended() != recipe else None
+    start = _start_of(recipe, trainer)
     earlier = cache_dir / _key(start, dataset, split, planned, **keys) if start else None
     _train_missing(work, dataset, folder, earlier, label, engine, jobs)
     n = len(candidates)
@@ -150,12 +144,20 @@ def train_fleet(
         population_index=population_index,
         records=planned.records,
         shadow=_shadow(folder / "shadow.npz", dataset, shadow_in, shadow_out),
-        shadow_index=np.concatenate([shadow_in, shadow_out]),
+        shadow_index=shadow_index,
         models=tuple(folder / f"reference-{r:04d}.npz" for r in range(count)),
         shadow_model=folder / "shadow.npz" if len(shadow_in) and len(shadow_out) else None,
         ask=lambda path: asked(load_model(path, recipe, dataset), load_head(path, recipe, dataset)),
         recipe=recipe,
     )
+
+
+def _start_of(recipe: Recipe, trainer: Trainer | None) -> Recipe | None:
+    """The recipe of the fleet whose models this one's go on from; None where they start anew."""
+    if trainer is None:
+        return recipe.undefended_start()
+    # It makes the same weights whatever the recipe goes on to.
+    return recipe.undefended() if recipe.undefended() != recipe else None
 
 
 def _shadow_halves(split: Split, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from edgepriv.artifact.compiler import Untwinnable
 from edgepriv.artifact.contract import as_fed, row_shape
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.examples import Examples
-from edgepriv.audit.feeding import Fed, Told, feeding_of
+from edgepriv.audit.feeding import Fed, Feeding, Told, feeding_of
 from edgepriv.audit.reading import read
 from edgepriv.audit.run import Target
 from edgepriv.data import Dataset
@@ -96,12 +96,7 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
 
     few = examples.inputs(_some(examples.dataset, _PROBED))
     warnings = tuple(_steady(model, predict, few, told, contract.fixed_batch))
-    if told.batch_dependent and contract.fixed_batch is None:
-        notes.append("every input is run on its own, as on a device that runs one input at a time (--batch-dependent)")
-    elif contract.fixed_batch == 1:
-        notes.append(f"{model.name} takes one input at a time: every input is run on its own")
-    elif contract.fixed_batch is not None and contract.fixed_batch > 1:
-        notes.append(f"the file takes {contract.fixed_batch} inputs at a time: the last batch is padded with zeros")
+    notes += _notes_on_batches(model, contract.fixed_batch, told)
     labels_only = contract.returns == "label"
     exact = examples.inputs if not feeding.idle or examples.kind == "other" else None
     before_softmax = scores if guard is None and contract.returns in ("logits", "unnormalized") else None
@@ -113,15 +108,29 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
         inner = model.differentiable(turned(feeding(few[:_FEW])), contract.classes)
     except Untwinnable as reason:
         return Opened(replace(target, no_twin=str(reason)), examples, tuple(notes), doubts, warnings, facts)
+    twin = _twin(inner, feeding, axes, alone=told.batch_dependent and contract.fixed_batch is None)
+    return Opened(replace(target, twin=twin), examples, tuple(notes), doubts, warnings, facts)
+
+
+def _notes_on_batches(model: DeployedModel, fixed_batch: int | None, told: Told) -> list[str]:
+    if told.batch_dependent and fixed_batch is None:
+        return ["every input is run on its own, as on a device that runs one input at a time (--batch-dependent)"]
+    if fixed_batch == 1:
+        return [f"{model.name} takes one input at a time: every input is run on its own"]
+    if fixed_batch is not None and fixed_batch > 1:
+        return [f"the file takes {fixed_batch} inputs at a time: the last batch is padded with zeros"]
+    return []
+
+
+def _twin(inner: nn.Module, feeding: Feeding, axes: tuple[int, ...] | None, *, alone: bool) -> nn.Module:
+    """The differentiable file behind what it is fed; ``alone``: asked for each input by itself."""
     parts: list[nn.Module] = [
         *([] if feeding.idle else [Fed(feeding)]),
         *([] if axes is None else [_Transposed(axes)]),
         inner,
     ]
     whole: nn.Module = inner if len(parts) == 1 else nn.Sequential(*parts)
-    if told.batch_dependent and contract.fixed_batch is None:
-        whole = _OneByOne(whole)
-    return Opened(replace(target, twin=whole), examples, tuple(notes), doubts, warnings, facts)
+    return _OneByOne(whole) if alone else whole
 
 
 def _refuse_told(path: Path, told: Told) -> None:

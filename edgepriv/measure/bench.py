@@ -29,6 +29,7 @@ class Setting:
     batch: int
 
 
+# What is measured, and the settings of a measurement, each an option of `edgepriv bench`.
 def bench(
     models: Mapping[str, DeployedModel],
     *,

@@ -16,6 +16,7 @@ from edgepriv.recipe import MAX_DROP, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
 
 
+# One argument for each option of `edgepriv export`, by its name.
 def export(
     model: Path,
     recipe: Recipe | None,

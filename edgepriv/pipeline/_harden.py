@@ -25,6 +25,7 @@ from edgepriv.training.resume import remove_resume_state
 from edgepriv.training.stages import TrainingRun
 
 
+# One argument for each option of `edgepriv harden`, by its name.
 def harden(
     model: Path,
     recipe: Recipe | None,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from edgepriv.report import formatting, plots
@@ -38,6 +38,37 @@ def render(
     same for the undefended float model. ``layers``: name, op, bits, parameters, stored_bytes, granularity each.
     ``manifest`` (a plain dictionary) and ``command`` are printed under "How to reproduce".
     """
+    attacks = by_strength(audit["attacks"]) if audit else []
+    twin = (audit or {}).get("float") or {}
+    has_twin = bool(twin) or (bench is not None and any(row["name"] == FLOAT for row in bench["variants"]))
+    own = "hardened" if has_twin else "this model"
+    return _template().render(
+        title=title,
+        verdict=verdict(audit, bench),
+        summary=summary(audit, bench),
+        own=own,
+        has_twin=has_twin,
+        classes=sorted(
+            (((audit or {}).get("per_class") or {}).get("rows") or []), key=lambda row: -(row["auc"] or 0.0)
+        ),
+        comparison=list(comparison(audit, bench)),
+        audit=audit,
+        rocs=[plot for plot in (_roc(own, audit), _roc("undefended float", twin)) if plot],
+        bench=bench,
+        ratios={_setting(ratio): ratio for ratio in bench["ratios"]} if bench else {},
+        devices=device_rows(bench) if bench else [],
+        layers=_with_bars(layers or []),
+        missing=list(missing(audit, bench, layers)),
+        essentials=list(essentials(audit, manifest)),
+        facts=list(facts(audit, bench, manifest)),
+        command=command,
+        **_of_accuracy((audit or {}).get("accuracy") or (manifest or {}).get("accuracy")),
+        **_of_attacks(attacks),
+        **_of_robustness(own, audit, twin),
+    )
+
+
+def _template() -> Template:
     environment = Environment(
         loader=FunctionLoader(lambda name: files("edgepriv.report").joinpath(name).read_text()),
         autoescape=True,
@@ -53,55 +84,41 @@ def render(
         like_guessing=like_guessing,
         counts=counts,
     )
-    template = environment.get_template("report.html")
-    attacks = by_strength(audit["attacks"]) if audit else []
-    kinds = by_kind(attacks)
-    robustness = audit.get("robustness") if audit else None
-    twin = (audit or {}).get("float") or {}
-    has_twin = bool(twin) or (bench is not None and any(row["name"] == FLOAT for row in bench["variants"]))
-    own = "hardened" if has_twin else "this model"
-    both = {own: robustness, "undefended float": twin.get("robustness")}
-    accuracy = (audit or {}).get("accuracy") or (manifest or {}).get("accuracy")
-    curves = {
-        name: measured for name, measured in both.items() if measured and measured["worst_case_accuracy"] is not None
+    return environment.get_template("report.html")
+
+
+def _of_accuracy(accuracy: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        "accuracy": accuracy["rows"][0] if accuracy else None,
+        "accuracies": list(accuracy_rows(accuracy["rows"])) if accuracy else [],
+        "cost": cost_in_accuracy(accuracy) if accuracy else "",
     }
-    return template.render(
-        title=title,
-        verdict=verdict(audit, bench),
-        summary=summary(audit, bench),
-        own=own,
-        has_twin=has_twin,
-        classes=sorted(
-            (((audit or {}).get("per_class") or {}).get("rows") or []), key=lambda row: -(row["auc"] or 0.0)
-        ),
-        comparison=list(comparison(audit, bench)),
-        accuracy=accuracy["rows"][0] if accuracy else None,
-        accuracies=list(accuracy_rows(accuracy["rows"])) if accuracy else [],
-        cost=cost_in_accuracy(accuracy) if accuracy else "",
-        audit=audit,
-        attacks=attacks,
-        kinds=[(*KINDS[name], rows) for name, rows in kinds.items()],
-        folded=len(attacks) > FEW,
-        rocs=[plot for plot in (_roc(own, audit), _roc("undefended float", twin)) if plot],
-        histograms=[plots.histogram(attack) for attack in representatives(kinds)],
-        pairs=[
+
+
+def _of_attacks(attacks: list[Any]) -> dict[str, Any]:
+    kinds = by_kind(attacks)
+    return {
+        "attacks": attacks,
+        "kinds": [(*KINDS[name], rows) for name, rows in kinds.items()],
+        "folded": len(attacks) > FEW,
+        "histograms": [plots.histogram(attack) for attack in representatives(kinds)],
+        "pairs": [
             (title, text, sides, ordered(list(rows)))
             for title, text, sides, rows in (
                 (*_THREAT_MODELS, by_threat_model(attacks)),
                 (*_QUERIES, by_queries(attacks)),
             )
         ],
-        robustness=robustness,
-        curve=plots.robust_accuracy(curves) if curves else None,
-        bench=bench,
-        ratios={_setting(ratio): ratio for ratio in bench["ratios"]} if bench else {},
-        devices=device_rows(bench) if bench else [],
-        layers=_with_bars(layers or []),
-        missing=list(missing(audit, bench, layers)),
-        essentials=list(essentials(audit, manifest)),
-        facts=list(facts(audit, bench, manifest)),
-        command=command,
-    )
+    }
+
+
+def _of_robustness(own: str, audit: Mapping[str, Any] | None, twin: Mapping[str, Any]) -> dict[str, Any]:
+    robustness = audit.get("robustness") if audit else None
+    both = {own: robustness, "undefended float": twin.get("robustness")}
+    curves = {
+        name: measured for name, measured in both.items() if measured and measured["worst_case_accuracy"] is not None
+    }
+    return {"robustness": robustness, "curve": plots.robust_accuracy(curves) if curves else None}
 
 
 def _roc(model: str, half: Mapping[str, Any] | None) -> Markup | None:

@@ -91,6 +91,7 @@ def masked_out(logits: Tensor, y: Tensor) -> Tensor:
     return logits.scatter(1, y[:, None], -torch.inf)
 
 
+# One ascent for training, validation and every attack by gradients: each leaves out what it has no use for.
 def perturbed(
     logits_of: Logits,
     x: Tensor,

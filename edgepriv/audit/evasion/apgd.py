@@ -11,6 +11,7 @@ from edgepriv.training.generators import Generator
 from edgepriv.training.pgd import (
     SETTLED,
     Logits,
+    Norm,
     Objective,
     cross_entropy,
     gradient,
@@ -27,6 +28,7 @@ PROGRESS = 0.75
 _FIRST, _SHORTER, _SHORTEST = 0.22, 0.03, 0.06  # shares of the steps: to the first checkpoint, less each time, at least
 
 
+# The budget by its parts, as the algorithm is written down, and what an ensemble of attacks tells each of them.
 def apgd(
     logits_of: Logits,
     x: Tensor,
@@ -61,47 +63,16 @@ def apgd(
     adversarial, reached = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
     begin = random_start(x, kind, eps, generator, free)
     slope, logits, loss = _risen(logits_of, begin, y, _objective(target))
-    n = len(x)
-    run = _Run(
-        index=torch.arange(n, device=x.device),
-        x=x,
-        y=y,
-        target=y if target is None else target,
-        moved=begin,
-        before=begin,
-        slope=slope,
-        loss=loss,
-        step=torch.full_like(loss, 2 * eps),
-        best=begin,
-        best_slope=slope,
-        best_loss=loss,
-        loss_at_check=loss,
-        halved=torch.ones(n, dtype=torch.bool, device=x.device),
-        rises=torch.zeros_like(loss),
-    )
+    run = _begun(x, y, y if target is None else target, begin, slope, loss, 2 * eps)
     run = _kept(run, logits, adversarial, reached, settled)
     window = checked = max(int(_FIRST * steps), 1)
     for iteration in range(steps):
         if not len(run.index):
             break
-        within = kind.near(run.x, eps)
-        ahead = within(run.moved + per_example(run.step, x) * kind.direction(run.slope))
-        share = 1.0 if iteration == 0 else 1 - MOMENTUM
-        ahead = within(run.moved + share * (ahead - run.moved) + (1 - share) * (run.moved - run.before))
+        ahead = _ahead(run, kind, eps, 1.0 if iteration == 0 else 1 - MOMENTUM)
         objective = _objective(None if target is None else run.target)
         slope, logits, loss = _risen(logits_of, ahead, run.y, objective)
-        better = loss > run.best_loss
-        run = replace(
-            run,
-            before=run.moved,
-            moved=ahead,
-            slope=slope,
-            rises=run.rises + (loss > run.loss),
-            loss=loss,
-            best=_chosen(better, ahead, run.best),
-            best_slope=_chosen(better, slope, run.best_slope),
-            best_loss=torch.where(better, loss, run.best_loss),
-        )
+        run = _moved(run, ahead, slope, loss)
         # Before the checkpoint, which goes back to the best point: the logits are those of the point ahead.
         run = _kept(run, logits, adversarial, reached, settled)
         checked -= 1
@@ -112,6 +83,7 @@ def apgd(
     return adversarial
 
 
+# As ``apgd``.
 def apgd_targeted(
     logits_of: Logits,
     x: Tensor,
@@ -158,6 +130,50 @@ class _Run:
 
     def only(self, rows: Tensor) -> "_Run":
         return _Run(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+def _begun(x: Tensor, y: Tensor, target: Tensor, begin: Tensor, slope: Tensor, loss: Tensor, step: float) -> _Run:
+    """All examples at their random start, ``begin``."""
+    return _Run(
+        index=torch.arange(len(x), device=x.device),
+        x=x,
+        y=y,
+        target=target,
+        moved=begin,
+        before=begin,
+        slope=slope,
+        loss=loss,
+        step=torch.full_like(loss, step),
+        best=begin,
+        best_slope=slope,
+        best_loss=loss,
+        loss_at_check=loss,
+        halved=torch.ones(len(x), dtype=torch.bool, device=x.device),
+        rises=torch.zeros_like(loss),
+    )
+
+
+def _ahead(run: _Run, kind: Norm, eps: float, share: float) -> Tensor:
+    """The next point: ``share`` of a step along the slope, the rest of the last move again."""
+    within = kind.near(run.x, eps)
+    ahead = within(run.moved + per_example(run.step, run.x) * kind.direction(run.slope))
+    return within(run.moved + share * (ahead - run.moved) + (1 - share) * (run.moved - run.before))
+
+
+def _moved(run: _Run, ahead: Tensor, slope: Tensor, loss: Tensor) -> _Run:
+    """The run at the point ``ahead``, with the slope and the loss there."""
+    better = loss > run.best_loss
+    return replace(
+        run,
+        before=run.moved,
+        moved=ahead,
+        slope=slope,
+        rises=run.rises + (loss > run.loss),
+        loss=loss,
+        best=_chosen(better, ahead, run.best),
+        best_slope=_chosen(better, slope, run.best_slope),
+        best_loss=torch.where(better, loss, run.best_loss),
+    )
 
 
 def _objective(target: Tensor | None) -> Objective:

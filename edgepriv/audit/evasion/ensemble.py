@@ -1,6 +1,7 @@
 """How easily small perturbations change the label: crafted on a twin with gradients, counted on what really ships."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,7 @@ SMALLER = "smaller eps"
 """The row of what only the attacks of the curve's smaller radii fool."""
 
 
+# What is attacked, by what, how hard, and what is kept: the settings of a run, each of which a test varies by itself.
 def robustness(
     twin: nn.Module,
     predict: Predict,
@@ -104,6 +106,23 @@ def robustness(
         twin.train(was_training)
 
 
+@dataclass
+class _Tally:
+    """Who still stands, bool [n], after the attacks of ``rows``. ``blind``: of those that use no gradients, the name, whom they
+    attacked and who withstood."""
+
+    standing: Bools
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    blind: list[tuple[str, Bools, Bools]] = field(default_factory=list)
+
+    def add(self, name: str, attacked: Bools, held: Bools, *, blind: bool = False) -> None:
+        """Count an attack on those ``attacked``, which ``held`` withstood."""
+        self.rows.append(row(name, attacked, held))
+        if blind:
+            self.blind.append((name, attacked, held))
+        self.standing = held
+
+
 def _report(
     trial: Trial,
     names: Sequence[str],
@@ -113,68 +132,42 @@ def _report(
     remarks: list[str],
     kept: Kept,
 ) -> dict[str, Any]:
+    """Run the attacks ``names``, then those of the curve's ``radii``, and judge what they found."""
     labels = trial.labels(trial.x)
     right: Bools = labels == trial.y
     checked = doubts.gradients(trial, labels, right)
     reasons = doubts.masked(checked)
-    raw = {0.0: float(right.mean())}
+    clean = {0.0: float(right.mean())}
     # A file of bytes changes by whole levels: nothing moves within less than one.
-    raw |= {radius: raw[0.0] for radius in radii if trial.bytes_in and below_a_level(radius)}
-    others = sorted(radii - {*raw, float(eps)})
+    clean |= {radius: clean[0.0] for radius in radii if trial.bytes_in and below_a_level(radius)}
     attacks = {name: EVASIONS[name](trial, eps, checked.classes) for name in names}
-    curves = {radius: _of_curve(trial, radius, checked.classes) for radius in others}
+    curves = {radius: _of_curve(trial, radius, checked.classes) for radius in sorted(radii - {*clean, float(eps)})}
     planned = [craft for tries in (*attacks.values(), *curves.values()) for craft in tries]
     trial.counter.expect(len(trial.x) * sum(craft.passes for craft in planned))
-    worst, rows, beside = right.copy(), [], []
+    tally = _Tally(right.copy())
     for name, tries in attacks.items():
-        held = _ended(kept, name, worst, partial(trial.withstands, tries, worst, eps))
-        rows.append(row(name, worst, held))
-        if name == SQUARE:
-            beside.append((name, worst, held))
-        worst = held
-    nested = dict(raw)
-    raw[float(eps)] = float(worst.mean())
+        held = _ended(kept, name, tally.standing, partial(trial.withstands, tries, tally.standing, eps))
+        tally.add(name, tally.standing, held, blind=name == SQUARE)
+    raw = clean | {float(eps): float(tally.standing.mean())}
     outcomes = {
         radius: _ended(kept, f"eps {radius!r}", right, partial(trial.withstands, tries, right, radius))
         for radius, tries in curves.items()
     }
     raw |= {radius: float(held.mean()) for radius, held in outcomes.items()}
-    # Whatever fools within a radius does so within a larger one.
-    inner, standing = [radius for radius in others if radius < eps], right
-    for radius in inner:
-        standing = standing & outcomes[radius]
-        nested[radius] = float(standing.mean())
-    if (worst & ~standing).any():
-        rows.append(row(SMALLER, worst, worst & standing))
-        worst = worst & standing
+    _add_smaller(tally, right, outcomes, eps)
     if reasons or rounding:
-        held, asked = blackbox.withstands(
-            trial.labels,
-            trial.x,
-            trial.y,
-            worst,
-            norm=trial.norm,
-            eps=trial.radius(eps),
-            seed=trial.seed,
-            free=trial.free,
-        )
-        rows.append(row(blackbox.NAME, asked, held))
-        beside.append((blackbox.NAME, asked, held))
-        worst = held
-    nested[float(eps)] = float(worst.mean())
-    standing = worst
-    for radius in others[len(inner) :]:
-        standing = standing & outcomes[radius]
-        nested[radius] = float(standing.mean())
-    unknown = bool(reasons)
+        _add_blackbox(tally, trial, eps)
+    nested = clean | _nested(right, outcomes, eps, tally.standing)
     lines = [*reasons, *remarks, *doubts.of_model(trial, checked, rounding)]
     lines += doubts.of_classes(checked.classes) if any(name.endswith("-t") for name in names) else []
-    for name, asked, held in beside if not unknown else ():
+    unknown = bool(reasons)
+    for name, asked, held in tally.blind if not unknown else ():
         more, misled = doubts.beaten(name, asked, held)
         lines += more
         unknown |= misled
     lines += doubts.rises(raw)
     trial.counter.finish()
+    worst = float(tally.standing.mean())
     return {
         "norm": trial.norm,
         "eps": float(eps),
@@ -182,13 +175,46 @@ def _report(
         "restarts": trial.restarts,
         "clean_accuracy": float(right.mean()),
         "clean_ci": interval(right)["ci"],
-        "attacks": rows,
-        "worst_case_accuracy": None if unknown else float(worst.mean()),
-        **(interval(worst) | ({"ci": None, "at_most": float(worst.mean())} if unknown else {})),
+        "attacks": tally.rows,
+        "worst_case_accuracy": None if unknown else worst,
+        **(interval(tally.standing) | ({"ci": None, "at_most": worst} if unknown else {})),
         "curve": [] if unknown else [{"eps": radius, "accuracy": nested[radius]} for radius in sorted(radii)],
         "fixed_features": 0 if trial.free is None else int((~trial.free).sum()),
         "warnings": lines,
     }
+
+
+def _add_smaller(tally: _Tally, right: Bools, outcomes: Mapping[float, Bools], eps: float) -> None:
+    """Whatever fools within a radius does so within a larger one."""
+    held = tally.standing & np.logical_and.reduce([right, *(held for radius, held in outcomes.items() if radius < eps)])
+    if (tally.standing & ~held).any():
+        tally.add(SMALLER, tally.standing, held)
+
+
+def _add_blackbox(tally: _Tally, trial: Trial, eps: float) -> None:
+    """An attack that needs labels alone, where gradients may mislead."""
+    held, asked = blackbox.withstands(
+        trial.labels,
+        trial.x,
+        trial.y,
+        tally.standing,
+        norm=trial.norm,
+        eps=trial.radius(eps),
+        seed=trial.seed,
+        free=trial.free,
+    )
+    tally.add(blackbox.NAME, asked, held, blind=True)
+
+
+def _nested(right: Bools, outcomes: Mapping[float, Bools], eps: float, worst: Bools) -> dict[float, float]:
+    """Radius -> accuracy of who stands within it and within every smaller one. ``worst``: who stands within ``eps``."""
+    nested = {float(eps): float(worst.mean())}
+    for start, beyond in ((right, False), (worst, True)):
+        standing = start
+        for radius in sorted(radius for radius in outcomes if (radius > eps) == beyond):
+            standing = standing & outcomes[radius]
+            nested[radius] = float(standing.mean())
+    return nested
 
 
 def _ended(kept: Kept, name: str, candidates: Bools, attack: Callable[[], Bools]) -> Bools:

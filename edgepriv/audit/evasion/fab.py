@@ -18,6 +18,7 @@ BACK = 0.9
 """What is kept of a perturbation that fools the model, to look for a smaller one from there."""
 
 
+# The budget by its parts, as the algorithm is written down, and what an ensemble of attacks tells each of them.
 def fab_targeted(
     logits_of: Logits,
     x: Tensor,

@@ -21,6 +21,7 @@ SHARE = 0.8
 _SMALLER_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries after which a window is half as large
 
 
+# The budget by its parts, as the algorithm is written down, and what an ensemble of attacks tells each of them.
 def square(
     scores_of: Scores,
     x: Inputs,

@@ -21,6 +21,7 @@ from edgepriv.audit.evasion.trial import DRAWS, Inputs, Predict
 _BATCH = 1024
 
 
+# The settings of ``robustness`` that are left without gradients.
 def without_gradients(
     predict: Predict,
     x: Inputs,
