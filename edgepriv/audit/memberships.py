@@ -8,6 +8,9 @@ permutations of the candidates, so all candidates have equally many IN models, u
 pairs of complementary halves. When the target has more, half of the candidates are too few to train on: records of the
 attacker's own pool fill up, and where the pool is too small, more candidates, up to two thirds of them, so that each is
 still OUT of a third of the models.
+
+Where records belong to persons (groups), all this is done with whole persons: each is IN a model with all of her records or
+OUT with all, and the sizes are met up to a part of one person.
 """
 
 import hashlib
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgepriv.data import Split
+from edgepriv.data.groups import first_groups, nearest_end
 
 MOST_INSIDE = 2 / 3
 """Share of the candidates that one model is trained on, at most."""
@@ -27,7 +31,9 @@ Index = np.ndarray
 @dataclass(frozen=True, eq=False)
 class Plan:
     """candidates: int64 [n] into the data set. inside: how many of them each model is trained on. filler: how many records
-    of ``reserve`` (int64, into the data set) beside these. population: int64, the rest of the attacker's pool."""
+    of ``reserve`` (int64, into the data set) beside these. population: int64, the rest of the attacker's pool. groups: int64
+    of the whole data set, whose records they are; None where each is by itself. With groups, ``inside`` and ``filler`` are
+    about so many."""
 
     candidates: Index
     inside: int
@@ -35,6 +41,7 @@ class Plan:
     reserve: Index
     population: Index
     seed: int
+    groups: np.ndarray | None = None
 
     @property
     def records(self) -> int:
@@ -45,13 +52,20 @@ class Plan:
         """bool [n] for each of ``count`` models: the candidates that it is trained on. The first ones do not depend on
         ``count``."""
         n = len(self.candidates)
+        person = (
+            np.arange(n) if self.groups is None else np.unique(self.groups[self.candidates], return_inverse=True)[1]
+        )
+        sizes = np.bincount(person)
         if self.inside == n // 2:
-            return [_half(n, r, self.seed) for r in range(count)]
-        return _chunks(n, self.inside, count, self.seed)
+            chosen = [_half(sizes, r, self.seed) for r in range(count)]
+        else:
+            chosen = _chunks(sizes, self.inside, count, self.seed)
+        return [persons[person] for persons in chosen]
 
     def training_set(self, r: int, member: np.ndarray) -> Index:
         """Sorted int64 indices of the records of model ``r``, which is trained on the candidates ``member``."""
-        others = np.random.default_rng([self.seed, 9, r]).permutation(self.reserve)[: self.filler]
+        order = np.random.default_rng([self.seed, 9, r]).permutation(self.reserve)
+        others = first_groups(order, self.groups, self.filler)[0]
         return np.sort(np.concatenate([self.candidates[member], others]))
 
     def digest(self) -> str:
@@ -60,8 +74,8 @@ class Plan:
         return hashlib.sha256(b"".join(hashlib.sha256(records.tobytes()).digest() for records in sets)).hexdigest()
 
 
-def plan(split: Split, seed: int) -> Plan:
-    """What reference models of a target trained on ``split.members`` are trained on."""
+def plan(split: Split, seed: int, groups: np.ndarray | None = None) -> Plan:
+    """What reference models of a target trained on ``split.members`` are trained on. ``groups``: int64 of the data set."""
     candidates = np.concatenate([split.members, split.non_members])
     members, half = len(split.members), len(candidates) // 2
     inside, filler = (half if abs(2 * members - len(candidates)) <= 1 else members), 0
@@ -70,31 +84,41 @@ def plan(split: Split, seed: int) -> Plan:
         inside = max(half, min(members - filler, int(MOST_INSIDE * len(candidates))))
     pool = np.random.default_rng([seed, 10]).permutation(split.reference)
     # Twice as many as one model takes, where the pool has them, so that models differ in these too.
-    reserved = min(2 * filler, len(pool) // 2)
-    return Plan(candidates, inside, filler, np.sort(pool[:reserved]), np.sort(pool[reserved:]), seed)
+    reserved, population = first_groups(pool, groups, min(2 * filler, len(pool) // 2))
+    return Plan(candidates, inside, filler, np.sort(reserved), np.sort(population), seed, groups)
 
 
-def _half(n: int, r: int, seed: int) -> np.ndarray:
-    """Models 2p and 2p + 1 hold complementary halves."""
-    member = np.zeros(n, dtype=bool)
-    member[np.random.default_rng([seed, r // 2]).permutation(n)[: n // 2]] = True
+def _half(sizes: np.ndarray, r: int, seed: int) -> np.ndarray:
+    """bool [persons]: models 2p and 2p + 1 hold complementary halves of persons with ``sizes`` records each."""
+    order = np.random.default_rng([seed, r // 2]).permutation(len(sizes))
+    member = np.zeros(len(sizes), dtype=bool)
+    member[order[: _as_many(sizes[order], int(sizes.sum()) // 2)]] = True
     return member if r % 2 == 0 else ~member
 
 
-def _chunks(n: int, size: int, count: int, seed: int) -> list[np.ndarray]:
-    """Consecutive chunks of permutations of 0 .. n - 1. A chunk that begins in one permutation and ends in the next takes
-    none twice: what it has already is left for the chunk after it."""
+def _chunks(sizes: np.ndarray, size: int, count: int, seed: int) -> list[np.ndarray]:
+    """bool [persons] each: consecutive chunks, of ``size`` records each, of permutations of the persons. A chunk that begins
+    in one permutation and ends in the next takes none twice: what it has already is left for the chunk after it."""
     waiting, lap, members = np.empty(0, dtype=np.int64), 0, []
     for _ in range(count):
-        if len(waiting) >= size:
-            chunk, waiting = waiting[:size], waiting[size:]
+        there = int(sizes[waiting].sum())
+        if there >= size:
+            taken = _as_many(sizes[waiting], size)
+            chunk, waiting = waiting[:taken], waiting[taken:]
         else:
-            order = np.random.default_rng([seed, 8, lap]).permutation(n)
+            order = np.random.default_rng([seed, 8, lap]).permutation(len(sizes))
             twice = np.isin(order, waiting)
-            fresh, missing = order[~twice], size - len(waiting)
-            chunk = np.concatenate([waiting, fresh[:missing]])
-            waiting, lap = np.concatenate([order[twice], fresh[missing:]]), lap + 1
-        member = np.zeros(n, dtype=bool)
+            fresh = order[~twice]
+            taken = _as_many(sizes[fresh], size - there)
+            chunk = np.concatenate([waiting, fresh[:taken]])
+            waiting, lap = np.concatenate([order[twice], fresh[taken:]]), lap + 1
+        member = np.zeros(len(sizes), dtype=bool)
         member[chunk] = True
         members.append(member)
     return members
+
+
+def _as_many(sizes: np.ndarray, records: int) -> int:
+    """How many of the first persons hold about ``records`` records together."""
+    ends = np.cumsum(sizes)
+    return int(np.searchsorted(ends, nearest_end(ends, records), side="right"))

@@ -70,7 +70,7 @@ def trained_by(
     The first model is made by itself. If it is a file, whose path may be the same each time, so are the others; networks are
     made by ``jobs`` processes.
     """
-    planned = plan(split, split.seed)
+    planned = plan(split, split.seed, dataset.groups)
     memberships = np.stack(planned.memberships(count))
     made_of = [*key_of(trainer, dataset), dataset.sha256, split.record(), planned.digest(), code_version()]
     made_of += [str(device.type), "alone" if alone else "in batches"]

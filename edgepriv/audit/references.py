@@ -25,6 +25,7 @@ from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.audit.trainer import Trainer, key_of
 from edgepriv.audit.workers import LOCAL, Job, check_engine, computed_on, stored_weights, train_jobs
 from edgepriv.data import Dataset, Split
+from edgepriv.data.groups import first_groups
 from edgepriv.errors import UserError
 from edgepriv.heads import Answering, answering
 from edgepriv.heads.masks import record_of
@@ -107,13 +108,13 @@ def train_fleet(
     check_engine(engine)
     if trainer is not None and engine != LOCAL:
         raise UserError("--trainer runs your script on this machine: leave out --engine")
-    planned = plan(split, recipe.seed)
+    planned = plan(split, recipe.seed, dataset.groups)
     candidates = planned.candidates
     population_index = sample(planned.population, POPULATION, recipe.seed)
     own = key_of(trainer, dataset) if trainer is not None else []
     keys = {"on": ["gpu", *own] if computed_on(recipe, engine) != PROCESSOR else own}
     folder = cache_dir / _key(recipe, dataset, split, planned, **keys)
-    shadow_in, shadow_out = _shadow_halves(split, recipe.seed)
+    shadow_in, shadow_out = _shadow_halves(split, recipe.seed, dataset.groups)
     answers_for = np.concatenate([candidates, population_index])
     memberships = planned.memberships(count)
     work = [
@@ -160,11 +161,12 @@ def _start_of(recipe: Recipe, trainer: Trainer | None) -> Recipe | None:
     return recipe.undefended() if recipe.undefended() != recipe else None
 
 
-def _shadow_halves(split: Split, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The shadow model's members (as many as the target's, if the pool has them) and its non-members."""
+def _shadow_halves(split: Split, seed: int, groups: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The shadow model's members (as many as the target's, if the pool has them) and its non-members; of other ``groups``."""
     pool = np.random.default_rng([seed, 1]).permutation(split.reference)
     trained_on = min(len(split.members), len(pool) * 3 // 5 if len(pool) < 2 * len(split.members) else len(pool))
-    return pool[:trained_on], pool[trained_on : 2 * trained_on]
+    inside, others = first_groups(pool, groups, trained_on)
+    return inside, first_groups(others, groups, min(trained_on, len(others)))[0]
 
 
 def sample(index: np.ndarray, most: int, seed: int) -> np.ndarray:

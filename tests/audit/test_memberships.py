@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgepriv.audit import brought
+from edgepriv.audit import brought, references
 from edgepriv.audit.memberships import plan
 from edgepriv.data import Split
 
@@ -73,6 +73,40 @@ def test_the_digest_tells_one_plan_from_another():
                ((50, 50, 0, 0), (50, 50, 0, 1), (40, 60, 0, 0), (60, 40, 0, 0), (60, 40, 40, 0))}  # fmt: skip
     assert len(digests) == 5
     assert plan(split(50, 50), 0).digest() == plan(split(50, 50), 0).digest()
+
+
+@pytest.mark.parametrize(("members", "others", "pool"), [(120, 120, 90), (60, 240, 0), (240, 120, 300), (300, 60, 40)])
+def test_nobody_is_half_in_a_reference_model(members, others, pool):
+    sides = [np.sort(np.random.default_rng(n).integers(0, n // 4 or 1, n)) for n in (members, others, pool)]
+    groups = np.concatenate([1000 * place + side for place, side in enumerate(sides)])
+    most = np.bincount(groups).max()
+    planned = plan(split(members, others, pool), seed=2, groups=groups)
+    chosen = planned.memberships(30)
+    for r, member in enumerate(chosen):
+        trained_on = planned.training_set(r, member)
+        own = groups[planned.candidates]
+        assert not np.intersect1d(own[member], own[~member]).size
+        assert not np.intersect1d(groups[trained_on], groups[planned.population]).size
+        assert abs(len(trained_on) - planned.records) <= most
+    times = np.stack(chosen).sum(axis=0)
+    assert np.ptp(times) <= 30 * 0.2  # about equally often, whoever they are
+    np.testing.assert_array_equal(np.stack(planned.memberships(5)), np.stack(chosen[:5]))
+
+
+def test_groups_of_one_record_change_nothing():
+    for members, others, pool in ((50, 50, 0), (30, 100, 20), (80, 40, 60)):
+        given = split(members, others, pool)
+        alone, named = plan(given, seed=3), plan(given, seed=3, groups=np.arange(200))
+        assert alone.digest() == named.digest()
+
+
+def test_the_shadow_model_shares_nobody_with_its_non_members():
+    groups = np.arange(300) // 7
+    given = split(60, 40, pool=200)
+    inside, outside = references._shadow_halves(given, 0, groups)
+    assert not np.intersect1d(groups[inside], groups[outside]).size
+    assert abs(len(inside) - 60) <= 3
+    assert set(inside) | set(outside) <= set(given.reference)
 
 
 def test_reference_models_of_another_size_than_the_target_are_said():
