@@ -6,6 +6,7 @@ from typing import Any
 from edgepriv.errors import UserError
 from edgepriv.recipe import STAGES, Noisy, Recipe, parse
 from edgepriv.recipe.defences import DEFENCES, Defence
+from edgepriv.recipe.stages import InStages
 
 FIXED_SECTIONS = ("seed", "data", "model", "train", "dp")
 """What a trained model has behind it: no recipe of hardening can change these any more."""
@@ -91,10 +92,22 @@ def _relaxed_as_trained(asked: Recipe, changes: dict[str, Any], trained_by: Reci
 
 
 def _as_trained(asked: Recipe, trained_by: Recipe) -> Recipe:
-    """The stage ``train`` is over: dropout that is asked for now was not in it, nor is it in the attacker's."""
-    if asked.model.dropout == trained_by.model.dropout:
-        return asked
-    return asked.with_changes(train={"dropout": trained_by.dropout_in("train")})
+    """The stage ``train`` is over: dropout that is asked for now was not in it, nor is it in the attacker's; nor is a defence
+    of several stages."""
+    sections: dict[str, Any] = {}
+    if asked.model.dropout != trained_by.model.dropout:
+        sections["train"] = {"dropout": trained_by.dropout_in("train")}
+    for name, defence in DEFENCES.items():
+        new = getattr(asked, name, None)
+        if not isinstance(new, InStages) or new == getattr(trained_by, name):
+            continue
+        if defence.acts_in(trained_by, "train"):
+            raise UserError(
+                f"the model has been trained with {defence.title}, and its later stages go on with it: {defence.option} cannot "
+                "change it any more; train with the one that you want"
+            )
+        sections[name] = {"stages": tuple(stage for stage in new.stages if stage != "train")}
+    return asked.with_changes(**sections)
 
 
 def _with_noisy(chosen: Recipe, changes: dict[str, Any], trained_by: Recipe) -> Recipe:

@@ -7,6 +7,7 @@ import pytest
 from edgepriv import hardening_recipe as rules
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.defences import DEFENCES
 
 TRAINED = Recipe(adversary={"eps": 0.1}, audit={"references": 3})
 
@@ -52,6 +53,17 @@ def test_attackers_train_with_dropout_where_the_target_did():
     assert [again.dropout_in(name) for name in again.stages()] == [0.3] * 3
     noisy = hardening(None, model={"dropout": 0.5}, noise={"method": "shapley"})
     assert [noisy.dropout_in(name) for name in noisy.stages()] == [0, 0.5, 0.5, 0.5]
+
+
+def test_a_defence_of_every_stage_that_is_asked_for_later_was_not_in_the_training():
+    found = hardening(None, mixup={"alpha": 0.2}, smoothing={"share": 0.1})
+    acting = {name: DEFENCES[name].stages_in(found) for name in ("mixup", "smoothing", "awp")}
+    assert acting == {"mixup": ["robust", "qat"], "smoothing": ["robust", "qat"], "awp": []}
+    trained = TRAINED.with_changes(mixup={"alpha": 0.2})
+    again = rules.hardening_recipe(trained, None, {}, Path("model.pt"))
+    assert DEFENCES["mixup"].stages_in(again) == ["train", "robust", "qat"]
+    with pytest.raises(UserError, match="trained with mixup"):
+        rules.hardening_recipe(trained, None, {"mixup": {"alpha": 0.4}}, Path("model.pt"))
 
 
 # --- noise ---

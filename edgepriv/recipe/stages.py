@@ -7,7 +7,14 @@ from pydantic import Field, model_validator
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.section import Section
 
-STAGES = ("train", "noisy", "robust", "qat")
+STAGES: tuple[Literal["train", "noisy", "robust", "qat"], ...] = ("train", "noisy", "robust", "qat")
+
+
+class InStages(Section):
+    """Settings of a defence that acts in several stages of training. ``stages``: in which; all, unless the model had been
+    trained before it was asked for."""
+
+    stages: tuple[Literal["train", "noisy", "robust", "qat"], ...] = STAGES
 
 
 class Stage(Section):
@@ -17,7 +24,8 @@ class Stage(Section):
     Quantize). ``flatten``: weight lambda of posterior flattening (Drif & Berrabah 2025, eq. 8). ``relax``: the loss, in
     nats, that RelaxLoss (Chen et al. 2022) holds training at; 0 leaves it out. ``select = "best"`` keeps the epoch with the
     highest held-out accuracy (in an adversarial stage the mean of clean and robust accuracy), ``patience`` stops after so
-    many epochs without a better one. ``dropout``: None for the model's.
+    many epochs without a better one. ``ema``: decay of the moving average of the weights after each step, which is what is
+    validated and kept; 0 keeps the weights themselves. ``dropout``: None for the model's.
     """
 
     epochs: Annotated[
@@ -50,7 +58,10 @@ class Stage(Section):
         Option("Peak learning rate.", "Training", {"train": ("train",)}),
     ] = Field(1e-3, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: Annotated[
+        float,
+        Option("Weight decay.", "Training", {"train": ("train",), "harden": ("noisy", "robust", "qat")}),
+    ] = Field(5e-4, ge=0)
     schedule: Literal["cosine", "cyclic", "constant"] = "cosine"
     augment: Annotated[
         Literal["none", "crop", "crop_flip"],
@@ -87,6 +98,15 @@ class Stage(Section):
             sets=lambda value: {"patience": value, "select": "best"},
         ),
     ] = Field(None, ge=1)
+    ema: Annotated[
+        float,
+        Option(
+            "Keep the moving average of the weights, with this decay after each step (0.995).",
+            "Training",
+            {"train": ("train",), "harden": ("noisy", "robust", "qat")},
+            default="off",
+        ),
+    ] = Field(0.0, ge=0, lt=1)
     dropout: float | None = Field(None, ge=0, lt=1)
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.recipe.defences.base import defaults_of
-from edgepriv.recipe.stages import STAGES
+from edgepriv.recipe.stages import STAGES, InStages
 
 if TYPE_CHECKING:
     from edgepriv.recipe.recipe import Recipe
@@ -19,7 +19,7 @@ _STAGE = (
     "epochs batch_size optimizer lr momentum weight_decay schedule augment adversarial quantized flatten relax select patience "
     "dropout"
 )
-_FIRST = {
+_FIRST: dict[str, str] = {
     "data": "name members non_members reference holdout validation",
     "model": "name args dropout mean std",
     **dict.fromkeys(STAGES, _STAGE),
@@ -45,6 +45,12 @@ def _counted(recipe: "Recipe") -> dict[str, Any]:
     content = recipe.model_dump(mode="json", exclude=left_out)
     defaults = defaults_of(type(recipe))
     idle = _idle(recipe)
+    for name in content:
+        section = getattr(recipe, name)
+        if isinstance(section, InStages) and set(stages) <= set(section.stages):
+            content[name]["stages"] = defaults[name]["stages"]  # in every stage that there is
+        elif isinstance(section, InStages):
+            content[name]["stages"] = [stage for stage in stages if stage in section.stages]
     for section in [name for name, value in content.items() if isinstance(value, dict)]:
         fields = content[section]
         if section not in STAGES and fields.keys() <= {name for own, name in idle if own == section}:

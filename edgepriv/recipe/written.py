@@ -13,6 +13,10 @@ ADVERSARIES: dict[str, dict[str, str]] = {
     "fgsm": {"method": "fgsm"},
     "pgd": {"method": "pgd", "norm": "linf"},
     "pgd-l2": {"method": "pgd", "norm": "l2"},
+    "nfgsm": {"method": "nfgsm", "norm": "linf"},
+    "free": {"method": "free"},
+    "trades": {"method": "trades"},
+    "mart": {"method": "mart"},
 }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.training.augment import augmented
+from edgepriv.training.average import Average, averaged, in_place
 from edgepriv.training.batch_dependent import TRIED
 from edgepriv.training.device import PROCESSOR, generator_state, set_generator_state
 from edgepriv.training.examples import Examples, correct
@@ -39,6 +40,8 @@ class State:
     generator: Tensor | None = None
     global_generator: Tensor | None = None
     device_generator: Tensor | None = None
+    average: Average | None = None
+    updates: int = 0
     best: list[Best] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -125,20 +128,23 @@ def fit(
     for epoch in range(state.epoch, stage.epochs):
         if state.best and all(own.stopped for own in state.best):
             break
-        row = _train_epoch(training, epoch, hooks.after_step)
+        row = _train_epoch(training, state, epoch, hooks.after_step)
         answered: list[Tensor] = []
-        if validation and len(validation) and stage.select == "best":
-            row |= _choose(training, state, epoch, answered)
-        if hooks.watch is not None:
-            classifier.eval()
-            warning = hooks.watch.after(epoch + 1, answered, frozen_logits(training.setup))
-            row |= {} if warning is None else {"warning": warning}
+        with in_place(state.average, classifier):
+            if validation and len(validation) and stage.select == "best":
+                row |= _choose(training, state, epoch, answered)
+            if hooks.watch is not None:
+                classifier.eval()
+                warning = hooks.watch.after(epoch + 1, answered, frozen_logits(training.setup))
+                row |= {} if warning is None else {"warning": warning}
         state.history.append(row)
         _keep(state, classifier, optimizer, generator, epoch, task.device)
         hooks.after_epoch(state)
         hooks.progress(row)
     if state.best:
         take_best(state.best, classifier)
+    elif state.average is not None:
+        classifier.load_state_dict(state.average)
     classifier.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     classifier.to(PROCESSOR).eval()
     return state.history
@@ -167,8 +173,8 @@ def _prepared(
     return _Training(setup, members, validation, optimizer, learned, seed)
 
 
-def _train_epoch(training: _Training, epoch: int, after_step: Callable[[], None]) -> dict[str, Any]:
-    """One pass over the members; ``epoch``, ``loss`` and ``accuracy`` of it."""
+def _train_epoch(training: _Training, state: State, epoch: int, after_step: Callable[[], None]) -> dict[str, Any]:
+    """One pass over the members; ``epoch``, ``loss`` and ``accuracy`` of it. ``state`` receives the moving average."""
     task, members, generator = training.task, training.members, training.setup.generator
     stage, optimizer = task.stage, training.optimizer
     steps_per_epoch = max(1, math.ceil(len(members) / stage.batch_size))
@@ -180,11 +186,15 @@ def _train_epoch(training: _Training, epoch: int, after_step: Callable[[], None]
             group["lr"] = stage.lr * group["relative_lr"] * scheduled(stage.schedule, done)
         x, y = members.batch(index)
         x = laid_out(augmented(x, stage.augment, generator), task)
-        optimizer.zero_grad(set_to_none=True)
-        loss, logits = backward(training.setup, x, y, members.taught(index), epoch)
-        optimizer.step()
-        for step in itertools.chain(*training.learned.values()):
-            step.detach().clamp_(min=SMALLEST_STEP)
+        for _ in range(task.replays):
+            optimizer.zero_grad(set_to_none=True)
+            loss, logits = backward(training.setup, x, y, members.taught(index), epoch)
+            optimizer.step()
+            for step in itertools.chain(*training.learned.values()):
+                step.detach().clamp_(min=SMALLEST_STEP)
+            if stage.ema > 0:
+                state.updates += 1
+                state.average = averaged(state.average, training.classifier, stage.ema, state.updates)
         loss_sum += float(loss) * index.shape[-1]
         right += int(correct(logits, y).sum())
         seen += index.numel()

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from edgepriv.models import Classifier
@@ -103,17 +103,36 @@ def backward(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: i
             with setup.activations():
                 return own(batch)
         loss, logits = loss_of(batch, setup.task)
-    loss.backward()
+        loss.backward()
+        moved = next((objective.moved for objective in objectives if objective.moved is not None), None)
+        if moved is not None:
+            _once_more(setup, batch, moved)
     return loss.detach(), logits
+
+
+def _once_more(setup: Setup, batch: Batch, moved: Callable[[nn.Module], AbstractContextManager[None]]) -> None:
+    """The gradient of the same batch, perturbations included, where ``moved`` takes the weights."""
+    network = setup.classifier.network
+    with moved(network):
+        network.zero_grad(set_to_none=True)
+        weights = setup.weights()
+        there = replace(batch, weights=weights, logits_of=_asking(setup, weights))
+        loss_of(there, setup.task)[0].backward()
+
+
+def _asking(setup: Setup, weights: Mapping[str, Tensor]) -> Logits:
+    """The network as the update sees it, with ``weights`` in place of its own."""
+
+    def logits_of(inputs: Tensor) -> Tensor:
+        with setup.activations():
+            return _logits(setup.classifier, weights, inputs, setup.task)
+
+    return logits_of
 
 
 def batch_of(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: int) -> Batch:
     """A batch as the objectives of the task have prepared it."""
     classifier, task, weights = setup.classifier, setup.task, setup.weights()
-
-    def logits_of(inputs: Tensor) -> Tensor:
-        with setup.activations():
-            return _logits(classifier, weights, inputs, task)
 
     @contextmanager
     def frozen() -> Iterator[Logits]:
@@ -144,7 +163,7 @@ def batch_of(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: i
         generator=setup.generator,
         classifier=classifier,
         weights=weights,
-        logits_of=logits_of,
+        logits_of=_asking(setup, weights),
         frozen=frozen,
         others=others,
         classes=classes,

@@ -53,10 +53,11 @@ class Norm:
 
 def budget_of(adversary: Adversary, input_shape: tuple[int, ...]) -> Budget:
     """The recipe's budget with what it leaves open filled in: eps by input shape; a step of 1.25 eps for FGSM (Wong, Rice
-    & Kolter 2020), of 2.5 eps / steps for PGD (Madry et al. 2018)."""
+    & Kolter 2020), of eps for N-FGSM (de Jorge et al. 2022), of 2.5 eps / steps for PGD (Madry et al. 2018)."""
     eps = adversary.eps if adversary.eps is not None else eps_for(input_shape, adversary.norm)
-    if adversary.method == "fgsm":
-        return Budget(adversary.norm, eps, adversary.step if adversary.step is not None else 1.25 * eps, 1)
+    if adversary.method in ("fgsm", "nfgsm"):
+        step = (1.25 if adversary.method == "fgsm" else 1.0) * eps if adversary.step is None else adversary.step
+        return Budget(adversary.norm, eps, step, 1)
     return pgd_budget(adversary.norm, eps, adversary.steps, adversary.step)
 
 
@@ -167,6 +168,31 @@ def fgsm(logits_of: Logits, x: Tensor, y: Tensor, *, norm: str, eps: float) -> T
         Perturbed inputs, float32 [N, ...] in [0, 1].
     """
     return perturbed(logits_of, x, y, Budget(norm, eps, eps, 1), None)
+
+
+_NOISE = 2.0
+"""Radius of N-FGSM's start in eps, as in its authors' experiments."""
+
+
+def noisy_fgsm(logits_of: Logits, x: Tensor, y: Tensor, budget: Budget, generator: Generator) -> Tensor:
+    """N-FGSM: a step from a start in twice the ball, and not back into the ball (de Jorge et al. 2022, algorithm 1).
+
+    For training alone: a perturbation may be up to three times eps in size.
+
+    Args:
+        logits_of: inputs [N, ...] -> logits [N, K].
+        x: float32 [N, ...] in [0, 1].
+        y: int64 [N], or soft labels float32 [N, K].
+        budget: norm, radius and length of the step, in input units.
+        generator: of the start.
+
+    Returns:
+        Perturbed inputs, float32 [N, ...] in [0, 1].
+    """
+    norm = norm_of(budget.norm)
+    start = random_start(x, norm, _NOISE * budget.eps, generator)
+    slope, _ = gradient(logits_of, start, y, cross_entropy)
+    return start.add(norm.direction(slope), alpha=budget.step).clamp(0, 1)
 
 
 def gradient(logits_of: Logits, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:

@@ -42,6 +42,11 @@ class Task:
         return next((each.quantize for each in self.objectives if each.quantize is not None), None)
 
     @property
+    def replays(self) -> int:
+        """Updates of the weights for each batch."""
+        return max((each.replays for each in self.objectives), default=1)
+
+    @property
     def teacher_share(self) -> float:
         """Of the teacher's answers in the loss, where the members have a teacher."""
         return next((each.teacher_share for each in self.objectives if each.teacher_share > 0), 0.0)

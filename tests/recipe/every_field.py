@@ -86,7 +86,7 @@ def of_stages(*names: str) -> set[str]:
 
 
 HOW_A_STAGE_TRAINS = ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule", "augment")
-HOW_A_STAGE_TRAINS += ("select", "patience")
+HOW_A_STAGE_TRAINS += ("select", "patience", "ema")
 SHARED = {"seed", "precision", *(f"train.{name}" for name in HOW_A_STAGE_TRAINS)}
 SHARED |= {f"data.{name}" for name in ("name", "members", "non_members", "reference", "holdout", "validation")}
 SHARED |= {f"model.{name}" for name in ("name", "args", "mean", "std", "input_range", "batch_dependent")}

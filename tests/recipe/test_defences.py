@@ -23,6 +23,8 @@ ASKED = {
     "memguard": {"head": {"method": "memguard"}},
     "dropout": {"model": {"dropout": 0.5}},
     "mixup": {"mixup": {"alpha": 0.4}},
+    "smoothing": {"smoothing": {"share": 0.1}},
+    "awp": {"awp": {"gamma": 0.01}},
 }
 """One recipe for each defence that asks for it and for no other."""
 EVERYTHING = Recipe(
@@ -37,13 +39,16 @@ EVERYTHING = Recipe(
     head={"method": "member"},
     quantize={"bits": 4},
     mixup={"alpha": 0.4},
+    smoothing={"share": 0.1},
+    awp={"gamma": 0.01},
 )
 """No such model can be trained: defences that exclude each other are forgotten alike."""
 
 OWN = {
     "quantization": {f"quantize.{name}" for name in ("bits", "first_last", "last_k", "quantizer", "granularity")}
     | {"train.quantized"},
-    "adversarial": {f"adversary.{name}" for name in ("method", "norm", "eps", "step", "steps")} | {"train.adversarial"},
+    "adversarial": {f"adversary.{name}" for name in ("method", "norm", "eps", "step", "steps", "warmup")}
+    | {"train.adversarial"},
     "flattening": {"train.flatten"},
     "relaxloss": {"train.relax"},
     "dp": {"dp.epsilon", "dp.delta", "dp.clip"},
@@ -52,6 +57,8 @@ OWN = {
     "memguard": {f"head.{name}" for name in ("epsilon", "epochs", "batch_size", "lr")},
     "dropout": {"model.dropout", "train.dropout"},
     "mixup": {"mixup.alpha"},
+    "smoothing": {"smoothing.share"},
+    "awp": {"awp.gamma"},
 }
 """The fields of defences that weights depend on where one defence acts, and that leave it the only one."""
 
@@ -73,7 +80,7 @@ def check_what_the_oblivious_attacker_knows():
 
 def check_that_each_defence_counts_when_it_acts():
     unowned = set(fields(Recipe())) - SHARED - of_stages(*["epochs", "batch_size", "optimizer", "lr", "momentum"])
-    unowned -= of_stages(*["weight_decay", "schedule", "augment", "select", "patience"])
+    unowned -= of_stages(*["weight_decay", "schedule", "augment", "select", "patience", "ema"])
     plain = Recipe(train=STAGE)
     for name, sections in ASKED.items():
         asked = Recipe.model_validate({"train": STAGE} | sections)

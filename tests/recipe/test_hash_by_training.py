@@ -39,6 +39,19 @@ RECIPES = {
         "quantize": {"bits": 3},
         "head": {"method": "member", "epochs": 1, "batch_size": 25},
     },
+    "defences of several stages": {
+        "train": STAGE,
+        "robust": STAGE,
+        "adversary": {"method": "trades", "eps": 0.1, "steps": 1, "warmup": 1},
+        "smoothing": {"share": 0.2, "stages": ["robust"]},
+        "awp": {"gamma": 0.05},
+    },
+    "mixup": {
+        "train": STAGE,
+        "robust": STAGE,
+        "adversary": {"method": "nfgsm", "eps": 0.1},
+        "mixup": {"alpha": 0.5},
+    },
     MEMGUARD: {"head": {"method": "memguard", "epochs": 1, "batch_size": 25}},
 }
 CAUTIOUS = {

@@ -144,4 +144,4 @@ def test_what_is_nobody_elses_stays_when_defences_are_undone():
 
 def test_every_defence_that_acts_in_training_has_its_objective():
     acting = {name for name, each in DEFENCES.items() if name not in ("regenerator", "memguard")}
-    assert acting == set(OBJECTIVES)
+    assert acting | {"free", "trades", "mart"} == set(OBJECTIVES)  # ways of adversarial training

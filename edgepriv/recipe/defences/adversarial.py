@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from edgepriv.recipe import written
-from edgepriv.recipe.defences.base import Defence
+from edgepriv.recipe.defences.base import Conflict, Defence
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.section import Section
 
@@ -13,13 +13,23 @@ if TYPE_CHECKING:
     from edgepriv.recipe.recipe import Recipe
 
 
+_REGULARISED = {"trades": 6.0, "mart": 5.0}
+"""Weight of the divergence between clean and perturbed answers in their authors' experiments with CIFAR-10."""
+
+
 class Adversary(Section):
-    """The perturbations trained and measured against, in input units ([0, 1]); ``None`` resolves by input shape."""
+    """The perturbations trained and measured against, in input units ([0, 1]); ``None`` resolves by input shape.
+
+    ``method``: "pgd" (Madry et al. 2018), "fgsm" from a random start (Wong, Rice & Kolter 2020), "nfgsm" (de Jorge et al.
+    2022), "free" (Shafahi et al. 2019: ``steps`` updates of the weights for each batch, each a step of the attack too),
+    "trades" (Zhang et al. 2019), "mart" (Wang et al. 2020). ``beta``: weight of the divergence in the last two. ``warmup``:
+    epochs over which eps grows to its full size.
+    """
 
     method: Annotated[
-        Literal["none", "fgsm", "pgd"],
+        Literal["none", "fgsm", "pgd", "nfgsm", "free", "trades", "mart"],
         Option(
-            "Adversarial training: none, fgsm, pgd or pgd-l2.",
+            "Adversarial training: none, fgsm, nfgsm, free, pgd, pgd-l2, trades or mart.",
             "Defences",
             ("train", "harden"),
             name="adv",
@@ -53,12 +63,52 @@ class Adversary(Section):
     step: float | None = Field(None, gt=0)
     steps: Annotated[
         int,
-        Option("Gradient steps of PGD in training.", "Defences", ("train", "harden")),
+        Option("Gradient steps of the attack in training.", "Defences", ("train", "harden")),
     ] = Field(7, ge=1)
+    beta: Annotated[
+        float | None,
+        Option(
+            "Weight of the divergence between clean and perturbed answers in TRADES and MART.",
+            "Defences",
+            ("train", "harden"),
+            name="adv_beta",
+            default="6 for trades, 5 for mart",
+        ),
+    ] = Field(None, gt=0)
+    warmup: Annotated[
+        int,
+        Option(
+            "Epochs over which eps grows to its full size.",
+            "Defences",
+            ("train", "harden"),
+            name="eps_warmup",
+            default="0",
+        ),
+    ] = Field(0, ge=0)
+
+    @property
+    def divergence_weight(self) -> float:
+        """``beta``, or the authors' own."""
+        return _REGULARISED[self.method] if self.beta is None else self.beta
 
 
 def _on_perturbed_inputs(recipe: "Recipe", stage: str) -> bool:
     return recipe.adversary.method != "none" and getattr(recipe, stage).adversarial
+
+
+def _trained_by(recipe: "Recipe") -> str:
+    method = recipe.adversary.method
+    return method if method in ("free", *_REGULARISED) else "adversarial"
+
+
+def _own_loss(recipe: "Recipe", *methods: str) -> bool:
+    return recipe.adversary.method in methods and ADVERSARIAL.active(recipe)
+
+
+def _beside(recipe: "Recipe", methods: tuple[str, ...], *others: str) -> bool:
+    from edgepriv.recipe.defences import DEFENCES  # which is made of these
+
+    return _own_loss(recipe, *methods) and any(DEFENCES[name].active(recipe) for name in others if name in DEFENCES)
 
 
 ADVERSARIAL = Defence(
@@ -67,10 +117,35 @@ ADVERSARIAL = Defence(
     title="adversarial training",
     option="--adv pgd",
     source="Madry et al. 2018",
-    what="adversarial training (also `fgsm`, `pgd-l2`)",
+    what="adversarial training (also `fgsm`, `nfgsm`, `free`, `pgd-l2`, `trades`, `mart`)",
     fields=("adversary", "*.adversarial"),
     stage="robust",
     acts_in=_on_perturbed_inputs,
-    unused={"adversary.steps": lambda recipe: recipe.adversary.method == "fgsm"},
+    trained_as=_trained_by,
+    unused={
+        "adversary.steps": lambda recipe: recipe.adversary.method in ("fgsm", "nfgsm"),
+        "adversary.beta": lambda recipe: recipe.adversary.method not in _REGULARISED,
+    },
+    conflicts=(
+        Conflict(
+            "TRADES and MART have a loss of their own, and so has RelaxLoss: use one or the other (--adv pgd goes with it)",
+            met=lambda recipe: _beside(recipe, tuple(_REGULARISED), "relaxloss"),
+        ),
+        Conflict(
+            "TRADES and MART compare the answers to each example and to its perturbation, and mixup mixes two examples: use "
+            "one or the other (--adv pgd goes with it)",
+            met=lambda recipe: _beside(recipe, tuple(_REGULARISED), "mixup"),
+        ),
+        Conflict(
+            "MART weighs each example by the probability of its one label, which label smoothing spreads: use one or the "
+            "other (--adv trades goes with it)",
+            met=lambda recipe: _beside(recipe, ("mart",), "smoothing"),
+        ),
+        Conflict(
+            "differentially private training clips the gradient of each example's cross-entropy, and updates the weights once "
+            "for each batch: --adv trades, mart and free do not go with it (--adv pgd does)",
+            met=lambda recipe: _beside(recipe, ("free", *_REGULARISED), "dp"),
+        ),
+    ),
     done="adversarial training",
 )

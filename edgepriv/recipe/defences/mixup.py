@@ -6,10 +6,10 @@ from pydantic import Field
 
 from edgepriv.recipe.defences.base import Conflict, Defence
 from edgepriv.recipe.option import Option
-from edgepriv.recipe.section import Section
+from edgepriv.recipe.stages import InStages
 
 
-class Mixup(Section):
+class Mixup(InStages):
     """``alpha``: both parameters of the Beta distribution that the share of each mixture is drawn from; 0 for none."""
 
     alpha: Annotated[
@@ -32,7 +32,7 @@ MIXUP = Defence(
     what="trains on mixtures of two members and of their labels, in every stage",
     section=Mixup,
     fields=("mixup",),
-    acts_in=lambda recipe, stage: recipe.own(Mixup).alpha > 0,
+    acts_in=lambda recipe, stage: recipe.own(Mixup).alpha > 0 and stage in recipe.own(Mixup).stages,
     conflicts=(
         Conflict(
             "differential privacy bounds what each example alone does to a step, and mixup mixes the examples of a batch: use "

@@ -3,23 +3,27 @@
 from dataclasses import replace
 
 from edgepriv.training.objectives.base import Asked, Batch, Objective
-from edgepriv.training.pgd import Budget, budget_of, perturbed
+from edgepriv.training.pgd import Budget, budget_of, noisy_fgsm, perturbed
 
 
 def objective(asked: Asked) -> Objective:
     """Within the recipe's budget."""
-    budget = budget_of(asked.recipe.adversary, asked.input_shape)
-    return against(replace(budget, steps=1) if asked.brief else budget)
+    adversary = asked.recipe.adversary
+    budget = budget_of(adversary, asked.input_shape)
+    noisy = adversary.method == "nfgsm"
+    return against(replace(budget, steps=1) if asked.brief else budget, adversary.warmup, noisy=noisy)
 
 
-def against(budget: Budget) -> Objective:
-    """Train on perturbations within ``budget``."""
+def against(budget: Budget, warmup: int = 0, *, noisy: bool = False) -> Objective:
+    """Train on perturbations within ``budget``, which grows to its size over ``warmup`` epochs; ``noisy``: of N-FGSM."""
 
     def attacked(batch: Batch) -> Batch:
         if not len(batch.x):  # a batch that is drawn example by example may be empty
             return batch
+        now = at_epoch(budget, warmup, batch.epoch)
+        attack = noisy_fgsm if noisy else perturbed
         with batch.frozen() as logits_of:
-            return replace(batch, x=perturbed(logits_of, batch.x, batch.y, budget, batch.generator))
+            return replace(batch, x=attack(logits_of, batch.x, batch.y, now, batch.generator))
 
     return Objective(
         prepared=attacked,
@@ -27,3 +31,9 @@ def against(budget: Budget) -> Objective:
         title=f"{budget.norm} eps {budget.eps:.3g}, {budget.steps} steps",
         remedy="a smaller --eps",
     )
+
+
+def at_epoch(budget: Budget, warmup: int, epoch: int) -> Budget:
+    """The budget in that epoch, counted from 0: its share (epoch + 1) / (warmup + 1) while that is below 1."""
+    share = min(1.0, (epoch + 1) / (warmup + 1))
+    return budget if share == 1 else replace(budget, eps=share * budget.eps, step=share * budget.step)

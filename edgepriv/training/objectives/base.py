@@ -117,6 +117,9 @@ class Objective:
         gradient: sets ``grad`` of every parameter itself, instead of differentiating a loss; returns the batch's mean loss
             and logits [N, K]. It is given full precision.
         batches: (members, generator) -> the indices int64 of each batch of an epoch, instead of a shuffled pass.
+        moved: a context of the network that moves its weights by the gradients that they have, and back: the gradient that
+            counts is then taken of the same batch once more, where they are.
+        replays: updates of the weights for each batch.
         retrained: (teacher, members, quiet) -> the members that are trained on instead, and what was measured, as JSON. It is
             called as the defence's own stage begins, which starts from new weights; later stages see these members too.
         facts: (members, epochs) -> what the stage has measured, as JSON, once it is over.
@@ -136,6 +139,8 @@ class Objective:
     around: Callable[[nn.Module], AbstractContextManager[None]] = lambda network: nullcontext()
     gradient: Callable[[Batch], tuple[Tensor, Tensor]] | None = None
     batches: Callable[[int, torch.Generator], Iterator[Tensor]] | None = None
+    moved: Callable[[nn.Module], AbstractContextManager[None]] | None = None
+    replays: int = 1
     retrained: Callable[[Classifier, Examples, bool], tuple[Examples, dict[str, Any]]] | None = None
     facts: Callable[[int, int], dict[str, Any]] | None = None
     refuse: Callable[[Ground], None] = _nothing

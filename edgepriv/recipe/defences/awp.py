@@ -1,0 +1,60 @@
+"""Adversarial weight perturbation: training where the loss stays low around the weights."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from edgepriv.recipe.defences.base import Conflict, Defence
+from edgepriv.recipe.option import Option
+from edgepriv.recipe.stages import InStages
+
+if TYPE_CHECKING:
+    from edgepriv.recipe.recipe import Recipe
+
+
+class Awp(InStages):
+    """``gamma``: length of the perturbation of each layer's weights, as a share of their own; 0 for none."""
+
+    gamma: Annotated[
+        float,
+        Option(
+            "Adversarial weight perturbation, of this share of each layer's length (0.005 to 0.01 is usual).",
+            "Defences",
+            ("train", "harden"),
+            name="awp",
+            default="off",
+        ),
+    ] = Field(0.0, ge=0, lt=1)
+
+
+def _free(recipe: "Recipe") -> bool:
+    stages = [name for name in recipe.stages() if AWP.acts_in(recipe, name) and getattr(recipe, name).adversarial]
+    return recipe.adversary.method == "free" and bool(stages)
+
+
+AWP = Defence(
+    name="awp",
+    place=21,
+    title="adversarial weight perturbation",
+    option="--awp 0.01",
+    source="Wu, Xia & Wang 2020",
+    what="each step takes the gradient where the weights are a little worse, which narrows the gap between the (robust) "
+    "accuracy on members and on others; without adversarial training it is sharpness-aware minimisation (Foret et al. 2021)",
+    section=Awp,
+    fields=("awp",),
+    acts_in=lambda recipe, stage: recipe.own(Awp).gamma > 0 and stage in recipe.own(Awp).stages,
+    conflicts=(
+        Conflict(
+            "differentially private training clips the gradient of each example, and adversarial weight perturbation takes a "
+            "second one of the whole batch, which its epsilon does not cover: use one or the other",
+            beside=("dp",),
+        ),
+        Conflict(
+            "--adv free takes its next perturbation from the gradient that updates the weights, and --awp moves the weights in "
+            "between: use one or the other",
+            met=_free,
+        ),
+    ),
+    idle="--awp acts while training, and no stage trains here: use edgepriv train --awp",
+    done="adversarial weight perturbation",
+)

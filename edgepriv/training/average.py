@@ -1,0 +1,53 @@
+"""The moving average of a network's weights while it trains (Polyak & Juditsky 1992), which is kept in their place."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from edgepriv.models import Classifier
+
+Average = dict[str, Tensor]
+"""By name, what ``Classifier.state_dict`` has: parameters and buffers; averaged where they are floating point."""
+
+
+def averaged(average: Average | None, classifier: Classifier, decay: float, steps: int) -> Average:
+    """The average after one more step of the optimizer.
+
+    Args:
+        average: so far, changed in place; None before the first step.
+        classifier: with the weights after the step.
+        decay: share of the average that stays, in [0, 1).
+        steps: taken so far, this one included.
+
+    Returns:
+        m <- d m + (1 - d) w with d = min(decay, (1 + steps) / (10 + steps)), so that the first weights, which are random, do
+        not weigh for long (as in TensorFlow's ``ExponentialMovingAverage``). Running statistics of batch normalization are
+        averaged alike; counters are copied.
+    """
+    now = {name: value.detach() for name, value in classifier.state_dict().items()}
+    if average is None:
+        return {name: value.clone() for name, value in now.items()}
+    share = min(decay, (1 + steps) / (10 + steps))
+    with torch.no_grad():
+        for name, value in now.items():
+            if value.is_floating_point():
+                average[name].lerp_(value, 1 - share)
+            else:
+                average[name].copy_(value)
+    return average
+
+
+@contextmanager
+def in_place(average: Average | None, classifier: Classifier) -> Iterator[None]:
+    """While this lasts the classifier has the average's weights; nothing happens without one."""
+    if average is None:
+        yield
+        return
+    own = {name: value.clone() for name, value in classifier.state_dict().items()}
+    classifier.load_state_dict(average)
+    try:
+        yield
+    finally:
+        classifier.load_state_dict(own)

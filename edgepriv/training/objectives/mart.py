@@ -1,0 +1,46 @@
+"""MART (Wang et al. 2020): adversarial training that counts misclassified examples for more."""
+
+from dataclasses import replace
+
+from torch import Tensor
+from torch.nn import functional
+
+from edgepriv.training.objectives.adversarial import against
+from edgepriv.training.objectives.base import Asked, Batch, Objective
+from edgepriv.training.objectives.trades import divergence
+from edgepriv.training.pgd import Budget, budget_of, masked_out
+
+
+def objective(asked: Asked) -> Objective:
+    """Within the recipe's budget, with its beta."""
+    adversary = asked.recipe.adversary
+    budget = budget_of(adversary, asked.input_shape)
+    return weighted(replace(budget, steps=1) if asked.brief else budget, adversary.divergence_weight, adversary.warmup)
+
+
+def weighted(budget: Budget, beta: float, warmup: int = 0) -> Objective:
+    """Train on PGD's perturbations with ``mart_loss``."""
+
+    def loss(batch: Batch, logits: Tensor) -> Tensor:
+        return batch.mean(mart_loss(batch.logits_of(batch.clean), logits, batch.y, beta).sum())
+
+    return replace(
+        against(budget, warmup),
+        loss=loss,
+        title=f"MART, {budget.norm} eps {budget.eps:.3g}, {budget.steps} steps",
+        remedy="a smaller --eps or --adv-beta",
+    )
+
+
+def mart_loss(clean: Tensor, perturbed: Tensor, y: Tensor, beta: float) -> Tensor:
+    """BCE(f(x'), y) + beta KL(f(x) || f(x')) (1 - f(x)_y) of each example [N], in nats (eq. 9 to 11).
+
+    ``clean``, ``perturbed``: logits [N, K] of x and x'; ``y``: int64 [N]. BCE(p, y) = -log p_y - log(1 - max of the others);
+    the small numbers inside the logarithm are those of the authors' program.
+    """
+    others = masked_out(perturbed, y).argmax(1)
+    wrong = perturbed.softmax(1).gather(1, others[:, None]).squeeze(1)
+    boosted = functional.cross_entropy(perturbed, y, reduction="none") - (1.0001 - wrong + 1e-12).log()
+    answers = clean.softmax(1)
+    unsure = 1.0000001 - answers.gather(1, y[:, None]).squeeze(1)
+    return boosted + beta * divergence(perturbed, answers) * unsure
