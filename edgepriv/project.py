@@ -70,13 +70,16 @@ def resolved(recipe: Recipe, dataset: Dataset) -> Recipe:
     eps = recipe.adversary.eps
     if eps is None:
         eps = eps_for(dataset.input_shape, recipe.adversary.norm)
-    return recipe.with_changes(data={"name": dataset.name}, adversary={"eps": eps})
+    model = {} if dataset.encoding is None or recipe.model.mean is not None else dataset.encoding.normalisation
+    fixed = () if dataset.encoding is None else dataset.encoding.fixed
+    return recipe.with_changes(data={"name": dataset.name}, adversary={"eps": eps, "fixed": fixed}, model=model)
 
 
 def data_record(dataset: Dataset, split: Split, asked: Data) -> dict[str, Any]:
-    """What checkpoints and manifests keep of the data: its name, how it was read, its digest, who was a member."""
+    """What checkpoints and manifests keep of the data: its name, how it was read and encoded, its digest, who was a member."""
     reading = {"reading": asked.reading()} if asked.reading() else {}
-    return {"name": dataset.name, **reading, "sha256": dataset.sha256, "split": split.record()}
+    encoding = {} if dataset.encoding is None else {"encoding": dataset.encoding.record}
+    return {"name": dataset.name, **reading, **encoding, "sha256": dataset.sha256, "split": split.record()}
 
 
 def split_of(
@@ -86,6 +89,7 @@ def split_of(
     dataset = data.load(recipe.data.name, data_dir, download, asked=recipe.data)
     sizes = data.trained_elsewhere(dataset, recipe.data) if trained_elsewhere else recipe.data
     split = data.make_split(dataset, sizes, recipe.seed)
+    dataset = data.fitted(dataset, split.members)
     for line in data_notes(dataset, split):
         say(line)
     return dataset, split
@@ -114,7 +118,8 @@ def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: st
     """The data set and split that ``record`` describes; UserError when they are gone or changed."""
     if record is None:
         raise UserError(f"{what} does not say what data it was trained on: pass --members A.npz --non-members B.npz")
-    dataset = data.load(record["name"], data_dir, asked=Data(**record.get("reading", {})))
+    encoding = data.TableEncoding(record["encoding"]) if "encoding" in record else None
+    dataset = data.load(record["name"], data_dir, asked=Data(**record.get("reading", {})), encoding=encoding)
     if dataset.sha256 != record["sha256"]:
         other = data.counted_from_zero(dataset)
         if other is None or other.sha256 != record["sha256"]:
@@ -166,6 +171,11 @@ def open_checkpoint(
         raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
     recipe = recipe.with_changes(model={"batch_dependent": alone})
     dataset, split = split_of(recipe, data_dir, download, trained_elsewhere=True)
+    if dataset.encoding is not None:
+        raise UserError(
+            f"{path} is a bare state_dict, and {dataset.name} holds rows as they are: only your own preprocessing makes of "
+            "them the numbers that it was trained on; save these, such as in an .npz of x and y, and pass them with --data"
+        )
     try:
         opened = _from_elsewhere(path, recipe, dataset, split)
     except UserError:

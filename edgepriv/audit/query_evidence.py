@@ -66,7 +66,7 @@ class QueryEvidence:
     def budget(self) -> Budget:
         """The recipe's, with the steps and step size of the audit."""
         given, steps = budget_of(self.recipe.adversary, self.dataset.input_shape), self.recipe.audit.pgd_steps
-        return pgd_budget(given.norm, given.eps, steps)
+        return pgd_budget(given.norm, given.eps, steps, fixed=given.fixed)
 
     def _labels(self, kind: str, plain: Evidence, fleet: Fleet | None) -> Evidence:
         x = self.dataset.x
@@ -140,6 +140,7 @@ class QueryEvidence:
     def _model_perturbed(self, path: Path, fleet: Fleet, index: Index, tries: int) -> np.ndarray:
         budget = self.budget
         made_of = ["perturbed", tries, self.recipe.seed, budget.norm, budget.eps, budget.steps, _digest(index)]
+        made_of += [list(budget.fixed)] if budget.fixed else []
         return _kept(path, made_of, lambda: self._perturbed(self._load(path, fleet), index, tries))
 
     def _distilled(self, plain: Evidence, fleet: Fleet | None, pool: Index | None) -> Evidence:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgepriv.data.features import features_of
 from edgepriv.data.groups import GROUP_NAMES
+from edgepriv.data.kinds import Writing
 from edgepriv.data.labels import FEW, MISSING
-from edgepriv.data.pixels import ROUNDING
 from edgepriv.data.raw import PART_KEYS, PART_NAMES, Raw, parts_of
 from edgepriv.data.tables import Table, is_decimal_comma, is_number, is_numeric
 from edgepriv.errors import UserError
@@ -20,26 +21,30 @@ LABEL_TITLES = frozenset(
 GROUP_TITLES = frozenset(GROUP_NAMES) - {"group"}
 """Columns that name persons where ``--groups`` names none; a column ``group`` may as well be an arm of a study."""
 ROW_TITLES = frozenset({"id", "index", "row", "row_id", "no", "nr"})
-_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 _SHOWN = 12
 
 
 def of_table(table: Table, asked: Data) -> Raw:
-    """Numeric features and the labels of a table, with what was understood of it.
+    """Features and the labels of a table, with what was understood of it.
 
     The label is the column ``asked.label`` (a title, or a position from 0, or from -1 for the last), else the one that can be
     meant; it may hold names. A first column that numbers the rows is left out; columns that name a person (``asked.groups``,
     else ``patient_id``, ...) or a part (``asked.split_column``, else ``split`` with train and test) are kept as groups and
-    parts. ``asked.subgroups`` stays the feature that it is. Raises UserError for any other column that does not hold
-    numbers, and for cells without a value.
+    parts; those of ``asked.drop`` are left out. ``asked.subgroups`` stays the feature that it is. Features are numbers, or text
+    as it stands there. Raises UserError where the label is not known, or has no value in a row.
     """
     groups, part = _named(table, asked.groups, "--groups"), _named(table, asked.split_column, "--split-column")
     subgroups = _named(table, asked.subgroups, "--subgroups")
-    rows = None if 0 in (groups, part, subgroups) else _row_numbers(table)
-    free = [place for place in range(len(table.titles)) if place not in (rows, groups, part)]
+    left_out = [_asked(table, title, "--drop") for title in asked.drop or ()]
+    for title in asked.keep or ():
+        _asked(table, title, "--keep")
+    rows = None if 0 in (groups, part, subgroups, *left_out) else _row_numbers(table)
+    free = [place for place in range(len(table.titles)) if place not in (rows, groups, part, *left_out)]
     label = _label(table, free) if asked.label is None else _asked(table, asked.label, "--label")
     _refuse_twice(table, {"--label": label, "--groups": groups, "--split-column": part})
-    free = [place for place in range(len(table.titles)) if place not in (rows, label, groups, part)]
+    if label in left_out:
+        raise UserError(f"{table.path}: --drop leaves out the label {table.titles[label]!r}")
+    free = [place for place in range(len(table.titles)) if place not in (rows, label, groups, part, *left_out)]
     if part is None:
         part = _first(table, free, PART_KEYS, _names_parts)
     if groups is None:
@@ -48,24 +53,24 @@ def of_table(table: Table, asked: Data) -> Raw:
     title = table.titles[label]
     if not features:
         raise UserError(f"{table.path}: there are no examples in it: no column is left beside the label {title!r}")
-    x, commas = _numbers(table, features, title)
-    if asked.range is None:
-        _refuse_out_of_range(table, features, x)
+    x, cells, writing = features_of(table, features, label, asked)
     notes = [f"{len(features)} features, label column {title!r}", *table.notes]
     if rows is not None:
         notes.append(f"the first column ({table.titles[rows] or 'without a title'}) numbers the rows and is left out")
-    if commas:
-        notes.append("numbers have decimal commas")
+    if left_out:
+        notes.append(f"left out by --drop: {', '.join(repr(table.titles[place]) for place in left_out)}")
+    notes += writing.notes
     for place, what in ((groups, "groups of examples that stay together"), (part, "parts")):
         if place is not None:
             notes.append(f"column {table.titles[place]!r} names {what}")
     return Raw(
         x=x,
-        y=np.array(_as_written(_filled(table, label), commas)),
+        y=np.array(_as_written(_filled(table, label), writing)),
         parts=None if part is None else _parts(table, part),
         groups=None if groups is None else np.array(_filled(table, groups)),
         subgroups=None if subgroups is None else np.array(table.column(subgroups)),
         notes=tuple(notes),
+        cells=cells,
     )
 
 
@@ -169,57 +174,12 @@ def _filled(table: Table, place: int) -> list[str]:
     return cells
 
 
-def _as_written(cells: list[str], commas: bool) -> list[str]:
+def _as_written(cells: list[str], writing: Writing) -> list[str]:
     """Labels with decimal points where the table has decimal commas: ``1,0`` is the class 1, as ``1`` is."""
-    numbers = commas and all(is_number(cell) or is_decimal_comma(cell) for cell in cells)
+    numbers = writing.decimal == "," and all(is_number(cell) or is_decimal_comma(cell) for cell in cells)
     return [cell.replace(",", ".") for cell in cells] if numbers else cells
 
 
 def _without_value(table: Table, line: int, place: int, cell: str) -> str:
     what = f"has no value ({cell!r})" if cell else "is empty"
     return f"{table.path}: line {line}, column {table.titles[place]!r} {what}: fill it in, or remove the line"
-
-
-def _numbers(table: Table, features: list[int], label: str) -> tuple[np.ndarray, bool]:
-    """float64 [N, F] of these columns, and whether they are written with decimal commas."""
-    commas = _decimal_commas(table, features)
-    x = np.empty((len(table.rows), len(features)))
-    for i, (line, row) in enumerate(zip(table.lines, table.rows, strict=True)):
-        for j, place in enumerate(features):
-            cell = row[place].replace(",", ".") if commas else row[place]
-            if cell.lower() in MISSING:
-                raise UserError(_without_value(table, line, place, row[place]))
-            if not is_number(cell):
-                raise UserError(
-                    f"{table.path}: line {line}, column {table.titles[place]!r} holds {row[place]!r}: every column but the "
-                    f"label {label!r} must be a number"
-                )
-            x[i, j] = float(cell)
-    return x, commas
-
-
-def _decimal_commas(table: Table, features: list[int]) -> bool:
-    """Whether commas stand before decimals. UserError where every one may as well separate thousands."""
-    cells = [row[place] for row in table.rows for place in features if "," in row[place]]
-    if not cells or not all(map(is_decimal_comma, cells)):
-        return False
-    if any("." in row[place] for row in table.rows for place in features):
-        return False
-    if all(map(_THOUSANDS.fullmatch, cells)):
-        raise UserError(
-            f"{table.path}: {cells[0]!r} may be {cells[0].replace(',', '.')} or {cells[0].replace(',', '')}: write numbers "
-            "with decimal points and nothing between the thousands"
-        )
-    return True
-
-
-def _refuse_out_of_range(table: Table, features: list[int], x: np.ndarray) -> None:
-    wrong = np.flatnonzero((x.min(axis=0) < -ROUNDING) | (x.max(axis=0) > 1 + ROUNDING))
-    if len(wrong) == 0:
-        return
-    column = x[:, wrong[0]]
-    more = f" (and {len(wrong) - 1} more columns do)" if len(wrong) > 1 else ""
-    raise UserError(
-        f"{table.path}: column {table.titles[features[wrong[0]]]!r} lies in [{column.min():g}, {column.max():g}]{more}, but "
-        "inputs must be in [0, 1]: scale each column first, or say --input-range LO:HI where all columns have one range"
-    )

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,8 +11,12 @@ from edgepriv.data import labels as classes
 from edgepriv.data.groups import refuse_shared
 from edgepriv.data.labels import Labels
 from edgepriv.data.pixels import laid_out, scaled
+from edgepriv.data.raw import Cells
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
+
+if TYPE_CHECKING:
+    from edgepriv.data.encoding import TableEncoding
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,9 @@ class Dataset:
     ``parts``: "train", "val" or "test" [N], the file's own parts; None where it names none, or one alone. ``groups``:
     int64 [N], whose examples they are: one person's play one role; None where nobody says. ``subgroups``: whom figures are
     reported for apart. Groups are never an input. ``notes``: what was made of the file, in sentences.
+
+    ``encoding``: how the rows of a table became ``x``, None where the file holds numbers in [0, 1]. Until it is learnt from the
+    members (``encoding.fitted``), ``cells`` holds the table as text, read as ``asked``, and ``x`` the same.
     """
 
     name: str
@@ -34,6 +42,9 @@ class Dataset:
     groups: np.ndarray | None = None
     subgroups: "Subgroups | None" = None
     notes: tuple[str, ...] = ()
+    encoding: "TableEncoding | None" = None
+    cells: Cells | None = None
+    asked: Data | None = None
 
     def inputs(self, index: np.ndarray | slice = slice(None)) -> np.ndarray:
         """float32 inputs in [0, 1] of the examples at ``index``."""
@@ -142,7 +153,9 @@ def counted_from_zero(dataset: Dataset) -> Dataset | None:
 def described(dataset: Dataset) -> str:
     """What the data are, in a line: ``120 examples of 3 features; 2 classes: 0 (63), 1 (57)``."""
     shape = dataset.input_shape
-    if len(shape) == 1:
+    if dataset.cells is not None:
+        what = f"of {shape[0]} column{'s' if shape[0] > 1 else ''}"
+    elif len(shape) == 1:
         what = f"of {shape[0]} feature{'s' if shape[0] > 1 else ''}"
     else:
         channels = f"{shape[0]} channel{'s' if shape[0] > 1 else ''}"

@@ -11,6 +11,8 @@ import numpy as np
 from edgepriv.data.archive import Columns
 from edgepriv.data.columns import of_table
 from edgepriv.data.dataset import Dataset, checked, members_beside, subgroups_of, with_classes
+from edgepriv.data.encoding import TableEncoding, encode, encoded_members
+from edgepriv.data.features import refuse_text
 from edgepriv.data.groups import joint, numbered
 from edgepriv.data.labels import coded
 from edgepriv.data.parquet import parquet_table
@@ -88,7 +90,7 @@ def joined(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.nd
 
 
 def read_csv(path: Path, asked: Data) -> Raw:
-    """A table of text with numeric features and one label column."""
+    """A table of text with one label column."""
     return of_table(read_table(path, without_titles=asked.label is not None), asked)
 
 
@@ -105,13 +107,21 @@ READERS: dict[str, Callable[[Path, Data], Raw]] = {
 }
 
 
-def from_file(kind: str, path: Path, asked: Data, name: str | None = None) -> Dataset:
-    """Examples of an .npz, a table or a folder of pictures (``kind`` of READERS), checked."""
-    return _of_raw(name or str(path), READERS[kind](path, asked), asked)
+def from_file(
+    kind: str, path: Path, asked: Data, name: str | None = None, encoding: TableEncoding | None = None
+) -> Dataset:
+    """Examples of an .npz, a table of text or a folder of pictures (``kind`` of READERS), checked. ``encoding``: how the
+    rows of a table are encoded, where that is known."""
+    read_as = asked if encoding is None else encoding.reading(asked)
+    return _of_raw(name or str(path), READERS[kind](path, read_as), read_as, encoding)
 
 
-def _of_raw(name: str, raw: Raw, asked: Data) -> Dataset:
-    dataset = checked(name, raw.x, raw.y, raw.class_names, asked=asked)
+def _of_raw(name: str, raw: Raw, asked: Data, encoding: TableEncoding | None) -> Dataset:
+    if encoding is not None or (raw.cells is not None and not raw.cells.plain):
+        dataset = _of_cells(name, raw, asked)
+        dataset = dataset if encoding is None else encode(dataset, encoding)
+    else:
+        dataset = checked(name, raw.x, raw.y, raw.class_names, asked=asked)
     parts = raw.parts
     of_parts = set() if parts is None else set(parts.tolist())
     if parts is not None and ("train" not in of_parts or len(of_parts) == 1):
@@ -129,16 +139,34 @@ def _of_raw(name: str, raw: Raw, asked: Data) -> Dataset:
     )
 
 
+def _of_cells(name: str, raw: Raw, asked: Data) -> Dataset:
+    """A table whose rows are not numbers in [0, 1]: its labels are checked, and its rows wait for an encoding."""
+    if raw.cells is None:
+        raise UserError(f"{name} is no table, but the model was trained on one")
+    dataset = checked(name, np.zeros((len(raw.cells.rows), 1), np.float32), raw.y, raw.class_names, asked=asked)
+    return replace(dataset, x=raw.cells.rows, cells=raw.cells, asked=asked)
+
+
 def from_member_files(
-    members: Path, non_members: Path, class_names: tuple[str, ...] | None = None, *, asked: Data | None = None
+    members: Path,
+    non_members: Path,
+    class_names: tuple[str, ...] | None = None,
+    *,
+    asked: Data | None = None,
+    encoding: TableEncoding | None = None,
 ) -> Dataset:
     """Members and non-members from two files: .npz, tables of text or folders of pictures, by their endings.
 
     Labels, ranges and groups are read as those of one set, so that neither file alone decides what its numbers mean.
-    ``class_names`` of the model, if known; ``asked``: how the files are to be read.
+    ``class_names`` of the model, if known; ``asked``: how the files are to be read; ``encoding``: of the rows of two
+    tables; None learns it from the members where they are not numbers in [0, 1].
     """
     asked = asked or Data()
-    dataset = of_members((members, non_members), read_members(members, non_members, asked), asked)
+    asked = asked if encoding is None else encoding.reading(asked)
+    raws = read_members(members, non_members, asked)
+    if encoding is not None or any(raw.cells is not None and not raw.cells.plain for raw in raws):
+        raws, encoding = encoded_members(raws, encoding, asked)
+    dataset = replace(of_members((members, non_members), raws, asked), encoding=encoding)
     return dataset if class_names is None else with_classes(dataset, class_names)
 
 
@@ -180,6 +208,9 @@ def _read_together(
     names: Sequence[str], raws: Sequence[Raw], class_names: tuple[str, ...] | None, asked: Data
 ) -> list[Dataset]:
     """Two files as one data set, cut in two again."""
+    for raw in raws:
+        if raw.cells is not None and raw.x.dtype == object:
+            refuse_text(raw.cells)
     for name, raw in zip(names, raws, strict=True):
         if raw.x.ndim == 0 or raw.y.ndim == 0 or len(raw.x) != len(raw.y) or raw.x.size == 0:
             checked(name, raw.x, raw.y, class_names, several_classes=False, asked=asked)  # says what is wrong

@@ -1,6 +1,7 @@
 """What a file of the user's holds, as read: nothing checked yet."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -41,13 +42,37 @@ def parts_of(where: str, cells: np.ndarray) -> np.ndarray:
     return np.array([PART_NAMES[name] for name in names.tolist()])
 
 
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The features of a table, as text.
+
+    ``titles``: of the columns; ``rows``: [N, columns], strings as objects; ``lines``: where each row stands in its file.
+    ``places``: of the columns in the whole table, which has ``width`` columns, named in the file if ``titled``, and its
+    label under the title ``label`` at ``label_place``. ``separator``: of columns. ``plain``: whether all cells are
+    numbers in [0, 1], which a network takes as they are.
+    """
+
+    path: Path
+    titles: tuple[str, ...]
+    rows: np.ndarray
+    lines: list[int]
+    places: tuple[int, ...]
+    width: int
+    titled: bool
+    label: str
+    label_place: int
+    separator: str
+    plain: bool
+
+
 @dataclass(frozen=True)
 class Raw:
     """``x``: any layout [N, ...]; ``y``: numbers, names or one-hot rows. ``class_names``: as the file gives them, or None.
 
     ``parts``: "train", "val" or "test" for each example; ``groups``: numbers or texts, one for each person or other group of
     examples that belong together; ``subgroups``: texts, to report on by; each [N], None where the file says nothing.
-    ``notes``: what was understood, in sentences.
+    ``notes``: what was understood, in sentences. ``cells``: of a table its features as text; ``x`` is the same as objects where not all
+    of them are numbers.
     """
 
     x: np.ndarray
@@ -57,3 +82,4 @@ class Raw:
     groups: np.ndarray | None = None
     subgroups: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    cells: Cells | None = None

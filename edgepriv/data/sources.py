@@ -9,6 +9,7 @@ import numpy as np
 import platformdirs
 
 from edgepriv.data.dataset import Dataset, checked
+from edgepriv.data.encoding import TableEncoding
 from edgepriv.data.files import READERS, from_file, from_member_files, joined, read_arrays
 from edgepriv.data.torchvision_sets import from_torchvision
 from edgepriv.errors import UserError, nearest
@@ -92,11 +93,11 @@ IMAGE_SETS = ("fashion_mnist", "mnist", "cifar10", "cifar100")
 PREFIXES = (*READERS, "members")
 
 
-def _member_files(pair: str, asked: Data) -> Dataset:
+def _member_files(pair: str, asked: Data, encoding: TableEncoding | None) -> Dataset:
     members, bar, non_members = pair.partition("|")
     if not bar:
         raise UserError(f"members:{pair}: expected members:FILE|FILE (members, then non-members)")
-    return from_member_files(Path(members), Path(non_members), asked=asked)
+    return from_member_files(Path(members), Path(non_members), asked=asked, encoding=encoding)
 
 
 def canonical_name(name: str) -> str:
@@ -114,14 +115,20 @@ def files_of(name: str | None, data_dir: Path | None = None) -> list[Path]:
 
 
 def load(
-    name: str | None, data_dir: Path | None = None, download: bool = False, *, asked: Data | None = None
+    name: str | None,
+    data_dir: Path | None = None,
+    download: bool = False,
+    *,
+    asked: Data | None = None,
+    encoding: TableEncoding | None = None,
 ) -> Dataset:
     """Load a data set by name (``fashion_mnist``) or from a file (``npz:FILE``, ``csv:FILE``, ``parquet:FILE``,
     ``folder:DIR``).
 
     A named set is looked for as ``NAME.npz`` in ``data_dir``, then in torchvision's layout there, and is downloaded
-    only with ``download``. ``asked``: how a file is to be read (label column, range, size, channels). Raises UserError when
-    it is unknown, absent or malformed.
+    only with ``download``. ``asked``: how a file is to be read (label column, range, size, channels). ``encoding``: of
+    the rows of a table, where it is known already; without, one that needs any waits for it (``encoding.fitted``). Raises
+    UserError when it is unknown, absent or malformed.
     """
     if name is None:
         raise UserError(
@@ -136,7 +143,10 @@ def load(
                 f"unknown data source {prefix!r} in {name!r}: known are {', '.join(f'{p}:...' for p in PREFIXES)}"
                 f"{nearest(prefix, PREFIXES)}"
             )
-        dataset = _member_files(location, asked) if prefix == "members" else from_file(prefix, Path(location), asked)
+        if prefix == "members":
+            dataset = _member_files(location, asked, encoding)
+        else:
+            dataset = from_file(prefix, Path(location), asked, encoding=encoding)
         return replace(dataset, name=canonical_name(name))
     if name in NAMED:
         _refuse_reading(name, asked)
@@ -163,7 +173,7 @@ def load(
 
 def _refuse_reading(name: str, asked: Data) -> None:
     """A published set is read in the one way in which it was published."""
-    reading = ("label", "image_size", "channels", "groups", "split_column", "subgroups")
+    reading = [option for option in (*Data.READING, "subgroups") if option != "range"]
     given = [option for option in reading if getattr(asked, option) is not None]
     if given:
         raise UserError(f"--{given[0].replace('_', '-')} says how a file is read, and {name} needs no description")

@@ -1,6 +1,5 @@
 """Tables of text, as spreadsheets and programs save them: separator, titles, rows of cells."""
 
-import codecs
 import csv
 import re
 from collections import Counter
@@ -8,23 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepriv.data.labels import MISSING
+from edgepriv.device import table as device
 from edgepriv.errors import UserError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
 _SAMPLE = 200
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
+_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}([.,' \u00a0\u202f]\d{3})+([.,]\d+)?")
 
 
 @dataclass(frozen=True)
 class Table:
     """``titles`` of the columns, and ``rows`` of as many cells, stripped. ``lines``: where each row stands in the file, from
-    1. ``notes``: what was understood of the form, in sentences."""
+    1. ``notes``: what was understood of the form, in sentences. ``separator``: of the cells; ``titled``: whether the file
+    names the columns."""
 
     path: Path
     titles: list[str]
     rows: list[list[str]]
     lines: list[int]
     notes: tuple[str, ...] = ()
+    separator: str = ","
+    titled: bool = True
 
     def column(self, position: int) -> list[str]:
         """The cells of a column."""
@@ -36,7 +40,8 @@ def read_table(path: Path, *, without_titles: bool) -> Table:
 
     Raises UserError when it cannot be read, is empty or ragged, or has no titles.
     """
-    text, declared = _without_declaration(_text(path))
+    text, notes = _text(path)
+    text, declared = _without_declaration(text)
     separator = declared or _separator(text)
     try:
         reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True, skipinitialspace=True)
@@ -56,10 +61,10 @@ def read_table(path: Path, *, without_titles: bool) -> Table:
     for line, row in numbered:
         if len(row) != width:
             raise UserError(f"{path}: line {line} has {len(row)} fields, the header {width}")
-    notes: tuple[str, ...] = ()
     if separator != ",":
-        notes = (f"columns are separated by {SEPARATORS.get(separator, repr(separator))}",)
-    if _begins_with_titles(first, [row for _, row in numbered[1:_SAMPLE]]):
+        notes += (f"columns are separated by {SEPARATORS.get(separator, repr(separator))}",)
+    titled = _begins_with_titles(first, [row for _, row in numbered[1:_SAMPLE]])
+    if titled:
         titles, numbered = first, numbered[1:]
     elif without_titles:
         titles = [str(position) for position in range(width)]
@@ -71,23 +76,23 @@ def read_table(path: Path, *, without_titles: bool) -> Table:
         )
     if not numbered:
         raise UserError(f"{path}: there are no examples in it")
-    return Table(path, titles, [row for _, row in numbered], [line for line, _ in numbered], notes)
+    return Table(path, titles, [row for _, row in numbered], [line for line, _ in numbered], notes, separator, titled)
 
 
-def _text(path: Path) -> str:
-    """UTF-8, or UTF-16 that begins with its mark, as spreadsheets save "Unicode text"."""
+def _text(path: Path) -> tuple[str, tuple[str, ...]]:
+    """UTF-8, UTF-16 that begins with its mark, as spreadsheets save "Unicode text", or Windows-1252, which is said."""
     try:
         content = path.read_bytes()
-        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return content.decode("utf-16" if marked else "utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 text (byte {error.start}): if it is a table, save it again as CSV in UTF-8"
-        ) from error
     except OSError as error:
         raise UserError(f"{path} is not a readable CSV file: {error}") from error
+    text, is_unicode = device.text_of(content)
+    if text is None or "\0" in text:
+        raise UserError(f"{path} is not text: if it is a table, save it again as CSV in UTF-8")
+    if is_unicode:
+        return text, ()
+    return text, ("the text is not UTF-8, and is read as Windows-1252 (which holds Latin-1)",)
 
 
 def _without_declaration(text: str) -> tuple[str, str | None]:
@@ -120,7 +125,9 @@ def _begins_with_titles(first: list[str], rest: list[list[str]]) -> bool:
     if len(first) > 2 and first in (positions, ["", *positions[:-1]]):
         return True
     numeric = [place for place in range(len(first)) if all(is_numeric(row[place]) for row in rest)]
-    return not numeric or not all(is_numeric(first[place]) and first[place] for place in numeric)
+    if not numeric:  # titles of words are not among the words below them
+        return not all(first[place] in {row[place] for row in rest} for place in range(len(first)))
+    return not all(is_numeric(first[place]) and first[place] for place in numeric)
 
 
 def is_number(cell: str) -> bool:
@@ -139,4 +146,4 @@ def is_decimal_comma(cell: str) -> bool:
 
 def is_numeric(cell: str) -> bool:
     """Whether it may stand in a column of numbers: a number in any writing, or nothing."""
-    return is_number(cell) or cell.lower() in MISSING or is_decimal_comma(cell)
+    return is_number(cell) or cell.lower() in MISSING or is_decimal_comma(cell) or _GROUPED.fullmatch(cell) is not None

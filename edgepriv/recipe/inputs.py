@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -56,12 +56,16 @@ class Data(Section):
     ``name``: no data set is assumed. ``label``: the label column of a table, a title or a position. ``groups``: whose record
     each is, ``split_column``: of which official part: a column, a key of an .npz, or what ``edgepriv.data.beside`` says of
     folders. ``subgroups``: the same of whom figures are reported for apart; it changes nothing else. ``range``: of the numbers
-    in the file, where it is not [0, 1] (or 0 to 255 of bytes, 0 to 65535 of 16-bit pictures). ``image_size``: (height, width)
-    to which pictures are resized. ``channels``: of the pictures as the model takes them. Sizes of the roles: ``None`` takes the
-    default of the data set.
+    in the file, where it is not [0, 1] (or 0 to 255 of bytes, 0 to 65535 of 16-bit pictures). ``drop``: columns of a table that
+    are no features; ``keep``: columns that are, although they look like identifiers. ``decimal``: the decimal sign of its
+    numbers, ``date_order``: of its dates, where the file leaves it open. ``image_size``: (height, width) to which pictures are
+    resized. ``channels``: of the pictures as the model takes them. Sizes of the roles: ``None`` takes the default of the data
+    set.
     """
 
-    READING: ClassVar[tuple[str, ...]] = ("label", "range", "image_size", "channels", "groups", "split_column")
+    READING: ClassVar[tuple[str, ...]] = (
+        "label", "range", "drop", "keep", "decimal", "date_order", "image_size", "channels", "groups", "split_column",
+    )  # fmt: skip
     """The fields that say how the file is read."""
 
     name: Annotated[
@@ -122,6 +126,48 @@ class Data(Section):
     range: Annotated[
         tuple[float, float] | None,
         INPUT_RANGE,
+    ] = None
+    drop: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "Column of a table that is no feature, by title or position (repeatable).",
+            "Data",
+            _READING,
+            repeatable=True,
+            kind=Sequence[str],
+            default="none",
+            reads=written.titles,
+        ),
+    ] = None
+    keep: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "Column of a table that is a feature, although each row has a number of its own there (repeatable).",
+            "Data",
+            _READING,
+            repeatable=True,
+            kind=Sequence[str],
+            default="none",
+            reads=written.titles,
+        ),
+    ] = None
+    decimal: Annotated[
+        Literal[".", ","] | None,
+        Option(
+            "Decimal sign of the numbers in a table: . or a comma.",
+            "Data",
+            _READING,
+            default="as the numbers show it",
+        ),
+    ] = None
+    date_order: Annotated[
+        Literal["YMD", "DMY", "MDY"] | None,
+        Option(
+            "Order of year, month and day in the dates of a table: YMD, DMY or MDY.",
+            "Data",
+            _READING,
+            default="as the dates show it",
+        ),
     ] = None
     image_size: Annotated[
         tuple[int, int] | None,

@@ -92,6 +92,11 @@ def names(given: str | Sequence[str]) -> str:
     return given if isinstance(given, str) else ",".join(given)
 
 
+def titles(given: str | Sequence[str]) -> tuple[str, ...]:
+    """One title of a column, or several."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 def counts(given: int | Sequence[int]) -> tuple[int, ...]:
     """One number, or several."""
     return (given,) if isinstance(given, int) else tuple(given)

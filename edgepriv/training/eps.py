@@ -87,7 +87,7 @@ def _probe(recipe: Recipe, dataset: Dataset, split: Split, classifier: Classifie
     clean, kept = right(x), {}
     for share in LADDER:
         eps = float(f"{guess * share:.2g}")
-        budget = pgd_budget(norm, eps, _STEPS)
+        budget = pgd_budget(norm, eps, _STEPS, fixed=recipe.adversary.fixed)
         kept[eps] = right(perturbed(classifier, x, y, budget, torch.Generator().manual_seed(split.seed)))
         if kept[eps] >= KEPT * clean:
             break
@@ -104,6 +104,8 @@ def _scale(dataset: Dataset, split: Split) -> str:
     order = np.random.default_rng([split.seed, 9]).permutation(split.members)
     some, others = order[:_SCALE_ROWS], order[:_SCALE_OTHERS]
     rows, rest = (dataset.inputs(index).reshape(len(index), -1) for index in (some, others))
+    if dataset.encoding is not None:  # what is not measured is not perturbed
+        rows, rest = rows[:, dataset.encoding.measured], rest[:, dataset.encoding.measured]
     nearest = [
         float(np.abs(rest[dataset.y[others] != label] - row).max(axis=1).min())
         for row, label in zip(rows, dataset.y[some], strict=True)

@@ -229,7 +229,7 @@ def validate(
     classifier, task = setup.classifier.eval(), setup.task
     generator, models = generator_of(seed), models_in(classifier)
     logits_of = frozen_logits(setup)
-    budget = task.budget and pgd_budget(task.budget.norm, task.budget.eps, _VALIDATION_STEPS)
+    budget = task.budget and pgd_budget(task.budget.norm, task.budget.eps, _VALIDATION_STEPS, fixed=task.budget.fixed)
     clean, robust = (torch.zeros(models, dtype=torch.int64) for _ in range(2))
     for index in torch.arange(len(examples)).split(256):
         x, y = examples.batch(index)

@@ -28,12 +28,22 @@ from the differentiable one by rounding."""
 
 @dataclass(frozen=True)
 class Budget:
-    """``norm``: a key of ``NORMS``; ``eps``, ``step``: > 0, in input units; ``steps``: gradient steps."""
+    """``norm``: a key of ``NORMS``; ``eps``, ``step``: > 0, in input units; ``steps``: gradient steps; ``fixed``: positions
+    of the features of a table that may not change."""
 
     norm: str
     eps: float
     step: float
     steps: int
+    fixed: tuple[int, ...] = ()
+
+    def free(self, x: Tensor) -> Tensor | None:
+        """bool, the shape of an example of ``x`` [N, ...]: what may change; None for everything."""
+        if not self.fixed:
+            return None
+        free = torch.ones(x.shape[1:], dtype=torch.bool, device=x.device)
+        free[list(self.fixed)] = False
+        return free
 
 
 @dataclass(frozen=True)
@@ -57,11 +67,11 @@ def budget_of(adversary: Adversary, input_shape: tuple[int, ...]) -> Budget:
     eps = adversary.eps if adversary.eps is not None else eps_for(input_shape, adversary.norm)
     if adversary.method in ("fgsm", "nfgsm"):
         step = (1.25 if adversary.method == "fgsm" else 1.0) * eps if adversary.step is None else adversary.step
-        return Budget(adversary.norm, eps, step, 1)
-    return pgd_budget(adversary.norm, eps, adversary.steps, adversary.step)
+        return Budget(adversary.norm, eps, step, 1, adversary.fixed)
+    return pgd_budget(adversary.norm, eps, adversary.steps, adversary.step, adversary.fixed)
 
 
-def pgd_budget(norm: str, eps: float, steps: int, step: float | None = None) -> Budget:
+def pgd_budget(norm: str, eps: float, steps: int, step: float | None = None, fixed: tuple[int, ...] = ()) -> Budget:
     """The budget of a PGD attack.
 
     Args:
@@ -69,8 +79,10 @@ def pgd_budget(norm: str, eps: float, steps: int, step: float | None = None) -> 
         eps: radius in input units.
         steps: 1 or more.
         step: length of each; None for 2.5 eps / steps (Madry et al. 2018), or 1.25 eps for a single one.
+        fixed: positions of the features of a table that may not change.
     """
-    return Budget(norm, eps, step if step is not None else (1.25 if steps == 1 else 2.5 / steps) * eps, steps)
+    length = step if step is not None else (1.25 if steps == 1 else 2.5 / steps) * eps
+    return Budget(norm, eps, length, steps, fixed)
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -111,12 +123,12 @@ def perturbed(
         logits_of: inputs [N, ...] -> logits [N, K].
         x: float32 [N, ...] in [0, 1].
         y: int64 [N], the true classes.
-        budget: norm, radius in input units, steps and their length.
+        budget: norm, radius in input units, steps and their length, and what may not change.
         generator: of the random start; None starts from x itself. FGSM with a random start is that of Wong, Rice & Kolter 2020.
         objective: what is raised.
         keep_best: return, of all iterates, the one with the largest ``margin``, and leave an example once it is wrong by more
             than ``settled``: the strongest use of as many steps, at one more pass through the model. Else the last iterate.
-        free: bool, the shape of an example: what may change; None for everything. ``logits_of`` must have no slope elsewhere.
+        free: bool, the shape of an example: what may change; None for everything that the budget leaves free.
         settled: lead of a wrong logit.
 
     Returns:
@@ -127,12 +139,14 @@ def perturbed(
     """
     norm = norm_of(budget.norm)
     within = norm.near(x, budget.eps)
+    free = budget.free(x) if free is None else free
     moved = x if generator is None else random_start(x, norm, budget.eps, generator, free)
     if keep_best:
         best, best_margin = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
         active = torch.arange(len(x), device=x.device)
     for iteration in range(budget.steps + keep_best):
         slope, logits = gradient(logits_of, moved, y, objective)
+        slope = slope if free is None else slope.where(free, 0)
         if keep_best:
             reached = margin(logits, y)
             better = reached > best_margin[active]

@@ -24,6 +24,8 @@ class Adversary(Section):
     2022), "free" (Shafahi et al. 2019: ``steps`` updates of the weights for each batch, each a step of the attack too),
     "trades" (Zhang et al. 2019), "mart" (Wang et al. 2020). ``beta``: weight of the divergence in the last two. ``warmup``:
     epochs over which eps grows to its full size.
+    ``fixed``: positions of the inputs that they leave alone, filled in from the data: of a table those that stand for a
+    category, a yes or no, or a missing cell.
     """
 
     method: Annotated[
@@ -65,6 +67,7 @@ class Adversary(Section):
         int,
         Option("Gradient steps of the attack in training.", "Defences", ("train", "harden")),
     ] = Field(7, ge=1)
+    fixed: tuple[int, ...] = ()
     beta: Annotated[
         float | None,
         Option(

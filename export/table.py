@@ -1,0 +1,253 @@
+"""Rows of a table as people save them (text, missing cells, dates) -> the inputs of a model that was trained on such a table.
+
+Needs numpy, nothing else. The model's metadata, and ``device.json``, hold the record of its table: the columns by name, how
+each is read, and what training learnt about it from its members. edgepriv trains and audits through these very functions, and
+``js/table.mjs`` does the same in JavaScript.
+
+A column becomes one input in [0, 1] (``number``, ``integer``, ``date``, ``boolean``), or one input for each of its categories
+(``category``), which is 1 for the row's own. What training did not know is defined: a category of which there was none, or
+too few members, is ``other``, or no category where there is no such input; a number beyond the range of the members is the
+end of it; a cell without a value has an input of its own where enough members lacked it, and counts as the members' mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+SEPARATORS = (",", ";", "\t", "|", " ")
+KIND = "table"
+"""Key of the metadata of an .onnx, and of device.json, that holds the record."""
+_PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_DATE = re.compile(r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?:[T ](\d{2}):(\d{2})(?::(\d{2}))?Z?)?", re.ASCII)
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+_SHOWN = 4
+
+
+class TableError(ValueError):
+    """A table that does not fit the record; the message is one sentence without the file's name."""
+
+
+def number_of(cell: str, decimal: str = ".", thousands: str = "") -> float | None:
+    """The number in a cell, None where there is none. ``thousands``: what may stand between groups of three digits."""
+    if thousands:
+        grouped = rf"[-+]?[1-9]\d{{0,2}}({re.escape(thousands)}\d{{3}})+({re.escape(decimal)}\d+)?"
+        if re.fullmatch(grouped, cell, re.ASCII):
+            cell = cell.replace(thousands, "")
+    if decimal == ",":
+        if "." in cell:
+            return None
+        cell = cell.replace(",", ".")
+    return float(cell) if _PLAIN.fullmatch(cell) else None
+
+
+def date_of(cell: str, order: str) -> float | None:
+    """Days since 1970-01-01 of a date, with or without a time; None where it is none in this ``order`` (YMD, DMY, MDY)."""
+    match = _DATE.fullmatch(cell)
+    if match is None:
+        return None
+    parts = dict(zip(order, (match[1], match[3], match[4]), strict=True))
+    hour, minute, second = (int(match[group] or 0) for group in (5, 6, 7))
+    if len(parts["Y"]) != 4 or max(len(parts["M"]), len(parts["D"])) > 2 or hour > 23 or max(minute, second) > 59:
+        return None
+    try:
+        day = datetime.date(int(parts["Y"]), int(parts["M"]), int(parts["D"])).toordinal() - _EPOCH
+    except ValueError:
+        return None
+    return day + (hour * 3600 + minute * 60 + second) / 86400
+
+
+def value_of(record: Mapping[str, Any], column: Mapping[str, Any]) -> Callable[[str], float | None]:
+    """What reads a cell of a column that holds numbers; it returns None for what it cannot read."""
+    if column["kind"] == "date":
+        return lambda cell: date_of(cell, column["order"])
+    if column["kind"] == "boolean":
+        words = column["words"]
+        return lambda cell: float(words.index(cell.lower())) if cell.lower() in words else _zero_or_one(cell, words)
+    return lambda cell: number_of(cell, record["decimal"], record["thousands"])
+
+
+def _zero_or_one(cell: str, words: Sequence[str]) -> float | None:
+    """``1.0`` is 1 in a column of 0 and 1."""
+    number = number_of(cell) if list(words) == ["0", "1"] else None
+    return number if number in (0, 1) else None
+
+
+def slots(column: Mapping[str, Any]) -> list[str]:
+    """What each of a column's inputs stands for, in order."""
+    if column["kind"] != "category":
+        return ["value", *(["missing"] if column["missing"] else [])]
+    more = [what for what in ("missing", "other") if column[what]]
+    return [*(f"= {category}" for category in column["categories"]), *more]
+
+
+def width(record: Mapping[str, Any]) -> int:
+    """Inputs of the model."""
+    return sum(len(slots(column)) for column in record["columns"])
+
+
+def encoded(
+    record: Mapping[str, Any], rows: Sequence[Sequence[str]], lines: Sequence[int] | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """The model's inputs, float32 [n, F] in [0, 1], and sentences about cells that training did not know.
+
+    ``rows``: n times the cells of the record's columns, in its order (see ``read_rows``). ``lines``: where each stands in its
+    file, for messages. Raises TableError for a cell that cannot be read.
+    """
+    cells = np.array([list(row) for row in rows], dtype=object)
+    columns, notes = [], []
+    for place, column in enumerate(record["columns"]):
+        texts, first, where = np.unique(cells[:, place], return_index=True, return_inverse=True)
+        numbers = [(k + 1 if lines is None else lines[k]) for k in first.tolist()]
+        inputs, remarks = _inputs(record, column, texts.tolist(), numbers)
+        columns.append(inputs[where])
+        for what, about in remarks:
+            notes.append(
+                f"column {column['name']!r}: {what} ({int(np.isin(where, about).sum()):,} of {len(cells):,} rows)"
+            )
+    return np.concatenate(columns, axis=1), notes
+
+
+def _inputs(
+    record: Mapping[str, Any], column: Mapping[str, Any], texts: Sequence[str], lines: Sequence[int]
+) -> tuple[np.ndarray, list[tuple[str, list[int]]]]:
+    """The inputs float32 [k, slots] of k different cells of a column, and remarks with the cells that they are about."""
+    missing = [k for k, text in enumerate(texts) if text.lower() in record["missing"]]
+    known = sorted(set(range(len(texts))) - set(missing))
+    if column["kind"] == "category":
+        return _choices(column, texts, known, missing)
+    inputs = np.zeros((len(texts), len(slots(column))), np.float32)
+    read = value_of(record, column)
+    low, span = float(column["low"]), float(column["high"]) - float(column["low"])
+    beyond = []
+    for k in known:
+        value = read(texts[k])
+        if value is None:
+            raise TableError(
+                f"line {lines[k]}, column {column['name']!r} holds {texts[k]!r}, which is no {_what(column)}"
+            )
+        inputs[k, 0] = np.float32(min(max((value - low) / span, 0.0), 1.0))
+        if not low <= value <= low + span:
+            beyond.append(k)
+    for k in missing:
+        inputs[k, 0] = np.float32((float(column["fill"]) - low) / span)
+        inputs[k, 1:] = 1
+    remarks = []
+    if beyond:
+        ends = "those of the members" if column["kind"] == "date" else f"{column['low']:g} to {column['high']:g}"
+        remarks.append((f"values beyond {ends} count as the nearest of these", beyond))
+    if missing and not column["missing"]:
+        remarks.append(("cells without a value count as the members' mean", missing))
+    return inputs, remarks
+
+
+def _choices(
+    column: Mapping[str, Any], texts: Sequence[str], known: Sequence[int], missing: list[int]
+) -> tuple[np.ndarray, list[tuple[str, list[int]]]]:
+    """As ``_inputs``, of a column of categories: one input is 1, or none."""
+    places = {category: place for place, category in enumerate(column["categories"])}
+    inputs = np.zeros((len(texts), len(slots(column))), np.float32)
+    strange = []
+    for k in known:
+        if texts[k] in places:
+            inputs[k, places[texts[k]]] = 1
+        else:
+            strange.append(k)
+            inputs[k, len(slots(column)) - column["other"] :] = 1
+    for k in missing:
+        if column["missing"]:
+            inputs[k, len(places)] = 1
+        else:
+            inputs[k, len(slots(column)) - column["other"] :] = 1
+    remarks = []
+    if strange:
+        shown = ", ".join(repr(texts[k]) for k in strange[:_SHOWN]) + (", ..." if len(strange) > _SHOWN else "")
+        remarks.append((f"{shown} {_other(column)}", strange))
+    if missing and not column["missing"]:
+        remarks.append((f"cells without a value {_other(column)}", missing))
+    return inputs, remarks
+
+
+def _other(column: Mapping[str, Any]) -> str:
+    return "count as 'other'" if column["other"] else "set none of the column's inputs"
+
+
+def _what(column: Mapping[str, Any]) -> str:
+    if column["kind"] == "date":
+        written = {"YMD": "year-month-day", "DMY": "day.month.year", "MDY": "month/day/year"}
+        return f"date ({written[column['order']]})"
+    return f"{' or '.join(column['words'])}" if column["kind"] == "boolean" else "number"
+
+
+def read_rows(text: str, record: Mapping[str, Any]) -> tuple[list[list[str]], list[int]]:
+    """The cells of the record's columns, row by row, and the line of each row, from the text of a CSV file.
+
+    Columns are found by their titles, in any order; others are passed over. A table that was trained on without titles is read
+    by position; the label's column may be left out. Raises TableError where a column is missing.
+    """
+    lines = [line for line in text.splitlines(keepends=True)]
+    if lines and re.fullmatch(r"[Ss][Ee][Pp]=[^\w\r\n]\r?\n?", lines[0]):
+        lines[0] = "\n"  # for spreadsheets
+    first = next((line for line in lines if line.strip()), "")
+    wanted = [column["name"] for column in record["columns"]]
+    tried = {mark: _cells(first, mark) for mark in SEPARATORS}
+    if record["titled"]:
+        mark = max(tried, key=lambda mark: sum(name in tried[mark] for name in wanted))
+        titles = tried[mark]
+        absent = [name for name in wanted if name not in titles]
+        if absent:
+            shown = ", ".join(map(repr, absent[:_SHOWN])) + (
+                f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
+            )
+            raise TableError(
+                f"the first line has no column {shown}: it must name the columns as the table that the model was trained on"
+            )
+        twice = next((name for name in wanted if titles.count(name) > 1), None)
+        if twice is not None:
+            raise TableError(f"{titles.count(twice)} columns are called {twice!r}")
+        places = [titles.index(name) for name in wanted]
+        count = len(titles)
+    else:
+        whole = record["width"]
+        mark = min(tried, key=lambda mark: (abs(whole - len(tried[mark])), SEPARATORS.index(mark)))
+        count = len(tried[mark])
+        if count not in (whole, whole - 1):
+            raise TableError(f"rows have {count} cells, but the table that the model was trained on had {whole}")
+        shift = int(record["label_place"]) if count < whole else whole
+        places = [column["place"] - (column["place"] > shift) for column in record["columns"]]
+    rows, numbers = [], []
+    reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
+    header = record["titled"]
+    for row in reader:
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
+            continue
+        if header:
+            header = False
+            continue
+        if len(cells) != count and not (len(cells) == count + 1 and not cells[-1]):
+            raise TableError(f"line {reader.line_num} has {len(cells)} cells, the first {count}")
+        rows.append([cells[place] for place in places])
+        numbers.append(reader.line_num)
+    return rows, numbers
+
+
+def _cells(line: str, mark: str) -> list[str]:
+    return [cell.strip() for row in csv.reader([line], delimiter=mark, skipinitialspace=True) for cell in row]
+
+
+def text_of(content: bytes) -> tuple[str | None, bool]:
+    """The text of a file, None where it is none, and whether it is Unicode (UTF-8, with its mark or without, or UTF-16 with
+    it); else it is read as Windows-1252."""
+    marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
+        try:
+            return content.decode(encoding), encoding != "cp1252"
+        except UnicodeDecodeError:
+            continue
+    return None, False
