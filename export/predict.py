@@ -22,10 +22,13 @@ import onnxruntime as ort
 if __package__:
     from .memguard import beside as guard_beside
     from .memguard import guarded, load
+    from .table import KIND, TableError, encoded, read_rows, table_of, text_of
 else:
     from memguard import beside as guard_beside  # type: ignore
     from memguard import guarded, load  # type: ignore
+    from table import KIND, TableError, encoded, read_rows, table_of, text_of  # type: ignore
 
+TABLES = (".csv", ".tsv", ".txt")
 _NUMPY_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 
 
@@ -81,6 +84,43 @@ def class_names(session: ort.InferenceSession) -> list[str]:
     except json.JSONDecodeError:
         return []
     return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def table_record(session: ort.InferenceSession, folder: Path | None = None) -> dict[str, Any] | None:
+    """How the rows of a table become the model's inputs, from its metadata, else from device.json in ``folder`` (the kit);
+    None for a model that takes numbers as they are. KitError where it cannot be read."""
+    text = session.get_modelmeta().custom_metadata_map.get(KIND)
+    try:
+        if text is None and folder is not None and (folder / "device.json").is_file():
+            stored = json.loads((folder / "device.json").read_text()).get(KIND)
+            text = None if stored is None else json.dumps(stored)
+        return None if text is None else table_of(text)
+    except (OSError, ValueError) as error:
+        raise KitError(
+            f"how the model reads a table is not to be read ({error}): copy the model and the kit again"
+        ) from error
+
+
+def read_table(path: Path, record: dict[str, Any]) -> tuple[np.ndarray, list[str]]:
+    """The inputs float32 [n, F] of the rows of a CSV file, and sentences about cells that training did not know.
+
+    ``record``: from ``table_record``. KitError for a file that cannot be read or lacks a column, and for cells that cannot be
+    read.
+    """
+    if not path.is_file():
+        raise KitError(f"no such file: {path}")
+    try:
+        text, _ = text_of(path.read_bytes())
+        if text is None:
+            raise KitError(f"{path} is not text")
+        rows, lines = read_rows(text, record)
+        if not rows:
+            raise KitError(f"{path} holds no example")
+        return encoded(record, rows, lines)
+    except TableError as error:
+        raise KitError(f"{path}: {error}") from error
+    except OSError as error:
+        raise KitError(f"cannot read {path}: {error.strerror}") from error
 
 
 def read_inputs(path: Path) -> np.ndarray:
@@ -195,6 +235,16 @@ def guarded_answers(model: Path, probabilities: np.ndarray, x: np.ndarray) -> np
     return guarded(guard, probabilities, x)
 
 
+def _shipped_with(model: Path) -> Path | None:
+    """The kit's folder, if device.json in it has this very file on record."""
+    folder = Path(__file__).resolve().parent
+    try:
+        files = json.loads((folder / "device.json").read_text())["files"]
+        return folder if _sha256(model) in files.values() else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def check_guard(model: Path, folder: Path) -> str | None:
     """Name of the MemGuard that device.json in ``folder`` (the kit) has on record for ``model``, None for none; KitError unless
     that very file is beside the model."""
@@ -264,12 +314,23 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Classify the rows of a .npy, .npz or .csv file.")
     parser.add_argument("model", type=Path, help="the .onnx or .ort file")
-    parser.add_argument("inputs", type=Path, help="values in [0, 1] (or uint8), one example per row")
+    parser.add_argument(
+        "inputs",
+        type=Path,
+        help="values in [0, 1] (or uint8), one example per row; or the rows of a table, with its titles",
+    )
     parser.add_argument("--threads", type=int, default=1, help="0 takes all cores (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object with all that the model returns")
     options = parser.parse_args()
     session = open_or_explain(options.model, options.threads)
-    x = fit_inputs(session, read_inputs(options.inputs))
+    record = table_record(session, _shipped_with(options.model))
+    if record is not None and options.inputs.suffix.lower() in TABLES:
+        x, remarks = read_table(options.inputs, record)
+        for remark in remarks:
+            print("note:", remark, file=sys.stderr)
+    else:
+        x = read_inputs(options.inputs)
+    x = fit_inputs(session, x)
     if not len(x):
         raise KitError(f"{options.inputs} holds no example")
     try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,8 +30,24 @@ _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _SHOWN = 4
 
 
+_KINDS = {"number", "integer", "date", "boolean", "category"}
+
+
 class TableError(ValueError):
     """A table that does not fit the record; the message is one sentence without the file's name."""
+
+
+def table_of(text: str) -> dict[str, Any]:
+    """The record in a model's metadata. Raises TableError where it is none."""
+    try:
+        record: dict[str, Any] = json.loads(text)
+        known = record["version"] == 1 and all(column["kind"] in _KINDS for column in record["columns"])
+        count = width(record) if known else 0
+    except (ValueError, KeyError, TypeError) as error:
+        raise TableError("the record of the table cannot be read") from error
+    if not count:
+        raise TableError("the record of the table is of another version of edgepriv")
+    return record
 
 
 def number_of(cell: str, decimal: str = ".", thousands: str = "") -> float | None:

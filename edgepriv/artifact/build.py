@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import onnx_ir as ir
 from torch import nn
@@ -16,6 +17,7 @@ from edgepriv.artifact.left_float import weights_left_float
 from edgepriv.artifact.profiles import profile as lowering_of
 from edgepriv.artifact.strip import strip
 from edgepriv.artifact.trace import graph_names, network_of, trace
+from edgepriv.device.table import KIND
 from edgepriv.errors import UserError
 from edgepriv.heads.masks import Mask
 from edgepriv.recipe import FULL_WIDTH, Export
@@ -46,6 +48,7 @@ def build_graph(
     class_names: Sequence[str],
     settings: Export = Export(),  # noqa: B008 - frozen
     head: Mask | None = None,
+    table: Mapping[str, Any] | None = None,
     traced: ir.Model | None = None,
 ) -> Built:
     """Build the graph of a file: trace, fold, pack, lower to the profile, strip.
@@ -61,6 +64,7 @@ def build_graph(
         class_names: by class.
         settings: profile, input, output and compute.
         head: a mask behind the softmax, in the same plain operators for every profile; None for none.
+        table: how the rows of a table become inputs, which goes into the metadata; None for inputs that are not such rows.
         traced: what ``trace`` made of this classifier, which is changed here; None traces it.
 
     Returns:
@@ -92,6 +96,7 @@ def build_graph(
         bits=bits,
         profile=settings.profile,
         **({"head": head.kind} if head is not None else {}),
+        **({KIND: json.dumps(table, ensure_ascii=False, separators=(",", ":"))} if table is not None else {}),
         **{name: getattr(settings, name) for name in _TOLD if getattr(settings, name) != getattr(Export(), name)},
     )
     return Built(_serialized(model), lowered.packed_linears, {**left_float, **lowered.left_float}, lowered.dequantized)

@@ -24,9 +24,10 @@ from edgepriv.artifact.contract import Contract
 from edgepriv.artifact.head import bytes_of, cut_open, head_of, without_head
 from edgepriv.artifact.layers import LayerSummary, layers
 from edgepriv.artifact.manifest import Manifest
-from edgepriv.artifact.metadata import metadata_of, names_in
+from edgepriv.artifact.metadata import metadata_of, names_in, table_in
 from edgepriv.artifact.model_files import external_files, parsed
 from edgepriv.artifact.twin import differentiable
+from edgepriv.data import TableEncoding
 from edgepriv.device import memguard
 from edgepriv.errors import UserError
 from edgepriv.files import read_bytes, sha256_of
@@ -114,6 +115,12 @@ class DeployedModel:
     def class_names(self) -> tuple[str, ...] | None:
         """Names of the classes from the metadata; None where it holds none."""
         return names_in(self.metadata)
+
+    @cached_property
+    def table(self) -> TableEncoding | None:
+        """How the rows of a table become the inputs of the file; None where it takes none."""
+        record = table_in(self.metadata)
+        return None if record is None else TableEncoding(record)
 
     @property
     def is_ours(self) -> bool:

@@ -62,6 +62,7 @@ def export(
     path: Path,
     settings: Export = Export(),  # noqa: B008 - frozen
     head: Mask | None = None,
+    table: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Write a proven .onnx file, or nothing.
 
@@ -80,6 +81,7 @@ def export(
         path: an existing file is replaced; a .ort file that ``settings`` ask for is written beside it.
         settings: profile, input, output and compute.
         head: a mask behind the softmax, None for none.
+        table: how the rows of a table become inputs, for the metadata; None for inputs that are not such rows.
 
     Returns:
         What was written, and the proofs.
@@ -88,7 +90,7 @@ def export(
         UserError: when a proof fails, or the network cannot be exported.
     """
     built = build_graph(
-        classifier, weights, input_shape=input_shape, class_names=class_names, settings=settings, head=head
+        classifier, weights, input_shape=input_shape, class_names=class_names, settings=settings, head=head, table=table
     )
     with written_aside(path) as aside:
         aside.write_bytes(built.content)

@@ -2,13 +2,28 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import onnx
+
+from edgepriv.device.table import KIND, TableError, table_of
+from edgepriv.errors import UserError
 
 
 def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
     """Entries that are text; protobuf hands over damaged ones as bytes."""
     return {entry.key: entry.value for entry in model.metadata_props if isinstance(entry.value, str)}
+
+
+def table_in(metadata: Mapping[str, str]) -> dict[str, Any] | None:
+    """How the rows of a table become inputs; None for a file that takes none. Raises UserError where it cannot be read."""
+    if KIND not in metadata:
+        return None
+    try:
+        record: dict[str, Any] = table_of(metadata[KIND])
+    except TableError as error:
+        raise UserError(f"the metadata of the model are damaged: {error}") from error
+    return record
 
 
 def names_in(metadata: Mapping[str, str]) -> tuple[str, ...] | None:

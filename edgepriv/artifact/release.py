@@ -126,6 +126,7 @@ def _export_one(checkpoint: Checkpoint, inputs: np.ndarray, output: Path, asked:
         path=output,
         settings=checkpoint.recipe.export,
         head=head,
+        table=(checkpoint.data or {}).get("encoding"),
     )
     return exported, Measured(output.name, floating, in_session(open_session(output), asked))
 

@@ -71,8 +71,8 @@ class Raw:
 
     ``parts``: "train", "val" or "test" for each example; ``groups``: numbers or texts, one for each person or other group of
     examples that belong together; ``subgroups``: texts, to report on by; each [N], None where the file says nothing.
-    ``notes``: what was understood, in sentences. ``cells``: of a table its features as text; ``x`` is the same as objects where not all
-    of them are numbers.
+    ``notes``: what was understood, in sentences. ``cells``: of a table its features as text; ``x`` is the same as
+    objects where not all of them are numbers.
     """
 
     x: np.ndarray

@@ -20,12 +20,24 @@ from edgepriv.device.predict import (
     output_kind,
     predict,
     reason_of,
+    table_record,
 )
+from edgepriv.device.table import KIND
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, sha256_of, write_bytes, write_json, write_text
 
-PYTHON = ("predict.py", "bench.py", "verify.py", "machine.py", "ops.py", "memguard.py", "README.md", "requirements.txt")
-SHARED = ("js/classifier.mjs",)
+PYTHON = (
+    "predict.py",
+    "bench.py",
+    "verify.py",
+    "machine.py",
+    "ops.py",
+    "memguard.py",
+    "table.py",
+    "README.md",
+    "requirements.txt",
+)
+SHARED = ("js/classifier.mjs", "js/table.mjs")
 NODE = ("package.json", "README.md", "kit.mjs", "predict.mjs", "verify.mjs", "bench.mjs", "machine.mjs")
 WEB = ("package.json", "README.md", "serve.mjs", "index.html", "style.css", "app.mjs", "picture.mjs")
 KIT = (*PYTHON, *SHARED, *(f"node/{name}" for name in NODE), *(f"web/{name}" for name in WEB))
@@ -76,6 +88,9 @@ def write_kit(
         "class_names": class_names(session),
         "tolerance": tolerance * max(1.0, float(np.abs(outputs).max())) if outputs.ndim == 2 else 0.0,
     }
+    encoding = table_record(session)
+    if encoding is not None:
+        record[KIND] = encoding
     guard = memguard.beside(model)
     if guard.is_file():
         record["guard"] = {"file": guard.name, "sha256": sha256_of(guard)}

@@ -29,7 +29,7 @@ from the differentiable one by rounding."""
 @dataclass(frozen=True)
 class Budget:
     """``norm``: a key of ``NORMS``; ``eps``, ``step``: > 0, in input units; ``steps``: gradient steps; ``fixed``: positions
-    of the features of a table that may not change."""
+    in the flattened example of what may not change."""
 
     norm: str
     eps: float
@@ -42,7 +42,7 @@ class Budget:
         if not self.fixed:
             return None
         free = torch.ones(x.shape[1:], dtype=torch.bool, device=x.device)
-        free[list(self.fixed)] = False
+        free.view(-1)[list(self.fixed)] = False
         return free
 
 
@@ -79,7 +79,7 @@ def pgd_budget(norm: str, eps: float, steps: int, step: float | None = None, fix
         eps: radius in input units.
         steps: 1 or more.
         step: length of each; None for 2.5 eps / steps (Madry et al. 2018), or 1.25 eps for a single one.
-        fixed: positions of the features of a table that may not change.
+        fixed: positions in the flattened example of what may not change.
     """
     length = step if step is not None else (1.25 if steps == 1 else 2.5 / steps) * eps
     return Budget(norm, eps, length, steps, fixed)

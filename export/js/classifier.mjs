@@ -21,6 +21,7 @@ export function refuseUnguarded(device, sha256) {
  * @property {string} output name of the first output
  * @property {string[]} classNames empty if the file and `names` hold none
  * @property {boolean} own made by edgepriv
+ * @property {Object<string, string>} metadata of the file, empty for a .ort
  */
 
 /**
@@ -49,6 +50,7 @@ export function contractOf(session, bytes, names = []) {
     output: session.outputNames[0],
     classNames: namesIn(metadata.class_names) ?? names,
     own: "edgepriv_version" in metadata,
+    metadata,
   };
 }
 

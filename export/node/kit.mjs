@@ -71,13 +71,13 @@ export function refuseUnprotected(file) {
   if (existsSync(path.join(KIT, "device.json"))) refuseUnguarded(record("device.json"), sha256(bytesOf(file)));
 }
 
-/** Session and contract of `file`; class names come from the file, else from device.json. */
+/** Session and contract of `file`, and device.json if it is on record there; class names come from the file, else from there. */
 export async function openClassifier(ort, file, threads = 1) {
   const bytes = bytesOf(file);
   const session = await openSession(ort, file, threads);
   const names = existsSync(path.join(KIT, "device.json")) ? record("device.json") : { files: {} };
   const shipped = Object.values(names.files).includes(sha256(bytes));
-  return { session, contract: contractOf(session, bytes, shipped ? names.class_names : []) };
+  return { session, contract: contractOf(session, bytes, shipped ? names.class_names : []), device: shipped ? names : null };
 }
 
 /** The numbers of a .json (nested lists), .csv or .npy file: {values, shape}. */

@@ -3,7 +3,21 @@
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { fitInputs, nameOf, read, run, saidOfBatch } from "../js/classifier.mjs";
-import { KitError, openClassifier, readInputs, reasonOf, refuseUnprotected, runCommand, runtime, wholeNumber } from "./kit.mjs";
+import { encoded, readRows, tableOf, textOf } from "../js/table.mjs";
+import { KitError, bytesOf, openClassifier, readInputs, reasonOf, refuseUnprotected, runCommand, runtime, wholeNumber } from "./kit.mjs";
+
+/** What the model takes of a file: rows of a table if that is what it was trained on, else numbers. */
+function inputsOf(file, table) {
+  if (table === null || !/\.(csv|tsv|txt)$/i.test(file)) return readInputs(file);
+  try {
+    const { notes, ...inputs } = encoded(table, readRows(textOf(bytesOf(file)), table));
+    for (const note of notes) console.error(`note: ${note}`);
+    return inputs;
+  } catch (error) {
+    if (error instanceof KitError && !error.message.includes(file)) error.message = `${file}: ${error.message}`;
+    throw error;
+  }
+}
 
 async function main() {
   const { values: options, positionals } = parseArgs({
@@ -14,8 +28,8 @@ async function main() {
   const [model, inputs] = positionals;
   refuseUnprotected(model);
   const ort = await runtime();
-  const { session, contract } = await openClassifier(ort, model, wholeNumber("threads", options.threads, 0));
-  const fitted = fitInputs(contract, readInputs(inputs));
+  const { session, contract, device } = await openClassifier(ort, model, wholeNumber("threads", options.threads, 0));
+  const fitted = fitInputs(contract, inputsOf(inputs, tableOf(contract.metadata, device)));
   if (!fitted.count) throw new KitError(`${inputs} holds no example`);
   const outputs = await run(ort, session, contract, fitted).catch((error) => {
     throw new KitError(`${model} cannot classify these inputs: ${reasonOf(error)}`);

@@ -4,6 +4,7 @@ import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mj
 import {
   KitError, checkGolden, contractOf, fitInputs, nameOf, percentile, read, refuseUnguarded, run, saidOfBatch, sizeOf,
 } from "../js/classifier.mjs";
+import { encoded, readRows, tableOf } from "../js/table.mjs";
 import { cropped, drawable, layoutOf, show, toBytes } from "./picture.mjs";
 
 const KIT = new URL("../", import.meta.url);
@@ -16,7 +17,7 @@ ort.env.wasm.wasmPaths = new URL("node_modules/onnxruntime-web/dist/", import.me
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "fatal";
 
-/** What is open: {name, bytes, session, contract, layout}. */
+/** What is open: {name, bytes, session, contract, layout, table}. */
 let open = null;
 let device = null;
 let pad = null;
@@ -50,7 +51,8 @@ async function openModel(name, bytes, names) {
   const contract = contractOf(session, bytes, names);
   if (contract.fixedBatch > 1) throw new KitError(`the model takes ${contract.fixedBatch} examples at once, not one`);
   await open?.session.release();
-  open = { name, bytes, session, contract, layout: layoutOf(contract.row) };
+  const shipped = names === device.class_names ? device : null;
+  open = { name, bytes, session, contract, layout: layoutOf(contract.row), table: tableOf(contract.metadata, shipped) };
   describe();
 }
 
@@ -86,10 +88,18 @@ function preparePicture(layout) {
 }
 
 function prepareNumbers(contract) {
+  at("random").hidden = open.table !== null;
+  if (open.table !== null) {
+    at("values-label").textContent = "A row of the table, below the titles of its columns";
+    at("values").value = open.table.titled ? `${open.table.columns.map(({ name }) => quoted(name)).join(",")}\n` : "";
+    return;
+  }
   const range = contract.type === "uint8" ? "whole numbers from 0 to 255" : contract.own ? "numbers from 0 to 1" : "numbers";
   at("values-label").textContent = `${sizeOf(contract.row)} ${range}, separated by commas or spaces`;
   at("values").value = "";
 }
+
+const quoted = (name) => (/[",\n]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name);
 
 function clear() {
   picture = null;
@@ -124,6 +134,13 @@ async function openPicture(file) {
 }
 
 async function classifyNumbers() {
+  if (open.table !== null) {
+    const { values, shape, notes } = encoded(open.table, readRows(at("values").value, open.table));
+    if (shape[0] !== 1) throw new KitError(`there are ${shape[0]} rows below the titles, but one is classified at a time`);
+    await classify({ values, shape });
+    if (notes.length) at("latency").textContent += ` ${notes.map((note) => note.replace(" (1 of 1 rows)", "")).join("; ")}.`;
+    return;
+  }
   const cells = at("values").value.split(/[\s,;]+/).filter((cell) => cell);
   const wanted = sizeOf(open.contract.row);
   if (cells.length !== wanted) throw new KitError(`there are ${cells.length} numbers, but the model takes ${wanted}`);

@@ -26,7 +26,7 @@ function fileAt(place) {
   if (Object.hasOwn(files, name)) return [path.join(path.dirname(KIT), name), path.join(KIT, name)].find(existsSync) ?? null;
   if (place === "/device/web/") return path.join(WEB, "index.html");
   const inside = name.startsWith("device/") ? name.slice("device/".length) : "";
-  if (["device.json", "golden.json", "js/classifier.mjs"].includes(inside)) return path.join(KIT, inside);
+  if (["device.json", "golden.json", "js/classifier.mjs", "js/table.mjs"].includes(inside)) return path.join(KIT, inside);
   const inWeb = inside.startsWith("web/") ? inside.slice("web/".length) : "";
   const runtime = inWeb.startsWith(RUNTIME) && /^[\w.-]+\.(mjs|wasm)$/.test(inWeb.slice(RUNTIME.length));
   const file = path.join(WEB, inWeb);

@@ -47,7 +47,7 @@ EVERYTHING = Recipe(
 OWN = {
     "quantization": {f"quantize.{name}" for name in ("bits", "first_last", "last_k", "quantizer", "granularity")}
     | {"train.quantized"},
-    "adversarial": {f"adversary.{name}" for name in ("method", "norm", "eps", "step", "steps", "warmup")}
+    "adversarial": {f"adversary.{name}" for name in ("method", "norm", "eps", "step", "steps", "warmup", "fixed")}
     | {"train.adversarial"},
     "flattening": {"train.flatten"},
     "relaxloss": {"train.relax"},

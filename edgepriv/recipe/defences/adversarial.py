@@ -23,9 +23,8 @@ class Adversary(Section):
     ``method``: "pgd" (Madry et al. 2018), "fgsm" from a random start (Wong, Rice & Kolter 2020), "nfgsm" (de Jorge et al.
     2022), "free" (Shafahi et al. 2019: ``steps`` updates of the weights for each batch, each a step of the attack too),
     "trades" (Zhang et al. 2019), "mart" (Wang et al. 2020). ``beta``: weight of the divergence in the last two. ``warmup``:
-    epochs over which eps grows to its full size.
-    ``fixed``: positions of the inputs that they leave alone, filled in from the data: of a table those that stand for a
-    category, a yes or no, or a missing cell.
+    epochs over which eps grows to its full size. ``fixed``: positions of the inputs that they leave alone, filled in from the
+    data: of a table those that stand for a category, a yes or no, or a missing cell.
     """
 
     method: Annotated[
