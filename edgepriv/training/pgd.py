@@ -204,8 +204,10 @@ def noisy_fgsm(logits_of: Logits, x: Tensor, y: Tensor, budget: Budget, generato
         Perturbed inputs, float32 [N, ...] in [0, 1].
     """
     norm = norm_of(budget.norm)
-    start = random_start(x, norm, _NOISE * budget.eps, generator)
+    free = budget.free(x)
+    start = random_start(x, norm, _NOISE * budget.eps, generator, free)
     slope, _ = gradient(logits_of, start, y, cross_entropy)
+    slope = slope if free is None else slope.where(free, 0)
     return start.add(norm.direction(slope), alpha=budget.step).clamp(0, 1)
 
 

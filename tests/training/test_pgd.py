@@ -6,7 +6,7 @@ from torch import nn
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import Adversary
-from edgepriv.training.pgd import SETTLED, Budget, budget_of, margin, perturbed, pgd_budget
+from edgepriv.training.pgd import SETTLED, Budget, budget_of, margin, noisy_fgsm, perturbed, pgd_budget
 
 SHAPE = (3, 6, 6)
 
@@ -184,3 +184,13 @@ def test_inputs_without_a_gradient_stay_where_they_are():
     nn.init.zeros_(constant[1].weight)
     for norm in ("linf", "l2"):
         assert torch.equal(perturbed(constant, x, y, Budget(norm, 0.1, 0.1, 3), None), x)
+
+
+def test_what_is_fixed_does_not_move_in_training():
+    generator, x, y = torch.Generator().manual_seed(0), torch.full((4, 3), 0.5), torch.tensor([0, 1, 0, 1])
+    weight = torch.tensor([[1.0, -1.0, 2.0], [-1.0, 1.0, 1.0]])
+    for norm in ("linf", "l2"):
+        for attack in (perturbed, noisy_fgsm):
+            moved = attack(lambda x: x @ weight.T, x, y, pgd_budget(norm, 0.1, 3, fixed=(1,)), generator)
+            assert torch.equal(moved[:, 1], x[:, 1])
+            assert (moved != x)[:, [0, 2]].all()

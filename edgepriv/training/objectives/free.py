@@ -53,8 +53,9 @@ def replayed(budget: Budget, replays: int, warmup: int = 0) -> Objective:
         assert held.budget is not None
         if held.x.grad is None:
             return
-        norm = norm_of(held.budget.norm)
-        moved = held.x.detach().add(norm.direction(held.x.grad), alpha=held.budget.eps)
+        norm, free = norm_of(held.budget.norm), held.budget.free(held.clean)
+        slope = held.x.grad if free is None else held.x.grad.where(free, 0)
+        moved = held.x.detach().add(norm.direction(slope), alpha=held.budget.eps)
         held.delta = norm.near(held.clean, held.budget.eps)(moved) - held.clean
         held.x = None
 
