@@ -6,11 +6,16 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from edgepriv.errors import UserError
+
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What numpy raises of a file that holds no arrays, or is damaged."""
 
 
 def refuse_existing(paths: Iterable[Path], force: bool) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -17,6 +20,8 @@ STEPS, STEP = 300, 0.1
 """Of the search for noise, in logits."""
 KEEP_LABEL, SMALL, LARGEST_SMALL = 10.0, 0.1, 1e5
 """Weight c2 of keeping the label; weight c3 of little noise at first, multiplied by ten as long as noise is found."""
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What numpy raises of a file that is no array, or is damaged."""
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -41,8 +46,17 @@ def beside(model: str | os.PathLike[str]) -> Path:
 
 
 def load(path: str | os.PathLike[str]) -> MemGuard:
-    """Read what ``to_arrays`` gave; ValueError, KeyError or OSError when it is something else."""
-    with np.load(path, allow_pickle=False) as stored:
+    """Read what ``to_arrays`` gave; one of ``UNREADABLE`` when it is something else."""
+    with Path(path).open("rb") as file:  # numpy leaves a damaged one open
+        return read(file)
+
+
+def read(file: BinaryIO) -> MemGuard:
+    """The same of an open file, which stays open."""
+    stored = np.load(file, allow_pickle=False)
+    if isinstance(stored, np.ndarray):
+        raise ValueError("no attack classifier")
+    with stored:
         return of_arrays({name: stored[name] for name in stored.files})
 
 

@@ -20,12 +20,12 @@ import numpy as np
 import onnxruntime as ort
 
 if __package__:
+    from .memguard import UNREADABLE, guarded, load
     from .memguard import beside as guard_beside
-    from .memguard import guarded, load
     from .table import KIND, TableError, encoded, read_rows, table_of, text_of
 else:
+    from memguard import UNREADABLE, guarded, load  # type: ignore
     from memguard import beside as guard_beside  # type: ignore
-    from memguard import guarded, load  # type: ignore
     from table import KIND, TableError, encoded, read_rows, table_of, text_of  # type: ignore
 
 TABLES = (".csv", ".tsv", ".txt")
@@ -141,7 +141,7 @@ def read_inputs(path: Path) -> np.ndarray:
                     raise KitError(f"{path} holds the arrays {', '.join(names)}: name the inputs x")
                 inputs: np.ndarray = stored[name]
                 return inputs
-    except (OSError, ValueError, EOFError) as error:
+    except UNREADABLE as error:
         raise KitError(f"{path} is not a readable .npy, .npz or .csv file of numbers: {error}") from error
 
 
@@ -228,7 +228,7 @@ def guarded_answers(model: Path, probabilities: np.ndarray, x: np.ndarray) -> np
         return probabilities
     try:
         guard = load(path)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except UNREADABLE as error:
         raise KitError(f"{path} is not a readable MemGuard ({error}): copy it again") from error
     if guard.classes != probabilities.shape[1]:
         raise KitError(f"{path} is for {guard.classes} classes, but the model has {probabilities.shape[1]}")

@@ -172,7 +172,7 @@ class DeployedModel:
         content = read_bytes(path, "MemGuard") if path.is_file() else b""
         if hashlib.sha256(content).hexdigest() != self.manifest.guard["sha256"]:
             raise UserError(f"{path} is not the file that was exported with {self.name}: export the model again")
-        return memguard.load(io.BytesIO(content))
+        return memguard.read(io.BytesIO(content))
 
     @cached_property
     def float_twin(self) -> "DeployedModel | None":

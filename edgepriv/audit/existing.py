@@ -13,6 +13,7 @@ from edgepriv.audit.answers import Bools
 from edgepriv.audit.logarithms import of_scores
 from edgepriv.data import read_arrays
 from edgepriv.errors import UserError
+from edgepriv.files import UNREADABLE
 
 FEWEST = 2
 MEMBER_KEYS = ("member", "members", "membership")
@@ -135,8 +136,9 @@ def models_in(folder: Path) -> list[tuple[Path, Path]]:
 def membership_in(path: Path, records: int) -> Bools:
     """bool [records] from a ``members.npy``: a mask over the data set, or the places of what the model was trained on."""
     try:
-        stored = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:  # numpy leaves an archive open, and a damaged file
+            stored = np.load(file, allow_pickle=False)
+    except UNREADABLE as error:
         raise UserError(f"{path} is not a readable .npy file of plain numbers") from error
     if not isinstance(stored, np.ndarray) or stored.ndim != 1 or stored.dtype.kind not in "biu":
         raise UserError(

@@ -1,7 +1,6 @@
 """Examples from the user's own files: npz, csv, parquet, a folder of images."""
 
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from edgepriv.data.pictures import read_folder
 from edgepriv.data.raw import Raw
 from edgepriv.data.tables import read_table
 from edgepriv.errors import UserError
+from edgepriv.files import UNREADABLE
 from edgepriv.recipe import Data
 
 PARTS = ("train", "val", "test")
@@ -36,7 +36,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 raise UserError(f"{path} holds one bare array; expected an .npz with x and y")
             with archive:
                 return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+    except UNREADABLE as error:
         # numpy takes any file without a signature that it knows for a pickle, so only an archive's member is one.
         if "pickle" in str(error).lower() and zipfile.is_zipfile(path):
             raise UserError(

@@ -54,7 +54,7 @@ class Audit(Section):
         Literal["autoattack", "quick", "none"],
         Option(
             "Attacks by perturbed inputs: autoattack (per example up to 2,040 gradients and 5,900 queries), quick (230 "
-            "gradients, about a twentieth of the time), or none.",
+            "gradients: the whole audit takes about an eighth of the time), or none.",
             "Audit",
             ("audit",),
         ),

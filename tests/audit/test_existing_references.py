@@ -97,6 +97,9 @@ def test_the_models_themselves_give_the_figures_of_their_answers(audited, given,
     np.save(folder / "0" / "members.npy", given.arrays["member"][0][:-1])
     with pytest.raises(UserError, match="says of 319 records whether they are inside, but there are 320"):
         run(given, tmp_path, reference_models=folder)
+    (folder / "0" / "members.npy").write_bytes(b"PK\x03\x04, but no archive")
+    with pytest.raises(UserError, match="not a readable"):
+        run(given, tmp_path, reference_models=folder)
     (folder / "0" / "members.npy").unlink()
     with pytest.raises(UserError, match=r"model.onnx has no model.members.npy beside it \(nor members.npy"):
         run(given, tmp_path, reference_models=folder)

@@ -82,12 +82,14 @@ def test_failures_are_one_sentence_and_exit_2(model, tmp_path):
     np.savez(tmp_path / "many.npz", left=1, right=2)
     (tmp_path / "broken.onnx").write_text("not a model")
     (tmp_path / "broken.npy").write_text("not an array")
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04, but no archive")
     np.save(tmp_path / "empty.npy", np.ones((0, 3)))
     for arguments, reason in [
         ((model, tmp_path / "x.npy"), "shape [1, 7], but the model takes [N, 3]"),
         ((model, tmp_path / "absent.npy"), "no such file"),
         ((model, tmp_path / "many.npz"), "left, right"),
         ((model, tmp_path / "broken.npy"), "not a readable"),
+        ((model, tmp_path / "broken.npz"), "not a readable"),
         ((model, tmp_path / "empty.npy"), "no example"),
         ((tmp_path / "broken.onnx", tmp_path / "x.npy"), "cannot be opened as an ONNX model"),
     ]:

@@ -89,11 +89,11 @@ def robustness(
     was_training = twin.training
     twin.eval()
     try:
-        draws = DRAWS if random else 1
-        scores, climbs_on = scores_of(attacked, averaged(predict, draws), x[:batch], setting.head, device)
+        predict = averaged(predict, DRAWS if random else 1)
+        scores, climbs_on = scores_of(attacked, predict, x[:batch], setting.head, device)
         trial = Trial(
             attacked, predict, scores, x, y, norm, steps, restarts, batch, device, seed,
-            Counter(progress), setting.free, setting.bytes_in, draws,
+            Counter(progress), setting.free, setting.bytes_in,
         )  # fmt: skip
         attacked.fit(inputs for _, inputs, _ in trial.batches(np.arange(len(x))))
         remarks = [*doubts.of_answers(random, steady), *doubts.of_radius(x, norm, eps)]

@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,7 +16,7 @@ import torch
 
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion.trial import Predict
-from edgepriv.files import write_bytes
+from edgepriv.files import UNREADABLE, write_bytes
 
 _CODE = ("audit/evasion", "audit/blackbox.py", "audit/boundary.py", "training/pgd.py", "artifact")
 """What decides which examples an attack fools, below the package."""
@@ -77,7 +76,7 @@ def _read(path: Path, count: int) -> dict[str, Bools]:
     try:
         with np.load(path, allow_pickle=False) as content:
             withstood = {name: content[name] for name in content.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except UNREADABLE:
         return {}
     return withstood if all(held.shape == (count,) and held.dtype == np.bool_ for held in withstood.values()) else {}
 

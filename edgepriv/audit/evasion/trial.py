@@ -60,7 +60,7 @@ class Trial:
 
     twin: float32 [n, ...] -> logits with gradients; predict: the file; scores: what a search without gradients climbs on.
     x: float32 [n, ...] in [0, 1]. y: int64 [n]. steps, restarts: of PGD. free: bool, the shape of an example: what may
-    change, None for everything. bytes_in: whether the file takes bytes. draws: questions for each answer.
+    change, None for everything. bytes_in: whether the file takes bytes.
     """
 
     twin: Attacked
@@ -77,7 +77,6 @@ class Trial:
     counter: Counter
     free: Bools | None = None
     bytes_in: bool = False
-    draws: int = 1
 
     def radius(self, eps: float) -> float:
         """What attacks may use of ``eps``."""
@@ -103,11 +102,8 @@ class Trial:
             yield part, inputs, labels
 
     def labels(self, x: Inputs) -> npt.NDArray[np.intp]:
-        """The file's label of each input [n]; by the mean of ``draws`` answers."""
-        answers = self.predict(x)
-        for _ in range(self.draws - 1):
-            answers = answers + self.predict(x)
-        return np.asarray(answers.argmax(axis=1))
+        """The file's label of each input [n]."""
+        return np.asarray(self.predict(x).argmax(axis=1))
 
     def right(self, index: npt.NDArray[np.intp], moved: Inputs, eps: float) -> Bools:
         """Whether the file labels the examples at ``index`` rightly, moved as far as ``eps`` allows, bool [len(index)]."""
