@@ -86,18 +86,43 @@ JsonFile = ("-o", "--out", "--output")
 
 
 def opened(recipe: Recipe | PathLike | None) -> tuple[Recipe | None, Path | None]:
-    """The recipe, and the file that it was read from where it was."""
+    """The recipe, and the file that it was read from where it was.
+
+    Args:
+        recipe: a Recipe, the TOML file of one, or None.
+
+    Returns:
+        The Recipe, None for None; and the file, None where there was none.
+
+    Raises:
+        UserError: for a file that cannot be read, and for fields or values that no recipe has.
+    """
     if recipe is None or isinstance(recipe, Recipe):
         return recipe, None
     return load(Path(recipe)), Path(recipe)
 
 
 def path(given: PathLike | None) -> Path | None:
+    """A path as the verbs take it.
+
+    Args:
+        given: a string, a path, or None.
+
+    Returns:
+        The path; None for None.
+    """
     return None if given is None else Path(given)
 
 
 def paths(given: PathLike | Sequence[PathLike] | None) -> list[Path]:
-    """One path or several."""
+    """One path or several.
+
+    Args:
+        given: a path, a sequence of them, or None.
+
+    Returns:
+        All of them, in their order; an empty list for None.
+    """
     if given is None:
         return []
     return [Path(given)] if isinstance(given, (str, os.PathLike)) else [Path(each) for each in given]

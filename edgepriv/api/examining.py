@@ -140,6 +140,9 @@ def _settings_of_an_audit(recipe: given.Settings, options: dict[str, Any]) -> tu
 def attacks(*, progress: given.Progress = False) -> Attacks:
     """The membership attacks that an audit knows, and what each needs.
 
+    Args:
+        progress: see ``edgepriv.api.arguments.Progress``.
+
     Returns:
         One row for each attack, in the order of an audit.
 
@@ -156,6 +159,9 @@ def attacks(*, progress: given.Progress = False) -> Attacks:
 @verb
 def defences(*, progress: given.Progress = False) -> Defences:
     """The defences that a recipe knows, how each is asked for, and which exclude each other.
+
+    Args:
+        progress: see ``edgepriv.api.arguments.Progress``.
 
     Returns:
         One row for each defence.

@@ -23,6 +23,7 @@ class Finished(Result):
     report: Path
 
     def readable(self) -> list[Any]:
+        """The comparison as a table, the verdict, and where the page is."""
         from edgepriv.report import tables
 
         return [tables.verdict_table(self.rows), self.verdict, f"report: {self.report}"]

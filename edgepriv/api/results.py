@@ -26,7 +26,15 @@ class Result:
 
     @classmethod
     def of(cls, content: Any, **more: Any) -> Self:
-        """From what a command prints as JSON, and fields that are not in it."""
+        """A result from what a command prints as JSON.
+
+        Args:
+            content: what the command prints: a dictionary with the fields by name, or by ``_named``.
+            more: fields that are not in it.
+
+        Returns:
+            The result; ``json()`` gives ``content`` back.
+        """
         values = dict(more)
         for each in fields(cls):
             key = cls._named.get(each.name, each.name)
@@ -36,6 +44,14 @@ class Result:
         return cls(**values, _content=content)
 
     def with_remarks(self, remarks: Sequence[str]) -> Self:
+        """The same result with other remarks.
+
+        Args:
+            remarks: one line each.
+
+        Returns:
+            A copy.
+        """
         return replace(self, remarks=tuple(remarks))
 
     def json(self) -> str:
@@ -84,6 +100,7 @@ class Trained(Result):
     said: Sequence[str]
 
     def readable(self) -> list[Any]:
+        """Settings and figures of the training, then accuracy."""
         from edgepriv.report.terminal import trained
         from edgepriv.report.utility import accuracy_lines
 
@@ -114,6 +131,7 @@ class Exported(Result):
     ort: Row | None = None
 
     def readable(self) -> list[Any]:
+        """Layout and proofs of the file, then accuracy."""
         from edgepriv.report.terminal import exported
         from edgepriv.report.utility import accuracy_lines
 
@@ -164,13 +182,16 @@ class Audited(Result):
 
     @property
     def report(self) -> Path:
+        """The HTML page beside ``file``."""
         return self.file.with_suffix(".html")
 
     @property
     def scores(self) -> Path:
+        """The .npz beside ``file``: every attack's scores."""
         return self.file.with_suffix(".npz")
 
     def readable(self) -> list[Any]:
+        """Accuracy, attacks, robustness, then warnings and findings."""
         from edgepriv.report import tables
         from edgepriv.report.attack_tables import attack_tables
         from edgepriv.report.not_measured import notes
@@ -197,6 +218,15 @@ class Rows(Result):
 
     @classmethod
     def of(cls, content: Any, **more: Any) -> Self:
+        """A table from what a command prints as JSON.
+
+        Args:
+            content: the rows.
+            more: fields that are not in them.
+
+        Returns:
+            The result; ``json()`` gives ``content`` back.
+        """
         return cls(rows=tuple(content), _content=content, **more)
 
     def __iter__(self) -> Iterator[Row]:
@@ -211,6 +241,7 @@ class Attacks(Rows):
     """The attacks that are known: name, title, paper, needs, queries, what they read."""
 
     def readable(self) -> list[Any]:
+        """The attacks as tables."""
         from edgepriv.report import tables
 
         return tables.known_attacks_tables(self.rows)
@@ -221,6 +252,7 @@ class Defences(Rows):
     """The defences that are known: name, title, option, what they do, paper, fields of the recipe, conflicts."""
 
     def readable(self) -> list[Any]:
+        """The defences as a table."""
         from edgepriv.report.defences import known_defences
 
         return known_defences(self.rows)
@@ -245,6 +277,7 @@ class Benched(Result):
     said: Sequence[str] = ()
 
     def readable(self) -> list[Any]:
+        """Size, latency and memory as tables."""
         from edgepriv.report import tables
 
         return list(tables.bench_tables(self._content))
@@ -255,6 +288,7 @@ class Compared(Rows):
     """A row for each file: size, latency, memory, accuracy, robust accuracy, strongest attack."""
 
     def readable(self) -> list[Any]:
+        """The table, then what makes its figures doubtful."""
         from edgepriv.report import tables
 
         return [tables.compare_table(self.rows), *tables.stale_audits(self.rows), *tables.compare_notes(self.rows)]
@@ -280,6 +314,7 @@ class Shown(Result):
     kind: str | None = None
 
     def readable(self) -> list[Any]:
+        """What is known of the file, then its layers."""
         from edgepriv.report import tables
 
         return list(tables.show_tables(self._content))

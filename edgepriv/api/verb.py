@@ -37,6 +37,12 @@ def verb(function: Callable[..., Done]) -> Callable[..., Done]:
     Its signature, which editors show, is its own parameters and then the options that the recipe declares for the command;
     ``edgepriv/__init__.pyi`` is written from it. Notes go into the result's ``remarks``; bars and notes are shown as
     ``progress`` says.
+
+    Args:
+        function: takes ``progress`` and ``**options``, and returns a Result.
+
+    Returns:
+        The verb. It raises UnknownOption, a UserError, for a keyword that it does not have.
     """
     command = function.__name__
     own = inspect.signature(function)
@@ -66,7 +72,14 @@ def verb(function: Callable[..., Done]) -> Callable[..., Done]:
 
 
 def arguments_of(called: Any) -> Mapping[str, Argument]:
-    """The arguments of a verb that a command line has too, by name: the options of the recipe, then the verb's own."""
+    """The arguments of a verb that a command line has too.
+
+    Args:
+        called: a function made by ``verb``.
+
+    Returns:
+        Name -> argument: the options of the recipe, then the verb's own.
+    """
     command = called.__name__
     arguments = {
         name: Argument(

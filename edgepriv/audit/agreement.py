@@ -33,10 +33,20 @@ SHOWN = 0.25
 def fleet_of(
     existing: Existing, dataset: Dataset, split: Split, target: Outputs, *, seed: int
 ) -> tuple[Fleet, list[str]]:
-    """The attacker's fleet of references that exist, and warnings.
+    """The attacker's fleet of references that exist.
 
-    ``dataset``: under the classes of the audited model; ``target``: its answers to the candidates of ``split``, members first.
-    Raises UserError where the statements of ``existing`` contradict each other, the data or the target's answers.
+    Args:
+        existing: what is known of them.
+        dataset: under the classes of the audited model.
+        split: who of them is a member of it.
+        target: its answers to the candidates of ``split``, members first.
+        seed: of the population that is drawn.
+
+    Returns:
+        The fleet, and warnings.
+
+    Raises:
+        UserError: where the statements of ``existing`` contradict each other, the data or the target's answers.
     """
     candidates = candidates_of(split)
     columns = _columns_of(existing, dataset, candidates)
@@ -67,10 +77,15 @@ def fleet_of(
 
 
 def refuse_untrained(who: str, fleet: Fleet, target: Outputs) -> None:
-    """Raise UserError where models that the user's function made are copies of each other or of the target, or do no better
-    than guessing.
+    """Raise UserError where models that the user's function made have learnt nothing of their own.
 
-    ``who``: the models, for the message. ``target``: the audited model's answers to the candidates.
+    Args:
+        who: the models, for the message.
+        fleet: of them, and of their files.
+        target: the audited model's answers to the candidates.
+
+    Raises:
+        UserError: where they are copies of each other or of the target, or do no better than guessing.
     """
     if fleet.references is None:
         return
@@ -92,8 +107,14 @@ def refuse_untrained(who: str, fleet: Fleet, target: Outputs) -> None:
 def refuse_unlearned(who: str, fleet: Fleet, target: Outputs, is_member: Bools) -> None:
     """Raise UserError where references do not know what they were trained on as the target does: better than other records.
 
-    ``who``: the references, for the message. ``target``: the audited model's answers to the candidates, ``is_member``
-    bool [n] of them.
+    Args:
+        who: the references, for the message.
+        fleet: of them.
+        target: the audited model's answers to the n candidates.
+        is_member: bool [n], who of these is a member of it.
+
+    Raises:
+        UserError: where they are surer of other records, or no surer of their own.
     """
     references = fleet.references
     if references is None:

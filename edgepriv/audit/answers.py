@@ -83,22 +83,45 @@ class Outputs:
         return tempered_log_odds(self.probabilities, self.labels) if self.kept is None else self.kept
 
     def take(self, index: npt.NDArray[np.generic]) -> "Outputs":
-        """The examples at ``index`` (integers or a mask)."""
+        """Some of the examples.
+
+        Args:
+            index: int [m], or a mask bool [n].
+
+        Returns:
+            The answers to these.
+        """
         kept = None if self.kept is None else self.kept[:, index]
         scores = None if self.scores is None else self.scores[index]
         return Outputs(self.probabilities[index], self.labels[index], kept, scores)
 
     @classmethod
     def of_scores(cls, scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> "Outputs":
-        """A model that returns scores [n, K] which are no probabilities, such as logits or the margins of a support vector
-        machine. The softmax keeps their differences alone, and rounds what is nearly certain; the scores are kept beside."""
+        """The answers of a model that returns scores which are no probabilities, such as logits or margins.
+
+        The softmax keeps their differences alone, and rounds what is nearly certain; the scores are kept beside.
+
+        Args:
+            scores: float [n, K].
+            labels: int64 [n], the true classes.
+
+        Returns:
+            Outputs with ``scores``.
+        """
         doubles: Floats = scores.astype(np.float64)
         return cls(np.exp(logarithms.of_scores(doubles)), labels, scores=doubles)
 
     @classmethod
     def of_confidence(cls, confidence: Floats, tempered: Tempered | None = None) -> "Outputs":
-        """A model of which only the true label's log-odds [n] are kept, at other temperatures too if ``tempered`` is given:
-        label 0 against everything else."""
+        """The answers of a model of which only log-odds are kept: label 0 against everything else.
+
+        Args:
+            confidence: float64 [n], log-odds of the true label.
+            tempered: float32 [len(HOTTER), n], the same at other temperatures, where they are known.
+
+        Returns:
+            Outputs of two classes, all labels 0.
+        """
         away = np.exp(-np.logaddexp(0.0, confidence))
         probabilities = np.stack([np.exp(-np.logaddexp(0.0, -confidence)), away], axis=1)
         return cls(probabilities, np.zeros(len(confidence), dtype=np.int64), tempered)

@@ -40,7 +40,16 @@ class Attackers:
 
 
 def refuse_untrained_fleets(brought: Brought, attackers: Attackers, subject: Subject) -> None:
-    """As ``refuse_untrained``, of models that the user's function made for a target with a manifest."""
+    """As ``refuse_untrained``, of models that the user's function made for a target with a manifest.
+
+    Args:
+        brought: by the user; nothing is checked without a function.
+        attackers: with these models.
+        subject: what is examined.
+
+    Raises:
+        UserError: where models are copies, or do no better than guessing.
+    """
     if brought.trainer is None:
         return
     seen = observed(subject.target, subject.dataset, candidates_of(subject.split))
@@ -49,7 +58,16 @@ def refuse_untrained_fleets(brought: Brought, attackers: Attackers, subject: Sub
 
 
 def refuse_unlearned_fleets(brought: Brought, attackers: Attackers, subject: Subject) -> None:
-    """As ``refuse_unlearned``, of whatever was brought."""
+    """As ``refuse_unlearned``, of whatever was brought.
+
+    Args:
+        brought: by the user.
+        attackers: with these models.
+        subject: what is examined.
+
+    Raises:
+        UserError: where models do not know what they are said to be trained on.
+    """
     candidates = candidates_of(subject.split)
     membership = np.arange(len(candidates)) < len(subject.split.members)
     for fleet in attackers.fleets.values():
@@ -61,6 +79,16 @@ def existing_attackers(brought: Brought, subject: Subject) -> Attackers:
 
     Nobody says whether the defence of the target was known to who made them: they count as ``adaptive`` unless the audit is
     asked for ``oblivious`` alone.
+
+    Args:
+        brought: models, or their answers.
+        subject: what is examined.
+
+    Returns:
+        One attacker, with warnings and notes.
+
+    Raises:
+        UserError: where what is said of the models contradicts itself, the data or the target's answers.
     """
     examples, recipe = subject.opened.examples, subject.recipe
     dataset = examples.dataset
@@ -81,9 +109,18 @@ def existing_attackers(brought: Brought, subject: Subject) -> Attackers:
 
 
 def own_attackers(brought: Brought, subject: Subject, cache_dir: Path) -> Attackers:
-    """The attackers whose models the user's trainers make for a file that edgepriv did not make, by threat model.
+    """The attackers whose models the user's trainers make for a file that edgepriv did not make.
 
-    ``cache_dir``: folder of the models. Raises UserError where no trainer is named for a threat model that is asked for.
+    Args:
+        brought: one trainer, or two.
+        subject: what is examined.
+        cache_dir: folder of the models.
+
+    Returns:
+        An attacker for each threat model that there is a trainer for, with warnings and notes.
+
+    Raises:
+        UserError: where there is no trainer for any threat model that is asked for, and for models that contradict the target.
     """
     examples, recipe, split = subject.opened.examples, subject.recipe, subject.split
     trainers = {"adaptive": brought.trainer, "oblivious": brought.defence_free}
@@ -158,8 +195,20 @@ def _asked(brought: Brought, subject: Subject) -> Existing:
 
 
 def answers_of(model: DeployedModel, examples: Examples, told: Told, member: np.ndarray) -> np.ndarray:
-    """Probabilities [N, K] of another model than the audited one, fed as that is, for all ``examples``; ``member``: what it
-    was trained on, by which its outputs are read. Raises UserError for one of other classes or inputs."""
+    """Probabilities of another model than the audited one, fed as that is.
+
+    Args:
+        model: opened.
+        examples: of the audited model.
+        told: how it is fed and read.
+        member: bool [N], what the model was trained on, by which its outputs are read.
+
+    Returns:
+        float [N, K], under the audited model's classes.
+
+    Raises:
+        UserError: for a model of other classes or inputs.
+    """
     order = np.argsort(~member, kind="stable")
     inside = int(member.sum()) or len(member) // 2
     dataset = replace(

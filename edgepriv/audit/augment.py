@@ -20,7 +20,14 @@ MOST_COPIES = max(2 * (2 * SHIFT * (SHIFT + 1) + 1), 1 + COPIES * len(JITTER))
 
 
 def copies_of(input_shape: tuple[int, ...]) -> int:
-    """How many variants ``copies`` yields of each example."""
+    """How many variants ``copies`` yields of each example.
+
+    Args:
+        input_shape: of one example; (C, H, W) of images.
+
+    Returns:
+        Their number, the example itself among them.
+    """
     shifts = 2 * SHIFT * (SHIFT + 1) + 1
     if len(input_shape) == 3:
         return shifts if input_shape[0] == 1 else 2 * shifts

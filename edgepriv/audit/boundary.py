@@ -38,6 +38,9 @@ def boundary_queries(rounds: int = ROUNDS, probes: int = PROBES) -> int:
     Args:
         rounds: as for ``boundary_distance``.
         probes: as for ``boundary_distance``.
+
+    Returns:
+        Their number.
     """
     return 1 + HALVINGS + sum(_probes(probes, turn) + STEPS + HALVINGS for turn in range(1, rounds + 1))
 
@@ -141,10 +144,16 @@ def noise_survival(labels_of: Labels, x: Inputs, y: npt.NDArray[np.int64], *, se
 
 
 def noise_distance(survival: Floats) -> Floats:
-    """Distance [n] that explains ``noise_survival`` best; 0 for a wrong answer to x itself.
+    """Distance that explains ``noise_survival`` best.
 
     Behind a flat boundary at distance d an answer survives noise of strength s with probability Phi(d / s); d maximises the
     likelihood of the shares seen.
+
+    Args:
+        survival: float64 [n, 1 + strengths], of ``noise_survival``.
+
+    Returns:
+        float64 [n], in input units; 0 for a wrong answer to x itself.
     """
     surviving = np.clip(ndtr(_DISTANCES[:, None] / NOISE), 1e-3, 1 - 1e-3)
     shares = survival[:, 1:]

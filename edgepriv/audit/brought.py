@@ -69,9 +69,16 @@ ALIKE = 0.9
 
 
 def refuse_unused(brought: Brought, attacks: Sequence[str], asked: Audit, *, on_files: bool) -> None:
-    """Raise UserError where nothing of the audit has a use for what was brought, or what is asked of it has none.
+    """Refuse what was brought where the audit has no use for it, or what is asked of it where it has none.
 
-    ``on_files``: of an audit on two files, whose trainer makes reference models and no shadow model.
+    Args:
+        brought: by the user.
+        attacks: names of ``ATTACKS``.
+        asked: settings of the audit.
+        on_files: of an audit on two files, whose trainer makes reference models and no shadow model.
+
+    Raises:
+        UserError: where no attack has a use for it; where a trainer is to run on other machines, or makes too few models.
     """
     if not brought.anything:
         return
@@ -107,7 +114,16 @@ def refuse_lost_defences(brought: Brought, trained_by: Recipe, threat_models: Se
 
 
 def of_another_size(records: int, members: int, brought: Brought = NOTHING_BROUGHT) -> list[str]:
-    """A warning where reference models were trained on another number of records than the target."""
+    """A warning where reference models were trained on another number of records than the target.
+
+    Args:
+        records: that each of them was trained on.
+        members: of the target.
+        brought: by the user.
+
+    Returns:
+        One sentence, or none.
+    """
     if ALIKE * members <= records and (not brought.anything or ALIKE * records <= members):
         return []
     sizes = f"each reference model was trained on {records:,} records, the target on {members:,}"

@@ -16,12 +16,21 @@ def free_columns(
     raw: np.ndarray | None = None,
     span: tuple[float, float] | None = None,
 ) -> tuple[Bools | None, list[str]]:
-    """What may change, bool [features], None for everything; and what there is to say about it.
+    """Which columns of a table a perturbation may change.
 
-    perturb: "all", or "continuous": only columns that hold something else than 0 and 1, which are numbers of the user's, not
-    of the scaled inputs. raw: these numbers [N, features], where they are kept; span: else what 0 and 1 in the dataset stand
-    for, where a range was stated; a column of its two ends alone is left alone, too. Raises UserError where "continuous" is
-    asked for and the examples are no table, or nothing is left to perturb.
+    Args:
+        dataset: the examples.
+        perturb: "all", or "continuous": only columns that hold something else than 0 and 1, which are numbers of the user's,
+            not of the scaled inputs.
+        raw: these numbers [N, features], where they are kept.
+        span: else what 0 and 1 in the dataset stand for, where a range was stated; a column of its two ends alone is left
+            alone, too.
+
+    Returns:
+        bool [features], None for everything; and what there is to say about it.
+
+    Raises:
+        UserError: where "continuous" is asked for and the examples are no table, or nothing is left to perturb.
     """
     if perturb == "all":
         return None, []

@@ -21,8 +21,19 @@ def described(
     content: dict[str, Any],
     references: int,
 ) -> dict[str, Any]:
-    """The content of ``model.audit.json`` around what was measured, ``content``. ``asked``: ``model``, or what is left of it
-    when its end is cut off. ``record``: of the data. ``references``: reference models for each attacker."""
+    """The content of ``model.audit.json`` around what was measured.
+
+    Args:
+        model: the file.
+        asked: the same, or what is left of it when its end is cut off.
+        recipe: settings of the audit.
+        record: of the data.
+        content: what was measured.
+        references: reference models of each attacker.
+
+    Returns:
+        The content.
+    """
     cut = asked is not model
     headline = content["attacks"][0]["threat_model"] if content["attacks"] else "none"
     return {

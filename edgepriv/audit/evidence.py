@@ -108,8 +108,14 @@ class Evidence:
     def with_reference_as_target(self, r: int, *, equally: bool = True) -> tuple["Evidence", Bools]:
         """Pretend that reference model ``r`` is the target, attacked with the other R - 1 >= 1 references.
 
-        Returns the evidence and the known membership bool [n]. Only log-odds are kept (``Outputs.of_confidence``), and
-        ``equally`` many reference models of each candidate (``References.without``).
+        Only log-odds are kept (``Outputs.of_confidence``).
+
+        Args:
+            r: in 0 .. R - 1.
+            equally: keep equally many reference models of each candidate (``References.without``).
+
+        Returns:
+            The evidence, and the known membership bool [n].
         """
         if self.references is None or len(self.references.confidence) < 2:
             raise ValueError("needs at least two reference models")
@@ -123,10 +129,13 @@ class Evidence:
         return pretended, references.member[r]
 
     def with_shadow_as_target(self, learnt: Bools) -> tuple["Evidence", Bools]:
-        """Pretend that the shadow model is the target: it is known on the examples of the mask ``learnt`` [s], attacked on
-        the others.
+        """Pretend that the shadow model is the target, of which a part is known.
 
-        Returns the evidence and the known membership of the others.
+        Args:
+            learnt: bool [s], its examples that are known; it is attacked on the others.
+
+        Returns:
+            The evidence on the others, and their known membership.
         """
         if self.shadow is None:
             raise ValueError("needs a shadow model")
@@ -138,7 +147,14 @@ class Evidence:
         return pretended, rest.member
 
     def take(self, index: npt.NDArray[np.generic]) -> "Evidence":
-        """The same evidence on the candidates at ``index`` (integers or a mask)."""
+        """The same evidence on some of the candidates.
+
+        Args:
+            index: int [m], or a mask bool [n].
+
+        Returns:
+            The evidence; the shadow model's part of it stays whole.
+        """
         references, inputs = self.references, self.inputs
         return replace(
             self,

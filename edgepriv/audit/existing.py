@@ -3,6 +3,7 @@
 Columns and rows are those of the data set; ``agreement`` sees to it that they are in its order.
 """
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from edgepriv.audit.answers import Bools
 from edgepriv.audit.logarithms import of_scores
 from edgepriv.data import read_arrays
 from edgepriv.errors import UserError
-from edgepriv.files import UNREADABLE
+from edgepriv.files import UNREADABLE, read_bytes
 
 FEWEST = 2
 MEMBER_KEYS = ("member", "members", "membership")
@@ -107,10 +108,18 @@ def scores_in(path: Path, records: int, classes: int) -> Existing:
 
 
 def models_in(folder: Path) -> list[tuple[Path, Path]]:
-    """The models of ``--reference-models`` with the file that says what each was trained on, in the order of their names.
+    """The models of ``--reference-models`` with the file that says what each was trained on.
 
-    Beside NAME.onnx (or NAME.pt) stands NAME.members.npy, or ``members.npy`` where the folder holds that one model. Raises
-    UserError for a folder without models, and for a model without such a file.
+    Beside NAME.onnx (or NAME.pt) stands NAME.members.npy, or ``members.npy`` where the folder holds that one model.
+
+    Args:
+        folder: it is searched to any depth.
+
+    Returns:
+        (model, members file), in the order of the models' paths.
+
+    Raises:
+        UserError: for a folder without models, and for a model without such a file.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: --reference-models names one that holds .onnx or .pt files")
@@ -134,10 +143,20 @@ def models_in(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def membership_in(path: Path, records: int) -> Bools:
-    """bool [records] from a ``members.npy``: a mask over the data set, or the places of what the model was trained on."""
+    """What a model was trained on, from its members file.
+
+    Args:
+        path: .npy of a mask over the data set, or of the places of what the model was trained on.
+        records: in the data set.
+
+    Returns:
+        bool [records].
+
+    Raises:
+        UserError: for a file that is neither, or speaks of another number of records.
+    """
     try:
-        with path.open("rb") as file:  # numpy leaves an archive open, and a damaged file
-            stored = np.load(file, allow_pickle=False)
+        stored = np.load(io.BytesIO(read_bytes(path, "file of memberships")), allow_pickle=False)
     except UNREADABLE as error:
         raise UserError(f"{path} is not a readable .npy file of plain numbers") from error
     if not isinstance(stored, np.ndarray) or stored.ndim != 1 or stored.dtype.kind not in "biu":
@@ -160,7 +179,17 @@ def membership_in(path: Path, records: int) -> Bools:
 
 
 def of_models(folder: Path, names: Sequence[str], answers: Callable[[int], np.ndarray], member: Bools) -> Existing:
-    """References whose models are asked here about every record, ``member`` bool [R, records]."""
+    """References whose models are asked here about every record.
+
+    Args:
+        folder: that they are in.
+        names: of the R models.
+        answers: r -> probabilities [records, K].
+        member: bool [R, records].
+
+    Returns:
+        The references.
+    """
     return Existing(str(folder), tuple(names), answers, member, np.arange(member.shape[1]), asked=True)
 
 

@@ -33,7 +33,15 @@ class Told:
 
 
 def told_of(recipe: Recipe, accept: bool) -> Told:
-    """What the recipe says of how the file is fed and read."""
+    """What a recipe says of how a file is fed and read.
+
+    Args:
+        recipe: settings of the audit.
+        accept: go on though the model is hardly ever right.
+
+    Returns:
+        What is stated.
+    """
     asked = recipe.audit
     return Told(asked.input_range, asked.mean, asked.std, asked.output_name, asked.batch_dependent, accept)
 
@@ -73,6 +81,14 @@ class Fed(nn.Module):
         self.register_buffer("shift", torch.from_numpy(np.array(feeding.shift, np.float32)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """What the file is fed.
+
+        Args:
+            x: float32 [n, ...] in [0, 1].
+
+        Returns:
+            float32 [n, ...].
+        """
         return x * self.scale + self.shift
 
 
@@ -83,8 +99,21 @@ def feeding_of(
     std: Sequence[float] | None,
     input_shape: tuple[int, ...],
 ) -> Feeding:
-    """``low``, ``high``: what 0 and 1 stand for. ``mean``, ``std``: one number, or one for each channel (or feature). Raises
-    UserError for another number of them, and for a std that is not positive."""
+    """How a file is fed.
+
+    Args:
+        low: what 0 stands for; a number, or one for each feature.
+        high: what 1 stands for.
+        mean: subtracted; one number, or one for each channel (or feature). None for 0.
+        std: divided by; the same. None for 1.
+        input_shape: of one example.
+
+    Returns:
+        The feeding.
+
+    Raises:
+        UserError: for another number of them, and for a std that is not positive.
+    """
     middle, spread = (_spread_out(name, values, input_shape) for name, values in (("mean", mean), ("std", std)))
     spread = np.ones(()) if std is None else spread
     if (spread <= 0).any():

@@ -34,7 +34,17 @@ class Limit:
 
 
 def parse_limit(text: str) -> Limit:
-    """Read one limit; raises UserError that names the known measures."""
+    """Read one limit.
+
+    Args:
+        text: such as "auc>0.55" or "tpr@0.01>0.03".
+
+    Returns:
+        The limit.
+
+    Raises:
+        UserError: for anything else; it names the known measures.
+    """
     match = _LIMIT.fullmatch(text)
     if match is None:
         raise UserError(
@@ -54,7 +64,15 @@ def parse_limit(text: str) -> Limit:
 
 
 def judged(limits: Sequence[Limit], audit: dict[str, Any]) -> list[dict[str, str]]:
-    """``limits`` of the audit's JSON: ``limit``, ``outcome`` ("exceeded", "met" or "not measured") and ``sentence`` each."""
+    """``limits`` of the audit's JSON.
+
+    Args:
+        limits: that were asked for.
+        audit: the content of the JSON.
+
+    Returns:
+        ``limit``, ``outcome`` ("exceeded", "met" or "not measured") and ``sentence`` for each.
+    """
     return [
         {"limit": limit.text, **dict(zip(("outcome", "sentence"), _judge(limit, audit), strict=True))}
         for limit in limits
@@ -62,9 +80,17 @@ def judged(limits: Sequence[Limit], audit: dict[str, Any]) -> list[dict[str, str
 
 
 def exceeded(limits: Sequence[Limit], audit: dict[str, Any]) -> list[str]:
-    """One sentence for each limit that the audit exceeds, naming the attack.
+    """What of the limits the audit exceeds.
 
-    Where none is, UserError for those that were not measured.
+    Args:
+        limits: that were asked for.
+        audit: the content of the JSON.
+
+    Returns:
+        One sentence for each, naming the attack, then those for limits that were not measured; empty where all are met.
+
+    Raises:
+        UserError: where none is exceeded, for those that were not measured.
     """
     outcomes = judged(limits, audit)
     unknown = [

@@ -125,7 +125,16 @@ def _answers(folder: Path, names: Sequence[str], r: int) -> np.ndarray:
 
 
 def make(group: Sequence[OwnJob], dataset: Dataset, folder: Path) -> int:
-    """Train each model of ``group`` and write its answers to all of ``dataset``, or its .onnx; how many."""
+    """Train each model of a group, and write its answers or its file.
+
+    Args:
+        group: of models.
+        dataset: the user's own numbers.
+        folder: in which to write.
+
+    Returns:
+        How many were made.
+    """
     torch.set_num_threads(1)
     for job in group:
         model = made(job.trainer, dataset, job.members, seed=job.seed, device=torch.device(job.device))

@@ -33,7 +33,15 @@ class Asked:
 
 
 def asked(classifier: Classifier, head: Answering | None = None) -> Asked:
-    """A trained torch classifier, which answers through ``head`` if it has one."""
+    """A trained torch classifier, to be asked.
+
+    Args:
+        classifier: put into eval mode; its parameters no longer collect gradients, as those wanted are of the inputs.
+        head: through which it answers, None without one.
+
+    Returns:
+        Probabilities behind the head, and logits before it.
+    """
     classifier.eval()
     for parameter in classifier.parameters():
         parameter.requires_grad_(False)  # the gradients wanted are those of the inputs

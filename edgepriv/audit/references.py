@@ -65,7 +65,14 @@ class Fleet:
 
 
 def candidates_of(split: Split) -> np.ndarray:
-    """int64 indices of everything that an attack is asked about: the members, then the non-members."""
+    """Everything that an attack is asked about.
+
+    Args:
+        split: of the target.
+
+    Returns:
+        int64 indices of the members, then of the non-members.
+    """
     return np.concatenate([split.members, split.non_members])
 
 
@@ -170,6 +177,16 @@ def _shadow_halves(split: Split, seed: int, groups: np.ndarray | None = None) ->
 
 
 def sample(index: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Some of many.
+
+    Args:
+        index: int64 [n].
+        most: how many at most.
+        seed: of the draw.
+
+    Returns:
+        int64 [min(n, most)], ascending.
+    """
     return np.sort(np.random.default_rng([seed, 2]).permutation(index)[:most])
 
 
@@ -221,14 +238,32 @@ def _train_missing(
 
 
 def load_model(path: Path, recipe: Recipe, dataset: Dataset) -> Classifier:
-    """A reference or shadow model of a Fleet, in eval mode, with the weights that it would ship with."""
+    """A reference or shadow model of a Fleet.
+
+    Args:
+        path: its file.
+        recipe: that it was trained by.
+        dataset: that it was trained on.
+
+    Returns:
+        The model in eval mode, with the weights that it would ship with.
+    """
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
     load_state(classifier.network, stored_weights(path))
     return classifier.eval()
 
 
 def load_head(path: Path, recipe: Recipe, dataset: Dataset) -> Answering | None:
-    """The head that stands behind that model; None without one."""
+    """The head that stands behind a reference or shadow model.
+
+    Args:
+        path: the model's file.
+        recipe: that it was trained by.
+        dataset: that it was trained on.
+
+    Returns:
+        The head; None without one.
+    """
     if recipe.head.method == "none":
         return None
     state = stored_weights(path, "head/")
@@ -236,7 +271,14 @@ def load_head(path: Path, recipe: Recipe, dataset: Dataset) -> Answering | None:
 
 
 def answers_in(path: Path) -> np.ndarray:
-    """What a reference or shadow model of a Fleet answered: probabilities [n, K] of the candidates, then of the population."""
+    """What a reference or shadow model of a Fleet answered.
+
+    Args:
+        path: its file.
+
+    Returns:
+        Probabilities float [n, K] of the candidates, then of the population.
+    """
     with np.load(path, allow_pickle=False) as archive:
         stored: np.ndarray = archive["probabilities"]
         return stored
@@ -253,8 +295,19 @@ class Seen:
 
 
 def seen_by(answers: Iterable[np.ndarray], count: int, labels: np.ndarray) -> Seen:
-    """``answers``: of each of ``count`` models, probabilities [m, K], one at a time. Raises UserError where they are not
-    finite."""
+    """What reference models answer, as attacks keep it.
+
+    Args:
+        answers: of each model, probabilities [m, K], one at a time.
+        count: models, R.
+        labels: int64 [m].
+
+    Returns:
+        Log-odds and right answers of all.
+
+    Raises:
+        UserError: where answers are not finite.
+    """
     odds = np.empty((count, len(labels)))
     tempered = np.empty((len(HOTTER), count, len(labels)), dtype=np.float32)
     right = np.empty((count, len(labels)), dtype=bool)

@@ -21,7 +21,16 @@ CURVE = (0.0, 0.5, 1.0, 2.0)
 
 
 def refuse_radius(target: Target, dataset: Dataset, recipe: Recipe) -> None:
-    """Raises UserError where the file cannot be fed any change within the recipe's radius."""
+    """Refuse a radius within which the file cannot be fed any change.
+
+    Args:
+        target: the opened model.
+        dataset: the examples.
+        recipe: settings of the audit.
+
+    Raises:
+        UserError: for a file of bytes and a radius below one level.
+    """
     if target.bytes_in and recipe.audit.robust != "none":
         refuse_below_a_level(budget_of(recipe.adversary, dataset.input_shape).eps)
 
@@ -36,12 +45,21 @@ def robustness_part(
     free: Bools | None = None,
     cache_dir: Path | None = None,
 ) -> dict[str, Any] | None:
-    """``robustness`` of the audit, on at most ``recipe.audit.robust_examples`` of the examples at ``index``; None where the
-    recipe asks for no attack.
+    """``robustness`` of the audit.
 
-    ``free``: bool, the shape of an example: what may change, None for everything. ``cache_dir``: where the outcome of each
-    attack that has ended is kept, so that an interrupted audit goes on from there. Where the gradients are of no use
-    ``worst_case_accuracy`` is None, ``at_most`` is an upper bound and ``warnings`` say why.
+    Args:
+        target: the opened model.
+        dataset: the examples.
+        index: int64 [n], places of those that may be attacked; at most ``recipe.audit.robust_examples`` are.
+        recipe: settings of the audit.
+        label: of the bar.
+        free: bool, the shape of an example: what may change, None for everything.
+        cache_dir: where the outcome of each attack that has ended is kept, so that an interrupted audit goes on from there;
+            None keeps nothing.
+
+    Returns:
+        Part of the audit's JSON; None where the recipe asks for no attack. Where the gradients are of no use
+        ``worst_case_accuracy`` is None, ``at_most`` is an upper bound and ``warnings`` say why.
     """
     if recipe.audit.robust == "none":
         return None

@@ -49,13 +49,31 @@ class Target:
 
 
 def answers(target: Target, dataset: Dataset, index: np.ndarray) -> np.ndarray:
-    """[len(index), K]: the deployed model's probabilities on the examples at ``index``."""
+    """The deployed model's probabilities.
+
+    Args:
+        target: the opened model.
+        dataset: the examples.
+        index: int64 [n], places of those that are asked about.
+
+    Returns:
+        float [n, K].
+    """
     inputs = target.exact or dataset.inputs
     return _mixed(len(index), lambda rows: target.predict(inputs(index[rows])))
 
 
 def observed(target: Target, dataset: Dataset, index: np.ndarray) -> Outputs:
-    """All that the deployed model answers to the examples at ``index``."""
+    """All that the deployed model answers.
+
+    Args:
+        target: the opened model.
+        dataset: the examples.
+        index: int64 [n], places of those that are asked about.
+
+    Returns:
+        Its answers, with scores where it returns no probabilities.
+    """
     if target.scores is None:
         return Outputs(answers(target, dataset, index), dataset.y[index])
     return Outputs.of_scores(answers(replace(target, predict=target.scores), dataset, index), dataset.y[index])

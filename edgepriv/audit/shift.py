@@ -71,7 +71,14 @@ def shift_part(dataset: Dataset, members: np.ndarray, non_members: np.ndarray, s
 
 
 def warning_of(shift: dict[str, Any]) -> list[str]:
-    """What the audit says beside its figures; nothing where members and non-members are alike."""
+    """What the audit says beside its figures.
+
+    Args:
+        shift: of ``shift_part``.
+
+    Returns:
+        One sentence; none where members and non-members are alike.
+    """
     if not shift["found"]:
         return []
     low, high = shift["auc_ci"]
@@ -128,8 +135,15 @@ def _by_label(known: np.ndarray, member: Bools, asked: np.ndarray, seed: int) ->
 
 
 def features(inputs: npt.NDArray[np.float32]) -> Floats:
-    """float64 [n, F] of inputs [n, F] (as they are, and each row's statistics) or images [n, C, H, W] (averaged over blocks
-    to at most 8 x 8, and of each channel the mean, the spread, quantiles, a histogram, and how much neighbours differ)."""
+    """What a classifier sees of inputs.
+
+    Args:
+        inputs: float32 [n, F], or images [n, C, H, W].
+
+    Returns:
+        float64 [n, G]: rows as they are, and each row's statistics; images averaged over blocks to at most 8 x 8, and of each
+        channel the mean, the spread, quantiles, a histogram, and how much neighbours differ.
+    """
     if inputs.ndim == 2:
         return np.concatenate([inputs, _statistics(inputs)], axis=1).astype(np.float64)
     channels = [_statistics(inputs[:, c].reshape(len(inputs), -1)) for c in range(inputs.shape[1])]

@@ -29,11 +29,14 @@ class Roc(NamedTuple):
 
 
 def checked(scores: npt.ArrayLike, member: npt.ArrayLike) -> tuple[Floats, Bools]:
-    """The two arrays as float64 and bool, checked.
+    """Scores and membership, checked.
 
     Args:
         scores: [n], finite; higher for members.
         member: bool [n], with at least one of each kind.
+
+    Returns:
+        The two as float64 and bool.
 
     Raises:
         UserError: where the arrays are anything else.
@@ -49,7 +52,18 @@ def checked(scores: npt.ArrayLike, member: npt.ArrayLike) -> tuple[Floats, Bools
 
 
 def roc(scores: npt.ArrayLike, member: npt.ArrayLike) -> Roc:
-    """ROC curve at every observed score; tied scores move together."""
+    """ROC curve at every observed score; tied scores move together.
+
+    Args:
+        scores: [n], finite; higher for members.
+        member: bool [n], with at least one of each kind.
+
+    Returns:
+        Every distinct operating point.
+
+    Raises:
+        UserError: where the arrays are anything else.
+    """
     s, m = checked(scores, member)
     return Roc(*roc_curve(m, s, drop_intermediate=False))
 
@@ -155,9 +169,19 @@ def tpr_at_fpr(scores: npt.ArrayLike, member: npt.ArrayLike, fpr: float) -> dict
 
 
 def best_threshold(scores: npt.ArrayLike, member: npt.ArrayLike) -> float:
-    """Finite threshold t with the highest balanced accuracy of "member when score >= t" on these data.
+    """Threshold t with the highest balanced accuracy of "member when score >= t" on these data.
 
     It lies midway between neighbouring scores; among equals the one nearest to the middle of the scores is taken.
+
+    Args:
+        scores: [n], finite; higher for members.
+        member: bool [n], with at least one of each kind.
+
+    Returns:
+        The threshold, finite.
+
+    Raises:
+        UserError: where the arrays are anything else.
     """
     curve = roc(scores, member)
     gain = curve.tpr - curve.fpr
@@ -173,9 +197,19 @@ def best_threshold(scores: npt.ArrayLike, member: npt.ArrayLike) -> float:
 
 
 def at_threshold(scores: npt.ArrayLike, member: npt.ArrayLike, threshold: float) -> dict[str, Any]:
-    """Confusion counts, balanced accuracy, and precision, recall and F1 of both classes for "score >= threshold".
+    """What "member when score >= threshold" gets right.
 
-    A ratio without any case (no one predicted to be a member) is 0.
+    Args:
+        scores: [n], finite; higher for members.
+        member: bool [n], with at least one of each kind.
+        threshold: any number.
+
+    Returns:
+        ``balanced_accuracy`` and ``accuracy`` in [0, 1]; precision, recall and F1 of both classes, where a ratio without any
+        case (no one predicted to be a member) is 0; ``confusion``, the counts.
+
+    Raises:
+        UserError: where the arrays are anything else.
     """
     s, m = checked(scores, member)
     predicted = s >= threshold
@@ -199,7 +233,15 @@ def _precision_recall(hits: int, false_alarms: int, misses: int) -> dict[str, fl
 
 
 def halves(member: Bools, seed: int) -> Bools:
-    """Mask bool [n] of a random half, stratified by membership (the odd example goes to the other half)."""
+    """A random half of the candidates, stratified by membership.
+
+    Args:
+        member: bool [n].
+        seed: of the draw.
+
+    Returns:
+        Mask bool [n]; an odd example goes to the other half.
+    """
     first = np.zeros(len(member), dtype=np.bool_)
     rng = np.random.default_rng(seed)
     for side in (member, ~member):

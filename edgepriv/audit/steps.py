@@ -19,7 +19,19 @@ from edgepriv.recipe import Recipe
 
 
 def accuracy_of(subject: Subject, *, accept: bool, float_twin: DeployedModel | None = None) -> dict[str, Any]:
-    """``accuracy`` of the audit (see ``up_front``, which refuses a model that has collapsed unless ``accept``)."""
+    """``accuracy`` of the audit (see ``up_front``).
+
+    Args:
+        subject: what is examined.
+        accept: go on, with a warning, where the model has collapsed.
+        float_twin: is asked too; None without one.
+
+    Returns:
+        ``rows``, ``costs`` and ``warnings``.
+
+    Raises:
+        UserError: where the model has collapsed, unless ``accept``.
+    """
     return up_front(
         subject.model,
         subject.target,
@@ -33,7 +45,15 @@ def accuracy_of(subject: Subject, *, accept: bool, float_twin: DeployedModel | N
 
 
 def likeness_of(subject: Subject, attackers: Attackers) -> dict[str, dict[str, Any] | None]:
-    """``likeness`` of the audit: threat model -> how the attacker's models compare with the target."""
+    """``likeness`` of the audit.
+
+    Args:
+        subject: what is examined.
+        attackers: with their models.
+
+    Returns:
+        Threat model -> how these models compare with the target; None where that cannot be said.
+    """
     return {
         name: likeness(subject.target, subject.dataset, subject.split, fleet)
         for name, fleet in attackers.fleets.items()
@@ -41,7 +61,15 @@ def likeness_of(subject: Subject, attackers: Attackers) -> dict[str, dict[str, A
 
 
 def membership_of(subject: Subject, attackers: Attackers) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What membership attacks find, and their scores (see ``membership_part``)."""
+    """What membership attacks find (see ``membership_part``).
+
+    Args:
+        subject: what is examined.
+        attackers: with their models.
+
+    Returns:
+        Parts of the audit's JSON, and every attack's scores.
+    """
     return membership_part(
         subject.target,
         subject.dataset,
@@ -55,12 +83,28 @@ def membership_of(subject: Subject, attackers: Attackers) -> tuple[dict[str, Any
 
 
 def shift_of(subject: Subject) -> dict[str, Any]:
-    """``shift`` of the audit: whether members and non-members differ before any model has seen them."""
+    """``shift`` of the audit: whether members and non-members differ before any model has seen them.
+
+    Args:
+        subject: what is examined.
+
+    Returns:
+        See ``shift_part``.
+    """
     return shift_part(subject.dataset, subject.split.members, subject.split.non_members, subject.recipe.seed)
 
 
 def robustness_of(subject: Subject, cache_dir: Path, label: str = "robustness") -> dict[str, Any] | None:
-    """``robustness`` of the audit, on non-members (see ``robustness_part``)."""
+    """``robustness`` of the audit, on non-members (see ``robustness_part``).
+
+    Args:
+        subject: what is examined.
+        cache_dir: folder in which outcomes of attacks are kept.
+        label: of the bar.
+
+    Returns:
+        Part of the audit's JSON; None where no attack was asked for.
+    """
     return robustness_part(
         subject.target,
         subject.dataset,

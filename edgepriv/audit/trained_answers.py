@@ -28,7 +28,14 @@ class Shadow:
             raise UserError("the shadow model needs at least two members and two non-members")
 
     def take(self, index: npt.NDArray[np.generic]) -> "Shadow":
-        """The examples at ``index`` (integers or a mask)."""
+        """Some of the examples.
+
+        Args:
+            index: int [m], or a mask bool [n].
+
+        Returns:
+            The answers to these, and who of them is a member.
+        """
         return Shadow(self.outputs.take(index), self.member[index])
 
 
@@ -69,7 +76,14 @@ class References:
             raise UserError(f"references need unused bool {c.shape}, got {u.shape}")
 
     def take(self, index: npt.NDArray[np.generic]) -> "References":
-        """The same models on the candidates at ``index`` (integers or a mask)."""
+        """The same models on some of the candidates.
+
+        Args:
+            index: int [m], or a mask bool [n].
+
+        Returns:
+            Their answers to these.
+        """
         return References(
             self.confidence[:, index],
             self.member[:, index],
@@ -78,11 +92,17 @@ class References:
         )
 
     def asked_without(self, r: int) -> tuple[Bools, Bools]:
-        """Whom to ask about each candidate when model ``r`` is attacked by the others: IN and OUT models, bool [R, n].
+        """Whom to ask about each candidate when a model is attacked by the others.
 
         Which candidates model r was trained on must not be told by how many others were trained on them. Models are
         trained on each candidate about equally often, so r's members have one IN model less among the others. Hence all
         candidates keep as many as the one that has fewest; which ones go depends on nothing but the memberships.
+
+        Args:
+            r: the model, in 0 .. R - 1.
+
+        Returns:
+            IN and OUT models, bool [R, n] each.
         """
         order = np.roll(np.arange(len(self.member)), -r - 1)  # from r + 1 on, so that other models go for another r
         asked = []
@@ -96,7 +116,15 @@ class References:
         return asked[0], asked[1]
 
     def without(self, r: int, *, equally: bool = True) -> "References":
-        """The other models; ``equally``: of each candidate those of ``asked_without``, else all."""
+        """The models without one.
+
+        Args:
+            r: the model, in 0 .. R - 1.
+            equally: keep of each candidate those of ``asked_without``, else all.
+
+        Returns:
+            The R - 1 others.
+        """
         inside, out = self.asked_without(r) if equally else (self.inside, self.out)
         return References(
             np.delete(self.confidence, r, axis=0),
@@ -121,7 +149,14 @@ class Population:
     tempered_references: Tempered | None = None
 
     def as_target(self, r: int) -> "Population":
-        """The same examples, with reference model ``r`` as the target of the others."""
+        """The same examples, with a reference model as the target of the others.
+
+        Args:
+            r: the model, in 0 .. R - 1.
+
+        Returns:
+            The examples, with R - 1 reference models.
+        """
         hot = self.tempered_references
         return Population(
             self.references[r],

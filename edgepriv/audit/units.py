@@ -17,7 +17,14 @@ class Unit:
     name: str = ""
 
     def restored(self, robustness: dict[str, Any] | None) -> dict[str, Any] | None:
-        """The audit's ``robustness`` with its radii in the user's units; None of None."""
+        """The audit's ``robustness`` with its radii in the user's units.
+
+        Args:
+            robustness: with radii in [0, 1], or None.
+
+        Returns:
+            The same with ``eps`` and the curve in the user's units, and ``unit`` where they have a name; None of None.
+        """
         if robustness is None:
             return None
         if self.name:
@@ -33,6 +40,13 @@ def in_unit_range(recipe: Recipe, examples: Examples) -> tuple[Recipe, Unit]:
 
     A radius that is asked for is in the user's units; one that is not is the customary share of the range. Where each feature
     has a range of its own, a radius is a share of that, asked for or not.
+
+    Args:
+        recipe: settings of the audit.
+        examples: members and non-members, with the range of their numbers.
+
+    Returns:
+        The recipe and the unit; of inputs that lie in [0, 1] by themselves, the recipe as it is.
     """
     if examples.kind != "other":
         return recipe, Unit(1.0)

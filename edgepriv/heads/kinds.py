@@ -20,7 +20,20 @@ Record = dict[str, Any]
 
 
 def trained_head(recipe: Recipe, classifier: Classifier, dataset: Dataset, split: Split) -> Record | None:
-    """The head of ``recipe``, trained on the answers of ``classifier``, which has the weights that ship; None for none."""
+    """The head that a recipe asks for, trained.
+
+    Args:
+        recipe: settings of the head, and its seed.
+        classifier: with the weights that ship; the head is trained on its answers.
+        dataset: the examples.
+        split: members and privacy holdout.
+
+    Returns:
+        What checkpoints hold of the head; None where the recipe asks for none.
+
+    Raises:
+        UserError: for a head that needs a privacy holdout where there is none.
+    """
     if recipe.head.method == "none":
         return None
     train = memguard_record if recipe.head.method == MEMGUARD_METHOD else mask_record
@@ -28,7 +41,18 @@ def trained_head(recipe: Recipe, classifier: Classifier, dataset: Dataset, split
 
 
 def answering(record: Record | None, where: str) -> Answering | None:
-    """What a head makes of answers; None without one. ``where`` names its origin in an error."""
+    """What a head makes of answers.
+
+    Args:
+        record: of the head, as checkpoints hold it; None without one.
+        where: its origin, for the message.
+
+    Returns:
+        (probabilities [n, K], inputs [n, ...]) -> probabilities [n, K]; None without a head.
+
+    Raises:
+        UserError: for a record that holds no head.
+    """
     if record is None:
         return None
     if record["method"] == MEMGUARD_METHOD:
@@ -39,6 +63,16 @@ def answering(record: Record | None, where: str) -> Answering | None:
 
 
 def facts_of(record: Record, classifier: Classifier, dataset: Dataset, split: Split) -> dict[str, Any]:
-    """What checkpoint and manifest say of a head."""
+    """What checkpoint and manifest say of a head.
+
+    Args:
+        record: of the head.
+        classifier: with the weights that ship.
+        dataset: the examples.
+        split: members and privacy holdout.
+
+    Returns:
+        ``method``, and what was measured on members and holdout, as JSON.
+    """
     measure = guard_facts if record["method"] == MEMGUARD_METHOD else mask_facts
     return measure(record, classifier, dataset, split)

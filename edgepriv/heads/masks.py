@@ -37,6 +37,14 @@ class Generator(nn.Module):
         return [layer for layer in self.network.layers if isinstance(layer, nn.Linear)]
 
     def forward(self, probabilities: Tensor) -> Tensor:
+        """Other probabilities in place of those of the model.
+
+        Args:
+            probabilities: [n, K].
+
+        Returns:
+            [n, K], rows sum to 1.
+        """
         generated: Tensor = self.network(probabilities).softmax(1)
         return generated
 
@@ -56,6 +64,14 @@ class Rank(nn.Module):
         self.register_buffer("values", torch.tensor(mask_values(classes), dtype=torch.float32))
 
     def forward(self, probabilities: Tensor) -> Tensor:
+        """The same values for every answer, placed by the rank of its classes.
+
+        Args:
+            probabilities: [n, K].
+
+        Returns:
+            [n, K]; labels are kept.
+        """
         order = probabilities.sort(dim=1, descending=True, stable=True).indices
         return torch.empty_like(probabilities).scatter_(1, order, self.values.expand(len(order), -1))
 
@@ -64,13 +80,29 @@ Mask = Generator | Rank
 
 
 def build(method: str, classes: int) -> Mask:
-    """A head of a method in ``IN_GRAPH``; a Generator has random weights."""
+    """A new head.
+
+    Args:
+        method: in ``IN_GRAPH``.
+        classes: K.
+
+    Returns:
+        The head; a Generator has random weights.
+    """
     return Rank(classes) if method == "rank" else Generator(classes)
 
 
 @torch.no_grad()
 def masked(head: nn.Module, probabilities: np.ndarray) -> np.ndarray:
-    """What the head makes of float32 [n, K], in numpy."""
+    """What a head makes of answers, in numpy.
+
+    Args:
+        head: in eval mode.
+        probabilities: float32 [n, K].
+
+    Returns:
+        float32 [n, K].
+    """
     if not len(probabilities):
         return probabilities
     given = torch.from_numpy(np.ascontiguousarray(probabilities, np.float32))
@@ -78,13 +110,34 @@ def masked(head: nn.Module, probabilities: np.ndarray) -> np.ndarray:
 
 
 def record_of(method: str, classes: int, state: dict[str, Tensor]) -> dict[str, Any]:
-    """What checkpoints and head files hold of a head."""
+    """What checkpoints and head files hold of a head.
+
+    Args:
+        method: of the head.
+        classes: K.
+        state: its weights by name.
+
+    Returns:
+        The record, with copies of the weights.
+    """
     state = {name: value.detach().clone().contiguous() for name, value in state.items()}
     return {"format_version": FORMAT_VERSION, "method": method, "classes": classes, "state_dict": state}
 
 
 def from_record(record: dict[str, Any], classes: int, where: str) -> Mask:
-    """The head in eval mode. ``where`` names its origin. Raises UserError when it is for another number of classes."""
+    """The head that a record describes.
+
+    Args:
+        record: as ``record_of`` returns it.
+        classes: K of the model.
+        where: its origin, for the message.
+
+    Returns:
+        The head in eval mode.
+
+    Raises:
+        UserError: for a record that holds no head, and for one of another number of classes.
+    """
     try:
         if record["format_version"] != FORMAT_VERSION or record["method"] not in IN_GRAPH:
             raise UserError(f"{where} holds no head that this edgepriv can read")
@@ -100,13 +153,30 @@ def from_record(record: dict[str, Any], classes: int, where: str) -> Mask:
 
 
 def save(path: Path, record: dict[str, Any]) -> None:
-    """Write model.head.pt, whole or not at all."""
+    """Write model.head.pt, whole or not at all.
+
+    Args:
+        path: of the file.
+        record: as ``record_of`` returns it.
+    """
     with written_aside(path) as aside, aside.open("wb") as handle:
         torch.save(record, handle)
 
 
 def load(path: Path, method: str, classes: int) -> dict[str, Any]:
-    """The record in a model.head.pt, for a model with ``classes`` classes that was asked to have a head of ``method``."""
+    """The head in a model.head.pt.
+
+    Args:
+        path: of the file.
+        method: that was asked for.
+        classes: K of the model.
+
+    Returns:
+        The record.
+
+    Raises:
+        UserError: for a file that holds no head, or one of another method or number of classes.
+    """
     record = load_tensors(path)
     from_record(record, classes, str(path))
     if record["method"] != method:

@@ -28,6 +28,18 @@ def memguard_record(recipe: Recipe, classifier: Classifier, dataset: Dataset, sp
     """Train a perceptron to tell members from the privacy holdout by sorted probabilities, as many of each.
 
     Two logits are trained with cross-entropy; their difference is the one logit that is kept.
+
+    Args:
+        recipe: settings of the head, and its seed.
+        classifier: with the weights that ship.
+        dataset: the examples.
+        split: members and privacy holdout.
+
+    Returns:
+        What checkpoints hold of it.
+
+    Raises:
+        UserError: without a privacy holdout.
     """
     refuse_without_holdout(recipe, split)
     seed, classes = recipe.seed + SEED, dataset.num_classes
@@ -53,12 +65,29 @@ def memguard_record(recipe: Recipe, classifier: Classifier, dataset: Dataset, sp
 
 
 def guard_of(record: dict[str, Any]) -> MemGuard:
-    """The guard that a record describes."""
+    """The guard that a record describes.
+
+    Args:
+        record: as ``memguard_record`` returns it.
+
+    Returns:
+        The guard, as the device kit uses it.
+    """
     return of_arrays({name: value.numpy() for name, value in record["state_dict"].items()})
 
 
 def guard_facts(record: dict[str, Any], classifier: Classifier, dataset: Dataset, split: Split) -> dict[str, Any]:
-    """What checkpoint and manifest say: the classifier's accuracy on its own examples without and with noise."""
+    """What checkpoint and manifest say of a guard: its classifier's accuracy on its own examples, without and with noise.
+
+    Args:
+        record: as ``memguard_record`` returns it.
+        classifier: with the weights that ship.
+        dataset: the examples.
+        split: members and privacy holdout, of which at most 500 each are asked about.
+
+    Returns:
+        The facts, as JSON.
+    """
     guard = guard_of(record)
     count = min(len(split.members), len(split.holdout), 500)
     index = np.concatenate([split.members[:count], split.holdout[:count]])

@@ -23,7 +23,15 @@ SEED = 1000
 
 
 def refuse_without_holdout(recipe: Recipe, split: Split) -> None:
-    """Raise UserError when the head compares members with a privacy holdout and there is none."""
+    """Raise UserError when a head compares members with a privacy holdout and there is none.
+
+    Args:
+        recipe: settings of the head.
+        split: who is a member, who is held out.
+
+    Raises:
+        UserError: where either side is empty.
+    """
     if trained_on_members(recipe.head) and not (len(split.holdout) and len(split.members)):
         raise UserError(
             f"the head {recipe.head.method!r} is trained on the members and on a privacy holdout: set data.holdout above 0"
@@ -31,13 +39,28 @@ def refuse_without_holdout(recipe: Recipe, split: Split) -> None:
 
 
 def member_labels(probabilities: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """Soft labels [n, K] of Algorithm 1 (eq. 2): a member's own answer, and of a non-member 1 for the likeliest class."""
+    """Soft labels of Algorithm 1 (eq. 2): a member's own answer, and of a non-member 1 for the likeliest class.
+
+    Args:
+        probabilities: float32 [n, K].
+        member: bool [n].
+
+    Returns:
+        float32 [n, K].
+    """
     certain = np.eye(probabilities.shape[1], dtype=np.float32)[probabilities.argmax(axis=1)]
     return np.where(member[:, None], probabilities, certain)
 
 
 def nonmember_labels(probabilities: np.ndarray) -> np.ndarray:
-    """Soft labels [n, K] of Algorithm 2: the same values for every answer, placed by the rank of its classes."""
+    """Soft labels of Algorithm 2: the same values for every answer, placed by the rank of its classes.
+
+    Args:
+        probabilities: float32 [n, K].
+
+    Returns:
+        float32 [n, K].
+    """
     order = np.argsort(-probabilities, axis=1, kind="stable")
     labels = np.empty_like(probabilities)
     np.put_along_axis(labels, order, np.array([mask_values(probabilities.shape[1])], np.float32), axis=1)
@@ -45,10 +68,22 @@ def nonmember_labels(probabilities: np.ndarray) -> np.ndarray:
 
 
 def trained_mask(recipe: Recipe, classifier: Classifier, dataset: Dataset, split: Split) -> Mask:
-    """The head that ``recipe.head`` asks for, trained on what ``classifier`` answers to the split's members and holdout.
+    """The head that ``recipe.head`` asks for, trained on what the model answers to members and holdout. Deterministic.
 
-    ``classifier`` must have the weights that ship. The member mask minimises the squared error of probabilities, the
-    non-member mask the cross-entropy of soft labels; ``rank`` looks at nothing. Deterministic.
+    The member mask minimises the squared error of probabilities, the non-member mask the cross-entropy of soft labels; ``rank``
+    looks at nothing.
+
+    Args:
+        recipe: settings of the head, and its seed.
+        classifier: with the weights that ship.
+        dataset: the examples.
+        split: members and privacy holdout.
+
+    Returns:
+        The head in eval mode.
+
+    Raises:
+        UserError: for a head that needs a privacy holdout where there is none.
     """
     method, classes = recipe.head.method, dataset.num_classes
     seed = recipe.seed + SEED
@@ -72,13 +107,36 @@ def trained_mask(recipe: Recipe, classifier: Classifier, dataset: Dataset, split
 
 
 def mask_record(recipe: Recipe, classifier: Classifier, dataset: Dataset, split: Split) -> dict[str, Any]:
-    """``trained_mask`` as checkpoints hold it."""
+    """``trained_mask`` as checkpoints hold it.
+
+    Args:
+        recipe: settings of the head, and its seed.
+        classifier: with the weights that ship.
+        dataset: the examples.
+        split: members and privacy holdout.
+
+    Returns:
+        The record.
+
+    Raises:
+        UserError: for a head that needs a privacy holdout where there is none.
+    """
     head = trained_mask(recipe, classifier, dataset, split)
     return record_of(recipe.head.method, dataset.num_classes, head.state_dict())
 
 
 def mask_facts(record: dict[str, Any], classifier: Classifier, dataset: Dataset, split: Split) -> dict[str, Any]:
-    """What checkpoint and manifest say of a head: its width or values, and the share of labels that it changes."""
+    """What checkpoint and manifest say of a head: its width or values, and the share of labels that it changes.
+
+    Args:
+        record: of the head.
+        classifier: with the weights that ship.
+        dataset: the examples.
+        split: members and privacy holdout.
+
+    Returns:
+        The facts, as JSON.
+    """
     head = from_record(record, dataset.num_classes, "the checkpoint")
     facts: dict[str, Any] = {"method": record["method"]}
     facts |= {"width": head.width} if isinstance(head, Generator) else {"values": head.values.tolist()}

@@ -9,12 +9,19 @@ GAP = 0.05
 
 
 def descending_values(classes: int, rng: np.random.Generator) -> np.ndarray:
-    """float64 [classes], sums to 1: k values y_1 > ... > y_k > 0 with 1/k < y_1 < 2/k, then zeros.
+    """Values to show in place of probabilities, by Algorithm 2, lines 1 to 11.
 
-    Algorithm 2, lines 1 to 11. As printed, line 1 draws y_1 from (1/k, 2/k) before the loop has determined k, and the loop
-    need not end: once y_i is small, what is left stays larger than it. Our reading: y_1 is drawn from (1/classes, 1), which
-    is the union of these intervals; the loop runs as printed, for at most ``classes`` values; a draw is thrown away and
-    another made unless the loop ends and y_1 lies in (1/k, 2/k) of the k that it found. Half of all draws end with k = 2.
+    As printed, line 1 draws y_1 from (1/k, 2/k) before the loop has determined k, and the loop need not end: once y_i is small,
+    what is left stays larger than it. Our reading: y_1 is drawn from (1/classes, 1), which is the union of these intervals; the
+    loop runs as printed, for at most ``classes`` values; a draw is thrown away and another made unless the loop ends and y_1
+    lies in (1/k, 2/k) of the k that it found. Half of all draws end with k = 2.
+
+    Args:
+        classes: K.
+        rng: of the draws.
+
+    Returns:
+        float64 [K], sums to 1: k values y_1 > ... > y_k > 0 with 1/k < y_1 < 2/k, then zeros.
     """
     while True:
         values = [rng.uniform(1 / classes, 1)]
@@ -32,5 +39,11 @@ def mask_values(classes: int) -> tuple[float, ...]:
 
     They are no secret, as every answer shows them. Drawn once for all models, they let an attacker's reference models answer
     in the same values as the target: an attacker who sees them would choose the same.
+
+    Args:
+        classes: K.
+
+    Returns:
+        K numbers that sum to 1, falling.
     """
     return tuple(descending_values(classes, np.random.default_rng([classes, 2])).tolist())

@@ -18,7 +18,14 @@ _NARROW = (torch.float16, torch.bfloat16, torch.float64)
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """The network without DataParallel, DistributedDataParallel and torch.compile around it or around parts of it."""
+    """The network without DataParallel, DistributedDataParallel and torch.compile around it or around parts of it.
+
+    Args:
+        network: changed in place where parts are wrapped.
+
+    Returns:
+        The network inside.
+    """
     network = _inside(network)
     for module in list(network.modules()):
         for name, child in module.named_children():
@@ -38,8 +45,20 @@ def _inside(module: nn.Module) -> nn.Module:
 
 
 def adapted(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> tuple[nn.Module, tuple[str, ...]]:
-    """``network`` in eval mode such that it takes float32 [N, *input_shape], leaves it unchanged and returns float32 [N, K];
-    and sentences about what was done to that end. Raises UserError when it cannot be."""
+    """A network made to take and return what everything here expects.
+
+    Args:
+        network: the user's.
+        name: of the model, for the message.
+        input_shape: of one example.
+
+    Returns:
+        The network in eval mode, which takes float32 [N, *input_shape], leaves it unchanged and returns float32 [N, K]; and
+        sentences about what was done to that end.
+
+    Raises:
+        UserError: when it cannot be.
+    """
     network = unwrapped(network).eval()
     notes = []
     dtypes = {parameter.dtype for parameter in network.parameters() if parameter.is_floating_point()}
@@ -70,7 +89,14 @@ def adapted(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> tupl
 
 
 def probe(input_shape: tuple[int, ...]) -> Tensor:
-    """Two inputs float32 [2, *input_shape] of either sign, the same each time."""
+    """Two inputs of either sign, the same each time.
+
+    Args:
+        input_shape: of one example.
+
+    Returns:
+        float32 [2, *input_shape], from a standard normal distribution.
+    """
     return torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
 
 

@@ -12,7 +12,14 @@ _OLD_NORMS = {"WeightNorm": remove_weight_norm, "SpectralNorm": remove_spectral_
 
 
 def computed_weights(network: nn.Module) -> dict[str, str]:
-    """Each weight that is computed from others, by its name in the network -> what computes it."""
+    """The weights that are computed from others.
+
+    Args:
+        network: any.
+
+    Returns:
+        Name in the network -> what computes it, such as "pruning".
+    """
     computed = {}
     for layer, module in network.named_modules():
         prefix = f"{layer}." if layer else ""
@@ -29,9 +36,15 @@ def computed_weights(network: nn.Module) -> dict[str, str]:
 
 
 def bake(network: nn.Module) -> tuple[str, ...]:
-    """Replace every computed weight by a parameter of its value in eval mode, in place; returns sentences about it.
+    """Replace every computed weight by a parameter of its value in eval mode, in place.
 
     The network computes what it did. Trained on, a pruned weight may leave zero, and a normalised one its norm.
+
+    Args:
+        network: any.
+
+    Returns:
+        Sentences about it; none where no weight is computed.
     """
     computed = computed_weights(network)
     training = [module for module in network.modules() if module.training]

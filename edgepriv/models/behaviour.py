@@ -29,10 +29,19 @@ class BatchDependence:
 
 
 def refuse_unsteady(classifier: Classifier, x: Tensor) -> str | None:
-    """Raise UserError unless ``classifier``, in eval mode, gives each of ``x`` [N, ...] one finite answer: the same when asked
-    again, alone, or in another order. No generator is moved on.
+    """Refuse a model that does not give each input one finite answer: the same when asked again, alone, or in another order.
 
-    Of one that is asked for one input at a time (``alone``), returns a sentence on what that changes; else None.
+    No generator is moved on.
+
+    Args:
+        classifier: in eval mode.
+        x: float32 [N, ...] in [0, 1].
+
+    Returns:
+        Of a model that is asked for one input at a time (``alone``), a sentence on what that changes; else None.
+
+    Raises:
+        UserError: with what is wrong, and where in the user's own code.
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         if classifier.alone:
@@ -105,8 +114,15 @@ def _describe_alone(difference: BatchDependence | None) -> str:
 
 
 def batch_difference(answer: Callable[[Tensor], Tensor], x: Tensor) -> BatchDependence | None:
-    """How far answers [N, K] move when each of ``x`` [N, ...] is asked alone, or all in another order; None when they do
-    not, beyond rounding."""
+    """How far answers move when inputs are asked alone, or in another order.
+
+    Args:
+        answer: [N, ...] -> [N, K].
+        x: [N, ...].
+
+    Returns:
+        The difference; None when they do not move, beyond rounding.
+    """
     whole = answer(x)
     try:
         alone = torch.cat([answer(row[None]) for row in x])
@@ -123,7 +139,14 @@ def batch_difference(answer: Callable[[Tensor], Tensor], x: Tensor) -> BatchDepe
 
 
 def place_of(error: BaseException) -> str:
-    """in words: where in the user's own code an error arose, " (net.py, line 12: x = x + y)"; empty where it did not."""
+    """Where in the user's own code an error arose.
+
+    Args:
+        error: with its traceback.
+
+    Returns:
+        " (net.py, line 12: x = x + y)"; empty where it arose elsewhere.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     outside = [Path(sys.prefix), Path(sys.base_prefix), _REFERENCE, _OURS]
     own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(place) for place in outside)]
@@ -132,7 +155,14 @@ def place_of(error: BaseException) -> str:
 
 
 def cause_of(error: BaseException) -> str:
-    """What went wrong in one line: the kind of error, its first line, and where in the user's own code."""
+    """What went wrong, in one line.
+
+    Args:
+        error: with its traceback.
+
+    Returns:
+        The kind of error, its first line, and where in the user's own code.
+    """
     return f"{type(error).__name__}: {_first_line(error)}{place_of(error)}"
 
 

@@ -58,18 +58,41 @@ class Checkpoint:
         return classifier.eval()
 
     def with_recipe(self, recipe: Recipe) -> "Checkpoint":
-        """Copy with another recipe; steps that were learned for another quantization are dropped."""
+        """Copy with another recipe.
+
+        Args:
+            recipe: the other one.
+
+        Returns:
+            The copy; steps that were learned for another quantization are dropped.
+        """
         fits = recipe.quantize == self.recipe.quantize
         return replace(self, recipe=recipe, state_dict=self.state_dict if fits else without_steps(self.state_dict))
 
     def with_weights(self, classifier: Classifier, **changes: Any) -> "Checkpoint":
-        """Copy with the weights of ``classifier`` and other fields changed."""
+        """Copy with other weights.
+
+        Args:
+            classifier: whose weights are taken.
+            changes: other fields, by name.
+
+        Returns:
+            The copy.
+        """
         state = {name: value.detach().clone().contiguous() for name, value in classifier.network.state_dict().items()}
         return replace(self, state_dict=state, **changes)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write model.pt, whole or not at all."""
+    """Write model.pt, whole or not at all.
+
+    Args:
+        path: of the file.
+        checkpoint: its content.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
     content = {
         "format_version": FORMAT_VERSION,
         "architecture": checkpoint.recipe.model.name,
@@ -90,7 +113,14 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def is_checkpoint(content: dict[str, Any]) -> bool:
-    """Whether a loaded dictionary is an edgepriv checkpoint rather than a bare state_dict."""
+    """Whether a loaded dictionary is an edgepriv checkpoint rather than a bare state_dict.
+
+    Args:
+        content: of the file.
+
+    Returns:
+        True for a checkpoint.
+    """
     return "format_version" in content and "state_dict" in content
 
 
@@ -100,6 +130,9 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
     Args:
         path: the file.
         model: confirms an architecture of the form ``package.module:factory``, which a file alone may not ask to import.
+
+    Returns:
+        The checkpoint.
 
     Raises:
         UserError: when the file is missing, truncated, of another format, or holds code.
@@ -143,8 +176,21 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
 def from_state_dict(
     path: Path, recipe: Recipe, class_names: tuple[str, ...], input_shape: tuple[int, ...], data: dict[str, Any] | None
 ) -> Checkpoint:
-    """A checkpoint around weights from elsewhere, in whatever container and under whatever prefix they stand there; what was
-    recognised is in its ``notes``. Raises UserError when they do not fit the recipe's model."""
+    """A checkpoint around weights from elsewhere, in whatever container and under whatever prefix they stand there.
+
+    Args:
+        path: the file.
+        recipe: says which network they are of.
+        class_names: of its K classes.
+        input_shape: of one example.
+        data: record of the training data, None where it is not known.
+
+    Returns:
+        The checkpoint; what was recognised is in its ``notes``.
+
+    Raises:
+        UserError: when the weights do not fit the recipe's model.
+    """
     content = load_tensors(path)
     network = build_classifier(recipe.model, len(class_names), input_shape).network
     wanted = [network.state_dict()]
@@ -174,8 +220,14 @@ def _checked_state(state: Any, path: Path) -> dict[str, Tensor]:
 
 
 def refuse_infinite(network: nn.Module) -> None:
-    """Raise UserError when a weight or a running statistic of ``network`` is not finite: it has diverged. Other buffers may
-    hold infinity, which masks are made of."""
+    """Refuse a network that has diverged.
+
+    Args:
+        network: its weights and running statistics are looked at; other buffers may hold infinity, which masks are made of.
+
+    Raises:
+        UserError: when one of them is not finite.
+    """
     statistics = (
         name for name, _ in network.named_buffers() if name.rpartition(".")[2] in ("running_mean", "running_var")
     )

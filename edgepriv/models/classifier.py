@@ -44,20 +44,43 @@ class Classifier(nn.Module):
         self.normalises = bool((self.mean != 0).any() or (self.std != 1).any())
 
     def normalised(self, x: Tensor) -> Tensor:
-        """What the network sees of inputs in [0, 1]."""
+        """What the network sees of inputs.
+
+        Args:
+            x: [N, ...] in [0, 1].
+
+        Returns:
+            [N, ...], less the mean, in units of the standard deviation.
+        """
         if not self.normalises:
             return x
         shape = (1, -1) + (1,) * (x.ndim - 2)
         return (x - self.mean.view(shape)) / self.std.view(shape)
 
     def logits(self, inputs: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """The network's answers to normalised ``inputs`` [N, ...], with ``weights`` (by parameter name) in place of its own."""
+        """The network's answers.
+
+        Args:
+            inputs: normalised, [N, ...].
+            weights: by parameter name, in place of its own.
+
+        Returns:
+            Logits [N, K].
+        """
         if self.alone and not self.training and len(inputs) > 1:
             return torch.cat([self.logits(row, weights) for row in inputs.split(1)])
         logits: Tensor = functional_call(self.network, dict(weights), (inputs,)) if weights else self.network(inputs)
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits of inputs.
+
+        Args:
+            x: [N, ...] in [0, 1].
+
+        Returns:
+            Logits [N, K], of the type of ``x``.
+        """
         logits = self.logits(self.normalised(x))
         return logits if logits.dtype == x.dtype else logits.to(x.dtype)
 
@@ -65,8 +88,19 @@ class Classifier(nn.Module):
 def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: Any) -> nn.Module:
     """A network with random weights: ours by name, torchvision's by name, or ``package.module:factory``.
 
-    A factory is called as ``factory(num_classes=, input_shape=, **arguments)``. Raises UserError when the name is unknown
-    or the architecture cannot take such inputs.
+    A factory is called as ``factory(num_classes=, input_shape=, **arguments)``.
+
+    Args:
+        name: of the architecture.
+        num_classes: K.
+        input_shape: of one example.
+        arguments: of the architecture.
+
+    Returns:
+        The network.
+
+    Raises:
+        UserError: when the name is unknown or the architecture cannot take such inputs.
     """
     if is_own(name):
         return _made_by(imported(name), name, num_classes, input_shape, arguments)[0]
@@ -122,6 +156,9 @@ def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int])
         model: name, arguments, mean and std.
         num_classes: K, at least 2.
         input_shape: of one example.
+
+    Returns:
+        The classifier.
 
     Raises:
         UserError: when the architecture does not fit the inputs, or the user's module does not return logits [N, K].

@@ -15,17 +15,40 @@ SUFFIX = "_lsq_step"
 
 
 def steps_of(network: nn.Module) -> dict[str, nn.Parameter]:
-    """The steps that ``network`` has, by the name of the weight that each belongs to."""
+    """The learned steps of a network.
+
+    Args:
+        network: any.
+
+    Returns:
+        Name of a weight -> its step, float32 [G]; empty without any.
+    """
     return {name.removesuffix(SUFFIX): parameter for name, parameter in network.named_parameters() if is_step(name)}
 
 
 def is_step(name: str) -> bool:
-    """Whether a parameter's name is that of a step."""
+    """Whether a parameter is a learned step.
+
+    Args:
+        name: of the parameter.
+
+    Returns:
+        True by its ending.
+    """
     return name.endswith(SUFFIX)
 
 
 def attach_step(network: nn.Module, weight: str, value: Tensor) -> nn.Parameter:
-    """Give ``network`` a step [G] for its parameter ``weight``, in place of any that it has; returns it."""
+    """Give a network a step for one of its weights, in place of any that it has.
+
+    Args:
+        network: changed in place.
+        weight: name of the parameter.
+        value: [G], the first value.
+
+    Returns:
+        The new parameter, float32 [G].
+    """
     layer, _, name = weight.rpartition(".")
     step = nn.Parameter(value.detach().clone().float())
     network.get_submodule(layer).register_parameter(name + SUFFIX, step)
@@ -33,22 +56,37 @@ def attach_step(network: nn.Module, weight: str, value: Tensor) -> nn.Parameter:
 
 
 def drop_steps(network: nn.Module) -> None:
-    """Take all steps off ``network``."""
+    """Take all steps off a network, in place.
+
+    Args:
+        network: any.
+    """
     for module in network.modules():
         for name in [name for name in module._parameters if is_step(name)]:
             del module._parameters[name]
 
 
 def without_steps(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state_dict without its steps."""
+    """A state_dict without its steps.
+
+    Args:
+        state: by name.
+
+    Returns:
+        The other entries.
+    """
     return {name: value for name, value in state.items() if not is_step(name)}
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """``network.load_state_dict(state)``, after which the network has just the steps that ``state`` has; its computed weights
-    become plain first where the state holds these.
+    """``network.load_state_dict(state)``, after which the network has just the steps that ``state`` has.
 
-    Raises RuntimeError when the state does not fit the network, or a step is not a vector of positive numbers.
+    Args:
+        network: changed in place; its computed weights become plain first where the state holds these.
+        state: by name.
+
+    Raises:
+        RuntimeError: when the state does not fit the network, or a step is not a vector of positive numbers.
     """
     drop_steps(network)
     if not network.state_dict().keys() <= state.keys() and any(name in state for name in computed_weights(network)):

@@ -17,8 +17,16 @@ def in_unit_range(model: Model, input_shape: Sequence[int]) -> Statistics:
     """Mean and standard deviation of inputs in [0, 1] that stand for the recipe's, which are in units of its input range.
 
     The network sees ``(lo + u * (hi - lo) - mean) / std`` of an input ``u``; that is ``(u - m) / s`` with what is returned.
-    One number serves every channel (or feature). Raises UserError when there are neither one nor ``input_shape[0]``
-    numbers, or when they do not fit the range.
+
+    Args:
+        model: mean, std and input range; one number serves every channel (or feature).
+        input_shape: of one example.
+
+    Returns:
+        ``m`` and ``s``, one number for each channel (or feature).
+
+    Raises:
+        UserError: when there are neither one nor ``input_shape[0]`` numbers, or when they do not fit the range.
     """
     channels, image = input_shape[0], len(input_shape) == 3
     low, high = model.input_range

@@ -60,7 +60,14 @@ _HARMLESS: list[Any] = [
 def load_tensors(path: Path) -> dict[str, Any]:
     """The dictionary in a file of torch.save or safetensors, whatever it is called; code in it is refused, not run.
 
-    Raises UserError when the file is missing, damaged, of another kind, or needs code to be read.
+    Args:
+        path: the file.
+
+    Returns:
+        Its content; tensors are on the processor.
+
+    Raises:
+        UserError: when the file is missing, damaged, of another kind, or needs code to be read.
     """
     if not path.is_file():
         raise UserError(f"no such file: {path}")
@@ -92,7 +99,14 @@ def load_tensors(path: Path) -> dict[str, Any]:
 
 
 def is_of_tensors(path: Path) -> bool:
-    """Whether a file's first bytes, or else its name, are those of torch.save or safetensors rather than of ONNX."""
+    """Whether a file is one of torch.save or safetensors rather than of ONNX.
+
+    Args:
+        path: a file that exists.
+
+    Returns:
+        True by its first bytes, or else by its name.
+    """
     with path.open("rb") as handle:
         start = handle.read(16)
     known = start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")) or is_safetensors(
@@ -102,7 +116,14 @@ def is_of_tensors(path: Path) -> bool:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether the file begins with the length of a header and a JSON object, as safetensors do."""
+    """Whether a file begins as safetensors do: with the length of a header and a JSON object.
+
+    Args:
+        path: a file that exists.
+
+    Returns:
+        True by its first bytes.
+    """
     with path.open("rb") as handle:
         start = handle.read(9)
     return len(start) == 9 and 2 <= int.from_bytes(start[:8], "little") < _LARGEST_HEADER and start[8:] == b"{"

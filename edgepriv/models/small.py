@@ -42,6 +42,7 @@ class LeNet5(nn.Module):
         self.fc3 = nn.Linear(84, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits [N, K] of normalised images [N, C, H, W]."""
         x = functional.max_pool2d(functional.relu(self.conv1(x)), 2)
         x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
         x = functional.relu(self.fc1(x.flatten(1)))
@@ -63,6 +64,7 @@ class SmallCNN(nn.Module):
         self.fc = nn.Linear(4 * width * (input_shape[1] // 4) * (input_shape[2] // 4), num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits [N, K] of normalised images [N, C, H, W]."""
         x = functional.relu(self.conv1(x))
         x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
         x = functional.max_pool2d(functional.relu(self.conv3(x)), 2)
@@ -81,6 +83,7 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits [N, K] of normalised inputs [N, ...]."""
         x = x.flatten(1)
         for layer in self.layers[:-1]:
             x = functional.relu(layer(x))
@@ -127,6 +130,7 @@ class ResNet20(nn.Module):
         self.fc = nn.Linear(64, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits [N, K] of normalised images [N, C, H, W]."""
         x = self.blocks(functional.relu(self.bn1(self.conv1(x))))
         logits: Tensor = self.fc(functional.adaptive_avg_pool2d(x, 1).flatten(1))
         return logits

@@ -22,12 +22,28 @@ _INSTALLED_NAMES = {"site-packages", "dist-packages"}
 
 
 def is_own(name: str) -> bool:
-    """Whether a model's name is ``package.module:factory``, code of the user's, rather than an architecture of ours."""
+    """Whether a model is code of the user's rather than an architecture of ours.
+
+    Args:
+        name: of the model.
+
+    Returns:
+        True for ``package.module:factory``.
+    """
     return ":" in name
 
 
 def refuse_unconfirmed(asked: str, confirmed: Model | None, who: str) -> None:
-    """Raise UserError unless the user has named the module that a file asks to import; ``who``: the file."""
+    """Refuse to import a module that only a file asks for.
+
+    Args:
+        asked: name of the model in the file.
+        confirmed: the model that the user has named, None for none.
+        who: the file, for the message.
+
+    Raises:
+        UserError: unless the user has named the module.
+    """
     if is_own(asked) and (confirmed is None or confirmed.name != asked):
         raise UserError(
             f"{who} asks to import {asked!r}: pass --model {asked} if you trust that module (nothing else needs to be named)"
@@ -35,7 +51,17 @@ def refuse_unconfirmed(asked: str, confirmed: Model | None, who: str) -> None:
 
 
 def imported(name: str) -> Callable[..., Any]:
-    """The factory that ``package.module:factory`` names. Raises UserError when there is none."""
+    """The factory that ``package.module:factory`` names.
+
+    Args:
+        name: of the model.
+
+    Returns:
+        The factory.
+
+    Raises:
+        UserError: when there is none, and where the module fails as it is imported.
+    """
     module, _, attribute = name.partition(":")
     _find_beside_the_command()
     try:
@@ -48,10 +74,16 @@ def imported(name: str) -> Callable[..., Any]:
 
 
 def code_of(name: str) -> list[str]:
-    """What the network of ``name`` depends on beside our own code: "module sha256" for each of the user's files that its
-    module imports, directly or through others, sorted; empty for our own architectures.
+    """What a network depends on beside our own code.
 
     Imports are read from the source, inside functions as well, so what is imported by a computed name is not seen.
+
+    Args:
+        name: of the model.
+
+    Returns:
+        "module sha256" for each of the user's files that its module imports, directly or through others, sorted; empty for our
+        own architectures.
     """
     if not is_own(name):
         return []
@@ -61,8 +93,16 @@ def code_of(name: str) -> list[str]:
 
 
 def code_of_file(file: Path) -> list[str]:
-    """The same of a script, whose imports are looked for as they would be if it were run. Nothing is imported for it, and
-    whatever has been imported before does not count: the same files give the same answer."""
+    """As ``code_of``, of a script, whose imports are looked for as they would be if it were run.
+
+    Nothing is imported for it, and whatever has been imported before does not count: the same files give the same answer.
+
+    Args:
+        file: the script.
+
+    Returns:
+        "module sha256" for it and for each of the user's files that it imports, sorted.
+    """
     content = file.read_bytes()
     digests = {file.stem: hashlib.sha256(content).hexdigest()}
     importlib.invalidate_caches()  # a file may be new
@@ -112,7 +152,14 @@ def _file_of(spec: ModuleSpec | None) -> Path | None:
 
 
 def is_users(origin: Path) -> bool:
-    """Whether a file of Python is the user's own: neither installed nor edgepriv's."""
+    """Whether a file of Python is the user's own: neither installed nor edgepriv's.
+
+    Args:
+        origin: the file.
+
+    Returns:
+        True for the user's.
+    """
     path = origin.resolve()
     installed = any(path.is_relative_to(place) for place in _INSTALLED) or _INSTALLED_NAMES & set(path.parts)
     return not installed and not path.is_relative_to(Path(__file__).parent.parent)

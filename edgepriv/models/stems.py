@@ -36,16 +36,34 @@ _USUAL_FEEDS = ((None, None), ((0.0,), (1.0,)), ((0.485, 0.456, 0.406), (0.229, 
 
 
 def compared(input_shape: tuple[int, ...]) -> int:
-    """How many members stems are compared on."""
+    """How many members stems are compared on.
+
+    Args:
+        input_shape: of one example.
+
+    Returns:
+        100 or more; fewer for larger inputs.
+    """
     return min(_COMPARED, max(100, _NUMBERS // math.prod(input_shape)))
 
 
 def read_with_its_stem(read: Callable[[Model], Checkpoint], model: Model, x: Tensor, y: Tensor) -> Checkpoint:
-    """What ``read`` makes of weights from elsewhere as ``model``, with the stem that is right on most of ``x`` float32
-    [n, ...] in [0, 1], labels ``y`` [n], which the network was trained on.
+    """Weights from elsewhere, read with the stem that is right on most examples.
 
-    Only for torchvision's networks, and only where the model's arguments do not state the stem. Raises UserError with every
-    stem's accuracy when none is clearly the best and they answer differently, and what ``read`` raises when nothing fits.
+    Only for torchvision's networks, and only where the model's arguments do not state the stem.
+
+    Args:
+        read: a model -> the checkpoint that the weights make as that.
+        model: that was asked for.
+        x: float32 [n, ...] in [0, 1], which the network was trained on.
+        y: int64 [n], the labels.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        UserError: with every stem's accuracy when none is clearly the best and they answer differently, and what ``read``
+            raises when nothing fits.
     """
     if model.name not in zoo.names() or zoo.STEM & model.args.keys():
         return read(model)

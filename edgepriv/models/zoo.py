@@ -40,8 +40,20 @@ def names() -> list[str]:
 
 
 def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: Any) -> nn.Module:
-    """torchvision's ``name`` with random weights, for inputs [N, *input_shape] and ``num_classes`` logits. ``arguments``: its
-    own and those of ``STEM``."""
+    """One of torchvision's networks with random weights.
+
+    Args:
+        name: of the network.
+        num_classes: K.
+        input_shape: (C, H, W).
+        arguments: its own and those of ``STEM``.
+
+    Returns:
+        The network, for inputs [N, C, H, W] and K logits.
+
+    Raises:
+        UserError: for inputs or arguments that it does not take, and for a network that is no classifier.
+    """
     stem = {key: arguments.pop(key) for key in STEM & arguments.keys()}
     _refuse_unknown_stem(stem)
     if len(input_shape) != 3:
@@ -68,7 +80,14 @@ def build(name: str, num_classes: int, input_shape: Sequence[int], **arguments: 
 
 
 def stem_of(network: nn.Module) -> Stem | None:
-    """The first layers of a torchvision network; None where their stride and pooling cannot be other than they are."""
+    """The first layers of a torchvision network.
+
+    Args:
+        network: any of them.
+
+    Returns:
+        The stem; None where their stride and pooling cannot be other than they are.
+    """
     name = _first_convolution(network)
     conv = network.get_submodule(name) if name else None
     if not isinstance(conv, nn.Conv2d) or conv.stride[0] == conv.kernel_size[0] or type(network).__name__ == "VGG":

@@ -4,7 +4,17 @@ FULL_WIDTH = 32
 
 
 def bit_rules(bits: int | str) -> list[tuple[str, int]]:
-    """``4`` -> ``[("*", 4)]``; ``"conv1=8,*=4"`` -> ``[("conv1", 8), ("*", 4)]``. Raises ValueError on anything else."""
+    """How many bits weights have, by the name of their layer: ``"conv1=8,*=4"`` -> ``[("conv1", 8), ("*", 4)]``.
+
+    Args:
+        bits: a number for all layers, or rules PATTERN=BITS separated by commas.
+
+    Returns:
+        (pattern, bits) in their order, of which the first that matches counts; 32 stands for weights that are not quantized.
+
+    Raises:
+        ValueError: for anything but 2 to 16, or 32.
+    """
     if isinstance(bits, int):
         rules = [("*", bits)]
     else:
@@ -21,7 +31,17 @@ def bit_rules(bits: int | str) -> list[tuple[str, int]]:
 
 
 def block_size(granularity: str) -> int | None:
-    """``"block:64"`` -> 64; None for ``"tensor"`` and ``"channel"``. Raises ValueError on anything else."""
+    """How many weights in a row share a scale: ``"block:64"`` -> 64.
+
+    Args:
+        granularity: "tensor", "channel" or "block:N".
+
+    Returns:
+        N of 16, 32, 64, 128, 256; None for "tensor" and "channel".
+
+    Raises:
+        ValueError: for anything else.
+    """
     if granularity in ("tensor", "channel"):
         return None
     kind, _, size = granularity.partition(":")

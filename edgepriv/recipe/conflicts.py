@@ -6,7 +6,14 @@ from edgepriv.recipe.recipe import Recipe
 
 
 def reasons(recipe: Recipe) -> list[str]:
-    """Why the recipe cannot be run, one sentence for each; empty when all of it goes together."""
+    """Why a recipe cannot be run.
+
+    Args:
+        recipe: settings of a run.
+
+    Returns:
+        One sentence for each conflict of its defences; empty when all of it goes together.
+    """
     return [
         conflict.reason
         for defence in DEFENCES.values()
@@ -16,7 +23,14 @@ def reasons(recipe: Recipe) -> list[str]:
 
 
 def refuse_impossible(recipe: Recipe) -> None:
-    """Raise UserError when the recipe joins what does not go together."""
+    """Raise UserError when a recipe joins what does not go together.
+
+    Args:
+        recipe: settings of a run.
+
+    Raises:
+        UserError: with the first of ``reasons``.
+    """
     for reason in reasons(recipe):
         raise UserError(reason)
 

@@ -37,7 +37,14 @@ class Declared:
 
 @cache
 def options_of(command: str) -> Mapping[str, Declared]:
-    """The options of ``command`` that are fields of the recipe, by keyword, in the order of the fields."""
+    """The options of a command that are fields of the recipe.
+
+    Args:
+        command: its name, such as "harden".
+
+    Returns:
+        Keyword -> option, in the order of the fields; empty for a command without any.
+    """
     options: dict[str, Declared] = {}
     for section, name, annotation, metadata in _fields():
         for option in (entry for entry in metadata if isinstance(entry, Option)):
@@ -57,6 +64,9 @@ def changes_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         command: whose options they are.
         given: values by keyword; None for what was left out.
+
+    Returns:
+        Section -> field -> value, and fields of the recipe itself by name; only what was given.
 
     Raises:
         UserError: for a value that is not known, with the nearest that is; for one that cannot be read.
@@ -107,7 +117,14 @@ def _kind(option: Option, command: str, annotation: Any) -> Any:
 
 
 def without_none(annotation: Any) -> Any:
-    """``int | str | None`` -> ``int | str``."""
+    """A type without None: ``int | str | None`` -> ``int | str``.
+
+    Args:
+        annotation: of a field.
+
+    Returns:
+        The type; ``annotation`` itself where it has no None, or is a Literal.
+    """
     kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
     if get_origin(annotation) is Literal or len(kinds) == len(get_args(annotation)):
         return annotation

@@ -52,13 +52,29 @@ class Recipe(Section):
     bench: Bench = Bench()
 
     def own(self, section: type[Own]) -> Own:
-        """The section of that type: of a defence that declares it itself, so that this class does not name it."""
+        """The section of a type, of a defence that declares it itself, so that this class does not name it.
+
+        Args:
+            section: the type.
+
+        Returns:
+            The section.
+        """
         return next(value for name in type(self).model_fields if isinstance(value := getattr(self, name), section))
 
     def with_changes(self, **sections: Any) -> "Recipe":
-        """Copy with changed fields: ``recipe.with_changes(seed=1, quantize={"bits": 4})``; ``None`` changes nothing.
+        """Copy with changed fields: ``recipe.with_changes(seed=1, quantize={"bits": 4})``.
 
         Another norm of the adversary forgets ``eps`` and ``step``: they were lengths in the old one.
+
+        Args:
+            sections: fields of each section by name, or a field of the recipe itself; ``None`` changes nothing.
+
+        Returns:
+            The changed recipe.
+
+        Raises:
+            UserError: for fields and values that no recipe has.
         """
         content = self.model_dump() | {"device": self.device}
         if (sections.get("adversary") or {}).get("norm") not in (None, self.adversary.norm):
@@ -79,12 +95,26 @@ class Recipe(Section):
         return {name: stage for name in STAGES if (stage := getattr(self, name)).epochs > 0}
 
     def dropout_in(self, stage: str) -> float:
-        """The share of inputs that the stage of that name drops."""
+        """Dropout of a stage.
+
+        Args:
+            stage: its name.
+
+        Returns:
+            The share of inputs that it drops, 0 to 1: its own, or the model's where it has none.
+        """
         own: float | None = getattr(self, stage).dropout
         return self.model.dropout if own is None else own
 
     def as_run(self, stages: Iterable[str]) -> "Recipe":
-        """The recipe without the stages that have not run: a checkpoint may stop short of what its recipe goes on to."""
+        """The recipe without the stages that have not run: a checkpoint may stop short of what its recipe goes on to.
+
+        Args:
+            stages: names of those that have.
+
+        Returns:
+            A copy in which the others have no epochs.
+        """
         return self.with_changes(**{name: {"epochs": 0} for name in STAGES if name not in stages})
 
     def undefended_start(self) -> "Recipe | None":
@@ -101,7 +131,15 @@ class Recipe(Section):
 
 
 def extended(recipe: type[Recipe], defences: Iterable[Defence]) -> type[Recipe]:
-    """``recipe`` with the sections that ``defences`` declare themselves, each under the name of its defence."""
+    """A class of recipes with more sections.
+
+    Args:
+        recipe: the class.
+        defences: some of which declare a section themselves.
+
+    Returns:
+        The class with these sections, each under the name of its defence; ``recipe`` itself where there are none.
+    """
     new: dict[str, Any] = {
         each.name: (each.section, each.section())
         for each in defences
@@ -117,7 +155,18 @@ if not TYPE_CHECKING:  # a checker sees the sections that are written above; of 
 
 
 def parse(content: dict[str, Any], where: str) -> Recipe:
-    """Validate a nested dictionary; ``where`` names its origin in the error message."""
+    """Validate a nested dictionary.
+
+    Args:
+        content: sections and fields by name; what is left out keeps its default.
+        where: its origin, for the message.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UserError: for the first field that is not known, with the nearest that is, or whose value is wrong.
+    """
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:

@@ -7,6 +7,14 @@ from types import ModuleType
 
 
 def modules_in(package: str, path: Iterable[str]) -> Iterator[tuple[str, ModuleType]]:
-    """The modules of ``package``, whose ``__path__`` is ``path``, with their names, in the order of these."""
+    """The modules of a package.
+
+    Args:
+        package: its dotted name.
+        path: its ``__path__``.
+
+    Returns:
+        Name and module of each, imported, in the order of the names.
+    """
     for name in sorted(module.name for module in iter_modules(path)):
         yield name, import_module(f"{package}.{name}")

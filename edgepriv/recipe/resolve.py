@@ -9,7 +9,17 @@ from edgepriv.recipe.recipe import Recipe, parse
 
 
 def load(path: Path) -> Recipe:
-    """Read a recipe from a TOML file; fields that it leaves out keep their defaults."""
+    """Read a recipe from a TOML file.
+
+    Args:
+        path: of the file; fields that it leaves out keep their defaults.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UserError: for a file that is not there or not TOML, and for fields or values that no recipe has.
+    """
     try:
         content = tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -24,7 +34,15 @@ MAX_DROP = 5.0
 
 
 def eps_for(input_shape: tuple[int, ...], norm: str) -> float:
-    """The customary budget in input units: 0.1 for grey images, 8/255 for colour, 0.05 for tables; 0.5 in L2."""
+    """The customary radius of perturbations.
+
+    Args:
+        input_shape: of one example; (C, H, W) of images.
+        norm: "linf" or "l2".
+
+    Returns:
+        In input units: in L-infinity 0.1 for grey images, 8/255 for colour, 0.05 for tables; 0.5 in L2.
+    """
     if norm == "l2":
         return 0.5
     if len(input_shape) != 3:
@@ -33,7 +51,14 @@ def eps_for(input_shape: tuple[int, ...], norm: str) -> float:
 
 
 def differences(content: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a dumped recipe that are not at their default."""
+    """The fields of a recipe that are not at their default.
+
+    Args:
+        content: a dumped recipe, as JSON.
+
+    Returns:
+        Section -> field -> value, and fields of the recipe itself by name.
+    """
     defaults = Recipe().model_dump(mode="json")
     changed: dict[str, Any] = {}
     for name, value in content.items():

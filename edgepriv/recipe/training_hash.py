@@ -34,7 +34,14 @@ models keep their names when edgepriv learns something new."""
 
 
 def training_hash(recipe: "Recipe") -> str:
-    """Hex sha256 of every field of ``recipe`` that its trained, quantized weights and its head depend on."""
+    """Which trained weights a recipe makes, as a hash.
+
+    Args:
+        recipe: settings of a run.
+
+    Returns:
+        Hex sha256 of every field that its trained, quantized weights and its head depend on.
+    """
     return hashlib.sha256(json.dumps(_counted(recipe), sort_keys=True).encode()).hexdigest()
 
 

@@ -21,7 +21,18 @@ ADVERSARIES: dict[str, dict[str, str]] = {
 
 
 def numbers(option: str, given: str | float | Sequence[float]) -> tuple[float, ...]:
-    """``"0.485,0.456,0.406"`` -> three numbers."""
+    """Numbers as they are written: ``"0.485,0.456,0.406"`` -> three.
+
+    Args:
+        option: its name, for the message.
+        given: text, one number, or several.
+
+    Returns:
+        One finite number or more.
+
+    Raises:
+        UserError: for anything else.
+    """
     try:
         values = tuple(float(number) for number in _parts(given))
     except (TypeError, ValueError):
@@ -32,7 +43,18 @@ def numbers(option: str, given: str | float | Sequence[float]) -> tuple[float, .
 
 
 def whole_numbers(option: str, given: str | int | Sequence[int]) -> list[int]:
-    """``"512,256"`` -> [512, 256]."""
+    """Whole numbers as they are written: ``"512,256"`` -> [512, 256].
+
+    Args:
+        option: its name, for the message.
+        given: text, one number, or several.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        UserError: for anything else.
+    """
     try:
         return [int(number) for number in _parts(given)]
     except (TypeError, ValueError):
@@ -46,7 +68,18 @@ def _parts(given: Any) -> Sequence[Any]:
 
 
 def ends(option: str, given: str | Sequence[float]) -> tuple[float, float]:
-    """``"0:255"`` -> (0.0, 255.0)."""
+    """The ends of a range: ``"0:255"`` -> (0.0, 255.0).
+
+    Args:
+        option: its name, for the message.
+        given: text LO:HI, or two numbers.
+
+    Returns:
+        The lowest and the highest value, finite, the first below the second.
+
+    Raises:
+        UserError: for anything else.
+    """
     parts = given.split(":") if isinstance(given, str) else given
     try:
         low, high = (float(part) for part in parts)
@@ -60,7 +93,17 @@ def ends(option: str, given: str | Sequence[float]) -> tuple[float, float]:
 
 
 def size_of(given: str | int | Sequence[int]) -> tuple[int, int]:
-    """``"64"`` -> (64, 64), ``"48x64"`` -> (48, 64): height, width in pixels."""
+    """The size of pictures: ``"64"`` -> (64, 64), ``"48x64"`` -> (48, 64).
+
+    Args:
+        given: text, one number, or two.
+
+    Returns:
+        Height and width in pixels, 1 or more each.
+
+    Raises:
+        UserError: for anything else.
+    """
     if isinstance(given, Sequence) and not isinstance(given, str):
         parts = [str(part) for part in given]
     else:
@@ -71,7 +114,17 @@ def size_of(given: str | int | Sequence[int]) -> tuple[int, int]:
 
 
 def arguments(given: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
-    """``["stem=plain", "stem_stride=2"]`` -> keyword arguments of the model; a value is read as JSON where it is that."""
+    """Arguments of a model: ``["stem=plain", "stem_stride=2"]`` -> keyword arguments.
+
+    Args:
+        given: NAME=VALUE each, or a dictionary of them; a value is read as JSON where it is that.
+
+    Returns:
+        Name -> value.
+
+    Raises:
+        UserError: for text that is not NAME=VALUE.
+    """
     if isinstance(given, Mapping):
         return dict(given)
     return dict(_argument(text) for text in given)
@@ -88,7 +141,14 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def names(given: str | Sequence[str]) -> str:
-    """``["quick", "lira-online"]`` -> ``"quick,lira-online"``, as the recipe keeps it."""
+    """Names as the recipe keeps them: ``["quick", "lira-online"]`` -> ``"quick,lira-online"``.
+
+    Args:
+        given: text, or several names.
+
+    Returns:
+        The names, separated by commas.
+    """
     return given if isinstance(given, str) else ",".join(given)
 
 
@@ -98,10 +158,24 @@ def titles(given: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def counts(given: int | Sequence[int]) -> tuple[int, ...]:
-    """One number, or several."""
+    """One number, or several.
+
+    Args:
+        given: either.
+
+    Returns:
+        All of them.
+    """
     return (given,) if isinstance(given, int) else tuple(given)
 
 
 def threat_models(given: str) -> tuple[str, ...]:
-    """``"both"`` -> the two of them."""
+    """Threat models as the recipe keeps them.
+
+    Args:
+        given: "adaptive", "oblivious" or "both".
+
+    Returns:
+        The names of one or two.
+    """
     return BOTH if given == "both" else (given,)

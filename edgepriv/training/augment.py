@@ -8,7 +8,16 @@ from edgepriv.training.generators import Generator, filled
 
 
 def augmented(x: Tensor, how: str, generator: Generator) -> Tensor:
-    """Random crops of the zero-padded image (by an eighth of its size), and mirror images; tables are left alone."""
+    """Random crops of the zero-padded image (by an eighth of its size), and mirror images; tables are left alone.
+
+    Args:
+        x: [N, ...].
+        how: "none", "crop" or "crop_flip".
+        generator: of the draws.
+
+    Returns:
+        Shape of ``x``.
+    """
     if how == "none" or x.ndim != 4:
         return x
     count, _, height, width = x.shape

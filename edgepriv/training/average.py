@@ -41,7 +41,15 @@ def averaged(average: Average | None, classifier: Classifier, decay: float, step
 
 @contextmanager
 def in_place(average: Average | None, classifier: Classifier) -> Iterator[None]:
-    """While this lasts the classifier has the average's weights; nothing happens without one."""
+    """While this lasts a classifier has the average's weights; nothing happens without one.
+
+    Args:
+        average: weights by name, or None.
+        classifier: changed in place, and back.
+
+    Returns:
+        A context manager.
+    """
     if average is None:
         yield
         return

@@ -23,8 +23,16 @@ _TIMED = 32
 
 
 def each_alone(classifier: Classifier, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """Logits [N, K] of normalised ``inputs`` [N, ...], each as if it were asked by itself, in one pass. ``weights``: in place
-    of the network's own, by parameter name."""
+    """Logits of inputs, each as if it were asked by itself, in one pass.
+
+    Args:
+        classifier: whose network is asked.
+        weights: in place of the network's own, by parameter name.
+        inputs: normalised, [N, ...].
+
+    Returns:
+        [N, K].
+    """
     network = classifier.network
     state = dict(network.named_parameters()) | dict(network.named_buffers()) | dict(weights)
 
@@ -36,8 +44,15 @@ def each_alone(classifier: Classifier, weights: Mapping[str, Tensor], inputs: Te
 
 
 def why_not_in_one_pass(classifier: Classifier, x: Tensor) -> str:
-    """Why ``each_alone`` is not right for this network, which is in eval mode; empty where it gives, for a few of ``x`` float32
-    [N, ...], the logits and the gradients that asking one by one gives, up to rounding."""
+    """Whether ``each_alone`` is right for a network.
+
+    Args:
+        classifier: in eval mode.
+        x: float32 [N, ...] in [0, 1], of which a few are tried.
+
+    Returns:
+        Why not; empty where it gives the logits and the gradients that asking one by one gives, up to rounding.
+    """
     x = x[:TRIED]
     y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     expected = gradient(classifier, x, y, cross_entropy)
@@ -58,7 +73,16 @@ def _equal(mapped: Tensor, expected: Tensor) -> bool:
 
 
 def slowness(classifier: Classifier, x: Tensor, batch_size: int) -> float:
-    """How many times as long a step of an attack on a batch takes one by one as in one pass; measured on some of ``x``."""
+    """How much slower a step of an attack is one by one than in one pass, measured.
+
+    Args:
+        classifier: in eval mode; its ``alone`` is True afterwards.
+        x: float32 [N, ...] in [0, 1], of which some are asked.
+        batch_size: of training.
+
+    Returns:
+        The ratio of the two times.
+    """
     x = x[: min(batch_size, _TIMED)]
     y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     seconds = {}

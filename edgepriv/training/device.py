@@ -13,7 +13,13 @@ KINDS = ("auto", "cpu", "cuda", "cuda:N", "mps")
 
 
 def device_of(name: str) -> torch.device:
-    """The device of that name: "auto" (a CUDA GPU where torch finds one, else the processor), "cpu", "cuda", "cuda:N", "mps".
+    """The device of a name.
+
+    Args:
+        name: "auto" (a CUDA GPU where torch finds one, else the processor), "cpu", "cuda", "cuda:N" or "mps".
+
+    Returns:
+        The device.
 
     Raises:
         UserError: unknown name, or a device that is not there.
@@ -34,7 +40,15 @@ def device_of(name: str) -> torch.device:
 
 @contextmanager
 def placed(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """``module`` on ``device`` while this lasts; then back on the processor."""
+    """A module on a device while this lasts; then back on the processor.
+
+    Args:
+        module: moved in place.
+        device: where to.
+
+    Returns:
+        A context manager.
+    """
     module.to(device)
     try:
         yield
@@ -43,7 +57,14 @@ def placed(module: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def multiplies_bfloat16(device: torch.device = PROCESSOR) -> bool:
-    """Whether the device has instructions for it that torch uses."""
+    """Whether a device has instructions for bfloat16 that torch uses.
+
+    Args:
+        device: any.
+
+    Returns:
+        True where it gains by them.
+    """
     if device.type == "cuda":
         native: bool = torch.cuda.is_bf16_supported(including_emulation=False)
         return native
@@ -52,14 +73,26 @@ def multiplies_bfloat16(device: torch.device = PROCESSOR) -> bool:
 
 
 def generator_state(device: torch.device) -> Tensor | None:
-    """uint8 state of the device's own generator, from which dropout draws; None for the processor, whose is torch's."""
+    """The state of a device's own generator, from which dropout draws.
+
+    Args:
+        device: any.
+
+    Returns:
+        uint8; None for the processor, whose generator is torch's.
+    """
     if device.type == "cuda":
         return torch.cuda.get_rng_state(device)
     return torch.mps.get_rng_state() if device.type == "mps" else None
 
 
 def set_generator_state(device: torch.device, state: Tensor | None) -> None:
-    """Go on from what ``generator_state`` returned; nothing where a run has moved to another kind of device."""
+    """Go on from what ``generator_state`` returned; nothing where a run has moved to another kind of device.
+
+    Args:
+        device: any.
+        state: of its generator, or None.
+    """
     if state is not None and device.type == "cuda":
         torch.cuda.set_rng_state(state, device)
     elif state is not None and device.type == "mps":

@@ -53,13 +53,27 @@ class Plan:
         return self.sample_rate * self.members
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
-        """int64 indices of each batch of an epoch, any of which may be empty."""
+        """The batches of an epoch, drawn example by example (Poisson).
+
+        Args:
+            generator: of the draws.
+
+        Returns:
+            int64 indices of each batch, any of which may be empty.
+        """
         for _ in range(self.steps_per_epoch):
             chosen = torch.rand(self.members, generator=generator, dtype=torch.float64) < self.sample_rate
             yield chosen.nonzero().flatten()
 
     def spent(self, epochs: int) -> dict[str, Any]:
-        """What ``epochs`` epochs cost, as JSON. ``epsilon``: spent, which early stopping leaves below the target."""
+        """What a number of epochs costs.
+
+        Args:
+            epochs: that have run.
+
+        Returns:
+            As JSON; ``epsilon`` is what was spent, which early stopping leaves below the target.
+        """
         steps = epochs * self.steps_per_epoch
         return {
             "epsilon": _epsilon(self.noise_multiplier, self.sample_rate, steps, self.delta),
@@ -74,11 +88,21 @@ class Plan:
 
 
 def plan_of(dp: Dp, stage: Stage, members: int) -> Plan:
-    """The noise with which all epochs of ``stage`` spend ``dp.epsilon``. Raises UserError when no noise is enough,
-    or when delta is too large to guarantee anything.
+    """The noise with which all epochs of a stage spend the privacy budget.
 
     The sample rate is 1 over the steps of an epoch, as in Opacus, so that a batch has ``stage.batch_size`` examples on
     average, or a few less.
+
+    Args:
+        dp: epsilon, delta and the norm that gradients are clipped to.
+        stage: epochs and batch size.
+        members: examples that are trained on.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UserError: when no noise is enough, or when delta is too large to guarantee anything.
     """
     assert dp.epsilon is not None
     steps = max(1, math.ceil(members / stage.batch_size))
@@ -132,8 +156,17 @@ def _without_advice() -> Iterator[None]:
 
 
 def refuse_unsupported(network: nn.Module) -> None:
-    """Raise UserError when a layer mixes the examples of a batch, or has no gradient for each of them, or when layers share
-    a parameter: each example's gradient is of a copy that is passed in under one of its names."""
+    """Refuse a network that cannot be trained with differential privacy.
+
+    Each example's gradient is of a copy of a parameter that is passed in under one of its names.
+
+    Args:
+        network: to be trained.
+
+    Raises:
+        UserError: when a layer mixes the examples of a batch, or has no gradient for each of them, or when layers share a
+            parameter.
+    """
     from opacus.validators import ModuleValidator
 
     names: dict[int, list[str]] = {}
@@ -161,9 +194,17 @@ def set_private_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Set ``grad`` of every parameter to (sum of clipped gradients + noise) / expected batch size.
 
-    ``x``: what the network sees, [B, ...]; ``y``: labels [B]; B may be 0. ``weights``: differentiable functions of the
-    parameters that stand in for some of them, such as fake-quantized ones; an example's gradient is carried through them
-    before it is clipped. Returns the mean cross-entropy (0 for no examples) and logits [B, K].
+    Args:
+        network: to be trained.
+        weights: differentiable functions of the parameters that stand in for some of them, such as fake-quantized ones; an
+            example's gradient is carried through them before it is clipped.
+        x: what the network sees, [B, ...]; B may be 0.
+        y: labels int64 [B].
+        plan: noise and clipping.
+        generator: of the noise.
+
+    Returns:
+        The mean cross-entropy (0 for no examples) and logits [B, K].
     """
     parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
     sums = {name: torch.zeros_like(value) for name, value in parameters.items()}

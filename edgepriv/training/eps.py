@@ -23,7 +23,17 @@ _SCALE_ROWS, _SCALE_OTHERS = 100, 1_000
 
 
 def stated(changes: Mapping[str, Any], recipe: Recipe | None, trained_by: Recipe, input_shape: tuple[int, ...]) -> bool:
-    """Whether options, recipe or the checkpoint's own training say which eps is meant, rather than the input's shape."""
+    """Whether anybody has said which eps is meant, rather than the inputs' shape.
+
+    Args:
+        changes: sections of the recipe by name, from the options.
+        recipe: that was given, None for none.
+        trained_by: the checkpoint's own.
+        input_shape: of one example.
+
+    Returns:
+        True where options, recipe or the checkpoint's own training say it.
+    """
     adversary = changes.get("adversary") or {}
     if adversary.get("eps") is not None or (recipe is not None and recipe.adversary.eps is not None):
         return True
@@ -36,8 +46,17 @@ def stated(changes: Mapping[str, Any], recipe: Recipe | None, trained_by: Recipe
 
 
 def refuse_guess(recipe: Recipe, stages: tuple[str, ...], dataset: Dataset, split: Split) -> None:
-    """Raise UserError when one of ``stages`` is adversarial on data without a customary eps, and there is no model yet to
-    probe: the distance between the classes is the scale. ``recipe``: one that nobody stated an eps in."""
+    """Refuse adversarial training without an eps on data that have no customary one, before there is a model to probe.
+
+    Args:
+        recipe: in which nobody stated an eps.
+        stages: that are to run.
+        dataset: the examples; the distance between their classes is the scale that is suggested.
+        split: who is a member.
+
+    Raises:
+        UserError: when one of ``stages`` is adversarial on such data.
+    """
     if _is_guess(recipe, stages, dataset):
         raise UserError(f"{_asked_for(dataset)}. {_scale(dataset, split)}")
 
@@ -45,10 +64,22 @@ def refuse_guess(recipe: Recipe, stages: tuple[str, ...], dataset: Dataset, spli
 def probed(
     recipe: Recipe, stages: tuple[str, ...], dataset: Dataset, split: Split, classifier: Classifier, *, asked: bool
 ) -> tuple[Recipe, str]:
-    """As ``refuse_guess`` for a trained ``classifier``, which is probed under a few radii.
+    """As ``refuse_guess`` for a trained classifier, which is probed under a few radii.
 
-    When adversarial training was ``asked`` for, a UserError suggests the largest radius under which the model keeps half of
-    its accuracy. When it is only the default, the recipe comes back with that radius, and a sentence to say so.
+    Args:
+        recipe: in which nobody stated an eps.
+        stages: that are to run.
+        dataset: the examples.
+        split: who is a member.
+        classifier: trained.
+        asked: whether adversarial training was asked for, rather than the default.
+
+    Returns:
+        The recipe with the largest radius under which the model keeps half of its accuracy, and a sentence to say so; the
+        recipe as it is, and nothing, where nothing is guessed.
+
+    Raises:
+        UserError: when adversarial training was ``asked`` for; it suggests that radius.
     """
     if not _is_guess(recipe, stages, dataset):
         return recipe, ""

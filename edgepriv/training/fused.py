@@ -28,8 +28,17 @@ class Fused:
         return logits
 
     def absorbed(self, network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """``weights`` (by parameter name in ``network``) and its buffers, with each folded pair's affine map moved into the
-        convolution: w' = w * gamma / sqrt(var + eps), b' = (b - mean) * gamma / sqrt(var + eps) + beta."""
+        """The weights of a network with each folded pair's affine map moved into the convolution.
+
+        w' = w * gamma / sqrt(var + eps), b' = (b - mean) * gamma / sqrt(var + eps) + beta.
+
+        Args:
+            network: that was folded.
+            weights: by parameter name.
+
+        Returns:
+            These and the network's buffers, for the folded network.
+        """
         result = dict(weights) | dict(network.named_buffers())
         for conv, norm in self.pairs:
             module = network.get_submodule(norm)
@@ -46,7 +55,14 @@ class Fused:
 
 
 def fuse(network: nn.Module) -> Fused | None:
-    """Fold what can be folded; None when there is nothing to fold or the network's code cannot be traced."""
+    """Fold the batch normalizations of a network into the convolutions before them.
+
+    Args:
+        network: left as it is.
+
+    Returns:
+        The folded network; None when there is nothing to fold or the network's code cannot be traced.
+    """
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         return None
     if network._forward_pre_hooks or network._forward_hooks:

@@ -17,7 +17,11 @@ class Generators:
         return torch.stack([generator.get_state() for generator in self.each])
 
     def set_state(self, state: Tensor) -> None:
-        """Go on from what ``get_state`` returned."""
+        """Go on from what ``get_state`` returned.
+
+        Args:
+            state: uint8, a row for each generator.
+        """
         for generator, own in zip(self.each, state, strict=True):
             generator.set_state(own.clone())  # torch reads from where the storage starts
 
@@ -26,21 +30,44 @@ Generator = torch.Generator | Generators
 
 
 def generator_of(seed: int | Sequence[int]) -> Generator:
-    """One generator, or one for each seed."""
+    """One generator, or one for each seed.
+
+    Args:
+        seed: one or several.
+
+    Returns:
+        On the processor.
+    """
     return torch.Generator().manual_seed(seed) if isinstance(seed, int) else Generators(seed)
 
 
 def permutation(n: int, generator: Generator) -> Tensor:
-    """int64 [n], or [R, n]."""
+    """A random order.
+
+    Args:
+        n: numbers, from 0.
+        generator: one, or one for each of R models.
+
+    Returns:
+        int64 [n], or [R, n].
+    """
     if isinstance(generator, torch.Generator):
         return torch.randperm(n, generator=generator)
     return torch.stack([torch.randperm(n, generator=own) for own in generator.each])
 
 
 def filled(values: Tensor, fill: Callable[[Tensor, torch.Generator], object], generator: Generator) -> Tensor:
-    """``values``, filled in place by ``fill(rows, generator)``: all rows [N, ...], or each model's equal part of them.
+    """A tensor, filled in place with what is drawn.
 
     Drawn on the processor wherever ``values`` are: a GPU's generator would draw other numbers.
+
+    Args:
+        values: [N, ...].
+        fill: called with rows and their generator: all rows, or each model's equal part of them.
+        generator: one, or one for each model.
+
+    Returns:
+        ``values``.
     """
     drawn = values if values.device.type == "cpu" else torch.empty_like(values, device="cpu")
     if isinstance(generator, torch.Generator):

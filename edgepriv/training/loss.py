@@ -58,9 +58,22 @@ def setup_of(
     holdout: Examples | None = None,
     examples: Tensor | None = None,
 ) -> Setup:
-    """What a stage is trained with: ``members`` examples, a ``holdout`` of non-members; ``examples``: a few inputs on which to
-    try how a network can be attacked whose answers depend on the batch. The classifier keeps its modules and
-    parameters while this is used; learned steps of quantization must be attached."""
+    """What a stage is trained with.
+
+    The classifier keeps its modules and parameters while this is used; learned steps of quantization must be attached.
+
+    Args:
+        classifier: to be trained.
+        task: what is minimised.
+        generator: of every draw.
+        members: how many examples are trained on.
+        holdout: non-members, for objectives that compare with them.
+        examples: float32 [n, ...], a few inputs on which to try how a network can be attacked whose answers depend on the
+            batch.
+
+    Returns:
+        What stays the same from batch to batch.
+    """
     network = classifier.network
     attacked_fused = task.budget is not None and task.fold_norms and not classifier.alone
     return Setup(
@@ -84,7 +97,7 @@ def _maps(classifier: Classifier, examples: Tensor) -> bool:
 
 
 def backward(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: int) -> tuple[Tensor, Tensor]:
-    """Leave the gradient of one batch in the weights; its mean loss (of a stack, the sum of its models') and its logits [N, K].
+    """Leave the gradient of one batch in the weights.
 
     Args:
         setup: what stays the same from batch to batch, see ``setup_of``.
@@ -92,6 +105,9 @@ def backward(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: i
         y: labels int64 [N], or soft ones float32 [N, K].
         taught: a teacher's log-probabilities [N, K], None without one.
         epoch: counted from 0.
+
+    Returns:
+        Its mean loss (of a stack, the sum of its models'), and its logits [N, K].
     """
     objectives = setup.task.objectives
     with ExitStack() as stack:
@@ -131,7 +147,18 @@ def _asking(setup: Setup, weights: Mapping[str, Tensor]) -> Logits:
 
 
 def batch_of(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: int) -> Batch:
-    """A batch as the objectives of the task have prepared it."""
+    """A batch as the objectives of the task have prepared it.
+
+    Args:
+        setup: what stays the same from batch to batch, see ``setup_of``.
+        x: float32 [N, ...] in [0, 1], augmented, laid out as the task asks.
+        y: labels int64 [N], or soft ones float32 [N, K].
+        taught: a teacher's log-probabilities [N, K], None without one.
+        epoch: counted from 0.
+
+    Returns:
+        The batch.
+    """
     classifier, task, weights = setup.classifier, setup.task, setup.weights()
 
     @contextmanager
@@ -174,7 +201,15 @@ def batch_of(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: i
 
 
 def loss_of(batch: Batch, task: Task) -> tuple[Tensor, Tensor]:
-    """The loss of a prepared batch, to be differentiated, and the logits [N, K] that it is of."""
+    """The loss of a prepared batch.
+
+    Args:
+        batch: of ``batch_of``.
+        task: what is minimised.
+
+    Returns:
+        The loss, to be differentiated, and the logits [N, K] that it is of.
+    """
     logits = batch.logits_of(batch.x)
     own = next((objective.loss for objective in task.objectives if objective.loss is not None), None)
     loss = own(batch, logits) if own is not None else batch.mean(LOSSES[task.loss](logits, batch.y))
@@ -188,14 +223,30 @@ def loss_of(batch: Batch, task: Task) -> tuple[Tensor, Tensor]:
 
 
 def divergence_from(taught: Tensor, logits: Tensor) -> Tensor:
-    """KL(f' || f) in nats, summed over the batch, of the student's softmax f' of ``logits`` [N, K] and the teacher's
-    log-probabilities [N, K] (Kassa, Adi & Bouhaddi, section 5.1, in this direction)."""
+    """KL(f' || f) of the student's softmax f' and the teacher's answers.
+
+    Kassa, Adi & Bouhaddi, section 5.1, in this direction.
+
+    Args:
+        taught: the teacher's log-probabilities [N, K].
+        logits: the student's, [N, K].
+
+    Returns:
+        Nats, summed over the batch.
+    """
     return functional.kl_div(taught, logits.log_softmax(1), reduction="sum", log_target=True)
 
 
 def frozen_logits(setup: Setup, stand_ins: Mapping[str, Tensor] | None = None) -> Logits:
-    """The classifier, which is in eval mode, with weights that record no gradient, which spares the attack. ``stand_ins``:
-    ``setup.weights()``, where they are known."""
+    """The classifier, which is in eval mode, with weights that record no gradient, which spares the attack.
+
+    Args:
+        setup: what stays the same from batch to batch, see ``setup_of``.
+        stand_ins: ``setup.weights()``, where they are known.
+
+    Returns:
+        x [N, ...] in [0, 1] -> logits [N, K].
+    """
     classifier, fused = setup.classifier, setup.fused
     network = classifier.network
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
@@ -227,5 +278,13 @@ def _autocast(task: Task) -> torch.autocast:
 
 
 def laid_out(x: Tensor, task: Task) -> Tensor:
-    """``x`` in the memory layout that the task asks for."""
+    """Inputs in the memory layout that a task asks for.
+
+    Args:
+        x: [N, ...].
+        task: what is minimised.
+
+    Returns:
+        The same numbers.
+    """
     return x.contiguous(memory_format=torch.channels_last) if task.channels_last and x.ndim == 4 else x

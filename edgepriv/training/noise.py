@@ -41,7 +41,15 @@ _ROUNDING = 1e-6  # of inputs in [0, 1], stored as float32
 
 
 def refuse_unreachable(noise: Noise, num_classes: int) -> None:
-    """Raise UserError when no answer over so many classes has the entropy ``noise.tau``, whatever the noise."""
+    """Refuse an entropy that no answer can have, whatever the noise.
+
+    Args:
+        noise: the section of the recipe.
+        num_classes: K.
+
+    Raises:
+        UserError: where ``noise.tau`` is not below log K nats.
+    """
     most = math.log(num_classes)
     if noise.method == "shapley" and noise.tau >= most:
         raise UserError(
@@ -52,9 +60,17 @@ def refuse_unreachable(noise: Noise, num_classes: int) -> None:
 def noisy_members(
     teacher: Classifier, members: Examples, noise: Noise, *, seed: int, quiet: bool = False
 ) -> tuple[Examples, dict[str, Any]]:
-    """``members`` with their noise, float32, and the teacher's answers to them; and what was measured, as JSON.
+    """Members with their noise. Deterministic for equal arguments on one machine with equal thread count.
 
-    Deterministic for equal arguments on one machine with equal thread count.
+    Args:
+        teacher: in whose answers the noise is measured; set to eval mode.
+        members: the examples.
+        noise: the section of the recipe.
+        seed: of every draw.
+        quiet: show no progress.
+
+    Returns:
+        The members with noise, float32, and the teacher's answers to them; and what was measured, as JSON.
     """
     teacher.eval()
     shapley = noise.method == "shapley"
@@ -100,8 +116,16 @@ def _noised(
 
 
 def feature_bounds(phi: Tensor, eps: float, beta: float) -> Tensor:
-    """Eq. 7: the largest |eta_i|, in input units, shape of ``phi`` [N, ...]; eps everywhere for a member without any feature
-    that speaks for its class."""
+    """Eq. 7: the largest |eta_i|.
+
+    Args:
+        phi: Shapley values [N, ...].
+        eps: bound for a feature that does not speak for the class, in input units.
+        beta: share that is taken off for the one that speaks for it most.
+
+    Returns:
+        Shape of ``phi``, in input units; eps everywhere for a member without any feature that speaks for its class.
+    """
     support = phi.clamp(min=0)
     largest = support.flatten(1).amax(1)
     share = support / per_example(torch.where(largest > 0, largest, 1), phi)
@@ -109,7 +133,15 @@ def feature_bounds(phi: Tensor, eps: float, beta: float) -> Tensor:
 
 
 def norm_bound(teacher: Classifier, x: Tensor) -> Tensor:
-    """Eq. 8: the largest ||eta||_2, in input units, [N]."""
+    """Eq. 8: the largest ||eta||_2.
+
+    Args:
+        teacher: in eval mode.
+        x: float32 [N, ...] in [0, 1].
+
+    Returns:
+        [N], in input units.
+    """
     x = x.detach().requires_grad_(True)
     with torch.enable_grad():
         top = teacher(x).topk(2, dim=1).values
@@ -120,13 +152,22 @@ def norm_bound(teacher: Classifier, x: Tensor) -> Tensor:
 
 
 def least_noise(teacher: Classifier, x: Tensor, bounds: Tensor, radius: Tensor, tau: float) -> Tensor:
-    """eta, shape of ``x`` [N, ...]: the smallest that was found under every constraint, else the one of highest entropy under
-    all the others. ``bounds``: shape of ``x``; ``radius``: [N].
+    """The smallest noise that was found under every constraint, else the one of highest entropy under all the others.
 
     Sequential programming. At each step log H is replaced by its tangent (log H, because H itself is flat where the teacher
     is certain, and log H is there minus the gap between logits, nearly linear), and the smallest eta that brings the tangent
     to log tau within the bounds is known: a clamped multiple of the gradient. All constraints but label and entropy are
     convex and hold on the way there; a step that changes the label is taken back and the next one halved.
+
+    Args:
+        teacher: in eval mode.
+        x: float32 [N, ...] in [0, 1].
+        bounds: of each feature, shape of ``x``.
+        radius: of the whole, [N].
+        tau: entropy that is asked for, in nats.
+
+    Returns:
+        eta, shape of ``x``.
     """
     aim = torch.log(torch.tensor(max(tau, 1e-12), dtype=torch.float64)) + _ABOVE
     best = torch.zeros_like(x)
@@ -160,7 +201,14 @@ def least_noise(teacher: Classifier, x: Tensor, bounds: Tensor, radius: Tensor, 
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """float64 [N], in nats, of the softmax of ``logits`` [N, K] (eq. 2)."""
+    """Entropy of answers (eq. 2).
+
+    Args:
+        logits: [N, K].
+
+    Returns:
+        float64 [N], in nats.
+    """
     log_probabilities = logits.double().log_softmax(1)
     return -(log_probabilities.exp() * log_probabilities).sum(1)
 
@@ -207,8 +255,20 @@ def measured(
     bounds: Tensor | None = None,
     radius: Tensor | None = None,
 ) -> Tensor:
-    """float64 [N, 5] or, with ``bounds`` and ``radius``, [N, 8]: ||eta||_2, entropy before and after, then 0 or 1 for
-    entropy reached, label kept, every feature within its bound, norm within its bound, all of these."""
+    """What noise does to answers, and which constraints it holds.
+
+    Args:
+        teacher: in eval mode.
+        x: float32 [N, ...] in [0, 1].
+        noisy: the same with noise.
+        tau: entropy that was asked for, in nats.
+        bounds: of each feature, shape of ``x``.
+        radius: of the whole, [N].
+
+    Returns:
+        float64 [N, 5] or, with ``bounds`` and ``radius``, [N, 8]: ||eta||_2, entropy before and after, then 0 or 1 for entropy
+        reached, label kept, every feature within its bound, norm within its bound, all of these.
+    """
     before, after = teacher(x), teacher(noisy)
     eta = noisy - x
     norm = eta.flatten(1).norm(dim=1)

@@ -39,7 +39,15 @@ def optimizer_of(
 
 
 def scheduled(name: str, done: float) -> float:
-    """Factor on the learning rate after a share ``done`` of all steps; cyclic peaks at 40% (Wong, Rice & Kolter 2020)."""
+    """Factor on the learning rate; cyclic peaks at 40% (Wong, Rice & Kolter 2020).
+
+    Args:
+        name: "cosine", "cyclic" or "constant".
+        done: share of all steps, 0 to 1.
+
+    Returns:
+        In [0, 1].
+    """
     if name == "cosine":
         return 0.5 * (1 + math.cos(math.pi * done))
     if name == "cyclic":

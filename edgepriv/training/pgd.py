@@ -79,28 +79,53 @@ def pgd_budget(norm: str, eps: float, steps: int, step: float | None = None, fix
         eps: radius in input units.
         steps: 1 or more.
         step: length of each; None for 2.5 eps / steps (Madry et al. 2018), or 1.25 eps for a single one.
-        fixed: positions in the flattened example of what may not change.
+
+    Returns:
+        The budget.
     """
     length = step if step is not None else (1.25 if steps == 1 else 2.5 / steps) * eps
     return Budget(norm, eps, length, steps, fixed)
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Loss [N] of each example, in nats."""
+    """Loss of each example.
+
+    Args:
+        logits: [N, K].
+        y: int64 [N], or soft labels [N, K].
+
+    Returns:
+        [N], in nats.
+    """
     return functional.cross_entropy(logits, y, reduction="none")
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """Largest other logit less the true one [N], > 0 where the label is wrong (Carlini & Wagner 2017, f6); y int64 [N].
+    """Largest other logit less the true one (Carlini & Wagner 2017, f6).
 
     Its gradient cannot vanish by saturation of the softmax, and it works from two classes on.
+
+    Args:
+        logits: [N, K].
+        y: int64 [N].
+
+    Returns:
+        [N]; > 0 where the label is wrong.
     """
     true = logits.gather(1, y[:, None]).squeeze(1)
     return masked_out(logits, y).amax(dim=1) - true
 
 
 def masked_out(logits: Tensor, y: Tensor) -> Tensor:
-    """The logits [N, K] with minus infinity at the label."""
+    """Logits with minus infinity at the label.
+
+    Args:
+        logits: [N, K].
+        y: int64 [N].
+
+    Returns:
+        [N, K].
+    """
     return logits.scatter(1, y[:, None], -torch.inf)
 
 
@@ -212,7 +237,17 @@ def noisy_fgsm(logits_of: Logits, x: Tensor, y: Tensor, budget: Budget, generato
 
 
 def gradient(logits_of: Logits, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
-    """Gradient of the objective with respect to each input [N, ...], zeros where there is none, and the logits [N, K] there."""
+    """Gradient of an objective with respect to each input.
+
+    Args:
+        logits_of: x -> logits [N, K].
+        x: [N, ...].
+        y: labels, as ``objective`` takes them.
+        objective: (logits, y) -> [N].
+
+    Returns:
+        [N, ...], zeros where there is none; and the logits [N, K] there.
+    """
     x = x.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = logits_of(x)
@@ -221,7 +256,17 @@ def gradient(logits_of: Logits, x: Tensor, y: Tensor, objective: Objective) -> t
 
 
 def norm_of(name: str) -> Norm:
-    """The norm of that name. Raises UserError where there is none."""
+    """The norm of a name.
+
+    Args:
+        name: a key of ``NORMS``.
+
+    Returns:
+        The norm.
+
+    Raises:
+        UserError: where there is none.
+    """
     if name not in NORMS:
         raise UserError(f"unknown norm {name!r}: known are {', '.join(NORMS)}")
     return NORMS[name]
@@ -268,7 +313,14 @@ def _ball(x: Tensor, eps: float) -> Callable[[Tensor], Tensor]:
 
 
 def lengths(change: Tensor) -> Tensor:
-    """Euclidean length [N] of each flattened example."""
+    """Euclidean length of each flattened example.
+
+    Args:
+        change: [N, ...].
+
+    Returns:
+        [N].
+    """
     norms: Tensor = change.flatten(1).norm(dim=1)
     return norms
 
@@ -278,7 +330,15 @@ def _largest(change: Tensor) -> Tensor:
 
 
 def per_example(values: Tensor, like: Tensor) -> Tensor:
-    """One value [N] for each example, shaped to multiply ``like`` [N, ...]."""
+    """One value for each example, shaped to multiply.
+
+    Args:
+        values: [N].
+        like: [N, ...].
+
+    Returns:
+        [N, 1, ...].
+    """
     return values.view(-1, *(1,) * (like.ndim - 1))
 
 

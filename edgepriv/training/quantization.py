@@ -41,7 +41,14 @@ class QuantizedTensor:
         return weight
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """One number for each group (shape of ``scale``) -> an array that broadcasts over the weight."""
+        """One number for each group, spread over the weight.
+
+        Args:
+            values: shape of ``scale``.
+
+        Returns:
+            An array that broadcasts over the weight.
+        """
         if self.block is None:
             return values.reshape((-1,) + (1,) * (self.integers.ndim - 1))
         columns = self.integers[0].size
@@ -49,15 +56,35 @@ class QuantizedTensor:
 
 
 def grid_of(weight: Tensor, bits: int, rule: Quantize, step: Tensor | None = None) -> Grid:
-    """The grid that ``rule`` lays over ``weight``, group by group. ``step``: learned scales [G], which win over the
-    quantizer's own. Raises UserError for an unknown quantizer."""
+    """The grid that a rule lays over a weight, group by group.
+
+    Args:
+        weight: of a layer, output channels first.
+        bits: of its integers.
+        rule: quantizer and granularity.
+        step: learned scales [G], which win over the quantizer's own.
+
+    Returns:
+        Scale and zero point of each group.
+
+    Raises:
+        UserError: for an unknown quantizer.
+    """
     scale, zero_point = quantizer_of(rule).grid(_groups(weight, rule), bits)
     return (scale if step is None else step.detach()), zero_point
 
 
 def attach_steps(network: nn.Module, rule: Quantize | None) -> dict[int, list[nn.Parameter]]:
-    """What a quantizer that learns its scales needs to be trained by ``rule``: a step beside each weight, the first value
-    where there is none yet. By any other rule, and None, the network has none afterwards. Returns them by width in bits."""
+    """What a quantizer that learns its scales needs to be trained: a step beside each weight.
+
+    Args:
+        network: changed in place: it gets the first value where there is none yet; by a rule that learns none, and by None, it
+            has none afterwards.
+        rule: by which it is trained.
+
+    Returns:
+        Width in bits -> steps.
+    """
     if rule is None or not quantizer_of(rule).learned:
         drop_steps(network)
         return {}
@@ -91,7 +118,17 @@ def _spread(values: Tensor, weight: Tensor, rule: Quantize) -> Tensor:
 
 
 def fake_quantize(weight: Tensor, bits: int, rule: Quantize, step: Tensor | None = None) -> Tensor:
-    """``weight`` rounded to its grid; the gradient passes straight through. ``step``: see ``_on_learned_grid``."""
+    """A weight rounded to its grid; the gradient passes straight through.
+
+    Args:
+        weight: of a layer, output channels first.
+        bits: of its integers.
+        rule: quantizer and granularity.
+        step: see ``_on_learned_grid``.
+
+    Returns:
+        Shape of ``weight``.
+    """
     quantizer = quantizer_of(rule)
     weight = quantizer.prepared(weight)
     if quantizer.learned:
@@ -119,9 +156,18 @@ def _on_learned_grid(weight: Tensor, step: Tensor, bits: int, rule: Quantize) ->
 
 
 def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
-    """Bits of each weight to quantize, by parameter name: every Conv, Linear and attention projection that the rule
-    gives fewer than 32 bits, in the network's order; with ``last_k``, the last so many of these. A parameter shared by
-    several layers is listed once, under its first name."""
+    """Bits of each weight to quantize.
+
+    Every Conv, Linear and attention projection that the rule gives fewer than 32 bits; with ``last_k``, the last so many of
+    these. A parameter shared by several layers is listed once, under its first name.
+
+    Args:
+        network: any.
+        rule: bits by layer.
+
+    Returns:
+        Parameter name -> bits, in the network's order.
+    """
     parameters = dict(network.named_parameters())
     bits_by_name: dict[str, int] = {}
     for layer, module in network.named_modules():
@@ -142,7 +188,15 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
 
 
 def refuse_unmatched(network: nn.Module, rule: Quantize) -> None:
-    """Raise UserError when ``rule`` names layers, or asks for more of them, than the network has."""
+    """Refuse a rule that does not fit a network.
+
+    Args:
+        network: any.
+        rule: bits by layer.
+
+    Raises:
+        UserError: when it names layers, or asks for more of them, than the network has.
+    """
     computed = computed_weights(network)
     layers = [
         layer
@@ -161,7 +215,18 @@ def refuse_unmatched(network: nn.Module, rule: Quantize) -> None:
 
 @torch.no_grad()
 def quantize_weights(network: nn.Module, rule: Quantize) -> dict[str, QuantizedTensor]:
-    """The integers that ship, by parameter name in ``network``; empty when the rule asks for 32 bits everywhere."""
+    """The integers that ship.
+
+    Args:
+        network: with the float weights, and learned steps if any.
+        rule: quantizer, bits and granularity.
+
+    Returns:
+        Parameter name -> integers; empty when the rule asks for 32 bits everywhere.
+
+    Raises:
+        UserError: for a quantizer that cannot do what the rule asks.
+    """
     parameters, steps = dict(network.named_parameters()), steps_of(network)
     refuse_unfit(rule)
     quantizer = quantizer_of(rule)
@@ -186,8 +251,14 @@ def quantize_weights(network: nn.Module, rule: Quantize) -> dict[str, QuantizedT
 
 
 def load_quantized(network: nn.Module, weights: dict[str, QuantizedTensor]) -> None:
-    """Overwrite the network's weights, in place, by the values that the integers stand for; learned steps have then done
-    their work and are dropped."""
+    """Overwrite a network's weights by the values that the integers stand for.
+
+    Learned steps have then done their work and are dropped.
+
+    Args:
+        network: changed in place.
+        weights: by parameter name.
+    """
     drop_steps(network)
     parameters = dict(network.named_parameters())
     with torch.no_grad():

@@ -38,12 +38,26 @@ class Quantizer:
     learned: bool = False
 
     def top(self, bits: int) -> int:
-        """The largest integer."""
+        """The largest integer.
+
+        Args:
+            bits: that are asked for.
+
+        Returns:
+            2^bits - 1, or more where the quantizer uses more levels.
+        """
         largest: int = 2**bits - 1 + self.extra_levels
         return largest
 
     def stored(self, bits: int) -> int:
-        """Bits of an integer as it is stored."""
+        """Bits of an integer as it is stored.
+
+        Args:
+            bits: that are asked for.
+
+        Returns:
+            The same, or one size up.
+        """
         return bits + self.extra_bits
 
 
@@ -80,7 +94,14 @@ def famili(groups: Tensor, bits: int) -> Grid:
 
 
 def tanh_limited(weight: Tensor) -> Tensor:
-    """tanh(w) / max |tanh(w)|, in [-1, 1], the maximum over the tensor (Zhou et al. 2016, eq. 9); zeros stay zeros."""
+    """tanh(w) / max |tanh(w)|, the maximum over the tensor (Zhou et al. 2016, eq. 9); zeros stay zeros.
+
+    Args:
+        weight: any shape.
+
+    Returns:
+        The same shape, in [-1, 1].
+    """
     limited = weight.tanh()
     largest = limited.abs().amax()
     return limited / torch.where(largest >= torch.finfo(torch.float32).tiny, largest, torch.ones_like(largest))

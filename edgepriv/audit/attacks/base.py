@@ -69,6 +69,16 @@ class Attack:
     tune: Callable[[Evidence], dict[str, Any]] | None = None
 
     def tuned(self, evidence: Evidence) -> tuple[Callable[[Evidence], Floats], dict[str, Any]]:
-        """``run`` with the parameters that suit this evidence, and what they are; without ``tune``, ``run`` and nothing."""
+        """``run`` with the parameters that suit an evidence.
+
+        Args:
+            evidence: what the attack is run on.
+
+        Returns:
+            ``run`` with them; and what they are, by name, with ``by``. Without ``tune``, ``run`` itself and nothing.
+
+        Raises:
+            Unavailable: where the evidence is too thin to choose them.
+        """
         chosen = {} if self.tune is None else self.tune(evidence)
         return partial(self.run, **{name: value for name, value in chosen.items() if name != "by"}), chosen

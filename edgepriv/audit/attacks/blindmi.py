@@ -43,7 +43,17 @@ Float32s = npt.NDArray[np.float32]
 
 
 def blindmi_diff(evidence: Evidence) -> Floats:
-    """BlindMI-Diff-w: N begins as answers to generated inputs, all candidates as T; moves go from T to N only."""
+    """BlindMI-Diff-w: N begins as answers to generated inputs, all candidates as T; moves go from T to N only.
+
+    Args:
+        evidence: with ``generated``.
+
+    Returns:
+        float64 [n]; higher for members.
+
+    Raises:
+        Unavailable: without answers to generated inputs.
+    """
     seen = largest(evidence.target.probabilities)
     chosen = _sample(seen, evidence.seed)
     pool = np.concatenate([seen[chosen], _generated(evidence)])
@@ -58,7 +68,14 @@ def blindmi_diff(evidence: Evidence) -> Floats:
 
 
 def blindmi_diff_without(evidence: Evidence) -> Floats:
-    """BlindMI-Diff-w/o generated answers: N begins as the half whose largest probability is smaller; moves go both ways."""
+    """BlindMI-Diff-w/o generated answers: N begins as the half whose largest probability is smaller; moves go both ways.
+
+    Args:
+        evidence: any.
+
+    Returns:
+        float64 [n]; higher for members. All 0 where the largest probabilities cannot be cut into halves.
+    """
     seen = largest(evidence.target.probabilities)
     chosen = _sample(seen, evidence.seed)
     kernel = _kernel(seen[chosen], seen[chosen])
@@ -75,6 +92,15 @@ def blindmi_one_class(evidence: Evidence) -> Floats:
     """BlindMI-1class: how far outside of the answers to generated inputs, by a one-class support vector machine.
 
     Minus the decision function of scikit-learn's OneClassSVM with a Gaussian kernel. No candidate takes part in training.
+
+    Args:
+        evidence: with ``generated``.
+
+    Returns:
+        float64 [n]; higher for members.
+
+    Raises:
+        Unavailable: without answers to generated inputs.
     """
     with threadpool_limits(1):
         machine = OneClassSVM(nu=STRANGE, gamma="scale").fit(_generated(evidence))

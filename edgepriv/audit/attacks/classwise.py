@@ -15,6 +15,12 @@ def classwise(signal: Callable[[Outputs], Floats]) -> Callable[[Evidence], Float
 
     threshold_y has the best balanced accuracy on the shadow model's examples of class y. A class of which the shadow
     model has no member or no non-member takes the threshold of all classes together.
+
+    Args:
+        signal: a model's answers -> float64 [n], higher for members.
+
+    Returns:
+        Evidence with a shadow model -> float64 [n]; it raises Unavailable without one.
     """
 
     def run(evidence: Evidence) -> Floats:

@@ -9,10 +9,19 @@ from edgepriv.audit.evidence import Evidence
 
 
 def difficulty_calibration(evidence: Evidence) -> Floats:
-    """Mean loss over the OUT reference models less the target's loss, in nats, float64 [n].
+    """Mean loss over the OUT reference models less the target's loss, in nats.
 
     Section 3.1: s_cal(h, (x, y)) = s(h, (x, y)) - E over g [s(g, (x, y))], with s the negative loss and g trained
     without x. A candidate without an OUT model takes the average candidate's mean.
+
+    Args:
+        evidence: with reference models.
+
+    Returns:
+        float64 [n]; higher for members.
+
+    Raises:
+        Unavailable: without reference models, or where each was trained on every candidate.
     """
     references = evidence.references
     if references is None:

@@ -11,7 +11,14 @@ LARGEST = 3
 
 
 def largest(probabilities: npt.NDArray[np.floating]) -> Floats:
-    """The three largest of [n, K] probabilities (two if K is 2), falling, float64."""
+    """The three largest probabilities (two if K is 2).
+
+    Args:
+        probabilities: float [n, K].
+
+    Returns:
+        float64 [n, 3], falling; [n, 2] if K is 2.
+    """
     kept = min(LARGEST, probabilities.shape[1])
     top = np.partition(probabilities, -kept, axis=1)[:, -kept:]
     return -np.sort(-top.astype(np.float64), axis=1)
@@ -23,5 +30,14 @@ def ml_leaks(evidence: Evidence) -> Floats:
     Ding et al. 2023, section 4.4.1, attack with it too. A multilayer perceptron with 64 hidden units, as printed;
     optimiser and length of training, which are not, as in ``shadow_mlp``. No label is used, though that paper's
     attacker knows it.
+
+    Args:
+        evidence: with a shadow model.
+
+    Returns:
+        float64 [n] in [0, 1].
+
+    Raises:
+        Unavailable: without a shadow model, or with one of another number of classes.
     """
     return shadow_mlp(evidence, largest)

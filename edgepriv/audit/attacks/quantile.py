@@ -16,7 +16,7 @@ SMALLEST_VARIANCE = 1e-3
 
 
 def quantile_regression(evidence: Evidence) -> Floats:
-    """How many spreads the log-odds lie above what is usual for a non-member with these inputs, float64 [n].
+    """How many spreads the log-odds lie above what is usual for a non-member with these inputs.
 
     Section 3: regress the score s of non-members on the example, and call a member every example that exceeds the predicted
     quantile; with their Gaussian variant s ~ N(mean(x), spread(x)^2) all quantiles are one regression and
@@ -25,7 +25,15 @@ def quantile_regression(evidence: Evidence) -> Floats:
     Theirs is a network on the raw example. Here it is gradient boosted trees on the features of ``Evidence.inputs``
     (principal components of the inputs, see ``audit/inputs.py``) and on the label, as its class's mean confidence:
     first mean(x), then the squared residuals, which are out of fold so that the trees' own fit does not shrink them.
-    Trained on the population, of which at least 100 examples are needed.
+
+    Args:
+        evidence: with ``inputs``.
+
+    Returns:
+        float64 [n]; higher for members.
+
+    Raises:
+        Unavailable: without population examples with their inputs, or with fewer than 100 of them.
     """
     inputs = evidence.inputs
     if inputs is None:

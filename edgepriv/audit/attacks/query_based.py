@@ -13,40 +13,108 @@ from edgepriv.audit.evidence import Evidence, Queried
 
 
 def augmentation(evidence: Evidence) -> Floats:
-    """Share of the variants of each candidate that are classified right (Choquette-Choo et al. 2021)."""
+    """Share of the variants of each candidate that are classified right (Choquette-Choo et al. 2021).
+
+    Args:
+        evidence: with ``queried["augmentation"]``.
+
+    Returns:
+        float64 [n] in [0, 1]; higher for members.
+
+    Raises:
+        Unavailable: where the model was not asked for it.
+    """
     share_right: Floats = _asked(evidence, "augmentation").target.mean(axis=1)
     return share_right
 
 
 def augmentation_mlp(evidence: Evidence) -> Floats:
-    """P(member) by an MLP on which variants are classified right, learnt on the shadow model (ibid.)."""
+    """P(member) by an MLP on which variants are classified right, learnt on the shadow model (ibid.).
+
+    Args:
+        evidence: with ``queried["augmentation"]`` of the target and of a shadow model.
+
+    Returns:
+        float64 [n] in [0, 1].
+
+    Raises:
+        Unavailable: where the models were not asked for it, or there is no shadow model.
+    """
     return _learnt(evidence, "augmentation")
 
 
 def noise(evidence: Evidence) -> Floats:
-    """Distance to the boundary by the noise that the label survives; see ``boundary.noise_distance``."""
+    """Distance to the boundary by the noise that the label survives; see ``boundary.noise_distance``.
+
+    Args:
+        evidence: with ``queried["noise"]``.
+
+    Returns:
+        float64 [n], in input units; higher for members.
+
+    Raises:
+        Unavailable: where the model was not asked for it.
+    """
     return noise_distance(_asked(evidence, "noise").target)
 
 
 def boundary(evidence: Evidence) -> Floats:
-    """Distance to the boundary by searching for it with labels; see ``boundary.boundary_distance``."""
+    """Distance to the boundary by searching for it with labels; see ``boundary.boundary_distance``.
+
+    Args:
+        evidence: with ``queried["boundary"]``.
+
+    Returns:
+        float64 [n], in input units; higher for members.
+
+    Raises:
+        Unavailable: where the model was not asked for it.
+    """
     return _asked(evidence, "boundary").target
 
 
 def worst_case_confidence(evidence: Evidence) -> Floats:
-    """Lowest log-odds of the true label over all tries to perturb the input (Song, Shokri & Mittal 2019)."""
+    """Lowest log-odds of the true label over all tries to perturb the input (Song, Shokri & Mittal 2019).
+
+    Args:
+        evidence: with ``queried["worst-case"]``.
+
+    Returns:
+        float64 [n]; higher for members.
+
+    Raises:
+        Unavailable: where the model was not asked for it.
+    """
     confidence: Floats = _asked(evidence, "worst-case").target.min(axis=1)
     return confidence
 
 
 def loss_trajectory(evidence: Evidence) -> Floats:
-    """P(member) by an MLP on the losses of a copy after each epoch of its distillation, and of the model itself at last,
-    learnt on the shadow model (Liu et al. 2022)."""
+    """P(member) by an MLP on losses during distillation, learnt on the shadow model (Liu et al. 2022).
+
+    The losses are those of a copy after each epoch of its distillation, and of the model itself at last.
+
+    Args:
+        evidence: with ``queried["trajectory"]`` of the target and of a shadow model.
+
+    Returns:
+        float64 [n] in [0, 1].
+
+    Raises:
+        Unavailable: where the models were not asked for it, or there is no shadow model.
+    """
     return _learnt(evidence, "trajectory")
 
 
 def on_adversarial(run: Callable[..., Floats]) -> Callable[..., Floats]:
-    """The same attack, on nothing but answers to perturbed candidates."""
+    """The same attack, on nothing but answers to perturbed candidates.
+
+    Args:
+        run: an attack, Evidence -> float64 [n].
+
+    Returns:
+        The attack; it raises Unavailable on evidence that is not ``adversarial``.
+    """
 
     def adversarial(evidence: Evidence, **parameters: Any) -> Floats:
         if not evidence.adversarial:

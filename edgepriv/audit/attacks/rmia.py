@@ -82,13 +82,33 @@ def rmia_online(evidence: Evidence, temperature: float | None = None, a: float |
 
 
 def choose_offline(evidence: Evidence) -> dict[str, Any]:
-    """``temperature`` and ``a`` of the offline attack that find most members of reference models, and ``by`` what measure."""
+    """The parameters of the offline attack that find most members of reference models.
+
+    Args:
+        evidence: with reference models.
+
+    Returns:
+        ``temperature`` and ``a``, and ``by`` what measure they were chosen.
+
+    Raises:
+        Unavailable: without reference models.
+    """
     return _chosen(evidence, online=False, grid=GRID)
 
 
 def choose_online(evidence: Evidence) -> dict[str, Any]:
-    """``temperature`` of the online attack that finds most members of reference models, and ``by`` what measure; with ``a``
-    as for the offline attack where some candidate has no IN model."""
+    """The parameters of the online attack that find most members of reference models.
+
+    Args:
+        evidence: with reference models.
+
+    Returns:
+        ``temperature``, and ``by`` what measure it was chosen; with ``a`` as for the offline attack where some candidate has
+        no IN model.
+
+    Raises:
+        Unavailable: without reference models, or where none was trained on a candidate.
+    """
     references = _references(evidence)
     if not references.inside.any():
         raise Unavailable("no reference model was trained on a candidate")

@@ -18,7 +18,14 @@ LEARNING_RATE, WEIGHT_DECAY = 5e-3, 1e-2
 
 
 def raw(probabilities: npt.NDArray[np.floating]) -> Floats:
-    """The confidence vector [n, K] as it is, float64."""
+    """The confidence vector as it is.
+
+    Args:
+        probabilities: float [n, K].
+
+    Returns:
+        The same as float64 [n, K].
+    """
     return probabilities.astype(np.float64)
 
 
@@ -28,8 +35,17 @@ def shadow_mlp(evidence: Evidence, features: Callable[[npt.NDArray[np.floating]]
     The vector is neither sorted nor joined with the label, as in the paper. The paper leaves width and optimiser
     open: 64 ReLU units, Adam, at most 100 epochs, fewer once the loss stands still for 10. No part of the shadow data
     is held out to stop earlier: membership is so noisy a label that on 1,000 examples this stops within a few epochs
-    and misses most of the leak; weight decay guards against overfitting instead. ``features``: probabilities [n, K] ->
-    what the network sees of them.
+    and misses most of the leak; weight decay guards against overfitting instead.
+
+    Args:
+        evidence: with a shadow model.
+        features: probabilities [n, K] -> float64 [n, F], what the network sees of them.
+
+    Returns:
+        float64 [n] in [0, 1].
+
+    Raises:
+        Unavailable: without a shadow model, or with one of another number of classes.
     """
     if evidence.shadow is None:
         raise Unavailable("needs a shadow model")
@@ -40,9 +56,18 @@ def shadow_mlp(evidence: Evidence, features: Callable[[npt.NDArray[np.floating]]
 
 
 def learnt_by_mlp(known: Floats, member: Bools, asked: Floats, seed: int) -> Floats:
-    """P(member) float64 [n] of the rows ``asked`` [n, F], by the MLP described above, trained on ``known`` [s, F].
+    """P(member) by the MLP of ``shadow_mlp``.
 
     Equal rows score exactly alike: computed row by row, they would differ by rounding, by their place among the others.
+
+    Args:
+        known: float64 [s, F], what it is trained on.
+        member: bool [s], both values present.
+        asked: float64 [n, F].
+        seed: of its weights and of the order of examples.
+
+    Returns:
+        float64 [n] in [0, 1].
     """
     network = MLPClassifier(
         hidden_layer_sizes=(HIDDEN,),

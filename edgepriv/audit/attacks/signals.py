@@ -15,23 +15,51 @@ from edgepriv.audit.evidence import Evidence
 
 
 def correctness(outputs: Outputs) -> Floats:
-    """1 where the predicted class is the true one, else 0 (the gap attack)."""
+    """1 where the predicted class is the true one, else 0 (the gap attack).
+
+    Args:
+        outputs: the target's answers to n candidates.
+
+    Returns:
+        float64 [n], 0 or 1.
+    """
     correct: Floats = (outputs.predicted == outputs.labels).astype(np.float64)
     return correct
 
 
 def confidence(outputs: Outputs) -> Floats:
-    """Logarithm of the true class's probability, which ranks as the probability does, without saturating near 0 or 1."""
+    """Logarithm of the true class's probability, which ranks as the probability does, without saturating near 0 or 1.
+
+    Args:
+        outputs: the target's answers to n candidates.
+
+    Returns:
+        float64 [n] <= 0, in nats.
+    """
     return loss(outputs)
 
 
 def loss(outputs: Outputs) -> Floats:
-    """Negative cross-entropy log p_y <= 0."""
+    """Negative cross-entropy log p_y.
+
+    Args:
+        outputs: the target's answers to n candidates.
+
+    Returns:
+        float64 [n] <= 0, in nats.
+    """
     return outputs.log_probabilities[np.arange(len(outputs.labels)), outputs.labels]
 
 
 def entropy(outputs: Outputs) -> Floats:
-    """Negative entropy: sum of p_i log p_i, in nats."""
+    """Negative entropy: sum of p_i log p_i.
+
+    Args:
+        outputs: the target's answers to n candidates.
+
+    Returns:
+        float64 [n] in [-log K, 0], in nats.
+    """
     logs = outputs.log_probabilities
     negative_entropy: Floats = (np.exp(logs) * logs).sum(axis=1)
     return negative_entropy
@@ -41,6 +69,12 @@ def modified_entropy(outputs: Outputs) -> Floats:
     """Negative modified entropy (Song & Mittal 2021): (1 - p_y) log p_y + sum over i != y of p_i log(1 - p_i).
 
     Unlike the entropy it tells a confident right answer (0) from a confident wrong one (very negative).
+
+    Args:
+        outputs: the target's answers to n candidates.
+
+    Returns:
+        float64 [n] <= 0, in nats.
     """
     logs = outputs.log_probabilities
     rows, p = np.arange(len(logs)), np.exp(logs)
@@ -58,19 +92,41 @@ def modified_entropy(outputs: Outputs) -> Floats:
 
 
 def top_one(outputs: Outputs) -> Floats:
-    """Logarithm of the largest probability (Salem et al. 2019, adversary 3, section V: the maximum posterior against a
-    threshold). No label is used."""
+    """Logarithm of the largest probability. No label is used.
+
+    Salem et al. 2019, adversary 3, section V: the maximum posterior against a threshold.
+
+    Args:
+        outputs: the target's answers to n candidates.
+
+    Returns:
+        float64 [n] in [-log K, 0], in nats.
+    """
     largest: Floats = outputs.log_probabilities.max(axis=1)
     return largest
 
 
 def score(evidence: Evidence) -> Floats:
-    """The true class's score, as the file returns it."""
+    """The true class's score, as the file returns it.
+
+    Args:
+        evidence: of a target that returns scores which are no probabilities; ValueError otherwise.
+
+    Returns:
+        float64 [n], in the file's units.
+    """
     return _scores(evidence)[np.arange(len(evidence.target.labels)), evidence.target.labels]
 
 
 def margin(evidence: Evidence) -> Floats:
-    """The true class's score less the largest of the others (the hinge of Carlini et al. 2022)."""
+    """The true class's score less the largest of the others (the hinge of Carlini et al. 2022).
+
+    Args:
+        evidence: of a target that returns scores which are no probabilities; ValueError otherwise.
+
+    Returns:
+        float64 [n], in the file's units; > 0 for a right answer.
+    """
     scores, rows = _scores(evidence).copy(), np.arange(len(evidence.target.labels))
     true = scores[rows, evidence.target.labels]
     scores[rows, evidence.target.labels] = -np.inf
@@ -79,7 +135,14 @@ def margin(evidence: Evidence) -> Floats:
 
 
 def largest_score(evidence: Evidence) -> Floats:
-    """The largest score, as the file returns it. No label is used."""
+    """The largest score, as the file returns it. No label is used.
+
+    Args:
+        evidence: of a target that returns scores which are no probabilities; ValueError otherwise.
+
+    Returns:
+        float64 [n], in the file's units.
+    """
     largest: Floats = _scores(evidence).max(axis=1)
     return largest
 

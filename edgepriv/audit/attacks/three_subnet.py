@@ -35,15 +35,33 @@ class ThreeSubnets(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, probabilities: Tensor, labels: Tensor) -> Tensor:
+        """The network's answer.
+
+        Args:
+            probabilities: [n, K].
+            labels: one-hot [n, K], of the same type.
+
+        Returns:
+            Logit of membership [n].
+        """
         joined = torch.cat([self.prediction(probabilities), self.label(labels)], dim=1)
         logit: Tensor = self.both(joined).squeeze(1)
         return logit
 
 
 def three_subnet(evidence: Evidence) -> Floats:
-    """Logit of P(member) by the network, trained on the shadow model (Adam, 0.001, 100 epochs, cross-entropy), float64 [n].
+    """Logit of P(member) by the network, trained on the shadow model (Adam, 0.001, 100 epochs, cross-entropy).
 
     At most 5,000 of the shadow model's examples are used, in batches of 256.
+
+    Args:
+        evidence: with a shadow model.
+
+    Returns:
+        float64 [n]; higher for members.
+
+    Raises:
+        Unavailable: without a shadow model, or with one of another number of classes.
     """
     shadow = evidence.shadow
     if shadow is None:

@@ -43,7 +43,7 @@ def apgd(
     settled: float = SETTLED,
     tick: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Perturbed inputs, float32 [N, ...]: of all iterates the one with the largest margin over the label.
+    """Auto-PGD from a random start.
 
     Args:
         logits_of: differentiable function of x with logits [N, K].
@@ -58,6 +58,9 @@ def apgd(
         free: as of ``perturbed``.
         settled: an example is left once it is wrong by more than this lead of a logit.
         tick: called after each step.
+
+    Returns:
+        Perturbed inputs, float32 [N, ...]: of all iterates the one with the largest margin over the label.
     """
     kind = norm_of(norm)
     adversarial, reached = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
@@ -98,7 +101,24 @@ def apgd_targeted(
     settled: float = SETTLED,
     tick: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """``apgd`` towards the other class with the largest logit on the clean input (``rank`` 0), the second largest (1), ..."""
+    """``apgd`` towards one of the other classes.
+
+    Args:
+        logits_of: differentiable function of x with logits [N, K].
+        x: float32 [N, ...] in [0, 1].
+        y: int64 [N], the labels.
+        rank: of the target among the other classes by their logits on the clean input, 0 for the largest, up to K - 2.
+        norm: "linf" or "l2".
+        eps: radius in input units.
+        generator: of the random start.
+        steps: gradient steps.
+        free: as of ``perturbed``.
+        settled: an example is left once it is wrong by more than this lead of a logit.
+        tick: called after each step.
+
+    Returns:
+        Perturbed inputs, float32 [N, ...].
+    """
     with torch.no_grad():
         target = nearest_others(logits_of(x), y)[:, rank]
     return apgd(

@@ -31,21 +31,24 @@ def fab_targeted(
     settled: float = SETTLED,
     tick: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Perturbed inputs, float32 [N, ...]: within ``eps`` where a point was found there that fools the model, else x.
+    """The nearest point found across the boundary to one other class.
 
-    Each step linearises the difference of two logits, the label's and that of the other class with the largest one on the
-    clean input (``rank`` 0), the second largest (1), ..., goes to where it is zero, and is drawn back to x.
+    Each step linearises the difference of two logits, the label's and that of the other class, goes to where it is zero, and
+    is drawn back to x.
 
     Args:
         logits_of: differentiable function of x with logits [N, K].
         x: float32 [N, ...] in [0, 1].
         y: int64 [N], the labels.
-        rank: of the target among the other classes.
+        rank: of the target among the other classes by their logits on the clean input, 0 for the largest, up to K - 2.
         norm: "linf" or "l2".
         eps: radius in input units.
         steps: linearisations.
         settled: an example is left once it is wrong by more than this lead of a logit inside the budget.
         tick: called after each step.
+
+    Returns:
+        Perturbed inputs, float32 [N, ...]: within ``eps`` where a point was found there that fools the model, else x.
     """
     kind = norm_of(norm)
     adversarial, reached = x.clone(), torch.zeros(len(x), device=x.device)

@@ -13,7 +13,14 @@ _SHARES = (*np.linspace(1.0, 0.8, 21), *np.linspace(0.7, 0.1, 7))  # of a pertur
 
 
 def below_a_level(eps: float) -> bool:
-    """Whether no byte can change within ``eps``, in either norm."""
+    """Whether a radius is less than one level of a byte.
+
+    Args:
+        eps: radius in [0, 1].
+
+    Returns:
+        True where nothing of a file of bytes may move.
+    """
     return bool(eps * LEVELS + _ROUNDING < 1)
 
 

@@ -58,7 +58,14 @@ class Kept:
         return cls(path, _read(path, len(x)))
 
     def get(self, name: str) -> Bools | None:
-        """Who withstood the attack of that name, None where it has not ended."""
+        """The outcome of an attack that has ended.
+
+        Args:
+            name: of the attack, with its radius where it has one.
+
+        Returns:
+            bool [n], who withstood it; None where it has not ended.
+        """
         return self.withstood.get(name)
 
     def keep(self, name: str, held: Bools) -> None:

@@ -13,7 +13,16 @@ FEWEST_FOR_DLR = 4
 
 
 def targeted_margin(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
-    """Logit of the target less that of the label [N], > 0 where the label is wrong."""
+    """How far a target class is above the label.
+
+    Args:
+        logits: [N, K].
+        y: int64 [N], the labels.
+        target: int64 [N], other classes.
+
+    Returns:
+        Difference of the two logits [N]; > 0 where the target is above.
+    """
     pair = logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])
     return pair.squeeze(1)
 
@@ -26,10 +35,25 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
 
 
 def loss_for(classes: int) -> TargetedLoss:
-    """The targeted DLR, or the margin where there are too few classes for it."""
+    """The loss of a targeted attack.
+
+    Args:
+        classes: of the model.
+
+    Returns:
+        The targeted DLR; the margin where there are fewer than four classes, for which the DLR is not defined.
+    """
     return targeted_dlr if classes >= FEWEST_FOR_DLR else targeted_margin
 
 
 def nearest_others(logits: Tensor, y: Tensor) -> Tensor:
-    """The other classes of each example by falling logit, int64 [N, K - 1]."""
+    """The other classes of each example, from the one with the largest logit down.
+
+    Args:
+        logits: [N, K].
+        y: int64 [N], the labels.
+
+    Returns:
+        int64 [N, K - 1].
+    """
     return masked_out(logits, y).argsort(dim=1, descending=True, stable=True)[:, :-1]

@@ -7,7 +7,16 @@ from edgepriv.audit.statistics import wilson
 
 
 def row(name: str, before: Bools, held: Bools) -> dict[str, Any]:
-    """One attack: the accuracy that is left after it with its interval, and how many examples stood ``before``."""
+    """The row of one attack in the audit's JSON.
+
+    Args:
+        name: of the attack.
+        before: bool [n], whom it attacked.
+        held: bool [n], who withstood it.
+
+    Returns:
+        The row.
+    """
     return {
         "name": name,
         "robust_accuracy": float(held.mean()),
@@ -18,5 +27,12 @@ def row(name: str, before: Bools, held: Bools) -> dict[str, Any]:
 
 
 def interval(held: Bools) -> dict[str, Any]:
-    """Wilson's 95% interval of a share, and of how many."""
+    """Interval of the share that withstood.
+
+    Args:
+        held: bool [n].
+
+    Returns:
+        ``ci``, Wilson's interval at 95%, and ``n``.
+    """
     return {"ci": list(wilson(int(held.sum()), len(held))), "n": len(held)}

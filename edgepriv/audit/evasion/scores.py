@@ -16,9 +16,17 @@ _FLOOR = 1e-38
 def scores_of(
     twin: nn.Module, predict: Predict, few: Inputs, head: str | None, device: torch.device
 ) -> tuple[Scores, str]:
-    """The file's own answers as logarithms, or the twin's logits where these tell too little; and what that is called.
+    """What a search without gradients climbs on.
 
-    few: float32 [n, ...], inputs by whose answers that is judged. head: see ``Setting``.
+    Args:
+        twin: float32 [n, ...] -> logits [n, K].
+        predict: the file, float32 [n, ...] -> probabilities [n, K].
+        few: float32 [n, ...], inputs by whose answers it is judged whether these tell enough.
+        head: see ``Setting``.
+        device: of the twin.
+
+    Returns:
+        The file's own answers as logarithms, or the twin's logits where these tell too little; and what that is called.
     """
     if head is None and tells_more_than_labels(predict(few)):
         return logarithms(predict), "the file"
@@ -35,13 +43,28 @@ def scores_of(
 
 
 def tells_more_than_labels(answers: npt.NDArray[np.floating]) -> bool:
-    """Whether nearly all rows of probabilities [n, K] hold one other than 0 beside the largest."""
+    """Whether answers tell more than a label.
+
+    Args:
+        answers: probabilities [n, K].
+
+    Returns:
+        True where nearly all rows hold one other than 0 beside the largest.
+    """
     second = np.sort(answers, axis=1)[:, -2]
     return bool((second > _FLOOR).mean() >= FEWEST)
 
 
 def averaged(predict: Predict, draws: int) -> Predict:
-    """The mean of so many answers to each input."""
+    """The mean of several answers to each input.
+
+    Args:
+        predict: the file, float32 [n, ...] -> probabilities [n, K].
+        draws: answers for each input, 1 or more.
+
+    Returns:
+        The mean; ``predict`` itself for one.
+    """
     if draws == 1:
         return predict
 
@@ -52,5 +75,12 @@ def averaged(predict: Predict, draws: int) -> Predict:
 
 
 def logarithms(predict: Predict) -> Scores:
-    """Of probabilities: a margin between them is one between logits."""
+    """Logarithms of probabilities: a margin between them is one between logits.
+
+    Args:
+        predict: float32 [n, ...] -> probabilities [n, K].
+
+    Returns:
+        The same, to logarithms.
+    """
     return lambda x: np.log(np.maximum(predict(x), _FLOOR))

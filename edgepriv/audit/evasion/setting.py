@@ -35,7 +35,18 @@ class Setting:
 
 
 def check(x: npt.NDArray[Any], y: npt.NDArray[Any], norm: str, eps: float, eps_curve: Sequence[float]) -> None:
-    """Raises UserError for bad arrays, radii or norm."""
+    """Refuse what evasion attacks cannot be run on.
+
+    Args:
+        x: float32 [n >= 1, ...] in [0, 1].
+        y: int64 [n], the labels.
+        norm: "linf" or "l2".
+        eps: radius > 0, finite.
+        eps_curve: radii >= 0, finite.
+
+    Raises:
+        UserError: for bad arrays, radii or norm.
+    """
     norm_of(norm)
     if not (0 < eps < np.inf and all(0 <= radius < np.inf for radius in eps_curve)):
         raise UserError(f"perturbation radii must be finite and positive, got eps {eps} and curve {list(eps_curve)}")

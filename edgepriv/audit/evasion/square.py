@@ -34,7 +34,7 @@ def square(
     free: npt.NDArray[np.bool_] | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> Inputs:
-    """Perturbed inputs, float32 [n, ...], the best that was found for each.
+    """Square Attack: the best perturbation found by random search.
 
     Args:
         scores_of: float32 [n, ...] in [0, 1] -> scores [n, K] of which the largest is the label's: logits, or logarithms of
@@ -47,6 +47,9 @@ def square(
         queries: questions for each example; it is left once its label is wrong.
         free: bool, the shape of an example: what may change; None for everything.
         tick: called after each question.
+
+    Returns:
+        Perturbed inputs, float32 [n, ...].
     """
     shape = x.shape if x.ndim == 4 else (len(x), 1, int(np.prod(x.shape[1:])))
     may = None if free is None else free.reshape(shape[1:])

@@ -30,10 +30,19 @@ class Counter:
         self.progress, self.total, self.done = progress, 1.0, 0.0
 
     def expect(self, total: float) -> None:
-        """How many there will be at most."""
+        """Say how many passes there will be at most.
+
+        Args:
+            total: of one example each.
+        """
         self.total = max(1.0, total)
 
     def add(self, passes: float) -> None:
+        """Count passes that are done.
+
+        Args:
+            passes: of one example each.
+        """
         self.done += passes
         self.progress(min(max(1, round(self.done)), round(self.total)), round(self.total))
 
@@ -79,7 +88,14 @@ class Trial:
     bytes_in: bool = False
 
     def radius(self, eps: float) -> float:
-        """What attacks may use of ``eps``."""
+        """What attacks may use of a radius.
+
+        Args:
+            eps: radius in input units.
+
+        Returns:
+            The largest that whole bytes can use where the file takes bytes, else ``eps``.
+        """
         return radius_on_bytes(self.norm, eps) if self.bytes_in else eps
 
     def free_on_device(self) -> Tensor | None:
@@ -87,36 +103,81 @@ class Trial:
         return None if self.free is None else torch.from_numpy(self.free).to(self.device)
 
     def generator(self, of: str) -> torch.Generator:
-        """Of an attack's random starts: its own, whatever was run before it."""
+        """The generator of an attack's random starts: its own, whatever was run before it.
+
+        Args:
+            of: name of the attack.
+
+        Returns:
+            A new generator on the CPU.
+        """
         return torch.Generator().manual_seed(self.seed + (zlib.crc32(of.encode()) << 16))
 
     def rng(self, of: str) -> np.random.Generator:
-        """The same for numpy."""
+        """As ``generator``, for numpy.
+
+        Args:
+            of: name of the attack.
+
+        Returns:
+            A new generator.
+        """
         return np.random.default_rng([self.seed, zlib.crc32(of.encode())])
 
     def batches(self, index: npt.NDArray[np.intp]) -> Iterable[tuple[npt.NDArray[np.intp], Tensor, Tensor]]:
-        """The examples at ``index`` in pieces: (their indices, inputs, labels), tensors on the twin's device."""
+        """Some of the examples, in pieces.
+
+        Args:
+            index: int [m], their places.
+
+        Returns:
+            (places, inputs, labels) of each piece, tensors on the twin's device.
+        """
         for start in range(0, len(index), self.batch):
             part = index[start : start + self.batch]
             inputs, labels = (torch.from_numpy(array[part]).to(self.device) for array in (self.x, self.y))
             yield part, inputs, labels
 
     def labels(self, x: Inputs) -> npt.NDArray[np.intp]:
-        """The file's label of each input [n]."""
+        """The file's labels.
+
+        Args:
+            x: float32 [n, ...] in [0, 1].
+
+        Returns:
+            int64 [n].
+        """
         return np.asarray(self.predict(x).argmax(axis=1))
 
     def right(self, index: npt.NDArray[np.intp], moved: Inputs, eps: float) -> Bools:
-        """Whether the file labels the examples at ``index`` rightly, moved as far as ``eps`` allows, bool [len(index)]."""
+        """Whether the file labels moved examples rightly.
+
+        Args:
+            index: int [m], their places.
+            moved: float32 [m, ...] in [0, 1]; what may not change is put back, and bytes are made whole.
+            eps: radius that bytes may not leave.
+
+        Returns:
+            bool [m].
+        """
         if self.free is not None:
             moved = np.where(self.free, moved, self.x[index])  # what is left of rounding
         fed = on_bytes(self.x[index], moved, self.norm, self.radius(eps)) if self.bytes_in else moved
         return np.asarray(self.labels(fed) == self.y[index])
 
     def withstands(self, tries: Sequence[Craft], candidates: Bools, eps: float) -> Bools:
-        """Which candidates (mask [n]) the file still labels rightly after every try; each is made against what still stands.
+        """Run an attack: which candidates the file still labels rightly after every try.
 
-        Where a try has stopped early, as the twin was wrong, and the file is right (it rounds, or takes bytes), it is made once
-        more and uses all its steps.
+        Each try is made against what still stands. Where one has stopped early, as the twin was wrong, and the file is right
+        (it rounds, or takes bytes), it is made once more and uses all its steps.
+
+        Args:
+            tries: of the attack.
+            candidates: bool [n].
+            eps: radius in input units.
+
+        Returns:
+            bool [n], of the candidates those that withstood.
         """
         held = candidates.copy()
         for craft in tries:

@@ -35,9 +35,29 @@ def without_gradients(
     setting: Setting | None = None,
     kept: Kept | None = None,
 ) -> dict[str, Any]:
-    """As ``robustness``, of a graph of which no twin can be made for the ``reason``: an upper bound, ``at_most``, by Square
-    (where the level has it and the file returns more than labels), then by an attack that needs labels alone;
-    ``worst_case_accuracy`` is None and ``warnings`` says why and what was not possible. kept: as of ``robustness``."""
+    """As ``robustness``, of a graph of which no twin can be made.
+
+    Square is run where the level has it and the file returns more than labels, then an attack that needs labels alone.
+
+    Args:
+        predict: the artifact, float32 [n, ...] -> probabilities [n, K].
+        x: float32 [n, ...] in [0, 1].
+        y: int64 [n], the labels.
+        norm: "linf" or "l2".
+        eps: radius > 0 in input units.
+        reason: why there is no twin.
+        level: a key of ``LEVELS``.
+        seed: of the searches.
+        setting: what the file allows beside; None for everything.
+        kept: outcomes of attacks that have ended already; those of this run are added.
+
+    Returns:
+        The JSON's ``robustness``: ``at_most`` is an upper bound, ``worst_case_accuracy`` None, and ``warnings`` say why and
+        what was not possible.
+
+    Raises:
+        UserError: for bad arrays, radii or norm.
+    """
     check(x, y, norm, eps, ())
     setting = setting or Setting()
     radius = radius_on_bytes(norm, eps) if setting.bytes_in else eps

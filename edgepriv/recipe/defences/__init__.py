@@ -25,12 +25,26 @@ DEFENCES: dict[str, Defence] = {each.name: each for each in sorted(_DECLARED, ke
 
 
 def acting(recipe: "Recipe") -> list[Defence]:
-    """The defences that act in ``recipe``."""
+    """The defences that act in a recipe.
+
+    Args:
+        recipe: settings of a run.
+
+    Returns:
+        Those of ``DEFENCES``, in its order.
+    """
     return [defence for defence in DEFENCES.values() if defence.active(recipe)]
 
 
 def defences_of(recipe: "Recipe", *, deployed: bool = True) -> list[str]:
     """What defends a model by ``recipe``, each with the stages of training that it acts in: "RelaxLoss (train, qat)".
-    ``deployed``: as the model ships; otherwise what acts after training alone is left out."""
+
+    Args:
+        recipe: what the model was made by.
+        deployed: whether it is judged as it ships; otherwise what acts after training alone is left out.
+
+    Returns:
+        Titles, in the order of ``DEFENCES``.
+    """
     stages = {defence.title: ", ".join(defence.stages_in(recipe)) for defence in acting(recipe)}
     return [f"{title} ({where})" if where else title for title, where in stages.items() if where or deployed]

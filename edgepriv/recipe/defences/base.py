@@ -92,19 +92,47 @@ class Defence:
     place: int = 100
 
     def objective(self, recipe: "Recipe") -> str:
-        """Key in ``OBJECTIVES`` of ``edgepriv.training.objectives`` of what it does in training."""
+        """What the defence does in training.
+
+        Args:
+            recipe: which may choose between several.
+
+        Returns:
+            A key of ``OBJECTIVES`` in ``edgepriv.training.objectives``.
+        """
         return self.name if self.trained_as is None else self.trained_as(recipe)
 
     def stages_in(self, recipe: "Recipe") -> list[str]:
-        """The stages of ``recipe`` while which it acts."""
+        """The stages during which the defence acts.
+
+        Args:
+            recipe: settings of a run.
+
+        Returns:
+            Names of stages that have epochs, in order.
+        """
         return [name for name in recipe.stages() if self.acts_in(recipe, name)]
 
     def active(self, recipe: "Recipe") -> bool:
-        """Whether it acts at all in ``recipe``."""
+        """Whether the defence acts at all.
+
+        Args:
+            recipe: settings of a run.
+
+        Returns:
+            True if it acts in a stage, or on the finished weights or answers.
+        """
         return bool(self.stages_in(recipe)) or self.acts_after(recipe)
 
     def paths(self, recipe: "Recipe") -> set[tuple[str, str]]:
-        """Its ``fields`` as (section, field), one by one."""
+        """The defence's ``fields``, one by one.
+
+        Args:
+            recipe: whose sections they are of.
+
+        Returns:
+            (section, field) for each.
+        """
         paths = set()
         for written in self.fields:
             section, _, name = written.partition(".")
@@ -114,7 +142,15 @@ class Defence:
 
 
 def undone(recipe: "Recipe", defences: Iterable[Defence]) -> "Recipe":
-    """``recipe`` without these; what is not a defence's own stays as it is, where the run is computed included."""
+    """A recipe without some defences; what is not a defence's own stays as it is, where the run is computed included.
+
+    Args:
+        recipe: settings of a run.
+        defences: to undo.
+
+    Returns:
+        A copy in which their own fields are at their defaults, and stages that are there for them have no epochs.
+    """
     plain = type(recipe)()
     changes: dict[str, dict[str, Any]] = {}
     for defence in defences:
@@ -128,10 +164,24 @@ def undone(recipe: "Recipe", defences: Iterable[Defence]) -> "Recipe":
 
 @cache
 def defaults_of(kind: "type[Recipe]") -> dict[str, Any]:
-    """The default of every field, as JSON."""
+    """The default of every field.
+
+    Args:
+        kind: the class of recipes.
+
+    Returns:
+        Section -> field -> default, as JSON. It is shared: do not change it.
+    """
     return kind().model_dump(mode="json")
 
 
 def in_stage(asked: Callable[[Stage], bool]) -> Callable[["Recipe", str], bool]:
-    """``acts_in`` of a defence that a stage's own fields ask for."""
+    """``acts_in`` of a defence that a stage's own fields ask for.
+
+    Args:
+        asked: whether the fields of a stage ask for it.
+
+    Returns:
+        The same of a recipe and the name of one of its stages.
+    """
     return lambda recipe, stage: asked(getattr(recipe, stage))

@@ -52,7 +52,14 @@ _OF_DATA = ("member", "nonmember", MEMGUARD_METHOD)
 
 
 def trained_on_members(head: Head) -> bool:
-    """Whether the head is trained on what the model answers to its members, beside a privacy holdout."""
+    """Whether a head is trained on what the model answers to its members, beside a privacy holdout.
+
+    Args:
+        head: the section of a recipe.
+
+    Returns:
+        True for heads that see the data, False for those that are computed.
+    """
     return head.method in _OF_DATA
 
 

@@ -63,7 +63,14 @@ class Quantize(Section):
         return value
 
     def bits_of(self, layer: str) -> int:
-        """Width in bits of the weights of ``layer`` (its dotted module name): the first rule that matches."""
+        """Width of the weights of a layer.
+
+        Args:
+            layer: dotted name of its module.
+
+        Returns:
+            Bits by the first rule that matches: 2 to 16, or 32 for weights that stay float.
+        """
         return next((bits for pattern, bits in bit_rules(self.bits) if fnmatchcase(layer, pattern)), FULL_WIDTH)
 
     @field_validator("first_last")

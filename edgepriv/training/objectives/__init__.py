@@ -18,6 +18,13 @@ OBJECTIVES: dict[str, Make] = {
 
 
 def objectives_of(asked: Asked) -> tuple[Objective, ...]:
-    """What the defences that act in a stage do there, in the order of the table of defences."""
+    """What the defences that act in a stage do there.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        Objectives, in the order of the table of defences.
+    """
     acting = [defence for defence in DEFENCES.values() if defence.acts_in(asked.recipe, asked.stage)]
     return tuple(replace(OBJECTIVES[each.objective(asked.recipe)](asked), name=each.name) for each in acting)

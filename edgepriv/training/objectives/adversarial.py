@@ -7,7 +7,14 @@ from edgepriv.training.pgd import Budget, budget_of, noisy_fgsm, perturbed
 
 
 def objective(asked: Asked) -> Objective:
-    """Within the recipe's budget."""
+    """Within the recipe's budget.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        What the defence does in it.
+    """
     adversary = asked.recipe.adversary
     budget = budget_of(adversary, asked.input_shape)
     noisy = adversary.method == "nfgsm"
@@ -15,7 +22,16 @@ def objective(asked: Asked) -> Objective:
 
 
 def against(budget: Budget, warmup: int = 0, *, noisy: bool = False) -> Objective:
-    """Train on perturbations within ``budget``, which grows to its size over ``warmup`` epochs; ``noisy``: of N-FGSM."""
+    """Train on perturbations.
+
+    Args:
+        budget: within which they lie.
+        warmup: epochs over which it grows to its size.
+        noisy: those of N-FGSM.
+
+    Returns:
+        The objective.
+    """
 
     def attacked(batch: Batch) -> Batch:
         if not len(batch.x):  # a batch that is drawn example by example may be empty
@@ -34,6 +50,15 @@ def against(budget: Budget, warmup: int = 0, *, noisy: bool = False) -> Objectiv
 
 
 def at_epoch(budget: Budget, warmup: int, epoch: int) -> Budget:
-    """The budget in that epoch, counted from 0: its share (epoch + 1) / (warmup + 1) while that is below 1."""
+    """The budget of an epoch, which grows to its size.
+
+    Args:
+        budget: in full.
+        warmup: epochs until then.
+        epoch: counted from 0.
+
+    Returns:
+        Its share (epoch + 1) / (warmup + 1) while that is below 1, then all of it.
+    """
     share = min(1.0, (epoch + 1) / (warmup + 1))
     return budget if share == 1 else replace(budget, eps=share * budget.eps, step=share * budget.step)

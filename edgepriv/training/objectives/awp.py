@@ -14,12 +14,26 @@ from edgepriv.training.stacked import Stacked
 
 
 def objective(asked: Asked) -> Objective:
-    """With the recipe's gamma."""
+    """With the recipe's gamma.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        What the defence does in it.
+    """
     return worsened(asked.recipe.own(Awp).gamma)
 
 
 def worsened(gamma: float) -> Objective:
-    """Perturb the weights of each layer by ``gamma`` times their length, along the gradient."""
+    """Perturb the weights of each layer along the gradient.
+
+    Args:
+        gamma: by how many times their length.
+
+    Returns:
+        The objective.
+    """
     return Objective(moved=lambda network: _moved(network, gamma), title=f"AWP {gamma:g}", remedy="a smaller --awp")
 
 

@@ -86,7 +86,14 @@ class Batch:
     classes: Callable[[], int]
 
     def mean(self, total: Tensor) -> Tensor:
-        """Of a sum over the batch: the sum of the models' means, so that no model's gradient depends on how many there are."""
+        """The mean of a batch, so that no model's gradient depends on how many there are.
+
+        Args:
+            total: sum over the batch.
+
+        Returns:
+            Sum of the models' means.
+        """
         return total / (len(self.y) // self.models)
 
 

@@ -11,7 +11,14 @@ _TRIED = 1.0, 1e-5
 
 
 def objective(asked: Asked) -> Objective:
-    """The recipe's epsilon, spent over the epochs of the stage."""
+    """The recipe's epsilon, spent over the epochs of the stage.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        What the defence does in it.
+    """
     dp, stage = asked.recipe.dp, asked.settings
 
     def planned(members: int) -> Plan:

@@ -13,7 +13,14 @@ from edgepriv.training.pgd import Budget, budget_of, norm_of
 
 
 def objective(asked: Asked) -> Objective:
-    """Within the recipe's budget; as many updates for each batch as the recipe has steps."""
+    """Within the recipe's budget; as many updates for each batch as the recipe has steps.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        What the defence does in it.
+    """
     adversary = asked.recipe.adversary
     return replayed(budget_of(adversary, asked.input_shape), 1 if asked.brief else adversary.steps, adversary.warmup)
 
@@ -30,9 +37,17 @@ class _Held:
 
 
 def replayed(budget: Budget, replays: int, warmup: int = 0) -> Objective:
-    """Update the weights ``replays`` times for each batch, and the perturbation with each by a step of eps (algorithm 1).
+    """Update the weights several times for each batch, and the perturbation with each by a step of eps (algorithm 1).
 
     A batch starts from the perturbation of the one before, an epoch from none, so that a run goes on from any epoch.
+
+    Args:
+        budget: of the perturbation.
+        replays: updates for each batch.
+        warmup: epochs over which the budget grows to its size.
+
+    Returns:
+        The objective.
     """
     held = _Held()
 

@@ -12,14 +12,30 @@ from edgepriv.training.pgd import Budget, budget_of, masked_out
 
 
 def objective(asked: Asked) -> Objective:
-    """Within the recipe's budget, with its beta."""
+    """Within the recipe's budget, with its beta.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        What the defence does in it.
+    """
     adversary = asked.recipe.adversary
     budget = budget_of(adversary, asked.input_shape)
     return weighted(replace(budget, steps=1) if asked.brief else budget, adversary.divergence_weight, adversary.warmup)
 
 
 def weighted(budget: Budget, beta: float, warmup: int = 0) -> Objective:
-    """Train on PGD's perturbations with ``mart_loss``."""
+    """Train on PGD's perturbations with ``mart_loss``.
+
+    Args:
+        budget: of the perturbations.
+        beta: weight of the divergence.
+        warmup: epochs over which the budget grows to its size.
+
+    Returns:
+        The objective.
+    """
 
     def loss(batch: Batch, logits: Tensor) -> Tensor:
         return batch.mean(mart_loss(batch.logits_of(batch.clean), logits, batch.y, beta).sum())
@@ -33,10 +49,18 @@ def weighted(budget: Budget, beta: float, warmup: int = 0) -> Objective:
 
 
 def mart_loss(clean: Tensor, perturbed: Tensor, y: Tensor, beta: float) -> Tensor:
-    """BCE(f(x'), y) + beta KL(f(x) || f(x')) (1 - f(x)_y) of each example [N], in nats (eq. 9 to 11).
+    """BCE(f(x'), y) + beta KL(f(x) || f(x')) (1 - f(x)_y) of each example, in nats (eq. 9 to 11).
 
-    ``clean``, ``perturbed``: logits [N, K] of x and x'; ``y``: int64 [N]. BCE(p, y) = -log p_y - log(1 - max of the others);
-    the small numbers inside the logarithm are those of the authors' program.
+    BCE(p, y) = -log p_y - log(1 - max of the others); the small numbers inside the logarithm are those of the authors' program.
+
+    Args:
+        clean: logits of x, [N, K].
+        perturbed: logits of x', [N, K].
+        y: int64 [N].
+        beta: weight of the divergence.
+
+    Returns:
+        [N].
     """
     others = masked_out(perturbed, y).argmax(1)
     wrong = perturbed.softmax(1).gather(1, others[:, None]).squeeze(1)

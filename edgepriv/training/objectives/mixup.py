@@ -11,13 +11,28 @@ from edgepriv.training.objectives.base import Asked, Batch, Objective
 
 
 def objective(asked: Asked) -> Objective:
-    """With the recipe's alpha."""
+    """With the recipe's alpha.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        What the defence does in it.
+    """
     return mixed(asked.recipe.own(Mixup).alpha)
 
 
 def mixed(alpha: float) -> Objective:
-    """x = s x_i + (1 - s) x_j and y = s y_i + (1 - s) y_j; s ~ Beta(alpha, alpha) is one number for a batch, as in the authors'
-    program, and j a permutation of it. Labels become soft."""
+    """x = s x_i + (1 - s) x_j and y = s y_i + (1 - s) y_j.
+
+    s ~ Beta(alpha, alpha) is one number for a batch, as in the authors' program, and j a permutation of it. Labels become soft.
+
+    Args:
+        alpha: > 0.
+
+    Returns:
+        The objective.
+    """
 
     def prepared(batch: Batch) -> Batch:
         assert isinstance(batch.generator, torch.Generator)  # see ``stackable``

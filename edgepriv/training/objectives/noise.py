@@ -9,7 +9,14 @@ from edgepriv.training.objectives.base import Asked, Objective
 
 
 def objective(asked: Asked) -> Objective:
-    """The recipe's noise."""
+    """The recipe's noise.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        What the defence does in it.
+    """
     noise, seed = asked.recipe.noise, asked.recipe.seed
 
     def retrained(teacher: Classifier, members: Examples, quiet: bool) -> tuple[Examples, dict[str, Any]]:

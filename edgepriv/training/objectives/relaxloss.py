@@ -8,12 +8,26 @@ from edgepriv.training.objectives.base import Asked, Batch, Objective
 
 
 def objective(asked: Asked) -> Objective:
-    """At the level that the stage says."""
+    """At the level that the stage says.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        What the defence does in it.
+    """
     return relaxed(asked.settings.relax)
 
 
 def relaxed(alpha: float) -> Objective:
-    """Hold the loss at ``alpha`` nats."""
+    """Hold the loss at a level.
+
+    Args:
+        alpha: in nats, > 0.
+
+    Returns:
+        The objective.
+    """
 
     def loss(batch: Batch, logits: Tensor) -> Tensor:
         return relax_loss(logits, batch.y, alpha, batch.epoch, batch.models)
@@ -44,7 +58,15 @@ def relax_loss(logits: Tensor, y: Tensor, alpha: float, epoch: int, models: int 
 
 
 def flat_labels(logits: Tensor, y: Tensor) -> Tensor:
-    """float32 [N, K]: the softmax's own probability at ``y``, what is left shared equally by the other classes."""
+    """Soft labels that keep the model's own confidence in the true class and share the rest equally.
+
+    Args:
+        logits: [N, K].
+        y: int64 [N].
+
+    Returns:
+        float32 [N, K].
+    """
     confidence = logits.softmax(1).gather(1, y[:, None])
     others = (1 - confidence) / (logits.shape[1] - 1)
     return others.expand_as(logits).scatter(1, y[:, None], confidence)

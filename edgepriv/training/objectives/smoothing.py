@@ -9,12 +9,26 @@ from edgepriv.training.objectives.base import Asked, Batch, Objective
 
 
 def objective(asked: Asked) -> Objective:
-    """With the recipe's share."""
+    """With the recipe's share.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        What the defence does in it.
+    """
     return smoothed(asked.recipe.own(Smoothing).share)
 
 
 def smoothed(share: float) -> Objective:
-    """y' = (1 - share) y + share / K, after any attack, which is made against the label itself."""
+    """y' = (1 - share) y + share / K, after any attack, which is made against the label itself.
+
+    Args:
+        share: in [0, 1).
+
+    Returns:
+        The objective.
+    """
 
     def prepared(batch: Batch) -> Batch:
         if not len(batch.y):  # a batch that is drawn example by example may be empty

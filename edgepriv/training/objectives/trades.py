@@ -12,16 +12,31 @@ from edgepriv.training.pgd import Budget, budget_of, perturbed
 
 
 def objective(asked: Asked) -> Objective:
-    """Within the recipe's budget, with its beta."""
+    """Within the recipe's budget, with its beta.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        What the defence does in it.
+    """
     adversary = asked.recipe.adversary
     budget = budget_of(adversary, asked.input_shape)
     return traded(replace(budget, steps=1) if asked.brief else budget, adversary.divergence_weight, adversary.warmup)
 
 
 def traded(budget: Budget, beta: float, warmup: int = 0) -> Objective:
-    """CE(f(x), y) + beta KL(f(x) || f(x')), where x' maximises the divergence within ``budget`` (eq. 5 and algorithm 1).
+    """CE(f(x), y) + beta KL(f(x) || f(x')), where x' maximises the divergence (eq. 5 and algorithm 1).
 
     The attack starts at random in the whole ball; the authors start at a distance of 0.001.
+
+    Args:
+        budget: of x'.
+        beta: weight of the divergence.
+        warmup: epochs over which the budget grows to its size.
+
+    Returns:
+        The objective.
     """
 
     def attacked(batch: Batch) -> Batch:
@@ -47,5 +62,13 @@ def traded(budget: Budget, beta: float, warmup: int = 0) -> Objective:
 
 
 def divergence(logits: Tensor, answers: Tensor) -> Tensor:
-    """KL(p || q) [N] in nats of the probabilities ``answers`` p [N, K] and the softmax q of ``logits`` [N, K]."""
+    """KL(p || q) of two answers.
+
+    Args:
+        logits: of q, [N, K].
+        answers: the probabilities p, [N, K].
+
+    Returns:
+        [N], in nats.
+    """
     return functional.kl_div(logits.log_softmax(1), answers, reduction="none").sum(1)
