@@ -79,6 +79,7 @@ def pgd_budget(norm: str, eps: float, steps: int, step: float | None = None, fix
         eps: radius in input units.
         steps: 1 or more.
         step: length of each; None for 2.5 eps / steps (Madry et al. 2018), or 1.25 eps for a single one.
+        fixed: positions in the flattened example of what may not change.
 
     Returns:
         The budget.
