@@ -130,7 +130,9 @@ def _named(
     outputs: ModelOutputs, source: Source, codes_of: Codes, classes: int, output_name: str
 ) -> tuple[Contract, list[str]]:
     if output_name not in outputs.shapes:
-        raise UserError(f"--output-name {output_name!r}: the model's outputs are {_list(outputs)}")
+        raise UserError(
+            f"--output-name {output_name!r}: there is no such output; the model's outputs are {_list(outputs)}"
+        )
     if outputs.label is not None and output_name == outputs.label[0]:
         return _label_contract(outputs, source, classes)
     scores = next((one for one in outputs.scores if output_name in one.outputs), None)

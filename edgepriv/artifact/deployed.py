@@ -73,7 +73,7 @@ class DeployedModel:
         """The parsed .onnx with all its weights. Raises UserError when it is truncated or not ONNX."""
         external, graph = self.external, self._parsed
         if graph is None and self.path.suffix == ".ort":
-            raise UserError(f"{self.path} is in onnxruntime's own format: name the .onnx beside it")
+            raise UserError(f"{self.path} is an .ort file: name the .onnx beside it")
         unreadable = f"{self.path} is not a readable ONNX file"
         if graph is None:
             raise UserError(f"{unreadable} (truncated, or of another format)")

@@ -125,9 +125,7 @@ def read_beside(onnx_path: Path) -> Manifest | None:
 def verify(onnx_path: Path, manifest: Manifest, sha256: str) -> None:
     """Raise UserError if the .onnx, whose digest is ``sha256``, is not the file that the manifest was written for."""
     if manifest.ort is not None and sha256 == manifest.ort["sha256"]:
-        raise UserError(
-            f"{onnx_path} is in onnxruntime's own format: name the .onnx beside it, which computes the same"
-        )
+        raise UserError(f"{onnx_path} is an .ort file: name the .onnx beside it, which computes the same")
     if sha256 != manifest.sha256:
         raise UserError(
             f"{onnx_path} has changed since its manifest was written (sha256 differs): export it again, or move "

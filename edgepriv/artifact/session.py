@@ -149,7 +149,7 @@ def answers(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
     if not len(x):
         return np.zeros(0, np.int64) if contract.returns == "label" else np.zeros((0, contract.classes), np.float32)
     if contract.input_dtype == "uint8" and not np.isfinite(x).all():
-        raise UserError("the inputs hold values that are not finite numbers, and the model takes bytes")
+        raise UserError("the inputs hold NaN or infinity, which a model of bytes cannot take: leave these examples out")
     rows = contract.fixed_batch or min(batch, max(1, _LARGEST_BATCH // x[0].size))
     parts = []
     for start in range(0, len(x), rows):

@@ -294,8 +294,8 @@ def _append_softmax(graph: ir.Graph) -> None:
     last = logits.producer()
     if last is not None and last.op_type in ("Sigmoid", "Softmax"):
         raise UserError(
-            f"the network ends with a {last.op_type.lower()}, and the file gets a softmax of its own: leave it out, so that "
-            "the network returns logits"
+            f"the network ends with a {last.op_type.lower()}, and the file gets a softmax of its own: remove it from the "
+            "network, which must return logits"
         )
     softmax = ir.node("Softmax", [logits], {"axis": -1})
     graph.append(softmax)

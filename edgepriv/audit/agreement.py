@@ -127,15 +127,15 @@ def refuse_unlearned(who: str, fleet: Fleet, target: Outputs, is_member: Bools) 
     mean, own = float(areas.mean()), _area(target.confidence, is_member)
     if mean < 0.5 - SURE * error:
         raise UserError(
-            f"{who} are surer of records that they were not trained on than of those they were (AUC {mean:.3f}): their "
-            "memberships are the wrong way round (true means trained on), or in another order"
+            f"{who} are surer of records that they were not trained on than of those they were (AUC {mean:.3f}): either "
+            "their memberships are inverted (true means trained on), or the records are in another order"
         )
     clear = own > 0.5 + SURE * _error(is_member)
     if clear and mean < 0.5 + SURE * error and mean - 0.5 < SHOWN * (own - 0.5):
         raise UserError(
             f"{who} are no surer of records that they were trained on than of others (AUC {mean:.3f}; the audited model, of "
-            f"its members: {own:.3f}): they were trained on other records than is said, or on all of them, or members and "
-            "non-members of the audited model differ in themselves; --accept-weak-references goes on all the same"
+            f"its members: {own:.3f}): either their memberships are wrong, or they were trained on all records, or members and "
+            "non-members of the audited model differ by themselves; --accept-weak-references continues anyway"
         )
 
 
@@ -145,8 +145,8 @@ def _columns_of(existing: Existing, dataset: Dataset, candidates: np.ndarray) ->
     missing = int((columns < 0).sum())
     if missing:
         raise UserError(
-            f"{existing.where} says nothing about {missing} of the {len(candidates)} members and non-members: every reference "
-            "model is asked about all of them"
+            f"{existing.where} has no answers for {missing} of the {len(candidates)} members and non-members: add those of "
+            "every reference model"
         )
     return columns
 
@@ -161,19 +161,19 @@ def _refuse_design(existing: Existing, columns: np.ndarray, is_member: Bools) ->
     where, member = existing.where, existing.member[:, columns]
     if len(existing.names) < FEWEST:
         raise UserError(
-            f"{where} holds {len(existing.names)} reference model: an attack needs {FEWEST} at least, and 8 find more"
+            f"{where} holds {len(existing.names)} reference model: an attack needs at least {FEWEST}, and 8 find more"
         )
     full = [name for name, own in zip(existing.names, member, strict=True) if own.all()]
     if full:
         raise UserError(
-            f"{where}: {full[0]} was trained on every record: no reference model may know all of them, since it could not "
-            "say how others look"
+            f"{where}: {full[0]} was trained on every record: each reference model must leave some out, to show how a model "
+            "answers to records that it has not seen"
         )
     alone = float(member.all(axis=0).mean())
     if alone > 0.5:
         raise UserError(
-            f"{where}: {alone:.0%} of the records were trained on by every reference model: each record needs models that "
-            "never saw it"
+            f"{where}: every reference model was trained on the same {alone:.0%} of the records: each record needs models "
+            "that were trained without it"
         )
     shares = member[:, is_member].mean(), member[:, ~is_member].mean()
     spread = member.mean(axis=0)
@@ -181,8 +181,8 @@ def _refuse_design(existing: Existing, columns: np.ndarray, is_member: Bools) ->
     if abs(shares[0] - shares[1]) > max(UNEVEN, SURE * float(error)):
         raise UserError(
             f"{where}: the reference models were trained on {shares[0]:.0%} of the target's members but on {shares[1]:.0%} of "
-            "its non-members, so that how often a record was used would give away who is a member: draw what they are trained "
-            "on from both alike, or from neither"
+            "its non-members, so that how often a record was used would give away who is a member: draw their training "
+            "records from both alike, or from neither"
         )
 
 
@@ -203,8 +203,8 @@ def _labels_agree(existing: Existing, dataset: Dataset, labels: np.ndarray) -> b
         else min((stated != labels).sum(), (written != names).sum())
     )
     raise UserError(
-        f"{existing.where}: {wrong:,} of {len(labels):,} labels are not those of the data in this order (members first, then "
-        "non-members; of a model with a manifest, the data set in its own order)"
+        f"{existing.where}: {wrong:,} of {len(labels):,} labels are not those of the data: list the records in the data's "
+        "order (members first, then non-members; for a model with a manifest, the order of the data set)"
     )
 
 
@@ -213,8 +213,8 @@ def _refuse_other_target(existing: Existing, columns: np.ndarray, target: Output
         wrong = int((existing.target_member[columns] != is_member).sum())
         if wrong:
             raise UserError(
-                f"{existing.where}: target_member contradicts who the members of the audited model are for {wrong:,} of "
-                f"{len(columns):,} records"
+                f"{existing.where}: target_member is wrong for {wrong:,} of {len(columns):,} records: it must be true for the "
+                f"members of the audited model, and for no others"
             )
     if existing.target is not None:
         apart = np.abs(existing.target[columns] - target.probabilities).max(axis=1)
@@ -222,7 +222,7 @@ def _refuse_other_target(existing: Existing, columns: np.ndarray, target: Output
         if wrong > MOST_OFF * len(columns):
             raise UserError(
                 f"{existing.where}: the audited model answers otherwise than target says for {wrong:,} of {len(columns):,} "
-                "records: the columns are in another order, or target is another model's"
+                "records: either the columns are in another order, or target is of another model"
             )
 
 
@@ -250,7 +250,7 @@ def _refuse_guesses(existing: Existing, right: Bools, target: Outputs) -> None:
     if own > largest and theirs < largest + 0.1 * (own - largest):
         why = "their columns are in another order than the data, or their classes than the model's"
         if existing.asked:
-            why = "they were trained on other data, or are fed otherwise than in training, or order their classes otherwise"
+            why = "they were trained on other data, or need another input range, or have their classes in another order"
         raise UserError(
             f"{existing.where}: the reference models are right for {theirs:.1%} of the records, no better than guessing (the "
             f"audited model: {own:.1%}): {why}"

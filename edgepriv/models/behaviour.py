@@ -84,7 +84,7 @@ def _refuse_unanswered(classifier: Classifier, x: Tensor) -> None:
     if not answered:
         raise UserError(
             "--batch-dependent ships a file that takes one input at a time, and the network cannot answer one input alone "
-            f"({_coupling(classifier.network)}; {reason}): take what needs a batch out of it in eval mode"
+            f"({_coupling(classifier.network)}; {reason}): in eval mode, none of its layers may need a batch"
         )
 
 

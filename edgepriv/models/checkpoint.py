@@ -169,7 +169,9 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
             "describes a bare state_dict"
         )
     if model is not None and model.args and model.args != checkpoint.recipe.model.args:
-        raise UserError(f"{path} keeps the arguments of its model: --widths and --model-arg describe a bare state_dict")
+        raise UserError(
+            f"{path} keeps the arguments of its model: leave out --widths and --model-arg, which describe a bare state_dict"
+        )
     return checkpoint
 
 
@@ -215,7 +217,7 @@ def _checked_state(state: Any, path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} holds no state_dict: expected a dictionary of tensors")
     bad = [name for name, value in state.items() if value.is_floating_point() and value.isnan().any()]
     if bad:
-        raise UserError(f"{path}: {len(bad)} tensors hold NaN (first: {bad[0]}): the training diverged")
+        raise UserError(f"{path}: {len(bad)} tensors hold NaN (first: {bad[0]}): the training diverged; lower --lr")
     return state
 
 
@@ -235,4 +237,4 @@ def refuse_infinite(network: nn.Module) -> None:
     named = [*(name for name, _ in network.named_parameters()), *statistics]
     bad = [name for name in named if not state[name].isfinite().all()]
     if bad:
-        raise UserError(f"{len(bad)} weights hold NaN or infinity (first: {bad[0]}): the training diverged")
+        raise UserError(f"{len(bad)} weights hold NaN or infinity (first: {bad[0]}): the training diverged; lower --lr")

@@ -215,7 +215,7 @@ def _chosen(fitting: Sequence[_Candidate], where: str) -> tuple[_Candidate, list
     if apart:
         raise UserError(
             f"{where} holds several sets of weights that fit: {', '.join(own.title for own in [first, *apart])}; save the "
-            f"one that is meant by itself"
+            f"one that you mean in a file of its own"
         )
     notes = []
     if first.container or first.prefix or first.unwrapped:

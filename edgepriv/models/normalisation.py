@@ -56,6 +56,6 @@ def _refuse_unfit(mean: Sequence[float], std: Sequence[float], input_range: tupl
     in_bytes = low == 0 and high == 1 and min(mean) >= 0 and 1 < max(*mean, *std) <= 255
     remedy = "divide them by 255, or say that the network takes bytes with --input-range 0:255"
     raise UserError(
-        f"{what} the input range {low:g} to {high:g}, in the units of which mean and std are: "
+        f"{what} the input range {low:g} to {high:g}, although mean and std are in its units: "
         f"{remedy if in_bytes else 'say which range the network takes with --input-range LO:HI'}"
     )

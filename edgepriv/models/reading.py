@@ -156,7 +156,7 @@ def _refuse_programs(path: Path) -> None:
         saved = _line(path, f"torch.export.load({str(path)!r}).state_dict")
     else:
         return
-    raise UserError(f"{path} is a program of {made_by}, and edgepriv reads weights alone: save these with {saved}")
+    raise UserError(f"{path} is a program of {made_by}, and edgepriv reads weights only: save them with {saved}")
 
 
 def _line(path: Path, expression: str) -> str:

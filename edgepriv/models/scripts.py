@@ -65,7 +65,7 @@ def _loaded(script: Script, digest: str) -> Any:
     _forget(path)
     spec = importlib.util.spec_from_file_location(module, path)
     if spec is None or spec.loader is None:
-        raise UserError(f"{script.option}: {script.file} is no script of Python")
+        raise UserError(f"{script.option}: {script.file} is not a Python script")
     made = importlib.util.module_from_spec(spec)
     sys.modules[module] = made  # before it runs, as an import does: what it defines can then be sent to other processes
     try:

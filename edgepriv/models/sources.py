@@ -46,7 +46,7 @@ def refuse_unconfirmed(asked: str, confirmed: Model | None, who: str) -> None:
     """
     if is_own(asked) and (confirmed is None or confirmed.name != asked):
         raise UserError(
-            f"{who} asks to import {asked!r}: pass --model {asked} if you trust that module (nothing else needs to be named)"
+            f"{who} asks to import {asked!r}: pass --model {asked} if you trust that module (no other option is needed)"
         )
 
 

@@ -109,8 +109,8 @@ def plan_of(dp: Dp, stage: Stage, members: int) -> Plan:
     delta = dp.delta if dp.delta is not None else 1 / (10 * members)
     if delta >= 1 / members:
         raise UserError(
-            f"delta {delta:.2g} is not below 1 / members ({1 / members:.2g}): publishing a member drawn at random would "
-            "count as private; ask for less, or leave it out for a tenth of that"
+            f"delta {delta:.2g} is not below 1 / members ({1 / members:.2g}): with such a delta, publishing a random "
+            "member would count as private; choose a smaller one, or leave it out for 1 / (10 members)"
         )
     try:
         noise = _noise_multiplier(dp.epsilon, delta, 1 / steps, steps * stage.epochs)

@@ -53,7 +53,8 @@ def refuse_unreachable(noise: Noise, num_classes: int) -> None:
     most = math.log(num_classes)
     if noise.method == "shapley" and noise.tau >= most:
         raise UserError(
-            f"tau {noise.tau:g}: the entropy of an answer over {num_classes} classes is below {most:.3g} nats; ask for less"
+            f"tau {noise.tau:g}: the entropy of an answer over {num_classes} classes is below {most:.3g} nats; "
+            "choose a smaller --noise-tau"
         )
 
 

@@ -182,6 +182,6 @@ def refuse_unfit(rule: Quantize) -> None:
     widest = max((bits for bits in widths if bits < FULL_WIDTH), default=0)
     if quantizer.stored(widest) > WIDEST:
         raise UserError(
-            f"{rule.quantizer} has more levels than {widest} bits hold and is stored as {quantizer.stored(widest)}, but the "
-            f"widest integers have {WIDEST}: ask for {WIDEST - quantizer.extra_bits} bits at most"
+            f"{rule.quantizer} stores integers of {widest} bits as {quantizer.stored(widest)}, and a file holds {WIDEST} at "
+            f"most: ask for {WIDEST - quantizer.extra_bits} bits at most"
         )

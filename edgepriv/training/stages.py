@@ -306,9 +306,9 @@ def _warn_of_slow_attack(classifier: Classifier, members: Examples, task: Task) 
     if why:
         times = slowness(classifier, x, task.stage.batch_size)
         warn(
-            f"adversarial training asks this network for each example by itself, because its answers depend on the batch, and "
-            f"torch cannot do that in one pass here ({why}): a step of the attack takes about {times:.0f} times as long as "
-            f"for a network whose answers do not"
+            f"the answers of this network depend on the batch, so adversarial training attacks each example by itself. torch "
+            f"cannot do that in one pass here ({why}), so a step of the attack takes about {times:.0f} times as long as for "
+            f"other networks"
         )
     classifier.train(mode)
 

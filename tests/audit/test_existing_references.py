@@ -143,7 +143,7 @@ WRONG = {
     "trained on all": ((), lambda a: {"member": np.ones_like(a["member"])}, "reference 0 was trained on every record"),
     "the same model twice": ((), lambda a: {"logits": a["logits"][[0, 0, 2, 3, 4, 5, 6, 7]]}, "1 and reference 0 are the same"),
     "the target itself": ((), lambda a: {"logits": np.concatenate([a["logits"][:-1], a["target"][None]])}, "the audited model"),
-    "members turned round": ((), lambda a: {"member": ~a["member"]}, "memberships are the wrong way round"),
+    "members turned round": ((), lambda a: {"member": ~a["member"]}, "memberships are inverted"),
     "members of other models": ((), lambda a: {"member": halves(COUNT, seed=9)}, "no surer of records that they"),
     "an index that repeats": ((), lambda a: {"index": np.zeros(2 * RECORDS, int)}, "index names a record twice"),
     "only members": (
