@@ -32,7 +32,14 @@ class Sample:
     held_out: np.ndarray
 
     def asked(self, labels_of: Callable[[np.ndarray], np.ndarray]) -> Asked:
-        """``labels_of``: float32 [n, ...] -> int64 [n]."""
+        """How often labels are right.
+
+        Args:
+            labels_of: float32 [n, ...] in [0, 1] -> int64 [n].
+
+        Returns:
+            Answers to members and to held-out examples.
+        """
         return Asked(*(self._answers(labels_of, index) for index in (self.members, self.held_out)))
 
     def _answers(self, labels_of: Callable[[np.ndarray], np.ndarray], index: np.ndarray) -> Answers:
@@ -43,7 +50,16 @@ class Sample:
 
 
 def sample(dataset: Dataset, split: Split, network: nn.Module) -> Sample:
-    """Drawn with the split's seed; fewer for a large ``network``."""
+    """Some members and some held-out examples, drawn with the split's seed.
+
+    Args:
+        dataset: the examples.
+        split: who is a member.
+        network: that is to be asked; fewer for a large one.
+
+    Returns:
+        The sample.
+    """
     most = affordable(network, dataset.inputs(split.members[:2]))
     drawn = np.random.default_rng([split.seed, 5])
     return Sample(dataset, *(np.sort(drawn.permutation(index)[:most]) for index in (split.members, split.non_members)))
@@ -55,7 +71,17 @@ def in_torch(
     weights: Mapping[str, QuantizedTensor] | None = None,
     head: Mask | None = None,
 ) -> Asked:
-    """By the float weights, or ``weights`` in their place; ``head``: what stands behind the softmax."""
+    """How often a torch model is right.
+
+    Args:
+        classifier: in eval mode.
+        sample: whom to ask about.
+        weights: in place of the float ones, by parameter name.
+        head: what stands behind the softmax; None for nothing.
+
+    Returns:
+        Its answers.
+    """
 
     def labels_of(x: np.ndarray) -> np.ndarray:
         logits = torch_logits(classifier, weights or {}, x)
@@ -66,7 +92,15 @@ def in_torch(
 
 
 def in_session(session: ort.InferenceSession, sample: Sample) -> Asked:
-    """By the file that the session runs."""
+    """How often a file is right.
+
+    Args:
+        session: that runs it.
+        sample: whom to ask about.
+
+    Returns:
+        Its answers.
+    """
     return sample.asked(lambda x: predict(session, x).argmax(1))
 
 
@@ -80,17 +114,36 @@ class Measured:
 
 
 def unjudged(own: Measured) -> dict[str, Any]:
-    """``accuracy`` of the float twin: it is there to be compared with."""
+    """``accuracy`` of the float twin: it is there to be compared with.
+
+    Args:
+        own: what was measured of it.
+
+    Returns:
+        ``rows``, and no costs and warnings.
+    """
     return {"rows": _rows(own), "costs": [], "warnings": []}
 
 
 def judged(
     own: Measured, twin: Measured | None, class_names: Sequence[str], standard: Standard, trained: str, what_now: str
 ) -> dict[str, Any]:
-    """``accuracy`` of an export, of its manifest and of the report, as JSON: rows, costs in points, warnings.
+    """``accuracy`` of an export, of its manifest and of the report, as JSON.
 
-    ``trained``: what was done to the model between the float twin and this one, "adversarial training" for instance; empty
-    for nothing. Raises UserError, ending in ``what_now``, when the file falls below the standard.
+    Args:
+        own: what was measured of the file.
+        twin: the same of the float twin; None without one.
+        class_names: of the K classes.
+        standard: below which a file is refused.
+        trained: what was done to the model between the float twin and this one, "adversarial training" for instance; empty for
+            nothing.
+        what_now: end of the message.
+
+    Returns:
+        ``rows``, ``costs`` in points, ``warnings``.
+
+    Raises:
+        UserError: when the file falls below the standard.
     """
     rows, costs = _rows(own), []
     if twin is not None:
@@ -112,7 +165,16 @@ def _rows(own: Measured) -> list[dict[str, Any]]:
 
 
 def row(model: str, runtime: str, asked: Asked) -> dict[str, Any]:
-    """One line of the table."""
+    """One line of the table.
+
+    Args:
+        model: its name.
+        runtime: that answered.
+        asked: its answers.
+
+    Returns:
+        The row, as JSON.
+    """
     return {"model": model, "runtime": runtime, **asked.facts()}
 
 
@@ -121,8 +183,19 @@ def accuracy_of(
 ) -> dict[str, Any]:
     """``accuracy`` of a model that was trained and not exported yet, in the form of ``judged``.
 
-    Weights that were trained for a width are judged at it. Raises UserError, ending in ``what_now``, when the model has
-    collapsed.
+    Args:
+        classifier: trained. Weights that were trained for a width are judged at it.
+        recipe: that it was trained by.
+        dataset: the examples.
+        split: who is a member.
+        standard: below which a model is refused.
+        what_now: end of the message.
+
+    Returns:
+        ``rows``, ``costs``, ``warnings``.
+
+    Raises:
+        UserError: when the model has collapsed.
     """
     asked = sample(dataset, split, classifier)
     trained = in_torch(classifier, asked)

@@ -22,7 +22,20 @@ from edgepriv.training import load_quantized, quantize_weights
 
 
 def transferred(file: Path | None, recipe: Recipe, dataset: Dataset, split: Split) -> dict[str, Any] | None:
-    """The head in ``file``, None when one is to be trained; said before anything is trained when neither is possible."""
+    """The head in a file, checked before anything is trained.
+
+    Args:
+        file: model.head.pt, None when a head is to be trained.
+        recipe: which asks for a head.
+        dataset: the examples.
+        split: members and privacy holdout.
+
+    Returns:
+        Its record; None when one is to be trained.
+
+    Raises:
+        UserError: when neither is possible.
+    """
     method = recipe.head.method
     if file is None:
         refuse_without_holdout(recipe, split)
@@ -33,7 +46,17 @@ def transferred(file: Path | None, recipe: Recipe, dataset: Dataset, split: Spli
 
 
 def with_head(checkpoint: Checkpoint, given: dict[str, Any] | None, dataset: Dataset, split: Split) -> Checkpoint:
-    """Copy of a finished checkpoint with the head that its recipe asks for: ``given``, or trained on what will ship."""
+    """Copy of a finished checkpoint with the head that its recipe asks for.
+
+    Args:
+        checkpoint: with the weights that ship.
+        given: record of a head that exists; None to train one on what will ship.
+        dataset: the examples.
+        split: members and privacy holdout.
+
+    Returns:
+        The copy; the checkpoint itself where no head is asked for.
+    """
     if checkpoint.recipe.head.method == "none":
         return checkpoint
     classifier = quantized_classifier(checkpoint)
@@ -44,14 +67,26 @@ def with_head(checkpoint: Checkpoint, given: dict[str, Any] | None, dataset: Dat
 
 
 def quantized_classifier(checkpoint: Checkpoint) -> Classifier:
-    """The classifier with the quantized weights of its recipe."""
+    """The classifier with the quantized weights of its recipe.
+
+    Args:
+        checkpoint: finished.
+
+    Returns:
+        The classifier.
+    """
     classifier = checkpoint.classifier()
     load_quantized(classifier.network, quantize_weights(classifier.network, checkpoint.recipe.quantize))
     return classifier
 
 
 def save_head(path: Path, record: dict[str, Any] | None) -> None:
-    """Write model.head.pt, or remove the one of an earlier run: it belongs to another model."""
+    """Write model.head.pt, or remove the one of an earlier run: it belongs to another model.
+
+    Args:
+        path: of the file.
+        record: of a head; None for none.
+    """
     if record is None or record["method"] not in IN_GRAPH:
         path.unlink(missing_ok=True)
     else:
@@ -59,7 +94,17 @@ def save_head(path: Path, record: dict[str, Any] | None) -> None:
 
 
 def mask_of(checkpoint: Checkpoint) -> Mask | None:
-    """The head that the graph gets, None without one. Raises UserError when the checkpoint lacks what its recipe asks for."""
+    """The head that the graph gets.
+
+    Args:
+        checkpoint: finished.
+
+    Returns:
+        The head; None without one.
+
+    Raises:
+        UserError: when the checkpoint lacks what its recipe asks for.
+    """
     method = checkpoint.recipe.head.method
     if method not in IN_GRAPH:
         return None
@@ -69,7 +114,18 @@ def mask_of(checkpoint: Checkpoint) -> Mask | None:
 
 
 def write_memguard(onnx_path: Path, checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Write model.memguard.npz beside the file if its answers are to be guarded; what the manifest says of it."""
+    """Write model.memguard.npz beside the file if its answers are to be guarded.
+
+    Args:
+        onnx_path: of the file.
+        checkpoint: finished.
+
+    Returns:
+        What the manifest says of it; None without a guard.
+
+    Raises:
+        UserError: when the checkpoint lacks the guard that its recipe asks for.
+    """
     if checkpoint.recipe.head.method != MEMGUARD_METHOD:
         return None
     if checkpoint.head is None:

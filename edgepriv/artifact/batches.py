@@ -57,7 +57,14 @@ class Steadiness:
 
 
 def tolerance_of(model: onnx.ModelProto) -> float:
-    """``LARGEST`` for the operators of this graph."""
+    """How far the rest of a batch may move a probability.
+
+    Args:
+        model: the graph.
+
+    Returns:
+        ``LARGEST``, or ``LARGEST_QUANTIZED`` for a graph that quantizes activations.
+    """
     quantized = any(node.op_type in _BY_BATCH or _inexact(node) for node in model.graph.node)
     return LARGEST_QUANTIZED if quantized else LARGEST
 
@@ -68,8 +75,18 @@ def _inexact(node: onnx.NodeProto) -> bool:
 
 
 def steadiness(ask: Ask, x: np.ndarray, tolerance: float = LARGEST) -> Steadiness:
-    """Of ``ask`` float32 [n, ...] -> probabilities [n, K], on some of ``x``: each alone, all in one batch, in reverse order,
-    and each beside copies of one of them."""
+    """How much answers depend on what else is asked.
+
+    Some inputs are asked alone, all in one batch, in reverse order, and each beside copies of one of them.
+
+    Args:
+        ask: float32 [n, ...] -> probabilities [n, K].
+        x: float32 [N, ...], of which some are asked about.
+        tolerance: of ``tolerance_of``.
+
+    Returns:
+        What moved.
+    """
     few = x[: max(_LEAST, min(_MOST, _NUMBERS // max(1, x[0].size)))]
     together, again = ask(few), ask(few)
     alone = np.concatenate([ask(few[row : row + 1]) for row in range(len(few))])

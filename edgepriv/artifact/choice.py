@@ -90,7 +90,16 @@ def _fullest(alike: Sequence[Scores]) -> Scores:
 
 
 def first_of(outputs: ModelOutputs, source: Source, classes: int) -> Contract:
-    """The contract by the first scores, or by the label alone: for files whose outputs are known."""
+    """The contract by the first scores, or by the label alone: for files whose outputs are known.
+
+    Args:
+        outputs: what the file returned.
+        source: its input.
+        classes: K.
+
+    Returns:
+        The contract.
+    """
     return _contract(outputs.scores[0], source) if outputs.scores else _label_contract(outputs, source, classes)[0]
 
 

@@ -65,6 +65,7 @@ class Twin(nn.Module):
             self.register_buffer(f"constant{slot}", tensor)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits [N, K] of inputs [N, ...] in [0, 1]; a last batch is filled up where the file takes only so many at a time."""
         if self.fixed_batch is None or len(x) == self.fixed_batch:
             return self._run(x)
         size = self.fixed_batch
@@ -96,8 +97,20 @@ class Twin(nn.Module):
 
 
 def compiled(model: onnx.ModelProto, contract: Contract, result: str, added: Sequence[onnx.NodeProto] = ()) -> Twin:
-    """The twin from the graph's input to the tensor named ``result``; ``added``: nodes behind those of the graph. Raises
-    Untwinnable."""
+    """The twin of a part of a graph.
+
+    Args:
+        model: the graph.
+        contract: how it is fed and read.
+        result: name of the tensor that the twin computes, from the graph's input.
+        added: nodes behind those of the graph.
+
+    Returns:
+        The twin.
+
+    Raises:
+        Untwinnable: for what has no counterpart in torch.
+    """
     nodes = [*model.graph.node, *added]
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
     needed = _ancestors(result, nodes)
@@ -126,7 +139,14 @@ def _in_order(result: Tensor, contract: Contract, log_output: bool) -> Tensor:
 
 
 def named(node: onnx.NodeProto) -> str:
-    """What an operator is called in a message: its type, its domain if it is not ONNX's own, and its name."""
+    """What an operator is called in a message.
+
+    Args:
+        node: of a graph.
+
+    Returns:
+        Its type, its domain if it is not ONNX's own, and its name.
+    """
     kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
     return f"{kind} (node {node.name})" if node.name else kind
 
@@ -235,7 +255,17 @@ class _Compiler:
 
 
 def attribute_value(attribute: AttributeProto) -> Any:
-    """An attribute as Python, numpy or torch holds it. Raises Untwinnable for one that holds a graph."""
+    """An attribute as Python, numpy or torch holds it.
+
+    Args:
+        attribute: of a node.
+
+    Returns:
+        A number, a text, a tensor, or a list.
+
+    Raises:
+        Untwinnable: for one that holds a graph.
+    """
     value = onnx.helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode()

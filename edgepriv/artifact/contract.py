@@ -67,7 +67,17 @@ class Contract:
 
 
 def source_of(session: ort.InferenceSession) -> Source:
-    """The one input of a session. Raises UserError for several, and for types that no example can be fed as."""
+    """The one input of a session.
+
+    Args:
+        session: of any file.
+
+    Returns:
+        Its name, shape and type.
+
+    Raises:
+        UserError: for several, and for types that no example can be fed as.
+    """
     inputs = session.get_inputs()
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
@@ -111,7 +121,20 @@ def on_byte_grid(x: np.ndarray, contract: Contract) -> np.ndarray:
 
 
 def ask(session: ort.InferenceSession, outputs: Sequence[str], source: str, x: np.ndarray) -> list[Any]:
-    """The named outputs for ``x``, as the file takes it. Raises UserError when it does not run on that."""
+    """The named outputs of a file.
+
+    Args:
+        session: that runs it.
+        outputs: their names.
+        source: name of its input.
+        x: as the file takes it.
+
+    Returns:
+        One value for each name.
+
+    Raises:
+        UserError: when the file does not run on that.
+    """
     try:
         answers: list[Any] = session.run(list(outputs), {source: x})
         return answers
@@ -122,8 +145,19 @@ def ask(session: ort.InferenceSession, outputs: Sequence[str], source: str, x: n
 
 
 def scores_in(contract: Contract, outputs: Sequence[Any], rows: int) -> np.ndarray:
-    """What was found in ``contract.outputs`` -> scores [rows, K], one column for each class in order; of a file that
-    returns labels int64 [rows]. Raises UserError when the outputs are not what the contract says."""
+    """Scores of the classes, as a contract reads them.
+
+    Args:
+        contract: how the file is read.
+        outputs: what was found in ``contract.outputs``.
+        rows: inputs that were asked about.
+
+    Returns:
+        [rows, K], one column for each class in order; of a file that returns labels int64 [rows].
+
+    Raises:
+        UserError: when the outputs are not what the contract says.
+    """
     if contract.layout == "label":
         return _labels(contract, np.asarray(outputs[0]).reshape(-1))
     columns = laid_out(contract.layout, outputs, rows, contract.names)
@@ -138,7 +172,17 @@ def scores_in(contract: Contract, outputs: Sequence[Any], rows: int) -> np.ndarr
 def laid_out(
     layout: Layout, outputs: Sequence[Any], rows: int, names: Sequence[str] | None = None
 ) -> np.ndarray | None:
-    """The numbers of one layout as [rows, K]; None where they do not have it. Of "single" the first column is zero."""
+    """The numbers of one layout.
+
+    Args:
+        layout: of the outputs.
+        outputs: what the file returned.
+        rows: inputs that were asked about.
+        names: keys of the classes, where the layout has these.
+
+    Returns:
+        [rows, K], of "single" with zeros in the first column; None where the outputs do not have that layout.
+    """
     if layout == "maps":
         (maps,) = outputs
         if len(maps) != rows or not maps:
@@ -173,7 +217,14 @@ def _labels(contract: Contract, values: np.ndarray) -> np.ndarray:
 
 
 def divided_by_sum(scores: np.ndarray) -> np.ndarray:
-    """Rows [n, K] of numbers from 0, each divided by its sum; a row of zeros tells nothing, and all its classes are alike."""
+    """Numbers from 0, each row divided by its sum.
+
+    Args:
+        scores: [n, K].
+
+    Returns:
+        [n, K]; a row of zeros tells nothing, and all its classes are alike.
+    """
     weights = np.maximum(scores, 0)
     sums = weights.sum(axis=1, keepdims=True)
     shares: np.ndarray = np.where(sums > 0, weights / np.where(sums > 0, sums, 1), 1 / scores.shape[1])
@@ -181,8 +232,18 @@ def divided_by_sum(scores: np.ndarray) -> np.ndarray:
 
 
 def as_probabilities(contract: Contract, scores: np.ndarray) -> np.ndarray:
-    """[n, K] of ``scores_in``: float64 of a file that returns that, else float32. Raises UserError for values that are not
-    finite."""
+    """Probabilities of scores.
+
+    Args:
+        contract: says what the scores are.
+        scores: of ``scores_in``.
+
+    Returns:
+        [n, K], float64 of a file that returns that, else float32.
+
+    Raises:
+        UserError: for values that are not finite.
+    """
     if contract.returns == "label":
         certain: np.ndarray = np.eye(contract.classes, dtype=np.float32)[scores]
         return certain

@@ -46,7 +46,17 @@ class DeployedModel:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "DeployedModel":
-        """The model at ``path``, of which nothing is read yet. Raises UserError when there is no such file."""
+        """The model of a file, of which nothing is read yet.
+
+        Args:
+            path: of the .onnx.
+
+        Returns:
+            The model.
+
+        Raises:
+            UserError: when there is no such file.
+        """
         if not Path(path).is_file():
             raise UserError(f"no such file: {os.fspath(path)}")
         return cls(Path(path))
@@ -198,7 +208,18 @@ class DeployedModel:
         return sessions.check_contract(self.session)
 
     def differentiable(self, probe: np.ndarray | None = None, classes: int | None = None) -> Twin:
-        """The same function with gradients, to the logits before any head; see ``twin.differentiable``."""
+        """The same function with gradients, to the logits before any head; see ``twin.differentiable``.
+
+        Args:
+            probe: float32 [n, ...], inputs on which twin and file are compared.
+            classes: K.
+
+        Returns:
+            The twin.
+
+        Raises:
+            Untwinnable: when there is none.
+        """
         if self.head is None:
             return differentiable(self.graph, self.session, probe, classes)
         graph = without_head(self.graph)

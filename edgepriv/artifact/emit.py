@@ -21,7 +21,16 @@ class Emitter:
         self._shared: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
     def node(self, op: str, inputs: list[ir.Value], **attributes: Any) -> ir.Value:
-        """Append one node with one output to the arithmetic at the front."""
+        """Append one node with one output to the arithmetic at the front.
+
+        Args:
+            op: its type.
+            inputs: of the node.
+            attributes: of the node.
+
+        Returns:
+            Its output.
+        """
         node = ir.node(op, inputs, attributes)
         if self._last is None:
             self.graph.insert_before(self.graph[0], node)
@@ -31,7 +40,15 @@ class Emitter:
         return node.outputs[0]
 
     def named(self, name: str, tensor: np.ndarray | ir.TensorProtocol) -> ir.Value:
-        """A constant under its own name."""
+        """A constant under its own name.
+
+        Args:
+            name: of the initializer.
+            tensor: its value.
+
+        Returns:
+            The value of the graph.
+        """
         stored = ir.tensor(np.ascontiguousarray(tensor)) if isinstance(tensor, np.ndarray) else tensor
         value = ir.Value(
             name=name, shape=ir.Shape(stored.shape.numpy()), type=ir.TensorType(stored.dtype), const_value=stored
@@ -40,7 +57,14 @@ class Emitter:
         return value
 
     def constant(self, array: np.ndarray) -> ir.Value:
-        """A small constant that any number of nodes may share."""
+        """A small constant that any number of nodes may share.
+
+        Args:
+            array: its value.
+
+        Returns:
+            The value of the graph.
+        """
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._shared:
             self._shared[key] = self.named(f"{INTEGER_MARK}{len(self._shared)}", array)
@@ -51,12 +75,29 @@ class Emitter:
         return self.constant(np.array(sizes, np.int64))
 
     def nibbles(self, name: str, values: np.ndarray) -> ir.Value:
-        """``values`` (uint8 < 16) as a uint4 tensor of the same shape, two in a byte."""
+        """Numbers as 4-bit integers, two in a byte.
+
+        Args:
+            name: of the initializer.
+            values: uint8 < 16.
+
+        Returns:
+            A uint4 value of the same shape.
+        """
         return self.named(name, uint4_tensor(values))
 
     def planes(self, name: str, values: np.ndarray, width: int, cell: int = 8) -> ir.Value:
-        """``values`` (uint8 [..., any shape]) packed by ``pack_planes`` and restored by shift and mask: the same uint8
-        array again, but as a value of the graph that is computed when a session is opened."""
+        """Numbers packed by ``pack_planes`` and restored by shift and mask.
+
+        Args:
+            name: of the initializer.
+            values: uint8, any shape, below 2^width.
+            width: bits of each.
+            cell: bits that they are packed into.
+
+        Returns:
+            The same numbers, as a value of the graph that is computed when a session is opened.
+        """
         packed = pack_planes(values.reshape(-1), width, cell)
         stored = self.named(f"{name}{INTEGER_MARK}{width}", packed)
         shifted = self.node("BitShift", [stored, self.constant(shifts_of(width, cell))], direction="RIGHT")
@@ -67,7 +108,14 @@ class Emitter:
         return self.node("Reshape", [flat, self.shape(*values.shape)])
 
     def joined(self, fields: list[tuple[ir.Value, int]]) -> ir.Value:
-        """uint8 fields and the bit at which each begins -> the integers."""
+        """Integers of several fields.
+
+        Args:
+            fields: uint8 values and the bit at which each begins.
+
+        Returns:
+            The integers, as a value of the graph.
+        """
         (total, _), *others = fields
         for field, offset in others:
             shifted = self.node("BitShift", [field, self.constant(np.array(offset, np.uint8))], direction="LEFT")
@@ -76,5 +124,12 @@ class Emitter:
 
 
 def uint4_tensor(values: np.ndarray) -> ir.PackedTensor[Any]:
-    """uint8 values < 16 as a packed 4-bit tensor of the same shape."""
+    """Numbers as a packed 4-bit tensor.
+
+    Args:
+        values: uint8 < 16.
+
+    Returns:
+        A tensor of the same shape.
+    """
     return ir.PackedTensor(pack_nibbles(values.reshape(-1)), ir.DataType.UINT4, shape=values.shape)

@@ -130,7 +130,14 @@ def export(
 
 
 def with_float_activations(model: onnx.ModelProto) -> bytes:
-    """The file of the same graph and integers, its packed layers computing with float32 activations (accuracy_level 1)."""
+    """The same graph and integers, with packed layers that compute with float32 activations (accuracy_level 1).
+
+    Args:
+        model: left as it is.
+
+    Returns:
+        The file.
+    """
     exact = onnx.ModelProto()
     exact.CopyFrom(model)
     for node in exact.graph.node:
@@ -141,9 +148,19 @@ def with_float_activations(model: onnx.ModelProto) -> bytes:
 
 
 def prove_kernels(optimized: onnx.ModelProto, packed_linears: int, dequantized: int = 0) -> None:
-    """Raise UserError unless the executed graph reads packed integers in ``packed_linears`` MatMulNBits, in
-    ``dequantized`` DequantizeLinear and nowhere else. onnxruntime may fuse a DequantizeLinear and the MatMul behind it to one
-    more MatMulNBits, and repeat one for each of its readers."""
+    """Refuse a file whose weights would be unpacked where they should not be.
+
+    onnxruntime may fuse a DequantizeLinear and the MatMul behind it to one more MatMulNBits, and repeat one for each of its
+    readers.
+
+    Args:
+        optimized: the graph that onnxruntime executes.
+        packed_linears: MatMulNBits that read packed integers.
+        dequantized: DequantizeLinear that do.
+
+    Raises:
+        UserError: unless these and no others read them.
+    """
     packed = {tensor.name for tensor in optimized.graph.initializer if tensor.data_type in _PACKED}
     readers = Counter(node.op_type for node in optimized.graph.node if packed & {*node.input})
     running = sum(node.op_type == "MatMulNBits" for node in optimized.graph.node)

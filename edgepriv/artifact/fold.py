@@ -13,12 +13,19 @@ _BIAS = 2
 
 
 def fold_batch_norms(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> dict[str, QuantizedTensor]:
-    """Fold every BatchNormalization that directly follows a Conv or a Linear; returns the changed weights.
+    """Fold every BatchNormalization that directly follows a Conv or a Linear.
 
     y = (Wx + b - mean) * f + shift with f = gamma / sqrt(var + eps) for each output channel. A float weight is
     multiplied by f; for an integer weight |f| joins the scale and a negative f mirrors the grid, q -> 2^bits - 1 - q
     and zero_point alike, so the weight's scale becomes one per channel. Left alone, as BatchNormalization: one behind
     anything else (DenseNet's stand before the convolution), or behind a layer whose output or weight is used elsewhere.
+
+    Args:
+        graph: changed in place.
+        weights: integers by name.
+
+    Returns:
+        The integers after it.
     """
     folded = dict(weights)
     for norm in [node for node in graph if node.op_type == "BatchNormalization"]:
@@ -46,7 +53,15 @@ def fold_batch_norms(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) ->
 
 
 def scale_channels(tensor: QuantizedTensor, factor: np.ndarray) -> QuantizedTensor:
-    """The integers of ``factor * weight``; ``factor`` float64 [C] of any sign, one for each row of axis 0."""
+    """The integers of ``factor * weight``.
+
+    Args:
+        tensor: the weight.
+        factor: float64 [C] of any sign, one for each row of axis 0.
+
+    Returns:
+        The product.
+    """
     top = tensor.integers.dtype.type(2**tensor.bits - 1)
     integers = np.where(_along_rows(factor < 0, tensor.integers.ndim), top - tensor.integers, tensor.integers)
     if tensor.block is not None:
@@ -59,13 +74,21 @@ def scale_channels(tensor: QuantizedTensor, factor: np.ndarray) -> QuantizedTens
 
 
 def drop_unused_initializers(graph: ir.Graph) -> None:
-    """Remove the initializers that no node reads."""
+    """Remove the initializers that no node reads.
+
+    Args:
+        graph: changed in place.
+    """
     for name in [name for name, value in graph.initializers.items() if not value.uses()]:
         graph.initializers.pop(name)
 
 
 def drop_zero_biases(graph: ir.Graph) -> None:
-    """Remove the zeros that torch's exporter adds to a convolution without bias."""
+    """Remove the zeros that torch's exporter adds to a convolution without bias.
+
+    Args:
+        graph: changed in place.
+    """
     for node in graph:
         bias = node.inputs[_BIAS] if node.op_type == "Conv" and len(node.inputs) > _BIAS else None
         if bias is not None and bias.is_initializer() and not _array(bias).any():

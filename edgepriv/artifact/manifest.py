@@ -49,7 +49,11 @@ class Manifest(BaseModel):
     versions: dict[str, str]
 
     def write(self, path: Path) -> None:
-        """Write the JSON, whole or not at all."""
+        """Write the JSON, whole or not at all.
+
+        Args:
+            path: of the file.
+        """
         write_json(path, self.model_dump(mode="json"))
 
 

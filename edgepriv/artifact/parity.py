@@ -115,6 +115,12 @@ def tolerance_of(logits: np.ndarray) -> float:
 
     A softmax moves by no more than its logits do. Only logits beyond 800 round by more than TOLERANCE: weights that
     ``dorefa`` scales to [-1, 1] without training give tens of thousands.
+
+    Args:
+        logits: [n, K].
+
+    Returns:
+        The difference.
     """
     largest = np.abs(logits[np.isfinite(logits)]).max(initial=0)
     return max(TOLERANCE, float(np.finfo(np.float32).eps * largest))
