@@ -11,11 +11,17 @@ BYTE = 255.0
 
 
 def apply_io_options(graph: ir.Graph, settings: Export) -> None:
-    """Turn ``input`` float32 in [0, 1] -> ``probabilities`` into what the settings ask for, in place.
+    """Turn ``input`` float32 in [0, 1] -> ``probabilities`` into what the settings ask for.
 
     ``input = "uint8"``: bytes, divided by 255 in the graph. ``output = "logits"``: float32 [N, K] without the Softmax;
-    ``"label"``: int64 [N], the class with the largest logit. The output is named like its form. Raises UserError for
-    logits of a graph that does not end with a Softmax.
+    ``"label"``: int64 [N], the class with the largest logit. The output is named like its form.
+
+    Args:
+        graph: changed in place.
+        settings: of the export.
+
+    Raises:
+        UserError: for logits of a graph that does not end with a Softmax.
     """
     if settings.input == "uint8":
         _take_bytes(graph)

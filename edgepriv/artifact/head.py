@@ -13,7 +13,12 @@ BEFORE = "head/input"
 
 
 def append_head(graph: ir.Graph, head: Mask) -> None:
-    """Put ``head`` between the graph's probabilities and its output, in place."""
+    """Put a head between the graph's probabilities and its output.
+
+    Args:
+        graph: changed in place.
+        head: in eval mode.
+    """
     (before,) = graph.outputs
     shape, kind = before.shape, before.type
     before.name, before.shape, before.type = BEFORE, None, None
@@ -64,7 +69,14 @@ def _constant(graph: ir.Graph, name: str, tensor: ir.TensorProtocol) -> ir.Value
 
 
 def head_of(model: onnx.ModelProto) -> str | None:
-    """What kind of head the file has, by its own names for it; None without one."""
+    """What kind of head a file has, by its own names for it.
+
+    Args:
+        model: the graph.
+
+    Returns:
+        The name of its method; None without one.
+    """
     if not any(BEFORE in node.output for node in model.graph.node):
         return None
     told = {entry.key: entry.value for entry in model.metadata_props}
@@ -73,7 +85,14 @@ def head_of(model: onnx.ModelProto) -> str | None:
 
 
 def without_head(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with its head cut off: anyone who holds it can do this. One without a head is returned as it is."""
+    """The same graph with its head cut off: anyone who holds it can do this.
+
+    Args:
+        model: left as it is.
+
+    Returns:
+        The graph; itself where it has no head.
+    """
     return model if head_of(model) is None else _headless(model)
 
 
@@ -93,8 +112,14 @@ def _headless(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def cut_open(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph up to the model's own probabilities, or to its logits where it returns labels and has no head: what anyone
-    who holds the file can make of it by removing its end. Only of files with a head, or that return the label."""
+    """What anyone who holds a file can make of it by removing its end.
+
+    Args:
+        model: with a head, or that returns the label; left as it is.
+
+    Returns:
+        The graph up to the model's own probabilities, or to its logits where it returns labels and has no head.
+    """
     # Without a head, the label is chosen by the logits.
     told = "logits" if head_of(model) is None else "probabilities"
     model = _copied(model) if head_of(model) is None else _headless(model)
@@ -110,7 +135,14 @@ def cut_open(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def bytes_of(model: onnx.ModelProto) -> bytes:
-    """The graph as a file holds it: equal graphs are equal bytes."""
+    """The graph as a file holds it: equal graphs are equal bytes.
+
+    Args:
+        model: any.
+
+    Returns:
+        The bytes.
+    """
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 

@@ -34,7 +34,14 @@ class Windows:
 
 
 def windows_of(node: ir.Node) -> Windows | None:
-    """The windows of a Conv whose spatial sizes are known; None for one in groups or with free sizes."""
+    """The windows of a convolution.
+
+    Args:
+        node: a Conv.
+
+    Returns:
+        The windows; None for one in groups or with free sizes.
+    """
     x, weight = node.inputs[0], node.inputs[1]
     assert weight is not None
     assert weight.const_value is not None
@@ -86,10 +93,21 @@ def _attribute(node: ir.Node, name: str, default: Any) -> Any:
 def window_matrix(
     emit: Emitter, before: ir.Node, x: ir.Value, windows: Windows, channels: int, taps: list[int], *, by_channel: bool
 ) -> ir.Value:
-    """[N, *output sizes, taps * channels] from ``x`` [N, *input sizes, channels], computed before the node ``before``.
+    """The windows of inputs, as rows of a matrix.
 
-    One Gather copies each window's rows of channels; padding is one row of zeros behind the input. A column is (tap,
-    channel), or (channel, tap) with ``by_channel``, the order of the convolution's own weight.
+    One Gather copies each window's rows of channels; padding is one row of zeros behind the input.
+
+    Args:
+        emit: adds the constants.
+        before: the node before which it is computed.
+        x: [N, *input sizes, channels].
+        windows: of the convolution.
+        channels: of ``x``.
+        taps: places in the kernel that are wanted.
+        by_channel: a column is (channel, tap), the order of the convolution's own weight, rather than (tap, channel).
+
+    Returns:
+        [N, *output sizes, taps * channels].
     """
 
     def add(op: str, inputs: list[ir.Value], **attributes: Any) -> ir.Value:

@@ -8,8 +8,18 @@ from edgepriv.training.quantization import QuantizedTensor, refuse_unmatched, wi
 
 
 def integers_of(checkpoint: Checkpoint, classifier: Classifier) -> dict[str, QuantizedTensor]:
-    """The integers of ``classifier``'s weights, by parameter name. Raises UserError when there are none to what the recipe of
-    ``checkpoint`` asks for."""
+    """The integers of a classifier's weights.
+
+    Args:
+        checkpoint: whose recipe says how they are quantized.
+        classifier: with the float weights.
+
+    Returns:
+        Parameter name -> integers; empty for full width.
+
+    Raises:
+        UserError: when the recipe's bits match no layer, or it computes in int8 without integers.
+    """
     quantize, compute = checkpoint.recipe.quantize, checkpoint.recipe.export.compute
     refuse_unmatched(classifier.network, quantize)
     weights = quantize_weights(classifier.network, quantize)

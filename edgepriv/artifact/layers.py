@@ -65,7 +65,14 @@ class LayerSummary:
 
 
 def layers(model: onnx.ModelProto) -> list[LayerSummary]:
-    """The weights of convolutions and matrix products in the order of their first use; a shared one once."""
+    """The weights of convolutions and matrix products.
+
+    Args:
+        model: the graph.
+
+    Returns:
+        A summary of each, in the order of their first use; a shared one once.
+    """
     constants = stored_tensors(model)
     producers = {output: node for node in model.graph.node for output in node.output}
     summaries: dict[str, LayerSummary] = {}
@@ -85,7 +92,14 @@ def layers(model: onnx.ModelProto) -> list[LayerSummary]:
 
 
 def stored_tensors(model: onnx.ModelProto) -> dict[str, TensorProto]:
-    """Initializers and Constant nodes that hold tensors, by name."""
+    """Initializers and Constant nodes that hold tensors.
+
+    Args:
+        model: the graph.
+
+    Returns:
+        Name -> tensor.
+    """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         for attribute in node.attribute:

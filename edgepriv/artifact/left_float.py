@@ -18,10 +18,18 @@ _REASONS = {
 def weights_left_float(
     graph: ir.Graph, network: nn.Module, weights: Mapping[str, QuantizedTensor], names: Mapping[str, str]
 ) -> dict[str, str]:
-    """Parameter of ``network`` in ``graph`` without integers -> the reason; empty where nothing is quantized. ``names``: of
-    the parameters in the graph, which ``weights`` have too.
+    """The weights that have no integers, and why.
 
     Vectors are not listed: biases, batch norms and other numbers for each channel.
+
+    Args:
+        graph: of the network.
+        network: whose parameters they are.
+        weights: integers by their name in the graph.
+        names: name in the network -> name in the graph.
+
+    Returns:
+        Parameter -> reason; empty where nothing is quantized.
     """
     if not weights:
         return {}

@@ -39,17 +39,30 @@ _DEEPEST = 100
 
 
 def expose(model: onnx.ModelProto, output: str) -> tuple[str, list[NodeProto]]:
-    """The name of a tensor that orders the classes as ``output`` does, nearest to the logits, and the nodes that compute it
-    behind those of ``model``: views between the two, repeated.
+    """The tensor nearest to the logits that orders the classes as an output does.
 
-    It is ``output`` itself where nothing stands between them.
+    Args:
+        model: the graph.
+        output: name of the tensor to start from.
+
+    Returns:
+        Its name, ``output`` itself where nothing stands between them; and the nodes that compute it behind those of ``model``:
+        views between the two, repeated.
     """
     graph = _Graph(model)
     return graph.before(output, _DEEPEST), graph.added
 
 
 def scores_before_argmax(model: onnx.ModelProto, labels: str) -> str | None:
-    """The scores of which the graph returns the largest one's position; None where no ArgMax or TopK makes the labels."""
+    """The scores of which a graph returns the largest one's position.
+
+    Args:
+        model: the graph.
+        labels: name of the tensor that holds the labels.
+
+    Returns:
+        Name of the tensor; None where no ArgMax or TopK makes the labels.
+    """
     graph = _Graph(model)
     node = graph.producers.get(labels)
     while node is not None and node.op_type in _LABELS:
@@ -62,7 +75,15 @@ def scores_before_argmax(model: onnx.ModelProto, labels: str) -> str | None:
 
 
 def keeps_order(logits: np.ndarray, answers: np.ndarray) -> bool:
-    """Whether ``answers`` [n, K] rise, or stay, as ``logits`` [n, K] do, in every row."""
+    """Whether answers rise, or stay, as logits do, in every row.
+
+    Args:
+        logits: [n, K].
+        answers: [n, K].
+
+    Returns:
+        False for other shapes, too.
+    """
     if logits.shape != answers.shape:
         return False
     ordered = np.take_along_axis(answers, np.argsort(logits, axis=1, kind="stable"), axis=1)

@@ -33,9 +33,17 @@ class Linear:
 
 
 def restore(emit: Emitter, name: str, tensor: QuantizedTensor) -> ir.Value:
-    """The float32 weight as constant arithmetic on its packed integers: ``(integers - zero_point) * scale``.
+    """A float32 weight as constant arithmetic on its packed integers: ``(integers - zero_point) * scale``.
 
     onnxruntime computes it once, when the session is opened with default options, and then runs the float graph.
+
+    Args:
+        emit: adds the nodes.
+        name: of the weight.
+        tensor: its integers.
+
+    Returns:
+        The weight, as a value of the graph.
     """
     weight = emit.node("Cast", [integers_of(emit, name, tensor)], to=ir.DataType.FLOAT)
     zero_point = one_if_equal(tensor.zero_point)
@@ -47,7 +55,16 @@ def restore(emit: Emitter, name: str, tensor: QuantizedTensor) -> ir.Value:
 
 
 def integers_of(emit: Emitter, name: str, tensor: QuantizedTensor) -> ir.Value:
-    """A uint8, uint4 or (from 9 bits) uint16 value of the weight's shape."""
+    """The integers of a weight, unpacked in the graph.
+
+    Args:
+        emit: adds the nodes.
+        name: of the weight.
+        tensor: its integers.
+
+    Returns:
+        A uint8, uint4 or (from 9 bits) uint16 value of the weight's shape.
+    """
     if tensor.bits > 8:
         return emit.named(name, tensor.integers)
     values = []
@@ -75,7 +92,14 @@ def _zero_point(emit: Emitter, name: str, zero_point: np.ndarray, bits: int) -> 
 
 
 def linear_uses(weight: ir.Value) -> list[Linear] | None:
-    """Every use of ``weight`` [N, K] as the matrix of a Linear; None if it is used in any other way."""
+    """The Linears that a weight is the matrix of.
+
+    Args:
+        weight: [N, K].
+
+    Returns:
+        Every use of it; None if it is used in any other way.
+    """
     linears = []
     for node, index in weight.uses():
         if node.op_type == "Gemm" and index == 1 and _is_plain_gemm(node):

@@ -81,6 +81,9 @@ def manifest_of(
         guard: method, file and digest of MemGuard; None without it.
         notes: sentences about the quantizer.
         accuracy: rows, costs and warnings of ``accuracies.judged``.
+
+    Returns:
+        The manifest.
     """
     return Manifest(
         sha256=exported.sha256,
@@ -109,12 +112,29 @@ def versions() -> dict[str, str]:
 
 
 def path_beside(onnx_path: Path) -> Path:
-    """``out/model.onnx`` -> ``out/model.manifest.json``."""
+    """Where the manifest of a file stands: ``out/model.onnx`` -> ``out/model.manifest.json``.
+
+    Args:
+        onnx_path: of the file.
+
+    Returns:
+        The path.
+    """
     return onnx_path.with_suffix(".manifest.json")
 
 
 def read_beside(onnx_path: Path) -> Manifest | None:
-    """The manifest next to an .onnx, None if there is none. Raises UserError when there is one that cannot be read."""
+    """The manifest next to a file.
+
+    Args:
+        onnx_path: of the file.
+
+    Returns:
+        The manifest; None if there is none.
+
+    Raises:
+        UserError: when there is one that cannot be read.
+    """
     path = path_beside(onnx_path)
     if not path.is_file():
         return None
@@ -127,7 +147,16 @@ def read_beside(onnx_path: Path) -> Manifest | None:
 
 
 def verify(onnx_path: Path, manifest: Manifest, sha256: str) -> None:
-    """Raise UserError if the .onnx, whose digest is ``sha256``, is not the file that the manifest was written for."""
+    """Refuse a file that is not the one that its manifest was written for.
+
+    Args:
+        onnx_path: of the file, for the message.
+        manifest: that stands beside it.
+        sha256: of the file, hex.
+
+    Raises:
+        UserError: when the file has changed, or is the .ort.
+    """
     if manifest.ort is not None and sha256 == manifest.ort["sha256"]:
         raise UserError(f"{onnx_path} is an .ort file: name the .onnx beside it, which computes the same")
     if sha256 != manifest.sha256:

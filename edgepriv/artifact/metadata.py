@@ -11,7 +11,14 @@ from edgepriv.errors import UserError
 
 
 def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
-    """Entries that are text; protobuf hands over damaged ones as bytes."""
+    """The metadata of a graph.
+
+    Args:
+        model: the graph.
+
+    Returns:
+        Entries that are text; protobuf hands over damaged ones as bytes.
+    """
     return {entry.key: entry.value for entry in model.metadata_props if isinstance(entry.value, str)}
 
 
@@ -27,7 +34,14 @@ def table_in(metadata: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def names_in(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
-    """Names of the classes; None where there are none."""
+    """Names of the classes.
+
+    Args:
+        metadata: of the graph.
+
+    Returns:
+        By class; None where there are none.
+    """
     try:
         names = json.loads(metadata.get("class_names") or "null")
     except ValueError:

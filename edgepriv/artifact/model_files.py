@@ -10,7 +10,14 @@ from edgepriv.errors import UserError
 
 
 def parsed(content: bytes) -> onnx.ModelProto | None:
-    """The graph, without weights that stand in other files; None of bytes that are no ONNX."""
+    """The graph in a file.
+
+    Args:
+        content: of the file.
+
+    Returns:
+        The graph, without weights that stand in other files; None of bytes that are no ONNX.
+    """
     try:
         return onnx.load_from_string(content)
     except Exception:  # protobuf's own exceptions
@@ -18,10 +25,18 @@ def parsed(content: bytes) -> onnx.ModelProto | None:
 
 
 def external_files(path: Path, model: onnx.ModelProto) -> list[Path]:
-    """The files beside the .onnx at ``path`` that hold weights of it, each once, in the order of their names.
+    """The files beside an .onnx that hold weights of it.
 
-    Raises UserError when one of them is missing, or stands outside the model's folder: a model must not read files that
-    were not given with it.
+    Args:
+        path: of the .onnx.
+        model: its graph.
+
+    Returns:
+        Each once, in the order of their names.
+
+    Raises:
+        UserError: when one of them is missing, or stands outside the model's folder: a model must not read files that were not
+            given with it.
     """
     locations = {_location(tensor) for tensor in _tensors(model.graph) if tensor.data_location == TensorProto.EXTERNAL}
     return [_beside(path, location) for location in sorted(locations)]

@@ -32,7 +32,14 @@ ARITHMETIC: dict[str, Operator] = {}
 
 
 def registering(operators: dict[str, Operator]) -> Callable[..., Callable[[Operator], Operator]]:
-    """A decorator with names that adds the function to ``operators`` under these names."""
+    """A decorator that registers operators.
+
+    Args:
+        operators: to which they are added.
+
+    Returns:
+        A decorator that takes the names.
+    """
 
     def operator(*names: str) -> Callable[[Operator], Operator]:
         def register(function: Operator) -> Operator:
@@ -112,7 +119,15 @@ ARITHMETIC |= {
 
 
 def axis_of(axis: int, x: Tensor) -> int:
-    """``axis`` counted from the front."""
+    """An axis, counted from the front.
+
+    Args:
+        axis: may be negative.
+        x: whose axis it is.
+
+    Returns:
+        0 or more.
+    """
     return axis + x.ndim if axis < 0 else axis
 
 

@@ -14,11 +14,21 @@ COMPARED = 64
 
 
 def to_ort(model: Path, x: np.ndarray, profile: str) -> bytes:
-    """``model`` (an .onnx) in the .ort format, opened again and compared on a few of ``x``.
+    """A model in the .ort format, opened again and compared.
 
     The format holds what is left after optimization: weights that are restored when a session is opened are float in it,
     packed ones stay packed. It cannot hold 4-bit tensors, so what a profile dequantizes at inference cannot be converted.
-    Raises UserError when the file does not open, or computes something else.
+
+    Args:
+        model: an .onnx.
+        x: float32 [n, ...], of which a few are compared on.
+        profile: of the model.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: when it does not open, or computes something else.
     """
     remedy = "" if profile == "memory" else ": use --profile memory"
     with tempfile.TemporaryDirectory(prefix="edgepriv-") as folder:

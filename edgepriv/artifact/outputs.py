@@ -52,15 +52,29 @@ class Scores:
         return labels
 
     def by(self, contract: Contract) -> np.ndarray:
-        """The scores [n, K], as ``contract.scores_in`` has them."""
+        """The scores, as ``contract.scores_in`` has them.
+
+        Args:
+            contract: by which they are read.
+
+        Returns:
+            [n, K].
+        """
         columns = self.columns
         if self.layout == "single" and contract.returns == "probabilities":
             columns = np.concatenate([1 - columns[:, 1:], columns[:, 1:]], axis=1)
         return columns if self.order is None else columns[:, self.order]
 
     def losses(self, codes_of: Codes) -> tuple[float, float] | None:
-        """Mean cross-entropy of the true classes where each row is divided by its sum, and where a softmax is taken of it;
-        None where one of the two cannot be, or the labels do not fit."""
+        """Mean cross-entropy of the true classes, by two readings.
+
+        Args:
+            codes_of: names of classes -> int64 [n], the true classes among them.
+
+        Returns:
+            Where each row is divided by its sum, and where a softmax is taken of it, in nats; None where one of the two
+            cannot be, or the labels do not fit.
+        """
         columns = self.columns.astype(np.float64)
         if self.layout == "single" or not np.isfinite(columns).all() or (columns < 0).any():
             return None
@@ -80,7 +94,14 @@ class Scores:
         return self.names or tuple(map(str, range(self.classes)))
 
     def accuracy(self, codes_of: Codes) -> float | None:
-        """On the rows; None where the labels do not fit."""
+        """How often the largest score is right.
+
+        Args:
+            codes_of: names of classes -> int64 [n], the true classes among them.
+
+        Returns:
+            Share of the rows; None where the labels do not fit.
+        """
         try:
             return float((self.predicted() == codes_of(self.class_names())).mean())
         except UserError:
@@ -97,12 +118,27 @@ class ModelOutputs:
 
 
 def replaced_order(scores: Scores, order: tuple[int, ...] | None) -> Scores:
-    """The same scores with the classes in another order."""
+    """The same scores with the classes in another order.
+
+    Args:
+        scores: any.
+        order: of the classes; None for their own.
+
+    Returns:
+        The scores.
+    """
     return replace(scores, order=order)
 
 
 def declared_classes(model: onnx.ModelProto) -> tuple[str, ...] | None:
-    """The classes as the graph's own classifier operators name them (``classlabels_*``); None without such operators."""
+    """The classes as the graph's own classifier operators name them (``classlabels_*``).
+
+    Args:
+        model: the graph.
+
+    Returns:
+        Their names; None without such operators, or where these disagree.
+    """
     declared: list[tuple[str, ...]] = []
     for node in model.graph.node:
         for attribute in node.attribute:
@@ -205,7 +241,15 @@ def _numbers_first(name: str) -> tuple[bool, int, str]:
 
 
 def sums_to_one(columns: np.ndarray, layout: Layout) -> float | None:
-    """How far rows are from a sum of one, at most; None where they are no probabilities."""
+    """How far rows are from a sum of one, at most.
+
+    Args:
+        columns: [n, K].
+        layout: of the outputs.
+
+    Returns:
+        The difference; None where they are no probabilities.
+    """
     if not (np.isfinite(columns).all() and (columns >= 0).all() and (columns <= 1 + EXACT).all()):
         return None
     if layout == "single":

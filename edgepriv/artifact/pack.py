@@ -17,7 +17,15 @@ FIELDS = {2: (2,), 3: (2, 1), 4: (4,), 5: (4, 1), 6: (4, 2), 7: (4, 2, 1), 8: (8
 
 
 def split_fields(integers: np.ndarray, bits: int) -> list[np.ndarray]:
-    """The fields of uint8 ``integers`` < 2^bits, from the lowest up: uint8 arrays of the same shape."""
+    """The fields of integers, from the lowest up.
+
+    Args:
+        integers: uint8 < 2^bits.
+        bits: 2 to 8.
+
+    Returns:
+        uint8 arrays of the same shape, one for each width in ``FIELDS``.
+    """
     fields, offset = [], 0
     for width in FIELDS[bits]:
         fields.append((integers >> np.uint8(offset)) & np.uint8(2**width - 1))
@@ -26,17 +34,42 @@ def split_fields(integers: np.ndarray, bits: int) -> list[np.ndarray]:
 
 
 def shifts_of(width: int, cell: int = 8) -> np.ndarray:
-    """uint8 [cell / width, 1]: how far the bytes are shifted to restore each plane."""
+    """How far the bytes are shifted to restore each plane.
+
+    Args:
+        width: bits of a value.
+        cell: bits that values are packed into.
+
+    Returns:
+        uint8 [cell / width, 1].
+    """
     return np.arange(0, cell, width, dtype=np.uint8)[:, None]
 
 
 def mask_of(width: int, cell: int = 8) -> int:
-    """What remains of a shifted byte: the low ``width`` bits of each of its cells."""
+    """What remains of a shifted byte: the low bits of each of its cells.
+
+    Args:
+        width: bits of a value.
+        cell: bits that values are packed into.
+
+    Returns:
+        0 to 255.
+    """
     return sum((2**width - 1) << start for start in range(0, 8, cell))
 
 
 def pack_planes(values: np.ndarray, width: int, cell: int = 8) -> np.ndarray:
-    """uint8 [n] whose cells hold ``width``-bit values -> uint8 [1, ceil(n * width / cell)], planar as above."""
+    """Values packed into planes, as above.
+
+    Args:
+        values: uint8 [n], whose cells hold values of ``width`` bits.
+        width: bits of a value.
+        cell: bits that values are packed into.
+
+    Returns:
+        uint8 [1, ceil(n * width / cell)].
+    """
     planes = cell // width
     columns = -(-values.size // planes)
     padded = np.zeros(planes * columns, np.uint8)
@@ -46,7 +79,14 @@ def pack_planes(values: np.ndarray, width: int, cell: int = 8) -> np.ndarray:
 
 
 def pack_nibbles(values: np.ndarray) -> np.ndarray:
-    """uint8 values < 16 -> two in a byte along the last axis, the first in the low half; an odd end is padded with 0."""
+    """Two values in a byte along the last axis, the first in the low half; an odd end is padded with 0.
+
+    Args:
+        values: uint8 < 16, [..., n].
+
+    Returns:
+        uint8 [..., ceil(n / 2)].
+    """
     if values.shape[-1] % 2:
         values = np.concatenate([values, np.zeros((*values.shape[:-1], 1), np.uint8)], axis=-1)
     packed: np.ndarray = values[..., 0::2] | (values[..., 1::2] << np.uint8(4))

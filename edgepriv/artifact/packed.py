@@ -55,7 +55,17 @@ class PackedMatrix:
     parts: tuple[Part, ...]
 
     def multiply(self, graph: ir.Graph, before: ir.Node, x: ir.Value, bias: ir.Value | None) -> ir.Value:
-        """``x @ matrix.T + bias`` for x [..., columns], computed before the node ``before``."""
+        """``x @ matrix.T + bias``.
+
+        Args:
+            graph: to which it is added.
+            before: the node before which it is computed.
+            x: [..., columns].
+            bias: [rows]; None for none.
+
+        Returns:
+            [..., rows].
+        """
         attributes = {
             "K": self.columns,
             "N": self.rows,
@@ -133,7 +143,13 @@ def pack_matrix(
 
 
 def replace_linears(emit: Emitter, matrix: PackedMatrix, linears: list[Linear]) -> None:
-    """Compute the Linears that share one weight by the packed matrix."""
+    """Compute the Linears that share one weight by the packed matrix.
+
+    Args:
+        emit: of the graph, which is changed in place.
+        matrix: the weight.
+        linears: its uses.
+    """
     for linear in linears:
         product = matrix.multiply(emit.graph, linear.nodes[0], linear.activation, linear.bias)
         linear.output.replace_all_uses_with(product, replace_graph_outputs=True)
@@ -143,8 +159,16 @@ def replace_linears(emit: Emitter, matrix: PackedMatrix, linears: list[Linear]) 
 
 
 def block_for(columns: int) -> int:
-    """Block size of MatMulNBits that takes the fewest bytes for a row of 4-bit values: the row in the file and in memory,
-    and for each block a float scale and half a byte of zero point in memory."""
+    """Block size of MatMulNBits that takes the fewest bytes for a row of 4-bit values.
+
+    The row is counted in the file and in memory, and for each block a float scale and half a byte of zero point in memory.
+
+    Args:
+        columns: of the matrix.
+
+    Returns:
+        One of ``BLOCKS``.
+    """
     return min(reversed(BLOCKS), key=lambda block: -(-columns // block) * (block + 4.5))
 
 

@@ -66,12 +66,30 @@ class Difference:
 
 
 def torch_probabilities(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], x: np.ndarray) -> np.ndarray:
-    """float32 [n, K] of the classifier in eval mode, its quantized weights replaced by what their integers stand for."""
+    """Probabilities of a classifier, its quantized weights replaced by what their integers stand for.
+
+    Args:
+        classifier: in eval mode.
+        weights: integers by parameter name.
+        x: float32 [n, ...] in [0, 1].
+
+    Returns:
+        float32 [n, K].
+    """
     return torch_logits(classifier, weights, x).softmax(dim=1).numpy()
 
 
 def torch_logits(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], x: np.ndarray) -> torch.Tensor:
-    """``torch_probabilities`` before the softmax."""
+    """``torch_probabilities`` before the softmax.
+
+    Args:
+        classifier: in eval mode.
+        weights: integers by parameter name.
+        x: float32 [n, ...] in [0, 1].
+
+    Returns:
+        float32 [n, K].
+    """
     prefix = prefix_of(classifier)
     device = next((tensor.device for tensor in classifier.state_dict().values()), torch.device("cpu"))
     own = dict(classifier.named_parameters(remove_duplicate=False))
@@ -101,6 +119,9 @@ def compare(expected: np.ndarray, actual: np.ndarray, labels_only: bool = False)
         expected: float [n, K].
         actual: float [n, K]; with ``labels_only`` a single 1 in each row.
         labels_only: compare labels alone.
+
+    Returns:
+        How far they are apart, and how many labels change.
     """
     rows = np.arange(len(expected))
     label, other = expected.argmax(axis=1), actual.argmax(axis=1)
@@ -194,7 +215,20 @@ def prove_head(head: Mask, before: ort.InferenceSession, session: ort.InferenceS
 def measure_int8(
     classifier: nn.Module, weights: Mapping[str, QuantizedTensor], session: ort.InferenceSession, x: np.ndarray
 ) -> Difference:
-    """How far 8-bit activations take the shipped bytes from torch. Raises UserError when too many labels change."""
+    """How far 8-bit activations take the shipped bytes from torch.
+
+    Args:
+        classifier: in eval mode.
+        weights: integers by parameter name.
+        session: of the file.
+        x: float32 [n, ...] in [0, 1].
+
+    Returns:
+        The difference.
+
+    Raises:
+        UserError: when too many labels change.
+    """
     parity = _measured(classifier, weights, session, x)
     if parity.labels_changed > LARGEST_CHANGE * parity.n:
         raise UserError(

@@ -39,6 +39,14 @@ def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], s
     Every weight is stored at exactly its bits and restored when the session is opened; a large Linear of at most 4
     bits stays packed while it runs (kernels with float activations exist for 4 bits only). With ``compute = "int8"`` so
     do smaller Linears, and wider ones: those kernels also exist for 8 bits.
+
+    Args:
+        graph: changed in place.
+        weights: integers by name.
+        settings: of the export.
+
+    Returns:
+        What was done.
     """
     emit = Emitter(graph)
     left_float: dict[str, str] = {}
@@ -69,6 +77,17 @@ def lower_for_portable(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], 
     """Standard operators only, each weight behind DequantizeLinear: what compilers for other runtimes look for.
 
     onnxruntime itself may unpack such weights at every inference.
+
+    Args:
+        graph: changed in place.
+        weights: integers by name.
+        settings: of the export.
+
+    Returns:
+        What was done.
+
+    Raises:
+        UserError: for ``compute = "int8"``.
     """
     if settings.compute == "int8":
         raise UserError(
@@ -99,7 +118,17 @@ PROFILES: dict[str, Lowering] = {
 
 
 def profile(name: str) -> Lowering:
-    """The lowering called ``name``. Raises UserError with the known names."""
+    """The lowering of a profile.
+
+    Args:
+        name: a key of ``PROFILES``.
+
+    Returns:
+        The lowering.
+
+    Raises:
+        UserError: for another name.
+    """
     if name not in PROFILES:
         raise UserError(f"unknown profile {name!r}: known are {', '.join(PROFILES)}")
     return PROFILES[name]

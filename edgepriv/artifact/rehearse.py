@@ -58,7 +58,15 @@ def rehearse(checkpoint: Checkpoint, stages: Sequence[str], dataset: Dataset, sp
 
 
 def few_inputs(dataset: Dataset, split: Split) -> torch.Tensor:
-    """float32 [n, ...] of a few members."""
+    """A few members.
+
+    Args:
+        dataset: the examples.
+        split: who is a member.
+
+    Returns:
+        float32 [n, ...] in [0, 1].
+    """
     return torch.from_numpy(dataset.inputs(split.members[:FEW]))
 
 

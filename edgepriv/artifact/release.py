@@ -32,7 +32,14 @@ quantization and hardening have changed."""
 
 
 def written_by_export(output: Path) -> list[Path]:
-    """Every file that ``export_with_twin`` may write."""
+    """Every file that ``export_with_twin`` may write.
+
+    Args:
+        output: the .onnx.
+
+    Returns:
+        Their paths.
+    """
     float_file = beside(output, "fp32.onnx")
     own = [output, manifest.path_beside(output), beside(output, "ort"), memguard.beside(output)]
     return [*own, float_file, manifest.path_beside(float_file)]

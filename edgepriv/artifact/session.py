@@ -35,6 +35,9 @@ def open_session(model: Model, threads: int = 1, dump_optimized: str | None = No
         threads: 0 for all cores.
         dump_optimized: path to write the optimized graph to; None for nowhere.
 
+    Returns:
+        The session.
+
     Raises:
         UserError: when the file does not exist or onnxruntime cannot open it.
     """
@@ -51,7 +54,20 @@ def open_session(model: Model, threads: int = 1, dump_optimized: str | None = No
 def started(
     model: Model, name: str | os.PathLike[str], threads: int = 1, dump_optimized: str | None = None
 ) -> ort.InferenceSession:
-    """``open_session`` of a file whose other files are known to be there. ``name``: how an error message calls it."""
+    """``open_session`` of a file whose other files are known to be there.
+
+    Args:
+        model: path or bytes of the file.
+        name: how an error message calls it.
+        threads: 0 for all cores.
+        dump_optimized: path to write the optimized graph to; None for nowhere.
+
+    Returns:
+        The session.
+
+    Raises:
+        UserError: when onnxruntime cannot open it.
+    """
     try:
         return device.open_session(model, threads, dump_optimized)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
@@ -84,12 +100,24 @@ def check_contract(
 
 
 def agree_on(session: ort.InferenceSession, contract: Contract) -> None:
-    """Read the session by ``contract`` from now on."""
+    """Read a session by a contract from now on.
+
+    Args:
+        session: of any file.
+        contract: how it is fed and read.
+    """
     _contracts[session] = contract
 
 
 def is_ours(session: ort.InferenceSession) -> bool:
-    """Whether edgepriv wrote the file, which then says itself what it takes and returns."""
+    """Whether edgepriv wrote the file, which then says itself what it takes and returns.
+
+    Args:
+        session: of any file.
+
+    Returns:
+        True by its metadata.
+    """
     return "edgepriv_version" in session.get_modelmeta().custom_metadata_map
 
 
@@ -129,18 +157,40 @@ def _class_count(metadata: Mapping[str, str]) -> int:
 
 
 def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> np.ndarray:
-    """Probabilities [n, K] for ``x`` float [n, ...]: float64 of a file that returns that, else float32.
+    """Probabilities of a file.
 
-    At most ``batch`` rows at a time, fewer for large images; as many as the graph says if it accepts only one number.
     A file that takes bytes is fed round(255 x). Logits become probabilities by softmax; of a file that returns labels come
-    rows with a single 1. Raises UserError when ``x`` does not fit or a result is not finite.
+    rows with a single 1.
+
+    Args:
+        session: that runs it.
+        x: float [n, ...].
+        batch: rows at a time, at most; fewer for large images, as many as the graph says if it accepts only one number.
+
+    Returns:
+        [n, K]: float64 of a file that returns that, else float32.
+
+    Raises:
+        UserError: when ``x`` does not fit or a result is not finite.
     """
     scores = answers(session, x, batch)
     return as_probabilities(check_contract(session), scores)
 
 
 def answers(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> np.ndarray:
-    """As ``predict``, but what the file itself returns: the scores of the classes [n, K], or labels int64 [n]."""
+    """As ``predict``, but what the file itself returns.
+
+    Args:
+        session: that runs it.
+        x: float [n, ...].
+        batch: rows at a time, at most.
+
+    Returns:
+        The scores of the classes [n, K], or labels int64 [n].
+
+    Raises:
+        UserError: when ``x`` does not fit.
+    """
     if not np.issubdtype(x.dtype, np.floating):
         raise UserError(f"the inputs must be float32 (they are {x.dtype}): divide images of bytes by 255 first")
     contract = check_contract(session, x if len(x) else None)
@@ -173,8 +223,14 @@ def _check_rows(contract: Contract, x: np.ndarray) -> None:
 
 
 def optimized_graph(content: bytes) -> onnx.ModelProto:
-    """The graph that onnxruntime really executes on this machine, after its own optimizations; ``content``: of a model that
-    keeps no weights in other files."""
+    """The graph that onnxruntime really executes on this machine, after its own optimizations.
+
+    Args:
+        content: of a model that keeps no weights in other files.
+
+    Returns:
+        The graph.
+    """
     with tempfile.TemporaryDirectory(prefix="edgepriv-") as folder:
         dump = Path(folder) / "optimized.onnx"
         open_session(content, dump_optimized=str(dump))
@@ -182,10 +238,24 @@ def optimized_graph(content: bytes) -> onnx.ModelProto:
 
 
 def histogram(model: onnx.ModelProto) -> dict[str, int]:
-    """Operator -> number of nodes, the most frequent first."""
+    """Operators and how often they stand in a graph.
+
+    Args:
+        model: the graph.
+
+    Returns:
+        Operator -> number of nodes, the most frequent first.
+    """
     return dict(Counter(node.op_type for node in model.graph.node).most_common())
 
 
 def op_histogram(content: bytes) -> dict[str, int]:
-    """Operators that run, after optimization: the proof of which kernels a file gets."""
+    """Operators that run, after optimization: the proof of which kernels a file gets.
+
+    Args:
+        content: of a model that keeps no weights in other files.
+
+    Returns:
+        Operator -> number of nodes, the most frequent first.
+    """
     return histogram(optimized_graph(content))

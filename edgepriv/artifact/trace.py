@@ -144,13 +144,27 @@ def _quiet() -> Iterator[None]:
 
 
 def network_of(classifier: nn.Module) -> nn.Module:
-    """The network behind the normalisation; the classifier itself if it has none."""
+    """The network behind the normalisation.
+
+    Args:
+        classifier: any.
+
+    Returns:
+        The network; the classifier itself if it has none.
+    """
     network = getattr(classifier, "network", None)
     return network if isinstance(network, nn.Module) else classifier
 
 
 def prefix_of(classifier: nn.Module) -> str:
-    """What the names of the network's parameters begin with in the classifier."""
+    """What the names of the network's parameters begin with in a classifier.
+
+    Args:
+        classifier: any.
+
+    Returns:
+        "network.", or nothing where the classifier is the network.
+    """
     return "" if network_of(classifier) is classifier else "network."
 
 

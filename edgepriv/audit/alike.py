@@ -83,7 +83,15 @@ def _of_drawing(hits: float, n: int) -> float:
 
 
 def differences(compared: dict[str, Any] | None, bound: float) -> list[str]:
-    """Where accuracies differ by more than ``bound`` and more than noise, in words."""
+    """Where accuracies differ by more than a bound and more than noise.
+
+    Args:
+        compared: of ``likeness``; None for nothing.
+        bound: as a fraction.
+
+    Returns:
+        One sentence for each side.
+    """
     if compared is None:
         return []
     sentences = []
@@ -125,7 +133,15 @@ def refuse_unlike(compared: dict[str, Any] | None, assumed: bool, who: str = TRA
 
 
 def warnings_of(compared: dict[str, Any] | None, assumed: bool) -> list[str]:
-    """What the audit says of models that should be like the target; ``assumed``: their recipe is a guess at the target's."""
+    """What the audit says of models that should be like the target.
+
+    Args:
+        compared: of ``likeness``.
+        assumed: whether their recipe is a guess at the target's.
+
+    Returns:
+        Sentences; none where all is well.
+    """
     warnings = []
     if assumed:
         warnings.append(

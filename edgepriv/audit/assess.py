@@ -144,10 +144,13 @@ def assess(
 
 
 def corrected(parts: Iterable[Assessment]) -> None:
-    """Give every row of ``parts`` its ``p_adjusted``, for as many attacks as there are in all of them (Holm).
+    """Correct p-values for as many attacks as there are in all parts (Holm).
 
     An attack that is then within chance is not reported reversed: its row becomes the one as it is stated, and its scores
-    with it. Changes ``parts``.
+    with it.
+
+    Args:
+        parts: changed in place: every row gets its ``p_adjusted``.
     """
     parts = list(parts)
     adjusted = iter(holm([row["p_value"] for part in parts for row in part.attacks]))
@@ -266,7 +269,15 @@ def _rehearse(attack: Attack, evidence: Evidence) -> tuple[Floats, Bools] | None
 
 
 def roc_points(scores: Floats, membership: Bools) -> dict[str, list[float]]:
-    """At most 300 exact points of the ROC curve, spaced for log-log axes down to the smallest observed rates."""
+    """At most 300 exact points of the ROC curve, spaced for log-log axes down to the smallest observed rates.
+
+    Args:
+        scores: float64 [n]; higher for members.
+        membership: bool [n].
+
+    Returns:
+        ``fpr`` and ``tpr``.
+    """
     curve = statistics.roc(scores, membership)
     grid = np.geomspace(1 / len(scores), 1.0, ROC_POINTS // 2 - 1)
     by_fpr = np.searchsorted(curve.fpr, grid, side="right") - 1
@@ -278,7 +289,12 @@ def roc_points(scores: Floats, membership: Bools) -> dict[str, list[float]]:
 def histogram(scores: Floats, membership: Bools) -> dict[str, list[Any]]:
     """Counts of members and non-members in 60 equal bins between the 0.5% and 99.5% quantiles.
 
-    Scores beyond the outermost ``edges`` are counted in the outermost bins.
+    Args:
+        scores: float64 [n].
+        membership: bool [n].
+
+    Returns:
+        ``edges`` and the counts; scores beyond the outermost edges are counted in the outermost bins.
     """
     low, high = np.quantile(scores, [0.005, 0.995])
     if not high - low > 1e-9 * max(1.0, abs(low), abs(high)):

@@ -29,10 +29,20 @@ def withstands(
     seed: int = 0,
     free: Bools | None = None,
 ) -> tuple[Bools, Bools]:
-    """Which of the examples ``held`` (mask [n]) keep the right label, and which of them were attacked, at most ``MOST``.
+    """Attack examples by their labels alone.
 
-    labels_of: float32 [n, ...] -> labels [n], of the file itself. x: float32 [n, ...] in [0, 1]. norm: "linf" or "l2";
-    eps: radius in input units. free: bool, the shape of an example: what may change; None for everything.
+    Args:
+        labels_of: float32 [n, ...] -> labels [n], of the file itself.
+        x: float32 [n, ...] in [0, 1].
+        y: int64 [n], the labels.
+        held: bool [n], whom to attack.
+        norm: "linf" or "l2".
+        eps: radius in input units.
+        seed: of the search.
+        free: bool, the shape of an example: what may change; None for everything.
+
+    Returns:
+        Which of ``held`` keep the right label, bool [n]; and which of them were attacked, at most ``MOST``.
     """
     left, attacked = held.copy(), np.zeros_like(held)
     chosen = np.random.default_rng([seed, 8]).permutation(np.flatnonzero(held))[:MOST]

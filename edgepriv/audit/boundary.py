@@ -88,8 +88,20 @@ def boundary_points(
     rounds: int = ROUNDS,
     probes: int = PROBES,
 ) -> tuple[npt.NDArray[np.intp], Inputs]:
-    """As ``boundary_distance``, the points themselves: the positions [m] of the right answers for which one is known, and
-    the nearest inputs [m, features] that are answered otherwise."""
+    """As ``boundary_distance``, the points themselves.
+
+    Args:
+        labels_of: float32 [m, ...] -> integers [m].
+        x: float32 [n, ...] in [0, 1].
+        y: int64 [n], the true classes.
+        seed: of the directions.
+        rounds: as for ``boundary_distance``.
+        probes: as for ``boundary_distance``.
+
+    Returns:
+        Positions [m] of the right answers for which one is known, and the nearest inputs [m, features] that are answered
+        otherwise.
+    """
     return _walked(labels_of, x, y, seed=seed, rounds=rounds, probes=probes)[1:]
 
 

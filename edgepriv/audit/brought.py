@@ -101,8 +101,18 @@ def refuse_unused(brought: Brought, attacks: Sequence[str], asked: Audit, *, on_
 
 
 def refuse_lost_defences(brought: Brought, trained_by: Recipe, threat_models: Sequence[str]) -> None:
-    """Raise UserError where the target's own stage ``train``, which the user's function takes the place of, had a defence of
-    edgepriv's: models without it are no adaptive attacker's. ``trained_by``: the target's recipe."""
+    """Refuse a trainer that takes the place of the stage ``train`` where that had a defence of edgepriv's.
+
+    Models without it are no adaptive attacker's.
+
+    Args:
+        brought: by the user.
+        trained_by: the target's recipe.
+        threat_models: that are asked for.
+
+    Raises:
+        UserError: where an adaptive attacker's models would lack the defence.
+    """
     if brought.trainer is None or "adaptive" not in threat_models:
         return
     lost = [each.title for each in DEFENCES.values() if "train" in each.stages_in(trained_by)]

@@ -24,10 +24,19 @@ _PATIENCE = 3  # seconds before a bar appears
 def loss_trajectories(
     soft_labels: np.ndarray, pool: np.ndarray, asked: np.ndarray, recipe: Recipe, dataset: Dataset
 ) -> Floats:
-    """Train a copy on ``soft_labels`` float32 [m, K], a model's probabilities on the examples at ``pool`` [m].
+    """Train a copy of a model on its answers, and follow the copy's losses. Deterministic.
 
-    The copy has the recipe's architecture, optimiser and batch size, and none of its defences. Returns float64
-    [len(asked), EPOCHS]: the copy's loss on the true labels of the examples at ``asked`` after each epoch. Deterministic.
+    The copy has the recipe's architecture, optimiser and batch size, and none of its defences.
+
+    Args:
+        soft_labels: float32 [m, K], the model's probabilities.
+        pool: int64 [m], places of the examples that these are of.
+        asked: int64 [n], places of the examples that are asked about.
+        recipe: of the model.
+        dataset: the examples.
+
+    Returns:
+        float64 [n, EPOCHS]: the copy's loss on the true labels after each epoch, in nats.
     """
     plain = recipe.undefended()
     copy = new_classifier(plain, dataset.num_classes, dataset.input_shape)
@@ -55,5 +64,13 @@ def loss_trajectories(
 
 
 def loss_of(probabilities: np.ndarray, labels: np.ndarray) -> Floats:
-    """Cross-entropy float64 [n] of the true labels."""
+    """Cross-entropy of the true labels.
+
+    Args:
+        probabilities: [n, K].
+        labels: int64 [n].
+
+    Returns:
+        float64 [n], in nats.
+    """
     return np.asarray(np.logaddexp(0.0, -log_odds(probabilities, labels)))

@@ -11,11 +11,20 @@ from edgepriv.audit.statistics import ALPHA, epsilon_lower_bound
 def compare_with_guarantee(
     dp: Mapping[str, Any], attacks: Sequence[Mapping[str, Any]], scores: Mapping[str, np.ndarray], seed: int
 ) -> dict[str, Any]:
-    """The facts ``dp`` of the training, the largest lower bound on its epsilon that an attack shows, and which one's.
+    """Compare what attacks show with what differential privacy proves.
 
     Each bound leaves out the ``delta`` that the proof leaves open and holds at a confidence of 1 - 0.05 / (number of attacks),
-    so that the largest of them holds at 95%. ``warning``: None, or the
-    sentence that says that an attack has shown more than is proven possible.
+    so that the largest of them holds at 95%.
+
+    Args:
+        dp: facts of the training, with ``epsilon`` and ``delta``.
+        attacks: rows of the audit.
+        scores: of the audit, by "threat model/attack".
+        seed: of the halves that a bound is computed on.
+
+    Returns:
+        ``dp``, with the largest lower bound on epsilon that an attack shows, and which one's; and ``warning``: None, or the
+        sentence that says that an attack has shown more than is proven possible.
     """
     member = scores["member"]
     shown: dict[str, Any] = {"lower_bound": 0.0, "attack": None, "threat_model": None}

@@ -31,7 +31,14 @@ class Examples:
     kind: Kind
 
     def inputs(self, index: np.ndarray | slice) -> np.ndarray:
-        """float64 in [0, 1], exact enough for the user's very numbers to be made of them again."""
+        """Inputs, exact enough for the user's very numbers to be made of them again.
+
+        Args:
+            index: int64 [n], or a slice.
+
+        Returns:
+            float64 [n, ...] in [0, 1].
+        """
         scaled: np.ndarray = (self.raw[index].astype(np.float64) - self.low) / (self.high - self.low)
         return scaled
 
@@ -47,7 +54,14 @@ class Examples:
 
 
 def of_dataset(dataset: Dataset) -> Examples:
-    """Bytes, or numbers in [0, 1]."""
+    """The examples of a data set: bytes, or numbers in [0, 1].
+
+    Args:
+        dataset: any.
+
+    Returns:
+        The examples.
+    """
     bytes_ = dataset.x.dtype == np.uint8
     return Examples(
         dataset, dataset.x, np.zeros(()), np.full((), 255.0 if bytes_ else 1.0), "bytes" if bytes_ else "unit"

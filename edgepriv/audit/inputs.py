@@ -16,10 +16,18 @@ Float32s = npt.NDArray[np.float32]
 
 
 def generated_inputs(dataset: Dataset, index: np.ndarray, seed: int) -> Float32s:
-    """float32 [at most 1,000, ...] in [0, 1]: inputs that cannot be members, made of random examples at ``index``.
+    """Inputs that cannot be members, made of random examples.
 
     Images are replaced by their edges (mean of the absolute Sobel gradients along both axes, the generator that Hui et
     al. 2021 found best); in tables every feature is shuffled among the examples, which keeps each feature's distribution.
+
+    Args:
+        dataset: the examples.
+        index: int64 [n], places of those that may be used.
+        seed: of the draw.
+
+    Returns:
+        float32 [at most 1,000, ...] in [0, 1].
     """
     rng = np.random.default_rng([seed, 3])
     inputs = dataset.inputs(np.sort(rng.permutation(index)[:GENERATED]))
@@ -35,10 +43,18 @@ def _sobel(images: Float32s, across: int, along: int) -> Float32s:
 
 
 def features(dataset: Dataset, *asked: np.ndarray, fitted_on: np.ndarray, seed: int) -> list[Float32s]:
-    """For each index array in ``asked``: float32 [len, at most 32], principal components of the examples' inputs.
+    """Principal components of the examples' inputs. No model and no label plays a part.
 
-    Images larger than 32 x 32 are first averaged over blocks. The components are those of the examples at
-    ``fitted_on``. No model and no label plays a part.
+    Images larger than 32 x 32 are first averaged over blocks.
+
+    Args:
+        dataset: the examples.
+        asked: int64 [n], places of the examples that are wanted, for each array that is returned.
+        fitted_on: int64 [m], places of the examples whose components they are.
+        seed: of the randomised decomposition.
+
+    Returns:
+        For each array float32 [n, at most 32].
     """
     components = min(COMPONENTS, len(fitted_on), _flat(dataset, fitted_on[:1]).shape[1])
     with threadpool_limits(1):

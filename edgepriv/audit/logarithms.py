@@ -10,7 +10,14 @@ Floats = npt.NDArray[np.float64]
 
 
 def of_scores(scores: Floats) -> Floats:
-    """Log-softmax of finite scores float64 [n, K]."""
+    """Log-softmax.
+
+    Args:
+        scores: float64 [n, K], finite.
+
+    Returns:
+        float64 [n, K] <= 0.
+    """
     rows, top = np.arange(len(scores)), scores.argmax(axis=1)
     below = scores - scores[rows, top][:, None]
     powers = np.exp(below)
@@ -20,9 +27,15 @@ def of_scores(scores: Floats) -> Floats:
 
 
 def of_probabilities(probabilities: npt.NDArray[np.floating]) -> Floats:
-    """Of rows [n, K] that sum to 1; a 0 counts as the smallest normal number of its type.
+    """Logarithms of probabilities.
 
     The largest of a row is one less the sum of the others, which has more digits than itself.
+
+    Args:
+        probabilities: [n, K], rows sum to 1; a 0 counts as the smallest normal number of its type.
+
+    Returns:
+        float64 [n, K] <= 0.
     """
     p = probabilities.astype(np.float64)
     log_probabilities: Floats = np.log(np.maximum(p, float(np.finfo(probabilities.dtype).tiny)))
@@ -34,7 +47,15 @@ def of_probabilities(probabilities: npt.NDArray[np.floating]) -> Floats:
 
 
 def of_others(logarithms: Floats, classes: npt.NDArray[np.integer]) -> Floats:
-    """Of the sum of all probabilities but that of ``classes`` [n], of the logarithms [n, K] of all: float64 [n]."""
+    """Logarithm of the sum of all probabilities but one.
+
+    Args:
+        logarithms: [n, K] of all of them.
+        classes: int [n], of the one that is left out.
+
+    Returns:
+        float64 [n].
+    """
     others = logarithms.copy()
     others[np.arange(len(classes)), classes] = -np.inf
     log_probability: Floats = np.logaddexp.reduce(others, axis=1)

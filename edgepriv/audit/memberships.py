@@ -49,8 +49,14 @@ class Plan:
         return self.inside + self.filler
 
     def memberships(self, count: int) -> list[np.ndarray]:
-        """bool [n] for each of ``count`` models: the candidates that it is trained on. The first ones do not depend on
-        ``count``."""
+        """The candidates that each model is trained on. The first models do not depend on how many there are.
+
+        Args:
+            count: models.
+
+        Returns:
+            bool [n] for each.
+        """
         n = len(self.candidates)
         person = (
             np.arange(n) if self.groups is None else np.unique(self.groups[self.candidates], return_inverse=True)[1]
@@ -63,7 +69,15 @@ class Plan:
         return [persons[person] for persons in chosen]
 
     def training_set(self, r: int, member: np.ndarray) -> Index:
-        """Sorted int64 indices of the records of model ``r``, which is trained on the candidates ``member``."""
+        """The records of a model.
+
+        Args:
+            r: the model, from 0.
+            member: bool [n], the candidates that it is trained on.
+
+        Returns:
+            Sorted int64 indices into the data set.
+        """
         order = np.random.default_rng([self.seed, 9, r]).permutation(self.reserve)
         others = first_groups(order, self.groups, self.filler)[0]
         return np.sort(np.concatenate([self.candidates[member], others]))

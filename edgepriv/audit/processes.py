@@ -31,7 +31,18 @@ Work = Callable[[Group, Dataset, Path], int]
 def done_by_processes(
     groups: Sequence[Group], dataset: Dataset, folder: Path, processes: int, work: Work
 ) -> Iterator[int]:
-    """What ``work`` returned for each group, as they are done, by ``processes`` (>= 1), this one among them."""
+    """Work shared out to processes, this one among them.
+
+    Args:
+        groups: of what is to be done.
+        dataset: that the work is on.
+        folder: in which it is written.
+        processes: 1 or more.
+        work: done for each group.
+
+    Returns:
+        What ``work`` returned for each group, as they are done.
+    """
     waiting = deque(groups)
     own: Group | None = waiting.popleft()
     with _helpers(waiting, dataset, folder, min(processes - 1, len(waiting)), work) as helpers:

@@ -51,8 +51,17 @@ class QueryEvidence:
     _answers: dict[str, np.ndarray] = field(default_factory=dict)
 
     def evidence(self, asks: Asks, plain: Evidence, fleet: Fleet | None, pool: Index | None) -> tuple[Index, Evidence]:
-        """``plain``: the evidence of plain answers to all candidates -> which of them (int64 into the candidates), and the
-        evidence on those, of what ``asks`` says. ``pool``: the attacker's own examples, to distil from."""
+        """What an attack is run on.
+
+        Args:
+            asks: what it asks.
+            plain: evidence of plain answers to all candidates.
+            fleet: the attacker's models; None for an attacker who trains nothing.
+            pool: int64, places of the attacker's own examples, to distil from; None without any.
+
+        Returns:
+            Which candidates it is run on, int64 into them, and the evidence on those.
+        """
         everyone = np.arange(len(self.candidates))
         if asks == "clean" or (plain.labels_only and asks in ("adversarial", "distilled")):
             return everyone, plain
@@ -205,7 +214,16 @@ def _shown(model: Asked, title: str) -> Iterator[Asked]:
 
 
 def balanced(member: Bools, count: int, seed: int) -> Index:
-    """Sorted int64 indices of at most ``count`` examples, half of them members; at least two of each."""
+    """Some examples, half of them members.
+
+    Args:
+        member: bool [n].
+        count: at most; at least two of each kind are taken.
+        seed: of the draw.
+
+    Returns:
+        Sorted int64 indices.
+    """
     rng = np.random.default_rng([seed, 6])
     sides = [rng.permutation(np.flatnonzero(side))[: max(2, count // 2)] for side in (member, ~member)]
     return np.sort(np.concatenate(sides))

@@ -23,10 +23,16 @@ _UNIT = 2**29
 
 
 def settled(scores: Floats) -> Floats:
-    """Finite float64 scores [n] computed from float32 answers, each clump of nearly equal ones replaced by its lowest.
+    """Scores with each clump of nearly equal ones replaced by its lowest.
 
     Units in the last place are counted, so the distance is relative: 1e-30 and 1e-31 are far apart. Scores that all lie in
     [0, 1] are counted from the nearer end.
+
+    Args:
+        scores: float64 [n], finite, computed from float32 answers.
+
+    Returns:
+        float64 [n].
     """
     distinct, back = np.unique(scores, return_inverse=True)
     gaps = np.diff(_places(distinct))

@@ -30,11 +30,26 @@ def up_front(
     accept: bool,
     float_twin: DeployedModel | None = None,
 ) -> dict[str, Any]:
-    """``accuracy`` of the audit, in the form of an export's: a row for the file, those of its ``float_twin`` if that is
-    asked too, and of the float weights at export that its manifest tells of; ``costs`` are those of the export.
+    """``accuracy`` of the audit, in the form of an export's.
 
-    ``members``, ``non_members``: into ``dataset``; at most MOST of each, drawn with ``seed``, are asked about. Raises
-    UserError when the file has collapsed (see ``edgepriv.accuracy``), unless ``accept``: then it is a warning.
+    There is a row for the file, those of its float twin if that is asked too, and of the float weights at export that its
+    manifest tells of; ``costs`` are those of the export.
+
+    Args:
+        model: the file.
+        target: the same, as attacks see it.
+        dataset: the examples.
+        members: int64 [m], their places; at most MOST are asked about.
+        non_members: int64 [n], the same.
+        seed: of the draw.
+        accept: go on, with a warning, where the file has collapsed (see ``edgepriv.accuracy``).
+        float_twin: is asked too; None without one.
+
+    Returns:
+        ``rows``, ``costs`` and ``warnings``.
+
+    Raises:
+        UserError: when the file has collapsed, unless ``accept``.
     """
     drawn = np.random.default_rng([seed, 8])
     chosen = Sample(dataset, *(np.sort(drawn.permutation(index)[:MOST]) for index in (members, non_members)))

@@ -25,8 +25,17 @@ class Way:
 
 
 def ways_of(examples: Examples, told: Told, dtype: str) -> list[Way]:
-    """The plain one first; the others only where nothing is said, and where there is something to doubt. That red and blue may
-    be swapped no option says, and it is always in doubt."""
+    """The ways in which a file may be fed.
+
+    Args:
+        examples: in the user's units.
+        told: what the user states.
+        dtype: that the file takes.
+
+    Returns:
+        The plain one first; the others only where nothing is said, and where there is something to doubt. That red and blue may
+        be swapped no option says, and it is always in doubt.
+    """
     ways = _ways(examples, told, dtype)
     return ways + _swapped(ways[0], examples.dataset.input_shape)
 
@@ -84,7 +93,17 @@ def _swapped(plain: Way, shape: tuple[int, ...]) -> list[Way]:
 
 
 def refuse_unfit(path: Path, wanted: tuple[int | None, ...], have: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    """Raise UserError where the file takes examples of another shape than ``have``; ``shape``: as the data have it."""
+    """Refuse a file that takes examples of another shape.
+
+    Args:
+        path: of the file.
+        wanted: shape that it takes, None where free.
+        have: shape that it would be fed.
+        shape: as the data have it.
+
+    Raises:
+        UserError: where the two differ.
+    """
     if len(wanted) == len(have) and all(one in (None, other) for one, other in zip(wanted, have, strict=True)):
         return
     takes, given = (

@@ -64,7 +64,14 @@ class Job:
 
 
 def check_engine(engine: str) -> None:
-    """Raise UserError unless ``engine`` is ``local`` or ``dask:ADDRESS``."""
+    """Refuse an unknown engine.
+
+    Args:
+        engine: ``local`` or ``dask:ADDRESS``.
+
+    Raises:
+        UserError: for anything else.
+    """
     kind, _, address = engine.partition(":")
     if engine != LOCAL and not (kind == DASK and address):
         raise UserError(f"unknown engine {engine!r}: known are 'local' and 'dask:tcp://HOST:PORT'")
@@ -78,10 +85,20 @@ def processors() -> int:
 def train_jobs(
     jobs: Sequence[Job], dataset: Dataset, folder: Path, *, label: str, engine: str, processes: int | None
 ) -> None:
-    """Train ``jobs``, whose recipes are equal but for the seed, and write each model to ``folder``.
+    """Train models whose recipes are equal but for the seed.
 
-    A file is written here as soon as its model, or its stack of models, is trained. ``processes``: of engine ``local``,
-    by default one for each processor.
+    A file is written here as soon as its model, or its stack of models, is trained.
+
+    Args:
+        jobs: the models.
+        dataset: the examples.
+        folder: in which they are written.
+        label: of the bar.
+        engine: ``local`` or ``dask:ADDRESS``.
+        processes: of engine ``local``; None for one for each processor.
+
+    Raises:
+        UserError: for a cluster that cannot be reached, and a training that diverges.
     """
     title = f"reference models ({label})"
     with progress.shown(title, unit="model", total=len(jobs)) as bar:
@@ -107,7 +124,15 @@ def _trained_here(jobs: Sequence[Job], dataset: Dataset, folder: Path, processes
 
 
 def computed_on(recipe: Recipe, engine: str) -> torch.device:
-    """Where models by ``recipe`` are trained: a cluster's workers use their processors."""
+    """Where models are trained: a cluster's workers use their processors.
+
+    Args:
+        recipe: of the models.
+        engine: ``local`` or ``dask:ADDRESS``.
+
+    Returns:
+        The device.
+    """
     return device_of(recipe.device) if engine == LOCAL else PROCESSOR
 
 
@@ -194,8 +219,17 @@ def _train_there(group: Sequence[Job], dataset: Dataset, code: str) -> list[tupl
 
 
 def groups_of(jobs: Sequence[Job], dataset: Dataset, workers: int, device: torch.device = PROCESSOR) -> list[list[Job]]:
-    """What is trained together: models that gain from it, with equally many members and stages to go, in as many equal
-    groups as keep ``workers`` busy."""
+    """What is trained together: models that gain from it, with equally many members and stages to go.
+
+    Args:
+        jobs: the models.
+        dataset: the examples.
+        workers: that are to be kept busy.
+        device: of the training.
+
+    Returns:
+        As many equal groups as keep the workers busy.
+    """
     recipe = jobs[0].recipe
     if not _stacked(recipe, device) or any(job.trainer is not None for job in jobs):
         return [[job] for job in jobs]
@@ -222,8 +256,17 @@ def _stacked(recipe: Recipe, device: torch.device) -> bool:
 
 
 def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = PROCESSOR) -> Iterator[bytes]:
-    """Train the models of ``group`` together, then yield the file of each as .npz: its answers, its weights, and those of the
-    head that the recipe asks for, trained on the model's own answers."""
+    """Train the models of a group together.
+
+    Args:
+        group: of models.
+        dataset: the examples.
+        device: where to.
+
+    Returns:
+        The file of each as .npz: its answers, its weights, and those of the head that the recipe asks for, trained on the
+        model's own answers.
+    """
     torch.set_num_threads(1)
     classifiers = [new_classifier(job.recipe, dataset.num_classes, dataset.input_shape) for job in group]
     for job, classifier in zip(group, classifiers, strict=True):
@@ -287,8 +330,15 @@ def _array(value: torch.Tensor) -> np.ndarray:
 
 
 def stored_weights(file: Path | bytes, prefix: str = "weights/") -> dict[str, torch.Tensor]:
-    """The network's weights and buffers by name, from a file of ``train_group`` or its bytes; those of its head with the
-    prefix ``head/``."""
+    """Weights in the file of a model.
+
+    Args:
+        file: of ``train_group``, or its bytes.
+        prefix: "weights/" for the network's weights and buffers, "head/" for those of its head.
+
+    Returns:
+        Name -> tensor.
+    """
     with np.load(io.BytesIO(file) if isinstance(file, bytes) else file, allow_pickle=False) as archive:
         return {
             name.removeprefix(prefix): torch.from_numpy(archive[name])

@@ -21,13 +21,18 @@ class Attacked(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Choose the number by clean inputs."""
+        """Choose the number by clean inputs.
+
+        Args:
+            batches: float32 [n, ...] each.
+        """
         leads = torch.cat([_lead(self.twin(inputs)) for inputs in batches])
         leads = leads[leads.isfinite()]
         if len(leads):
             self.temperature = max(1.0, float(leads.quantile(0.9)) / LARGEST_LEAD)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits [N, K] of inputs [N, ...]; what may not change has no slope."""
         logits = self.twin(x if self.free is None else torch.where(self.free, x, x.detach()))
         scaled: Tensor = logits if self.temperature == 1 else logits / self.temperature
         return scaled

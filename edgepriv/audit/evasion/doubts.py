@@ -40,7 +40,16 @@ class Gradients:
 
 
 def gradients(trial: Trial, labels: npt.NDArray[np.intp], right: Bools) -> Gradients:
-    """On clean inputs; ``labels`` [n] are the file's, ``right`` [n] tells which of them are."""
+    """What gradients show on clean inputs.
+
+    Args:
+        trial: what is attacked.
+        labels: int [n], the file's.
+        right: bool [n], which of these are right.
+
+    Returns:
+        What was checked.
+    """
     counts, classes = np.zeros(5), 0
     for part, inputs, truth in trial.batches(np.arange(len(trial.x))):
         slopes = [gradient(trial.twin, inputs, truth, objective) for objective in (cross_entropy, margin)]
@@ -62,7 +71,14 @@ def gradients(trial: Trial, labels: npt.NDArray[np.intp], right: Bools) -> Gradi
 
 
 def masked(gradients: Gradients) -> list[str]:
-    """Why gradients are of no use; empty where they are."""
+    """Why gradients are of no use.
+
+    Args:
+        gradients: as they were checked.
+
+    Returns:
+        Sentences; none where they are of use.
+    """
     symptoms = ((gradients.flat, "no slope at all"), (gradients.broken, "a slope that is not a finite number"))
     return [
         f"masked gradients: the model has {what} at {share:.1%} of the examples that it labels rightly, where attacks along "
@@ -74,7 +90,16 @@ def masked(gradients: Gradients) -> list[str]:
 
 
 def of_model(trial: Trial, checked: Gradients, rounding: Sequence[str]) -> list[str]:
-    """What is known of the model before any attack."""
+    """What is known of the model before any attack.
+
+    Args:
+        trial: what is attacked.
+        checked: its gradients.
+        rounding: operators that round.
+
+    Returns:
+        Sentences.
+    """
     lines = []
     if checked.tiny > ZERO_GRADIENTS:
         lines.append(
@@ -104,7 +129,14 @@ def of_model(trial: Trial, checked: Gradients, rounding: Sequence[str]) -> list[
 
 
 def of_classes(classes: int) -> list[str]:
-    """Said where the targeted attacks cannot use their own loss."""
+    """Said where the targeted attacks cannot use their own loss.
+
+    Args:
+        classes: of the model.
+
+    Returns:
+        One sentence, or none.
+    """
     if classes >= FEWEST_FOR_DLR:
         return []
     return [
@@ -114,7 +146,15 @@ def of_classes(classes: int) -> list[str]:
 
 
 def of_answers(random: bool, steadiness: Steadiness) -> list[str]:
-    """Of a file whose answers are not those to the input alone; ``random``: the same question gets different ones."""
+    """Said of a file whose answers are not those to the input alone.
+
+    Args:
+        random: the same question gets different ones.
+        steadiness: how they depend on the batch.
+
+    Returns:
+        Sentences.
+    """
     if random:
         return [
             "randomised output: the artifact answers equal inputs differently; labels here are those of the mean of "
@@ -129,7 +169,16 @@ def of_answers(random: bool, steadiness: Steadiness) -> list[str]:
 
 
 def of_radius(x: npt.NDArray[np.float32], norm: str, eps: float) -> list[str]:
-    """Said where the budget lets any input become any other."""
+    """Said where the budget lets any input become any other.
+
+    Args:
+        x: float32 [n, ...] in [0, 1].
+        norm: "linf" or "l2".
+        eps: radius in input units.
+
+    Returns:
+        One sentence, or none.
+    """
     range_of_data = float(x.max() - x.min())
     largest = range_of_data if norm == "linf" else range_of_data * float(np.sqrt(x[0].size))
     if eps < largest or largest == 0:
@@ -141,8 +190,16 @@ def of_radius(x: npt.NDArray[np.float32], norm: str, eps: float) -> list[str]:
 
 
 def beaten(name: str, attacked: Bools, held: Bools) -> tuple[list[str], bool]:
-    """Of an attack without gradients on examples which withstood those with (``attacked``, mask [n], of whom ``held``
-    withstood it too): the warning, and whether the worst case is unknown for it."""
+    """Whether an attack without gradients does better than those with.
+
+    Args:
+        name: of the attack.
+        attacked: bool [n], who withstood those with.
+        held: bool [n], who of these withstood it too.
+
+    Returns:
+        The warning, and whether the worst case is unknown for it.
+    """
     asked, fooled = int(attacked.sum()), int((attacked & ~held).sum())
     # As a share of all examples, where only some of those that still stood were attacked.
     standing = asked + int((~attacked & held).sum())
@@ -163,7 +220,14 @@ def beaten(name: str, attacked: Bools, held: Bools) -> tuple[list[str], bool]:
 
 
 def rises(accuracy: Mapping[float, float]) -> list[str]:
-    """Warns where a larger radius seems safer, which can only be a failure of the attack."""
+    """Said where a larger radius seems safer, which can only be a failure of the attack.
+
+    Args:
+        accuracy: by radius.
+
+    Returns:
+        Sentences.
+    """
     return [
         f"non-monotone curve: accuracy rises from {accuracy[small]:.3f} at eps {small:g} to {accuracy[large]:.3f} at "
         f"eps {large:g}, so the attack fails there; use more steps or restarts"

@@ -25,7 +25,14 @@ def below_a_level(eps: float) -> bool:
 
 
 def refuse_below_a_level(eps: float) -> None:
-    """Raises UserError where no byte can change."""
+    """Refuse a radius in which no byte can change.
+
+    Args:
+        eps: radius of inputs in [0, 1].
+
+    Raises:
+        UserError: for one below a level.
+    """
     if below_a_level(eps):
         raise UserError(
             f"the file takes bytes, and eps {eps:g} (of inputs in [0, 1]) is less than one level, 1/255: no input can change"
@@ -33,14 +40,36 @@ def refuse_below_a_level(eps: float) -> None:
 
 
 def radius_on_bytes(norm: str, eps: float) -> float:
-    """The largest radius that whole bytes can use up: in L-infinity a whole number of levels. Raises UserError for none."""
+    """The largest radius that whole bytes can use up.
+
+    Args:
+        norm: "linf" or "l2".
+        eps: radius of inputs in [0, 1].
+
+    Returns:
+        In L-infinity a whole number of levels, else ``eps``.
+
+    Raises:
+        UserError: for a radius below a level.
+    """
     refuse_below_a_level(eps)
     return float(np.floor(eps * LEVELS + _ROUNDING) / LEVELS) if norm == "linf" else eps
 
 
 def on_bytes(x: Inputs, moved: Inputs, norm: str, eps: float) -> Inputs:
-    """``moved`` at the nearest levels whose distance from x is at most ``eps``. Where rounding leads out of an L2 ball, a
-    perturbation is made shorter before it is rounded."""
+    """Perturbed inputs at whole bytes.
+
+    Where rounding leads out of an L2 ball, a perturbation is made shorter before it is rounded.
+
+    Args:
+        x: float32 [n, ...], at whole bytes.
+        moved: float32 [n, ...] in [0, 1].
+        norm: "linf" or "l2".
+        eps: radius in input units.
+
+    Returns:
+        float32 [n, ...]: the nearest levels whose distance from x is at most ``eps``.
+    """
     home, there = x * np.float32(LEVELS), moved * np.float32(LEVELS)
     if norm == "linf":
         low, high = np.ceil(home - eps * LEVELS - _ROUNDING), np.floor(home + eps * LEVELS + _ROUNDING)

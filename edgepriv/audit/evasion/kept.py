@@ -39,10 +39,19 @@ class Kept:
         y: npt.NDArray[np.int64],
         settings: Mapping[str, Any],
     ) -> "Kept":
-        """What an earlier audit of the same file, on the same examples, with the same settings and code has left in ``folder``.
+        """What an earlier audit of the same file, on the same examples, with the same settings and code has left.
 
-        ``sha256``: of the file; empty keeps nothing. ``predict``: the file's answers, which tell how it is fed and read; where
-        equal questions get different ones, nothing is kept.
+        Args:
+            folder: None keeps nothing.
+            sha256: of the file; empty keeps nothing.
+            predict: the file's answers, which tell how it is fed and read; where equal questions get different ones, nothing is
+                kept.
+            x: float32 [n, ...] in [0, 1].
+            y: int64 [n], the labels.
+            settings: of the attacks.
+
+        Returns:
+            Outcomes by name; none where there was no such audit.
         """
         if folder is None or not sha256:
             return cls()
@@ -69,7 +78,12 @@ class Kept:
         return self.withstood.get(name)
 
     def keep(self, name: str, held: Bools) -> None:
-        """Write down who withstood it."""
+        """Write down the outcome of an attack.
+
+        Args:
+            name: of the attack, with its radius where it has one.
+            held: bool [n], who withstood it.
+        """
         self.withstood[name] = held
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)

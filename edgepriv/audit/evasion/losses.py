@@ -28,7 +28,16 @@ def targeted_margin(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
 
 
 def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
-    """Difference of logits ratio (Croce & Hein 2020, eq. 7): the margin, free of the logits' scale; of four classes or more."""
+    """Difference of logits ratio (Croce & Hein 2020, eq. 7): the margin, free of the logits' scale.
+
+    Args:
+        logits: [N, K], K of four or more.
+        y: int64 [N], the labels.
+        target: int64 [N], other classes.
+
+    Returns:
+        [N].
+    """
     largest = logits.topk(FEWEST_FOR_DLR, dim=1).values
     scale = largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2
     return targeted_margin(logits, y, target) / (scale + 1e-12)
