@@ -52,7 +52,7 @@ class Exported:
     batch: int | None = None
 
 
-# The checkpoint, and all that a file may carry or be proven against beside it.
+# The network with its integers, and all that a file may carry, or is proven on, beside it.
 def export(
     classifier: nn.Module,
     weights: Mapping[str, QuantizedTensor],

@@ -89,7 +89,16 @@ class Plan:
 
 
 def plan(split: Split, seed: int, groups: np.ndarray | None = None) -> Plan:
-    """What reference models of a target trained on ``split.members`` are trained on. ``groups``: int64 of the data set."""
+    """What reference models of a target are trained on.
+
+    Args:
+        split: who is a member of the target.
+        seed: of the draws.
+        groups: int64, of the data set; None without.
+
+    Returns:
+        The plan.
+    """
     candidates = np.concatenate([split.members, split.non_members])
     members, half = len(split.members), len(candidates) // 2
     inside, filler = (half if abs(2 * members - len(candidates)) <= 1 else members), 0

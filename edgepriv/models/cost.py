@@ -10,9 +10,17 @@ _OPERATIONS = 1e12
 
 
 def affordable(network: nn.Module, x: np.ndarray) -> int:
-    """How many examples such as ``x``, float32 [n, ...], to judge a network in eval mode by: as many as 10^12 floating-point
-    operations allow, between LEAST and MOST. By operations, not by the clock, so that it is the same everywhere. ``x`` are a
-    few, not one: a network may refuse one alone, which is for another check to say."""
+    """How many examples to judge a network by.
+
+    As many as 10^12 floating-point operations allow. By operations, not by the clock, so that it is the same everywhere.
+
+    Args:
+        network: in eval mode.
+        x: float32 [n, ...], a few such examples, not one: a network may refuse one alone, which is for another check to say.
+
+    Returns:
+        Between LEAST and MOST.
+    """
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         network(torch.from_numpy(x))

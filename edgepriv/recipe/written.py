@@ -153,7 +153,14 @@ def names(given: str | Sequence[str]) -> str:
 
 
 def titles(given: str | Sequence[str]) -> tuple[str, ...]:
-    """One title of a column, or several."""
+    """One title of a column, or several.
+
+    Args:
+        given: either.
+
+    Returns:
+        All of them.
+    """
     return (given,) if isinstance(given, str) else tuple(given)
 
 

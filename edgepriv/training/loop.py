@@ -224,8 +224,17 @@ def _lay_channels_last(classifier: Classifier) -> None:
 def validate(
     setup: Setup, examples: Examples, seed: int | Sequence[int], answered: list[Tensor] | None = None
 ) -> list[dict[str, float]]:
-    """For each model in the setup's classifier, held-out clean accuracy and, for an adversarial task, accuracy under PGD-10
-    from a fixed random start. ``answered`` receives the labels of the clean examples, in parts."""
+    """Held-out accuracy of each model in a setup's classifier.
+
+    Args:
+        setup: what a stage is trained with.
+        examples: that were held out.
+        seed: of the fixed random start; of a Stack, one for each of its models.
+        answered: receives the labels of the clean examples, in parts; None for nothing.
+
+    Returns:
+        For each model ``validation_accuracy``, and for an adversarial task ``validation_robust_accuracy``, under PGD-10.
+    """
     classifier, task = setup.classifier.eval(), setup.task
     generator, models = generator_of(seed), models_in(classifier)
     logits_of = frozen_logits(setup)

@@ -14,11 +14,20 @@ from edgepriv.training.quantizers import lsq_highest
 def optimizer_of(
     network: nn.Module, stage: Stage, learned: Mapping[int, Sequence[nn.Parameter]]
 ) -> torch.optim.Optimizer:
-    """In one pass over each tensor (``fused``): torch's default makes about ten, a third of a small perceptron's step.
+    """The optimizer of a stage.
 
-    ``learned``: steps of quantization by bits, which no weight decay pulls to 0. AdamW moves every number by about the
-    learning rate, whatever the scale of its gradient; a step starts as 2 / sqrt(Qp) of its weights' mean magnitude, so it
-    is given that share of the rate: with the whole, steps of 16 bits grew many times over or fell to the smallest.
+    In one pass over each tensor (``fused``): torch's default makes about ten, a third of a small perceptron's step. AdamW moves
+    every number by about the learning rate, whatever the scale of its gradient; a learned step of quantization starts as
+    2 / sqrt(Qp) of its weights' mean magnitude, so it is given that share of the rate: with the whole, steps of 16 bits grew
+    many times over or fell to the smallest.
+
+    Args:
+        network: whose parameters are trained.
+        stage: optimizer, learning rate, momentum and weight decay.
+        learned: steps of quantization by bits, which no weight decay pulls to 0.
+
+    Returns:
+        The optimizer; each group has its ``relative_lr``.
     """
     others = {id(step) for steps in learned.values() for step in steps}
     weights = [value for value in network.parameters() if value.requires_grad and id(value) not in others]

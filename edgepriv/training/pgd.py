@@ -38,7 +38,14 @@ class Budget:
     fixed: tuple[int, ...] = ()
 
     def free(self, x: Tensor) -> Tensor | None:
-        """bool, the shape of an example of ``x`` [N, ...]: what may change; None for everything."""
+        """What may change in an example.
+
+        Args:
+            x: [N, ...].
+
+        Returns:
+            bool, the shape of an example; None for everything.
+        """
         if not self.fixed:
             return None
         free = torch.ones(x.shape[1:], dtype=torch.bool, device=x.device)
@@ -62,8 +69,16 @@ class Norm:
 
 
 def budget_of(adversary: Adversary, input_shape: tuple[int, ...]) -> Budget:
-    """The recipe's budget with what it leaves open filled in: eps by input shape; a step of 1.25 eps for FGSM (Wong, Rice
-    & Kolter 2020), of eps for N-FGSM (de Jorge et al. 2022), of 2.5 eps / steps for PGD (Madry et al. 2018)."""
+    """A recipe's budget with what it leaves open filled in.
+
+    Args:
+        adversary: the section of the recipe.
+        input_shape: of one example.
+
+    Returns:
+        The budget: eps by input shape; a step of 1.25 eps for FGSM (Wong, Rice & Kolter 2020), of eps for N-FGSM (de Jorge et
+        al. 2022), of 2.5 eps / steps for PGD (Madry et al. 2018).
+    """
     eps = adversary.eps if adversary.eps is not None else eps_for(input_shape, adversary.norm)
     if adversary.method in ("fgsm", "nfgsm"):
         step = (1.25 if adversary.method == "fgsm" else 1.0) * eps if adversary.step is None else adversary.step
@@ -189,7 +204,18 @@ def perturbed(
 
 
 def random_start(x: Tensor, norm: Norm, eps: float, generator: Generator, free: Tensor | None = None) -> Tensor:
-    """A random start around x, in [0, 1]; as x is where ``free`` (bool, the shape of an example) is false."""
+    """A random start.
+
+    Args:
+        x: [N, ...] in [0, 1].
+        norm: of the ball.
+        eps: its radius, in input units.
+        generator: of the draw.
+        free: bool, the shape of an example: where the start may differ from x; None for everywhere.
+
+    Returns:
+        [N, ...] in [0, 1].
+    """
     delta = norm.start(x, eps, generator)
     return (x + (delta if free is None else delta * free)).clamp(0, 1)
 

@@ -62,10 +62,17 @@ class Quantizer:
 
 
 def minmax(groups: Tensor, bits: int) -> Grid:
-    """Min-max uniform grid of ``groups`` [G, n] (Drif & Berrabah 2025, eq. 5-6), made into a real integer zero_point.
+    """Min-max uniform grid (Drif & Berrabah 2025, eq. 5-6), made into a real integer zero_point.
 
     The range is widened to contain 0 and r_min is nudged to a multiple of the scale, z = round(-r_min / s), so that
     W_Q = s * (clamp(round(W/s) + z, 0, 2^b - 1) - z). The nudge shifts the grid by less than s/2.
+
+    Args:
+        groups: weights [G, n].
+        bits: b.
+
+    Returns:
+        Scale and zero point of each group, [G].
     """
     low = groups.amin(dim=1).clamp(max=0)
     high = groups.amax(dim=1).clamp(min=0)
@@ -84,6 +91,13 @@ def famili(groups: Tensor, bits: int) -> Grid:
     W_Q = s * (clamp(round(W/s) + 2, 0, nbins) - 2): weights below -2s all become -2s, which is how it forgets. nbins is
     2^b - 1 here, as in the paper's text, so that b bits hold it; the algorithm as printed has 2^b + 1 (``famili-printed``).
     A group of equal weights has no range; its scale is their magnitude, which gives them exactly, or 1 for zeros.
+
+    Args:
+        groups: weights [G, n].
+        bits: b.
+
+    Returns:
+        Scale and zero point of each group, [G].
     """
     low, high = groups.amin(dim=1), groups.amax(dim=1)
     scale = (high / 2**bits - low / 2**bits).clamp(min=torch.finfo(torch.float32).tiny)
@@ -116,6 +130,13 @@ def dorefa(groups: Tensor, bits: int) -> Grid:
 
     The largest weight of every layer becomes 1: a network must be trained with it, and one that no batch normalization
     scales back does badly when trained weights are only rounded.
+
+    Args:
+        groups: weights [G, n], limited.
+        bits: b.
+
+    Returns:
+        Scale and zero point of each group, [G].
     """
     scale = torch.full_like(groups[:, 0], 2 / (2**bits - 1))
     return scale, torch.full_like(scale, 2 ** (bits - 1))
@@ -130,6 +151,13 @@ def lsq(groups: Tensor, bits: int) -> Grid:
 
     Qp = 2^(b-1) - 1. Integers are stored from 0, so the zero point is 2^(b-1). A group of zeros has no magnitude; its
     scale is 1.
+
+    Args:
+        groups: weights [G, n].
+        bits: b.
+
+    Returns:
+        Scale and zero point of each group, [G].
     """
     magnitude = (groups.abs() / groups.shape[1]).sum(dim=1)
     scale = magnitude * (2 / math.sqrt(lsq_highest(bits)))
@@ -139,7 +167,14 @@ def lsq(groups: Tensor, bits: int) -> Grid:
 
 
 def lsq_highest(bits: int) -> int:
-    """Qp, the largest signed integer of ``bits`` bits."""
+    """Qp, the largest signed integer.
+
+    Args:
+        bits: that it has.
+
+    Returns:
+        2^(bits - 1) - 1.
+    """
     highest: int = 2 ** (bits - 1) - 1
     return highest
 
@@ -154,7 +189,17 @@ QUANTIZERS: dict[str, Quantizer] = {
 
 
 def quantizer_of(rule: Quantize) -> Quantizer:
-    """The quantizer that ``rule`` names. Raises UserError when it is unknown."""
+    """The quantizer that a rule names.
+
+    Args:
+        rule: of the recipe.
+
+    Returns:
+        The quantizer.
+
+    Raises:
+        UserError: when it is unknown.
+    """
     if rule.quantizer not in QUANTIZERS:
         raise UserError(
             f"unknown quantizer {rule.quantizer!r}: known are {', '.join(QUANTIZERS)}{nearest(rule.quantizer, QUANTIZERS)}"
@@ -163,7 +208,14 @@ def quantizer_of(rule: Quantize) -> Quantizer:
 
 
 def notes_of(rule: Quantize) -> list[str]:
-    """Sentences about files of this rule that their widths alone do not tell."""
+    """What there is to say about files of a rule that their widths alone do not tell.
+
+    Args:
+        rule: of the recipe.
+
+    Returns:
+        Sentences.
+    """
     quantizer = quantizer_of(rule)
     if not rule.active or not quantizer.extra_bits:
         return []
@@ -171,7 +223,14 @@ def notes_of(rule: Quantize) -> list[str]:
 
 
 def refuse_unfit(rule: Quantize) -> None:
-    """Raise UserError when the quantizer is unknown, or does not have the widths that are asked for."""
+    """Refuse a rule that its quantizer cannot follow.
+
+    Args:
+        rule: of the recipe.
+
+    Raises:
+        UserError: when the quantizer is unknown, or does not have the widths that are asked for.
+    """
     quantizer = quantizer_of(rule)
     if quantizer.learned and rule.block is not None:
         raise UserError(

@@ -38,7 +38,18 @@ def code_version() -> str:
 
 
 def key_of(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], dataset: Dataset, split: Split) -> str:
-    """Hex sha256 of all that a run of ``stages`` from these weights depends on, the code included."""
+    """All that a run of stages from given weights depends on, the code included.
+
+    Args:
+        classifier: with the weights that it starts from.
+        recipe: settings of each stage.
+        stages: their names.
+        dataset: the examples.
+        split: who is a member.
+
+    Returns:
+        Hex sha256.
+    """
     digest = hashlib.sha256(
         f"{recipe.training_hash()} {stages} {dataset.sha256} {split.record()} {code_version()} "
         f"{code_of(recipe.model.name)}".encode()
@@ -50,7 +61,15 @@ def key_of(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], data
 
 
 def read_resume_state(resume_file: Path | None, key: str) -> dict[str, Any]:
-    """What the run of that key has left; a run at its beginning where there is nothing, or something else."""
+    """What a run has left.
+
+    Args:
+        resume_file: None for none.
+        key: of the run.
+
+    Returns:
+        Where it stands; a run at its beginning where there is nothing, or something else.
+    """
     fresh: dict[str, Any] = {
         "position": 0,
         "start": None,
@@ -73,12 +92,21 @@ def read_resume_state(resume_file: Path | None, key: str) -> dict[str, Any]:
 
 
 def write_resume_state(resume_file: Path | None, content: dict[str, Any]) -> None:
-    """Whole or not at all; nothing without a path."""
+    """Write where a run stands, whole or not at all.
+
+    Args:
+        resume_file: None writes nothing.
+        content: of the file.
+    """
     if resume_file is not None:
         with written_aside(resume_file) as aside:
             torch.save(content, aside)
 
 
 def remove_resume_state(resume_file: Path) -> None:
-    """Remove the file of an interrupted run whose result is now safe."""
+    """Remove the file of an interrupted run whose result is now safe.
+
+    Args:
+        resume_file: that may be gone already.
+    """
     resume_file.unlink(missing_ok=True)

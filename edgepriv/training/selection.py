@@ -27,7 +27,15 @@ class Best:
 def remember(
     best: Sequence[Best], held_out: Sequence[dict[str, float]], classifier: Classifier, epoch: int, stage: Stage
 ) -> None:
-    """Take note of an epoch's held-out accuracies, one dictionary for each model in ``classifier``."""
+    """Take note of an epoch's held-out accuracies.
+
+    Args:
+        best: of each model so far; changed in place.
+        held_out: accuracies of each model.
+        classifier: with the weights of this epoch.
+        epoch: counted from 0.
+        stage: which says how patient it is.
+    """
     for own, accuracies, weights in zip(best, held_out, snapshots(classifier), strict=True):
         if own.stopped:
             continue
@@ -44,5 +52,10 @@ def remember(
 
 
 def take_best(best: Sequence[Best], classifier: Classifier) -> None:
-    """Give each model the weights of its best epoch."""
+    """Give each model the weights of its best epoch.
+
+    Args:
+        best: of each model.
+        classifier: changed in place.
+    """
     restore(classifier, [own.weights or {} for own in best])

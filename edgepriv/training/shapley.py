@@ -18,16 +18,23 @@ BASELINES = 100
 def shapley_values(
     classifier: Classifier, members: Examples, *, seed: int, after: Callable[[int], object] = lambda count: None
 ) -> Tensor:
-    """float32 [N, ...], the shape of the inputs: how many nats each feature of a member adds to the log-probability of the
-    class that ``classifier`` predicts, against ``BASELINES`` members drawn by ``seed``.
+    """How much each feature of a member adds to the log-probability of the class that a classifier predicts.
 
     Estimated by expected gradients (captum's GradientShap; Erion et al. 2021): ``SAMPLES`` gradients for each member, at
-    random points between it and a random baseline. It costs as much for 6,000 features as for 6, where sampling
-    permutations needs a prediction for each feature, and it needs no list of layers that it knows, as DeepLiftShap does. It
-    estimates the Aumann-Shapley values, which equal the Shapley values (Kassa, Adi & Bouhaddi, eq. 3) where features add up
-    and approximate them where they interact. The logarithm, because the probability of a member is so close to 1 that nearly
-    all of its gradients vanish; and a logit alone is no function of the prediction. ``after(count)`` is called with the
-    members done.
+    random points between it and a random baseline, one of ``BASELINES`` members. It costs as much for 6,000 features as for 6,
+    where sampling permutations needs a prediction for each feature, and it needs no list of layers that it knows, as
+    DeepLiftShap does. It estimates the Aumann-Shapley values, which equal the Shapley values (Kassa, Adi & Bouhaddi, eq. 3)
+    where features add up and approximate them where they interact. The logarithm, because the probability of a member is so
+    close to 1 that nearly all of its gradients vanish; and a logit alone is no function of the prediction.
+
+    Args:
+        classifier: in eval mode.
+        members: the N examples.
+        seed: of the baselines and points.
+        after: called with the number of members that are done.
+
+    Returns:
+        float32 [N, ...], the shape of the inputs, in nats.
     """
     from captum.attr import GradientShap  # takes a second to import
 

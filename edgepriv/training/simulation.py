@@ -70,7 +70,15 @@ class Simulation:
 
 
 def simulation_of(network: nn.Module, rule: Quantize) -> Simulation:
-    """The simulation of ``rule``. Learned steps must be attached before (see ``attach_steps``)."""
+    """The simulation of a rule.
+
+    Args:
+        network: learned steps must be attached before (see ``attach_steps``).
+        rule: of the recipe.
+
+    Returns:
+        The simulation.
+    """
     parameters, steps = dict(network.named_parameters()), steps_of(network)
     rounded = {name: Rounded(parameters[name], bits, steps.get(name)) for name, bits in widths(network, rule).items()}
     return Simulation(network, rule, rounded)
@@ -84,7 +92,15 @@ def _rounding(bits: int) -> Any:
 
 
 def round_activations(x: Tensor, bits: int) -> Tensor:
-    """``x`` on 2^bits even levels over [min(0, smallest), largest] of the batch; the gradient passes straight through."""
+    """Activations on even levels over the range of the batch; the gradient passes straight through.
+
+    Args:
+        x: any shape.
+        bits: 2^bits levels over [min(0, smallest), largest].
+
+    Returns:
+        Shape of ``x``.
+    """
     with torch.no_grad():
         wide = x.float()
         low, high = wide.amin().clamp(max=0), wide.amax().clamp(min=0)

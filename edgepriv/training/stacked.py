@@ -42,6 +42,7 @@ class StackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Examples stand last: the gradient of ``weight`` then needs no transposition.
+        """[R, out, B] of inputs [R, in, B]: each model's own."""
         return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x)
 
 
@@ -57,6 +58,7 @@ class StackedMLP(Stacked):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits [R * B, K] of normalised inputs [R * B, ...], one model's after the other's."""
         x = x.reshape(self.models, len(x) // self.models, -1).transpose(1, 2)
         for layer in self.layers[:-1]:
             x = functional.relu(layer(x))
@@ -82,6 +84,7 @@ class StackedNetwork(Stacked):
         self._one = (copy.deepcopy(networks[0]).to("meta"),)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits [R * B, K] of normalised inputs [R * B, ...], one model's after the other's."""
         one = self._one[0].train(self.training)
         state = dict(self.named_parameters()) | dict(self.named_buffers())
         x = x.reshape(self.models, len(x) // self.models, *x.shape[1:])
@@ -100,7 +103,11 @@ class Stack(Classifier):
         super().__init__(stacked, first.mean.tolist(), first.std.tolist())
 
     def copy_to(self, classifiers: Sequence[Classifier]) -> None:
-        """Overwrite the weights of R classifiers, in place."""
+        """Overwrite the weights of R classifiers.
+
+        Args:
+            classifiers: changed in place.
+        """
         for classifier, weights in zip(classifiers, snapshots(self), strict=True):
             classifier.network.load_state_dict(weights)
 
@@ -116,11 +123,25 @@ class StackedExamples(Examples):
         return self.rows.shape[1]
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """[R * B, ...] and [R * B] for int64 ``index`` [R, B], or [B] for the same positions in every model's rows."""
+        """Some of each model's examples.
+
+        Args:
+            index: int64 [R, B], or [B] for the same positions in every model's rows.
+
+        Returns:
+            Inputs [R * B, ...] and labels [R * B].
+        """
         return super().batch(self._at(index))
 
     def taught(self, index: Tensor) -> Tensor | None:
-        """The teachers' log-probabilities [R * B, K], each model's own."""
+        """What the teachers answer, each model's own.
+
+        Args:
+            index: int64 [R, B], or [B].
+
+        Returns:
+            Log-probabilities [R * B, K]; None without teachers.
+        """
         return super().taught(self._at(index))
 
     def _at(self, index: Tensor) -> Tensor:
@@ -129,9 +150,18 @@ class StackedExamples(Examples):
 
 
 def stackable(recipe: Recipe) -> bool:
-    """Whether models trained by ``recipe`` can be stacked. Some defences allow only one (see ``Defence.stacked``); quantized
-    activations have the range of one model's batch, learned steps stand beside the layers of one; a network whose answers
-    depend on the batch must not see the examples of others; a foreign network may do anything."""
+    """Whether models of a recipe can be stacked.
+
+    Some defences allow only one (see ``Defence.stacked``); quantized activations have the range of one model's batch, learned
+    steps stand beside the layers of one; a network whose answers depend on the batch must not see the examples of others; a
+    foreign network may do anything.
+
+    Args:
+        recipe: that they are trained by.
+
+    Returns:
+        True if they can.
+    """
     quantizer = quantizer_of(recipe.quantize)
     of_one = recipe.quantize.active and (quantizer.activations or quantizer.learned)
     defended = not all(defence.stacked for defence in acting(recipe))
@@ -140,18 +170,41 @@ def stackable(recipe: Recipe) -> bool:
 
 
 def worth_stacking(recipe: Recipe, device: torch.device) -> bool:
-    """Whether models that are ``stackable`` train faster so: convolutions of several models keep a GPU busy, on a processor
-    they gain nothing."""
+    """Whether models that are ``stackable`` train faster so.
+
+    Convolutions of several models keep a GPU busy, on a processor they gain nothing.
+
+    Args:
+        recipe: that they are trained by.
+        device: where.
+
+    Returns:
+        True if they do.
+    """
     return device.type != "cpu" or recipe.model.name == "mlp"
 
 
 def models_in(classifier: Classifier) -> int:
-    """R of a stack, 1 of any other classifier."""
+    """How many models a classifier holds.
+
+    Args:
+        classifier: any.
+
+    Returns:
+        R of a stack, 1 of any other.
+    """
     return classifier.network.models if isinstance(classifier.network, Stacked) else 1
 
 
 def snapshots(classifier: Classifier) -> list[dict[str, Tensor]]:
-    """The network's weights and buffers by name, as they are now, for each model; views, not copies."""
+    """The network's weights and buffers, as they are now.
+
+    Args:
+        classifier: any.
+
+    Returns:
+        Name -> tensor for each model; views, not copies.
+    """
     state = classifier.network.state_dict()
     if not isinstance(classifier.network, Stacked):
         return [state]
@@ -160,7 +213,12 @@ def snapshots(classifier: Classifier) -> list[dict[str, Tensor]]:
 
 @torch.no_grad()
 def restore(classifier: Classifier, weights: Sequence[dict[str, Tensor]]) -> None:
-    """Overwrite, in place, what ``snapshots`` showed."""
+    """Overwrite what ``snapshots`` showed.
+
+    Args:
+        classifier: changed in place.
+        weights: by name, for each model.
+    """
     for present, wanted in zip(snapshots(classifier), weights, strict=True):
         for name, value in wanted.items():
             present[name].copy_(value)

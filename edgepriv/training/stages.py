@@ -41,7 +41,15 @@ class TrainingRun:
 
 
 def examples_of(dataset: Dataset, index: np.ndarray) -> Examples:
-    """The examples at ``index`` as tensors."""
+    """Examples of a data set as tensors.
+
+    Args:
+        dataset: the examples.
+        index: int64 [n], their places.
+
+    Returns:
+        The examples.
+    """
     return Examples(torch.from_numpy(dataset.x[index]), torch.from_numpy(dataset.y[index]))
 
 
@@ -51,7 +59,16 @@ def _some(validation: np.ndarray, seed: int) -> np.ndarray:
 
 
 def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> Classifier:
-    """The recipe's architecture with weights drawn from its seed."""
+    """The recipe's architecture with weights drawn from its seed.
+
+    Args:
+        recipe: model and seed.
+        num_classes: K.
+        input_shape: of one example.
+
+    Returns:
+        The classifier.
+    """
     torch.manual_seed(recipe.seed)
     return build_classifier(recipe.model, num_classes, input_shape)
 
@@ -215,7 +232,16 @@ def _fresh(recipe: Recipe, dataset: Dataset) -> Classifier:
 
 
 def retraining_in(recipe: Recipe, stage: str, dataset: Dataset) -> Objective | None:
-    """The objective of a stage that trains on members of its own making; None where the stage trains on the split's."""
+    """The objective of a stage that trains on members of its own making.
+
+    Args:
+        recipe: settings of the run.
+        stage: its name.
+        dataset: the examples.
+
+    Returns:
+        The objective; None where the stage trains on the split's members.
+    """
     objectives = objectives_of(Asked(recipe, stage, dataset.input_shape))
     return next((each for each in objectives if each.retrained is not None), None)
 
@@ -238,7 +264,18 @@ def _retrained(
 def refuse_unfit_objectives(
     classifier: Classifier, recipe: Recipe, stages: Sequence[str], dataset: Dataset, split: Split
 ) -> None:
-    """Raise the UserError of an objective that cannot work with this network, or with this many classes or examples."""
+    """Refuse a stage that cannot work.
+
+    Args:
+        classifier: to be trained.
+        recipe: settings of each stage.
+        stages: their names.
+        dataset: the examples.
+        split: who is a member, who is held out.
+
+    Raises:
+        UserError: of an objective that cannot work with this network, or with this many classes or examples.
+    """
     ground = Ground(classifier.network, dataset.num_classes, len(split.members), len(split.holdout))
     for name in stages:
         for objective in objectives_of(Asked(recipe, name, dataset.input_shape)):
@@ -256,9 +293,18 @@ def run_stages_stacked(
 ) -> None:
     """Run all stages of each recipe on its split's members, in place and all models at once.
 
-    The recipes must be ``stackable`` and equal but for their seeds, the splits equal but for the members, whose numbers are
-    equal. Each classifier becomes what ``run_stages`` makes of it, up to rounding. ``done_before``: as for ``run_stages``.
-    ``device``: where to train; the classifiers stay where they are.
+    Each classifier becomes what ``run_stages`` makes of it, up to rounding.
+
+    Args:
+        classifiers: one for each recipe; they stay where they are.
+        recipes: ``stackable``, and equal but for their seeds.
+        dataset: the examples.
+        splits: equal but for the members, whose numbers are equal.
+        done_before: as for ``run_stages``.
+        device: where to train.
+
+    Raises:
+        UserError: for a training that diverges.
     """
     recipe, validation = recipes[0], _some(splits[0].validation, splits[0].seed)
     if not stackable(recipe):

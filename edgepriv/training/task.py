@@ -55,7 +55,18 @@ class Task:
 def task_of(
     network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[int, ...], *, brief: bool = False
 ) -> Task:
-    """What the stage ``name`` of ``recipe`` minimises. ``brief``: for a rehearsal, see ``Asked``."""
+    """What a stage minimises.
+
+    Args:
+        network: to be trained.
+        recipe: settings of the run.
+        name: of the stage.
+        input_shape: of one example.
+        brief: for a rehearsal, see ``Asked``.
+
+    Returns:
+        The task.
+    """
     image_network, stacked = len(input_shape) == 3, isinstance(network, Stacked)
     objectives = objectives_of(Asked(recipe, name, input_shape, brief))
     full = any(each.gradient is not None for each in objectives)

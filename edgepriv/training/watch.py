@@ -33,9 +33,15 @@ class Watch:
     warned: bool = False
 
     def after(self, epoch: int, answered: Sequence[Tensor], logits_of: Logits) -> str | None:
-        """A warning, once, where the model has gone astray by the end of ``epoch`` (from 1).
+        """Look at the model at the end of an epoch.
 
-        ``answered``: its labels of all ``examples``, int64, in parts, where they are known; else ``logits_of`` is asked.
+        Args:
+            epoch: counted from 1.
+            answered: its labels of all ``examples``, int64, in parts, where they are known.
+            logits_of: is asked otherwise.
+
+        Returns:
+            A warning, once, where the model has gone astray; else None.
         """
         if self.warned or epoch <= WARM_UP:
             return None
@@ -58,8 +64,16 @@ class Watch:
 
 
 def watch_of(task: Task, validation: Examples, holdout: Examples) -> Watch | None:
-    """Asks the validation examples that selection asks, else at most MOST of them, else of the holdout; None where there are
-    none."""
+    """Who is watched in a stage.
+
+    Args:
+        task: what the stage minimises.
+        validation: asked if there are any: all that selection asks, else at most MOST of them.
+        holdout: asked otherwise.
+
+    Returns:
+        The watch; None where there are neither.
+    """
     if task.stage.select == "best" and len(validation):
         return Watch(task, validation)
     asked = next((examples for examples in (validation, holdout) if len(examples)), None)
@@ -78,7 +92,14 @@ def _wrong_with(answers: Answers) -> str:
 
 
 def remedies(task: Task) -> str:
-    """What to change, the likeliest first."""
+    """What to change where a training goes wrong.
+
+    Args:
+        task: what the stage minimises.
+
+    Returns:
+        The likeliest first, separated by commas.
+    """
     stage = task.stage
     by_budget = sorted(task.objectives, key=lambda objective: objective.budget is None)  # perturbations before all else
     remedies = [objective.remedy for objective in by_budget if objective.remedy]

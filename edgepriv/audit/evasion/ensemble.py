@@ -70,10 +70,14 @@ def robustness(
         kept: outcomes of attacks that have ended already, which are not run again; those of this run are added.
         progress: called with (passes done, passes in all), each forwards and backwards through the model for one example.
 
-    Where the gradients of more than ``ZERO_GRADIENTS`` of the examples vanish, are not finite, or show much less than an
-    attack without any, ``worst_case_accuracy`` is None and ``at_most`` holds what is known: the accuracy that all attacks
-    leave, among them one that needs no gradients. Without a twin there are none: see ``without_gradients``. Raises UserError
-    for bad arrays, radii, norm or level.
+    Returns:
+        The part of the audit's JSON. Where the gradients of more than ``ZERO_GRADIENTS`` of the examples vanish, are not
+        finite, or show much less than an attack without any, ``worst_case_accuracy`` is None and ``at_most`` holds what is
+        known: the accuracy that all attacks leave, among them one that needs no gradients. Without a twin there are none:
+        see ``without_gradients``.
+
+    Raises:
+        UserError: for bad arrays, radii, norm or level.
     """
     check(x, y, norm, eps, eps_curve)
     if level not in LEVELS:

@@ -18,12 +18,26 @@ Met = Callable[["Recipe"], bool]
 
 
 def never(recipe: "Recipe") -> bool:
-    """Whatever the recipe, it is not so."""
+    """Whatever the recipe, it is not so.
+
+    Args:
+        recipe: any.
+
+    Returns:
+        False.
+    """
     return False
 
 
 def nothing(facts: Mapping[str, Any]) -> list[str]:
-    """There is nothing to say."""
+    """There is nothing to say.
+
+    Args:
+        facts: any.
+
+    Returns:
+        No sentence.
+    """
     return []
 
 

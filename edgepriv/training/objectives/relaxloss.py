@@ -36,15 +36,24 @@ def relaxed(alpha: float) -> Objective:
 
 
 def relax_loss(logits: Tensor, y: Tensor, alpha: float, epoch: int, models: int = 1) -> Tensor:
-    """Scalar whose value is the cross-entropy and whose gradient is RelaxLoss's (Chen, Yu & Fritz 2022, Algorithm 1).
+    """The loss of RelaxLoss (Chen, Yu & Fritz 2022, Algorithm 1).
 
-    ``logits``: [R * B, K]; ``y``: int64 [R * B]; ``alpha``: target loss > 0 in nats; ``epoch``: from 0; ``models``: R.
     While a batch's mean loss is above ``alpha`` it descends as usual. Below, it ascends; in odd epochs, misclassified
     examples have their posteriors flattened besides: cross-entropy against the soft label that keeps the model's own
     confidence in the true class and spreads the rest evenly over the others. This is the authors' program for images; their
     program for tables flattens every example and does not ascend in odd epochs, which lost more accuracy for less privacy
     on Location-30. As in both, the gradient passes through the soft labels. Each of R stacked models is judged by its own
-    mean; the value is the sum of the R means.
+    mean.
+
+    Args:
+        logits: [R * B, K].
+        y: int64 [R * B].
+        alpha: target loss > 0, in nats.
+        epoch: counted from 0.
+        models: R.
+
+    Returns:
+        Scalar whose value is the cross-entropy, the sum of the R means, and whose gradient is RelaxLoss's.
     """
     each = functional.cross_entropy(logits, y, reduction="none")
     losses = each.view(models, -1).mean(1)
