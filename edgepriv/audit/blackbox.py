@@ -5,6 +5,8 @@ an attack along good gradients, so that the accuracy it leaves is an upper bound
 fool may be fooled by another.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +30,7 @@ def withstands(
     eps: float,
     seed: int = 0,
     free: Bools | None = None,
+    fed: Callable[[Inputs, Inputs], Inputs] = lambda x, moved: moved,
 ) -> tuple[Bools, Bools]:
     """Attack examples by their labels alone.
 
@@ -40,6 +43,7 @@ def withstands(
         eps: radius in input units.
         seed: of the search.
         free: bool, the shape of an example: what may change; None for everything.
+        fed: of inputs and their perturbations, what the file can be fed.
 
     Returns:
         Which of ``held`` keep the right label, bool [n]; and which of them were attacked, at most ``MOST``.
@@ -57,7 +61,7 @@ def withstands(
     if free is not None:
         way = np.where(free, way, np.float32(0))
     for moved in _tries(inputs, way, norm, eps):
-        left[asked[known]] &= labels_of(moved) == y[asked[known]]
+        left[asked[known]] &= labels_of(fed(inputs, moved)) == y[asked[known]]
     attacked[asked[known]] = True
     return left, attacked & held
 

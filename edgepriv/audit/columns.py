@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgepriv.audit.answers import Bools
-from edgepriv.data import Dataset
+from edgepriv.data import Dataset, TableEncoding
 from edgepriv.errors import UserError
 
 _ROWS = 4096
@@ -17,6 +17,8 @@ def free_columns(
     span: tuple[float, float] | None = None,
 ) -> tuple[Bools | None, list[str]]:
     """Which columns of a table a perturbation may change.
+
+    Of the rows of a table, which edgepriv encodes, only numbers and dates change, either way.
 
     Args:
         dataset: the examples.
@@ -32,6 +34,8 @@ def free_columns(
     Raises:
         UserError: where "continuous" is asked for and the examples are no table, or nothing is left to perturb.
     """
+    if dataset.encoding is not None:
+        return dataset.encoding.measured, _of_rows(dataset.encoding)
     if perturb == "all":
         return None, []
     if len(dataset.input_shape) != 1:
@@ -50,6 +54,18 @@ def free_columns(
     what = f"{fixed} of {len(free)} columns hold only 0 and 1" if fixed else "no column holds only 0 and 1"
     return free, [
         f"{what}: perturbations {'leave these alone' if fixed else 'change all of them'} (--perturb continuous)"
+    ]
+
+
+def _of_rows(encoding: TableEncoding) -> list[str]:
+    names = [column["name"] for column in encoding.record["columns"] if column["kind"] in ("number", "integer", "date")]
+    if not names:
+        return ["no column holds numbers or dates, so that there is nothing to perturb: robustness is not measured"]
+    left = len(encoding.titles) - len(names)
+    return [
+        f"perturbations change the {len(names)} columns of numbers and dates, by shares of the range of members, whole "
+        f"numbers and days by whole steps; {left} columns of categories or yes and no, and cells without a value, "
+        "stay as they are"
     ]
 
 

@@ -72,10 +72,15 @@ def from_files(
     model: DeployedModel, members: Path, non_members: Path, asked: Data, input_range: tuple[float, float] | None
 ) -> Examples:
     """Members, then non-members. Of a file that is not ours numbers outside [0, 1] are kept as they are: an image's lie in
-    ``input_range`` or between the smallest and the largest of all, a feature's between its own. Raises UserError for files
-    that hold no examples."""
+    ``input_range`` or between the smallest and the largest of all, a feature's between its own. The rows of
+    tables become inputs as the file itself says. Raises UserError for files that hold no examples."""
     paths = (members, non_members)
+    table = model.table
+    asked = asked if table is None else table.reading(asked)
     raws = data.read_members(members, non_members, asked)
+    if table is not None and any(raw.cells is not None for raw in raws):
+        raws, _ = data.encoded_members(raws, table, asked)
+        return of_dataset(replace(data.of_members(paths, raws, asked), encoding=table))
     if model.is_ours or asked.range is not None or not any(_as_they_are(raw.x) for raw in raws):
         return of_dataset(data.of_members(paths, raws, asked))
     return _measured(paths, raws, asked, input_range)
@@ -111,7 +116,7 @@ def _measured(
     units = np.split(((stored - low) / (high - low)).astype(np.float32), [len(parts[0])])
     dataset = data.of_members(
         paths,
-        [replace(raw, x=unit) for raw, unit in zip(raws, units, strict=True)],
+        [replace(raw, x=unit, cells=None) for raw, unit in zip(raws, units, strict=True)],
         asked.model_copy(update={"channels": None, "image_size": None}),
     )
     return Examples(dataset, stored, low, high, "other")

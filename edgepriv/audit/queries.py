@@ -13,6 +13,7 @@ from torch import Tensor
 
 from edgepriv.audit.augment import copies
 from edgepriv.audit.boundary import boundary_distance, noise_survival
+from edgepriv.audit.evasion.table_rows import TableRows
 from edgepriv.heads import Answering
 from edgepriv.models import Classifier
 from edgepriv.training.answers import softmax_of
@@ -81,7 +82,14 @@ def labels_on(
 
 
 def on_perturbed(
-    model: Asked, x: Inputs, y: npt.NDArray[np.int64], budget: Budget, *, tries: int, seed: int
+    model: Asked,
+    x: Inputs,
+    y: npt.NDArray[np.int64],
+    budget: Budget,
+    *,
+    tries: int,
+    seed: int,
+    rows: TableRows | None = None,
 ) -> npt.NDArray[np.float32]:
     """A model's answers to examples that PGD has perturbed against this model.
 
@@ -94,6 +102,7 @@ def on_perturbed(
         budget: norm, radius and steps.
         tries: random starts, each with an answer of its own.
         seed: of the random starts.
+        rows: what the rows of a table can hold, which perturbed ones are moved to; None for other inputs.
 
     Returns:
         Probabilities float32 [tries, n, K].
@@ -108,5 +117,6 @@ def on_perturbed(
             inputs = torch.from_numpy(np.ascontiguousarray(x[start : start + _BATCH]))
             labels = torch.from_numpy(y[start : start + _BATCH])
             made.append(perturbed(model.logits_of, inputs, labels, budget, generator).numpy())
-        answers.append(model.predict(np.concatenate(made)))
+        moved = np.concatenate(made)
+        answers.append(model.predict(moved if rows is None else rows.nearest(x, moved, budget.norm, budget.eps)))
     return np.stack(answers).astype(np.float32)

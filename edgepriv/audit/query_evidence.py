@@ -19,6 +19,7 @@ from edgepriv.audit import augment, boundary, distil, queries
 from edgepriv.audit.answers import Bools, Floats, Outputs, log_odds
 from edgepriv.audit.attacks import WORST_OF
 from edgepriv.audit.attacks.base import Asks
+from edgepriv.audit.evasion.table_rows import TableRows
 from edgepriv.audit.evidence import Evidence, Queried
 from edgepriv.audit.queries import Asked, labels_on, on_perturbed
 from edgepriv.audit.references import Fleet
@@ -144,7 +145,8 @@ class QueryEvidence:
 
     def _perturbed(self, model: Asked, index: Index, tries: int) -> np.ndarray:
         x, y = self.dataset.inputs(index), self.dataset.y[index]
-        return on_perturbed(model, x, y, self.budget, tries=tries, seed=self.recipe.seed)
+        rows = TableRows.of(self.dataset.encoding)
+        return on_perturbed(model, x, y, self.budget, tries=tries, seed=self.recipe.seed, rows=rows)
 
     def _model_perturbed(self, path: Path, fleet: Fleet, index: Index, tries: int) -> np.ndarray:
         budget = self.budget

@@ -10,6 +10,7 @@ from edgepriv.audit import evasion
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion.grid import refuse_below_a_level
 from edgepriv.audit.evasion.kept import Kept
+from edgepriv.audit.evasion.table_rows import TableRows
 from edgepriv.audit.run import Target
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
@@ -58,8 +59,8 @@ def robustness_part(
             None keeps nothing.
 
     Returns:
-        Part of the audit's JSON; None where the recipe asks for no attack. Where the gradients are of no use
-        ``worst_case_accuracy`` is None, ``at_most`` is an upper bound and ``warnings`` say why.
+        Part of the audit's JSON; None where the recipe asks for no attack, or a table has no column that one may
+        change. Where the gradients are of no use ``worst_case_accuracy`` is None, ``at_most`` is an upper bound and ``warnings`` say why.
     """
     if recipe.audit.robust == "none":
         return None
@@ -67,11 +68,16 @@ def robustness_part(
     chosen = np.random.default_rng(recipe.seed).permutation(index)[: recipe.audit.robust_examples]
     x, y = dataset.inputs(chosen), dataset.y[chosen]
     budget_and_seed = {"norm": budget.norm, "eps": budget.eps, "seed": recipe.seed}
+    rows = TableRows.of(dataset.encoding)
+    if rows is not None and not rows.free.any():
+        return None
     settings = budget_and_seed | {"steps": recipe.audit.pgd_steps, "free": free}
+    if dataset.encoding is not None:
+        settings |= {"rows": dataset.encoding.record}
     kept = Kept.of(cache_dir, target.sha256, target.predict, x, y, settings)
     common: dict[str, Any] = budget_and_seed | {
         "level": recipe.audit.robust,
-        "setting": evasion.Setting(free, target.bytes_in, target.head, target.tolerance),
+        "setting": evasion.Setting(free, target.bytes_in, target.head, target.tolerance, rows),
         "kept": kept,
     }
     if target.twin is None:

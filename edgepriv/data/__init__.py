@@ -9,7 +9,7 @@ from edgepriv.data.dataset import (
     members_beside,
     with_classes,
 )
-from edgepriv.data.encoding import TableEncoding, fitted
+from edgepriv.data.encoding import TableEncoding, encoded_members, fitted
 from edgepriv.data.files import from_member_files, kind_of, of_members, read_arrays, read_members
 from edgepriv.data.sources import canonical_name, default_data_dir, files_of, load
 from edgepriv.data.splits import Split, make_split, notes_on_resolution, notes_on_split, remake_split, trained_elsewhere
@@ -26,6 +26,7 @@ __all__ = [
     "counted_from_zero",
     "default_data_dir",
     "described",
+    "encoded_members",
     "files_of",
     "fitted",
     "from_member_files",

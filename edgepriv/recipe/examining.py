@@ -62,7 +62,8 @@ class Audit(Section):
     perturb: Annotated[
         Literal["all", "continuous"],
         Option(
-            "Columns of a table to perturb: all, or continuous, which leaves alone those of 0 and 1.",
+            "Columns of a table to perturb: all, or continuous, which leaves alone those of 0 and 1. Of rows as they are, "
+            "numbers and dates alone.",
             "Audit",
             ("audit",),
         ),

@@ -19,7 +19,7 @@ and the bound would be no bound.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -59,7 +59,13 @@ def refuse_unreachable(noise: Noise, num_classes: int) -> None:
 
 
 def noisy_members(
-    teacher: Classifier, members: Examples, noise: Noise, *, seed: int, quiet: bool = False
+    teacher: Classifier,
+    members: Examples,
+    noise: Noise,
+    *,
+    seed: int,
+    quiet: bool = False,
+    fixed: Sequence[int] = (),
 ) -> tuple[Examples, dict[str, Any]]:
     """Members with their noise. Deterministic for equal arguments on one machine with equal thread count.
 
@@ -69,6 +75,7 @@ def noisy_members(
         noise: the section of the recipe.
         seed: of every draw.
         quiet: show no progress.
+        fixed: positions in the flattened example that get none, such as those that stand for a category.
 
     Returns:
         The members with noise, float32, and the teacher's answers to them; and what was measured, as JSON.
@@ -80,7 +87,7 @@ def noisy_members(
         started = time.perf_counter()
         phi = shapley_values(teacher, members, seed=seed, after=bar.update) if shapley else None
         explained = time.perf_counter()
-        x, facts = _noised(teacher, members, phi, noise, seed, bar.update)
+        x, facts = _noised(teacher, members, phi, noise, seed, bar.update, list(fixed))
     seconds = {"shapley_seconds": round(explained - started, 3)} if shapley else {}
     seconds["noise_seconds"] = round(time.perf_counter() - explained, 3)
     estimator = {"estimator": ESTIMATOR} if shapley else {}
@@ -95,6 +102,7 @@ def _noised(
     noise: Noise,
     seed: int,
     after: Callable[[int], object],
+    fixed: list[int],
 ) -> tuple[Tensor, dict[str, Any]]:
     generator = torch.Generator().manual_seed(seed)
     batches: list[Tensor] = []
@@ -103,10 +111,12 @@ def _noised(
         x, _ = members.batch(index)
         if phi is None:
             eta = torch.empty_like(x).uniform_(-noise.eps, noise.eps, generator=generator)
+            eta.view(len(x), -1)[:, fixed] = 0
             batches.append((x + eta).clamp(0, 1))
             rows.append(measured(teacher, x, batches[-1], noise.tau))
         else:
             bounds, radius = feature_bounds(phi[index], noise.eps, noise.beta), norm_bound(teacher, x)
+            bounds.view(len(x), -1)[:, fixed] = 0
             batches.append((x + least_noise(teacher, x, bounds, radius, noise.tau)).clamp(0, 1))
             rows.append(measured(teacher, x, batches[-1], noise.tau, bounds, radius))
         after(len(index))

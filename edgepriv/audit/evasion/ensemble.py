@@ -97,7 +97,7 @@ def robustness(
         scores, climbs_on = scores_of(attacked, predict, x[:batch], setting.head, device)
         trial = Trial(
             attacked, predict, scores, x, y, norm, steps, restarts, batch, device, seed,
-            Counter(progress), setting.free, setting.bytes_in,
+            Counter(progress), setting.free, setting.bytes_in, setting.rows,
         )  # fmt: skip
         attacked.fit(inputs for _, inputs, _ in trial.batches(np.arange(len(x))))
         remarks = [*doubts.of_answers(random, steady), *doubts.of_radius(x, norm, eps)]
@@ -144,7 +144,7 @@ def _report(
     clean = {0.0: float(right.mean())}
     # A file of bytes changes by whole levels: nothing moves within less than one.
     clean |= {radius: clean[0.0] for radius in radii if trial.bytes_in and below_a_level(radius)}
-    attacks = {name: EVASIONS[name](trial, eps, checked.classes) for name in names}
+    attacks = {name: EVASIONS[name](trial.within(eps), eps, checked.classes) for name in names}
     curves = {radius: _of_curve(trial, radius, checked.classes) for radius in sorted(radii - {*clean, float(eps)})}
     planned = [craft for tries in (*attacks.values(), *curves.values()) for craft in tries]
     trial.counter.expect(len(trial.x) * sum(craft.passes for craft in planned))
@@ -206,6 +206,7 @@ def _add_blackbox(tally: _Tally, trial: Trial, eps: float) -> None:
         eps=trial.radius(eps),
         seed=trial.seed,
         free=trial.free,
+        fed=lambda x, moved: trial.fed(x, moved, eps),
     )
     tally.add(blackbox.NAME, asked, held, blind=True)
 
@@ -236,4 +237,5 @@ def _rounding(twin: nn.Module) -> tuple[str, ...]:
 
 
 def _of_curve(trial: Trial, radius: float, classes: int) -> list[Craft]:
-    return [craft for name in ("pgd", "pgd-margin") for craft in EVASIONS[name](trial, radius, classes)]
+    within = trial.within(radius)
+    return [craft for name in ("pgd", "pgd-margin") for craft in EVASIONS[name](within, radius, classes)]

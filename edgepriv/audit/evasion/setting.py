@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from edgepriv.artifact.batches import LARGEST
 from edgepriv.audit.answers import Bools
+from edgepriv.audit.evasion.grid import on_bytes
+from edgepriv.audit.evasion.table_rows import TableRows
 from edgepriv.errors import UserError
 from edgepriv.training.pgd import norm_of
 
@@ -20,13 +22,23 @@ class Setting:
     ``free``: bool, the shape of an example: the features that may change, None for all of them. ``bytes_in``: whether it takes
     bytes, so that perturbations are moved to whole ones before they are counted. ``head``: what changes the answers of the
     network behind its logits (``rank``, ``memguard``, ...), None for nothing: attacks climb on the logits before it.
-    ``tolerance``: how far the rest of a batch may move a probability before answers count as dependent on it.
+    ``tolerance``: how far the rest of a batch may move a probability before answers count as dependent on it. ``rows``: what
+    the rows of a table can hold, None for other inputs: perturbations are moved to such rows before they are counted.
     """
 
     free: Bools | None = None
     bytes_in: bool = False
     head: str | None = None
     tolerance: float = LARGEST
+    rows: TableRows | None = None
+
+    def fed(
+        self, x: npt.NDArray[np.float32], moved: npt.NDArray[np.float32], norm: str, eps: float
+    ) -> npt.NDArray[np.float32]:
+        """What the file can be fed of ``moved`` within ``eps`` of x: whole bytes, rows of a table."""
+        if self.rows is not None:
+            return self.rows.nearest(x, moved, norm, eps)
+        return on_bytes(x, moved, norm, eps) if self.bytes_in else moved
 
     @property
     def fixed_features(self) -> int:

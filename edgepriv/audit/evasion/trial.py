@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion.attacked import Attacked
 from edgepriv.audit.evasion.grid import on_bytes, radius_on_bytes
 from edgepriv.audit.evasion.square import Scores
+from edgepriv.audit.evasion.table_rows import TableRows
 from edgepriv.training.pgd import SETTLED, margin
 
 Inputs = npt.NDArray[np.float32]
@@ -69,7 +70,8 @@ class Trial:
 
     twin: float32 [n, ...] -> logits with gradients; predict: the file; scores: what a search without gradients climbs on.
     x: float32 [n, ...] in [0, 1]. y: int64 [n]. steps, restarts: of PGD. free: bool, the shape of an example: what may
-    change, None for everything. bytes_in: whether the file takes bytes.
+    change, None for everything. bytes_in: whether the file takes bytes. rows: what the rows of a table can hold, None for
+    other inputs.
     """
 
     twin: Attacked
@@ -86,6 +88,17 @@ class Trial:
     counter: Counter
     free: Bools | None = None
     bytes_in: bool = False
+    rows: TableRows | None = None
+
+    def within(self, eps: float) -> "Trial":
+        """The same where what cannot change within ``eps`` is left alone: whole numbers of which one step is more."""
+        if self.rows is None:
+            return self
+        movable = self.rows.movable(self.norm, eps)
+        free = movable if self.free is None else movable & self.free
+        twin = Attacked(self.twin.twin, torch.from_numpy(free).to(self.device))
+        twin.temperature = self.twin.temperature
+        return replace(self, twin=twin, free=free)
 
     def radius(self, eps: float) -> float:
         """What attacks may use of a radius.
@@ -162,8 +175,13 @@ class Trial:
         """
         if self.free is not None:
             moved = np.where(self.free, moved, self.x[index])  # what is left of rounding
-        fed = on_bytes(self.x[index], moved, self.norm, self.radius(eps)) if self.bytes_in else moved
-        return np.asarray(self.labels(fed) == self.y[index])
+        return np.asarray(self.labels(self.fed(self.x[index], moved, eps)) == self.y[index])
+
+    def fed(self, x: Inputs, moved: Inputs, eps: float) -> Inputs:
+        """What the file can be fed of ``moved`` within ``eps`` of x: whole bytes, rows of a table."""
+        if self.rows is not None:
+            return self.rows.nearest(x, moved, self.norm, eps)
+        return on_bytes(x, moved, self.norm, self.radius(eps)) if self.bytes_in else moved
 
     def withstands(self, tries: Sequence[Craft], candidates: Bools, eps: float) -> Bools:
         """Run an attack: which candidates the file still labels rightly after every try.

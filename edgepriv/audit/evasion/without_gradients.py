@@ -10,7 +10,7 @@ from edgepriv.audit import blackbox
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion.attacks import LEVELS, SQUARE
 from edgepriv.audit.evasion.doubts import of_answers
-from edgepriv.audit.evasion.grid import on_bytes, radius_on_bytes
+from edgepriv.audit.evasion.grid import radius_on_bytes
 from edgepriv.audit.evasion.kept import Kept
 from edgepriv.audit.evasion.rows import interval, row
 from edgepriv.audit.evasion.scores import averaged, logarithms, tells_more_than_labels
@@ -79,7 +79,15 @@ def without_gradients(
         else:
             warnings.append("Square needs scores, and the answers of this file tell no more than a label")
     held, attacked = blackbox.withstands(
-        lambda moved: predict(moved).argmax(axis=1), x, y, worst, norm=norm, eps=radius, seed=seed, free=setting.free
+        lambda moved: predict(moved).argmax(axis=1),
+        x,
+        y,
+        worst,
+        norm=norm,
+        eps=radius,
+        seed=seed,
+        free=setting.free,
+        fed=lambda x, moved: setting.fed(x, moved, norm, radius),
     )
     rows.append(row(blackbox.NAME, attacked, held))
     return {
@@ -118,6 +126,5 @@ def _after_square(
         moved = square(
             logarithms(predict), x[part], y[part], norm=norm, eps=eps, rng=rng, queries=QUERIES, free=setting.free
         )
-        fed = on_bytes(x[part], moved, norm, eps) if setting.bytes_in else moved
-        held[part] = predict(fed).argmax(axis=1) == y[part]
+        held[part] = predict(setting.fed(x[part], moved, norm, eps)).argmax(axis=1) == y[part]
     return held

@@ -17,10 +17,10 @@ def objective(asked: Asked) -> Objective:
     Returns:
         What the defence does in it.
     """
-    noise, seed = asked.recipe.noise, asked.recipe.seed
+    noise, seed, fixed = asked.recipe.noise, asked.recipe.seed, asked.recipe.adversary.fixed
 
     def retrained(teacher: Classifier, members: Examples, quiet: bool) -> tuple[Examples, dict[str, Any]]:
-        return noisy_members(teacher, members, noise, seed=seed, quiet=quiet)
+        return noisy_members(teacher, members, noise, seed=seed, quiet=quiet, fixed=fixed)
 
     return Objective(
         retrained=retrained,
