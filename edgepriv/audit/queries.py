@@ -13,7 +13,7 @@ from torch import Tensor
 
 from edgepriv.audit.augment import copies
 from edgepriv.audit.boundary import boundary_distance, noise_survival
-from edgepriv.audit.evasion.table_rows import TableRows
+from edgepriv.audit.table_rows import TableRows
 from edgepriv.heads import Answering
 from edgepriv.models import Classifier
 from edgepriv.training.answers import softmax_of

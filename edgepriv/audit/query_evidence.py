@@ -19,11 +19,11 @@ from edgepriv.audit import augment, boundary, distil, queries
 from edgepriv.audit.answers import Bools, Floats, Outputs, log_odds
 from edgepriv.audit.attacks import WORST_OF
 from edgepriv.audit.attacks.base import Asks
-from edgepriv.audit.evasion.table_rows import TableRows
 from edgepriv.audit.evidence import Evidence, Queried
 from edgepriv.audit.queries import Asked, labels_on, on_perturbed
 from edgepriv.audit.references import Fleet
 from edgepriv.audit.statistics import halves
+from edgepriv.audit.table_rows import TableRows
 from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.data import Dataset
 from edgepriv.files import sha256_of, written_aside

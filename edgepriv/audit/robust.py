@@ -10,8 +10,8 @@ from edgepriv.audit import evasion
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion.grid import refuse_below_a_level
 from edgepriv.audit.evasion.kept import Kept
-from edgepriv.audit.evasion.table_rows import TableRows
 from edgepriv.audit.run import Target
+from edgepriv.audit.table_rows import TableRows
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
 from edgepriv.training.device import device_of, placed

@@ -18,7 +18,14 @@ from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion.trial import Predict
 from edgepriv.files import UNREADABLE, write_bytes
 
-_CODE = ("audit/evasion", "audit/blackbox.py", "audit/boundary.py", "training/pgd.py", "artifact")
+_CODE = (
+    "audit/evasion",
+    "audit/table_rows.py",
+    "audit/blackbox.py",
+    "audit/boundary.py",
+    "training/pgd.py",
+    "artifact",
+)
 """What decides which examples an attack fools, below the package."""
 
 

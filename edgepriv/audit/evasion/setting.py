@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edgepriv.artifact.batches import LARGEST
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion.grid import on_bytes
-from edgepriv.audit.evasion.table_rows import TableRows
+from edgepriv.audit.table_rows import TableRows
 from edgepriv.errors import UserError
 from edgepriv.training.pgd import norm_of
 

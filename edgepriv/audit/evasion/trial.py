@@ -13,7 +13,7 @@ from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion.attacked import Attacked
 from edgepriv.audit.evasion.grid import on_bytes, radius_on_bytes
 from edgepriv.audit.evasion.square import Scores
-from edgepriv.audit.evasion.table_rows import TableRows
+from edgepriv.audit.table_rows import TableRows
 from edgepriv.training.pgd import SETTLED, margin
 
 Inputs = npt.NDArray[np.float32]

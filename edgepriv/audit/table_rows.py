@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgepriv.audit.answers import Bools
 from edgepriv.data import TableEncoding
 
+Bools = npt.NDArray[np.bool_]
 Inputs = npt.NDArray[np.float32]
 
 _ROUNDING = 1e-4  # of a step

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from edgepriv.audit.evasion import Setting, robustness, without_gradients
-from edgepriv.audit.evasion.table_rows import TableRows
+from edgepriv.audit.table_rows import TableRows
 
 ROWS = TableRows(
     free=np.array([True, True, False, False, True, False]),
