@@ -59,8 +59,9 @@ def robustness_part(
             None keeps nothing.
 
     Returns:
-        Part of the audit's JSON; None where the recipe asks for no attack, or a table has no column that one may
-        change. Where the gradients are of no use ``worst_case_accuracy`` is None, ``at_most`` is an upper bound and ``warnings`` say why.
+        Part of the audit's JSON; None where the recipe asks for no attack, or a table has no column that one may change.
+        Where the gradients are of no use ``worst_case_accuracy`` is None, ``at_most`` is an upper bound and ``warnings`` say
+        why.
     """
     if recipe.audit.robust == "none":
         return None
