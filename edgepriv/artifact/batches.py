@@ -1,6 +1,6 @@
 """Whether the answer to an input is its own: the same alone, among others, in another order, and the same twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,10 @@ ROUNDING = 1e-3
 LARGEST, LARGEST_QUANTIZED = 0.005, 0.05
 """How far the rest of a batch may move a probability, without changing a label, before a model is refused; and where kernels
 quantize a whole batch by its own range, which moves it a little."""
+RELATIVE = 1e-3
+"""Of the largest logarithm of a probability: how far those of half of all answers may move where kernels are exact. A model
+that is sure of everything has probabilities that hardly move, and attacks read their logarithms."""
+_SMALLEST = 1e-12
 _BY_BATCH = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 _MOST, _LEAST, _NUMBERS = 48, 8, 2**20
 
@@ -22,7 +26,8 @@ class Steadiness:
     """How far a model's answers to ``n`` inputs depend on chance and on the batch.
 
     ``repeat_difference``: largest difference of a probability between two equal queries; ``batches``: the same between an
-    input alone and in batches; ``labels_changed``: inputs whose label changes with the batch.
+    input alone and in batches; ``labels_changed``: inputs whose label changes with the batch; ``logarithms``: how far half of
+    all answers move at least in the logarithm of a probability, and ``scale``: the largest of these.
     """
 
     n: int
@@ -30,6 +35,8 @@ class Steadiness:
     batches: float
     labels_changed: int
     tolerance: float = LARGEST
+    logarithms: float = 0.0
+    scale: float = 1.0
 
     @property
     def random(self) -> bool:
@@ -39,7 +46,12 @@ class Steadiness:
     @property
     def batch_dependent(self) -> bool:
         """Whether answers depend on the rest of the batch by more than can be passed over."""
-        return not self.random and (self.labels_changed > 0 or self.batches > self.tolerance)
+        return not self.random and (self.labels_changed > 0 or self.batches > self.tolerance or self._shifted)
+
+    @property
+    def _shifted(self) -> bool:
+        """Whether most answers move by more than sums in another order explain; where kernels quantize, all do."""
+        return self.tolerance <= LARGEST and self.logarithms > RELATIVE * max(1.0, self.scale)
 
     @property
     def moved(self) -> bool:
@@ -53,6 +65,7 @@ class Steadiness:
         return (
             f"answers an input by the batch that it stands in: of {self.n} inputs asked alone and in batches, "
             f"{self.labels_changed} change their label, and probabilities move by up to {self.batches:.2g}"
+            + (f", the logarithms of half of them by {self.logarithms:.2g} or more" if self._shifted else "")
         )
 
 
@@ -100,4 +113,12 @@ def steadiness(ask: Ask, x: np.ndarray, tolerance: float = LARGEST) -> Steadines
     )
     changed = np.any([other.argmax(axis=1) != alone.argmax(axis=1) for other in others], axis=0) & (moved > ROUNDING)
     repeat_difference = max(float(np.abs(together - again).max()), float(np.abs(alone[0] - ask(few[:1])[0]).max()))
-    return Steadiness(len(few), repeat_difference, float(moved.max()), int(changed.sum()), tolerance)
+    logarithms, scale = _moved_logarithms(alone, others)
+    return Steadiness(len(few), repeat_difference, float(moved.max()), int(changed.sum()), tolerance, logarithms, scale)
+
+
+def _moved_logarithms(alone: np.ndarray, others: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The median over rows of the largest move, and the largest logarithm."""
+    first, *rest = (np.log(np.maximum(answers.astype(np.float64), _SMALLEST)) for answers in [alone, *others])
+    moved = np.max([np.abs(other - first).max(axis=1) for other in rest], axis=0)
+    return float(np.median(moved)), float(np.abs(first).max())

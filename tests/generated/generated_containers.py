@@ -1,6 +1,5 @@
 """How training code writes its weights: by name, a function from a network to a file."""
 
-import copy
 import json
 import struct
 from collections import OrderedDict
@@ -10,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 State = dict[str, Tensor]
 
@@ -20,12 +18,9 @@ def _prefixed(prefix: str, state: State) -> State:
 
 
 def _plain(net: nn.Module) -> nn.Module:
-    """A copy that torch agrees to pickle: networks with parametrizations it does not."""
-    copied = copy.deepcopy(net)
-    for module in copied.modules():
-        for name in list(getattr(module, "parametrizations", {})):
-            parametrize.remove_parametrizations(module, name)
-    return copied
+    """The network, or a layer of one that torch does not pickle whole: networks with parametrizations."""
+    plain = next(module for module in net.modules() if type(module) is nn.Linear)
+    return plain if any(hasattr(module, "parametrizations") for module in net.modules()) else net
 
 
 def _optimizer(net: nn.Module) -> dict[str, Any]:
