@@ -25,7 +25,7 @@ _COUNTERS = ("total_ops", "total_params", "n_averaged", "num_batches_tracked", "
 """Entries that profilers, averaging and torch keep beside weights, and that no answer depends on."""
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|average[ds]?|shadow)([._]|$)|n_averaged", re.IGNORECASE)
 _OLD_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
-_DEPTH = 3
+_DEPTH = 6
 _SHOWN = 4
 
 
@@ -177,15 +177,21 @@ def _candidates(content: Mapping[Any, Any], wanted: State) -> Iterator[_Candidat
 
 
 def _dictionaries(content: Mapping[Any, Any], container: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
-    """(where, tensors by name) of ``content`` and every dictionary in it that holds tensors under names."""
+    """(where, tensors by name) of ``content`` and every dictionary or list in it that holds tensors under names."""
     own = {name: _tensor(value) for name, value in content.items() if isinstance(name, str) and _is_tensor(value)}
     if own:
         yield container, own
     if depth == _DEPTH:
         return
     for key, value in content.items():
-        if isinstance(key, str) and isinstance(value, Mapping):
-            yield from _dictionaries(value, f"{container}.{key}" if container else key, depth + 1)
+        inner = by_place(value) if isinstance(value, list | tuple) else value
+        if isinstance(key, str | int) and isinstance(inner, Mapping):
+            yield from _dictionaries(inner, f"{container}.{key}" if container else str(key), depth + 1)
+
+
+def by_place(values: Sequence[Any]) -> dict[int, Any]:
+    """The dictionaries and lists in a list, by their place in it from 0."""
+    return {place: value for place, value in enumerate(values) if isinstance(value, Mapping | list | tuple)}
 
 
 def _is_tensor(value: Any) -> bool:
@@ -213,9 +219,10 @@ def _chosen(fitting: Sequence[_Candidate], where: str) -> tuple[_Candidate, list
     first, *others = plain
     apart = [own for own in others if not _equal(first, own)]
     if apart:
+        titles = dict.fromkeys(own.title for own in [first, *apart])
         raise UserError(
-            f"{where} holds several sets of weights that fit: {', '.join(own.title for own in [first, *apart])}; save the "
-            f"one that you mean in a file of its own"
+            f"{where} holds several sets of weights that fit: {', '.join(titles)}; save the one that you mean in a file of its "
+            "own"
         )
     notes = []
     if first.container or first.prefix or first.unwrapped:

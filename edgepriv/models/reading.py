@@ -17,9 +17,23 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from edgepriv.errors import UserError
+from edgepriv.models.containers import by_place
 
+_MAGIC = 0x1950A86A20F9469CFC6C
+"""What torch.save wrote first before it wrote zip files."""
 _LARGEST_HEADER = 100_000_000
 """Bytes of a safetensors header, by its specification."""
+
+
+_ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".tar")
+_OTHERS = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself: fetch it with git lfs pull",
+    b"<!doctype": "a web page, not the file itself: download it again",
+    b"<html": "a web page, not the file itself: download it again",
+    b"\x1f\x8b": "compressed by gzip: unpack it first",
+    b"\x89hdf": "a file of HDF5, as Keras writes it: export that model to ONNX, and audit the .onnx",
+}
+"""What files of other kinds begin with, in lower case."""
 
 
 class Attributes(dict[str, Any]):
@@ -58,7 +72,8 @@ _HARMLESS: list[Any] = [
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
-    """The dictionary in a file of torch.save or safetensors, whatever it is called; code in it is refused, not run.
+    """The dictionary in a file of torch.save, safetensors or NumPy (.npz), whatever it is called; code in it is refused, not
+    run. Of a list or tuple: what is in it by its place.
 
     Args:
         path: the file.
@@ -69,10 +84,15 @@ def load_tensors(path: Path) -> dict[str, Any]:
     Raises:
         UserError: when the file is missing, damaged, of another kind, or needs code to be read.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name the file of weights in it")
     if not path.is_file():
         raise UserError(f"no such file: {path}")
+    _refuse_other_kinds(path)
     if is_safetensors(path):
         return _from_safetensors(path)
+    if _is_npz(path):
+        return _from_npz(path)
     _refuse_programs(path)
     try:
         with torch.serialization.safe_globals(_HARMLESS):
@@ -93,9 +113,46 @@ def load_tensors(path: Path) -> dict[str, Any]:
         TypeError,
     ) as error:
         raise UserError(f"{path} is not a PyTorch checkpoint (not readable, or truncated)") from error
-    if not isinstance(content, dict) or not content:
+    if isinstance(content, list | tuple):
+        content = {str(place): value for place, value in by_place(content).items()}
+    if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}; expected an edgepriv checkpoint or a state_dict")
+    if not content:
+        raise UserError(f"{path} holds no weights; expected an edgepriv checkpoint or a state_dict")
     return content
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    """What people take for a checkpoint, by its first bytes."""
+    with path.open("rb") as handle:
+        start = handle.read(64).lstrip()
+    for first, what in _OTHERS.items():
+        if start.lower().startswith(first):
+            raise UserError(f"{path} is {what}")
+    if not start:
+        raise UserError(f"{path} is empty: copy or download it again")
+    if zipfile.is_zipfile(path) and not _is_npz(path):
+        with zipfile.ZipFile(path) as archive:
+            inside = [name for name in archive.namelist() if not name.endswith("/")]
+        packed = [name for name in inside if Path(name).suffix in _ENDINGS]
+        if packed and not any(name.endswith((".pkl", "/version")) for name in inside):
+            raise UserError(f"{path} is an archive of {', '.join(packed[:3])}: unpack it, and name the file of weights")
+
+
+def _is_npz(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def _from_npz(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} holds arrays that are no numbers, or is truncated") from error
 
 
 def is_of_tensors(path: Path) -> bool:
@@ -112,7 +169,7 @@ def is_of_tensors(path: Path) -> bool:
     known = start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")) or is_safetensors(
         path
     )
-    return known or path.suffix in (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".tar")
+    return known or path.suffix in _ENDINGS
 
 
 def is_safetensors(path: Path) -> bool:
@@ -159,13 +216,19 @@ def _refuse_programs(path: Path) -> None:
     raise UserError(f"{path} is a program of {made_by}, and edgepriv reads weights only: save them with {saved}")
 
 
-def _line(path: Path, expression: str) -> str:
-    return f'python -c "import torch; torch.save({expression}, {str(path.with_suffix(".state_dict.pth"))!r})"'
+def _line(path: Path, expression: str, modules: str = "torch") -> str:
+    return f'python -c "import {modules}; torch.save({expression}, {str(path.with_suffix(".state_dict.pth"))!r})"'
 
 
 def _needs_code(path: Path, error: str) -> str:
     """Why a pickle is refused, and the line that saves what is wanted of it."""
     strings = {argument for code, argument in _opcodes(path) if "UNICODE" in code}
+    if not zipfile.is_zipfile(path) and (_MAGIC not in [argument for _, argument in _opcodes(path)[:2]]):
+        arrays = f"{{k: torch.as_tensor(v) for k, v in pickle.loads(pathlib.Path({str(path)!r}).read_bytes()).items()}}"
+        return (
+            f"{path} is a pickle that torch did not write, which is never loaded because it can run code: where you trust it "
+            f"and it holds arrays by name, save them by {_line(path, arrays, 'pathlib, pickle, torch')}"
+        )
     whole = f"torch.load({str(path)!r}, weights_only=False)"
     key = next((key for key in ("state_dict", "model_state_dict") if key in strings), None)
     is_dictionary = any(code in ("EMPTY_DICT", "DICT") for code, _ in _opcodes(path)[:4])

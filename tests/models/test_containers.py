@@ -1,7 +1,10 @@
 """Weights as training code leaves them: in a container, under a prefix, in another dtype; what was recognised is said."""
 
 import argparse
+import gzip
 import pathlib
+import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -53,6 +56,8 @@ def assert_is(found, state=STATE):
         (under("module._orig_mod."), "without the prefix module._orig_mod."),
         ({"state_dict": under("model."), "loops": {}}, "read state_dict without the prefix model."),
         ({"checkpoint": {"weights": {"ours": STATE}}}, "read checkpoint.weights.ours"),
+        ({"trainer": {"state": {"nets": {"main": STATE}}}}, "read trainer.state.nets.main"),
+        ({"folds": [STATE], "epoch": 3}, "read folds.0"),
         (AveragedModel(NET).state_dict(), "averaged weights, the state_dict without the prefix module."),
         ({"model_ema": STATE}, "read averaged weights, model_ema"),
     ],
@@ -202,3 +207,43 @@ def test_a_pickle_is_refused_with_the_line_that_saves_its_weights(tmp_path):
     torch.save({"model": nn.ReLU(), "epoch": 3}, tmp_path / "m.pt")
     with pytest.raises(UserError, match=r"weights_only=False\)\['model'\]\.state_dict\(\)"):
         load_tensors(tmp_path / "m.pt")
+
+
+def test_pickles_that_torch_did_not_write_have_a_line_of_their_own_that_works(tmp_path):
+    arrays = {name: value.numpy() for name, value in STATE.items()}
+    (tmp_path / "np.pkl").write_bytes(pickle.dumps(arrays))
+    with pytest.raises(UserError, match="torch did not write") as refused:
+        load_tensors(tmp_path / "np.pkl")
+    exec(str(refused.value).split('python -c "')[1].rstrip('"'))
+    assert_is(read(load_tensors(tmp_path / "np.state_dict.pth")))
+
+
+def test_arrays_of_numpy_by_name_are_a_state_dict(tmp_path):
+    np.savez(tmp_path / "w.npz", **{name: value.numpy() for name, value in STATE.items()})
+    assert_is(read(load_tensors(tmp_path / "w.npz")))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer of Git LFS.*git lfs pull"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (gzip.compress(b"weights"), "compressed by gzip"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5, as Keras writes it"),
+        (b"", "is empty"),
+    ],
+)
+def test_what_is_taken_for_a_checkpoint_is_told_by_its_first_bytes(tmp_path, content, sentence):
+    (tmp_path / "c.pt").write_bytes(content)
+    with pytest.raises(UserError, match=sentence):
+        load_tensors(tmp_path / "c.pt")
+
+
+def test_folders_and_archives_are_told_from_files_of_weights(tmp_path):
+    with pytest.raises(UserError, match="is a folder: name the file of weights in it"):
+        load_tensors(tmp_path)
+    torch.save(STATE, tmp_path / "m.pt")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(tmp_path / "m.pt", "run1/m.pt")
+    with pytest.raises(UserError, match=r"archive of run1/m\.pt: unpack it"):
+        load_tensors(tmp_path / "all.zip")
