@@ -207,7 +207,7 @@ def _key(recipe: Recipe, dataset: Dataset, split: Split, planned: Plan, on: Sequ
         split.record(),
         planned.digest(),
         code_version(),
-        *code_of(recipe.model.name),
+        *code_of(recipe.model, dataset.num_classes, dataset.input_shape),
         *on,
     ]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]

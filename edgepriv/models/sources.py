@@ -1,18 +1,25 @@
 """The user's own code: modules that a ``package.module:factory`` names, and every file of theirs that it imports."""
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import os
+import random
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from edgepriv.errors import UserError
+from edgepriv.files import sha256_of
+from edgepriv.models.read_files import seen_of, watched
 from edgepriv.recipe import Model
 
 _INSTALLED = tuple(
@@ -65,7 +72,8 @@ def imported(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     _find_beside_the_command()
     try:
-        factory: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        with watched(module):
+            factory: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
         return factory
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"model {name!r} cannot be imported: {error}") from error
@@ -73,23 +81,42 @@ def imported(name: str) -> Callable[..., Any]:
         raise UserError(f"model {name!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def code_of(name: str) -> list[str]:
-    """What a network depends on beside our own code.
-
-    Imports are read from the source, inside functions as well, so what is imported by a computed name is not seen.
+def code_of(model: Model, num_classes: int, input_shape: Sequence[int]) -> list[str]:
+    """What a network depends on beside our own code, sorted; empty for our own architectures.
 
     Args:
-        name: of the model.
+        model: ``name`` and the arguments of the factory.
+        num_classes: K, as the factory is given it.
+        input_shape: of one example.
 
     Returns:
-        "module sha256" for each of the user's files that its module imports, directly or through others, sorted; empty for our
-        own architectures.
+        "module sha256" for each of the user's files that its module imports, directly or through others, and "path sha256"
+        for each file that is read while it is imported or while the factory makes the network.
     """
-    if not is_own(name):
+    if not is_own(model.name):
         return []
-    module = name.partition(":")[0]
-    imported(name)
-    return _code_from([module], module.partition(".")[0], {})
+    module = model.name.partition(":")[0]
+    factory = imported(model.name)
+    with watched(module), _generators_kept(), contextlib.suppress(Exception):  # what it raises is told where it is made
+        factory(num_classes=num_classes, input_shape=tuple(input_shape), **model.args)
+    seen, folder = seen_of(module), _origin(module)
+    code = _code_from([module, *seen.modules], module.partition(".")[0], {})
+    origins = {_origin(entry.partition(" ")[0]) for entry in code}
+    others = [path for path in seen.files if path.is_file() and is_users(path) and path not in origins]
+    start = folder.parent if folder is not None else Path.cwd()
+    return sorted([*code, *(f"{os.path.relpath(path, start)} {sha256_of(path)}" for path in others)])
+
+
+@contextlib.contextmanager
+def _generators_kept() -> Iterator[None]:
+    """The generators of Python, NumPy and torch go on from where they were."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the one that the user's code draws from
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002
 
 
 def code_of_file(file: Path) -> list[str]:

@@ -2,7 +2,9 @@
 
 import sys
 
+import numpy as np
 import pytest
+import torch
 
 from edgepriv.errors import UserError
 from edgepriv.models.sources import code_of, imported, refuse_unconfirmed
@@ -35,7 +37,11 @@ def package(tmp_path, monkeypatch):
 
 
 def digest(package):
-    return code_of(f"{package.name}.net:make")
+    return code_of(of(f"{package.name}.net:make"), 3, (4,))
+
+
+def of(name):
+    return Model(name=name)
 
 
 @pytest.mark.parametrize("file", ["net.py", "blocks.py", "deep.py", "__init__.py"])
@@ -43,6 +49,36 @@ def test_any_file_that_the_network_imports_counts(package, file):
     imported(f"{package.name}.net:make")(10, (4,))
     before = digest(package)
     (package / file).write_text((package / file).read_text() + "\nEDITED = True\n")
+    assert digest(package) != before
+
+
+COMPUTED = """
+import importlib, json, pathlib
+import numpy as np
+import torch
+
+HERE = pathlib.Path(__file__).parent
+SCALES = np.load(HERE / "scales.npy")
+deep = importlib.import_module("." + "deep", __package__)
+
+def make(num_classes, input_shape):
+    np.random.rand(), torch.rand(1)
+    with open(HERE / "settings.json") as file:
+        return torch.nn.Linear(json.load(file)["width"], num_classes)
+"""
+
+
+@pytest.mark.parametrize("file", ["scales.npy", "settings.json", "deep.py"])
+def test_what_it_reads_or_imports_by_a_computed_name_counts(package, file):
+    (package / "net.py").write_text(COMPUTED)
+    np.save(package / "scales.npy", np.ones(3))
+    (package / "settings.json").write_text('{"width": 4}')
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    before = digest(package)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert digest(package) == before
+    (package / file).write_bytes((package / file).read_bytes() + b"\n")
     assert digest(package) != before
 
 
@@ -61,18 +97,18 @@ def test_a_module_in_the_current_folder_is_found(tmp_path, monkeypatch):
     (tmp_path / "own_net_here.py").write_text("def make(num_classes, input_shape):\n    return None\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
-    assert [entry.partition(" ")[0] for entry in code_of("own_net_here:make")] == ["own_net_here"]
+    assert [entry.partition(" ")[0] for entry in code_of(of("own_net_here:make"), 3, (4,))] == ["own_net_here"]
 
 
 def test_our_own_architectures_have_no_code_of_the_users():
-    assert code_of("lenet") == []
+    assert code_of(of("lenet"), 3, (4,)) == []
 
 
 @pytest.mark.parametrize("line", ["import no_such_module_anywhere", "1 / 0", "raise SystemError('x')"])
 def test_a_module_that_cannot_run_is_one_sentence(package, line):
     (package / "net.py").write_text(line + "\n")
     with pytest.raises(UserError, match=r"net:make' cannot be imported"):
-        code_of(f"{package.name}.net:make")
+        digest(package)
 
 
 def test_only_what_the_user_named_is_confirmed():
