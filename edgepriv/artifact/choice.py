@@ -4,6 +4,7 @@ An embedding may stand before the logits, a label beside the probabilities, and 
 scores in reverse. The file's own label output and the true labels of the rows tell.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -52,7 +53,7 @@ def choose(
                 f"{_accuracies(outputs, codes_of)}; say which holds the scores of the classes with --output-name"
             )
         best = _fullest(agreeing)
-        return _contract(best, source), _notes(best, outputs)
+        return _contract(best, source), _notes(best, outputs, codes_of)
     fits = [one for one in outputs.scores if one.classes == classes] or outputs.scores
     if len(fits) > 1:
         fits = _same_or_clear(fits, codes_of)
@@ -61,7 +62,7 @@ def choose(
             f"several outputs of the model may be the scores of the {classes} classes: {_accuracies(outputs, codes_of)}; say "
             "which with --output-name"
         )
-    return _contract(fits[0], source), _notes(fits[0], outputs)
+    return _contract(fits[0], source), _notes(fits[0], outputs, codes_of)
 
 
 def _in_form(scores: Scores, codes_of: Codes) -> Scores:
@@ -105,11 +106,8 @@ def first_of(outputs: ModelOutputs, source: Source, classes: int) -> Contract:
 
 def _as_labelled(scores: Scores, outputs: ModelOutputs) -> Scores | None:
     """The scores in the order of the file's own labels; None where these are not its labels."""
-    assert outputs.label is not None
-    names = scores.class_names()
-    places = {name: place for place, name in enumerate(names)}
-    own = np.array([places.get(str(label), -1) for label in outputs.label[1].tolist()])
-    if (own < 0).any():
+    own = _own_labels(scores, outputs)
+    if own is None:
         return None
     for order in (scores.order, (1, 0)) if scores.classes == 2 else (scores.order,):
         turned = replace(scores, order=order)
@@ -150,7 +148,7 @@ def _named(
             f"--output-name {output_name!r}: it holds {outputs.shapes[output_name]}, not one number for each class of a row"
         )
     turned = _as_labelled(scores, outputs) if outputs.label is not None else None
-    return _contract(turned or scores, source), _notes(turned or scores, outputs)
+    return _contract(turned or scores, source), _notes(turned or scores, outputs, codes_of)
 
 
 def _label_contract(outputs: ModelOutputs, source: Source, classes: int) -> tuple[Contract, list[str]]:
@@ -190,13 +188,53 @@ def _contract(scores: Scores, source: Source) -> Contract:
     )
 
 
-def _notes(scores: Scores, outputs: ModelOutputs) -> list[str]:
+def _own_labels(scores: Scores, outputs: ModelOutputs) -> np.ndarray | None:
+    """int64 [n]: the labels that the file returns beside the scores, as their classes; None where it returns none of them."""
+    if outputs.label is None:
+        return None
+    places = {name: place for place, name in enumerate(scores.class_names())}
+    own = np.array([places.get(str(label), -1) for label in outputs.label[1].tolist()])
+    return None if (own < 0).any() else own
+
+
+def _right_labels(outputs: ModelOutputs, codes_of: Codes) -> float | None:
+    """The share of the rows for which the file's own label is the true one; None where it is not known."""
+    for scores in outputs.scores:
+        own = _own_labels(scores, outputs)
+        if own is not None:
+            with contextlib.suppress(UserError):
+                return float((own == codes_of(scores.class_names())).mean())
+    return None
+
+
+def _differing(scores: Scores, outputs: ModelOutputs, codes_of: Codes) -> list[str]:
+    """Where a file's own labels are not the classes of its largest scores, as of a support vector machine that breaks ties by
+    votes or has probabilities of its own: which of the two its accuracy is of."""
+    own = _own_labels(scores, outputs)
+    predicted = scores.predicted()
+    if own is None or (own == predicted).all():
+        return []
+    try:
+        truth = codes_of(scores.class_names())
+    except UserError:
+        return []
+    assert outputs.label is not None
+    return [
+        f"the labels that the file returns in {outputs.label[0]!r} differ from its largest scores for "
+        f"{(own != predicted).mean():.1%} of {len(own)} rows (right for {(own == truth).mean():.1%} and "
+        f"{(predicted == truth).mean():.1%}): accuracy and attacks go by the scores; --output-name {outputs.label[0]} audits "
+        "the labels"
+    ]
+
+
+def _notes(scores: Scores, outputs: ModelOutputs, codes_of: Codes) -> list[str]:
     names = (
         " and ".join(map(repr, scores.outputs)) if len(scores.outputs) < 4 else f"{scores.outputs[0]!r} and the like"
     )
     notes = []
     if len(outputs.shapes) > 1:
         notes.append(f"of its outputs ({_list(outputs)}) {names} is read as the scores of the {scores.classes} classes")
+    notes += _differing(scores, outputs, codes_of)
     if scores.order is not None:
         notes.append(f"the two columns of {names} are in reverse order of the labels that the file returns")
     if scores.layout == "single":
@@ -230,5 +268,7 @@ def _accuracies(outputs: ModelOutputs, codes_of: Codes) -> str:
         right = "does not fit the labels" if accuracy is None else f"is right for {accuracy:.1%} of the rows"
         parts.append(f"{' + '.join(one.outputs)} ({outputs.shapes[one.outputs[0]]}) {right}")
     if outputs.label is not None:
-        parts.append(f"{outputs.label[0]} ({outputs.shapes[outputs.label[0]]}) is the label")
+        share = _right_labels(outputs, codes_of)
+        told = "" if share is None else f" and right for {share:.1%}"
+        parts.append(f"{outputs.label[0]} ({outputs.shapes[outputs.label[0]]}) is the label{told}")
     return ", ".join(parts)

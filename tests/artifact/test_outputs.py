@@ -113,6 +113,20 @@ def test_scores_that_contradict_the_files_own_label_are_refused():
     np.testing.assert_array_equal(found.argmax(1), TRUTH)
 
 
+def test_it_is_told_where_the_files_own_labels_are_not_its_largest_scores():
+    """As of a support vector machine, which breaks ties by votes: accuracy by one is not accuracy by the other."""
+    by_vote = W + np.float32(0.02) * RNG.standard_normal(W.shape).astype(np.float32)
+    labels = (X @ by_vote).argmax(axis=1)
+    differing = int((labels != TRUTH).sum())
+    assert 0 < differing <= 2
+    nodes = [*SCORES, node("MatMul", "x v", "votes"), node("ArgMax", "votes", "label", axis=1, keepdims=0)]
+    proto = described(nodes, {"w": W, "v": by_vote}, ["label", "scores"], {"label": TensorProto.INT64})
+    contract, said, _ = chosen(proto, truth=labels)
+    assert contract.outputs == ("scores",)
+    sentence = next(sentence for sentence in said if "the labels that the file returns in 'label'" in sentence)
+    assert f"for {differing / 200:.1%} of 200 rows (right for 100.0% and {1 - differing / 200:.1%})" in sentence
+
+
 def test_two_columns_in_reverse_are_turned():
     """As the scores of a binary support vector machine are converted."""
     truth = (X @ V > 0).astype(int)[:, 0]
