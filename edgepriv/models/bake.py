@@ -4,6 +4,8 @@ Quantization lays its grid over the weight that is multiplied with, and a file h
 trained as their module says.
 """
 
+from typing import Any
+
 from torch import nn
 from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
 
@@ -35,6 +37,14 @@ def computed_weights(network: nn.Module) -> dict[str, str]:
     return computed
 
 
+def _forget_how_it_was_loaded(module: nn.Module, name: str) -> None:
+    """torch leaves the hook by which spectral norm renames weights on loading: what it looks for is wrapped now."""
+    for key, wrapped in list(module._load_state_dict_pre_hooks.items()):
+        hook: Any = getattr(wrapped, "hook", wrapped)
+        if type(hook).__name__ == "SpectralNormLoadStateDictPreHook" and hook.fn.name == name:
+            del module._load_state_dict_pre_hooks[key]
+
+
 def bake(network: nn.Module) -> tuple[str, ...]:
     """Replace every computed weight by a parameter of its value in eval mode, in place.
 
@@ -58,6 +68,7 @@ def bake(network: nn.Module) -> tuple[str, ...]:
             prune.remove(module, name)
         else:
             _OLD_NORMS[computed[full_name]](module, name)
+            _forget_how_it_was_loaded(module, name)
         if isinstance(parameter := module._parameters.get(name), nn.Parameter):
             parameter.requires_grad_(True)
     for module in training:

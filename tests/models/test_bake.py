@@ -63,13 +63,15 @@ def test_baking_moves_no_estimate_of_spectral_norm():
     torch.testing.assert_close(net.eval()(X), before)
 
 
-def test_a_state_in_either_form_is_loaded():
-    computed = network(parametrizations.weight_norm)
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated")
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_state_in_either_form_is_loaded(way):
+    computed = network(way)
     states = [{name: value.clone() for name, value in computed.state_dict().items()}]
     bake(computed)
     states.append(computed.state_dict())
     for state in states:
-        other = network(parametrizations.weight_norm)
+        other = network(way)
         load_state(other, state)
         torch.testing.assert_close(other(X), computed(X))
 
