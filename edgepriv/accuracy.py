@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import binom, binomtest
+from scipy.stats import beta, binom
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import MAX_DROP
@@ -33,6 +33,7 @@ LITTLE = 0.25
 FEW = 100
 """With fewer held-out examples, what quantization costs is judged on members and held-out examples together."""
 
+FEW_GROUPS = 10
 _ONE_SIDED = 2.326
 
 
@@ -57,10 +58,12 @@ class Standard:
 
 @dataclass(frozen=True)
 class Answers:
-    """``predicted``, ``truth``: int64 [n], the model's label and the true one of each input."""
+    """``predicted``, ``truth``: int64 [n], the model's label and the true one of each input. ``groups``: int64 [n], whose
+    records they are; None where each is by itself."""
 
     predicted: np.ndarray
     truth: np.ndarray
+    groups: np.ndarray | None = None
 
     @property
     def right(self) -> np.ndarray:
@@ -91,12 +94,18 @@ class Answers:
         return share >= ONE_CLASS > data and (1 - share) / (1 - data) < RECOGNISED
 
     def facts(self) -> dict[str, Any]:
-        """Accuracy with its 95% interval (Clopper-Pearson), balanced accuracy, n, and how much is one class; JSON."""
+        """Accuracy with its 95% interval (Clopper-Pearson, of ``effective`` sizes where records belong to persons), balanced
+        accuracy, n, and how much is one class; JSON."""
         counts = np.bincount(self.predicted)
-        interval = binomtest(int(self.right.sum()), len(self.right)).proportion_ci()
+        hits, trials = (
+            (self.right.sum(), len(self.right)) if self.groups is None else effective(self.right, self.groups)
+        )
         return {
             "accuracy": float(self.right.mean()),
-            "ci": [float(interval.low), float(interval.high)],
+            "ci": [
+                float(beta.ppf(0.025, hits, trials - hits + 1)) if hits > 0 else 0.0,
+                float(beta.ppf(0.975, hits + 1, trials - hits)) if hits < trials else 1.0,
+            ],
             "balanced_accuracy": float(np.mean(self._recalls()[0])),
             "n": len(self.truth),
             "largest_class": self.share_of(self.largest),
@@ -137,11 +146,40 @@ class Asked:
     def together(self) -> Answers:
         """Members, then held-out."""
         both = (self.members, self.held_out)
-        return Answers(*(np.concatenate([getattr(part, name) for part in both]) for name in ("predicted", "truth")))
+        predicted, truth = (np.concatenate([getattr(part, name) for part in both]) for name in ("predicted", "truth"))
+        groups = [part.groups for part in both if part.groups is not None]
+        return Answers(predicted, truth, np.concatenate(groups) if len(groups) == len(both) else None)
 
     def facts(self) -> dict[str, Any]:
         """Of members and held-out data, as JSON."""
         return {"members": self.members.facts(), "held_out": self.held_out.facts()}
+
+
+def effective(hits: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Successes and trials as an interval of their rate may count them where records belong to groups (Rao & Scott 1992).
+
+    Both are divided by the design effect d = v (n - 1) / (p (1 - p)), where
+    v = G / (G - 1) sum over groups of (x_g - n_g p)^2 / n^2 is the variance of the rate p over the draw of G groups with x_g
+    successes in n_g records. d is 1 at least. Where fewer than FEW_GROUPS groups have either outcome, v is no good, and the
+    records of a group are taken for copies of each other: d = sum of n_g^2 / n (Kish 1965).
+
+    Args:
+        hits: bool [n].
+        groups: int [n].
+
+    Returns:
+        Two real numbers; the hits and n themselves where each record is a group.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    sizes, inside = np.bincount(group), np.bincount(group, weights=hits)
+    n, rate = len(hits), float(np.mean(hits))
+    copies = float((sizes**2).sum()) / n
+    if min((inside > 0).sum(), (inside < sizes).sum()) < FEW_GROUPS:
+        effect = copies
+    else:
+        spread = len(sizes) / (len(sizes) - 1) * float(((inside - sizes * rate) ** 2).sum()) / n
+        effect = max(1.0, spread * (n - 1) / n / (rate * (1 - rate)))
+    return float(hits.sum()) / effect, n / effect
 
 
 def collapse(asked: Asked, class_names: Sequence[str], margin: float = 0.0) -> str | None:

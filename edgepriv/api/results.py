@@ -158,7 +158,8 @@ class Audited(Result):
 
     ``file``, ``report``, ``scores``: the .json, .html and .npz that were written. ``limits``: how ``fail_if`` was judged;
     ``robustness``: accuracy under perturbations, None where it was not asked for; ``utility``: accuracy and sizes;
-    ``left_out``: attacks that were not run, with the reason; ``float_twin``: the same of the twin that was not hardened.
+    ``left_out``: attacks that were not run, with the reason; ``float_twin``: the same of the twin that was not hardened;
+    ``persons``: the attacks by person, None where the data do not say whose records they are.
     """
 
     _named: ClassVar[Mapping[str, str]] = {"float_twin": "float"}
@@ -179,6 +180,7 @@ class Audited(Result):
     said: Sequence[str]
     float_twin: Row | None = None
     dp: Row | None = None
+    persons: Row | None = None
 
     @property
     def report(self) -> Path:
@@ -195,6 +197,7 @@ class Audited(Result):
         from edgepriv.report import tables
         from edgepriv.report.attack_tables import attack_tables
         from edgepriv.report.not_measured import notes
+        from edgepriv.report.persons import persons_table
         from edgepriv.report.summary import proven
         from edgepriv.report.utility import accuracy_table, cost_in_accuracy
 
@@ -203,6 +206,7 @@ class Audited(Result):
             accuracy_table(self.accuracy["rows"]),
             *([f"at export, {cost}"] if cost else []),
             *attack_tables(self._content, self.file.name),
+            *(persons_table(self.persons) if self.persons else []),
             *([tables.robustness_table(self.robustness)] if self.robustness else []),
             *notes(self._content),
             *(f"warning: {line}" for line in self.warnings),

@@ -44,9 +44,9 @@ class Sample:
 
     def _answers(self, labels_of: Callable[[np.ndarray], np.ndarray], index: np.ndarray) -> Answers:
         chunks = np.split(index, range(_CHUNK, len(index), _CHUNK))
-        return Answers(
-            np.concatenate([labels_of(self.dataset.inputs(chunk)) for chunk in chunks]), self.dataset.y[index]
-        )
+        predicted = np.concatenate([labels_of(self.dataset.inputs(chunk)) for chunk in chunks])
+        groups = self.dataset.groups
+        return Answers(predicted, self.dataset.y[index], None if groups is None else groups[index])
 
 
 def sample(dataset: Dataset, split: Split, network: nn.Module) -> Sample:

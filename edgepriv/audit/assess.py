@@ -10,6 +10,7 @@ from edgepriv.audit import statistics
 from edgepriv.audit.answers import Bools, Floats, Outputs
 from edgepriv.audit.attacks import ATTACKS, NEEDS, Attack, Unavailable
 from edgepriv.audit.attacks.base import QUERIES
+from edgepriv.audit.clustered import Groups, counted, of_persons, persons_in
 from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.significance import REVERSED, SIGNIFICANT, STATED, Direction, holm, p_value
 from edgepriv.audit.ties import settled
@@ -66,32 +67,44 @@ def select(names: str) -> list[str]:
     return [name for name in ATTACKS if name in wanted]
 
 
-def utility(outputs: Outputs, membership: Bools) -> dict[str, Any]:
+def utility(outputs: Outputs, membership: Bools, groups: Groups = None) -> dict[str, Any]:
     """Accuracy of the target on members and non-members, and the gap between them.
 
     Args:
         outputs: the target's answers to the candidates.
         membership: bool [n] of the candidates.
+        groups: int64 [n], whose records they are.
 
     Returns:
         Fractions in [0, 1] with Wilson intervals, and the two counts: the audit's ``utility`` as JSON.
     """
     right = outputs.predicted == outputs.labels
     right, membership = statistics.checked(right, membership)
-    hits, sizes = (right[membership].sum(), right[~membership].sum()), (membership.sum(), (~membership).sum())
+    right = right.astype(bool)
+    sides = (membership, ~membership)
+    shares = [float(right[side].mean()) for side in sides]
+    intervals = [
+        list(statistics.wilson(*counted(right[side], None if groups is None else groups[side]))) for side in sides
+    ]
     return {
-        "member_accuracy": float(hits[0] / sizes[0]),
-        "member_accuracy_ci": list(statistics.wilson(hits[0], sizes[0])),
-        "non_member_accuracy": float(hits[1] / sizes[1]),
-        "non_member_accuracy_ci": list(statistics.wilson(hits[1], sizes[1])),
-        "generalisation_gap": float(hits[0] / sizes[0] - hits[1] / sizes[1]),
-        "n_members": int(sizes[0]),
-        "n_non_members": int(sizes[1]),
+        "member_accuracy": shares[0],
+        "member_accuracy_ci": intervals[0],
+        "non_member_accuracy": shares[1],
+        "non_member_accuracy_ci": intervals[1],
+        "generalisation_gap": shares[0] - shares[1],
+        "n_members": int(membership.sum()),
+        "n_non_members": int((~membership).sum()),
     }
 
 
 def assess(
-    evidence: Evidence, membership: Bools, *, attacks: Iterable[str], threat_model: str, seed: int = 0
+    evidence: Evidence,
+    membership: Bools,
+    *,
+    attacks: Iterable[str],
+    threat_model: str,
+    seed: int = 0,
+    groups: Groups = None,
 ) -> Assessment:
     """Run the named attacks and measure them against the true membership.
 
@@ -105,6 +118,7 @@ def assess(
         attacks: names of ``ATTACKS``.
         threat_model: the name under which the rows are reported.
         seed: of the attacks' own randomness and of the random halves of the evaluation.
+        groups: int64 [n], whose records the candidates are; intervals, tests and bounds are then of persons (``clustered``).
 
     Returns:
         A row for each attack, the attacks that the evidence does not suffice for with the reason, and the scores.
@@ -132,12 +146,13 @@ def assess(
         attack_scores = settled(statistics.checked(attack_scores, membership)[0])
         rehearsal = _rehearsal(replace(attack, run=run), evidence)  # with the same parameters
         learnt = _direction(rehearsal)
-        p, direction = p_value(attack_scores, membership, FALSE_POSITIVE_RATES, learnt)
+        p, direction = p_value(*of_persons(attack_scores, membership, groups), FALSE_POSITIVE_RATES, learnt)
         known = {"threat_model": threat_model, "chosen": chosen, "direction_learnt": learnt, "p_value": p}
-        row = _measure(attack, evidence, attack_scores, membership, rehearsal, STATED) | known
+        judged = _Judged(membership, groups)
+        row = _measure(attack, evidence, attack_scores, judged, rehearsal, STATED) | known
         if direction == REVERSED and p < SIGNIFICANT:
             as_stated[attack.name], attack_scores = row, -attack_scores
-            row = _measure(attack, evidence, attack_scores, membership, rehearsal, REVERSED) | known
+            row = _measure(attack, evidence, attack_scores, judged, rehearsal, REVERSED) | known
         results.append(row)
         scores[attack.name] = attack_scores
     return Assessment(results, left_out, scores, as_stated)
@@ -168,17 +183,25 @@ def _lacking(missing: frozenset[str], evidence: Evidence) -> str:
     return "; ".join(known) or f"needs {' and '.join(NEEDS[need] for need in sorted(missing))}"
 
 
+class _Judged(NamedTuple):
+    """The truth about the candidates: bool [n] and, where it is known, int64 [n]."""
+
+    membership: Bools
+    groups: Groups
+
+
 def _measure(
     attack: Attack,
     evidence: Evidence,
     scores: Floats,
-    membership: Bools,
+    judged: _Judged,
     rehearsal: "_Rehearsal | None",
     direction: Direction,
 ) -> dict[str, Any]:
     """One attack's row, but for its p-value; ``scores`` are in ``direction``, the rehearsal's as the attack is stated."""
-    area, interval = statistics.auc(scores, membership)
-    threshold, source, tested = _threshold(evidence, scores, membership, rehearsal, direction)
+    membership, groups = judged
+    area, interval = statistics.auc(scores, membership, groups)
+    threshold, source, tested = _threshold(evidence, scores, judged, rehearsal, direction)
     return {
         "name": attack.name,
         "title": attack.title,
@@ -187,16 +210,30 @@ def _measure(
         "queries_per_example": attack.queries,
         "n_members": int(membership.sum()),
         "n_non_members": int((~membership).sum()),
+        **_persons(judged),
         "direction": direction,
         "auc": area,
         "auc_ci": list(interval),
         "auc_as_stated": area if direction == STATED else 1 - area,
         "threshold_source": source,
         **statistics.at_threshold(scores[tested], membership[tested], threshold),
-        "tpr_at_fpr": {str(fpr): statistics.tpr_at_fpr(scores, membership, fpr) for fpr in FALSE_POSITIVE_RATES},
-        "epsilon_lower_bound": statistics.epsilon_lower_bound(scores, membership, evidence.seed),
+        "tpr_at_fpr": {
+            str(fpr): statistics.tpr_at_fpr(scores, membership, fpr, groups) for fpr in FALSE_POSITIVE_RATES
+        },
+        "epsilon_lower_bound": statistics.epsilon_lower_bound(*of_persons(scores, membership, groups), evidence.seed),
         "roc": roc_points(scores, membership),
         "histogram": histogram(scores, membership),
+    }
+
+
+def _persons(judged: _Judged) -> dict[str, int]:
+    """How many persons the candidates are, where anybody says; epsilon and tests of chance are then of these."""
+    membership, groups = judged
+    if groups is None:
+        return {}
+    return {
+        "n_member_persons": persons_in(membership, groups),
+        "n_non_member_persons": persons_in(~membership, groups),
     }
 
 
@@ -230,14 +267,15 @@ def _direction(rehearsal: _Rehearsal | None) -> Direction | None:
 
 
 def _threshold(
-    evidence: Evidence, scores: Floats, membership: Bools, rehearsal: _Rehearsal | None, direction: Direction
+    evidence: Evidence, scores: Floats, judged: _Judged, rehearsal: _Rehearsal | None, direction: Direction
 ) -> tuple[float, str, Bools]:
     """A threshold that owes nothing to the examples it is judged on: (threshold, its source, mask of those judged)."""
+    membership, groups = judged
     if rehearsal is not None:
         sign = 1 if direction == STATED else -1
         threshold = statistics.best_threshold(sign * rehearsal.scores, rehearsal.member)
         return threshold, rehearsal.source, np.ones_like(membership)
-    first = statistics.halves(membership, evidence.seed)
+    first = statistics.halves(membership, evidence.seed, groups)
     threshold = statistics.best_threshold(scores[first], membership[first])
     return threshold, "random half of the candidates, judged on the other half", ~first
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepriv.audit.clustered import of_persons
 from edgepriv.audit.statistics import ALPHA, epsilon_lower_bound
 
 
@@ -16,6 +17,10 @@ def compare_with_guarantee(
     Each bound leaves out the ``delta`` that the proof leaves open and holds at a confidence of 1 - 0.05 / (number of attacks),
     so that the largest of them holds at 95%.
 
+    The guarantee is of one record. Where records belong to persons (``scores["group"]``), an attack shows what it can tell of
+    persons, and a person with up to k records (``records_of_a_person``) is covered by k epsilon (``epsilon_of_a_person``) at
+    delta (e^(k epsilon) - 1) / (e^epsilon - 1) (Vadhan 2017, lemma 2.2).
+
     Args:
         dp: facts of the training, with ``epsilon`` and ``delta``.
         attacks: rows of the audit.
@@ -26,20 +31,42 @@ def compare_with_guarantee(
         ``dp``, with the largest lower bound on epsilon that an attack shows, and which one's; and ``warning``: None, or the
         sentence that says that an attack has shown more than is proven possible.
     """
-    member = scores["member"]
+    member, groups = scores["member"], scores.get("group")
+    epsilon, delta, of_persons_too = _of_a_person(dp, groups, member)
     shown: dict[str, Any] = {"lower_bound": 0.0, "attack": None, "threat_model": None}
     for row in attacks:
         name = f"{row['threat_model']}/{row['name']}"
         asked = scores.get(f"{name}/index", np.arange(len(member)))
-        bound = epsilon_lower_bound(scores[name], member[asked], seed, dp["delta"], ALPHA / len(attacks))
+        judged = of_persons(scores[name], member[asked], None if groups is None else groups[asked])
+        bound = epsilon_lower_bound(*judged, seed, delta, ALPHA / len(attacks))
         if bound > shown["lower_bound"]:
             shown = {"lower_bound": bound, "attack": row["name"], "threat_model": row["threat_model"]}
     warning = None
-    if shown["lower_bound"] > dp["epsilon"]:
+    if shown["lower_bound"] > epsilon:
         warning = (
             f"the attack {shown['attack']} ({shown['threat_model']}) shows an epsilon of at least "
             f"{shown['lower_bound']:.3g} at 95% confidence, corrected for {len(attacks)} attacks, above the "
-            f"{dp['epsilon']:.3g} that training claims to guarantee: do not rely "
+            f"{epsilon:.3g} that training claims to guarantee{' a person' if of_persons_too else ''}: do not rely "
             "on the guarantee; the weights, the manifest or the training are not those that it covers"
         )
-    return {**dp, **shown, "warning": warning}
+    return {**dp, **of_persons_too, **shown, "warning": warning}
+
+
+def _of_a_person(
+    dp: Mapping[str, Any], groups: np.ndarray | None, member: np.ndarray
+) -> tuple[float, float, dict[str, Any]]:
+    """Epsilon and delta that cover a person with all records, and what the JSON says of it; of one record without groups."""
+    epsilon, delta = float(dp["epsilon"]), float(dp["delta"])
+    if groups is None:
+        return epsilon, delta, {}
+    most = int(np.unique(groups[member], return_counts=True)[1].max())
+    ratio = float(most) if epsilon == 0 else float(np.expm1(min(most * epsilon, 700.0)) / np.expm1(min(epsilon, 700.0)))
+    return (
+        most * epsilon,
+        min(1.0, delta * ratio),
+        {
+            "records_of_a_person": most,
+            "epsilon_of_a_person": most * epsilon,
+            "delta_of_a_person": min(1.0, delta * ratio),
+        },
+    )

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgepriv.audit import statistics
 from edgepriv.audit.answers import Bools, Floats
+from edgepriv.audit.clustered import Groups, of_persons
 from edgepriv.audit.significance import SIGNIFICANT, higher, holm
 
 MOST_EXPOSED = 20
@@ -26,6 +27,7 @@ def exposure(
     index: np.ndarray,
     class_names: Sequence[str],
     threat_model: str,
+    groups: Groups = None,
 ) -> dict[str, Any]:
     """Leakage by class, and the most exposed members, by the strongest attack of one attacker.
 
@@ -40,6 +42,7 @@ def exposure(
         index: int64 [n], positions in the data set.
         class_names: by class.
         threat_model: the attacker.
+        groups: int64 [n], whose records they are.
 
     Returns:
         ``per_class`` and ``most_exposed`` as JSON. Empty if no attack was run on all candidates; without rows, and with the
@@ -76,7 +79,7 @@ def exposure(
             **about,
             "note": f"{note} Intervals are for one class at a time: of 20 classes, one is expected to lie outside. A class is "
             "called like guessing unless it is beyond chance at 5%, corrected for the number of classes and of attacks.",
-            "rows": _by_class(chosen, membership, labels, class_names, 2 * len(on_all)),
+            "rows": _by_class(chosen, membership, labels, class_names, 2 * len(on_all), groups),
         },
         "most_exposed": {
             **about,
@@ -88,11 +91,21 @@ def exposure(
 
 
 def _by_class(
-    scores: Floats, membership: Bools, labels: np.ndarray, class_names: Sequence[str], tried: int
+    scores: Floats,
+    membership: Bools,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    tried: int,
+    groups: Groups = None,
 ) -> list[dict[str, Any]]:
     """A row for each class that occurs; ``p_adjusted`` for so many classes, and ``tried`` attacks and directions."""
     rows = [
-        _of_class(name, scores[labels == label], membership[labels == label])
+        _of_class(
+            name,
+            scores[labels == label],
+            membership[labels == label],
+            None if groups is None else groups[labels == label],
+        )
         for label, name in enumerate(class_names)
         if (labels == label).any()
     ]
@@ -102,7 +115,7 @@ def _by_class(
     return rows
 
 
-def _of_class(name: str, scores: Floats, membership: Bools) -> dict[str, Any]:
+def _of_class(name: str, scores: Floats, membership: Bools, groups: Groups) -> dict[str, Any]:
     members, non_members = int(membership.sum()), int((~membership).sum())
     row: dict[str, Any] = {"class": name, "members": members, "non_members": non_members}
     if not (members and non_members):
@@ -114,9 +127,9 @@ def _of_class(name: str, scores: Floats, membership: Bools) -> dict[str, Any]:
             "p_adjusted": None,
             "note": f"has no {lacks}",
         }
-    area, interval = statistics.auc(scores, membership)
-    rate = statistics.tpr_at_fpr(scores, membership, RATE)
-    chance = higher(scores, membership, (RATE,))
+    area, interval = statistics.auc(scores, membership, groups)
+    rate = statistics.tpr_at_fpr(scores, membership, RATE, groups)
+    chance = higher(*of_persons(scores, membership, groups), (RATE,))
     row |= {"auc": area, "auc_ci": list(interval), f"tpr_at_{RATE}": rate["value"], "p_adjusted": chance}
     return row | ({"note": rate["note"]} if "note" in rate else {})
 

@@ -15,6 +15,7 @@ from edgepriv.audit.attacks import ATTACKS, TRAINED
 from edgepriv.audit.evidence import Evidence, PopulationInputs
 from edgepriv.audit.exposure import exposure
 from edgepriv.audit.inputs import features, generated_inputs
+from edgepriv.audit.persons import persons_part
 from edgepriv.audit.queries import Asked
 from edgepriv.audit.query_evidence import QueryEvidence, balanced
 from edgepriv.audit.references import POPULATION, Fleet
@@ -128,9 +129,9 @@ def membership_part(
 
     Returns:
         The audit's ``utility``, ``shadow_models`` (utility of the shadow model by threat model), ``attacks``, ``left_out``,
-        ``per_class`` and ``most_exposed`` as JSON; and every attack's scores on the members, then the non-members, by
-        "threat model/attack". An attack that was run on a part of the candidates has their positions among them under
-        "threat model/attack/index".
+        ``per_class``, ``most_exposed`` and, where the data say whose records they are, ``persons`` as JSON; and every
+        attack's scores on the members, then the non-members, by "threat model/attack". An attack that was run on a part of
+        the candidates has their positions among them under "threat model/attack/index".
 
     Raises:
         UserError: see ``assess``.
@@ -140,8 +141,11 @@ def membership_part(
     membership = np.arange(len(candidates)) < len(members)
     outputs = observed(target, dataset, candidates)
     attacks = _of_use(attacks, outputs, recipe.audit.attacks)
-    result: dict[str, Any] = {"utility": utility(outputs, membership), "attacks": [], "left_out": []}
+    groups = None if dataset.groups is None else dataset.groups[candidates]
+    result: dict[str, Any] = {"utility": utility(outputs, membership, groups), "attacks": [], "left_out": []}
     scores: dict[str, np.ndarray] = {"member": membership, "index": candidates}
+    if groups is not None:
+        scores["group"] = groups
     needs = {need for name in attacks for need in ATTACKS[name].needs}
     plainly = _plainly(target, dataset, candidates, outputs, pool, needs, seed)
     chosen = balanced(membership, recipe.audit.queried_examples, seed)
@@ -161,16 +165,10 @@ def membership_part(
         for asks in dict.fromkeys(ATTACKS[name].asks for name in names):
             chosen, evidence = query_evidence.evidence(asks, plain, fleet, pool)
             these = [name for name in names if ATTACKS[name].asks == asks]
-            part = assess(evidence, membership[chosen], attacks=these, threat_model=threat_model, seed=seed)
+            own = None if groups is None else groups[chosen]
+            part = assess(evidence, membership[chosen], attacks=these, threat_model=threat_model, seed=seed, groups=own)
             parts.append((threat_model, chosen, part))
-    corrected(part for _, _, part in parts)
-    for threat_model, chosen, part in parts:
-        result["attacks"] += part.attacks
-        result["left_out"] += [row | {"threat_model": threat_model} for row in part.left_out]
-        for name, values in part.scores.items():
-            scores[f"{threat_model}/{name}"] = values
-            if len(values) < len(candidates):
-                scores[f"{threat_model}/{name}/index"] = chosen
+    _put(parts, result, scores)
     result |= exposure(
         result["attacks"],
         scores,
@@ -179,8 +177,24 @@ def membership_part(
         index=candidates,
         class_names=dataset.class_names,
         threat_model=next(iter(attackers)),
+        groups=groups,
     )
-    return result, scores
+    by_person = persons_part(result["attacks"], scores, membership, groups)
+    return result | ({"persons": by_person} if by_person else {}), scores
+
+
+def _put(
+    parts: Sequence[tuple[str, np.ndarray, Assessment]], result: dict[str, Any], scores: dict[str, np.ndarray]
+) -> None:
+    """Rows and scores of what each attacker found, corrected for all of them, into ``result`` and ``scores``."""
+    corrected(part for _, _, part in parts)
+    for threat_model, chosen, part in parts:
+        result["attacks"] += part.attacks
+        result["left_out"] += [row | {"threat_model": threat_model} for row in part.left_out]
+        for name, values in part.scores.items():
+            scores[f"{threat_model}/{name}"] = values
+            if len(values) < len(scores["member"]):
+                scores[f"{threat_model}/{name}/index"] = chosen
 
 
 def _of_use(attacks: Sequence[str], outputs: Outputs, asked: str) -> list[str]:

@@ -8,11 +8,11 @@ what it can tell is shift.
 Two classifiers, since a difference may lie in either: on features of the inputs, a logistic regression and boosted trees
 together; on the labels, how much more frequent each is among members. Each is learnt on one half of the examples and judged
 on the other, and the other way round, so that its AUC is of examples that it has not seen, and its p-value holds whatever it
-has learnt. Examples that are equal stand in the same half.
+has learnt. Examples that are equal, and records of one person, stand in the same half; p-values and intervals are of persons.
 """
 
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from edgepriv.audit import statistics
 from edgepriv.audit.answers import Bools, Floats
+from edgepriv.audit.clustered import Groups, of_persons
 from edgepriv.audit.significance import rank_sum
 from edgepriv.data import Dataset
 
@@ -53,11 +54,12 @@ def shift_part(dataset: Dataset, members: np.ndarray, non_members: np.ndarray, s
     index = np.concatenate(sides)
     member = np.arange(len(index)) < len(sides[0])
     inputs, labels = dataset.inputs(index), dataset.y[index]
-    first = _half(inputs, seed)
+    groups = None if dataset.groups is None else dataset.groups[index]
+    first = _half(inputs, seed) if groups is None else _half_of(groups, seed)
     with threadpool_limits(1):
         by_source = {
-            "their inputs": _told(_by_inputs, features(inputs), member, first, seed),
-            "their labels": _told(_by_label, labels, member, first, seed),
+            "their inputs": _told(_by_inputs, features(inputs), Sides(member, first, groups), seed),
+            "their labels": _told(_by_label, labels, Sides(member, first, groups), seed),
         }
     seen = max(by_source, key=lambda name: (_shifted(by_source[name]), by_source[name]["auc"]))
     return {
@@ -95,13 +97,26 @@ def _shifted(told: dict[str, Any]) -> bool:
 
 def _half(inputs: npt.NDArray[np.float32], seed: int) -> Bools:
     """Mask bool [n] of a random half of the examples, equal ones together."""
-    _, which = np.unique([sha256(row.tobytes()).hexdigest() for row in inputs], return_inverse=True)
+    return _half_of(np.array([sha256(row.tobytes()).hexdigest() for row in inputs]), seed)
+
+
+def _half_of(keys: np.ndarray, seed: int) -> Bools:
+    _, which = np.unique(keys, return_inverse=True)
     chosen: Bools = (np.random.default_rng([seed, 12]).permutation(which.max() + 1) % 2 == 0)[which]
     return chosen
 
 
-def _told(learn: Any, seen: np.ndarray, member: Bools, first: Bools, seed: int) -> dict[str, Any]:
+class Sides(NamedTuple):
+    """bool [n]: who is a member, and the half on which the one classifier is learnt; int64 [n]: whose records they are."""
+
+    member: Bools
+    first: Bools
+    groups: Groups = None
+
+
+def _told(learn: Any, seen: np.ndarray, sides: Sides, seed: int) -> dict[str, Any]:
     """``auc``, ``auc_ci``, ``p_value`` of scores that each half gets from a classifier of the other half."""
+    member, first, groups = sides
     scores, chances = np.zeros(len(member)), []
     for judged in (first, ~first):
         known = ~judged
@@ -110,8 +125,8 @@ def _told(learn: Any, seen: np.ndarray, member: Bools, first: Bools, seed: int) 
         given = learn(seen[known], member[known], seen[judged], seed)
         # Two classifiers' scores are not on one scale: their ranks are.
         scores[judged] = rankdata(given) / len(given)
-        chances.append(rank_sum(given, member[judged]))
-    area, interval = statistics.auc(scores, member)
+        chances.append(rank_sum(*of_persons(given, member[judged], None if groups is None else groups[judged])))
+    area, interval = statistics.auc(scores, member, groups)
     return {"auc": area, "auc_ci": list(interval), "p_value": min(1.0, 2 * min(chances))}
 
 

@@ -1,7 +1,8 @@
 """From attack scores and the true membership to numbers with intervals.
 
 ``scores`` are float [n], higher = more likely a member; ``member`` is bool [n]. Rates are fractions. Intervals are
-two-sided at 95% and describe the draw of the examples, given the model. Bad arrays raise UserError.
+two-sided at 95% and describe the draw of the examples, given the model. ``groups`` int [n] says whose records they are, and
+then intervals describe the draw of persons (see ``clustered``). Bad arrays raise UserError.
 """
 
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from scipy.stats import beta, norm, rankdata
 from sklearn.metrics import roc_curve
 
 from edgepriv.audit.answers import Bools, Floats
+from edgepriv.audit.clustered import Groups, counted, persons_in, variance_of_mean
+from edgepriv.data.groups import halved
 from edgepriv.errors import UserError
 
 ALPHA = 0.05
@@ -68,7 +71,7 @@ def roc(scores: npt.ArrayLike, member: npt.ArrayLike) -> Roc:
     return Roc(*roc_curve(m, s, drop_intermediate=False))
 
 
-def auc(scores: npt.ArrayLike, member: npt.ArrayLike) -> tuple[float, Interval]:
+def auc(scores: npt.ArrayLike, member: npt.ArrayLike, groups: Groups = None) -> tuple[float, Interval]:
     """Area under the ROC curve, P(member's score > non-member's) + P(equal)/2, and its 95% interval.
 
     The interval is DeLong's (DeLong, DeLong & Clarke-Pearson 1988) on the logit scale. Its variance is what a
@@ -76,11 +79,13 @@ def auc(scores: npt.ArrayLike, member: npt.ArrayLike) -> tuple[float, Interval]:
     it inside (0, 1) and asymmetric near the ends. Where errors are rare (fewer than 10 expected among
     min(members, non-members) disjoint pairs, perfect separation included) or scores are constant, both DeLong's interval
     and the bootstrap's are too narrow. There the interval is Clopper-Pearson's for those pairs: wider, but valid, because
-    all pairs together never vary more than the disjoint ones.
+    all pairs together never vary more than the disjoint ones. With ``groups`` the variance is Obuchowski's (1997), and the
+    disjoint pairs are of persons.
 
     Args:
         scores: float [n], finite; higher for members.
         member: bool [n].
+        groups: int [n], whose records they are; None: each is by itself.
 
     Returns:
         The area in [0, 1], and (low, high).
@@ -95,8 +100,10 @@ def auc(scores: npt.ArrayLike, member: npt.ArrayLike) -> tuple[float, Interval]:
     beats = (ranks[m] - rankdata(positive)) / len(negative)
     beaten = 1 - (ranks[~m] - rankdata(negative)) / len(positive)
     area = float(beats.mean())
-    pairs = min(len(positive), len(negative))
-    variance = beats.var(ddof=1) / len(beats) + beaten.var(ddof=1) / len(beaten) if pairs > 1 else 0.0
+    pairs = min(persons_in(m, groups), persons_in(~m, groups))
+    sides = ((beats, m), (beaten, ~m))
+    variance = sum(variance_of_mean(share, None if groups is None else groups[side]) for share, side in sides)
+    variance = variance if pairs > 1 else 0.0
     if variance <= 1e-18 or min(area, 1 - area) * pairs < RARE:
         return area, clopper_pearson(area * pairs, pairs)
     reach = norm.ppf(1 - ALPHA / 2) * np.sqrt(variance) / (area * (1 - area))
@@ -141,13 +148,14 @@ def wilson(k: float, n: float, alpha: float = ALPHA) -> Interval:
     return max(0.0, float(centre - reach)), min(1.0, float(centre + reach))
 
 
-def tpr_at_fpr(scores: npt.ArrayLike, member: npt.ArrayLike, fpr: float) -> dict[str, Any]:
+def tpr_at_fpr(scores: npt.ArrayLike, member: npt.ArrayLike, fpr: float, groups: Groups = None) -> dict[str, Any]:
     """Largest true-positive rate among thresholds with a false-positive rate of at most ``fpr``.
 
     Args:
         scores: float [n], finite; higher for members.
         member: bool [n].
         fpr: false-positive rate in (0, 1).
+        groups: int [n], whose records they are.
 
     Returns:
         ``value``, the rate, and ``ci``, its Clopper-Pearson interval at that threshold. With fewer than 1 / ``fpr``
@@ -164,8 +172,9 @@ def tpr_at_fpr(scores: npt.ArrayLike, member: npt.ArrayLike, fpr: float) -> dict
         note = f"not resolvable with {len(negative)} non-members"
         return {"value": None, "ci": None, "note": note}
     cut = negative[allowed] if allowed < len(negative) else -np.inf
-    detected, members = int((s[m] > cut).sum()), int(m.sum())
-    return {"value": detected / members, "ci": list(clopper_pearson(detected, members))}
+    detected = s[m] > cut
+    interval = clopper_pearson(*counted(detected, None if groups is None else groups[m]))
+    return {"value": float(detected.mean()), "ci": list(interval)}
 
 
 def best_threshold(scores: npt.ArrayLike, member: npt.ArrayLike) -> float:
@@ -232,12 +241,13 @@ def _precision_recall(hits: int, false_alarms: int, misses: int) -> dict[str, fl
     }
 
 
-def halves(member: Bools, seed: int) -> Bools:
+def halves(member: Bools, seed: int, groups: Groups = None) -> Bools:
     """A random half of the candidates, stratified by membership.
 
     Args:
         member: bool [n].
         seed: of the draw.
+        groups: int [n], whose records they are; each stays in one half.
 
     Returns:
         Mask bool [n]; an odd example goes to the other half.
@@ -245,8 +255,7 @@ def halves(member: Bools, seed: int) -> Bools:
     first = np.zeros(len(member), dtype=np.bool_)
     rng = np.random.default_rng(seed)
     for side in (member, ~member):
-        index = rng.permutation(np.flatnonzero(side))
-        first[index[: len(index) // 2]] = True
+        first[halved(groups, np.flatnonzero(side), rng)] = True
     return first
 
 

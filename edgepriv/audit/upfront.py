@@ -53,9 +53,14 @@ def up_front(
     """
     drawn = np.random.default_rng([seed, 8])
     chosen = Sample(dataset, *(np.sort(drawn.permutation(index)[:MOST]) for index in (members, non_members)))
+    groups = dataset.groups
     own = Asked(
         *(
-            Answers(answers(target, dataset, index).argmax(1), dataset.y[index])
+            Answers(
+                answers(target, dataset, index).argmax(1),
+                dataset.y[index],
+                None if groups is None else groups[index],
+            )
             for index in (chosen.members, chosen.held_out)
         )
     )

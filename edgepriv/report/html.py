@@ -10,6 +10,7 @@ from markupsafe import Markup
 from edgepriv.report import formatting, plots
 from edgepriv.report.devices import device_rows
 from edgepriv.report.groups import KINDS, by_kind, by_queries, by_strength, by_threat_model, counts, reasons
+from edgepriv.report.persons import person_cells, persons_title, unresolved
 from edgepriv.report.reproduce import essentials, facts
 from edgepriv.report.summary import summary
 from edgepriv.report.tables import AT_MOST, tpr, worst_case
@@ -53,6 +54,7 @@ def render(
         ),
         comparison=list(comparison(audit, bench)),
         audit=audit,
+        persons=(audit or {}).get("persons"),
         rocs=[plot for plot in (_roc(own, audit), _roc("undefended float", twin)) if plot],
         bench=bench,
         ratios={_setting(ratio): ratio for ratio in bench["ratios"]} if bench else {},
@@ -83,6 +85,9 @@ def _template() -> Template:
         tpr=tpr,
         like_guessing=like_guessing,
         counts=counts,
+        persons_title=persons_title,
+        person_cells=person_cells,
+        unresolved=unresolved,
     )
     return environment.get_template("report.html")
 

@@ -85,8 +85,9 @@ def _coloured_first(attacks: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 
 def _band(attack: Mapping[str, Any], utility: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Clopper-Pearson intervals of the true-positive rate at each point of the curve: lower and upper ends."""
-    members, _ = counts(attack, utility)
+    """Clopper-Pearson intervals of the true-positive rate at each point of the curve: lower and upper ends; where records
+    belong to persons, as if those of one were copies of each other."""
+    members = attack.get("n_member_persons") or counts(attack, utility)[0]
     bounds = np.array([clopper_pearson(rate * members, members) for rate in attack["roc"]["tpr"]])
     return bounds[:, 0], bounds[:, 1]
 

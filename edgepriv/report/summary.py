@@ -164,6 +164,11 @@ def proven(audit: Audit | None) -> Iterator[Finding]:
         sentence += "No attack shows an epsilon above 0."
     else:
         sentence += f"The attacks show at least {dp['lower_bound']:.3g} ({dp['attack']}, {dp['threat_model']})."
+    if dp.get("records_of_a_person", 1) > 1:
+        sentence += (
+            f" That is the proof for one record: a person with up to {dp['records_of_a_person']} records is covered by an "
+            f"epsilon of {dp['epsilon_of_a_person']:.3g} at delta {dp['delta_of_a_person']:.2g} only."
+        )
     yield Finding("Privacy that is proven", sentence)
 
 

@@ -1,0 +1,55 @@
+"""The audit by person for a terminal of 80 columns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from edgepriv.report.formatting import area, attack_name, rate, with_interval
+
+SHOWN = 5
+
+
+def persons_table(persons: Mapping[str, Any], shown: int = SHOWN) -> list[Table | str]:
+    """The strongest attacks by all records of a person, beside the same attack by record; takes ``persons`` of an audit."""
+    table = Table(
+        title=Text(persons_title(persons)),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("attack", overflow="fold")
+    table.add_column("attacker", no_wrap=True)
+    for heading in ("AUC, person", "AUC, record", "TPR@1%, person"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in persons["rows"][:shown]:
+        table.add_row(Text(attack_name(row)), Text(row["threat_model"]), *person_cells(row))
+    return [table, "\n".join([f"a person's score: {persons['score']}", *unresolved(persons["rows"][:shown])])]
+
+
+def persons_title(persons: Mapping[str, Any]) -> str:
+    """How many persons, with how many records each."""
+    fewest, median, most = persons["records"]
+    return (
+        f"By person ({persons['members']:,} members, {persons['non_members']:,} non-members; {fewest} to {most} records each, "
+        f"median {median:g})"
+    )
+
+
+def person_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """AUC by person, AUC by record, true-positive rate at 1% by person."""
+    found = row["tpr_at_fpr"]["0.01"]
+    return (
+        with_interval(row["auc"], row["auc_ci"], area),
+        area(row["record_auc"]),
+        "-" if found["value"] is None else with_interval(found["value"], found["ci"], rate),
+    )
+
+
+def unresolved(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why there are dashes."""
+    notes = dict.fromkeys(row["tpr_at_fpr"]["0.01"].get("note", "") for row in rows)
+    return [f"-: {note}" for note in notes if note]
