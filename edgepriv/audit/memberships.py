@@ -10,7 +10,8 @@ attacker's own pool fill up, and where the pool is too small, more candidates, u
 still OUT of a third of the models.
 
 Where records belong to persons (groups), all this is done with whole persons: each is IN a model with all of her records or
-OUT with all, and the sizes are met up to a part of one person.
+OUT with all, and the sizes are met up to a part of one person. A person who does not fit waits for the next model. One with
+more records than a model takes would never be IN, which ``refuse_too_large`` says before any model is trained.
 """
 
 import hashlib
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgepriv.data import Split
-from edgepriv.data.groups import first_groups, nearest_end
+from edgepriv.data.groups import first_groups, fitting
+from edgepriv.errors import UserError
 
 MOST_INSIDE = 2 / 3
 """Share of the candidates that one model is trained on, at most."""
@@ -45,8 +47,22 @@ class Plan:
 
     @property
     def records(self) -> int:
-        """How many records each model is trained on; with an odd number of candidates, every other one more."""
+        """How many records each model is trained on; with an odd number of candidates, every other one more, and with groups
+        about so many (``mean_records``)."""
         return self.inside + self.filler
+
+    def mean_records(self, count: int) -> int:
+        """How many records models are trained on, on average.
+
+        Args:
+            count: models.
+
+        Returns:
+            Their mean, rounded; without groups, and of no models, ``records``.
+        """
+        if self.groups is None or not count:
+            return self.records
+        return round(np.mean([len(self.training_set(r, member)) for r, member in enumerate(self.memberships(count))]))
 
     def memberships(self, count: int) -> list[np.ndarray]:
         """The candidates that each model is trained on. The first models do not depend on how many there are.
@@ -57,16 +73,41 @@ class Plan:
         Returns:
             bool [n] for each.
         """
-        n = len(self.candidates)
-        person = (
-            np.arange(n) if self.groups is None else np.unique(self.groups[self.candidates], return_inverse=True)[1]
-        )
-        sizes = np.bincount(person)
-        if self.inside == n // 2:
+        person, sizes = self._persons()
+        if self.inside == len(self.candidates) // 2:
             chosen = [_half(sizes, r, self.seed) for r in range(count)]
         else:
             chosen = _chunks(sizes, self.inside, count, self.seed)
         return [persons[person] for persons in chosen]
+
+    def _persons(self) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [n], whose record each candidate is, from 0; and int64 [persons], how many records each has."""
+        if self.groups is None:
+            return np.arange(len(self.candidates)), np.ones(len(self.candidates), dtype=np.int64)
+        person = np.unique(self.groups[self.candidates], return_inverse=True)[1]
+        return person, np.bincount(person)
+
+    def refuse_too_large(self) -> None:
+        """Refuse persons of whom no model as large as these could be IN, or OUT.
+
+        Raises:
+            UserError: where one holds more records than a model takes, and where all records are one person's.
+        """
+        if self.groups is None:
+            return
+        sizes, n = self._persons()[1], len(self.candidates)
+        room = max(self.inside, n - self.inside) if self.inside == n // 2 else self.inside
+        if len(sizes) < 2:
+            raise UserError(
+                f"members and non-members are records of {len(sizes)} group: reference models need groups to train on and "
+                "groups to leave out"
+            )
+        if sizes.max() > room:
+            raise UserError(
+                f"the largest group holds {int(sizes.max()):,} records, more than the {room:,} that a reference model may be "
+                f"trained on ({int((sizes > room).sum()):,} of {len(sizes):,} groups do): no model of the target's size can "
+                "know it. Leave such groups out, or audit without reference models (--references 0)"
+            )
 
     def training_set(self, r: int, member: np.ndarray) -> Index:
         """The records of a model.
@@ -115,7 +156,7 @@ def _half(sizes: np.ndarray, r: int, seed: int) -> np.ndarray:
     """bool [persons]: models 2p and 2p + 1 hold complementary halves of persons with ``sizes`` records each."""
     order = np.random.default_rng([seed, r // 2]).permutation(len(sizes))
     member = np.zeros(len(sizes), dtype=bool)
-    member[order[: _as_many(sizes[order], int(sizes.sum()) // 2)]] = True
+    member[order[fitting(sizes[order], int(sizes.sum()) // 2)]] = True
     return member if r % 2 == 0 else ~member
 
 
@@ -123,25 +164,21 @@ def _chunks(sizes: np.ndarray, size: int, count: int, seed: int) -> list[np.ndar
     """bool [persons] each: consecutive chunks, of ``size`` records each, of permutations of the persons. A chunk that begins
     in one permutation and ends in the next takes none twice: what it has already is left for the chunk after it."""
     waiting, lap, members = np.empty(0, dtype=np.int64), 0, []
+    able = sizes <= max(size, int(sizes.min()))
     for _ in range(count):
         there = int(sizes[waiting].sum())
         if there >= size:
-            taken = _as_many(sizes[waiting], size)
-            chunk, waiting = waiting[:taken], waiting[taken:]
+            taken = fitting(sizes[waiting], size)
+            chunk, waiting = waiting[taken], waiting[~taken]
         else:
             order = np.random.default_rng([seed, 8, lap]).permutation(len(sizes))
+            order = order[able[order]]
             twice = np.isin(order, waiting)
             fresh = order[~twice]
-            taken = _as_many(sizes[fresh], size - there)
-            chunk = np.concatenate([waiting, fresh[:taken]])
-            waiting, lap = np.concatenate([order[twice], fresh[taken:]]), lap + 1
+            taken = fitting(sizes[fresh], size - there, least=not there)
+            chunk = np.concatenate([waiting, fresh[taken]])
+            waiting, lap = np.concatenate([order[twice], fresh[~taken]]), lap + 1
         member = np.zeros(len(sizes), dtype=bool)
         member[chunk] = True
         members.append(member)
     return members
-
-
-def _as_many(sizes: np.ndarray, records: int) -> int:
-    """How many of the first persons hold about ``records`` records together."""
-    ends = np.cumsum(sizes)
-    return int(np.searchsorted(ends, nearest_end(ends, records), side="right"))

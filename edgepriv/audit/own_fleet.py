@@ -71,6 +71,7 @@ def trained_by(
     made by ``jobs`` processes.
     """
     planned = plan(split, split.seed, dataset.groups)
+    planned.refuse_too_large()
     memberships = np.stack(planned.memberships(count))
     made_of = [*key_of(trainer, dataset), dataset.sha256, split.record(), planned.digest(), code_version()]
     made_of += [str(device.type), "alone" if alone else "in batches"]

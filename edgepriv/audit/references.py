@@ -116,6 +116,8 @@ def train_fleet(
     if trainer is not None and engine != LOCAL:
         raise UserError("--trainer runs your script on this machine: leave out --engine")
     planned = plan(split, recipe.seed, dataset.groups)
+    if count:
+        planned.refuse_too_large()
     candidates = planned.candidates
     population_index = sample(planned.population, POPULATION, recipe.seed)
     own = key_of(trainer, dataset) if trainer is not None else []
@@ -150,7 +152,7 @@ def train_fleet(
         population=seen.odds[:, n:],
         tempered_population=seen.tempered[:, :, n:],
         population_index=population_index,
-        records=planned.records,
+        records=planned.mean_records(count),
         shadow=_shadow(folder / "shadow.npz", dataset, shadow_in, shadow_out),
         shadow_index=shadow_index,
         models=tuple(folder / f"reference-{r:04d}.npz" for r in range(count)),

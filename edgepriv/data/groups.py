@@ -93,20 +93,44 @@ def together(order: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndar
     return order[np.argsort(rank, kind="stable")], np.cumsum(np.bincount(rank))
 
 
+def fitting(sizes: np.ndarray, records: int, *, least: bool = True) -> np.ndarray:
+    """Groups, in their order, that bring the whole nearer to ``records``; one that does not fit is passed over.
+
+    Args:
+        sizes: int [G], records of each group.
+        records: how many are wanted.
+        least: whether one of several groups is taken at least where any record is wanted, and never all where fewer are.
+
+    Returns:
+        bool [G].
+    """
+    taken = np.zeros(len(sizes), dtype=bool)
+    ends = np.cumsum(sizes)
+    whole = int(np.searchsorted(ends, records, side="right"))
+    taken[:whole] = True
+    total = int(ends[whole - 1]) if whole else 0
+    for place in range(whole, len(sizes)):
+        if sizes[place] < 2 * (records - total):
+            taken[place] = True
+            total += int(sizes[place])
+    if not least or records <= 0 or len(sizes) < 2:
+        return taken
+    if not taken.any():
+        taken[sizes.argmin()] = True
+    elif taken.all() and records < ends[-1]:
+        taken[-1] = False
+    return taken
+
+
 def first_groups(order: np.ndarray, groups: np.ndarray | None, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """About the first ``count`` records at ``order`` [n], whole groups of them, and the others; exactly so many without
-    groups."""
+    """About the first ``count`` records at ``order`` [n], whole groups of them (``fitting``), and the others; exactly so many
+    without groups."""
     if groups is None:
         return order[:count], order[count:]
     ordered, ends = together(order, groups)
-    end = nearest_end(ends, count)
-    return ordered[:end], ordered[end:]
-
-
-def nearest_end(ends: np.ndarray, count: int) -> int:
-    """The one of 0 and ``ends`` [G], increasing, that is nearest to ``count``; of two that are, the smaller."""
-    possible = np.concatenate([[0], ends])
-    return int(possible[np.abs(possible - count).argmin()])
+    sizes = np.diff(ends, prepend=0)
+    taken = np.repeat(fitting(sizes, count), sizes)
+    return ordered[taken], ordered[~taken]
 
 
 def halved(groups: np.ndarray | None, side: np.ndarray, generator: np.random.Generator) -> np.ndarray:

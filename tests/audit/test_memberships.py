@@ -6,6 +6,7 @@ import pytest
 from edgepriv.audit import brought, references
 from edgepriv.audit.memberships import plan
 from edgepriv.data import Split
+from edgepriv.errors import UserError
 
 
 def split(members, non_members, pool=0):
@@ -113,3 +114,41 @@ def test_reference_models_of_another_size_than_the_target_are_said():
     assert brought.of_another_size(950, 1000) == []
     (sentence,) = brought.of_another_size(8500, 10_000)
     assert "each reference model was trained on 8,500 records, the target on 10,000" in sentence
+
+
+def hospitals(sizes, members):
+    """A split and groups: hospital i has ``sizes[i]`` records, and those named are the target's members."""
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    inside = np.isin(groups, members)
+    empty = np.empty(0, np.int64)
+    return Split(0, np.flatnonzero(inside), np.flatnonzero(~inside), empty, empty, empty), groups
+
+
+def test_one_giant_group_is_refused_and_leaves_no_model_without_records():
+    given, groups = hospitals([400, 120, 90, 60, 50, 40, 30, 10], members=[2, 4])
+    planned = plan(given, seed=0, groups=groups)
+    with pytest.raises(UserError, match=r"largest group holds 400 records, more than the 140 .* \(1 of 8 groups do\)"):
+        planned.refuse_too_large()
+    for member in planned.memberships(16):
+        assert 70 <= member.sum() <= 210
+        assert not member[groups[planned.candidates] == 0].any()
+    one, groups = hospitals([40], members=[0])
+    with pytest.raises(UserError, match="records of 1 group"):
+        plan(one, seed=0, groups=groups).refuse_too_large()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "members"),
+    [([120, 120, 90, 60, 50, 40, 30, 10], [1, 5]), ([50, 50], [0]), ([30, 20, 10], [0]), ([9, 1, 1, 1, 1, 5], [0])],
+)
+def test_however_unequal_persons_are_every_model_has_some_in_and_some_out(sizes, members):
+    given, groups = hospitals(sizes, members)
+    planned = plan(given, seed=1, groups=groups)
+    planned.refuse_too_large()
+    chosen = np.stack(planned.memberships(24))
+    assert chosen.any(axis=1).all()
+    assert not chosen.all(axis=1).any()
+    assert chosen.any(axis=0).all()  # each person is known to some model,
+    assert not chosen.all(axis=0).any()  # and unknown to another
+    sizes_trained = [len(planned.training_set(r, member)) for r, member in enumerate(chosen)]
+    assert planned.mean_records(24) == round(np.mean(sizes_trained))

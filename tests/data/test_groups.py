@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from edgepriv.data import from_member_files, load
-from edgepriv.data.groups import first_groups, numbered
+from edgepriv.data.groups import first_groups, halved, numbered
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
 
@@ -156,3 +156,17 @@ def test_about_so_many_records_are_whole_groups():
 def test_groups_are_numbered_whatever_they_are_called():
     assert numbered("x", np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
     assert numbered("x", None) is None
+
+
+def test_a_part_of_several_groups_is_never_empty_and_never_all():
+    giant = np.repeat([0, 1, 2], [100, 4, 3])
+    taken, left = first_groups(np.arange(107), giant, 5)
+    assert (set(giant[taken]), set(giant[left])) == ({1}, {0, 2})  # whom nobody has room for is passed over
+    for count, sizes in ((1, [10, 10]), (19, [10, 10]), (9, [10, 2])):
+        groups = np.repeat(np.arange(2), sizes)
+        taken, left = first_groups(np.arange(sum(sizes)), groups, count)
+        assert len(taken)
+        assert len(left)
+    for seed in range(20):
+        half = halved(giant, np.arange(107), np.random.default_rng(seed))
+        assert 0 < len(half) < 107
