@@ -44,7 +44,7 @@ def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[st
         )
     sections = [name for name in Recipe.model_fields if name not in (*FIXED_SECTIONS, "device")]
     if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
-        chosen = trained_by.with_changes(adversary={"method": "pgd"}, quantize={"bits": 4}).with_changes(**changes)
+        chosen = trained_by.with_changes(**_left_open(trained_by)).with_changes(**changes)
         private = trained_by.dp.active
         attacked = changes.get("adversary", {}).get("method") if private else chosen.adversary.method
         robust = 10 if attacked not in (None, "none") else 0
@@ -52,9 +52,24 @@ def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[st
         stages = {"robust": {"epochs": robust}, "qat": {"epochs": qat}}
         asked = _with_noisy(chosen.with_changes(**stages), changes, trained_by)
         return _as_trained(_relaxed_as_trained(asked, changes, trained_by), trained_by)
-    settings = {name: value for name, value in recipe.model_dump().items() if name in sections}
+    settings = {
+        name: value for name, value in recipe.model_dump().items() if name in sections and not _leaves_out(recipe, name)
+    }
     asked = _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
     return _as_trained(asked, trained_by)
+
+
+def _left_open(trained_by: Recipe) -> dict[str, dict[str, Any]]:
+    """What hardening is when nobody says: PGD and 4 bits, but for what the training had already."""
+    usual: dict[str, dict[str, Any]] = {"adversary": {"method": "pgd"}, "quantize": {"bits": 4}}
+    had = {"adversary": DEFENCES["adversarial"], "quantize": DEFENCES["quantization"]}
+    return {name: section for name, section in usual.items() if not had[name].acts_in(trained_by, "train")}
+
+
+def _leaves_out(recipe: Recipe, name: str) -> bool:
+    """Whether a recipe file says nothing of a defence of several stages: then the model goes on as it was trained."""
+    section = getattr(recipe, name)
+    return isinstance(section, InStages) and section == type(section)()
 
 
 def refuse_idle(hardened_by: Recipe, trained_by: Recipe, changes: dict[str, Any]) -> None:
@@ -64,8 +79,10 @@ def refuse_idle(hardened_by: Recipe, trained_by: Recipe, changes: dict[str, Any]
         acts = any(defence.acts_in(hardened_by, name) for name in stages)
         if defence.idle and not acts and _is_asked(defence, hardened_by, trained_by):
             raise UserError(defence.idle)
-    if not stages and any(section.get("patience") for section in changes.values() if isinstance(section, dict)):
-        raise UserError("--patience acts while training, and no stage trains here: use edgepriv train --patience")
+    for name in ("patience", "ema", "weight_decay"):
+        if not stages and any(section.get(name) for section in changes.values() if isinstance(section, dict)):
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} acts while training, and no stage trains here: use edgepriv train {option}")
 
 
 def _is_asked(defence: Defence, hardened_by: Recipe, trained_by: Recipe) -> bool:
@@ -93,21 +110,33 @@ def _relaxed_as_trained(asked: Recipe, changes: dict[str, Any], trained_by: Reci
 
 def _as_trained(asked: Recipe, trained_by: Recipe) -> Recipe:
     """The stage ``train`` is over: dropout that is asked for now was not in it, nor is it in the attacker's; nor is a defence
-    of several stages."""
+    of several stages. One that was in it stays as it was: a recipe has one setting for all of its stages."""
     sections: dict[str, Any] = {}
     if asked.model.dropout != trained_by.model.dropout:
         sections["train"] = {"dropout": trained_by.dropout_in("train")}
     for name, defence in DEFENCES.items():
-        new = getattr(asked, name, None)
-        if not isinstance(new, InStages) or new == getattr(trained_by, name):
-            continue
         if defence.acts_in(trained_by, "train"):
-            raise UserError(
-                f"the model has been trained with {defence.title}, and its later stages go on with it: {defence.option} cannot "
-                "change it any more; train with the one that you want"
-            )
-        sections[name] = {"stages": tuple(stage for stage in new.stages if stage != "train")}
+            _refuse_changed(defence, asked, trained_by)
+        elif isinstance(new := getattr(asked, name, None), InStages) and new != getattr(trained_by, name):
+            sections[name] = {"stages": tuple(stage for stage in new.stages if stage != "train")}
     return asked.with_changes(**sections)
+
+
+def _refuse_changed(defence: Defence, asked: Recipe, trained_by: Recipe) -> None:
+    idle = {path for path, unused in defence.unused.items() if unused(trained_by)}
+    for section, name in sorted(defence.paths(trained_by)):
+        before, now = (getattr(getattr(recipe, section), name) for recipe in (trained_by, asked))
+        if section in (*STAGES, *FIXED_SECTIONS) or f"{section}.{name}" in idle or now == before:
+            continue
+        raise UserError(
+            f"the model has been trained with {defence.title} already ({section}.{name} = {_written(before)}), and models "
+            f"to compare it with are trained by the same recipe: it cannot become {_written(now)} now; leave it as it is, or "
+            "train with what you want"
+        )
+
+
+def _written(value: Any) -> str:
+    return "the default" if value is None else str(value)
 
 
 def _with_noisy(chosen: Recipe, changes: dict[str, Any], trained_by: Recipe) -> Recipe:

@@ -62,8 +62,31 @@ def test_a_defence_of_every_stage_that_is_asked_for_later_was_not_in_the_trainin
     trained = TRAINED.with_changes(mixup={"alpha": 0.2})
     again = rules.hardening_recipe(trained, None, {}, Path("model.pt"))
     assert DEFENCES["mixup"].stages_in(again) == ["train", "robust", "qat"]
-    with pytest.raises(UserError, match="trained with mixup"):
+    from_file = rules.hardening_recipe(trained, Recipe(robust={"epochs": 3}), {}, Path("model.pt"))
+    assert from_file.mixup == trained.mixup  # of which the recipe file says nothing
+    with pytest.raises(UserError, match="trained with mixup already"):
         rules.hardening_recipe(trained, None, {"mixup": {"alpha": 0.4}}, Path("model.pt"))
+
+
+def test_what_the_training_had_already_stays_as_it_was():
+    """A recipe has one setting for all stages: reference models would be trained as the target never was."""
+    trained = TRAINED.with_changes(
+        train={"adversarial": True, "quantized": True}, adversary={"method": "fgsm"}, quantize={"bits": 2}
+    )
+    again = rules.hardening_recipe(trained, None, {}, Path("model.pt"))
+    assert (again.adversary.method, again.quantize.bits) == ("fgsm", 2)
+    for changes in ({"adversary": {"eps": 0.2}}, {"adversary": {"method": "trades"}}, {"quantize": {"bits": 4}}):
+        with pytest.raises(UserError, match=r"has been trained with .* already"):
+            rules.hardening_recipe(trained, None, changes, Path("model.pt"))
+
+
+@pytest.mark.parametrize(
+    ("option", "changes"), [("ema", {"qat": {"ema": 0.9}}), ("weight-decay", {"robust": {"weight_decay": 0.1}})]
+)
+def test_options_of_stages_without_a_stage_are_refused(option, changes):
+    recipe = hardening(None, adversary={"method": "none"}, qat={"epochs": 0})
+    with pytest.raises(UserError, match=f"--{option} acts while training"):
+        rules.refuse_idle(recipe, TRAINED, changes)
 
 
 # --- noise ---

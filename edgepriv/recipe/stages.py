@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.section import Section
@@ -14,7 +14,14 @@ class InStages(Section):
     """Settings of a defence that acts in several stages of training. ``stages``: in which; all, unless the model had been
     trained before it was asked for."""
 
-    stages: tuple[Literal["train", "noisy", "robust", "qat"], ...] = STAGES
+    stages: tuple[Literal["train", "noisy", "robust", "qat"], ...] = Field(STAGES, min_length=1)
+
+    @field_validator("stages")
+    @classmethod
+    def _each_once(cls, stages: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(stages)) < len(stages):
+            raise ValueError("each stage once")
+        return stages
 
 
 class Stage(Section):

@@ -14,9 +14,9 @@ ADVERSARIES: dict[str, dict[str, str]] = {
     "pgd": {"method": "pgd", "norm": "linf"},
     "pgd-l2": {"method": "pgd", "norm": "l2"},
     "nfgsm": {"method": "nfgsm", "norm": "linf"},
-    "free": {"method": "free"},
-    "trades": {"method": "trades"},
-    "mart": {"method": "mart"},
+    "free": {"method": "free", "norm": "linf"},
+    "trades": {"method": "trades", "norm": "linf"},
+    "mart": {"method": "mart", "norm": "linf"},
 }
 
 

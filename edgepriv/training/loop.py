@@ -298,6 +298,8 @@ def _restore(
 ) -> None:
     if state.model is None or state.optimizer is None or state.generator is None or state.global_generator is None:
         return
+    if state.average is not None:
+        state.average = {name: value.to(device) for name, value in state.average.items()}
     classifier.load_state_dict(state.model)
     optimizer.load_state_dict(state.optimizer)
     generator.set_state(state.generator)

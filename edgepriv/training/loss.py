@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from edgepriv.models import Classifier
 from edgepriv.training.batch_dependent import each_alone, why_not_in_one_pass
+from edgepriv.training.device import generator_state, set_generator_state
 from edgepriv.training.examples import Examples
 from edgepriv.training.fused import Fused, fuse
 from edgepriv.training.generators import Generator
@@ -118,22 +119,36 @@ def backward(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: i
         if own is not None:
             with setup.activations():
                 return own(batch)
-        loss, logits = loss_of(batch, setup.task)
-        loss.backward()
         moved = next((objective.moved for objective in objectives if objective.moved is not None), None)
         if moved is not None:
-            _once_more(setup, batch, moved)
+            return _moved_and_back(setup, batch, moved)
+        loss, logits = loss_of(batch, setup.task)
+        loss.backward()
     return loss.detach(), logits
 
 
-def _once_more(setup: Setup, batch: Batch, moved: Callable[[nn.Module], AbstractContextManager[None]]) -> None:
-    """The gradient of the same batch, perturbations included, where ``moved`` takes the weights."""
-    network = setup.classifier.network
+def _moved_and_back(
+    setup: Setup, batch: Batch, moved: Callable[[nn.Module], AbstractContextManager[None]]
+) -> tuple[Tensor, Tensor]:
+    """The gradient where ``moved`` takes the weights along that of the same batch: perturbations and whatever is drawn are the
+    same in both passes, and the first leaves no trace in the running statistics. Loss and logits are those before the move."""
+    network, device = setup.classifier.network, setup.task.device
+    before = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    drawn = setup.generator.get_state(), torch.get_rng_state(), generator_state(device)
+    loss, logits = loss_of(batch, setup.task)
+    loss.backward()
+    with torch.no_grad():
+        for buffer, value in before:
+            buffer.copy_(value)
+    setup.generator.set_state(drawn[0])
+    torch.set_rng_state(drawn[1])
+    set_generator_state(device, drawn[2])
     with moved(network):
         network.zero_grad(set_to_none=True)
         weights = setup.weights()
         there = replace(batch, weights=weights, logits_of=_asking(setup, weights))
         loss_of(there, setup.task)[0].backward()
+    return loss.detach(), logits
 
 
 def _asking(setup: Setup, weights: Mapping[str, Tensor]) -> Logits:
@@ -177,7 +192,7 @@ def batch_of(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: i
 
     def classes() -> int:
         with frozen() as of, torch.no_grad():
-            return of(x[:1]).shape[1]
+            return of(x[:: len(x) // models_in(classifier)]).shape[1]  # a row of each model
 
     batch = Batch(
         x=x,

@@ -42,7 +42,7 @@ RECIPES = {
     "defences of several stages": {
         "train": STAGE,
         "robust": STAGE,
-        "adversary": {"method": "trades", "eps": 0.1, "steps": 1, "warmup": 1},
+        "adversary": {"method": "trades", "eps": 0.1, "steps": 1},
         "smoothing": {"share": 0.2, "stages": ["robust"]},
         "awp": {"gamma": 0.05},
     },

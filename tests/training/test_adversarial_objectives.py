@@ -200,26 +200,40 @@ def test_models_trained_at_once_become_what_each_becomes_alone(method, toy, spli
         torch.testing.assert_close(weights_of(classifier), expected, rtol=1e-3, atol=1e-4)
 
 
+def test_awp_leaves_one_trace_in_the_running_statistics(examples):
+    """Of the pass where the weights are worse, as in the authors' program, whose first pass is through a copy."""
+    classifier = network()
+    setup = setup_of(classifier.train(), Task(Stage(), (worsened(0.05), traded(BUDGET, 1.0))), torch.Generator())
+    backward(setup, *examples, None, 0)
+    (counter,) = [int(value) for name, value in classifier.state_dict().items() if name.endswith("batches_tracked")]
+    assert counter == 2  # perturbed and clean inputs
+
+
+PRIVATE = {"robust": {"epochs": 0}, "train": STAGE | {"adversarial": True}, "dp": {"epsilon": 8.0}}
+
+
 @pytest.mark.parametrize(
     ("method", "beside", "named"),
     [
         ("trades", {"robust": STAGE | {"relax": 0.5}}, "RelaxLoss"),
+        ("free", {"robust": STAGE | {"relax": 0.5}}, "RelaxLoss"),
         ("mart", {"mixup": {"alpha": 0.4}}, "mixup"),
+        ("free", {"mixup": {"alpha": 0.4}}, "mixup"),
         ("mart", {"smoothing": {"share": 0.1}}, "label smoothing"),
         ("free", {"awp": {"gamma": 0.01}}, "--awp"),
-        ("trades", {"robust": {"epochs": 0}, "train": STAGE | {"adversarial": True}, "dp": {"epsilon": 8.0}}, "trades"),
-        (
-            "pgd",
-            {
-                "robust": {"epochs": 0},
-                "train": STAGE | {"adversarial": True},
-                "dp": {"epsilon": 8.0},
-                "awp": {"gamma": 0.01},
-            },
-            "weight perturbation",
-        ),
+        ("free", {"noise": {"method": "uniform"}, "noisy": STAGE}, "teacher"),
+        ("trades", PRIVATE, "trades"),
+        ("pgd", PRIVATE | {"awp": {"gamma": 0.01}}, "weight perturbation"),
+        ("pgd", {"adversary": {"method": "pgd", "beta": 3.0}}, "--adv-beta"),
+        ("pgd", {"adversary": {"method": "pgd", "warmup": 2}}, "never be trained at the full radius"),
+        ("none", {"adversary": {"method": "none", "warmup": 1}}, "no effect without adversarial training"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_the_reason(method, beside, named):
     with pytest.raises(UserError, match=named):
         refuse_impossible(recipe_of(method, **beside))
+
+
+def test_what_acts_in_another_stage_is_not_in_the_way():
+    refuse_impossible(recipe_of("trades", train=STAGE | {"relax": 0.5}))
+    refuse_impossible(recipe_of("mart", mixup={"alpha": 0.4, "stages": ["train"]}))

@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from weights import weights_of
 
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe, Stage
 from edgepriv.recipe.conflicts import refuse_impossible
+from edgepriv.training import new_classifier, run_stages, run_stages_stacked
 from edgepriv.training.loss import batch_of, loss_of, setup_of
 from edgepriv.training.objectives.adversarial import against
 from edgepriv.training.objectives.mixup import mixed
@@ -40,7 +42,26 @@ def test_labels_that_mixup_has_mixed_are_smoothed_too():
     torch.testing.assert_close(prepared(mixed(0.4), smoothed(0.3))[0].y, 0.7 * mixture.y + 0.1)
 
 
-def test_relaxloss_beside_it_is_refused():
-    recipe = Recipe.model_validate({"train": {"epochs": 1, "relax": 0.5}, "smoothing": {"share": 0.1}})
+def test_models_trained_at_once_become_what_each_becomes_alone(toy, split):
+    recipe = Recipe.model_validate(
+        {
+            "model": {"name": "mlp", "args": {"widths": [8]}},
+            "train": {"epochs": 1, "batch_size": 32},
+            "smoothing": {"share": 0.3},
+            "precision": "float32",
+        }
+    )
+    recipes = [recipe.with_changes(seed=seed) for seed in (0, 1)]
+    alone, together = ([new_classifier(own, toy.num_classes, toy.input_shape) for own in recipes] for _ in range(2))
+    for classifier, own in zip(alone, recipes, strict=True):
+        run_stages(classifier, own, ("train",), toy, split, quiet=True)
+    run_stages_stacked(together, recipes, toy, [split, split])
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(weights_of(other), weights_of(one), rtol=1e-3, atol=1e-4)
+
+
+def test_relaxloss_is_refused_beside_it_in_one_stage_and_not_in_another():
+    sections = {"train": {"epochs": 1, "relax": 0.5}, "robust": {"epochs": 1}, "smoothing": {"share": 0.1}}
     with pytest.raises(UserError, match="label smoothing"):
-        refuse_impossible(recipe)
+        refuse_impossible(Recipe.model_validate(sections))
+    refuse_impossible(Recipe.model_validate(sections | {"smoothing": {"share": 0.1, "stages": ["robust"]}}))

@@ -98,22 +98,22 @@ def _on_perturbed_inputs(recipe: "Recipe", stage: str) -> bool:
     return recipe.adversary.method != "none" and getattr(recipe, stage).adversarial
 
 
+def of_method(recipe: "Recipe", *methods: str) -> bool:
+    """Whether adversarial training is by one of ``methods``."""
+    return recipe.adversary.method in methods
+
+
 def _trained_by(recipe: "Recipe") -> str:
     method = recipe.adversary.method
     return method if method in ("free", *_REGULARISED) else "adversarial"
 
 
-def _own_loss(recipe: "Recipe", *methods: str) -> bool:
-    return recipe.adversary.method in methods and ADVERSARIAL.active(recipe)
+def _warming_for_ever(recipe: "Recipe") -> bool:
+    stages = [recipe.stages()[name] for name in ADVERSARIAL.stages_in(recipe)]
+    return any(stage.epochs <= recipe.adversary.warmup for stage in stages) and recipe.adversary.warmup > 0
 
 
-def _beside(recipe: "Recipe", methods: tuple[str, ...], *others: str) -> bool:
-    from edgepriv.recipe.defences import DEFENCES  # which is made of these
-
-    return _own_loss(recipe, *methods) and any(DEFENCES[name].active(recipe) for name in others if name in DEFENCES)
-
-
-ADVERSARIAL = Defence(
+ADVERSARIAL: Defence = Defence(
     name="adversarial",
     place=20,
     title="adversarial training",
@@ -130,23 +130,19 @@ ADVERSARIAL = Defence(
     },
     conflicts=(
         Conflict(
-            "TRADES and MART have a loss of their own, and so has RelaxLoss: use one or the other (--adv pgd goes with it)",
-            met=lambda recipe: _beside(recipe, tuple(_REGULARISED), "relaxloss"),
+            "--eps-warmup takes as many epochs as an adversarial stage has, so that it would never be trained at the full "
+            "radius: "
+            "give fewer",
+            met=_warming_for_ever,
         ),
         Conflict(
-            "TRADES and MART compare the answers to each example and to its perturbation, and mixup mixes two examples: use "
-            "one or the other (--adv pgd goes with it)",
-            met=lambda recipe: _beside(recipe, tuple(_REGULARISED), "mixup"),
+            "--eps-warmup has no effect without adversarial training: pass --adv pgd",
+            met=lambda recipe: recipe.adversary.warmup > 0 and recipe.adversary.method == "none",
         ),
         Conflict(
-            "MART weighs each example by the probability of its one label, which label smoothing spreads: use one or the "
-            "other (--adv trades goes with it)",
-            met=lambda recipe: _beside(recipe, ("mart",), "smoothing"),
-        ),
-        Conflict(
-            "differentially private training clips the gradient of each example's cross-entropy, and updates the weights once "
-            "for each batch: --adv trades, mart and free do not go with it (--adv pgd does)",
-            met=lambda recipe: _beside(recipe, ("free", *_REGULARISED), "dp"),
+            "--adv-beta weighs the divergence in TRADES and MART, and has no effect without them: pass --adv trades or "
+            "--adv mart",
+            met=lambda recipe: recipe.adversary.beta is not None and recipe.adversary.method not in _REGULARISED,
         ),
     ),
     done="adversarial training",

@@ -1,15 +1,13 @@
 """Adversarial weight perturbation: training where the loss stays low around the weights."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
-from edgepriv.recipe.defences.base import Conflict, Defence
+from edgepriv.recipe.defences.adversarial import ADVERSARIAL, of_method
+from edgepriv.recipe.defences.base import Conflict, Defence, in_one_stage
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.stages import InStages
-
-if TYPE_CHECKING:
-    from edgepriv.recipe.recipe import Recipe
 
 
 class Awp(InStages):
@@ -27,12 +25,7 @@ class Awp(InStages):
     ] = Field(0.0, ge=0, lt=1)
 
 
-def _free(recipe: "Recipe") -> bool:
-    stages = [name for name in recipe.stages() if AWP.acts_in(recipe, name) and getattr(recipe, name).adversarial]
-    return recipe.adversary.method == "free" and bool(stages)
-
-
-AWP = Defence(
+AWP: Defence = Defence(
     name="awp",
     place=21,
     title="adversarial weight perturbation",
@@ -52,7 +45,8 @@ AWP = Defence(
         Conflict(
             "--adv free takes its next perturbation from the gradient that updates the weights, and --awp moves the weights in "
             "between: use one or the other",
-            met=_free,
+            beside=("adversarial",),
+            met=lambda recipe: of_method(recipe, "free") and in_one_stage(recipe, AWP, ADVERSARIAL),
         ),
     ),
     idle="--awp acts while training, and no stage trains here: use edgepriv train --awp",

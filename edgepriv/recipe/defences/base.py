@@ -176,6 +176,11 @@ def undone(recipe: "Recipe", defences: Iterable[Defence]) -> "Recipe":
     return recipe.model_copy(update=sections)
 
 
+def in_one_stage(recipe: "Recipe", first: Defence, second: Defence) -> bool:
+    """Whether two defences act in the same stage of ``recipe``."""
+    return any(first.acts_in(recipe, name) and second.acts_in(recipe, name) for name in recipe.stages())
+
+
 @cache
 def defaults_of(kind: "type[Recipe]") -> dict[str, Any]:
     """The default of every field.

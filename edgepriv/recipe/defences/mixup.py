@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgepriv.recipe.defences.base import Conflict, Defence
+from edgepriv.recipe.defences.adversarial import ADVERSARIAL, of_method
+from edgepriv.recipe.defences.base import Conflict, Defence, in_one_stage
+from edgepriv.recipe.defences.relaxed_loss import RELAXED_LOSS
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.stages import InStages
 
@@ -24,7 +26,7 @@ class Mixup(InStages):
     ] = Field(0.0, ge=0)
 
 
-MIXUP = Defence(
+MIXUP: Defence = Defence(
     name="mixup",
     title="mixup",
     option="--mixup 0.2",
@@ -40,9 +42,19 @@ MIXUP = Defence(
             beside=("dp",),
         ),
         Conflict(
-            "RelaxLoss and the teacher of noisy members need one label for each example, and mixup mixes two: use one or the "
-            "other",
-            beside=("relaxloss", "noise"),
+            "the teacher of noisy members needs one label for each example, and mixup mixes two: use one or the other",
+            beside=("noise",),
+        ),
+        Conflict(
+            "RelaxLoss needs one label for each example, and mixup mixes two: in one stage use one or the other",
+            beside=("relaxloss",),
+            met=lambda recipe: in_one_stage(recipe, MIXUP, RELAXED_LOSS),
+        ),
+        Conflict(
+            "TRADES and MART compare the answers to each example and to its perturbation, free adversarial training perturbs "
+            "the same batch again, and mixup mixes two examples: in one stage use one or the other (--adv pgd goes with it)",
+            beside=("adversarial",),
+            met=lambda recipe: of_method(recipe, "trades", "mart", "free") and in_one_stage(recipe, MIXUP, ADVERSARIAL),
         ),
     ),
     idle="--mixup acts while training, and no stage trains here: use edgepriv train --mixup",

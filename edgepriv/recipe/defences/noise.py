@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from edgepriv.recipe.defences.base import Conflict, Defence
+from edgepriv.recipe.defences.adversarial import ADVERSARIAL, of_method
+from edgepriv.recipe.defences.base import Conflict, Defence, in_one_stage
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.section import Section
 
@@ -65,7 +66,7 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-NOISE = Defence(
+NOISE: Defence = Defence(
     name="noise",
     place=60,
     title="optimal noise on the members",
@@ -83,6 +84,12 @@ NOISE = Defence(
             "RelaxLoss holds the loss on hard labels, and members with optimal noise are trained on the teacher's soft "
             "answers: use one or the other",
             beside=("relaxloss",),
+        ),
+        Conflict(
+            "free adversarial training takes its perturbations from the gradient of the loss, which draws the answers to noisy "
+            "members towards the teacher's: use --adv pgd with noise",
+            beside=("adversarial",),
+            met=lambda recipe: of_method(recipe, "free") and in_one_stage(recipe, NOISE, ADVERSARIAL),
         ),
         Conflict(
             "--noise needs epochs of retraining on the noisy members: set noisy.epochs above 0",

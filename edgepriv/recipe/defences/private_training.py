@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from edgepriv.recipe.defences.base import Conflict, Defence
+from edgepriv.recipe.defences.adversarial import ADVERSARIAL, of_method
+from edgepriv.recipe.defences.base import Conflict, Defence, in_one_stage
 from edgepriv.recipe.defences.heads import trained_on_members
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.section import Section
@@ -57,7 +58,7 @@ def _later_stages(recipe: "Recipe") -> bool:
     return recipe.dp.active and bool(recipe.stages().keys() - {"train"})
 
 
-PRIVATE_TRAINING = Defence(
+PRIVATE_TRAINING: Defence = Defence(
     name="dp",
     place=50,
     title="differentially private training (DP-SGD)",
@@ -85,6 +86,14 @@ PRIVATE_TRAINING = Defence(
             "differential privacy bounds what each example alone does to a step; posterior flattening and RelaxLoss mix the "
             "examples of a batch, so its epsilon would be wrong: use one or the other",
             beside=("flattening", "relaxloss"),
+        ),
+        Conflict(
+            "differentially private training clips the gradient of each example's cross-entropy, and updates the weights once "
+            "for each batch: --adv trades, mart and free do not go with it (--adv pgd does)",
+            beside=("adversarial",),
+            met=lambda recipe: (
+                of_method(recipe, "trades", "mart", "free") and in_one_stage(recipe, PRIVATE_TRAINING, ADVERSARIAL)
+            ),
         ),
         Conflict(
             "this head is trained on what the model answers to its members, which the epsilon of differentially private "

@@ -1,8 +1,9 @@
 """RelaxLoss."""
 
-from edgepriv.recipe.defences.base import Defence, in_stage
+from edgepriv.recipe.defences.adversarial import ADVERSARIAL, of_method
+from edgepriv.recipe.defences.base import Conflict, Defence, in_one_stage, in_stage
 
-RELAXED_LOSS = Defence(
+RELAXED_LOSS: Defence = Defence(
     name="relaxloss",
     place=40,
     title="RelaxLoss",
@@ -11,5 +12,16 @@ RELAXED_LOSS = Defence(
     what="holds the training loss at so many nats (RelaxLoss)",
     fields=("*.relax",),
     acts_in=in_stage(lambda stage: stage.relax > 0),
+    conflicts=(
+        Conflict(
+            "TRADES and MART have a loss of their own, and so has RelaxLoss; free adversarial training takes its perturbations "
+            "from the gradient of the loss, which RelaxLoss turns around. In one stage use one or the other: --relax 0, or "
+            "--adv pgd",
+            beside=("adversarial",),
+            met=lambda recipe: (
+                of_method(recipe, "trades", "mart", "free") and in_one_stage(recipe, RELAXED_LOSS, ADVERSARIAL)
+            ),
+        ),
+    ),
     idle="--relax acts while training, and no stage trains here: use edgepriv train --relax",
 )

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgepriv.recipe.defences.base import Conflict, Defence
+from edgepriv.recipe.defences.adversarial import ADVERSARIAL, of_method
+from edgepriv.recipe.defences.base import Conflict, Defence, in_one_stage
+from edgepriv.recipe.defences.relaxed_loss import RELAXED_LOSS
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.stages import InStages
 
@@ -24,7 +26,7 @@ class Smoothing(InStages):
     ] = Field(0.0, ge=0, lt=1)
 
 
-SMOOTHING = Defence(
+SMOOTHING: Defence = Defence(
     name="smoothing",
     title="label smoothing",
     option="--label-smoothing 0.1",
@@ -36,9 +38,20 @@ SMOOTHING = Defence(
     acts_in=lambda recipe, stage: recipe.own(Smoothing).share > 0 and stage in recipe.own(Smoothing).stages,
     conflicts=(
         Conflict(
-            "RelaxLoss and the teacher of noisy members need one label for each example, and label smoothing spreads it: use "
-            "one or the other",
-            beside=("relaxloss", "noise"),
+            "the teacher of noisy members needs one label for each example, and label smoothing spreads it: use one or the "
+            "other",
+            beside=("noise",),
+        ),
+        Conflict(
+            "RelaxLoss needs one label for each example, and label smoothing spreads it: in one stage use one or the other",
+            beside=("relaxloss",),
+            met=lambda recipe: in_one_stage(recipe, SMOOTHING, RELAXED_LOSS),
+        ),
+        Conflict(
+            "MART weighs each example by the probability of its one label, which label smoothing spreads: in one stage use one "
+            "or the other (--adv trades goes with it)",
+            beside=("adversarial",),
+            met=lambda recipe: of_method(recipe, "mart") and in_one_stage(recipe, SMOOTHING, ADVERSARIAL),
         ),
     ),
     idle="--label-smoothing acts while training, and no stage trains here: use edgepriv train --label-smoothing",

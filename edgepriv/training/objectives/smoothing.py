@@ -21,7 +21,8 @@ def objective(asked: Asked) -> Objective:
 
 
 def smoothed(share: float) -> Objective:
-    """y' = (1 - share) y + share / K, after any attack, which is made against the label itself.
+    """y' = (1 - share) y + share / K, after any attack, which is made against the label itself (free
+    adversarial training has one gradient for both).
 
     Args:
         share: in [0, 1).
