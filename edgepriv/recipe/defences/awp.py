@@ -45,7 +45,6 @@ AWP: Defence = Defence(
         Conflict(
             "--adv free takes its next perturbation from the gradient that updates the weights, and --awp moves the weights in "
             "between: use one or the other",
-            beside=("adversarial",),
             met=lambda recipe: of_method(recipe, "free") and in_one_stage(recipe, AWP, ADVERSARIAL),
         ),
     ),

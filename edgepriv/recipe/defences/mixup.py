@@ -53,7 +53,6 @@ MIXUP: Defence = Defence(
         Conflict(
             "TRADES and MART compare the answers to each example and to its perturbation, free adversarial training perturbs "
             "the same batch again, and mixup mixes two examples: in one stage use one or the other (--adv pgd goes with it)",
-            beside=("adversarial",),
             met=lambda recipe: of_method(recipe, "trades", "mart", "free") and in_one_stage(recipe, MIXUP, ADVERSARIAL),
         ),
     ),

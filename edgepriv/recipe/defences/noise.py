@@ -88,7 +88,6 @@ NOISE: Defence = Defence(
         Conflict(
             "free adversarial training takes its perturbations from the gradient of the loss, which draws the answers to noisy "
             "members towards the teacher's: use --adv pgd with noise",
-            beside=("adversarial",),
             met=lambda recipe: of_method(recipe, "free") and in_one_stage(recipe, NOISE, ADVERSARIAL),
         ),
         Conflict(

@@ -90,7 +90,6 @@ PRIVATE_TRAINING: Defence = Defence(
         Conflict(
             "differentially private training clips the gradient of each example's cross-entropy, and updates the weights once "
             "for each batch: --adv trades, mart and free do not go with it (--adv pgd does)",
-            beside=("adversarial",),
             met=lambda recipe: (
                 of_method(recipe, "trades", "mart", "free") and in_one_stage(recipe, PRIVATE_TRAINING, ADVERSARIAL)
             ),

@@ -17,7 +17,6 @@ RELAXED_LOSS: Defence = Defence(
             "TRADES and MART have a loss of their own, and so has RelaxLoss; free adversarial training takes its perturbations "
             "from the gradient of the loss, which RelaxLoss turns around. In one stage use one or the other: --relax 0, or "
             "--adv pgd",
-            beside=("adversarial",),
             met=lambda recipe: (
                 of_method(recipe, "trades", "mart", "free") and in_one_stage(recipe, RELAXED_LOSS, ADVERSARIAL)
             ),

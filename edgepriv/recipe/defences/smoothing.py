@@ -50,7 +50,6 @@ SMOOTHING: Defence = Defence(
         Conflict(
             "MART weighs each example by the probability of its one label, which label smoothing spreads: in one stage use one "
             "or the other (--adv trades goes with it)",
-            beside=("adversarial",),
             met=lambda recipe: of_method(recipe, "mart") and in_one_stage(recipe, SMOOTHING, ADVERSARIAL),
         ),
     ),
