@@ -11,7 +11,15 @@ from edgepriv.project import beside
 
 
 def variants_of(model: DeployedModel, against: Sequence[Path]) -> dict[str, DeployedModel]:
-    """The models that a bench sets side by side, by name: ``model``, its ``float`` twin if there is one, and ``against``."""
+    """The models that a bench sets side by side.
+
+    Args:
+        model: the one that ships.
+        against: other .onnx files.
+
+    Returns:
+        By name: ``model``, its ``float`` twin if there is one, and the others.
+    """
     variants = {"model": model}
     if model.verified_manifest() is None:
         twin_file = beside(model.path, "fp32.onnx")
@@ -36,7 +44,14 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def audit_beside(model: DeployedModel) -> dict[str, Any] | None:
-    """The audit beside the model, if it is one of these very bytes."""
+    """The audit beside a model.
+
+    Args:
+        model: opened.
+
+    Returns:
+        Its content; None if there is none of these very bytes.
+    """
     audited = beside(model.path, "audit.json")
     if not audited.exists():
         return None
@@ -45,12 +60,31 @@ def audit_beside(model: DeployedModel) -> dict[str, Any] | None:
 
 
 def has_stale_audit(model: DeployedModel) -> bool:
-    """Whether there is an audit beside the model that is of other bytes, so that it says nothing about these."""
+    """Whether there is an audit beside a model that is of other bytes, so that it says nothing about these.
+
+    Args:
+        model: opened.
+
+    Returns:
+        True for one of other bytes.
+    """
     return beside(model.path, "audit.json").exists() and audit_beside(model) is None
 
 
 def imported_runs(model: DeployedModel, files: dict[str, Any], paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """What devices measured of the files of a bench, or of the .ort that was written with the model."""
+    """What devices measured of the files of a bench, or of the .ort that was written with the model.
+
+    Args:
+        model: opened.
+        files: facts of the files of the bench, by name.
+        paths: JSON that the kit's bench printed.
+
+    Returns:
+        The measurements.
+
+    Raises:
+        UserError: for those of other files.
+    """
     names = {facts["sha256"]: name for name, facts in files.items()}
     ort_file = beside(model.path, "ort")
     if paths and ort_file.exists():
@@ -59,7 +93,15 @@ def imported_runs(model: DeployedModel, files: dict[str, Any], paths: Sequence[P
 
 
 def bench_in(benched: Path, model: DeployedModel) -> dict[str, Any] | None:
-    """The bench in a file, if it is one of these very bytes."""
+    """The bench in a file.
+
+    Args:
+        benched: the file.
+        model: opened.
+
+    Returns:
+        Its content; None if it is not one of these very bytes.
+    """
     if not benched.exists():
         return None
     content = read_json(benched, "bench")

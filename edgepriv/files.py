@@ -19,7 +19,15 @@ UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipf
 
 
 def refuse_existing(paths: Iterable[Path], force: bool) -> None:
-    """Raise UserError if any of ``paths`` exists and ``force`` is not set."""
+    """Refuse to write where something stands.
+
+    Args:
+        paths: that are to be written.
+        force: whether files may be replaced.
+
+    Raises:
+        UserError: for a folder of that name, and for a file unless ``force``.
+    """
     for path in paths:
         if path.is_dir():
             raise UserError(f"{path} is a folder, but a file is to be written there: choose another -o")
@@ -28,8 +36,15 @@ def refuse_existing(paths: Iterable[Path], force: bool) -> None:
 
 
 def refuse_overwriting(read: Iterable[Path | None], written: Iterable[Path]) -> None:
-    """Raise UserError if any of the files ``written`` is one of those ``read``, by whatever name, or lies deep in a folder that
-    is read. Nothing permits that: what is read may be the only copy."""
+    """Refuse to write over what is read. Nothing permits that: it may be the only copy.
+
+    Args:
+        read: files and folders, by whatever name.
+        written: files.
+
+    Raises:
+        UserError: if one of them is read, or lies deep in a folder that is read.
+    """
     sources = [path for path in read if path is not None and path.exists()]
     for path in written:
         if not path.exists():
@@ -46,7 +61,17 @@ def refuse_overwriting(read: Iterable[Path | None], written: Iterable[Path]) -> 
 
 @contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; it becomes ``path`` only if the block succeeds."""
+    """A temporary path in the same folder, which becomes ``path`` only if the block succeeds.
+
+    Args:
+        path: of the file; folders above it are made.
+
+    Returns:
+        A context manager that gives the temporary path.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +93,17 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def folder_aside(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``path`` for the duration of the block, in place of one that a killed run has left."""
+    """An empty folder beside a path for the duration of the block, in place of one that a killed run has left.
+
+    Args:
+        path: beside which it stands.
+
+    Returns:
+        A context manager that gives the folder.
+
+    Raises:
+        UserError: where it cannot be made.
+    """
     aside = path.with_name(f".{path.name}.aside")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -95,23 +130,58 @@ def _as_user_error(error: OSError, path: Path) -> UserError:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, whole or not at all."""
+    """Write a file, whole or not at all.
+
+    Args:
+        path: of the file.
+        content: of the file.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
     with written_aside(path) as aside:
         aside.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text to ``path``, whole or not at all."""
+    """Write UTF-8 text, whole or not at all.
+
+    Args:
+        path: of the file.
+        content: of the file.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
     write_bytes(path, content.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, whole or not at all; NaN and infinity are refused (they are not JSON)."""
+    """Write indented JSON, whole or not at all; NaN and infinity are refused (they are not JSON).
+
+    Args:
+        path: of the file.
+        value: of the file.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_bytes(path: Path, what: str) -> bytes:
-    """The whole file; ``what`` names its role in the error message."""
+    """The whole of a file.
+
+    Args:
+        path: of the file.
+        what: its role, for the message.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        UserError: where it is not there or cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -121,7 +191,18 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 
 def read_json(path: Path, what: str) -> Any:
-    """Parse a JSON file; ``what`` names its role in the error message."""
+    """What a JSON file holds.
+
+    Args:
+        path: of the file.
+        what: its role, for the message.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: where it is not there, or no JSON.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
@@ -131,6 +212,13 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
+    """The digest of a file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Hex sha256 of its bytes.
+    """
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

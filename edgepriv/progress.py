@@ -151,9 +151,13 @@ _watcher: threading.Thread | None = None
 
 @contextmanager
 def told(where: bool | Listener) -> Iterator[list[str]]:
-    """While it lasts, bars and notes go to ``where``: True standard error, False nowhere, or a function of a Step.
+    """While it lasts, bars and notes go somewhere else.
 
-    Gives the list of notes, which grows.
+    Args:
+        where: True for standard error, False for nowhere, or a function of a Step.
+
+    Returns:
+        A context manager that gives the list of notes, which grows.
     """
     notes: list[str] = []
 
@@ -174,7 +178,12 @@ def told(where: bool | Listener) -> Iterator[list[str]]:
 
 
 def note(line: str, kind: Kind = "note") -> None:
-    """Print one line above the progress bar, if one is shown."""
+    """Print one line above the progress bar, if one is shown.
+
+    Args:
+        line: of text.
+        kind: "note" or "warning".
+    """
     heard = _noted.get()
     if heard is None:
         _print_note(line, kind)
@@ -183,7 +192,11 @@ def note(line: str, kind: Kind = "note") -> None:
 
 
 def announce(line: str) -> None:
-    """Say what comes next: a line of its own on standard error; a function is called with a ``Step`` of that title alone."""
+    """Say what comes next: a line of its own on standard error; a function is called with a ``Step`` of that title alone.
+
+    Args:
+        line: of text.
+    """
     tell = _listener.get()
     if tell is None:
         print(line, file=sys.stderr, flush=True)
@@ -240,7 +253,18 @@ def shown(
 
 
 def each(items: Iterable[Item], title: str, *, unit: str, total: int, delay: float = 0) -> Iterator[Item]:
-    """The items, one step each."""
+    """The items, one step each.
+
+    Args:
+        items: to go through.
+        title: what is done.
+        unit: of one step, in the singular.
+        total: number of items.
+        delay: seconds before a bar appears.
+
+    Yields:
+        Each of them.
+    """
     with shown(title, unit=unit, total=total, delay=delay, leave=delay == 0) as bar:
         for item in items:
             yield item
@@ -248,7 +272,14 @@ def each(items: Iterable[Item], title: str, *, unit: str, total: int, delay: flo
 
 
 def follower(bar: Bar) -> Callable[..., None]:
-    """A callback (done, total, ...) that moves the bar there."""
+    """A callback that moves a bar.
+
+    Args:
+        bar: that is shown.
+
+    Returns:
+        A function of (done, total, ...).
+    """
 
     def follow(done: int, total: int, *unused: object) -> None:
         bar.total = total

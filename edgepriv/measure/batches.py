@@ -6,10 +6,17 @@ from edgepriv.errors import UserError
 
 
 def batches_for(fixed: Mapping[str, int | None], asked: Sequence[int]) -> tuple[list[int], list[str]]:
-    """The batch sizes to time, and what there is to say about them, in sentences.
+    """The batch sizes to time.
 
-    ``fixed``: the only batch size that each file takes, by name, None for any. Raises UserError when two files take none in
-    common.
+    Args:
+        fixed: the only batch size that each file takes, by name, None for any.
+        asked: sizes that were asked for.
+
+    Returns:
+        The sizes, and what there is to say about them, in sentences.
+
+    Raises:
+        UserError: when two files take none in common.
     """
     sizes = {size for size in fixed.values() if size is not None}
     if not sizes:

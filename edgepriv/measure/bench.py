@@ -42,19 +42,32 @@ def bench(
     timers: Mapping[str, Path] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Measure every one of ``models`` by name and compare it with the one named "float", else with the first.
+    """Measure models and compare each with the one named "float", else with the first.
 
     Each round runs all variants one after the other, each in a process of its own, and every other round in reverse
     order (A B B A ...), so that a machine that warms up or is busy for a while slows all of them. Latencies are pooled
     over the rounds (n = runs * rounds, fewer where ``seconds`` end the timing of a process before); load time, first
-    inference and memory are medians over the rounds. ``threads``: 0 takes all cores. ``warmup``: inferences before those
-    that are timed, the device kit's number if None. ``seconds``: as in the kit's bench.py, None for no bound. ``timers``:
-    names whose files another script times, which takes the arguments of the kit's bench.py and prints its JSON (another
-    runtime).
+    inference and memory are medians over the rounds.
 
-    Returns the content of ``model.bench.json``: milliseconds, megabytes of 10^6 bytes, and ``ratios`` as variant /
-    reference, so that 0.5 is half; ``latency_rounds`` is [min, median, max] of the ratio of p50 within each round, and
-    tells whether a difference is larger than the noise. A ratio to nothing measurable is None. Raises UserError.
+    Args:
+        models: by name.
+        batches: inputs at a time, 1 or more each.
+        threads: 0 takes all cores.
+        runs: timed inferences of a process, 1 or more.
+        rounds: 1 or more.
+        warmup: inferences before those that are timed; None for the device kit's number.
+        seconds: as in the kit's bench.py; None for no bound.
+        timers: names whose files another script times, which takes the arguments of the kit's bench.py and prints its JSON
+            (another runtime).
+        progress: called with (done, in all, what comes next).
+
+    Returns:
+        The content of ``model.bench.json``: milliseconds, megabytes of 10^6 bytes, and ``ratios`` as variant / reference, so
+        that 0.5 is half; ``latency_rounds`` is [min, median, max] of the ratio of p50 within each round, and tells whether a
+        difference is larger than the noise. A ratio to nothing measurable is None.
+
+    Raises:
+        UserError: for numbers that make no sense, and files that cannot be run.
     """
     if not models:
         raise UserError("nothing to measure: name at least one .onnx file")

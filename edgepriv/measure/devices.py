@@ -100,7 +100,15 @@ def read_devices(path: Path, names: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def merged(known: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Both, where a newer measurement replaces one of the same file, setting, runtime and machine."""
+    """Two lists of measurements.
+
+    Args:
+        known: earlier ones.
+        new: which replace those of the same file, setting, runtime and machine.
+
+    Returns:
+        Both.
+    """
     rows = {_identity(run): run for run in (*known, *new)}
     return list(rows.values())
 

@@ -49,7 +49,14 @@ INT8_TOLERANCE = 1e-2
 
 
 def kit_paths(folder: Path) -> list[Path]:
-    """Every file that ``write_kit`` writes into ``folder``."""
+    """Every file that ``write_kit`` writes.
+
+    Args:
+        folder: of the kit.
+
+    Returns:
+        Their paths.
+    """
     return [folder / name for name in (*KIT, "device.json", "golden.json")]
 
 
@@ -61,14 +68,24 @@ def write_kit(
     tolerance: float | None = None,
     force: bool = False,
 ) -> Path:
-    """Write the kit for ``model`` into ``folder`` (default: ``device/`` beside it) and return the folder.
+    """Write the device kit of a model.
 
-    ``also``: other files of the same model that ship (a .ort). A model.memguard.npz beside the model is on record too: without
-    it the kit refuses to answer. The golden inputs are noise from a fixed seed, never data:
-    the kit leaves the house with the model. ``tolerance`` is the largest difference of a probability that verifying
-    accepts on another processor, and of a logit in units of the largest one; labels must be equal. Left out, it is 1e-3,
-    and 1e-2 for a file with ``--compute int8``. Raises UserError if the model does not run, or a file exists and ``force``
-    is not set.
+    A model.memguard.npz beside the model is on record too: without it the kit refuses to answer. The golden inputs are noise
+    from a fixed seed, never data: the kit leaves the house with the model.
+
+    Args:
+        model: the .onnx.
+        folder: None for ``device/`` beside it.
+        also: other files of the same model that ship (a .ort).
+        tolerance: the largest difference of a probability that verifying accepts on another processor, and of a logit in units
+            of the largest one; labels must be equal. None for 1e-3, and 1e-2 for a file with ``--compute int8``.
+        force: replace files that exist.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: if the model does not run, or a file exists and ``force`` is not set.
     """
     folder = model.parent / "device" if folder is None else folder
     refuse_existing(kit_paths(folder), force)

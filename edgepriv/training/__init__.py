@@ -1,7 +1,8 @@
 """One loop, and what it can minimise."""
 
 from edgepriv.training.quantization import QuantizedTensor, load_quantized, quantize_weights
-from edgepriv.training.stages import new_classifier, run_stages, run_stages_stacked
+from edgepriv.training.stages import new_classifier, run_stages
+from edgepriv.training.stages_stacked import run_stages_stacked
 
 __all__ = [
     "QuantizedTensor",

@@ -17,14 +17,12 @@ from edgepriv.project import warn
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training.batch_dependent import slowness, why_not_in_one_pass
-from edgepriv.training.device import PROCESSOR
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import Hooks, State, fit
 from edgepriv.training.objectives import Asked, Ground, Objective, objectives_of
 from edgepriv.training.quantization import refuse_unmatched
 from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.training.resume import key_of, read_resume_state, write_resume_state
-from edgepriv.training.stacked import Stack, StackedExamples, stackable
 from edgepriv.training.task import Task, task_of
 from edgepriv.training.watch import watch_of
 
@@ -53,9 +51,16 @@ def examples_of(dataset: Dataset, index: np.ndarray) -> Examples:
     return Examples(torch.from_numpy(dataset.x[index]), torch.from_numpy(dataset.y[index]))
 
 
-def _some(validation: np.ndarray, seed: int) -> np.ndarray:
-    """Drawn, because the examples of a folder or a table often stand class by class."""
-    return np.random.default_rng(seed).permutation(validation)[:_VALIDATION_EXAMPLES]
+def validation_rows(split: Split) -> np.ndarray:
+    """The validation examples that choose an epoch, drawn because those of a folder or a table often stand class by class.
+
+    Args:
+        split: which has them.
+
+    Returns:
+        int64 [n], their places; n is 1,024 at most.
+    """
+    return np.random.default_rng(split.seed).permutation(split.validation)[:_VALIDATION_EXAMPLES]
 
 
 def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> Classifier:
@@ -145,7 +150,7 @@ def run_stages(
         dataset,
         examples_of(dataset, split.members),
         examples_of(dataset, split.holdout),
-        examples_of(dataset, _some(split.validation, split.seed)),
+        examples_of(dataset, validation_rows(split)),
         key,
         resume_file,
         quiet,
@@ -280,69 +285,6 @@ def refuse_unfit_objectives(
     for name in stages:
         for objective in objectives_of(Asked(recipe, name, dataset.input_shape)):
             objective.refuse(ground)
-
-
-def run_stages_stacked(
-    classifiers: Sequence[Classifier],
-    recipes: Sequence[Recipe],
-    dataset: Dataset,
-    splits: Sequence[Split],
-    *,
-    done_before: int = 0,
-    device: torch.device = PROCESSOR,
-) -> None:
-    """Run all stages of each recipe on its split's members, in place and all models at once.
-
-    Each classifier becomes what ``run_stages`` makes of it, up to rounding.
-
-    Args:
-        classifiers: one for each recipe; they stay where they are.
-        recipes: ``stackable``, and equal but for their seeds.
-        dataset: the examples.
-        splits: equal but for the members, whose numbers are equal.
-        done_before: as for ``run_stages``.
-        device: where to train.
-
-    Raises:
-        UserError: for a training that diverges.
-    """
-    recipe, validation = recipes[0], _some(splits[0].validation, splits[0].seed)
-    if not stackable(recipe):
-        raise ValueError("these models must be trained one by one")
-    stack = Stack(classifiers)
-    members = _stacked_examples(dataset, [split.members for split in splits])
-    held_out = _stacked_examples(dataset, [validation] * len(splits))
-    for position, name in list(enumerate(recipe.stages()))[done_before:]:
-        retraining = retraining_in(recipe, name, dataset)
-        if retraining is not None and DEFENCES[retraining.name].stage == name:
-            stack.copy_to(classifiers)
-            members = _stacked_retrained(name, classifiers, recipes, dataset, splits)
-            stack = Stack([_fresh(own, dataset) for own in recipes])
-        task = task_of(stack.network, recipe.with_changes(device=str(device)), name, dataset.input_shape)
-        seeds = [own.seed + position for own in recipes]
-        fit(stack, members, task, seed=seeds, validation=held_out)
-    stack.copy_to(classifiers)
-
-
-def _stacked_examples(dataset: Dataset, indices: Sequence[np.ndarray]) -> StackedExamples:
-    return StackedExamples(
-        torch.from_numpy(dataset.x), torch.from_numpy(dataset.y), rows=torch.from_numpy(np.stack(indices))
-    )
-
-
-def _stacked_retrained(
-    stage: str, teachers: Sequence[Classifier], recipes: Sequence[Recipe], dataset: Dataset, splits: Sequence[Split]
-) -> StackedExamples:
-    """Each model's members as its own teacher makes them."""
-    made = []
-    for teacher, own, split in zip(teachers, recipes, splits, strict=True):
-        objective = retraining_in(own, stage, dataset)
-        assert objective is not None
-        assert objective.retrained is not None
-        made.append(objective.retrained(teacher, examples_of(dataset, split.members), True)[0])
-    taught = torch.cat([own.teacher for own in made if own.teacher is not None])
-    rows = torch.arange(len(taught)).view(len(made), -1)
-    return StackedExamples(torch.cat([own.x for own in made]), torch.cat([own.y for own in made]), taught, rows=rows)
 
 
 def _warn_of_slow_attack(classifier: Classifier, members: Examples, task: Task) -> None:
