@@ -20,6 +20,7 @@ STRETCHES = (1.0, 2.0, 4.0, 16.0, np.inf)
 """In L-inf: times the way to the boundary, cut to the box; infinitely often leads to its corner."""
 
 
+# What is asked, on what, within which radius, and what of it can be fed: one argument each.
 def withstands(
     labels_of: Labels,
     x: Inputs,

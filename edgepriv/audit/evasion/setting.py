@@ -35,7 +35,17 @@ class Setting:
     def fed(
         self, x: npt.NDArray[np.float32], moved: npt.NDArray[np.float32], norm: str, eps: float
     ) -> npt.NDArray[np.float32]:
-        """What the file can be fed of ``moved`` within ``eps`` of x: whole bytes, rows of a table."""
+        """What the file can be fed: whole bytes, rows of a table.
+
+        Args:
+            x: float32 [n, ...] in [0, 1], the clean inputs.
+            moved: float32 [n, ...] in [0, 1], the same perturbed.
+            norm: "linf" or "l2".
+            eps: radius in input units, which is not left.
+
+        Returns:
+            float32 [n, ...].
+        """
         if self.rows is not None:
             return self.rows.nearest(x, moved, norm, eps)
         return on_bytes(x, moved, norm, eps) if self.bytes_in else moved

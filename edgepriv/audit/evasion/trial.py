@@ -91,7 +91,14 @@ class Trial:
     rows: TableRows | None = None
 
     def within(self, eps: float) -> "Trial":
-        """The same where what cannot change within ``eps`` is left alone: whole numbers of which one step is more."""
+        """The same trial, where what cannot change within a radius is left alone: whole numbers of which one step is more.
+
+        Args:
+            eps: radius in input units.
+
+        Returns:
+            The trial; itself for anything but the rows of a table.
+        """
         if self.rows is None:
             return self
         movable = self.rows.movable(self.norm, eps)
@@ -178,7 +185,16 @@ class Trial:
         return np.asarray(self.labels(self.fed(self.x[index], moved, eps)) == self.y[index])
 
     def fed(self, x: Inputs, moved: Inputs, eps: float) -> Inputs:
-        """What the file can be fed of ``moved`` within ``eps`` of x: whole bytes, rows of a table."""
+        """What the file can be fed: whole bytes, rows of a table.
+
+        Args:
+            x: float32 [n, ...] in [0, 1], the clean inputs.
+            moved: float32 [n, ...] in [0, 1], the same perturbed.
+            eps: radius in input units, which is not left.
+
+        Returns:
+            float32 [n, ...].
+        """
         if self.rows is not None:
             return self.rows.nearest(x, moved, self.norm, eps)
         return on_bytes(x, moved, self.norm, self.radius(eps)) if self.bytes_in else moved
