@@ -75,6 +75,14 @@ def resolved(recipe: Recipe, dataset: Dataset) -> Recipe:
     return recipe.with_changes(data={"name": dataset.name}, adversary={"eps": eps, "fixed": fixed}, model=model)
 
 
+def refuse_bytes(recipe: Recipe, dataset: Dataset) -> None:
+    """Raise UserError where a file that takes bytes is asked for, but its inputs are made of the rows of a table."""
+    if dataset.encoding is not None and recipe.export.input == "uint8":
+        raise UserError(
+            "--input uint8 is for pictures: the inputs that are made of a table's rows are finer than bytes"
+        )
+
+
 def data_record(dataset: Dataset, split: Split, asked: Data) -> dict[str, Any]:
     """What checkpoints and manifests keep of the data: its name, how it was read and encoded, its digest, who was a member."""
     reading = {"reading": asked.reading()} if asked.reading() else {}

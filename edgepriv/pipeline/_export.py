@@ -63,6 +63,7 @@ def export(
     refuse_overwriting(data.files_of(given.dataset.name, data_dir), written)
     asked = given.checkpoint.recipe.with_changes(**changes)
     refuse_impossible(asked)
+    project.refuse_bytes(asked, given.dataset)
     classifier = given.checkpoint.classifier()
     unsteady = refuse_unsteady(classifier, few_inputs(given.dataset, given.split))
     say_all([*classifier.notes, *([unsteady] if unsteady else [])])

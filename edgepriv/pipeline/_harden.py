@@ -141,6 +141,7 @@ def _recipe_of(
     hardened_by = project.resolved(asked_for.with_changes(device=device), given.dataset)
     refuse_idle(hardened_by, trained_by, changes)
     refuse_impossible(hardened_by)
+    project.refuse_bytes(hardened_by, given.dataset)
     if stated(changes, recipe, trained_by, given.dataset.input_shape):
         return hardened_by
     asked = bool((changes.get("adversary") or {}).get("method"))
