@@ -181,6 +181,7 @@ class Audited(Result):
     float_twin: Row | None = None
     dp: Row | None = None
     persons: Row | None = None
+    classifier: Row | None = None
 
     @property
     def report(self) -> Path:
@@ -196,6 +197,7 @@ class Audited(Result):
         """Accuracy, attacks, robustness, then warnings and findings."""
         from edgepriv.report import tables
         from edgepriv.report.attack_tables import attack_tables
+        from edgepriv.report.classifier import classifier_table
         from edgepriv.report.not_measured import notes
         from edgepriv.report.persons import persons_table
         from edgepriv.report.summary import proven
@@ -205,6 +207,7 @@ class Audited(Result):
         return [
             accuracy_table(self.accuracy["rows"]),
             *([f"at export, {cost}"] if cost else []),
+            *(classifier_table(self.classifier, (self.float_twin or {}).get("classifier")) if self.classifier else []),
             *attack_tables(self._content, self.file.name),
             *(persons_table(self.persons) if self.persons else []),
             *([tables.robustness_table(self.robustness)] if self.robustness else []),

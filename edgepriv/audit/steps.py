@@ -9,9 +9,10 @@ from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.alike import likeness, warnings_of
 from edgepriv.audit.attackers import Attackers
 from edgepriv.audit.brought import Brought, of_another_size
+from edgepriv.audit.classifier import classifier_part
 from edgepriv.audit.described import described
 from edgepriv.audit.robust import robustness_part
-from edgepriv.audit.run import membership_part
+from edgepriv.audit.run import membership_part, observed
 from edgepriv.audit.shift import shift_part
 from edgepriv.audit.subject import Subject
 from edgepriv.audit.upfront import up_front
@@ -80,6 +81,18 @@ def membership_of(subject: Subject, attackers: Attackers) -> tuple[dict[str, Any
         recipe=subject.recipe,
         pool=subject.split.reference,
     )
+
+
+def classifier_of(subject: Subject) -> dict[str, Any]:
+    """``classifier`` of the audit: how well the file does on non-members, whom nothing of its training has seen."""
+    dataset, split = subject.dataset, subject.split
+    validation = observed(subject.target, dataset, split.validation) if len(split.validation) else None
+    groups = None if dataset.groups is None else dataset.groups[split.non_members]
+    seen = observed(subject.target, dataset, split.non_members)
+    found = classifier_part(seen, validation, groups, dataset.class_names)
+    if subject.target.labels_only:  # its probabilities stand for labels
+        found |= {"auc": {"value": None, "ci": None}, "calibration_error": None, "at_threshold": None}
+    return found
 
 
 def shift_of(subject: Subject) -> dict[str, Any]:

@@ -19,7 +19,15 @@ from edgepriv.audit.examples import from_files
 from edgepriv.audit.feeding import told_of
 from edgepriv.audit.request import Request
 from edgepriv.audit.robust import refuse_radius
-from edgepriv.audit.steps import accuracy_of, likeness_of, membership_of, report_of, robustness_of, shift_of
+from edgepriv.audit.steps import (
+    accuracy_of,
+    classifier_of,
+    likeness_of,
+    membership_of,
+    report_of,
+    robustness_of,
+    shift_of,
+)
 from edgepriv.audit.subject import Subject
 from edgepriv.audit.target import open_target
 from edgepriv.audit.units import Unit, in_unit_range
@@ -56,6 +64,7 @@ def audit_on_files(model: DeployedModel, members: Path, non_members: Path, reque
     content, scores = membership_of(subject, attackers)
     _refuse_nothing_run(content)
     content["likeness"] = alike
+    content["classifier"] = classifier_of(subject)
     content["shift"] = shift_of(subject)
     content["robustness"] = unit.restored(robustness_of(subject, request.cache_dir))
     content["said"] = [*subject.notes, *attackers.notes]

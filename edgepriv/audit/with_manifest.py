@@ -25,7 +25,15 @@ from edgepriv.audit.feeding import Told, told_of
 from edgepriv.audit.references import Fleet, train_fleet
 from edgepriv.audit.request import Request
 from edgepriv.audit.robust import refuse_radius
-from edgepriv.audit.steps import accuracy_of, likeness_of, membership_of, report_of, robustness_of, shift_of
+from edgepriv.audit.steps import (
+    accuracy_of,
+    classifier_of,
+    likeness_of,
+    membership_of,
+    report_of,
+    robustness_of,
+    shift_of,
+)
 from edgepriv.audit.subject import Subject
 from edgepriv.audit.target import open_target
 from edgepriv.errors import UserError
@@ -62,6 +70,7 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
         refuse_unlike(alike.get("adaptive"), assumed, brought.who)
     content, scores = membership_of(subject, attackers)
     content["likeness"] = alike
+    content["classifier"] = classifier_of(subject)
     content["shift"] = shift_of(subject)
     content["robustness"] = robustness_of(subject, request.cache_dir)
     content["said"] = [*project.data_notes(subject.dataset, subject.split), *subject.notes, *attackers.notes]
@@ -172,6 +181,7 @@ def _of_the_float_twin(
     opened = open_target(twin, of_dataset(subject.dataset), told)
     subject = replace(subject, model=twin, asked=twin, opened=opened, told=told)
     content, _ = membership_of(subject, own)
+    content["classifier"] = classifier_of(subject)
     content["robustness"] = robustness_of(subject, request.cache_dir, "robustness of the float twin")
     return content
 

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from edgepriv.report.formatting import area, attack_name, rate, with_interval
+from edgepriv.report.formatting import area, attack_name, rate
 
 SHOWN = 5
 
@@ -21,9 +21,9 @@ def persons_table(persons: Mapping[str, Any], shown: int = SHOWN) -> list[Table 
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("attack", overflow="fold")
+    table.add_column("attack", overflow="fold", min_width=20)
     table.add_column("attacker", no_wrap=True)
-    for heading in ("AUC, person", "AUC, record", "TPR@1%, person"):
+    for heading in ("AUC", "by record", "TPR@1%"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in persons["rows"][:shown]:
         table.add_row(Text(attack_name(row)), Text(row["threat_model"]), *person_cells(row))
@@ -43,10 +43,14 @@ def person_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """AUC by person, AUC by record, true-positive rate at 1% by person."""
     found = row["tpr_at_fpr"]["0.01"]
     return (
-        with_interval(row["auc"], row["auc_ci"], area),
+        f"{area(row['auc'])} {row['auc_ci'][0]:.2f}-{row['auc_ci'][1]:.2f}",
         area(row["record_auc"]),
-        "-" if found["value"] is None else with_interval(found["value"], found["ci"], rate),
+        "-" if found["value"] is None else f"{rate(found['value'])} {_percents(found['ci'])}",
     )
+
+
+def _percents(ends: Sequence[float]) -> str:
+    return "-".join(f"{100 * end:.2g}" for end in ends)
 
 
 def unresolved(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,0 +1,55 @@
+"""The classifier's own figures for a terminal of 80 columns, float and shipped side by side."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from edgepriv.report.formatting import area, percent, with_interval
+
+FEW = 4
+"""Classes up to which the confusion matrix is shown."""
+
+
+def classifier_table(own: Mapping[str, Any], twin: Mapping[str, Any] | None) -> list[Table | str]:
+    """Takes ``classifier`` of an audit, and of its float twin where that was audited too."""
+    sides = [own] if twin is None else [twin, own]
+    title = Text(f"The classifier on held-out data ({own['n']:,})")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("")
+    for heading in ("this file",) if twin is None else ("float twin", "this file"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_row("accuracy", *(_shown(side["accuracy"], percent) for side in sides))
+    table.add_row("AUC", *(_shown(side["auc"], area) for side in sides))
+    table.add_row("F1", *(f"{side['f1']:.3f}" for side in sides))
+    table.add_row("calibration error", *(_plain(side["calibration_error"]) for side in sides))
+    for name in ("sensitivity", "specificity") if all(side["at_threshold"] for side in sides) else ():
+        table.add_row(name, *(_shown(side["at_threshold"][name], percent) for side in sides))
+    for place, label in enumerate(own["classes"]):
+        if len(own["classes"]) <= FEW:
+            recall = Text(f"recall of {label['class']}")
+            table.add_row(recall, *(_shown(side["classes"][place], percent) for side in sides))
+    return [table, *_notes(own)]
+
+
+def _shown(figure: Mapping[str, Any], text_of: Any) -> str:
+    return "-" if figure["value"] is None else with_interval(figure["value"], figure["ci"], text_of)
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _notes(own: Mapping[str, Any]) -> list[str]:
+    notes = ["calibration error: 15 equal bins of the probability of the label given"]
+    at = own["at_threshold"]
+    if at:
+        name = own["class_names"][1]
+        notes.append(
+            f"sensitivity to {name!r} at {at['threshold']:.3f}, chosen on {at['chosen_on']:,} validation records"
+        )
+    if len(own["class_names"]) <= FEW:
+        notes.append(f"confusion, this file (rows: true {', '.join(own['class_names'])}): {own['confusion']}")
+    return notes

@@ -1,0 +1,54 @@
+"""What is said of the classifier itself, against scikit-learn and by hand."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
+
+from edgepriv.audit.answers import Outputs
+from edgepriv.audit.classifier import calibration_error, classifier_part
+from edgepriv.report.classifier import classifier_table
+
+
+def outputs(n, classes, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    raw = rng.normal(size=(n, classes)) + 1.2 * np.eye(classes)[y]
+    p = np.exp(raw)
+    return Outputs(p / p.sum(axis=1, keepdims=True), y)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_figures_are_those_of_scikit_learn(classes):
+    seen = outputs(400, classes)
+    found = classifier_part(seen, outputs(200, classes, 1), None, tuple(map(str, range(classes))))
+    y, p, predicted = seen.labels, seen.probabilities, seen.predicted
+    assert found["confusion"] == confusion_matrix(y, predicted).tolist()
+    kind = {"average": "binary"} if classes == 2 else {"average": "macro"}
+    assert found["f1"] == pytest.approx(f1_score(y, predicted, **kind))
+    area = roc_auc_score(y, p[:, 1]) if classes == 2 else roc_auc_score(y, p, multi_class="ovr", average="macro")
+    assert found["auc"]["value"] == pytest.approx(area)
+    assert [row["value"] for row in found["classes"]] == pytest.approx(
+        recall_score(y, predicted, average=None).tolist()
+    )
+    at = found["at_threshold"]
+    assert (at is None) == (classes > 2)
+    if at:
+        positive = p[:, 1] >= at["threshold"]
+        assert at["sensitivity"]["value"] == pytest.approx(recall_score(y, positive))
+        assert at["specificity"]["value"] == pytest.approx(recall_score(y, positive, pos_label=0))
+    assert classifier_table(found, found)
+
+
+def test_calibration_by_hand():
+    """Half are sure by 0.9 and always right, half by 0.6 and never: (0.1 + 0.6) / 2."""
+    p = np.array([[0.9, 0.1]] * 10 + [[0.6, 0.4]] * 10)
+    assert calibration_error(Outputs(p, np.repeat([0, 1], 10))) == pytest.approx(0.35)
+
+
+def test_records_of_one_person_widen_the_interval():
+    seen = outputs(300, 2)
+    copies = np.repeat(np.arange(300), 4)
+    many = seen.take(copies)
+    alone, known = (classifier_part(many, None, groups, ("a", "b"))["accuracy"]["ci"] for groups in (None, copies))
+    assert known[0] < alone[0] < alone[1] < known[1]
+    assert known == pytest.approx(classifier_part(seen, None, None, ("a", "b"))["accuracy"]["ci"], abs=1e-3)
