@@ -212,13 +212,19 @@ def _differing(scores: Scores, outputs: ModelOutputs, codes_of: Codes) -> list[s
     votes or has probabilities of its own: which of the two its accuracy is of."""
     own = _own_labels(scores, outputs)
     predicted = scores.predicted()
-    if own is None or (own == predicted).all():
+    if own is None:
         return []
+    assert outputs.label is not None
+    if (own == predicted).all():
+        return [
+            "accuracy and attacks go by the largest score, which is the label that the file returns in "
+            f"{outputs.label[0]!r} for all of {len(own)} rows that were tried; --output-name "
+            f"{outputs.label[0]} audits the labels"
+        ]
     try:
         truth = codes_of(scores.class_names())
     except UserError:
         return []
-    assert outputs.label is not None
     return [
         f"the labels that the file returns in {outputs.label[0]!r} differ from its largest scores for "
         f"{(own != predicted).mean():.1%} of {len(own)} rows (right for {(own == truth).mean():.1%} and "

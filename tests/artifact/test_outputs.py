@@ -95,7 +95,7 @@ def test_two_outputs_that_disagree_are_refused_with_their_accuracies():
     with pytest.raises(UserError, match=r"auxiliary .* right for .*scores .*100\.0% .*--output-name"):
         chosen(proto)
     assert chosen(proto, output_name="scores")[0].outputs == ("scores",)
-    with pytest.raises(UserError, match=r"'logit': the model's outputs are auxiliary"):
+    with pytest.raises(UserError, match=r"'logit': there is no such output; the model's outputs are auxiliary"):
         chosen(proto, output_name="logit")
 
 
