@@ -99,7 +99,15 @@ def _on_perturbed_inputs(recipe: "Recipe", stage: str) -> bool:
 
 
 def of_method(recipe: "Recipe", *methods: str) -> bool:
-    """Whether adversarial training is by one of ``methods``."""
+    """Whether adversarial training is by one of some methods.
+
+    Args:
+        recipe: settings of a run.
+        methods: values of ``adversary.method``.
+
+    Returns:
+        True for one of them.
+    """
     return recipe.adversary.method in methods
 
 

@@ -177,7 +177,16 @@ def undone(recipe: "Recipe", defences: Iterable[Defence]) -> "Recipe":
 
 
 def in_one_stage(recipe: "Recipe", first: Defence, second: Defence) -> bool:
-    """Whether two defences act in the same stage of ``recipe``."""
+    """Whether two defences act in the same stage.
+
+    Args:
+        recipe: settings of a run.
+        first: a defence.
+        second: another.
+
+    Returns:
+        True if there is such a stage.
+    """
     return any(first.acts_in(recipe, name) and second.acts_in(recipe, name) for name in recipe.stages())
 
 
