@@ -84,14 +84,14 @@ def value_of(record: Mapping[str, Any], column: Mapping[str, Any]) -> Callable[[
     if column["kind"] == "date":
         return lambda cell: date_of(cell, column["order"])
     if column["kind"] == "boolean":
-        words = column["words"]
-        return lambda cell: float(words.index(cell.lower())) if cell.lower() in words else _zero_or_one(cell, words)
+        pair = column["words"]
+        return lambda cell: float(pair.index(cell.lower())) if cell.lower() in pair else _zero_or_one(cell, pair)
     return lambda cell: number_of(cell, record["decimal"], record["thousands"])
 
 
-def _zero_or_one(cell: str, words: Sequence[str]) -> float | None:
+def _zero_or_one(cell: str, pair: Sequence[str]) -> float | None:
     """``1.0`` is 1 in a column of 0 and 1."""
-    number = number_of(cell) if list(words) == ["0", "1"] else None
+    number = number_of(cell) if list(pair) == ["0", "1"] else None
     return number if number in (0, 1) else None
 
 

@@ -146,8 +146,8 @@ def encode(dataset: Dataset, encoding: TableEncoding) -> Dataset:
     """``dataset`` with its rows encoded as the record says. Raises UserError where they do not fit it."""
     assert dataset.cells is not None
     x, notes = encoding.encoded(dataset.cells)
-    said = (*encoding.described(dataset.cells), *notes)
-    return replace(dataset, x=x, encoding=encoding, cells=None, notes=dataset.notes + said)
+    remarks = (*encoding.described(dataset.cells), *notes)
+    return replace(dataset, x=x, encoding=encoding, cells=None, notes=dataset.notes + remarks)
 
 
 def encoded_members(
@@ -163,8 +163,8 @@ def encoded_members(
     both = []
     for raw, cells in zip(raws, tables, strict=True):
         x, notes = encoding.encoded(cells)
-        said = [f"{cells.path.name}: {note}" for note in notes]
-        both.append(replace(raw, x=x, notes=(*raw.notes, *encoding.described(cells), *said), cells=None))
+        remarks = [f"{cells.path.name}: {note}" for note in notes]
+        both.append(replace(raw, x=x, notes=(*raw.notes, *encoding.described(cells), *remarks), cells=None))
     return both, encoding
 
 

@@ -42,11 +42,11 @@ class Writing:
     @property
     def notes(self) -> tuple[str, ...]:
         """What there is to say about it."""
-        said = ["numbers have decimal commas"] if self.decimal == "," else []
+        notes = ["numbers have decimal commas"] if self.decimal == "," else []
         if self.thousands:
             named = {",": "commas", ".": "points", "'": "apostrophes"}.get(self.thousands, "spaces")
-            said.append(f"{named} stand between thousands")
-        return tuple(said)
+            notes.append(f"{named} stand between thousands")
+        return tuple(notes)
 
 
 def writing_of(name: str, columns: Sequence[Sequence[str]], asked: Data, separator: str = ",") -> Writing:
@@ -99,8 +99,8 @@ def kinds_of(cells: Cells, writing: Writing, asked: Data) -> list[dict[str, Any]
 
 def _kind(cells: Cells, place: int, known: list[str], writing: Writing, asked: Data) -> dict[str, Any]:
     different = set(known)
-    words = {text.lower() for text in different}
-    pair = next((pair for pair in PAIRS if words <= set(pair)), None)
+    lowered = {text.lower() for text in different}
+    pair = next((pair for pair in PAIRS if lowered <= set(pair)), None)
     if pair is not None:
         return {"kind": "boolean", "words": list(pair)}
     numbers = {text: writing.number(text) for text in different}
