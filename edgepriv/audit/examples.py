@@ -1,6 +1,6 @@
 """The user's examples as a third-party file takes them: in their own numbers, and measured in [0, 1] beside."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -69,15 +69,21 @@ def of_dataset(dataset: Dataset) -> Examples:
 
 
 def from_files(
-    model: DeployedModel, members: Path, non_members: Path, asked: Data, input_range: tuple[float, float] | None
+    model: DeployedModel,
+    members: Path,
+    non_members: Path,
+    asked: Data,
+    input_range: tuple[float, float] | None,
+    inherited: Collection[str] = (),
 ) -> Examples:
     """Members, then non-members. Of a file that is not ours numbers outside [0, 1] are kept as they are: an image's lie in
     ``input_range`` or between the smallest and the largest of all, a feature's between its own. The rows of
-    tables become inputs as the file itself says. Raises UserError for files that hold no examples."""
+    tables become inputs as the file itself says. ``inherited``: fields of ``asked`` that were given for the model's own data,
+    and hold where these files have what they name. Raises UserError for files that hold no examples."""
     paths = (members, non_members)
     table = model.table
     asked = asked if table is None else table.reading(asked)
-    raws = data.read_members(members, non_members, asked)
+    raws = data.read_members(members, non_members, asked, inherited)
     if table is not None and any(raw.cells is not None for raw in raws):
         raws, _ = data.encoded_members(raws, table, asked)
         return of_dataset(replace(data.of_members(paths, raws, asked), encoding=table))

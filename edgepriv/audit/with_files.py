@@ -33,7 +33,7 @@ from edgepriv.audit.target import open_target
 from edgepriv.audit.units import Unit, in_unit_range
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
-from edgepriv.recipe import Data, Recipe, parse
+from edgepriv.recipe import Recipe, parse
 from edgepriv.training.device import device_of
 
 
@@ -93,8 +93,9 @@ def _opened(model: DeployedModel, members: Path, non_members: Path, request: Req
     attacks = assess.select(recipe.audit.attacks)
     refuse_unused(request.brought, attacks, recipe.audit, on_files=True)
     asked = model.cut_open() if request.cut_head else model
-    read_as = _read_as(recipe, request.changes, members, non_members)
-    opened = open_target(asked, from_files(model, members, non_members, read_as, told.input_range), told)
+    inherited = _inherited(request.changes)
+    examples_of = from_files(model, members, non_members, recipe.data, told.input_range, inherited)
+    opened = open_target(asked, examples_of, told)
     examples = opened.examples.dataset
     recipe, unit = in_unit_range(recipe, opened.examples)
     refuse_radius(opened.target, examples, recipe)
@@ -140,11 +141,10 @@ def _refuse_nothing_run(content: dict[str, Any]) -> None:
         )
 
 
-def _read_as(recipe: Recipe, changes: Mapping[str, Any], *files: Path) -> Data:
-    """How member files are read: as the model's own data were, but a label column that is not asked for is of a table only."""
-    asked = (changes.get("data") or {}).get("label") is not None
-    tables = "csv" in {data.kind_of(file) for file in files}
-    return recipe.data if asked or tables else recipe.data.model_copy(update={"label": None})
+def _inherited(changes: Mapping[str, Any]) -> tuple[str, ...]:
+    """What names a column or key of the model's own data, and was not asked for of these files."""
+    asked = changes.get("data") or {}
+    return tuple(field for field in data.NAMING if asked.get(field) is None)
 
 
 def _duplicates(file: Path, inputs: np.ndarray) -> list[str]:

@@ -10,12 +10,14 @@ from edgepriv.data.dataset import (
     with_classes,
 )
 from edgepriv.data.encoding import TableEncoding, encoded_members, fitted
-from edgepriv.data.files import from_member_files, kind_of, of_members, read_arrays, read_members
+from edgepriv.data.files import from_member_files, kind_of, of_members, read_arrays
+from edgepriv.data.inherited import NAMING, read_members
 from edgepriv.data.sources import canonical_name, default_data_dir, files_of, load
 from edgepriv.data.splits import Split, make_split, notes_on_resolution, notes_on_split, remake_split, trained_elsewhere
 from edgepriv.data.training_data import TrainingData
 
 __all__ = [
+    "NAMING",
     "Dataset",
     "Split",
     "TableEncoding",

@@ -163,16 +163,11 @@ def from_member_files(
     """
     asked = asked or Data()
     asked = asked if encoding is None else encoding.reading(asked)
-    raws = read_members(members, non_members, asked)
+    raws = [READERS[kind_of(path)](path, asked) for path in (members, non_members)]
     if encoding is not None or any(raw.cells is not None and not raw.cells.plain for raw in raws):
         raws, encoding = encoded_members(raws, encoding, asked)
     dataset = replace(of_members((members, non_members), raws, asked), encoding=encoding)
     return dataset if class_names is None else with_classes(dataset, class_names)
-
-
-def read_members(members: Path, non_members: Path, asked: Data) -> list[Raw]:
-    """What the two files hold, nothing checked yet."""
-    return [READERS[kind_of(path)](path, asked) for path in (members, non_members)]
 
 
 def of_members(paths: tuple[Path, Path], raws: Sequence[Raw], asked: Data) -> Dataset:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgepriv.data import from_member_files, load
+from edgepriv.data import NAMING, from_member_files, load, read_members
 from edgepriv.data.groups import first_groups, halved, numbered
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
@@ -59,6 +59,20 @@ def test_members_and_non_members_bring_their_persons(tmp_path):
     beside = from_member_files(members, others)
     assert beside.groups is None
     assert "n.npz does not say whose records it holds: groups are not looked at" in beside.notes
+
+
+def test_options_of_the_models_own_data_hold_only_where_another_file_has_what_they_name(tmp_path):
+    np.savez(tmp_path / "m.npz", x=X, y=Y, visitor=SCANNED)
+    csv(tmp_path / "n.csv")
+    own = Data(label="label", groups="visitor", split_column="part", drop=("b", "site"))
+    archive, table = read_members(tmp_path / "m.npz", tmp_path / "n.csv", own, NAMING)
+    assert archive.groups.tolist() == SCANNED.tolist()
+    assert table.x.shape == (12, 1)
+    assert len(set(table.groups.tolist())) == 12
+    assert "n.csv has no 'site', which --drop named in the model's own data: left out" in table.notes
+    assert [note.split(",")[0] for note in archive.notes if "--split-column" in note] == ["m.npz has no 'part'"]
+    with pytest.raises(UserError, match="no part for --split-column part"):
+        read_members(tmp_path / "m.npz", tmp_path / "n.csv", own, [name for name in NAMING if name != "split_column"])
 
 
 # --- tables ---
