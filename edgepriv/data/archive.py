@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepriv.data.groups import GROUP_NAMES
-from edgepriv.data.raw import PART_KEYS, PART_NAMES, parts_of
+from edgepriv.data.groups import AMBIGUOUS, agreed, rank, refuse_unlike
+from edgepriv.data.raw import PART_KEYS, names_parts, parts_of
 from edgepriv.errors import UserError
 
 
@@ -20,12 +20,47 @@ class Columns:
     count: int
 
     def groups(self, asked: str | None) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """Whose each example is, by the key that is asked for, else by one of GROUP_NAMES; None where there is none. And what
-        was taken for it, in a sentence."""
-        key = asked or next((name for name in GROUP_NAMES if set(self._keys(name)) <= self.arrays.keys()), None)
+        """Whose each example is.
+
+        Args:
+            asked: the key; None takes the one whose name says so (``GROUP_NAMES``).
+
+        Returns:
+            [N], None where there is none; and what was taken for it, in sentences.
+
+        Raises:
+            UserError: where the key does not fit the examples, where two keys contradict each other, and where some parts of
+                the file say whose their examples are and others do not.
+        """
+        key, notes = (asked, ()) if asked is not None else self._of_persons()
         if key is None:
             return None, ()
-        return self.named(key, "--groups"), (f"{key} names groups of examples that stay together",)
+        values = self.named(key, "--groups")
+        keys = self._keys(key)
+        refuse_unlike([f"{self.path}: {name}" for name in keys], [self.arrays[name].ravel() for name in keys])
+        return values, (f"{key} names groups of examples that stay together", *notes)
+
+    def _of_persons(self) -> tuple[str | None, tuple[str, ...]]:
+        """The key whose name says that it holds persons, and what is said of others."""
+        named = {key: place for key in self.arrays if (place := rank(self._without_part(key))) is not None}
+        ordered = sorted({self._without_part(key) for key in named}, key=lambda key: (rank(key), key))
+        for key in ordered:
+            missing = [name for name in self._keys(key) if name not in self.arrays]
+            if missing:
+                there = sorted(name for name in named if self._without_part(name) == key)
+                raise UserError(
+                    f"{self.path}: {' and '.join(there)} may say whose examples these are, but there is no "
+                    f"{' or '.join(missing)}: say it of every part, or leave it out"
+                )
+        plain = [key for key in ordered if rank(key) != AMBIGUOUS]
+        notes = tuple(f"{key} is not taken for persons" for key in ordered if plain and key not in plain)
+        return agreed(
+            str(self.path), "--groups", [(key, self.named(key, "--groups")) for key in plain or ordered]
+        ), notes
+
+    def _without_part(self, key: str) -> str:
+        """KEY of KEY_train, in a file of parts."""
+        return next((key.removesuffix(f"_{part}") for part in self.of_parts if key.endswith(f"_{part}")), key)
 
     def parts(self, asked: str | None) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """Of which part each example is, and what was taken for it."""
@@ -37,10 +72,18 @@ class Columns:
                 )
             sizes = [len(self.arrays[f"y_{part}"]) for part in self.of_parts]
             return (np.repeat(self.of_parts, sizes) if len(self.of_parts) > 1 else None), ()
-        key = asked or next((key for key in sorted(PART_KEYS & self.arrays.keys()) if self._names_parts(key)), None)
-        if key is None:
-            return None, ()
-        return parts_of(f"{self.path}: {key}", self.named(key, "--split-column")), (f"{key} names the parts",)
+        if asked is not None:
+            return parts_of(f"{self.path}: {asked}", self.named(asked, "--split-column")), (f"{asked} names the parts",)
+        there = [key for key in sorted(self.arrays) if key.lower() in PART_KEYS]
+        held = {key: self.arrays[key].ravel() for key in there if names_parts(f"{self.path}: {key}", self.arrays[key])}
+        notes = tuple(f"{key} names no parts (train, val, test) and is not read" for key in there if key not in held)
+        parts = [
+            (key, parts_of(f"{self.path}: {key}", self.named(key, "--split-column")))
+            for key, cells in held.items()
+            if cells.size
+        ]
+        key = agreed(str(self.path), "--split-column", parts)
+        return (None, notes) if key is None else (dict(parts)[key], (f"{key} names the parts", *notes))
 
     def named(self, key: str, option: str) -> np.ndarray:
         """The array [N] of that key. Raises UserError where it is missing, or is not one value for each example."""
@@ -50,16 +93,13 @@ class Columns:
             raise UserError(
                 f"{self.path} holds {sorted(self.arrays)}, and no {' or '.join(missing)} for {option} {key}"
             )
-        values = np.concatenate([self.arrays[name].ravel() for name in keys])
-        if len(values) != self.count:
-            raise UserError(f"{self.path}: {' and '.join(keys)} name {len(values)} groups for {self.count} examples")
-        return values
+        sizes = [len(self.arrays[f"y_{part}"]) for part in self.of_parts] or [self.count]
+        for name, size in zip(keys, sizes, strict=True):
+            if self.arrays[name].size != size:
+                raise UserError(
+                    f"{self.path}: {name}, for {option}, has {self.arrays[name].size} values for {size} examples"
+                )
+        return np.concatenate([self.arrays[name].ravel() for name in keys])
 
     def _keys(self, key: str) -> list[str]:
         return [f"{key}_{part}" for part in self.of_parts] or [key]
-
-    def _names_parts(self, key: str) -> bool:
-        cells = self.arrays[key]
-        return (
-            cells.dtype.kind in "US" and {text.strip().lower() for text in cells.ravel().tolist()} <= PART_NAMES.keys()
-        )

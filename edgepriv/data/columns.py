@@ -2,15 +2,15 @@
 
 import itertools
 import re
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from edgepriv.data.features import features_of
-from edgepriv.data.groups import GROUP_NAMES
+from edgepriv.data.groups import AMBIGUOUS, agreed, rank
 from edgepriv.data.kinds import Writing
 from edgepriv.data.labels import FEW, MISSING
-from edgepriv.data.raw import PART_KEYS, PART_NAMES, Raw, parts_of
+from edgepriv.data.raw import PART_KEYS, Raw, names_parts, parts_of
 from edgepriv.data.tables import Table, is_decimal_comma, is_number, is_numeric
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
@@ -18,8 +18,6 @@ from edgepriv.recipe import Data
 LABEL_TITLES = frozenset(
     {"label", "labels", "target", "targets", "class", "classes", "outcome", "y", "category", "diagnosis", "response"}
 )
-GROUP_TITLES = frozenset(GROUP_NAMES) - {"group"}
-"""Columns that name persons where ``--groups`` names none; a column ``group`` may as well be an arm of a study."""
 ROW_TITLES = frozenset({"id", "index", "row", "row_id", "no", "nr"})
 _SHOWN = 12
 
@@ -36,8 +34,6 @@ def of_table(table: Table, asked: Data) -> Raw:
     groups, part = _named(table, asked.groups, "--groups"), _named(table, asked.split_column, "--split-column")
     subgroups = _named(table, asked.subgroups, "--subgroups")
     left_out = [_asked(table, title, "--drop") for title in asked.drop or ()]
-    for title in asked.keep or ():
-        _asked(table, title, "--keep")
     rows = None if 0 in (groups, part, subgroups, *left_out) else _row_numbers(table)
     free = [place for place in range(len(table.titles)) if place not in (rows, groups, part, *left_out)]
     label = _label(table, free) if asked.label is None else _asked(table, asked.label, "--label")
@@ -45,11 +41,12 @@ def of_table(table: Table, asked: Data) -> Raw:
     if label in left_out:
         raise UserError(f"{table.path}: --drop leaves out the label {table.titles[label]!r}")
     free = [place for place in range(len(table.titles)) if place not in (rows, label, groups, part, *left_out)]
-    if part is None:
-        part = _first(table, free, PART_KEYS, _names_parts)
-    if groups is None:
-        groups = _first(table, free, GROUP_TITLES, lambda cells: len(set(cells)) > 1)
-    features = [place for place in free if place not in (part, groups)]
+    kept = [_asked(table, title, "--keep") for title in asked.keep or ()]
+    tellers = _tellers(table, [place for place in free if place not in kept])
+    part = tellers.part if part is None else part
+    groups = tellers.groups if groups is None else groups
+    idle = [place for place in tellers.every if place not in (part, groups)]
+    features = [place for place in free if place not in (part, groups, *idle)]
     title = table.titles[label]
     if not features:
         raise UserError(f"{table.path}: there are no examples in it: no column is left beside the label {title!r}")
@@ -63,6 +60,9 @@ def of_table(table: Table, asked: Data) -> Raw:
     for place, what in ((groups, "groups of examples that stay together"), (part, "parts")):
         if place is not None:
             notes.append(f"column {table.titles[place]!r} names {what}")
+    if idle:
+        which = ", ".join(repr(table.titles[place]) for place in idle)
+        notes.append(f"left out, as it says whose record it is or of which part: {which} (a feature only with --keep)")
     return Raw(
         x=x,
         y=np.array(_as_written(_filled(table, label), writing)),
@@ -93,7 +93,7 @@ def _label(table: Table, free: list[int]) -> int:
     for place in free:
         cells = table.column(place)
         is_text = not all(map(is_numeric, cells))
-        if is_text and (titles[place] in GROUP_TITLES or (titles[place] in PART_KEYS and _names_parts(cells))):
+        if is_text and (_is_person(titles[place]) or _is_part(table, place)):
             continue
         if (is_text or titles[place] in LABEL_TITLES) and _may_be_classes(cells):
             candidates.append(place)
@@ -157,12 +157,43 @@ def _has_fractions(cells: list[str]) -> bool:
     return any(np.isfinite(number) and not number.is_integer() for number in numbers)
 
 
-def _names_parts(cells: list[str]) -> bool:
-    return {cell.lower() for cell in cells} <= PART_NAMES.keys()
+class _Tellers(NamedTuple):
+    """Columns that say by their titles whose record each is, and of which part: those that are taken, and all of them."""
+
+    groups: int | None
+    part: int | None
+    every: list[int]
 
 
-def _first(table: Table, free: list[int], titles: frozenset[str], fits: Callable[[list[str]], bool]) -> int | None:
-    return next((place for place in free if table.titles[place].lower() in titles and fits(table.column(place))), None)
+def _tellers(table: Table, places: list[int]) -> _Tellers:
+    """Raises UserError where two of one kind contradict each other."""
+    persons = sorted(
+        (place for place in places if _is_person(table.titles[place])), key=lambda place: _rank(table, place)
+    )
+    parts = [place for place in places if place not in persons and _is_part(table, place)]
+    of_parts = [(place, _parts(table, place)) for place in parts]
+    taken = []
+    for option, columns in (
+        ("--groups", [(place, np.array(table.column(place))) for place in persons]),
+        ("--split-column", of_parts),
+    ):
+        agreed(str(table.path), option, [(table.titles[place], cells) for place, cells in columns])
+        taken.append(columns[0][0] if columns else None)
+    return _Tellers(taken[0], taken[1], [*persons, *parts])
+
+
+def _rank(table: Table, place: int) -> int:
+    return rank(table.titles[place]) or 0
+
+
+def _is_person(title: str) -> bool:
+    """``patient_id`` and the like; a column ``group`` may as well be an arm of a study."""
+    return rank(title) not in (None, AMBIGUOUS)
+
+
+def _is_part(table: Table, place: int) -> bool:
+    title = table.titles[place]
+    return title.lower() in PART_KEYS and names_parts(f"{table.path}: column {title!r}", np.array(table.column(place)))
 
 
 def _filled(table: Table, place: int) -> list[str]:

@@ -12,7 +12,7 @@ from edgepriv.data.columns import of_table
 from edgepriv.data.dataset import Dataset, checked, members_beside, subgroups_of, with_classes
 from edgepriv.data.encoding import TableEncoding, encode, encoded_members
 from edgepriv.data.features import refuse_text
-from edgepriv.data.groups import joint, numbered
+from edgepriv.data.groups import joint, numbered, refuse_other_meaning
 from edgepriv.data.labels import coded
 from edgepriv.data.parquet import parquet_table
 from edgepriv.data.pictures import read_folder
@@ -130,13 +130,29 @@ def _of_raw(name: str, raw: Raw, asked: Data, encoding: TableEncoding | None) ->
                 f"{name}: {asked.split_column} names {' and '.join(sorted(of_parts))} alone, so there is no split"
             )
         parts = None
+    groups, notes = _several_groups(name, raw, asked)
+    refuse_other_meaning(name, groups, dataset.y, raw.parts)
+    if raw.parts is not None and parts is None:
+        notes += (f"its only part is {' and '.join(sorted(of_parts))}: all examples are drawn as one pool",)
     return replace(
         dataset,
         parts=parts,
-        groups=numbered(name, raw.groups),
+        groups=groups,
         subgroups=subgroups_of(asked.subgroups, raw.subgroups),
-        notes=raw.notes + dataset.notes,
+        notes=raw.notes + dataset.notes + notes,
     )
+
+
+def _several_groups(name: str, raw: Raw, asked: Data) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The groups, numbered; None where there is one alone that nobody asked for, which is said."""
+    groups = numbered(name, raw.groups)
+    if groups is None or groups.max(initial=0) > 0:
+        return groups, ()
+    if asked.groups is not None:
+        raise UserError(
+            f"{name}: --groups {asked.groups} puts all {len(groups):,} records into one group: nothing is left to compare"
+        )
+    return None, ("all records are of one group: groups are not looked at",)
 
 
 def _of_cells(name: str, raw: Raw, asked: Data) -> Dataset:
@@ -182,6 +198,11 @@ def of_members(paths: tuple[Path, Path], raws: Sequence[Raw], asked: Data) -> Da
     else:
         parts = _read_together(names, raws, one or other, asked)
     groups, doubts = joint(paths, raws)
+    if all(own is not None for own in groups):
+        own_groups, labels = np.concatenate(groups), np.concatenate([part.y for part in parts])
+        refuse_other_meaning(" and ".join(path.name for path in paths), own_groups, labels, None)
+    if any(raw.parts is not None for raw in raws):
+        doubts += ("parts (train, test) are not looked at: who is a member is what the two files say",)
     parts = [
         replace(part, groups=own, notes=raw.notes + part.notes + doubts)
         for part, raw, own in zip(parts, raws, groups, strict=True)

@@ -1,5 +1,7 @@
 """Whose records are whose: a group is all records of one person (or household, device, ...), and plays one role."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +12,95 @@ from edgepriv.data.raw import Raw
 from edgepriv.errors import UserError
 
 GROUP_NAMES = (
-    *("group", "groups", "group_id", "patient", "patients", "patient_id"),
-    *("subject", "subjects", "subject_id", "person", "persons", "person_id"),
+    *("patient_id", "subject_id", "person_id", "participant_id"),
+    *("patient", "patients", "subject", "subjects", "person", "persons", "participant", "participants"),
+    *("group_id", "groups", "group"),
 )
-"""Keys of an .npz that name groups, where ``--groups`` names none."""
+"""Keys of an .npz that name groups, where ``--groups`` names none: the plainest first. ``group`` may as well be an arm of a
+study: it is only taken for want of another, and in an .npz alone."""
+_WHOLE = re.compile(r"([-+]?\d+)\.0*")
+_NUMBER = re.compile(r"[-+]?\d+")
+
+
+def rank(title: str) -> int | None:
+    """The place of a title among GROUP_NAMES, in any writing (``Patient ID``, ``PatientID``); None where it is none."""
+    return _RANKS.get(re.sub(r"[^a-z0-9]", "", title.lower()))
+
+
+_RANKS = {name.replace("_", ""): place for place, name in enumerate(GROUP_NAMES)}
+AMBIGUOUS = _RANKS["group"]
+
+
+def agreed(where: str, option: str, candidates: Sequence[tuple[str, np.ndarray]]) -> str | None:
+    """The first of several columns that all look like what ``option`` names; None without any.
+
+    Args:
+        where: the file, for messages.
+        option: that says which one is meant.
+        candidates: title and values [N] of each.
+
+    Raises:
+        UserError: where two of them do not tell the records apart in the same way.
+    """
+    if not candidates:
+        return None
+    first, values = candidates[0]
+    for title, others in candidates[1:]:
+        if not alike(values, others):
+            raise UserError(f"{where}: {first!r} and {title!r} both may be meant, and differ: say which with {option}")
+    return first
+
+
+def alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two columns [N] tell the same records apart, whatever they call them."""
+    codes = [np.unique(in_one_writing(values), return_inverse=True)[1].reshape(-1) for values in (one, other)]
+    counts = {len(np.unique(column)) for column in codes}
+    return len(counts) == 1 and len(np.unique(np.stack(codes), axis=1).T) in counts
+
+
+def in_one_writing(groups: np.ndarray) -> np.ndarray:
+    """Texts [N]: whole numbers without a fraction, whatever their type; no blanks around; one form of each letter."""
+    texts, where = np.unique(groups.astype(str), return_inverse=True)
+    written = [unicodedata.normalize("NFC", text.strip()) for text in texts.tolist()]
+    if groups.dtype.kind == "f":
+        numbers = np.unique(groups)
+        written = [str(int(value)) if float(value).is_integer() else str(value) for value in numbers]
+        where = np.searchsorted(numbers, groups)
+    whole = [match[1] if (match := _WHOLE.fullmatch(text)) else text for text in written]
+    return np.array(whole)[where.reshape(-1)]
+
+
+def refuse_unlike(names: Sequence[str], groups: Sequence[np.ndarray]) -> None:
+    """Refuse files, or parts of one, that may name the same person in two ways.
+
+    Args:
+        names: of the files or keys, for messages.
+        groups: [N] of each.
+
+    Raises:
+        UserError: where one names persons by numbers and another by none, and where names differ by capitals, blanks or zeros
+            in front alone.
+    """
+    texts = [set(in_one_writing(values).tolist()) for values in groups]
+    for place, one in enumerate(texts):
+        for offset, other in enumerate(texts[place + 1 :], place + 1):
+            numbers = [sum(_NUMBER.fullmatch(text) is not None for text in side) for side in (one, other)]
+            both = (names[place], names[offset])
+            if (numbers[0] == len(one) and not numbers[1]) or (numbers[1] == len(other) and not numbers[0]):
+                pair = f"{min(one)!r} in {both[0]}, {min(other)!r} in {both[1]}"
+                raise UserError(
+                    f"persons are named by numbers in one and by texts in the other ({pair}): name them alike"
+                )
+            loosely = {_loosely(text): text for text in one - other}
+            unlike = sorted(text for text in other - one if _loosely(text) in loosely)
+            if unlike:
+                pair = f"{loosely[_loosely(unlike[0])]!r} in {both[0]}, {unlike[0]!r} in {both[1]}"
+                raise UserError(f"the same person may be written in two ways ({pair}): write each in one way")
+
+
+def _loosely(text: str) -> str:
+    """Without capitals, blanks, and zeros in front of numbers."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"\s+", "", text.casefold()))
 
 
 def numbered(name: str, groups: np.ndarray | None) -> np.ndarray | None:
@@ -28,12 +115,39 @@ def numbered(name: str, groups: np.ndarray | None) -> np.ndarray | None:
     """
     if groups is None:
         return None
+    _refuse_missing(name, groups)
+    texts = groups.dtype.kind in "USO"
+    return np.unique(in_one_writing(groups) if texts else groups, return_inverse=True)[1].astype(np.int64).reshape(-1)
+
+
+def refuse_other_meaning(name: str, groups: np.ndarray | None, y: np.ndarray, parts: np.ndarray | None) -> None:
+    """Refuse groups that are something else.
+
+    Args:
+        name: of the data, for messages.
+        groups: [N]; None without any.
+        y: int64 [N].
+        parts: [N]; None without any.
+
+    Raises:
+        UserError: where they are the classes or the parts of the data by other names.
+    """
+    if groups is None or len(np.unique(groups)) < 2:
+        return
+    for column, what in ((y, "classes"), (parts, "parts")):
+        if column is not None and alike(groups, column):
+            raise UserError(
+                f"{name}: what --groups names, or is taken for groups, is the {what} of the data, not persons: name another "
+                "column, key or level with --groups"
+            )
+
+
+def _refuse_missing(name: str, groups: np.ndarray) -> None:
     missing = _missing(groups)
     if missing.any():
         raise UserError(
             f"{name}: {int(missing.sum()):,} of {len(groups):,} records have no group: say whose they are, or leave them out"
         )
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64).reshape(-1)
 
 
 def _missing(groups: np.ndarray) -> np.ndarray:
@@ -53,9 +167,11 @@ def joint(paths: Sequence[Path], raws: Sequence[Raw]) -> tuple[list[np.ndarray |
         without = [path.name for path, groups in zip(paths, given, strict=True) if groups is None]
         note = f"{' and '.join(without)} does not say whose records it holds: groups are not looked at"
         return [None] * len(raws), ((note,) if present else ())
-    name = " and ".join(path.name for path in paths)
-    every = numbered(name, np.concatenate(present))
-    assert every is not None  # it is of groups that are there
+    for path, groups in zip(paths, present, strict=True):
+        _refuse_missing(path.name, groups)
+    refuse_unlike([path.name for path in paths], present)
+    every = np.unique(np.concatenate([in_one_writing(groups) for groups in present]), return_inverse=True)[1]
+    every = every.astype(np.int64).reshape(-1)
     return list(np.split(every, np.cumsum([len(groups) for groups in present])[:-1])), ()
 
 

@@ -42,6 +42,22 @@ def parts_of(where: str, cells: np.ndarray) -> np.ndarray:
     return np.array([PART_NAMES[name] for name in names.tolist()])
 
 
+def names_parts(where: str, cells: np.ndarray) -> bool:
+    """Whether a column under one of PART_KEYS holds parts.
+
+    Args:
+        where: the file and the column, for messages.
+        cells: [N].
+
+    Raises:
+        UserError: where some cells are train or test and others are no part: such examples would be drawn like any other.
+    """
+    names = set(np.char.lower(np.char.strip(cells.astype(str))).tolist())
+    if {PART_NAMES.get(name) for name in names} & {"train", "test"}:
+        parts_of(where, cells)
+    return names <= PART_NAMES.keys()
+
+
 @dataclass(frozen=True, eq=False)
 class Cells:
     """The features of a table, as text.

@@ -184,3 +184,143 @@ def test_a_part_of_several_groups_is_never_empty_and_never_all():
     for seed in range(20):
         half = halved(giant, np.arange(107), np.random.default_rng(seed))
         assert 0 < len(half) < 107
+
+
+# --- what looks like persons or parts and is not taken for them ---
+
+
+def in_parts(path, **arrays):
+    np.savez(path, x_train=X[:8], y_train=Y[:8], x_test=X[8:], y_test=Y[8:], **arrays)
+    return f"npz:{path}.npz"
+
+
+def test_each_part_of_an_archive_names_as_many_persons_as_it_has_examples(tmp_path):
+    shifted = {"patient_id_train": np.arange(7), "patient_id_test": np.arange(5) + 10}
+    assert "patient_id_train, for --groups, has 7 values for 8 examples" in refused(in_parts(tmp_path / "a", **shifted))
+    colours = {"hue_train": np.arange(8), "hue_test": np.arange(5)}
+    said = refused(in_parts(tmp_path / "b", **colours), subgroups="hue")
+    assert "hue_test, for --subgroups, has 5 values for 4 examples" in said
+
+
+@pytest.mark.parametrize("keys", [("patient_id_train",), ("patient_id",), ("PatientID_test",)])
+def test_persons_of_some_parts_alone_are_refused(tmp_path, keys):
+    said = refused(in_parts(tmp_path / "a", **{key: np.arange(8) for key in keys}))
+    assert f"{keys[0]} may say whose examples these are, but there is no" in said
+
+
+def test_a_persons_name_is_the_same_however_it_is_stored(tmp_path):
+    members, others = tmp_path / "m.npz", tmp_path / "n.npz"
+    for one, other in (
+        (np.array([1.0, 2, 3, 4, 5, 6]), np.array(["6", "7", "8", "9", "10", "11"])),
+        (np.array(["p1 ", "p2", "p3", "p4", "p5", "p6"]), np.array(["p1", "p7", "p8", "p9", "q", "r"])),
+        (np.array(["1.0", "2.0", "3.0", "4.0", "5.0", "6.0"]), np.arange(6, 12)),
+    ):
+        np.savez(members, x=X[:6], y=Y[:6], patient_id=one)
+        np.savez(others, x=X[6:], y=Y[6:], patient_id=other)
+        with pytest.raises(UserError, match=r"1 of 11 groups \(2 records\) stand both in"):
+            from_member_files(members, others)
+    for other, sentence in (
+        (
+            np.array(["a", "b", "c", "d", "e", "f"]),
+            r"by numbers in one and by texts in the other \('1' in m.npz, 'a' in",
+        ),
+        (np.array(["007", "12", "8", "9", "10", "11"]), r"written in two ways \('7' in m.npz, '007' in n.npz\)"),
+    ):
+        np.savez(members, x=X[:6], y=Y[:6], patient_id=np.array([1, 2, 3, 4, 5, 7]))
+        np.savez(others, x=X[6:], y=Y[6:], patient_id=other)
+        with pytest.raises(UserError, match=sentence):
+            from_member_files(members, others)
+
+
+def test_the_plainest_name_of_persons_is_taken_and_two_that_differ_are_refused(tmp_path):
+    arms = np.arange(12) % 3
+    np.savez(tmp_path / "a.npz", x=X, y=Y, group=arms, patient_id=SCANNED)
+    found = load(f"npz:{tmp_path / 'a.npz'}")
+    assert found.groups.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert "group is not taken for persons" in found.notes
+    np.savez(tmp_path / "b.npz", x=X, y=Y, subject=arms, patient_id=SCANNED)
+    assert "'patient_id' and 'subject' both may be meant, and differ: say which with --groups" in refused(
+        f"npz:{tmp_path / 'b.npz'}"
+    )
+    rows = [f"{arm},{who},{a:.3f},{label}" for arm, who, a, label in zip(arms, SCANNED, X[:, 0], Y, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["person,Patient ID,a,label", *rows]) + "\n")
+    assert "say which with --groups" in refused(f"csv:{tmp_path / 't.csv'}")
+    named = load(f"csv:{tmp_path / 't.csv'}", asked=Data(groups="Patient ID"))
+    assert named.input_shape == (1,)
+    assert "'person' (a feature only with --keep)" in " ".join(named.notes)
+    assert load(f"csv:{tmp_path / 't.csv'}", asked=Data(groups="Patient ID", keep=("person",))).cells.titles == (
+        "person",
+        "a",
+    )
+
+
+def test_one_person_alone_is_no_feature_and_no_split(tmp_path):
+    rows = [f"p7,{a:.3f},{label}" for a, label in zip(X[:, 0], Y, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["patient_id,a,label", *rows]) + "\n")
+    found = load(f"csv:{tmp_path / 't.csv'}")
+    assert (found.input_shape, found.groups) == ((1,), None)
+    assert "all records are of one group: groups are not looked at" in found.notes
+    assert "puts all 12 records into one group" in refused(f"csv:{tmp_path / 't.csv'}", groups="patient_id")
+
+
+def test_a_part_of_another_name_is_refused_in_every_kind_of_file(tmp_path, scans):
+    parts = np.array(["train"] * 6 + ["test"] * 3 + ["external"] * 3)
+    np.savez(tmp_path / "a.npz", x=X, y=Y, split=parts)
+    assert "split holds 'external': the parts of the data are called" in refused(f"npz:{tmp_path / 'a.npz'}")
+    rows = [f"{part},{a:.3f},{label}" for part, a, label in zip(parts, X[:, 0], Y, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["split,a,label", *rows]) + "\n")
+    assert "column 'split' holds 'external': the parts" in refused(f"csv:{tmp_path / 't.csv'}")
+    names = [file.relative_to(scans).as_posix() for file in sorted(scans.rglob("*.png"))]
+    (scans / "metadata.csv").write_text(
+        "\n".join(["file_name,split", *(f"{name},{part}" for name, part in zip(names, parts[2:], strict=False))])
+    )
+    assert "column 'split' holds 'external': the parts" in refused(f"folder:{scans}")
+
+
+def test_parts_that_make_no_split_are_said_to(tmp_path):
+    np.savez(tmp_path / "a.npz", x=X, y=Y, split=np.array(["train"] * 12), fold=np.arange(12) % 3)
+    found = load(f"npz:{tmp_path / 'a.npz'}")
+    assert found.parts is None
+    assert "its only part is train: all examples are drawn as one pool" in found.notes
+    assert "fold names no parts (train, val, test) and is not read" in found.notes
+
+
+def test_groups_that_are_the_classes_or_the_parts_are_refused(tmp_path, scans):
+    np.savez(tmp_path / "a.npz", x=X, y=Y, split=np.array(["train"] * 8 + ["test"] * 4))
+    assert "is the classes of the data, not persons" in refused(f"npz:{tmp_path / 'a.npz'}", groups="y")
+    assert "is the parts of the data, not persons" in refused(f"npz:{tmp_path / 'a.npz'}", groups="split")
+    for part in ("train", "test"):
+        (scans / part).mkdir()
+        for label in ("ill", "well"):
+            (scans / part / label).mkdir()
+            Image.new("L", (5, 6), len(part) + len(label)).save(scans / part / label / "0.png")
+    for label in ("ill", "well"):
+        (scans / label).rename(scans / "train" / label / "more")
+    assert "is the parts of the data, not persons" in refused(f"folder:{scans}", groups="level:1")
+
+
+@pytest.mark.parametrize("title", ["filename", "path", "image", "File Name"])
+def test_a_table_names_its_pictures_in_many_ways_and_stands_in_many_places(scans, title):
+    for label in ("ill", "well"):
+        names = sorted(file.relative_to(scans / label).as_posix() for file in (scans / label).rglob("*.png"))
+        rows = [f"{name},{name.split('/')[0]}" for name in names]
+        (scans / label / "metadata.csv").write_text("\n".join([f"{title},patient_id", *rows]) + "\n")
+    assert load(f"folder:{scans}").groups.tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
+    (scans / "well" / "metadata.csv").write_text("which,patient_id\na,b\n")
+    assert "there is no column file_name" in refused(f"folder:{scans}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file_name,camera\nill/ann/0.png,3\n", "metadata.csv says nothing that is used"),
+        ("a,b\n1\n", "metadata.csv is not read: line 2 has 1 fields, the header 2"),
+        ("file_name,camera\nx.png,3\nx.png,4\n", "metadata.csv is not read: line 3 names x.png again"),
+    ],
+)
+def test_a_table_that_nobody_needs_breaks_nothing(scans, text, said):
+    (scans / "metadata.csv").write_text(text)
+    found = load(f"folder:{scans}")
+    assert found.groups is None
+    assert said in " ".join(found.notes)
+    assert refused(f"folder:{scans}", groups="camera")

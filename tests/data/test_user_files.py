@@ -203,7 +203,7 @@ def test_parts_and_groups_of_an_archive_are_kept(saved):
         load(f"npz:{saved(x=X, y=Y, groups=np.arange(12) // 3)}").groups.tolist()
         == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
     )
-    assert "name 5 groups for 12 examples" in refused(f"npz:{saved(x=X, y=Y, group=np.arange(5))}")
+    assert "group, for --groups, has 5 values for 12 examples" in refused(f"npz:{saved(x=X, y=Y, group=np.arange(5))}")
 
 
 def test_a_published_set_is_one_pool_and_any_other_name_keeps_its_parts(tmp_path):
