@@ -126,8 +126,25 @@ def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: st
     """The data set and split that ``record`` describes; UserError when they are gone or changed."""
     if record is None:
         raise UserError(f"{what} does not say what data it was trained on: pass --members A.npz --non-members B.npz")
+    asked = Data(**record.get("reading", {}))
+    refused: list[UserError] = []
+    for reading in (asked, *data.earlier_readings(asked, record["split"].get("version", 1))):
+        try:
+            dataset, split = _as_recorded(record, reading, data_dir, what)
+            break
+        except UserError as error:
+            refused.append(error)
+    else:
+        raise refused[0]
+    for line in data_notes(dataset, split):
+        say(line)
+    return dataset, split
+
+
+def _as_recorded(record: dict[str, Any], asked: Data, data_dir: Path | None, what: str) -> tuple[Dataset, Split]:
+    """The same, where the file is read as ``asked``."""
     encoding = data.TableEncoding(record["encoding"]) if "encoding" in record else None
-    dataset = data.load(record["name"], data_dir, asked=Data(**record.get("reading", {})), encoding=encoding)
+    dataset = data.load(record["name"], data_dir, asked=asked, encoding=encoding)
     if dataset.sha256 != record["sha256"]:
         other = data.counted_from_zero(dataset)
         if other is None or other.sha256 != record["sha256"]:
@@ -136,10 +153,7 @@ def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: st
                 "edgepriv read it in another way"
             )
         dataset = other
-    split = data.remake_split(dataset, record["split"])
-    for line in data_notes(dataset, split):
-        say(line)
-    return dataset, split
+    return dataset, data.remake_split(dataset, record["split"])
 
 
 def open_checkpoint(

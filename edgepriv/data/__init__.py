@@ -9,6 +9,7 @@ from edgepriv.data.dataset import (
     members_beside,
     with_classes,
 )
+from edgepriv.data.earlier import earlier_readings
 from edgepriv.data.encoding import TableEncoding, encoded_members, fitted
 from edgepriv.data.files import from_member_files, kind_of, of_members, read_arrays
 from edgepriv.data.inherited import NAMING, read_members
@@ -28,6 +29,7 @@ __all__ = [
     "counted_from_zero",
     "default_data_dir",
     "described",
+    "earlier_readings",
     "encoded_members",
     "files_of",
     "fitted",

@@ -198,9 +198,10 @@ def of_members(paths: tuple[Path, Path], raws: Sequence[Raw], asked: Data) -> Da
     else:
         parts = _read_together(names, raws, one or other, asked)
     groups, doubts = joint(paths, raws)
-    if all(own is not None for own in groups):
-        own_groups, labels = np.concatenate(groups), np.concatenate([part.y for part in parts])
-        refuse_other_meaning(" and ".join(path.name for path in paths), own_groups, labels, None)
+    named = [own for own in groups if own is not None]
+    if named:
+        labels = np.concatenate([part.y for part in parts])
+        refuse_other_meaning(" and ".join(path.name for path in paths), np.concatenate(named), labels, None)
     if any(raw.parts is not None for raw in raws):
         doubts += ("parts (train, test) are not looked at: who is a member is what the two files say",)
     parts = [

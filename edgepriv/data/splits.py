@@ -1,21 +1,23 @@
 """The one module that knows who is a member."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgepriv.data.dataset import Dataset
+from edgepriv.data.earlier import as_earlier
 from edgepriv.data.groups import refuse_shared, together
 from edgepriv.data.sizes import RESOLVED, ROLES, of_non_members, of_parts, of_pool
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
 
-VERSION = 3
+VERSION = 4
 """Of how a split is drawn. 1: every set is one pool. 2: the training part and the groups of a user's file are kept, if both
-sides have EARLIER_LEAST examples. 3: all of its parts are, whatever their sizes."""
-EARLIER_LEAST = 40
+sides have ``earlier.LEAST`` examples. 3: all of its parts are, whatever their sizes. 4: large groups leave some for
+every role."""
+_SPARING = 4
 _SHOWN = {"non_members": "non-members", "reference": "attacker's pool"}
 
 
@@ -67,7 +69,7 @@ def make_split(dataset: Dataset, sizes: Data, seed: int) -> Split:
 
     Where the data set has parts of its own, members are drawn from its training part, non-members from its test part, holdout
     and validation from its validation part; where it has two parts, all but members from the other. Where it has groups, all
-    examples of a group play one role, so sizes may be exceeded by a part of a group.
+    examples of a group play one role, so sizes are met up to a part of a group, and each role gets a group if there are enough.
 
     Args:
         dataset: the examples.
@@ -78,8 +80,21 @@ def make_split(dataset: Dataset, sizes: Data, seed: int) -> Split:
         int64 positions of each role; none is in two roles.
 
     Raises:
-        UserError: when there are too few examples, and where a group is in the training part and in another.
+        UserError: when there are too few examples, or groups for the roles that are asked for, and where a group is in the
+            training part and in another.
     """
+    split = _made(dataset, sizes, seed, spare=True)
+    empty = [_SHOWN.get(role, role) for role in ROLES if getattr(sizes, role) and not len(getattr(split, role))]
+    if empty and dataset.groups is not None:
+        raise UserError(
+            f"{dataset.name}: its {len(np.unique(dataset.groups)):,} groups are too few for {' and '.join(empty)}: each role "
+            "takes whole groups, so ask for fewer roles (with a size of 0) or for smaller ones"
+        )
+    return split
+
+
+def _made(dataset: Dataset, sizes: Data, seed: int, *, spare: bool) -> Split:
+    """``spare``: whether groups are left for later roles, as from version 4 on."""
     generator = np.random.default_rng(seed)
     counts, sides = _drawn_from(dataset, sizes, generator)
     drawn: dict[str, np.ndarray] = {}
@@ -88,9 +103,13 @@ def make_split(dataset: Dataset, sizes: Data, seed: int) -> Split:
         if sum(wanted.values()) > len(side.order):
             each = " + ".join(f"{count} {role}" for role, count in wanted.items())
             raise UserError(f"{side.name} has {len(side.order)} examples, fewer than {each}: ask for fewer")
-        drawn |= _in_groups(side, wanted, dataset.groups) if dataset.groups is not None else _cut(side.order, wanted)
+        if dataset.groups is None:
+            drawn |= _cut(side.order, wanted)
+        else:
+            drawn |= _in_groups(side, wanted, dataset.groups, spare=spare)
     if min(len(drawn["members"]), len(drawn["non_members"])) < 2:
-        raise UserError(f"{dataset.name} has {len(dataset)} examples: too few to set members and non-members apart")
+        of = "" if dataset.groups is None else f" of {len(np.unique(dataset.groups)):,} groups"
+        raise UserError(f"{dataset.name} has {len(dataset)} examples{of}: too few to set members and non-members apart")
     split = Split(seed, **{role: np.sort(drawn[role]) for role in ROLES}, asked=tuple(counts.values()))
     if len(np.unique(dataset.y[split.members])) < 2:
         raise UserError(f"{dataset.name}: the {len(split.members)} members are all of one class: ask for more members")
@@ -153,19 +172,6 @@ def validation_side(dataset: Dataset) -> np.ndarray | None:
     return side
 
 
-def _as_earlier(dataset: Dataset, version: int) -> Dataset:
-    """The data set as a split of an earlier version saw it."""
-    if version == 1:
-        return replace(dataset, parts=None, groups=None)
-    if version >= VERSION or dataset.parts is None:
-        return dataset
-    inside = dataset.parts == "train"
-    if dataset.groups is not None:
-        inside = np.isin(dataset.groups, dataset.groups[inside])
-    kept = min(inside.sum(), (~inside).sum()) >= EARLIER_LEAST
-    return replace(dataset, parts=np.where(inside, "train", "test") if kept else None)
-
-
 def trained_elsewhere(dataset: Dataset, sizes: Data) -> Data:
     """Sizes for a model that was not trained here: of a file with parts, the whole training part is its members."""
     inside = training_side(dataset)
@@ -179,31 +185,61 @@ def _cut(order: np.ndarray, wanted: dict[str, int]) -> dict[str, np.ndarray]:
     return dict(zip(wanted, np.split(order[: ends[-1]], ends[:-1]), strict=True))
 
 
-def _in_groups(side: _Side, wanted: dict[str, int], groups: np.ndarray) -> dict[str, np.ndarray]:
-    """As ``_cut``, whole groups at a time, in the order in which the permutation first meets them."""
+def _in_groups(side: _Side, wanted: dict[str, int], groups: np.ndarray, *, spare: bool) -> dict[str, np.ndarray]:
+    """As ``_cut``, whole groups at a time, in the order in which the permutation first meets them. A role takes the group in
+    which its size ends, or with ``spare`` leaves it where too little would remain for the roles after it."""
     if side.roles == ("members",) and wanted["members"] == len(side.order):
         return {"members": side.order}
     order, ends = together(side.order, groups)
-    drawn, start = {}, 0
-    for role, count in wanted.items():
-        enough = int(np.searchsorted(ends, start + count)) if count else -1
-        end = start if enough < 0 else int(ends[min(enough, len(ends) - 1)])
+    drawn, first, start = {}, 0, 0
+    for place, (role, count) in enumerate(wanted.items()):
+        later = [size for size in list(wanted.values())[place + 1 :] if size]
+        last = min(int(np.searchsorted(ends, start + count)), len(ends) - 1)
+        if spare:
+            if len(order) - ends[last] < sum(later):
+                last -= 1
+            last = max(first, min(last, len(ends) - 1 - len(later)))
+        if not count or first >= len(ends):
+            drawn[role] = order[start:start]
+            continue
+        first, end = last + 1, int(ends[last])
         drawn[role], start = order[start:end], end
     return drawn
 
 
 def remake_split(dataset: Dataset, record: dict[str, Any]) -> Split:
-    """The split that ``record`` describes; UserError when the data or the seed no longer give the same one."""
-    dataset = _as_earlier(dataset, record.get("version", 1))
-    sizes = record["sizes"] | record.get("asked", {})
-    split = make_split(dataset, Data(name=dataset.name, **sizes), record["seed"])
-    changed = [role for role, digest in split.record()["sha256"].items() if digest != record["sha256"][role]]
-    if changed:
-        raise UserError(
-            f"{dataset.name}: the split no longer gives the same {', '.join(changed)} as when the model was trained; "
-            "the data set or the library that shuffles it has changed"
-        )
-    return split
+    """Draw a split again, as it was recorded.
+
+    Args:
+        dataset: the examples.
+        record: of ``Split.record``, of any version.
+
+    Returns:
+        The same split.
+
+    Raises:
+        UserError: when the data or the seed no longer give the same one.
+    """
+    version = record.get("version", 1)
+    sizes = Data(name=dataset.name, **(record["sizes"] | record.get("asked", {})))
+    changed: list[str] = []
+    refused: list[UserError] = []
+    for seen in as_earlier(dataset, version):
+        try:
+            split = _made(seen, sizes, record["seed"], spare=version >= _SPARING)
+        except UserError as error:
+            refused.append(error)
+            continue
+        differs = [role for role, digest in split.record()["sha256"].items() if digest != record["sha256"][role]]
+        if not differs:
+            return split
+        changed = changed or differs
+    if not changed:
+        raise refused[0]
+    raise UserError(
+        f"{dataset.name}: the split no longer gives the same {', '.join(changed)} as when the model was trained; "
+        "the data set, how its groups and parts are read, or the library that shuffles it has changed"
+    )
 
 
 def notes_on_split(dataset: Dataset, split: Split) -> list[str]:

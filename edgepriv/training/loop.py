@@ -120,7 +120,8 @@ def fit(
     stage, state = task.stage, state or State()
     if stage.select == "best" and not validation:
         raise UserError(
-            "keeping the best epoch needs a validation set: set data.validation above 0, or select = 'last'"
+            "keeping the best epoch needs a validation set: set data.validation above 0 (groups may be too few for "
+            "it), or select = 'last'"
         )
     training = _prepared(classifier, members, task, seed, holdout, validation)
     generator, optimizer = training.setup.generator, training.optimizer

@@ -9,6 +9,7 @@ from edgepriv.data import Dataset, checked, load, make_split, members_beside, re
 from edgepriv.data.sizes import ROLES
 from edgepriv.data.splits import notes_on_split, trained_elsewhere
 from edgepriv.errors import UserError
+from edgepriv.project import recorded_data
 from edgepriv.recipe import Data
 
 
@@ -244,7 +245,7 @@ def test_no_group_plays_two_roles(dataset, parts):
         split = make_split(grouped, Data(members=50, non_members=40, holdout=8, validation=8), seed)
         roles = [set(groups[getattr(split, role)].tolist()) for role in ROLES]
         assert sum(map(len, roles)) == len(set().union(*roles))
-        assert 50 <= len(split.members) < 50 + np.bincount(groups).max()
+        assert abs(len(split.members) - 50) < np.bincount(groups).max()
         assert len(np.unique(np.concatenate([getattr(split, role) for role in ROLES]))) == sum(split.sizes.values())
         again = remake_split(grouped, split.record())
         assert again.record() == split.record()
@@ -272,3 +273,49 @@ def test_how_many_persons_play_which_role_is_said(dataset):
         "groups: members 10, non-members 8, attacker's pool 8, holdout 2, validation 2; each of the 30 plays one role"
     )
     assert said in notes_on_split(grouped, split)
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "sizes"),
+    [
+        (40, {}, [40, 40, 40, 40, 40]),
+        (20, {"members": 90, "non_members": 90, "reference": 0, "holdout": 10, "validation": 10}, [80, 80, 0, 20, 20]),
+        (5, {"members": 52, "non_members": 40, "reference": 60, "holdout": 10, "validation": 20}, [55, 40, 60, 10, 20]),
+    ],
+)
+def test_large_groups_leave_one_for_every_role(dataset, size, asked, sizes):
+    grouped = replace(dataset, groups=np.arange(200) // size)
+    split = make_split(grouped, Data(**asked), seed=0)
+    assert list(split.sizes.values()) == sizes
+    assert remake_split(grouped, split.record()).record() == split.record()
+
+
+def test_roles_that_are_asked_for_and_get_no_group_are_refused(dataset):
+    few = replace(dataset, groups=np.arange(200) // 67)
+    with pytest.raises(UserError, match="its 3 groups are too few for holdout and validation: each role takes whole"):
+        make_split(few, Data(members=50, non_members=40, reference=10, holdout=10, validation=10), seed=0)
+    assert make_split(few, Data(), seed=0).sizes["validation"] == 0  # nobody asked: it is said
+    with pytest.raises(UserError, match="200 examples of 1 groups: too few"):
+        make_split(replace(dataset, groups=np.zeros(200, np.int64)), Data(), seed=0)
+
+
+def test_a_split_recorded_before_groups_had_these_names_is_remade(dataset):
+    grouped = replace(dataset, groups=np.arange(200) // 40, parts=two_parts(np.arange(200) < 120))
+    for seen in (dataset, replace(dataset, parts=grouped.parts), replace(dataset, groups=grouped.groups)):
+        kept = make_split(seen, Data(members=50, non_members=40, reference=0, holdout=0, validation=0), seed=3)
+        record = kept.record() | {"version": 2}
+        np.testing.assert_array_equal(remake_split(grouped, record).members, kept.members)
+
+
+def test_a_file_is_read_by_the_names_that_a_split_was_recorded_with(tmp_path):
+    generator = np.random.default_rng(0)
+    x, y, arms = generator.random((120, 3)).astype(np.float32), np.arange(120) % 2, np.arange(120) // 10
+    np.savez(tmp_path / "a.npz", x=x, y=y, group=arms, patient_id=np.arange(120) // 4)
+    then = replace(checked("a", x, y), groups=arms)
+    kept = make_split(then, Data(members=40, non_members=40, reference=0, holdout=0, validation=0), seed=1)
+    record = {"name": f"npz:{tmp_path / 'a.npz'}", "sha256": then.sha256, "split": kept.record() | {"version": 2}}
+    dataset, split = recorded_data(record, None, "a.pt")
+    np.testing.assert_array_equal(dataset.groups, arms)
+    np.testing.assert_array_equal(split.members, kept.members)
+    with pytest.raises(UserError, match="how its groups and parts are read"):
+        recorded_data(record | {"split": kept.record()}, None, "a.pt")
