@@ -98,14 +98,14 @@ class _Columns:
 
     def asked(self, title: str, option: str) -> str:
         """The column of that title, whatever its capitals."""
-        found = [own for own in self.cells if own == title] or [
+        matching = [own for own in self.cells if own == title] or [
             own for own in self.cells if own.lower() == title.lower()
         ]
         if not found:
             raise UserError(
                 f"{self.where}: there is no column {title!r} for {option} (columns: {', '.join(self.cells)})"
             )
-        return found[0]
+        return matching[0]
 
     def named(self, fits: Callable[[str], bool]) -> list[str]:
         """The columns whose titles fit."""
