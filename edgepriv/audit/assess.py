@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from edgepriv.audit.clustered import Groups, counted, of_persons, persons_in
 from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.significance import REVERSED, SIGNIFICANT, STATED, Direction, holm, p_value
 from edgepriv.audit.ties import settled
-from edgepriv.audit.trained_answers import Shadow
 from edgepriv.errors import UserError, nearest
 
 FALSE_POSITIVE_RATES = (0.01, 0.001)
@@ -250,9 +249,9 @@ def _rehearsal(attack: Attack, evidence: Evidence) -> _Rehearsal | None:
     if "references" in attack.needs:
         rehearsed = _rehearse(attack, evidence)
         return _Rehearsal(*rehearsed, "reference models") if rehearsed is not None else None
-    if attack.needs <= {"labels", "shadow", "gradients", "label-queries"} and _rich(evidence.shadow):
-        # Attacks that learn on the shadow model would look too good on what they learnt from: learn on one half only.
-        first = statistics.halves(evidence.shadow.member, evidence.seed)
+    # Attacks that learn on the shadow model would look too good on what they learnt from: learn on one half only.
+    first = None if evidence.shadow is None else evidence.shadow.halved(evidence.seed)
+    if first is not None and attack.needs <= {"labels", "shadow", "gradients", "label-queries"}:
         pretended, known = evidence.with_shadow_as_target(first)
         return _Rehearsal(attack.run(pretended), known, "shadow model")
     return None
@@ -278,11 +277,6 @@ def _threshold(
     first = statistics.halves(membership, evidence.seed, groups)
     threshold = statistics.best_threshold(scores[first], membership[first])
     return threshold, "random half of the candidates, judged on the other half", ~first
-
-
-def _rich(shadow: Shadow | None) -> TypeGuard[Shadow]:
-    """Whether each half of the shadow model's examples holds two members and two non-members."""
-    return shadow is not None and min(shadow.member.sum(), (~shadow.member).sum()) >= 4
 
 
 def _rehearse(attack: Attack, evidence: Evidence) -> tuple[Floats, Bools] | None:

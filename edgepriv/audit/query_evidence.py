@@ -22,7 +22,6 @@ from edgepriv.audit.attacks.base import Asks
 from edgepriv.audit.evidence import Evidence, Queried
 from edgepriv.audit.queries import Asked, labels_on, on_perturbed
 from edgepriv.audit.references import Fleet
-from edgepriv.audit.statistics import halves
 from edgepriv.audit.table_rows import TableRows
 from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.data import Dataset
@@ -118,7 +117,7 @@ class QueryEvidence:
         part = self._shadow_part(fleet)
         if fleet is not None and fleet.shadow_model is not None and part is not None:
             answers = self._model_perturbed(fleet.shadow_model, fleet, fleet.shadow_index[part[0]], WORST_OF)
-            shadow = Shadow(Outputs(answers[0], part[1].outputs.labels), part[1].member)
+            shadow = Shadow(Outputs(answers[0], part[1].outputs.labels), part[1].member, part[1].groups)
             known = _odds(answers, part[1].outputs.labels)
         return Evidence(
             Outputs(seen[0], labels),
@@ -161,9 +160,10 @@ class QueryEvidence:
         if fleet.recipe is None:
             reason = "no recipe says how a copy is trained"
             return replace(some, shadow=None, lacks={**some.lacks, "shadow": reason})
-        if min(fleet.shadow.member.sum(), (~fleet.shadow.member).sum()) < 4:
+        half = fleet.shadow.halved(self.recipe.seed)
+        if half is None:
             return replace(some, lacks={**some.lacks, "trajectory": "the shadow model has too few examples"})
-        asked_about = np.flatnonzero(halves(fleet.shadow.member, self.recipe.seed))
+        asked_about = np.flatnonzero(half)
         of_shadow = fleet.shadow_index[asked_about]
         # No copy learns from an example that it is judged on. Both learn from some that the shadow model was trained on.
         free = np.random.default_rng([self.recipe.seed, 5]).permutation(np.setdiff1d(pool, of_shadow))[: distil.MOST]

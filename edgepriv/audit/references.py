@@ -326,4 +326,5 @@ def _shadow(path: Path, dataset: Dataset, shadow_in: np.ndarray, shadow_out: np.
         return None
     index = np.concatenate([shadow_in, shadow_out])
     member = np.arange(len(index)) < len(shadow_in)
-    return Shadow(Outputs(answers_in(path), dataset.y[index]), member)
+    groups = None if dataset.groups is None else dataset.groups[index]
+    return Shadow(Outputs(answers_in(path), dataset.y[index]), member, groups)

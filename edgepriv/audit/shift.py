@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -55,7 +57,7 @@ def shift_part(dataset: Dataset, members: np.ndarray, non_members: np.ndarray, s
     member = np.arange(len(index)) < len(sides[0])
     inputs, labels = dataset.inputs(index), dataset.y[index]
     groups = None if dataset.groups is None else dataset.groups[index]
-    first = _half(inputs, seed) if groups is None else _half_of(groups, seed)
+    first = _half(inputs, seed) if groups is None else _half_of(_together(inputs, groups), member, seed)
     with threadpool_limits(1):
         by_source = {
             "their inputs": _told(_by_inputs, features(inputs), Sides(member, first, groups), seed),
@@ -97,12 +99,36 @@ def _shifted(told: dict[str, Any]) -> bool:
 
 def _half(inputs: npt.NDArray[np.float32], seed: int) -> Bools:
     """Mask bool [n] of a random half of the examples, equal ones together."""
-    return _half_of(np.array([sha256(row.tobytes()).hexdigest() for row in inputs]), seed)
-
-
-def _half_of(keys: np.ndarray, seed: int) -> Bools:
-    _, which = np.unique(keys, return_inverse=True)
+    which = _equal(inputs)
     chosen: Bools = (np.random.default_rng([seed, 12]).permutation(which.max() + 1) % 2 == 0)[which]
+    return chosen
+
+
+def _equal(inputs: npt.NDArray[np.float32]) -> np.ndarray:
+    """int64 [n], the same number for equal examples."""
+    digests = [sha256(row.tobytes()).hexdigest() for row in inputs]
+    return np.unique(digests, return_inverse=True)[1].reshape(-1)
+
+
+def _together(inputs: npt.NDArray[np.float32], groups: np.ndarray) -> np.ndarray:
+    """int [n], the same number for records of one person, for equal examples, and for whatever these connect."""
+    person, equal = np.unique(groups, return_inverse=True)[1].reshape(-1), _equal(inputs)
+    persons = int(person.max()) + 1
+    nodes = persons + int(equal.max()) + 1
+    edges = coo_array((np.ones(len(person)), (person, persons + equal)), shape=(nodes, nodes))
+    components: np.ndarray = connected_components(edges, directed=False)[1]
+    return components[person]
+
+
+def _half_of(which: np.ndarray, member: Bools, seed: int) -> Bools:
+    """The same of those with one number together: half of those among members, and half of the others."""
+    _, which = np.unique(which, return_inverse=True)
+    inside = np.bincount(which, weights=member) > 0
+    order = np.lexsort((np.random.default_rng([seed, 12]).permutation(len(inside)), inside))
+    first = np.zeros(len(inside), dtype=np.bool_)
+    for side in (order[~inside[order]], order[inside[order]]):
+        first[side[::2]] = True
+    chosen: Bools = first[which]
     return chosen
 
 

@@ -101,7 +101,7 @@ class _Columns:
         matching = [own for own in self.cells if own == title] or [
             own for own in self.cells if own.lower() == title.lower()
         ]
-        if not found:
+        if not matching:
             raise UserError(
                 f"{self.where}: there is no column {title!r} for {option} (columns: {', '.join(self.cells)})"
             )

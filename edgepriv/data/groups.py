@@ -250,5 +250,8 @@ def first_groups(order: np.ndarray, groups: np.ndarray | None, count: int) -> tu
 
 
 def halved(groups: np.ndarray | None, side: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A random half of the positions ``side`` (int64 [n]), whole groups; the odd one goes to the other half."""
+    """A random half of the positions ``side`` (int64 [n]), whole groups; the odd one goes to the other half. Where all
+    are one group's, it is cut by records."""
+    if groups is not None and len(np.unique(groups[side])) < 2:
+        groups = None
     return first_groups(generator.permutation(side), groups, len(side) // 2)[0]

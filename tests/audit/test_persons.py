@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from edgepriv.accuracy import effective
-from edgepriv.audit import statistics
+from edgepriv.audit import shift, statistics
 from edgepriv.audit.answers import Outputs
 from edgepriv.audit.assess import assess, select, utility
 from edgepriv.audit.clustered import of_persons, variance_of_mean
@@ -14,6 +14,8 @@ from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.persons import persons_part
 from edgepriv.audit.shift import shift_part
 from edgepriv.audit.significance import p_value
+from edgepriv.audit.statistics import halves
+from edgepriv.audit.trained_answers import Shadow
 from edgepriv.data import checked
 
 
@@ -130,3 +132,27 @@ def test_the_proof_for_a_record_is_weaker_for_a_person():
     assert by_record["warning"]
     assert by_person["warning"] is None
     assert by_person["epsilon_of_a_person"] == by_person["records_of_a_person"] == 10
+
+
+def test_two_persons_of_each_side_are_one_in_each_half():
+    rng = np.random.default_rng(1)
+    x, groups = rng.random((120, 6)).astype(np.float32), np.repeat([0, 1, 2, 3, 4], [30, 30, 30, 20, 10])
+    x[110] = x[109]  # person 4 has a record of person 3
+    member = groups < 2
+    for seed in range(8):
+        half = shift._half_of(shift._together(x, groups), member, seed)
+        assert {len(np.unique(half[groups == person])) for person in range(5)} == {1}
+        assert half[0] != half[30]
+        assert half[60] != half[90] == half[110]
+
+
+def test_a_shadow_model_is_cut_by_persons_where_each_half_gets_some():
+    scores, member, groups = simulated(40)
+    shadow = Shadow(outputs(scores), member, groups)
+    half = shadow.halved(0)
+    assert not np.intersect1d(groups[half], groups[~half]).size
+    assert shadow.take(half).groups is not None
+    one_alone = np.where(member, 0, 1 + groups)
+    cut = halves(member, 0, one_alone)  # a single person cannot be cut otherwise than by records
+    assert 0 < (cut & member).sum() < member.sum()
+    assert Shadow(outputs(scores), member, np.where(member, 0, 1)).halved(0) is not None
