@@ -250,7 +250,8 @@ def _rehearsal(attack: Attack, evidence: Evidence) -> _Rehearsal | None:
         rehearsed = _rehearse(attack, evidence)
         return _Rehearsal(*rehearsed, "reference models") if rehearsed is not None else None
     # Attacks that learn on the shadow model would look too good on what they learnt from: learn on one half only.
-    first = None if evidence.shadow is None else evidence.shadow.halved(evidence.seed)
+    shadow = evidence.shadow
+    first = None if shadow is None else statistics.halves_of_pairs(shadow.member, evidence.seed, shadow.groups)
     if first is not None and attack.needs <= {"labels", "shadow", "gradients", "label-queries"}:
         pretended, known = evidence.with_shadow_as_target(first)
         return _Rehearsal(attack.run(pretended), known, "shadow model")

@@ -22,6 +22,7 @@ from edgepriv.audit.attacks.base import Asks
 from edgepriv.audit.evidence import Evidence, Queried
 from edgepriv.audit.queries import Asked, labels_on, on_perturbed
 from edgepriv.audit.references import Fleet
+from edgepriv.audit.statistics import halves_of_pairs
 from edgepriv.audit.table_rows import TableRows
 from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.data import Dataset
@@ -160,7 +161,7 @@ class QueryEvidence:
         if fleet.recipe is None:
             reason = "no recipe says how a copy is trained"
             return replace(some, shadow=None, lacks={**some.lacks, "shadow": reason})
-        half = fleet.shadow.halved(self.recipe.seed)
+        half = halves_of_pairs(fleet.shadow.member, self.recipe.seed, fleet.shadow.groups)
         if half is None:
             return replace(some, lacks={**some.lacks, "trajectory": "the shadow model has too few examples"})
         asked_about = np.flatnonzero(half)

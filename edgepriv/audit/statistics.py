@@ -259,6 +259,22 @@ def halves(member: Bools, seed: int, groups: Groups = None) -> Bools:
     return first
 
 
+def halves_of_pairs(member: Bools, seed: int, groups: Groups = None) -> Bools | None:
+    """``halves`` where each holds two of each kind at least.
+
+    Args:
+        member: bool [n].
+        seed: of the draw.
+        groups: int [n], whose records they are; each stays in one half.
+
+    Returns:
+        Mask bool [n]; None where a half would hold fewer than two members or non-members.
+    """
+    first = halves(member, seed, groups)
+    counts = [(side & half).sum() for side in (member, ~member) for half in (first, ~first)]
+    return first if min(counts) > 1 else None
+
+
 def epsilon_lower_bound(
     scores: npt.ArrayLike, member: npt.ArrayLike, seed: int = 0, delta: float = 0.0, alpha: float = ALPHA
 ) -> float:

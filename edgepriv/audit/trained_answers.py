@@ -7,8 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edgepriv.audit.answers import Bools, Floats, Outputs
-from edgepriv.audit.clustered import Groups
-from edgepriv.audit.statistics import halves
 from edgepriv.audit.tempered import HOTTER, Tempered
 from edgepriv.errors import UserError
 
@@ -23,7 +21,7 @@ class Shadow:
 
     outputs: Outputs
     member: Bools
-    groups: Groups = None
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.member.shape != self.outputs.labels.shape or self.member.dtype != np.bool_:
@@ -42,19 +40,6 @@ class Shadow:
         """
         groups = None if self.groups is None else self.groups[index]
         return Shadow(self.outputs.take(index), self.member[index], groups)
-
-    def halved(self, seed: int) -> Bools | None:
-        """A random half of the examples, nobody's records in both.
-
-        Args:
-            seed: of the draw.
-
-        Returns:
-            Mask bool [n]; None where a half would hold fewer than two members or non-members.
-        """
-        first = halves(self.member, seed, self.groups)
-        counts = [(side & half).sum() for side in (self.member, ~self.member) for half in (first, ~first)]
-        return first if min(counts) > 1 else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.persons import persons_part
 from edgepriv.audit.shift import shift_part
 from edgepriv.audit.significance import p_value
-from edgepriv.audit.statistics import halves
+from edgepriv.audit.statistics import halves, halves_of_pairs
 from edgepriv.audit.trained_answers import Shadow
 from edgepriv.data import checked
 
@@ -149,10 +149,11 @@ def test_two_persons_of_each_side_are_one_in_each_half():
 def test_a_shadow_model_is_cut_by_persons_where_each_half_gets_some():
     scores, member, groups = simulated(40)
     shadow = Shadow(outputs(scores), member, groups)
-    half = shadow.halved(0)
+    half = halves_of_pairs(shadow.member, 0, shadow.groups)
     assert not np.intersect1d(groups[half], groups[~half]).size
     assert shadow.take(half).groups is not None
     one_alone = np.where(member, 0, 1 + groups)
     cut = halves(member, 0, one_alone)  # a single person cannot be cut otherwise than by records
     assert 0 < (cut & member).sum() < member.sum()
-    assert Shadow(outputs(scores), member, np.where(member, 0, 1)).halved(0) is not None
+    assert halves_of_pairs(member, 0, np.where(member, 0, 1)) is not None
+    assert halves_of_pairs(np.array([True] * 4 + [False] * 3), 0) is None
