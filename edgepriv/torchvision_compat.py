@@ -3,7 +3,7 @@
 A CPU build of torch next to the CUDA-built torchvision wheel is common, and then torchvision's compiled
 library cannot load: the import dies while registering fake kernels for ``torchvision::nms``, which does not
 exist. edgepriv uses none of the compiled operators, so declaring the two schemas that the import asks for is enough.
-Import torchvision only through this module.
+Import torchvision only through this module; what a user's own code imports, ``prepare`` makes importable.
 """
 
 import importlib
@@ -42,6 +42,12 @@ def _compiled_library_loads() -> bool:
     except (OSError, RuntimeError):
         return False
     return bool(compiled) and hasattr(torch.ops.torchvision, "nms")
+
+
+def prepare() -> None:
+    """Make ``import torchvision`` work in code that is about to run, where torchvision is installed. Nothing is imported."""
+    if importlib.util.find_spec("torchvision") is not None:
+        _declared_operators()
 
 
 def import_torchvision(submodule: str) -> ModuleType:

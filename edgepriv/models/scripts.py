@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from edgepriv import torchvision_compat
 from edgepriv.errors import UserError
 from edgepriv.models.behaviour import cause_of
 from edgepriv.models.sources import code_of_file, is_users
@@ -67,6 +68,7 @@ def _loaded(script: Script, digest: str) -> Any:
     if spec is None or spec.loader is None:
         raise UserError(f"{script.option}: {script.file} is not a Python script")
     made = importlib.util.module_from_spec(spec)
+    torchvision_compat.prepare()
     sys.modules[module] = made  # before it runs, as an import does: what it defines can then be sent to other processes
     try:
         spec.loader.exec_module(made)

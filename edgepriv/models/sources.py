@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgepriv import torchvision_compat
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
 from edgepriv.models.read_files import seen_of, watched
@@ -71,6 +72,7 @@ def imported(name: str) -> Callable[..., Any]:
     """
     module, _, attribute = name.partition(":")
     _find_beside_the_command()
+    torchvision_compat.prepare()
     try:
         with watched(module):
             factory: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
