@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.models import resnet18
 
-EPOCHS, BATCH, LR = 15, 50, 0.02
+EPOCHS, BATCH, LR = 12, 50, 0.02
 MEAN, STD = 0.5, 0.25
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 
 from edgepriv.data import Dataset, TrainingData
 from edgepriv.errors import UserError
+from edgepriv.models import Classifier, leakpro
 from edgepriv.models.adapt import adapted
 from edgepriv.models.behaviour import cause_of
 from edgepriv.models.containers import state_for
@@ -38,15 +40,24 @@ class Trainer:
 
 
 def trainer_of(option: str, written: str) -> Trainer:
-    """The function that the user names, ``FILE.py:FUNCTION``, which is run once. Raises UserError unless it can be called as
-    ``SIGNATURE`` says."""
+    """The function that the user names, ``FILE.py:FUNCTION`` (or a handler of LeakPro's), whose file is run once.
+
+    Raises UserError unless it can be called as ``SIGNATURE`` says.
+    """
     script = script_of(option, written)
+    if script.handler:
+        leakpro.refuse_incomplete(script)
+        return Trainer(script, _code_of(script))
     function = loaded(script)
     try:
         inspect.signature(function).bind(None, seed=0, device=None)
     except (TypeError, ValueError) as error:
         raise UserError(f"{option} {written}: expected {SIGNATURE} ({error})") from error
-    return Trainer(script, script_digest(script))
+    return Trainer(script, _code_of(script))
+
+
+def _code_of(script: Script) -> str:
+    return leakpro.digest(script) if script.handler else script_digest(script)
 
 
 def key_of(trainer: Trainer, dataset: Dataset) -> list[str]:
@@ -67,8 +78,8 @@ def made(
     """
     groups = None if dataset.groups is None else dataset.groups[members]
     data = TrainingData(dataset.inputs(members).copy(), dataset.y[members].copy(), dataset.num_classes, groups)
-    function = loaded(trainer.script)
-    if script_digest(trainer.script) != trainer.code:  # under which its models are kept
+    function = partial(leakpro.train, trainer.script) if trainer.script.handler else loaded(trainer.script)
+    if _code_of(trainer.script) != trainer.code:  # under which its models are kept
         raise UserError(f"{trainer.title}, or what it imports, changed while the audit ran: run it again")
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the generator that scripts draw from
@@ -121,5 +132,6 @@ def _refuse_wrong_answers(trainer: Trainer, network: nn.Module, dataset: Dataset
 def load_trained(trainer: Trainer, network: nn.Module, into: nn.Module, model: str) -> None:
     """Put the weights of ``network`` into ``into``, the target's architecture of the name ``model``. Raises UserError where
     they are of another."""
+    network = network.network if isinstance(network, Classifier) else network  # it is fed as the target is
     fitting = state_for(network.state_dict(), [into.state_dict()], model, trainer.title)
     load_state(into, fitting.state)

@@ -14,34 +14,35 @@ from edgepriv.errors import UserError
 from edgepriv.models.behaviour import cause_of
 from edgepriv.models.sources import code_of_file, is_users
 
+LEAKPRO = "leakpro:"
+
 
 @dataclass(frozen=True)
 class Script:
-    """``file``: of Python; ``name``: what it defines. ``option``: that it was given with, for messages."""
+    """``file``: of Python; ``name``: what it defines. ``option``: that it was given with, for messages. ``handler``: whether
+    that is a class written for LeakPro (``models.leakpro``) instead of a function."""
 
     file: Path
     name: str
     option: str = "--trainer"
+    handler: bool = False
 
     @property
     def title(self) -> str:
         """As the user wrote it."""
-        return f"{self.file}:{self.name}"
+        return f"{LEAKPRO if self.handler else ''}{self.file}:{self.name}"
 
 
 def script_of(option: str, written: str) -> Script:
-    """``"mine.py:train"``. Raises UserError for another form, and where there is no such file."""
-    file, _, name = written.rpartition(":")
-    if written.startswith("leakpro:"):
-        raise UserError(
-            f"{option} {written!r}: a handler of LeakPro says neither of which network nor by which loss and optimizer: call "
-            "it from a function of your own, as 'A handler written for LeakPro' in docs/how-to/own-training.md does"
-        )
+    """``"mine.py:train"``, or ``"leakpro:handler.py:Handler"``. Raises UserError for another form, and for no such file."""
+    file, _, name = written.removeprefix(LEAKPRO).rpartition(":")
     if not file.endswith(".py") or not name.isidentifier():
-        raise UserError(f"{option} {written!r}: expected FILE.py:FUNCTION, such as mine.py:train")
+        raise UserError(
+            f"{option} {written!r}: expected FILE.py:FUNCTION, such as mine.py:train, or leakpro:FILE.py:CLASS"
+        )
     if not Path(file).is_file():
         raise UserError(f"{option}: no such file: {file}")
-    return Script(Path(file), name, option)
+    return Script(Path(file), name, option, written.startswith(LEAKPRO))
 
 
 def loaded(script: Script) -> Any:
