@@ -11,9 +11,7 @@ from edgepriv.errors import UserError
 
 COUNT = 8
 TRAINED = ("lira-online", "rmia-offline", "difficulty-calibration")
-CHANGES = {
-    "audit": {"robust": "none", "queried_examples": 20, "attacks": ",".join(("loss", *TRAINED))}
-}
+CHANGES = {"audit": {"robust": "none", "queried_examples": 20, "attacks": ",".join(("loss", *TRAINED))}}
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from edgepriv.audit.trainer import key_of, made, trainer_of
 from edgepriv.data import Dataset
 from edgepriv.errors import UserError
 from edgepriv.models.scripts import loaded, script_digest, script_of
+from edgepriv.pipeline import _audit
 from edgepriv.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -63,6 +64,7 @@ def folder(tmp_path, monkeypatch, world):
     """Where the user's script stands, beside what it imports."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # else helpers import torch for longer than this takes
+    monkeypatch.setattr(_audit, "write_report", lambda *given: None)  # drawing the page takes longer still
     known = set(sys.modules)
     np.save(tmp_path / "hidden.npy", world.hidden)
     (tmp_path / "features.py").write_text(
