@@ -100,18 +100,18 @@ def _handler_in(script: Script) -> Any:
     cls = loaded(script)
     if not inspect.isclass(cls) or not callable(getattr(cls, "train", None)):
         raise UserError(f"{script.title} is no handler of LeakPro: a class with train() and UserDataset")
-    abstract = sorted(getattr(cls, "__abstractmethods__", ()))
-    if abstract:
+    if inspect.isabstract(cls):
+        abstract = sorted(cls.__abstractmethods__)
         raise UserError(f"{script.title} leaves {' and '.join(abstract)} to be written: name the handler that does so")
     own = getattr(cls, "UserDataset", None)
-    if not inspect.isclass(own) or not issubclass(own, Dataset) or getattr(own, "__abstractmethods__", ()):
+    if not inspect.isclass(own) or not issubclass(own, Dataset) or inspect.isabstract(own):
         raise UserError(f"{script.title} defines no UserDataset, which says how records are fed to its networks")
     return cls
 
 
 def _setup_of(script: Script) -> Setup:
     try:
-        import yaml
+        import yaml  # type: ignore[import-untyped]
     except ImportError:
         raise UserError(f"{script.title}: LeakPro's configuration needs PyYAML: pip install pyyaml") from None
     folder = script.file.resolve().parent
