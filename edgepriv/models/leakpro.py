@@ -100,8 +100,8 @@ def _handler_in(script: Script) -> Any:
     cls = loaded(script)
     if not inspect.isclass(cls) or not callable(getattr(cls, "train", None)):
         raise UserError(f"{script.title} is no handler of LeakPro: a class with train() and UserDataset")
-    if inspect.isabstract(cls):
-        abstract = sorted(cls.__abstractmethods__)
+    abstract = [name for name in dir(cls) if getattr(getattr(cls, name), "__isabstractmethod__", False)]
+    if abstract:
         raise UserError(f"{script.title} leaves {' and '.join(abstract)} to be written: name the handler that does so")
     own = getattr(cls, "UserDataset", None)
     if not inspect.isclass(own) or not issubclass(own, Dataset) or inspect.isabstract(own):
