@@ -152,6 +152,7 @@ def harden(
     *,
     out: str | os.PathLike[str] = "out",
     head: str | os.PathLike[str] | None = None,
+    trainer: str | None = None,
     members: str | os.PathLike[str] | None = None,
     non_members: str | os.PathLike[str] | None = None,
     max_drop: float = 5.0,

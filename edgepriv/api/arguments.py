@@ -52,6 +52,14 @@ Trainer = Annotated[
         default="the model's recipe",
     ),
 ]
+OwnPipeline = Annotated[
+    str | None,
+    Option(
+        "Your own FILE.py:FUNCTION: its file's loader(data, *, seed) and loss(data) feed and score the fine-tuning.",
+        "Training",
+        default="batches and loss of edgepriv's",
+    ),
+]
 DefenceFree = Annotated[
     str | None,
     Option(

@@ -88,6 +88,7 @@ def harden(
         given.PathLike | None,
         Option("A model.head.pt to use instead of training a head.", "Defences", default="a head is trained"),
     ] = None,
+    trainer: given.OwnPipeline = None,
     members: given.Members = None,
     non_members: given.NonMembers = None,
     max_drop: given.MaxDrop = MAX_DROP,
@@ -108,6 +109,8 @@ def harden(
         members: examples that the model was trained on (.npz, .csv or a folder), for a bare state_dict.
         non_members: examples that it was not trained on, in the same form.
         head: a head that was trained for another model with as many classes.
+        trainer: your own "mine.py:train". Stages are trained on batches of the script's ``loader(data, *, seed)`` and by its
+            ``loss(data)``, where it defines them, instead of edgepriv's own.
         max_drop: points of accuracy that quantization may cost.
         accept_accuracy_loss: write a file that has collapsed too, with a warning.
         data_dir: folder of named data sets.
@@ -144,6 +147,7 @@ def harden(
         changes,
         Path(out),
         head=given.path(head),
+        trainer=trainer,
         max_drop=max_drop,
         accept_accuracy_loss=accept_accuracy_loss,
         data_dir=given.path(data_dir),

@@ -27,32 +27,40 @@ from edgepriv.heads.masks import IN_GRAPH
 from edgepriv.heads.masks import build as build_mask
 from edgepriv.models import Checkpoint, Classifier
 from edgepriv.models.behaviour import cause_of, refuse_unsteady
+from edgepriv.models.scripts import Script
 from edgepriv.recipe import FULL_WIDTH, Export, Recipe
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier
 from edgepriv.training.examples import Examples
 from edgepriv.training.loop import fit
-from edgepriv.training.stages import examples_of, refuse_unfit_objectives, retraining_in
+from edgepriv.training.pipeline import Pipeline
+from edgepriv.training.stages import examples_of, own_pipeline, refuse_unfit_objectives, retraining_in
 from edgepriv.training.task import Task, task_of
 
 FEW = 8
 """Real examples that a network is tried on."""
 
 
-def rehearse(checkpoint: Checkpoint, stages: Sequence[str], dataset: Dataset, split: Split) -> list[str]:
+def rehearse(
+    checkpoint: Checkpoint, stages: Sequence[str], dataset: Dataset, split: Split, script: Script | None = None
+) -> list[str]:
     """Raise the UserError that running ``stages`` of ``checkpoint``'s recipe and exporting the outcome would end with;
     what there is to say of the network beforehand, in sentences.
 
     Whether the network gives one answer to one input; a step of each stage; the graph at full and at the recipe's width in
     the forms that it asks for, opened by onnxruntime and compared with torch on a few inputs.
+    ``script``: as for ``run_stages``.
     """
     with torch.random.fork_rng(devices=[]):
         few = examples_of(dataset, split.members[:FEW])
         classifier = checkpoint.classifier()
         unsteady = refuse_unsteady(classifier, few_inputs(dataset, split))
         refuse_unfit_objectives(classifier, checkpoint.recipe, stages, dataset, split)
+        pipeline = own_pipeline(script, classifier, checkpoint.recipe, stages, dataset, split)
+        if pipeline is not None:
+            pipeline = replace(pipeline, loader=None)  # whose batches have been seen, and are many
         for name in stages:
-            _try_stage(checkpoint, name, few, dataset, split)
+            _try_stage(checkpoint, name, few, dataset, split, None if name == "train" else pipeline)
         _try_export(checkpoint, classifier, few_inputs(dataset, split).numpy())
     return [*classifier.notes, *([unsteady] if unsteady else [])]
 
@@ -70,7 +78,9 @@ def few_inputs(dataset: Dataset, split: Split) -> torch.Tensor:
     return torch.from_numpy(dataset.inputs(split.members[:FEW]))
 
 
-def _try_stage(checkpoint: Checkpoint, name: str, few: Examples, dataset: Dataset, split: Split) -> None:
+def _try_stage(
+    checkpoint: Checkpoint, name: str, few: Examples, dataset: Dataset, split: Split, pipeline: Pipeline | None
+) -> None:
     recipe = checkpoint.recipe
     # In the stage ``train`` weights that the network computes are trained as they are.
     fresh = name == "train" and not (recipe.train.quantized and recipe.quantize.active)
@@ -80,6 +90,7 @@ def _try_stage(checkpoint: Checkpoint, name: str, few: Examples, dataset: Datase
         if retraining is not None and retraining.retrained is not None and DEFENCES[retraining.name].stage == name:
             few, _ = retraining.retrained(classifier, few, True)
         task = _shortened(task_of(classifier.network, recipe, name, dataset.input_shape, brief=True))
+        task = replace(task, pipeline=pipeline)
         fit(classifier, few, task, seed=recipe.seed, holdout=examples_of(dataset, split.holdout[:FEW]))
     except UserError:
         raise

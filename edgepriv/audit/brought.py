@@ -123,6 +123,25 @@ def refuse_lost_defences(brought: Brought, trained_by: Recipe, threat_models: Se
         )
 
 
+def refuse_lost_pipeline(brought: Brought, trained_by: Recipe, threat_models: Sequence[str]) -> list[str]:
+    """Raise UserError where the target was hardened on the batches and loss of the user's script, and reference models would be
+    trained without it; a sentence where the script has changed since."""
+    own = trained_by.pipeline
+    if not own.active or "adaptive" not in threat_models or brought.exists:
+        return []
+    if brought.trainer is None:
+        raise UserError(
+            f"this model was hardened on the batches and loss of {own.script}, and so must reference models be: name that "
+            "script with --trainer, or ask for --threat-model oblivious"
+        )
+    if brought.trainer.code == own.code:
+        return []
+    return [
+        f"{brought.trainer.title}, or what it imports, is not the version that this model was hardened with: reference models "
+        "are adaptive only as far as the two train alike"
+    ]
+
+
 def of_another_size(records: int, members: int, brought: Brought = NOTHING_BROUGHT) -> list[str]:
     """A warning where reference models were trained on another number of records than the target.
 

@@ -16,7 +16,7 @@ from edgepriv.audit.attackers import (
     refuse_untrained_fleets,
 )
 from edgepriv.audit.attacks import ATTACKS
-from edgepriv.audit.brought import refuse_lost_defences, refuse_unused
+from edgepriv.audit.brought import refuse_lost_defences, refuse_lost_pipeline, refuse_unused
 from edgepriv.audit.columns import free_columns
 from edgepriv.audit.described import Audited
 from edgepriv.audit.dp_guarantee import compare_with_guarantee
@@ -119,12 +119,15 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     attacks = assess.select(recipe.audit.attacks)
     refuse_unused(request.brought, attacks, recipe.audit, on_files=False)
     refuse_lost_defences(request.brought, trained_by, recipe.audit.threat_models)
+    changed: list[str] = []
+    if {need for name in attacks for need in ATTACKS[name].needs} & {"references", "shadow"}:
+        changed = refuse_lost_pipeline(request.brought, trained_by, recipe.audit.threat_models)
     asked = model.cut_open() if request.cut_head else model
     told = told_of(recipe, request.accept_accuracy_loss)
     opened = open_target(asked, of_dataset(dataset), told)
     refuse_radius(opened.target, dataset, recipe)
     free, left_alone = free_columns(dataset, recipe.audit.perturb, span=recipe.data.range)
-    notes = (*opened.notes, *left_alone)
+    notes = (*opened.notes, *left_alone, *changed)
     for line in notes:
         project.say(line)
     return Subject(model, asked, opened, told, dataset, split, recipe, attacks, free, notes), trained_by

@@ -288,7 +288,8 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
         if not stacked:
             stages = tuple(job.recipe.stages())
             placed = job.recipe.with_changes(device=str(device))
-            run_stages(classifier, placed, stages, dataset, job.split, quiet=True, done_before=done)
+            script = None if job.trainer is None else job.trainer.script
+            run_stages(classifier, placed, stages, dataset, job.split, quiet=True, done_before=done, script=script)
         bake(classifier.network)
         load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
         weights = {f"weights/{name}": _array(value) for name, value in classifier.network.state_dict().items()}

@@ -48,7 +48,15 @@ def script_of(option: str, written: str) -> Script:
 def loaded(script: Script) -> Any:
     """What the script defines under its name. The folder of the script is where its imports are looked for first, as when it is
     run. Raises UserError for a script that cannot be run, or defines no such name."""
-    return _loaded(script, script_digest(script))
+    found = getattr(_module(script, script_digest(script)), script.name, None)
+    if found is None:
+        raise UserError(f"{script.option}: {script.file} defines no {script.name}")
+    return found
+
+
+def beside(script: Script, name: str) -> Any:
+    """What else the script defines, under that name; None for nothing."""
+    return getattr(_module(script, script_digest(script)), name, None)
 
 
 def script_digest(script: Script) -> str:
@@ -59,7 +67,7 @@ def script_digest(script: Script) -> str:
 
 
 @cache
-def _loaded(script: Script, digest: str) -> Any:
+def _module(script: Script, digest: str) -> Any:
     path, module = script.file.resolve(), script.file.stem
     known = sys.modules.get(module)
     if known is not None and not _is_own(known):
@@ -76,10 +84,7 @@ def _loaded(script: Script, digest: str) -> Any:
     except (Exception, SystemExit) as error:
         sys.modules.pop(module, None)
         raise UserError(f"{script.option} {script.title} cannot be run: {cause_of(error)}") from error
-    function = getattr(made, script.name, None)
-    if function is None:
-        raise UserError(f"{script.option}: {script.file} defines no {script.name}")
-    return function
+    return made
 
 
 def _find_beside(file: Path) -> None:

@@ -9,18 +9,21 @@ from edgepriv.accuracy import Standard
 from edgepriv.artifact.attached_head import save_head, transferred, with_head
 from edgepriv.artifact.rehearse import rehearse
 from edgepriv.artifact.release import export_with_twin, written_by_export
+from edgepriv.audit.trainer import trainer_of
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.hardening_recipe import hardening_recipe, refuse_idle
 from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
+from edgepriv.models.scripts import Script
 from edgepriv.pipeline._given import GO_ON, files_named, is_batch_dependent, say_all
 from edgepriv.project import beside
-from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Recipe
+from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Pipeline, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
 from edgepriv.training import run_stages
 from edgepriv.training.device import device_of
 from edgepriv.training.eps import probed, stated
+from edgepriv.training.pipeline import named_in
 from edgepriv.training.resume import remove_resume_state
 from edgepriv.training.stages import TrainingRun
 
@@ -33,6 +36,7 @@ def harden(
     output: Path,
     *,
     head: Path | None = None,
+    trainer: str | None = None,
     max_drop: float = MAX_DROP,
     accept_accuracy_loss: bool = False,
     data_dir: Path | None = None,
@@ -44,15 +48,17 @@ def harden(
     ``model``; export and kit into ``output``.
 
     ``recipe`` describes a bare state_dict, or brings the settings of hardening (it must agree with the checkpoint);
-    ``changes`` are the options that win over it. Writes model.onnx, model.pt, model.robust.pt (after the adversarial
+    ``changes`` are the options that win over it. ``trainer``: the user's script, whose ``loader`` and ``loss`` the stages are
+    trained with. Writes model.onnx, model.pt, model.robust.pt (after the adversarial
     stage), model.head.pt (with a head in the graph; ``head`` takes the one in such a file instead of training one),
     model.fp32.onnx (the twin that was not hardened), their manifests, and the device kit in device/. A file that has
     collapsed, or lost more than ``max_drop`` points by quantization (see ``edgepriv.accuracy``), is not shipped unless
     ``accept_accuracy_loss`` says so; what was trained is kept for that.
     """
     standard = Standard(max_drop, accept_accuracy_loss)
+    script = None if trainer is None else _script_of(trainer)
     paths = Paths(output)
-    refuse_overwriting([model, head, recipe_file, *files_named(recipe, data_dir)], paths.all)
+    refuse_overwriting([model, head, recipe_file, script and script.file, *files_named(recipe, data_dir)], paths.all)
     force = (
         force or paths.resume_file.exists()
     )  # what an interrupted run has written is replaced by the run that goes on
@@ -65,9 +71,12 @@ def harden(
     )
     refuse_overwriting(data.files_of(given.dataset.name, data_dir), paths.all)
     hardened_by = _recipe_of(model, given, recipe, changes, device)
+    if script is not None:
+        hardened_by = hardened_by.with_changes(pipeline=_used_by(hardened_by, script).model_dump())
     given_head = transferred(head, hardened_by, given.dataset, given.split)
-    say_all(rehearse(given.checkpoint.with_recipe(hardened_by), _stages(hardened_by), given.dataset, given.split))
-    hardened, run = _trained(given, hardened_by, paths)
+    stages = _stages(hardened_by)
+    say_all(rehearse(given.checkpoint.with_recipe(hardened_by), stages, given.dataset, given.split, script))
+    hardened, run = _trained(given, hardened_by, paths, script)
     hardened = with_head(hardened, given_head, given.dataset, given.split)
     exported = export_with_twin(replace(given, checkpoint=hardened), given.checkpoint, paths.onnx, standard, GO_ON)
     _keep(hardened, exported, paths, force=force)
@@ -156,7 +165,28 @@ def _stages(hardened_by: Recipe) -> tuple[str, ...]:
     return tuple(name for name in hardened_by.stages() if name != "train")
 
 
-def _trained(given: project.Trained, hardened_by: Recipe, paths: Paths) -> tuple[Checkpoint, TrainingRun]:
+def _script_of(trainer: str) -> Script:
+    script = trainer_of("--trainer", trainer).script
+    if script.handler:
+        raise UserError(
+            f"--trainer {trainer}: a handler trains whole networks by itself; to harden with its pipeline, name a script that "
+            "defines loader(data, *, seed) or loss(data) beside train"
+        )
+    return script
+
+
+def _used_by(hardened_by: Recipe, script: Script) -> Pipeline:
+    """The script's pipeline, which some stage must use."""
+    if not _stages(hardened_by):
+        raise UserError(
+            f"no stage trains here, so there is nothing that {script.title} could feed: leave out --trainer"
+        )
+    return named_in(script)
+
+
+def _trained(
+    given: project.Trained, hardened_by: Recipe, paths: Paths, script: Script | None
+) -> tuple[Checkpoint, TrainingRun]:
     """The checkpoint after every stage; the one after the adversarial stage is kept aside."""
     stages = _stages(hardened_by)
     classifier = given.checkpoint.with_recipe(hardened_by).classifier()
@@ -183,6 +213,7 @@ def _trained(given: project.Trained, hardened_by: Recipe, paths: Paths) -> tuple
         given.dataset,
         given.split,
         resume_file=paths.resume_file,
+        script=script,
         after_stage=keep_robust,
     )
     return after(run, classifier, stages, hardened_by), run

@@ -5,7 +5,7 @@ from edgepriv.recipe.declared import Declared, changes_of, options_of, without_n
 from edgepriv.recipe.option import GROUPS, Option
 from edgepriv.recipe.recipe import Recipe, parse
 from edgepriv.recipe.resolve import MAX_DROP, differences, eps_for, load
-from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Quantize
+from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Pipeline, Quantize
 from edgepriv.recipe.stages import STAGES, Noisy, Qat, Robust, Stage, Train
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Noise",
     "Noisy",
     "Option",
+    "Pipeline",
     "Qat",
     "Quantize",
     "Recipe",

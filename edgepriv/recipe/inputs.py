@@ -216,6 +216,25 @@ class Data(Section):
         return {name: value for name, value in asked.items() if value is not None}
 
 
+class Pipeline(Section):
+    """What the user's own script does in the stages after ``train``.
+
+    ``script``: as it was named; ``code``: hex sha256 of it and of what it imports, None without one; ``hooks``: those
+    of ``loader`` and ``loss`` that it defines.
+    """
+
+    HOOKS: ClassVar[tuple[str, ...]] = ("loader", "loss")
+
+    script: str | None = None
+    code: str | None = None
+    hooks: tuple[str, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        """Whether there is one."""
+        return self.code is not None
+
+
 class Model(Section):
     """Architecture by name, its keyword arguments (``widths`` of an MLP, ...), and the normalisation put inside it.
 

@@ -11,7 +11,7 @@ from edgepriv.recipe.defences import DEFENCES, Defence
 from edgepriv.recipe.defences.base import undone
 from edgepriv.recipe.option import BUILDING, Option
 from edgepriv.recipe.section import Section
-from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Quantize
+from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Pipeline, Quantize
 from edgepriv.recipe.stages import STAGES, Noisy, Qat, Robust, Stage, Train
 from edgepriv.recipe.training_hash import training_hash
 
@@ -42,6 +42,7 @@ class Recipe(Section):
     noisy: Noisy = Noisy()
     robust: Robust = Robust()
     qat: Qat = Qat()
+    pipeline: Pipeline = Pipeline()
     adversary: Adversary = Adversary()
     noise: Noise = Noise()
     dp: Dp = Dp()

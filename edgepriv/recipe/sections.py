@@ -7,6 +7,6 @@ from edgepriv.recipe.defences.private_training import Dp
 from edgepriv.recipe.defences.quantization import Quantize
 from edgepriv.recipe.deploying import Export
 from edgepriv.recipe.examining import Audit, Bench
-from edgepriv.recipe.inputs import Data, Model
+from edgepriv.recipe.inputs import Data, Model, Pipeline
 
-__all__ = ["Adversary", "Audit", "Bench", "Data", "Dp", "Export", "Head", "Model", "Noise", "Quantize"]
+__all__ = ["Adversary", "Audit", "Bench", "Data", "Dp", "Export", "Head", "Model", "Noise", "Pipeline", "Quantize"]

@@ -83,6 +83,11 @@ def _idle(recipe: "Recipe") -> set[tuple[str, str]]:
         if acts:
             idle |= {_path(name) for name, unused in defence.unused.items() if unused(recipe)}
     idle |= {path for path, acts in owned.items() if not acts}
+    idle |= {
+        ("pipeline", name)
+        for name in type(recipe.pipeline).model_fields
+        if name == "script" or not recipe.pipeline.active
+    }
     return idle | {(name, "momentum") for name, stage in recipe.stages().items() if stage.optimizer != "sgd"}
 
 

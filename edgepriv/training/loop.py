@@ -176,29 +176,28 @@ def _prepared(
 
 def _train_epoch(training: _Training, state: State, epoch: int, after_step: Callable[[], None]) -> dict[str, Any]:
     """One pass over the members; ``epoch``, ``loss`` and ``accuracy`` of it. ``state`` receives the moving average."""
-    task, members, generator = training.task, training.members, training.setup.generator
+    task, models = training.task, models_in(training.classifier)
     stage, optimizer = task.stage, training.optimizer
-    steps_per_epoch = max(1, math.ceil(len(members) / stage.batch_size))
+    steps_per_epoch = steps_of(len(training.members), task)
     training.classifier.train()
     loss_sum, right, seen = 0.0, 0, 0
-    for position, index in enumerate(_batches(members, task, generator)):
+    for position, (x, y, taught) in enumerate(_drawn(training, epoch)):
         done = (epoch * steps_per_epoch + position) / (steps_per_epoch * stage.epochs)
         for group in optimizer.param_groups:
             group["lr"] = stage.lr * group["relative_lr"] * scheduled(stage.schedule, done)
-        x, y = members.batch(index)
-        x = laid_out(augmented(x, stage.augment, generator), task)
+        x = laid_out(x, task)
         for _ in range(task.replays):
             optimizer.zero_grad(set_to_none=True)
-            loss, logits = backward(training.setup, x, y, members.taught(index), epoch)
+            loss, logits = backward(training.setup, x, y, taught, epoch)
             optimizer.step()
             for step in itertools.chain(*training.learned.values()):
                 step.detach().clamp_(min=SMALLEST_STEP)
             if stage.ema > 0:
                 state.updates += 1
                 state.average = averaged(state.average, training.classifier, stage.ema, state.updates)
-        loss_sum += float(loss) * index.shape[-1]
+        loss_sum += float(loss) * (len(y) // models)
         right += int(correct(logits, y).sum())
-        seen += index.numel()
+        seen += len(y)
         after_step()
     if not math.isfinite(loss_sum):
         raise UserError(f"the training diverged in epoch {epoch + 1}: lower the learning rate ({stage.lr:g})")
@@ -259,6 +258,26 @@ def validate(
         {name: count / len(examples) for name, count in zip(names[: 2 if budget else 1], own, strict=False)}
         for own in counts
     ]
+
+
+def steps_of(members: int, task: Task) -> int:
+    """Batches in an epoch, 1 or more."""
+    if task.pipeline is not None and task.pipeline.loader is not None:
+        return max(1, task.pipeline.steps)
+    return max(1, math.ceil(members / task.stage.batch_size))
+
+
+def _drawn(training: _Training, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """An epoch's batches: inputs, labels, and a teacher's answers where there is one; the user's own where he draws them."""
+    task, members, generator = training.task, training.members, training.setup.generator
+    if task.pipeline is not None and task.pipeline.loader is not None:
+        assert isinstance(training.seed, int)  # models that are trained together have no pipeline
+        for x, y in task.pipeline.batches(training.seed, epoch):
+            yield x.to(task.device), y.to(task.device), None
+        return
+    for index in _batches(members, task, generator):
+        x, y = members.batch(index)
+        yield augmented(x, task.stage.augment, generator), y, members.taught(index)
 
 
 def _batches(members: Examples, task: Task, generator: Generator) -> Iterator[Tensor]:

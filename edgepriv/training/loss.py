@@ -227,7 +227,12 @@ def loss_of(batch: Batch, task: Task) -> tuple[Tensor, Tensor]:
     """
     logits = batch.logits_of(batch.x)
     own = next((objective.loss for objective in task.objectives if objective.loss is not None), None)
-    loss = own(batch, logits) if own is not None else batch.mean(LOSSES[task.loss](logits, batch.y))
+    if own is not None:
+        loss = own(batch, logits)
+    elif task.pipeline is not None and task.pipeline.loss is not None:
+        loss = task.pipeline.loss(logits, batch.y)
+    else:
+        loss = batch.mean(LOSSES[task.loss](logits, batch.y))
     if batch.taught is not None:
         divergence = batch.mean(divergence_from(batch.taught, logits))
         loss = task.teacher_share * divergence + (1 - task.teacher_share) * loss

@@ -1,7 +1,7 @@
 """A recipe's stages one after another, surviving a kill: train, then noisy, then robust, then qat."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +9,20 @@ import numpy as np
 import torch
 
 from edgepriv import progress
-from edgepriv.data import Dataset, Split
+from edgepriv.data import Dataset, Split, TrainingData
+from edgepriv.errors import UserError
 from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.bake import bake
 from edgepriv.models.lsq_steps import load_state
+from edgepriv.models.scripts import Script
 from edgepriv.project import warn
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training.batch_dependent import slowness, why_not_in_one_pass
 from edgepriv.training.examples import Examples
-from edgepriv.training.loop import Hooks, State, fit
+from edgepriv.training.loop import Hooks, State, fit, steps_of
 from edgepriv.training.objectives import Asked, Ground, Objective, objectives_of
+from edgepriv.training.pipeline import Pipeline, pipeline_of
 from edgepriv.training.quantization import refuse_unmatched
 from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.training.resume import key_of, read_resume_state, write_resume_state
@@ -82,7 +85,7 @@ def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...
 class _Run:
     """A run of stages between two of them. ``members``: of the split, or as a stage that retrains has made them; ``teacher``:
     the weights by which it made them. ``rows``, ``defences``: as in ``TrainingRun``, so far. ``key``: says whose
-    ``resume_file`` it is."""
+    ``resume_file`` it is. ``pipeline``: of the stages after ``train``."""
 
     classifier: Classifier
     recipe: Recipe
@@ -96,6 +99,7 @@ class _Run:
     rows: list[dict[str, Any]]
     defences: dict[str, Any]
     teacher: dict[str, torch.Tensor] | None
+    pipeline: Pipeline | None
 
 
 # What is run on what, and how a kill is survived and who is told: one argument each.
@@ -109,6 +113,7 @@ def run_stages(
     resume_file: Path | None = None,
     quiet: bool = False,
     done_before: int = 0,
+    script: Script | None = None,
     after_stage: Callable[[str, Classifier, TrainingRun], None] = lambda stage, classifier, so_far: None,
 ) -> TrainingRun:
     """Run ``stages`` of ``recipe`` on the split's members, in place.
@@ -129,6 +134,7 @@ def run_stages(
             elsewhere. None keeps nothing.
         quiet: show no progress and watch for no collapse.
         done_before: how many of the first stages the classifier's weights have behind them already, ``train`` at most.
+        script: of the user's own batches and loss, where the recipe names one; they act in every stage but ``train``.
         after_stage: called as each stage ends, with its name, the classifier and what has been run so far.
 
     Returns:
@@ -140,6 +146,7 @@ def run_stages(
     refuse_unfit(recipe.quantize)
     refuse_unmatched(classifier.network, recipe.quantize)
     refuse_unfit_objectives(classifier, recipe, stages, dataset, split)
+    pipeline = own_pipeline(script, classifier, recipe, stages, dataset, split)
     key = key_of(classifier, recipe, stages, dataset, split)
     done = read_resume_state(resume_file, key)
     if done["start"] is not None:
@@ -157,6 +164,7 @@ def run_stages(
         done["rows"],
         done["defences"],
         done["teacher"],
+        pipeline,
     )
     for position, name in list(enumerate(stages))[max(done["position"], done_before) :]:
         state = done["state"] if position == done["position"] else State()
@@ -187,9 +195,10 @@ def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], 
     """Run one stage, from its ``state``; add its rows and what its defences measured."""
     classifier, members = run.classifier, run.members
     task = task_of(classifier.network, run.recipe, name, run.dataset.input_shape)
+    task = replace(task, pipeline=None if name == "train" else run.pipeline)
     if not run.quiet and task.budget is not None and classifier.alone and state.epoch == 0:
         _warn_of_slow_attack(classifier, members, task)
-    batches_per_epoch = -(-len(members) // task.stage.batch_size)
+    batches_per_epoch = steps_of(len(members), task)
     with progress.shown(
         _title(name, task),
         unit="batch",
@@ -230,6 +239,47 @@ def _keep(run: _Run, position: int, start: dict[str, torch.Tensor], state: State
         "state": asdict(state),
     }
     write_resume_state(run.resume_file, content)
+
+
+def own_pipeline(
+    script: Script | None,
+    classifier: Classifier,
+    recipe: Recipe,
+    stages: Sequence[str],
+    dataset: Dataset,
+    split: Split,
+) -> Pipeline | None:
+    """The user's batches and loss on the split's members, None where the recipe names none or no stage uses them.
+
+    Raises UserError where the recipe names a script and there is none here, where the script's hooks do not do what they are
+    said to, and for a defence that has batches or a loss of its own.
+    """
+    later = [name for name in stages if name != "train"]
+    if not recipe.pipeline.active or not later:
+        return None
+    if script is None:
+        raise UserError(
+            f"this model is trained on the batches of {recipe.pipeline.script}: name that script with --trainer"
+        )
+    for objective in (each for name in later for each in objectives_of(Asked(recipe, name, dataset.input_shape))):
+        taken = {
+            "loader": objective.batches is not None or objective.retrained is not None,
+            "loss": objective.loss is not None or objective.gradient is not None,
+        }
+        for hook in (own for own in recipe.pipeline.hooks if taken[own]):
+            raise UserError(
+                f"{DEFENCES[objective.name].title} has a {hook} of its own, and so has {recipe.pipeline.script}: leave out one"
+            )
+    augmenting = [name for name in later if getattr(recipe, name).augment != "none"]
+    if "loader" in recipe.pipeline.hooks and augmenting:
+        raise UserError(
+            f"the loader of {recipe.pipeline.script} augments what it yields, and the stage {augmenting[0]} asks for augment = "
+            f"{getattr(recipe, augmenting[0]).augment!r}: leave out one"
+        )
+    own = split.members
+    groups = None if dataset.groups is None else dataset.groups[own]
+    data = TrainingData(dataset.inputs(own).copy(), dataset.y[own].copy(), dataset.num_classes, groups)
+    return pipeline_of(script, data, classifier.network, seed=recipe.seed)
 
 
 def _fresh(recipe: Recipe, dataset: Dataset) -> Classifier:

@@ -10,6 +10,7 @@ from edgepriv.recipe import Quantize, Recipe, Stage
 from edgepriv.training.device import PROCESSOR, device_of, multiplies_bfloat16
 from edgepriv.training.objectives import Asked, Objective, objectives_of
 from edgepriv.training.pgd import Budget
+from edgepriv.training.pipeline import Pipeline
 from edgepriv.training.stacked import Stacked, StackedMLP
 
 _WIDE = 2**15  # weights of a perceptron's largest layer
@@ -20,7 +21,8 @@ class Task:
     """What one stage minimises: ``loss`` of logits and labels, as its ``objectives`` change it; without any, a clean loss.
 
     "squared" is the mean squared error of probabilities against soft labels. ``bfloat16``, ``channels_last``, ``fold_norms``
-    (in attacks) say how it is computed. ``device``: where; the classifier is moved there and back.
+    (in attacks) say how it is computed. ``device``: where; the classifier is moved there and back. ``pipeline``: the user's own
+    batches and loss.
     """
 
     stage: Stage
@@ -30,6 +32,7 @@ class Task:
     fold_norms: bool = False
     loss: Literal["cross-entropy", "squared"] = "cross-entropy"
     device: torch.device = PROCESSOR
+    pipeline: Pipeline | None = None
 
     @property
     def budget(self) -> Budget | None:
