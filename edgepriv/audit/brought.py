@@ -1,8 +1,9 @@
 """What the user brings in place of reference models that an audit would train by the target's recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.alike import TRAINED_HERE
@@ -98,6 +99,24 @@ def refuse_unused(brought: Brought, attacks: Sequence[str], asked: Audit, *, on_
             f"--references {asked.references}: --trainer is to train {fewest} reference models at least; leave it out to "
             "audit without any"
         )
+
+
+def unused_settings(brought: Brought, changes: Mapping[str, Any], *, on_files: bool) -> list[str]:
+    """A sentence where what the user asks for is about training reference models, and none are trained.
+
+    Args:
+        brought: by the user.
+        changes: sections of the recipe by name, as the user asks for them.
+        on_files: of an audit on two files.
+    """
+    if brought.trainer is not None or not (on_files or brought.exists):
+        return []
+    asked = changes.get("audit") or {}
+    stated = [f"--{name}" for name in ("references", "engine") if asked.get(name) not in (None, getattr(Audit(), name))]
+    if not stated:
+        return []
+    why = f"{brought.who} are there already" if brought.exists else "for two files none are trained without --trainer"
+    return [f"{' and '.join(stated)} not used: {why}"]
 
 
 def refuse_lost_defences(brought: Brought, trained_by: Recipe, threat_models: Sequence[str]) -> None:

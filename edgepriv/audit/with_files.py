@@ -12,7 +12,7 @@ from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit import assess
 from edgepriv.audit.alike import refuse_unlike
 from edgepriv.audit.attackers import Attackers, existing_attackers, own_attackers, refuse_unlearned_fleets
-from edgepriv.audit.brought import refuse_unused
+from edgepriv.audit.brought import refuse_unused, unused_settings
 from edgepriv.audit.columns import free_columns
 from edgepriv.audit.described import Audited
 from edgepriv.audit.examples import from_files
@@ -106,6 +106,7 @@ def _opened(model: DeployedModel, members: Path, non_members: Path, request: Req
         span=recipe.data.range,
     )
     notes = (*project.files_notes(examples), *opened.notes, *unit.notes, *left_alone)
+    notes += tuple(unused_settings(request.brought, request.changes, on_files=True))
     for line in notes:
         project.say(line)
     split, resolved = _split(examples, recipe.seed), project.resolved(recipe, examples)

@@ -16,7 +16,7 @@ from edgepriv.audit.attackers import (
     refuse_untrained_fleets,
 )
 from edgepriv.audit.attacks import ATTACKS
-from edgepriv.audit.brought import refuse_lost_defences, refuse_lost_pipeline, refuse_unused
+from edgepriv.audit.brought import refuse_lost_defences, refuse_lost_pipeline, refuse_unused, unused_settings
 from edgepriv.audit.columns import free_columns
 from edgepriv.audit.described import Audited
 from edgepriv.audit.dp_guarantee import compare_with_guarantee
@@ -127,7 +127,8 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     opened = open_target(asked, of_dataset(dataset), told)
     refuse_radius(opened.target, dataset, recipe)
     free, left_alone = free_columns(dataset, recipe.audit.perturb, span=recipe.data.range)
-    notes = (*opened.notes, *left_alone, *changed)
+    unused = unused_settings(request.brought, request.changes, on_files=False)
+    notes = (*opened.notes, *left_alone, *changed, *unused)
     for line in notes:
         project.say(line)
     return Subject(model, asked, opened, told, dataset, split, recipe, attacks, free, notes), trained_by

@@ -5,6 +5,7 @@ What is changed is what neither names nor weights depend on, and every change is
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -66,17 +67,23 @@ def adapted(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> tupl
     try:
         answer, changed = _asked(network, x)
     except Exception as error:
-        if not dtypes & set(_NARROW):
+        key = _key_asked_for(network, x)
+        if key is not None:
+            network.register_forward_pre_hook(partial(_under_a_key, key))
+            notes.append(f"it takes a dictionary, and gets its input as {key!r}")
+        elif not dtypes & set(_NARROW):
             raise UserError(_refusal(name, input_shape, error)) from error
-        network = network.float()
+        if dtypes & set(_NARROW):
+            network = network.float()
         try:
             answer, changed = _asked(network, x)
         except Exception as again:
             raise UserError(_refusal(name, input_shape, again)) from again
+    if dtypes & set(_NARROW) and not dtypes & set(_NARROW) & {p.dtype for p in network.parameters()}:
         named = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes & set(_NARROW)))
         notes.append(f"its {named} weights became float32, in which it is trained and exported")
     if changed:
-        network.register_forward_pre_hook(_with_a_copy)
+        network.register_forward_pre_hook(_with_a_copy, prepend=True)
         notes.append("it changes its input in place, and gets a copy")
     if not isinstance(answer, Tensor):
         if not isinstance(_logits_in(answer), Tensor):
@@ -107,6 +114,33 @@ def _asked(network: nn.Module, x: Tensor) -> tuple[Any, bool]:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         answer = network(x)
     return answer, x._version != version
+
+
+class _Recorder(dict[Any, Any]):
+    """A dictionary that has one tensor under every key, and remembers which were asked for."""
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        self.x, self.asked = x, set[Any]()
+
+    def __missing__(self, key: Any) -> Tensor:
+        self.asked.add(key)
+        return self.x
+
+
+def _key_asked_for(network: nn.Module, x: Tensor) -> Any:
+    """The one key under which a network that takes a dictionary looks for its input; None for any other network."""
+    recorder = _Recorder(x.to(next((p.dtype for p in network.parameters() if p.is_floating_point()), x.dtype)))
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            network(recorder)
+    except Exception:
+        return None
+    return next(iter(recorder.asked)) if len(recorder.asked) == 1 else None
+
+
+def _under_a_key(key: Any, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return ({key: inputs[0]}, *inputs[1:])
 
 
 def _with_a_copy(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

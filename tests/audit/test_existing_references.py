@@ -72,6 +72,12 @@ def test_answers_and_memberships_are_enough_for_the_strong_attacks(audited):
     assert rows_of(audited("target", "labels"), TRAINED) == pytest.approx({name: found[name] for name in TRAINED})
 
 
+def test_what_asks_for_models_that_are_not_trained_is_said_to_be_unused(audited):
+    content = audited(audit={"references": 3, "engine": "dask:tcp://127.0.0.1:1", "attacks": "loss,rmia-offline"})
+    assert any("--references and --engine not used: the reference models in" in line for line in content["said"])
+    assert content["references"] == COUNT
+
+
 def test_probabilities_and_an_index_say_the_same(audited, given):
     found = rows_of(audited(), TRAINED)
     order = np.random.default_rng(0).permutation(2 * RECORDS)
