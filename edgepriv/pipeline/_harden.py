@@ -58,7 +58,9 @@ def harden(
     standard = Standard(max_drop, accept_accuracy_loss)
     script = None if trainer is None else _script_of(trainer)
     paths = Paths(output)
-    refuse_overwriting([model, head, recipe_file, script and script.file, *files_named(recipe, data_dir)], paths.all)
+    refuse_overwriting(
+        [model, head, recipe_file, None if script is None else script.file, *files_named(recipe, data_dir)], paths.all
+    )
     force = (
         force or paths.resume_file.exists()
     )  # what an interrupted run has written is replaced by the run that goes on
