@@ -6,14 +6,15 @@
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from torchvision.models import resnet18
+
+from edgepriv.torchvision_compat import import_torchvision
 
 EPOCHS, BATCH, LR = 12, 50, 0.02
 MEAN, STD = 0.5, 0.25
 
 
 def make(num_classes, input_shape):
-    net = resnet18(num_classes=num_classes)
+    net = import_torchvision("models").resnet18(num_classes=num_classes)
     net.conv1 = nn.Conv2d(input_shape[0], 64, 3, padding=1, stride=2, bias=False)
     return net
 

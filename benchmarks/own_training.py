@@ -7,7 +7,7 @@ network from elsewhere.
 
     python benchmarks/own_training.py [--members 400] [--references 8] [-o benchmarks/results/own_training.json]
 
-With the defaults it takes about 20 minutes of one processor.
+Models are kept in --folder, where a run that was cut off goes on.
 """
 
 import argparse
@@ -17,18 +17,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import chest_script
 import numpy as np
 import torch
 
 import edgepriv
-from edgepriv import torchvision_compat
 from edgepriv.data import TrainingData, default_data_dir
 from edgepriv.device.machine import machine
 from edgepriv.files import read_json, write_json
-
-torchvision_compat.prepare()
-
-import chest_script  # noqa: E402 - imports torchvision, which has to be prepared for it
 
 ATTACKS = "loss,lira-offline,lira-online,rmia-offline,rmia-online"
 FACTORY = "chest_script:make"
