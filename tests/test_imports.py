@@ -167,6 +167,7 @@ def test_imports_inside_a_package_run_one_way(package):
 
 
 BENCHMARKS: tuple[set[str], ...] = (
+    {"chest_script"},
     # what is measured with, and what the peers are given
     {"spent", "peers", "openvino_timer", "peers_given", "peers_tables", "papers_rows"},
     # what is compared
@@ -177,7 +178,7 @@ BENCHMARKS: tuple[set[str], ...] = (
     {"papers_print", "papers_figures"},
     {"papers_best"},
     # programs, which measure and print
-    {"audit", "deploy", "findings", "harden", "noise", "null_audit", "papers"},
+    {"audit", "deploy", "findings", "harden", "noise", "null_audit", "own_training", "papers"},
     # a program that uses another one's settings, and those that run in the peers' own environments
     {"peers_audit", "robust_peers", "peer_leakpro", "peer_privacy_meter"},
 )
