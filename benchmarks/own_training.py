@@ -107,12 +107,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        found = measured(options.members, options.references, options.seed, folder)
+        measures = measured(options.members, options.references, options.seed, folder)
     of_run = {name: getattr(options, name) for name in ("members", "references", "seed")}
-    write_json(options.output, {"machine": machine(), "edgepriv": version("edgepriv"), "run": of_run} | found)
+    write_json(options.output, {"machine": machine(), "edgepriv": version("edgepriv"), "run": of_run} | measures)
     for name in ("trainer", "made up"):
-        aucs = ", ".join(f"{attack} {row['auc']:.3f}" for attack, row in found[name]["attacks"].items())
-        print(f"{name}: likeness {found[name]['likeness']}; AUC {aucs}")
+        aucs = ", ".join(f"{attack} {row['auc']:.3f}" for attack, row in measures[name]["attacks"].items())
+        print(f"{name}: likeness {measures[name]['likeness']}; AUC {aucs}")
 
 
 if __name__ == "__main__":

@@ -89,10 +89,10 @@ def classifier_of(subject: Subject) -> dict[str, Any]:
     validation = observed(subject.target, dataset, split.validation) if len(split.validation) else None
     groups = None if dataset.groups is None else dataset.groups[split.non_members]
     seen = observed(subject.target, dataset, split.non_members)
-    found = classifier_part(seen, validation, groups, dataset.class_names)
+    figures = classifier_part(seen, validation, groups, dataset.class_names)
     if subject.target.labels_only:  # its probabilities stand for labels
-        found |= {"auc": {"value": None, "ci": None}, "calibration_error": None, "at_threshold": None}
-    return found
+        figures |= {"auc": {"value": None, "ci": None}, "calibration_error": None, "at_threshold": None}
+    return figures
 
 
 def shift_of(subject: Subject) -> dict[str, Any]:

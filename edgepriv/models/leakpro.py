@@ -115,32 +115,32 @@ def _setup_of(script: Script) -> Setup:
     except ImportError:
         raise UserError(f"{script.title}: LeakPro's configuration needs PyYAML: pip install pyyaml") from None
     folder = script.file.resolve().parent
-    found = (
+    files = (
         [folder / _NAMED] if (folder / _NAMED).is_file() else sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
     )
-    if len(found) != 1:
-        what = f"there are {', '.join(path.name for path in found)}" if found else "there is none"
+    if len(files) != 1:
+        what = f"there are {', '.join(path.name for path in files)}" if files else "there is none"
         raise UserError(
             f"{script.title}: LeakPro's configuration says which network is trained and how: put it beside the handler "
             f"as {_NAMED} ({what})"
         )
     try:
-        settings = _settings(yaml.safe_load(found[0].read_bytes()))
+        settings = _settings(yaml.safe_load(files[0].read_bytes()))
     except yaml.YAMLError as error:
-        raise UserError(f"{found[0]} is no readable YAML: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{files[0]} is no readable YAML: {' '.join(str(error).split())[:200]}") from error
     sections = [settings.get(name) if isinstance(settings, dict) else None for name in ("target", "shadow_model")]
     target, shadow = (section if isinstance(section, dict) else {} for section in sections)
     module = shadow.get("module_path") or target.get("module_path")
     name = shadow.get("model_class") or target.get("model_class")
     if not module or not name:
         raise UserError(
-            f"{found[0]} names no module_path and model_class under target, so of which network nobody says"
+            f"{files[0]} names no module_path and model_class under target, so of which network nobody says"
         )
     places = [folder / str(module), Path(str(module))]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
-        raise UserError(f"{found[0]}: no such file: {module}")
-    return Setup(found[0], settings, Script(file, str(name), script.option), shadow)
+        raise UserError(f"{files[0]}: no such file: {module}")
+    return Setup(files[0], settings, Script(file, str(name), script.option), shadow)
 
 
 def _settings(content: Any) -> Any:

@@ -48,10 +48,10 @@ def script_of(option: str, written: str) -> Script:
 def loaded(script: Script) -> Any:
     """What the script defines under its name. The folder of the script is where its imports are looked for first, as when it is
     run. Raises UserError for a script that cannot be run, or defines no such name."""
-    found = getattr(_module(script, script_digest(script)), script.name, None)
-    if found is None:
+    function = getattr(_module(script, script_digest(script)), script.name, None)
+    if function is None:
         raise UserError(f"{script.option}: {script.file} defines no {script.name}")
-    return found
+    return function
 
 
 def beside(script: Script, name: str) -> Any:

@@ -41,11 +41,11 @@ def persons_title(persons: Mapping[str, Any]) -> str:
 
 def person_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """AUC by person, AUC by record, true-positive rate at 1% by person."""
-    found = row["tpr_at_fpr"]["0.01"]
+    rate_at_one = row["tpr_at_fpr"]["0.01"]
     return (
         f"{area(row['auc'])} {row['auc_ci'][0]:.2f}-{row['auc_ci'][1]:.2f}",
         area(row["record_auc"]),
-        "-" if found["value"] is None else f"{rate(found['value'])} {_percents(found['ci'])}",
+        "-" if rate_at_one["value"] is None else f"{rate(rate_at_one['value'])} {_percents(rate_at_one['ci'])}",
     )
 
 

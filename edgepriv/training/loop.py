@@ -261,7 +261,15 @@ def validate(
 
 
 def steps_of(members: int, task: Task) -> int:
-    """Batches in an epoch, 1 or more."""
+    """How many batches an epoch has.
+
+    Args:
+        members: records that are trained on.
+        task: with the size of a batch, or the user's own batches.
+
+    Returns:
+        1 or more.
+    """
     if task.pipeline is not None and task.pipeline.loader is not None:
         return max(1, task.pipeline.steps)
     return max(1, math.ceil(members / task.stage.batch_size))

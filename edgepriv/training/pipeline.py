@@ -41,7 +41,18 @@ class Pipeline:
     norms: bool = True
 
     def batches(self, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of the user's batches: float32 [N, ...] in [0, 1] and int64 [N]. A killed run draws them again."""
+        """One epoch of the user's batches. A killed run draws them again.
+
+        Args:
+            seed: of the stage.
+            epoch: counted from 0.
+
+        Yields:
+            Inputs float32 [N, ...] from ``low`` to ``high``, and labels int64 [N].
+
+        Raises:
+            UserError: where the loader fails, or yields anything else.
+        """
         assert self.loader is not None
         own = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
         random.seed(own)
@@ -84,7 +95,17 @@ class Pipeline:
 
 
 def named_in(script: Script) -> Named:
-    """What the recipe says of the pipeline of ``script``. Raises UserError for a script that has none."""
+    """What the recipe says of a script's pipeline.
+
+    Args:
+        script: of the user.
+
+    Returns:
+        Its title, the hash of its code, and which hooks it has.
+
+    Raises:
+        UserError: for a script that has none.
+    """
     hooks = tuple(name for name in Named.HOOKS if callable(beside(script, name)))
     if not hooks:
         raise UserError(
@@ -95,9 +116,19 @@ def named_in(script: Script) -> Named:
 
 
 def pipeline_of(script: Script, data: TrainingData, network: nn.Module, *, seed: int) -> Pipeline:
-    """The pipeline of a script on ``data``, for ``network``.
+    """The pipeline of a script, whose first batch and loss are tried.
 
-    Its first batch and its loss are tried. Raises UserError for what they cannot be.
+    Args:
+        script: of the user.
+        data: that it is to be trained on.
+        network: that is trained.
+        seed: of the batch that is tried.
+
+    Returns:
+        Its loader and its loss, those of them that it has.
+
+    Raises:
+        UserError: for what a batch or a loss cannot be.
     """
     own_loader, own_loss = (beside(script, name) for name in Named.HOOKS)
     with torch.random.fork_rng(devices=[]):

@@ -249,10 +249,22 @@ def own_pipeline(
     dataset: Dataset,
     split: Split,
 ) -> Pipeline | None:
-    """The user's batches and loss on the split's members, None where the recipe names none or no stage uses them.
+    """The user's batches and loss on the split's members.
 
-    Raises UserError where the recipe names a script and there is none here, where the script's hooks do not do what they are
-    said to, and for a defence that has batches or a loss of its own.
+    Args:
+        script: of the user; None without one.
+        classifier: that is trained.
+        recipe: names the script that it is trained by.
+        stages: that are to run, by name.
+        dataset: the examples.
+        split: whose members are trained on.
+
+    Returns:
+        None where the recipe names no script or no stage uses it.
+
+    Raises:
+        UserError: where the recipe names a script and there is none here, where the script's hooks do not do what they are
+            said to, and for a defence that has batches or a loss of its own.
     """
     later = [name for name in stages if name != "train"]
     if not recipe.pipeline.active or not later:
