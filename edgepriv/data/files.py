@@ -235,6 +235,7 @@ def _read_together(
     both = " and ".join(names)
     if ys[0].shape[1:] != ys[1].shape[1:]:
         raise UserError(f"{both} have labels of different shapes: {list(ys[0].shape)} and {list(ys[1].shape)}")
+    _refuse_truth_among_numbers(names, ys)
     labels = coded(both, np.concatenate(ys), class_names)
     cut = len(ys[0])
     if raws[0].x.shape[1:] == raws[1].x.shape[1:] and raws[0].x.dtype == raws[1].x.dtype:
@@ -250,3 +251,16 @@ def _read_together(
             for name, raw, y in zip(names, raws, np.split(labels.y, [cut]), strict=True)
         ]
     return [replace(part, notes=part.notes + labels.notes) for part in datasets]
+
+
+def _refuse_truth_among_numbers(names: Sequence[str], ys: Sequence[np.ndarray]) -> None:
+    """False and True are 0 and 1 beside these numbers, and nobody knows what beside others."""
+    of_truth = [y.dtype.kind == "b" for y in ys]
+    if all(of_truth) or not any(of_truth):
+        return
+    other = 0 if of_truth[1] else 1
+    if ys[other].dtype.kind in "uif" and not np.isin(ys[other], (0, 1)).all():
+        raise UserError(
+            f"the labels of {names[1 - other]} are False and True, and those of {names[other]} are numbers other than 0 and 1: "
+            "write both in the same way"
+        )
