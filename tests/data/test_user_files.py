@@ -129,7 +129,7 @@ def test_member_files_of_one_class_each_take_the_models_class_names(saved):
 
 def test_truth_values_in_one_file_and_numbers_in_the_other(saved):
     of_truth = saved("true.npz", x=X, y=Y > 0)
-    with pytest.raises(UserError, match="are False and True, and those of .* are numbers other than 0 and 1"):
+    with pytest.raises(UserError, match=r"are False and True, and those of .* are numbers other than 0 and 1"):
         from_member_files(of_truth, saved("out.npz", x=1 - X, y=Y))
     alike = from_member_files(of_truth, saved("out.npz", x=1 - X, y=(Y > 0).astype(int)))
     np.testing.assert_array_equal(alike.y, np.tile(Y > 0, 2))
