@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from edgepriv import data, progress
-from edgepriv.data import Dataset, Split
+from edgepriv.data import Dataset, Split, Subgroups
 from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.reading import load_tensors
@@ -156,6 +156,14 @@ def _as_recorded(record: dict[str, Any], asked: Data, data_dir: Path | None, wha
     return dataset, data.remake_split(dataset, record["split"])
 
 
+def recorded_subgroups(record: dict[str, Any], data_dir: Path | None, column: str) -> Subgroups | None:
+    """Subgroups [N] by a column of recorded data, which stay the inputs that they were read as."""
+    reading = Data(**record.get("reading", {}))
+    if "encoding" in record:
+        reading = data.TableEncoding(record["encoding"]).reading(reading)
+    return data.load(record["name"], data_dir, asked=reading.model_copy(update={"subgroups": column})).subgroups
+
+
 def open_checkpoint(
     path: Path,
     recipe: Recipe | None,
@@ -183,8 +191,8 @@ def open_checkpoint(
         reading = recipe.data.reading() if recipe else {}
         if reading and opened.data and reading != opened.data.get("reading", {}):
             raise UserError(
-                f"{path} keeps how its data are read: --label, --groups, --split-column, --image-size, --channels and "
-                "--input-range are for a bare state_dict"
+                f"{path} keeps how its data are read: --label, --groups, --split-column, --subgroups, --image-size, "
+                "--channels and --input-range are for a bare state_dict"
             )
         if alone:
             opened = opened.with_recipe(opened.recipe.with_changes(model={"batch_dependent": True}))

@@ -83,12 +83,12 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"examples", "feeding", "inputs", "units", "augment", "memberships", "table_rows"},
         # what comes out, and what an attacker makes of it
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
-        {"clustered", "statistics", "ties", "significance", "dp_guarantee", "exposure", "shift"},
+        {"clustered", "statistics", "rates", "ties", "significance", "dp_guarantee", "exposure", "shift"},
         # models that are trained or asked repeatedly
         {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries"},
         {"evasion", "columns"},
         {"attacks"},
-        {"assess", "persons", "classifier", "gate", "query_evidence", "run", "robust"},
+        {"assess", "persons", "classifier", "subgroups", "gate", "query_evidence", "run", "robust"},
         # the opened model as the target
         {"ways", "reading", "target", "alike", "upfront", "described"},
         # reference models that the user brings

@@ -1,13 +1,17 @@
 """The classifier itself, on held-out records: how right it is, how sure, and of whom."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score, roc_curve
 
 from edgepriv.audit.answers import Bools, Outputs
-from edgepriv.audit.clustered import Groups, counted
-from edgepriv.audit.statistics import auc, wilson
+from edgepriv.audit.clustered import Groups
+from edgepriv.audit.rates import rate_of, taken
+from edgepriv.audit.statistics import auc
+from edgepriv.audit.subgroups import subgroups_part
+from edgepriv.data.dataset import Subgroups
 
 BINS = 15
 FEWEST = 20
@@ -15,7 +19,11 @@ FEWEST = 20
 
 
 def classifier_part(
-    outputs: Outputs, chosen_on: Outputs | None, groups: Groups, class_names: tuple[str, ...]
+    outputs: Outputs,
+    chosen_on: Outputs | None,
+    groups: Groups,
+    class_names: tuple[str, ...],
+    subgroups: Subgroups | None = None,
 ) -> dict[str, Any]:
     """``classifier`` of the audit, of one file.
 
@@ -25,29 +33,35 @@ def classifier_part(
             which nothing is reported on; None without any.
         groups: int64 [n], whose records they are.
         class_names: by class.
+        subgroups: of the same n records, to report on apart; None without any.
 
     Returns:
         ``n``; ``accuracy``; ``auc`` (of several classes the mean over each against the rest, of those that occur, without an
         interval); ``f1`` (of two classes that of the second, else the mean); ``calibration_error`` (expected, of the label
         given, 15 equal bins of its probability: Guo et al. 2017); ``confusion`` (rows: true); ``classes``: recall of each;
-        ``at_threshold`` of two classes, None without one. Intervals are Wilson's and DeLong's, of ``clustered`` sizes.
+        ``at_threshold`` of two classes, None without one; ``subgroups`` (see ``subgroups_part``).
+        Intervals are Wilson's and DeLong's, of ``clustered`` sizes.
     """
     truth, predicted = outputs.labels, outputs.predicted
     count = len(class_names)
+    at = _at_threshold(outputs, chosen_on, groups) if count == 2 else None
     return {
         "n": len(truth),
-        "accuracy": _rate(predicted == truth, groups),
+        "accuracy": rate_of(predicted == truth, groups),
         "auc": _area(outputs, groups),
         "f1": float(f1_score(truth, predicted, average="binary" if count == 2 else "macro", zero_division=0)),
         "calibration_error": calibration_error(outputs),
         "confusion": confusion_matrix(truth, predicted, labels=np.arange(count)).tolist(),
         "class_names": list(class_names),
         "classes": [
-            {"class": name, **_rate(predicted[truth == label] == label, _of(groups, truth == label))}
+            {"class": name, **rate_of(predicted[truth == label] == label, taken(groups, truth == label))}
             for label, name in enumerate(class_names)
             if (truth == label).any()
         ],
-        "at_threshold": _at_threshold(outputs, chosen_on, groups) if count == 2 else None,
+        "at_threshold": at,
+        "subgroups": None
+        if subgroups is None
+        else subgroups_part(outputs, _positive(outputs, at) if count == 2 else None, groups, subgroups),
     }
 
 
@@ -79,16 +93,12 @@ def _at_threshold(outputs: Outputs, chosen_on: Outputs | None, groups: Groups) -
     return {
         "threshold": threshold,
         "chosen_on": len(chosen_on.labels),
-        "sensitivity": _rate(positive[ill], _of(groups, ill)),
-        "specificity": _rate(~positive[~ill], _of(groups, ~ill)),
+        "sensitivity": rate_of(positive[ill], taken(groups, ill)),
+        "specificity": rate_of(~positive[~ill], taken(groups, ~ill)),
     }
 
 
-def _rate(hits: Bools, groups: Groups) -> dict[str, Any]:
-    if not len(hits):
-        return {"value": None, "ci": None, "n": 0}
-    return {"value": float(hits.mean()), "ci": list(wilson(*counted(hits, groups))), "n": len(hits)}
-
-
-def _of(groups: Groups, side: Bools) -> Groups:
-    return None if groups is None else groups[side]
+def _positive(outputs: Outputs, at: Mapping[str, Any] | None) -> Bools:
+    """bool [n], at the threshold; the label given where none was chosen."""
+    positive: Bools = outputs.predicted == 1 if at is None else outputs.probabilities[:, 1] >= at["threshold"]
+    return positive

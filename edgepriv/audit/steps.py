@@ -7,6 +7,7 @@ import numpy as np
 
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.alike import likeness, warnings_of
+from edgepriv.audit.answers import Bools
 from edgepriv.audit.attackers import Attackers
 from edgepriv.audit.brought import Brought, of_another_size
 from edgepriv.audit.classifier import classifier_part
@@ -14,6 +15,7 @@ from edgepriv.audit.described import described
 from edgepriv.audit.robust import robustness_part
 from edgepriv.audit.run import membership_part, observed
 from edgepriv.audit.shift import shift_part
+from edgepriv.audit.subgroups import changes_of, compare
 from edgepriv.audit.subject import Subject
 from edgepriv.audit.upfront import up_front
 from edgepriv.recipe import Recipe
@@ -83,16 +85,45 @@ def membership_of(subject: Subject, attackers: Attackers) -> tuple[dict[str, Any
     )
 
 
-def classifier_of(subject: Subject) -> dict[str, Any]:
-    """``classifier`` of the audit: how well the file does on non-members, whom nothing of its training has seen."""
+def classifier_of(subject: Subject) -> tuple[dict[str, Any], Bools]:
+    """``classifier`` of the audit: how well the file does on non-members, whom nothing of its training has seen.
+
+    Args:
+        subject: what is examined.
+
+    Returns:
+        See ``classifier_part``; and bool [n], which of the non-members it has right.
+    """
     dataset, split = subject.dataset, subject.split
+    subgroups = None if dataset.subgroups is None else dataset.subgroups.take(split.non_members)
     validation = observed(subject.target, dataset, split.validation) if len(split.validation) else None
     groups = None if dataset.groups is None else dataset.groups[split.non_members]
     seen = observed(subject.target, dataset, split.non_members)
-    figures = classifier_part(seen, validation, groups, dataset.class_names)
     if subject.target.labels_only:  # its probabilities stand for labels
-        figures |= {"auc": {"value": None, "ci": None}, "calibration_error": None, "at_threshold": None}
-    return figures
+        validation = None
+    figures = classifier_part(seen, validation, groups, dataset.class_names, subgroups)
+    if subject.target.labels_only:
+        figures |= {"auc": {"value": None, "ci": None}, "calibration_error": None}
+    return figures, seen.predicted == seen.labels
+
+
+def fallen_subgroups(subject: Subject, figures: dict[str, Any], before: Bools, after: Bools) -> list[str]:
+    """How accuracy changed by subgroup against the float twin, put into ``figures``, and a warning for each that falls.
+
+    Args:
+        subject: what is examined.
+        figures: of ``classifier_of`` for the shipped file.
+        before: bool [n], which non-members the float twin has right.
+        after: the same of the shipped file.
+
+    Returns:
+        The warnings; none without subgroups.
+    """
+    if subject.dataset.subgroups is None:
+        return []
+    asked = subject.split.non_members
+    groups = None if subject.dataset.groups is None else subject.dataset.groups[asked]
+    return compare(figures, changes_of(before, after, groups, subject.dataset.subgroups.take(asked)))
 
 
 def shift_of(subject: Subject) -> dict[str, Any]:

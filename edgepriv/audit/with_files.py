@@ -64,7 +64,7 @@ def audit_on_files(model: DeployedModel, members: Path, non_members: Path, reque
     content, scores = membership_of(subject, attackers)
     _refuse_nothing_run(content)
     content["likeness"] = alike
-    content["classifier"] = classifier_of(subject)
+    content["classifier"], _ = classifier_of(subject)
     content["shift"] = shift_of(subject)
     content["robustness"] = unit.restored(robustness_of(subject, request.cache_dir))
     content["said"] = [*subject.notes, *attackers.notes]

@@ -9,6 +9,7 @@ from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.manifest import Manifest
 from edgepriv.audit import assess
 from edgepriv.audit.alike import refuse_unlike
+from edgepriv.audit.answers import Bools
 from edgepriv.audit.attackers import (
     Attackers,
     existing_attackers,
@@ -28,6 +29,7 @@ from edgepriv.audit.robust import refuse_radius
 from edgepriv.audit.steps import (
     accuracy_of,
     classifier_of,
+    fallen_subgroups,
     likeness_of,
     membership_of,
     report_of,
@@ -70,14 +72,16 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
         refuse_unlike(alike.get("adaptive"), assumed, brought.who)
     content, scores = membership_of(subject, attackers)
     content["likeness"] = alike
-    content["classifier"] = classifier_of(subject)
+    content["classifier"], right = classifier_of(subject)
     content["shift"] = shift_of(subject)
     content["robustness"] = robustness_of(subject, request.cache_dir)
     content["said"] = [*project.data_notes(subject.dataset, subject.split), *subject.notes, *attackers.notes]
+    fallen = []
     if twin is None:
         content["no_float_twin"] = _why_no_twin(known, request.float_twin)
     else:
-        content["float"] = _of_the_float_twin(twin, subject, attackers, trained_by, request)
+        content["float"], before = _of_the_float_twin(twin, subject, attackers, trained_by, request)
+        fallen = fallen_subgroups(subject, content["classifier"], before, right)
     content["defended_by"] = defences_of(trained_by)
     if "dp" in known.defences:
         content["dp"] = compare_with_guarantee(known.defences["dp"], content["attacks"], scores, subject.recipe.seed)
@@ -91,6 +95,7 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
         accuracy=accuracy,
         assumed=assumed,
     )
+    report["warnings"] += fallen
     if attackers.fleets and not brought.exists and is_own(trained_by.model.name):
         report["settings"]["factory"] = trained_by.model.name
     return report, scores
@@ -110,6 +115,9 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     """What is examined; and the recipe that an adaptive attacker trains by, without the settings of this audit: the
     perturbations that it is asked to measure say nothing about how the target was trained."""
     dataset, split = project.recorded_data(known.data, request.data_dir, str(model.path))
+    column = (request.changes.get("data") or {}).get("subgroups")
+    if column is not None and known.data is not None:
+        dataset = replace(dataset, subgroups=project.recorded_subgroups(known.data, request.data_dir, column))
     trained_by = _trained_by(known, model)
     if request.cut_head:
         trained_by = trained_by.with_changes(head={"method": "none"})
@@ -174,8 +182,8 @@ def _fleet(subject: Subject, trained_by: Recipe, label: str, count: int, request
 
 def _of_the_float_twin(
     twin: DeployedModel, subject: Subject, attackers: Attackers, trained_by: Recipe, request: Request
-) -> dict[str, Any]:
-    """``float`` of the audit: the same attacks on the undefended float model."""
+) -> tuple[dict[str, Any], Bools]:
+    """``float`` of the audit: the same attacks on the undefended float model; and which non-members it has right."""
     recipe = _trained_by(twin.manifest, twin) if twin.manifest else trained_by.as_run(["train"])
     recipe = recipe.with_changes(quantize={"bits": FULL_WIDTH}, device=subject.recipe.device)
     own = Attackers()
@@ -185,9 +193,9 @@ def _of_the_float_twin(
     opened = open_target(twin, of_dataset(subject.dataset), told)
     subject = replace(subject, model=twin, asked=twin, opened=opened, told=told)
     content, _ = membership_of(subject, own)
-    content["classifier"] = classifier_of(subject)
+    content["classifier"], right = classifier_of(subject)
     content["robustness"] = robustness_of(subject, request.cache_dir, "robustness of the float twin")
-    return content
+    return content, right
 
 
 def _why_no_twin(known: Manifest, asked: bool) -> str:

@@ -2,6 +2,7 @@
 
 from edgepriv.data.dataset import (
     Dataset,
+    Subgroups,
     as_inputs,
     checked,
     counted_from_zero,
@@ -21,6 +22,7 @@ __all__ = [
     "NAMING",
     "Dataset",
     "Split",
+    "Subgroups",
     "TableEncoding",
     "TrainingData",
     "as_inputs",

@@ -28,20 +28,21 @@ def of_table(table: Table, asked: Data) -> Raw:
     The label is the column ``asked.label`` (a title, or a position from 0, or from -1 for the last), else the one that can be
     meant; it may hold names. A first column that numbers the rows is left out; columns that name a person (``asked.groups``,
     else ``patient_id``, ...) or a part (``asked.split_column``, else ``split`` with train and test) are kept as groups and
-    parts; those of ``asked.drop`` are left out. ``asked.subgroups`` stays the feature that it is. Features are numbers, or text
-    as it stands there. Raises UserError where the label is not known, or has no value in a row.
+    parts; those of ``asked.drop`` and ``asked.subgroups`` are left out, the latter unless ``asked.keep`` names it.
+    Features are numbers, or text as it stands there. Raises UserError where the label is not known, or has no value in a row.
     """
     groups, part = _named(table, asked.groups, "--groups"), _named(table, asked.split_column, "--split-column")
     subgroups = _named(table, asked.subgroups, "--subgroups")
     left_out = [_asked(table, title, "--drop") for title in asked.drop or ()]
+    kept = [_asked(table, title, "--keep") for title in asked.keep or ()]
+    apart = () if subgroups is None or subgroups in kept else (subgroups,)
     rows = None if 0 in (groups, part, subgroups, *left_out) else _row_numbers(table)
-    free = [place for place in range(len(table.titles)) if place not in (rows, groups, part, *left_out)]
+    free = [place for place in range(len(table.titles)) if place not in (rows, groups, part, *apart, *left_out)]
     label = _label(table, free) if asked.label is None else _asked(table, asked.label, "--label")
-    _refuse_twice(table, {"--label": label, "--groups": groups, "--split-column": part})
+    _refuse_twice(table, {"--label": label, "--groups": groups, "--split-column": part, "--subgroups": subgroups})
     if label in left_out:
         raise UserError(f"{table.path}: --drop leaves out the label {table.titles[label]!r}")
-    free = [place for place in range(len(table.titles)) if place not in (rows, label, groups, part, *left_out)]
-    kept = [_asked(table, title, "--keep") for title in asked.keep or ()]
+    free = [place for place in range(len(table.titles)) if place not in (rows, label, groups, part, *apart, *left_out)]
     tellers = _tellers(table, [place for place in free if place not in kept])
     part = tellers.part if part is None else part
     groups = tellers.groups if groups is None else groups
@@ -57,6 +58,9 @@ def of_table(table: Table, asked: Data) -> Raw:
     if left_out:
         notes.append(f"left out by --drop: {', '.join(repr(table.titles[place]) for place in left_out)}")
     notes += writing.notes
+    notes += [
+        f"column {table.titles[place]!r} names subgroups and is no feature (--keep makes it one)" for place in apart
+    ]
     for place, what in ((groups, "groups of examples that stay together"), (part, "parts")):
         if place is not None:
             notes.append(f"column {table.titles[place]!r} names {what}")

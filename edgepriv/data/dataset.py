@@ -78,6 +78,10 @@ class Subgroups:
     of: np.ndarray
     names: tuple[str, ...]
 
+    def take(self, index: np.ndarray) -> "Subgroups":
+        """Those of the examples at ``index``, int64 [n]."""
+        return replace(self, of=self.of[index])
+
 
 def subgroups_of(title: str | None, cells: np.ndarray | None) -> Subgroups | None:
     """Of texts [N], in the order of their names; None without any."""

@@ -111,7 +111,13 @@ class TableEncoding:
 
     def reading(self, asked: Data) -> Data:
         """``asked`` with what is known of such a table: which column is the label, how numbers are written."""
-        known = {"decimal": self.record["decimal"], "drop": None, "keep": None, "range": None}
+        own = asked.subgroups if asked.subgroups in self.titles else None  # a column that is an input stays one
+        known = {
+            "decimal": self.record["decimal"],
+            "drop": None,
+            "keep": None if own is None else (own,),
+            "range": None,
+        }
         label = self.record["label"] if self.record["titled"] else str(self.record["label_place"])
         return asked.model_copy(update=known | {"label": label if asked.label is None else asked.label})
 

@@ -173,7 +173,7 @@ def load(
 
 def _refuse_reading(name: str, asked: Data) -> None:
     """A published set is read in the one way in which it was published."""
-    reading = [option for option in (*Data.READING, "subgroups") if option != "range"]
+    reading = [option for option in Data.READING if option != "range"]
     given = [option for option in reading if getattr(asked, option) is not None]
     if given:
         raise UserError(f"--{given[0].replace('_', '-')} says how a file is read, and {name} needs no description")

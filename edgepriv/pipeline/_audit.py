@@ -125,7 +125,8 @@ def _data_files(opened: DeployedModel, data_dir: Path | None) -> list[Path]:
 
 
 def _refuse_reading_nothing(changes: dict[str, Any], members: Path | None) -> None:
-    reading = [name for name, value in (changes.get("data") or {}).items() if value is not None]
+    """By which subgroups figures are told may be asked of the manifest's data, too."""
+    reading = [name for name, value in (changes.get("data") or {}).items() if value is not None and name != "subgroups"]
     if members is None and reading:
         option = "input-range" if reading[0] == "range" else reading[0].replace("_", "-")
         raise UserError(f"--{option} says how --members and --non-members are read: pass these too")

@@ -55,7 +55,7 @@ class Data(Section):
 
     ``name``: no data set is assumed. ``label``: the label column of a table, a title or a position. ``groups``: whose record
     each is, ``split_column``: of which official part: a column, a key of an .npz, or what ``edgepriv.data.beside`` says of
-    folders. ``subgroups``: the same of whom figures are reported for apart; it changes nothing else. ``range``: of the numbers
+    folders. ``subgroups``: the same of whom figures are reported for apart, and never a feature. ``range``: of the numbers
     in the file, where it is not [0, 1] (or 0 to 255 of bytes, 0 to 65535 of 16-bit pictures). ``drop``: columns of a table that
     are no features; ``keep``: columns that are, although they look like identifiers. ``decimal``: the decimal sign of its
     numbers, ``date_order``: of its dates, where the file leaves it open. ``image_size``: (height, width) to which pictures are
@@ -65,6 +65,7 @@ class Data(Section):
 
     READING: ClassVar[tuple[str, ...]] = (
         "label", "range", "drop", "keep", "decimal", "date_order", "image_size", "channels", "groups", "split_column",
+        "subgroups",
     )  # fmt: skip
     """The fields that say how the file is read."""
 
@@ -115,9 +116,9 @@ class Data(Section):
     subgroups: Annotated[
         str | None,
         Option(
-            "Column or key by which the classifier is reported on apart, such as sex; it changes nothing else.",
+            "Column or key, such as sex, by which the classifier is reported on apart; no feature.",
             "Data",
-            (),
+            _READING,
             kind=str | int,
             default="none",
             reads=str,

@@ -75,7 +75,7 @@ def _idle(recipe: "Recipe") -> set[tuple[str, str]]:
     """(section, field) of what changes no weight: of defences that do not act, of others that those leave unused, and what
     another field makes void."""
     owned: dict[tuple[str, str], bool] = {}
-    idle = {("data", name) for name in (*type(recipe.data).READING, "subgroups")}
+    idle = {("data", name) for name in type(recipe.data).READING}
     for defence in DEFENCES.values():
         acts = defence.active(recipe)
         for path in defence.paths(recipe):

@@ -1,6 +1,6 @@
 """The classifier's own figures for a terminal of 80 columns, float and shipped side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -31,7 +31,42 @@ def classifier_table(own: Mapping[str, Any], twin: Mapping[str, Any] | None) -> 
         if len(own["classes"]) <= FEW:
             recall = Text(f"recall of {label['class']}")
             table.add_row(recall, *(_shown(side["classes"][place], percent) for side in sides))
-    return [table, *_notes(own)]
+    return [table, *_notes(own), *_by_subgroup(sides)]
+
+
+def subgroup_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Of each subgroup, its name; records, accuracy of each side (float twin, this file) and sensitivity of this file, as
+    texts. Takes ``classifier`` of audits; nothing without subgroups."""
+    own = sides[-1].get("subgroups")
+    if not own:
+        return []
+    known = [{row["subgroup"]: row for row in side["subgroups"]["rows"]} for side in sides if side.get("subgroups")]
+    rows = []
+    for row in own["rows"]:
+        accuracies = [_shown(side[row["subgroup"]]["accuracy"], percent) for side in known]
+        more = [_shown(row["sensitivity"], percent)] if "sensitivity" in row else []
+        rows.append((row["subgroup"], [f"{row['n']:,}", *accuracies, *more]))
+    return rows
+
+
+def subgroup_titles(sides: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of the columns of ``subgroup_rows``, without the first."""
+    accuracies = ["accuracy"] if len(sides) == 1 else ["accuracy, float", "accuracy, this file"]
+    return ["n", *accuracies, *(["sensitivity"] if len(sides[-1]["class_names"]) == 2 else [])]
+
+
+def _by_subgroup(sides: Sequence[Mapping[str, Any]]) -> list[Table]:
+    rows = subgroup_rows(sides)
+    if not rows:
+        return []
+    title = Text(f"By {sides[-1]['subgroups']['column']}")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("")
+    for heading in subgroup_titles(sides):
+        table.add_column(heading, justify="right")
+    for name, cells in rows:
+        table.add_row(Text(name), *cells)
+    return [table]
 
 
 def _shown(figure: Mapping[str, Any], text_of: Any) -> str:

@@ -93,11 +93,15 @@ def test_a_column_that_names_persons_is_no_feature(tmp_path):
     assert "no column 'b2' for --groups" in refused(f"csv:{tmp_path / 't.csv'}", groups="b2")
 
 
-def test_a_subgroup_stays_the_feature_that_it_is(tmp_path):
+def test_a_subgroup_is_no_feature_unless_it_is_kept(tmp_path):
     (tmp_path / "t.csv").write_text("sex,a,label\n0,0.5,no\n1,0.25,yes\n1,0.75,no\n")
-    plain, told = (load(f"csv:{tmp_path / 't.csv'}", asked=asked) for asked in (Data(), Data(subgroups="sex")))
-    np.testing.assert_array_equal(plain.x, told.x)
-    assert told.subgroups.of.tolist() == [0, 1, 1]
+    for keep, features in ((None, 1), (("sex",), 2)):
+        told = load(f"csv:{tmp_path / 't.csv'}", asked=Data(subgroups="sex", keep=keep))
+        assert told.x.shape[1] == features
+        assert told.subgroups.of.tolist() == [0, 1, 1]
+    assert "--label and --subgroups name one column, 'a'" in refused(
+        f"csv:{tmp_path / 't.csv'}", label="a", subgroups="a"
+    )
 
 
 def test_parquet_is_read_as_a_table_or_says_what_it_needs(tmp_path, monkeypatch):
