@@ -7,13 +7,13 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score, roc_curve
 
 from edgepriv.audit.answers import Bools, Outputs
+from edgepriv.audit.bootstrapped import BINS, intervals_of
 from edgepriv.audit.clustered import Groups
 from edgepriv.audit.rates import rate_of, taken
 from edgepriv.audit.statistics import auc
 from edgepriv.audit.subgroups import subgroups_part
 from edgepriv.data.dataset import Subgroups
 
-BINS = 15
 FEWEST = 20
 """Records that a threshold is chosen on, at least, of each class."""
 
@@ -36,21 +36,26 @@ def classifier_part(
         subgroups: of the same n records, to report on apart; None without any.
 
     Returns:
-        ``n``; ``accuracy``; ``auc`` (of several classes the mean over each against the rest, of those that occur, without an
-        interval); ``f1`` (of two classes that of the second, else the mean); ``calibration_error`` (expected, of the label
-        given, 15 equal bins of its probability: Guo et al. 2017); ``confusion`` (rows: true); ``classes``: recall of each;
-        ``at_threshold`` of two classes, None without one; ``subgroups`` (see ``subgroups_part``).
-        Intervals are Wilson's and DeLong's, of ``clustered`` sizes.
+        ``n``; ``accuracy``; ``auc`` (of several classes the mean over each against the rest, of those that occur); ``f1`` (of
+        two classes that of the second, else the mean); ``calibration_error`` (expected, of the label given, 15 equal bins of
+        its probability: Guo et al. 2017); ``confusion`` (rows: true); ``classes``: recall of each; ``at_threshold`` of two
+        classes, None without one; ``subgroups`` (see ``subgroups_part``). Intervals are Wilson's and DeLong's, of ``clustered``
+        sizes; ``f1_ci``, ``calibration_error_ci`` and that of the area of several classes are of ``bootstrap`` (see
+        ``intervals_of``).
     """
     truth, predicted = outputs.labels, outputs.predicted
     count = len(class_names)
+    intervals = intervals_of(outputs, groups)
     at = _at_threshold(outputs, chosen_on, groups) if count == 2 else None
     return {
         "n": len(truth),
+        "bootstrap": {name: intervals[name] for name in ("draws", "seed", "over")},
         "accuracy": rate_of(predicted == truth, groups),
-        "auc": _area(outputs, groups),
+        "auc": _area(outputs, groups) | ({} if count == 2 else {"ci": intervals["auc"]}),
         "f1": float(f1_score(truth, predicted, average="binary" if count == 2 else "macro", zero_division=0)),
+        "f1_ci": intervals["f1"],
         "calibration_error": calibration_error(outputs),
+        "calibration_error_ci": intervals["calibration_error"],
         "confusion": confusion_matrix(truth, predicted, labels=np.arange(count)).tolist(),
         "class_names": list(class_names),
         "classes": [

@@ -103,7 +103,7 @@ def classifier_of(subject: Subject) -> tuple[dict[str, Any], Bools]:
         validation = None
     figures = classifier_part(seen, validation, groups, dataset.class_names, subgroups)
     if subject.target.labels_only:
-        figures |= {"auc": {"value": None, "ci": None}, "calibration_error": None}
+        figures |= {"auc": {"value": None, "ci": None}, "calibration_error": None, "calibration_error_ci": None}
     return figures, seen.predicted == seen.labels
 
 

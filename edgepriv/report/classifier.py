@@ -21,17 +21,48 @@ def classifier_table(own: Mapping[str, Any], twin: Mapping[str, Any] | None) -> 
     table.add_column("")
     for heading in ("this file",) if twin is None else ("float twin", "this file"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_row("accuracy", *(_shown(side["accuracy"], percent) for side in sides))
-    table.add_row("AUC", *(_shown(side["auc"], area) for side in sides))
-    table.add_row("F1", *(f"{side['f1']:.3f}" for side in sides))
-    table.add_row("calibration error", *(_plain(side["calibration_error"]) for side in sides))
-    for name in ("sensitivity", "specificity") if all(side["at_threshold"] for side in sides) else ():
-        table.add_row(name, *(_shown(side["at_threshold"][name], percent) for side in sides))
-    for place, label in enumerate(own["classes"]):
-        if len(own["classes"]) <= FEW:
-            recall = Text(f"recall of {label['class']}")
-            table.add_row(recall, *(_shown(side["classes"][place], percent) for side in sides))
+    for name, cells in figure_rows(sides):
+        table.add_row(name, *cells)
+    for name, (_, *cells) in recall_rows(sides) if len(own["classes"]) <= FEW else []:
+        table.add_row(Text(f"recall of {name}"), *cells)
     return [table, *_notes(own), *_by_subgroup(sides)]
+
+
+def figure_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The figures of the whole, by name, as texts of each side. Takes ``classifier`` of audits."""
+    rows = [
+        ("accuracy", [_shown(side["accuracy"], percent) for side in sides]),
+        ("AUC", [_shown(side["auc"], area) for side in sides]),
+        ("F1", [_plain(side, "f1") for side in sides]),
+        ("calibration error", [_plain(side, "calibration_error") for side in sides]),
+    ]
+    chosen = ("sensitivity", "specificity") if all(side["at_threshold"] for side in sides) else ()
+    return rows + [(name, [_shown(side["at_threshold"][name], percent) for side in sides]) for name in chosen]
+
+
+def recall_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Of each class that occurs, its name; its records, and its recall by each side, as texts."""
+    return [
+        (label["class"], [f"{label['n']:,}", *(_shown(side["classes"][place], percent) for side in sides)])
+        for place, label in enumerate(sides[-1]["classes"])
+    ]
+
+
+def classifier_section(audit: Mapping[str, Any] | None, own: str) -> dict[str, Any]:
+    """What the page's section on the classifier shows; ``own`` is the file's name there."""
+    figures = (audit or {}).get("classifier")
+    if not audit or not figures:
+        return {"classifier": None}
+    twin = (audit.get("float") or {}).get("classifier")
+    sides = [figures] if twin is None else [twin, figures]
+    return {
+        "classifier": figures,
+        "side_titles": [own] if twin is None else ["undefended float", own],
+        "figure_rows": figure_rows(sides),
+        "recall_rows": recall_rows(sides),
+        "subgroup_rows": subgroup_rows(sides),
+        "subgroup_titles": subgroup_titles(sides),
+    }
 
 
 def subgroup_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
@@ -73,12 +104,22 @@ def _shown(figure: Mapping[str, Any], text_of: Any) -> str:
     return "-" if figure["value"] is None else with_interval(figure["value"], figure["ci"], text_of)
 
 
-def _plain(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _plain(side: Mapping[str, Any], name: str) -> str:
+    value, ends = side[name], side.get(f"{name}_ci")
+    if value is None:
+        return "-"
+    return area(value) if ends is None else with_interval(value, ends, area)
 
 
 def _notes(own: Mapping[str, Any]) -> list[str]:
     notes = ["calibration error: 15 equal bins of the probability of the label given"]
+    drawn = own.get("bootstrap")
+    if drawn:
+        several = ", and of the AUC" if len(own["class_names"]) > 2 else ""
+        notes.append(
+            f"intervals of F1 and calibration error{several}: {drawn['draws']} bootstrap draws of {drawn['over']}, seed "
+            f"{drawn['seed']}"
+        )
     at = own["at_threshold"]
     if at:
         name = own["class_names"][1]

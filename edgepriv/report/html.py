@@ -8,6 +8,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from edgepriv.report import formatting, plots
+from edgepriv.report.classifier import classifier_section
 from edgepriv.report.devices import device_rows
 from edgepriv.report.groups import KINDS, by_kind, by_queries, by_strength, by_threat_model, counts, reasons
 from edgepriv.report.persons import person_cells, persons_title, unresolved
@@ -65,6 +66,7 @@ def render(
         facts=list(facts(audit, bench, manifest)),
         command=command,
         **_of_accuracy((audit or {}).get("accuracy") or (manifest or {}).get("accuracy")),
+        **classifier_section(audit, own),
         **_of_attacks(attacks),
         **_of_robustness(own, audit, twin),
     )

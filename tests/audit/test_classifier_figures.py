@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
 
 from edgepriv.audit.answers import Outputs
+from edgepriv.audit.bootstrapped import intervals_of
 from edgepriv.audit.classifier import calibration_error, classifier_part
 from edgepriv.report.classifier import classifier_table
 
@@ -52,3 +53,29 @@ def test_records_of_one_person_widen_the_interval():
     alone, known = (classifier_part(many, None, groups, ("a", "b"))["accuracy"]["ci"] for groups in (None, copies))
     assert known[0] < alone[0] < alone[1] < known[1]
     assert known == pytest.approx(classifier_part(seen, None, None, ("a", "b"))["accuracy"]["ci"], abs=1e-3)
+
+
+def test_bootstrapped_intervals_are_as_wide_as_known_ones():
+    seen = outputs(400, 4)
+    figures = classifier_part(seen, None, None, tuple("abcd"))
+    assert figures["bootstrap"] == {"draws": 300, "seed": 0, "over": "records"}
+    for figure, ends in (
+        (figures["f1"], figures["f1_ci"]),
+        (figures["auc"]["value"], figures["auc"]["ci"]),
+        (figures["calibration_error"], figures["calibration_error_ci"]),
+    ):
+        assert 0 <= ends[0] <= figure <= ends[1] <= 1
+    # Macro F1 of balanced classes moves about as accuracy does.
+    reach = np.diff(figures["accuracy"]["ci"])[0]
+    assert np.diff(figures["f1_ci"])[0] == pytest.approx(reach, rel=0.25)
+    assert intervals_of(seen, None)["auc"] == figures["auc"]["ci"]
+
+
+def test_persons_are_drawn_whole():
+    seen = outputs(100, 3)
+    copies = np.repeat(np.arange(100), 5)
+    alone, known = (intervals_of(seen.take(copies), groups) for groups in (None, copies))
+    assert known["over"] == "persons"
+    for name in ("f1", "auc"):
+        assert np.diff(known[name])[0] > 1.7 * np.diff(alone[name])[0]
+    assert intervals_of(seen, np.zeros(100, int))["f1"] is None

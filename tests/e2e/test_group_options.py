@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgepriv.report.html import render
+
 PERSONS = np.array([f"Xylophonia-{i // 3:03d}" for i in range(480)])
 SUBGROUPS = np.array([("Quokkaland", "Wombatshire")[i // 3 % 2] for i in range(480)])
 RECIPE = """
@@ -58,6 +60,16 @@ def test_figures_are_told_by_subgroup_and_no_name_is_in_the_file(edgepriv, shipp
         hits = sum(row["n"] * row["accuracy"]["value"] for row in part["rows"])
         assert hits / side["classifier"]["n"] == pytest.approx(side["classifier"]["accuracy"]["value"])
     assert audit["persons"]["members"] > 0
+    assert audit["classifier"]["bootstrap"]["over"] == "persons"
+    page = render(title="m", audit=audit, bench=None, layers=None)
+    for words in (
+        "The classifier on held-out data",
+        "bootstrap draws of persons (seed 0)",
+        "By land",
+        "Quokkaland",
+        "Confusion",
+    ):
+        assert words in page
     for file in shipped.rglob("*"):
         if file.is_file() and not file.name.startswith("model.audit"):
             held = file.read_bytes()
