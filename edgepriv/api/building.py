@@ -251,9 +251,9 @@ def _described(recipe: Recipe | None, asked: dict[str, Any]) -> tuple[Recipe | N
     if recipe is None and "name" not in about.get("data", {}) and "name" not in about.get("model", {}):
         if "seed" in about or any(about.values()):
             raise UserError(
-                "--seed, --widths, --model-arg, --mean, --std, --input-range, --label, --groups, --split-column, --subgroups, "
-                "--image-size and --channels say what a bare state_dict and its data are, with --model and --data; a "
-                "checkpoint keeps its own"
+                "--seed, --widths, --model-arg, --mean, --std and the options that say how data are read (--label, --groups, "
+                "--input-range, ...) say what a bare state_dict and its data are, with --model and --data; a checkpoint keeps "
+                "its own"
             )
         return None, changes
     return (recipe or Recipe()).with_changes(**about), changes

@@ -71,7 +71,14 @@ def classifier_part(
 
 
 def calibration_error(outputs: Outputs) -> float:
-    """Sum over bins of the share of records times |accuracy - mean probability of the label given|."""
+    """Sum over bins of the share of records times |accuracy - mean probability of the label given|.
+
+    Args:
+        outputs: of n records, with probabilities [n, K] and labels.
+
+    Returns:
+        In [0, 1].
+    """
     sure, right = outputs.probabilities.max(axis=1).astype(np.float64), outputs.predicted == outputs.labels
     place = np.minimum(np.ceil(sure * BINS).astype(int) - 1, BINS - 1).clip(0)
     gaps = np.bincount(place, weights=right - sure, minlength=BINS)

@@ -37,16 +37,31 @@ def of_persons(scores: Floats, member: Bools, groups: Groups) -> tuple[Floats, B
 
 
 def counted(hits: Bools, groups: Groups) -> tuple[float, float]:
-    """Successes and trials that an interval of the rate of ``hits`` [n] may count; see ``edgepriv.accuracy.effective``."""
+    """What an interval of a rate may count; see ``edgepriv.accuracy.effective``.
+
+    Args:
+        hits: bool [n].
+        groups: int64 [n], whose records they are; None for a person each.
+
+    Returns:
+        Successes and trials.
+    """
     return (float(hits.sum()), float(len(hits))) if groups is None else effective(hits, groups)
 
 
 def variance_of_mean(values: Floats, groups: Groups) -> float:
-    """Variance of the mean of ``values`` [n] over the draw of persons; of 2 persons at least, else 0.
+    """Variance of a mean over the draw of persons.
 
     P / (P - 1) sum over persons of (sum of (v - mean))^2 / n^2: for the placements of the records of one side, one of the two
     terms of Obuchowski's variance of the area (1997, Biometrics 53, section 3), which has no third where nobody is on both
     sides. Without groups, DeLong's.
+
+    Args:
+        values: float64 [n].
+        groups: int64 [n], whose records they are; None for a person each.
+
+    Returns:
+        The variance; 0 of fewer than two persons.
     """
     gaps = values - values.mean()
     if groups is not None:
@@ -56,5 +71,13 @@ def variance_of_mean(values: Floats, groups: Groups) -> float:
 
 
 def persons_in(side: Bools, groups: Groups) -> int:
-    """How many persons the records of ``side`` [n] are of."""
+    """How many persons some of the records are of.
+
+    Args:
+        side: bool [n], which records.
+        groups: int64 [n]; None for a person each.
+
+    Returns:
+        The number of persons.
+    """
     return int(side.sum()) if groups is None else len(np.unique(groups[side]))

@@ -56,7 +56,17 @@ def as_far_as_held(path: Path, asked: Data, inherited: Iterable[str]) -> tuple[D
 
 
 def read_members(members: Path, non_members: Path, asked: Data, inherited: Iterable[str] = ()) -> list[Raw]:
-    """What the two files hold, nothing checked yet; ``inherited`` as in ``as_far_as_held``."""
+    """What two files of members and non-members hold, nothing checked yet.
+
+    Args:
+        members: an .npz, a table or a folder of pictures.
+        non_members: another.
+        asked: how they are to be read.
+        inherited: fields of ``asked`` that nobody gave for these very files, see ``as_far_as_held``.
+
+    Returns:
+        The two, members first.
+    """
     raws, fields = [], tuple(inherited)
     for path in (members, non_members):
         own, notes = as_far_as_held(path, asked, fields)
@@ -72,11 +82,10 @@ def _names(path: Path, kind: str) -> tuple[set[str], int]:
             keys = {name.removesuffix(".npy") for name in archive.namelist()}
         return keys | {_PART.sub("", key) for key in keys}, 0
     if kind == "folder":
-        path = path / METADATA
-        if not path.is_file():
-            return set(), 0
+        tables = [read_table(each, without_titles=True) for each in sorted(path.rglob(METADATA))]
+        return {title.lower() for table in tables for title in table.titles}, 0
     table = parquet_table(path) if kind == "parquet" else read_table(path, without_titles=True)
-    return {title.lower() for title in table.titles}, 0 if kind == "folder" else len(table.titles)
+    return {title.lower() for title in table.titles}, len(table.titles)
 
 
 def _is_held(name: str, known: set[str], columns: int, path: Path, kind: str) -> bool:

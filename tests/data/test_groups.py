@@ -8,6 +8,7 @@ from PIL import Image
 
 from edgepriv.data import NAMING, from_member_files, load, read_members
 from edgepriv.data.groups import first_groups, halved, numbered
+from edgepriv.data.inherited import as_far_as_held
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
 
@@ -328,3 +329,13 @@ def test_a_table_that_nobody_needs_breaks_nothing(scans, text, said):
     assert found.groups is None
     assert said in " ".join(found.notes)
     assert refused(f"folder:{scans}", groups="camera")
+
+
+def test_an_inherited_column_is_looked_for_in_every_table_beside_pictures(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / part / "a").mkdir(parents=True)
+        (tmp_path / part / "metadata.csv").write_text("file_name,patient\na/1.png,p1\n")
+    asked = Data(groups="patient", split_column="site")
+    own, notes = as_far_as_held(tmp_path, asked, ("groups", "split_column"))
+    assert (own.groups, own.split_column) == ("patient", None)
+    assert len(notes) == 1
