@@ -80,7 +80,11 @@ class DeployedModel:
 
     @cached_property
     def graph(self) -> onnx.ModelProto:
-        """The parsed .onnx with all its weights. Raises UserError when it is truncated or not ONNX."""
+        """The parsed .onnx with all its weights.
+
+        Raises:
+            UserError: for an .ort file, and for one that is truncated, not ONNX, or without a graph.
+        """
         external, graph = self.external, self._parsed
         if graph is None and self.path.suffix == ".ort":
             raise UserError(f"{self.path} is an .ort file: name the .onnx beside it")
@@ -139,7 +143,11 @@ class DeployedModel:
 
     @cached_property
     def layers(self) -> tuple[LayerSummary, ...]:
-        """The weights by layer. Raises UserError when the graph contradicts itself."""
+        """The weights by layer.
+
+        Raises:
+            UserError: when the graph contradicts itself.
+        """
         try:
             return tuple(layers(self.graph))
         except (KeyError, IndexError, ValueError, OverflowError) as error:
@@ -174,8 +182,11 @@ class DeployedModel:
 
     @cached_property
     def guard(self) -> memguard.MemGuard | None:
-        """The MemGuard beside the file through which the device kit answers, None without one. Raises UserError when it has
-        gone or changed."""
+        """The MemGuard beside the file through which the device kit answers, None without one.
+
+        Raises:
+            UserError: when it has gone or changed since the export.
+        """
         if self.manifest is None or self.manifest.guard is None:
             return None
         path = self.path.parent / self.manifest.guard["file"]
@@ -228,7 +239,11 @@ class DeployedModel:
 
     def cut_open(self) -> "DeployedModel":
         """The model without its head and without the choice of the label, which anyone who holds the file can remove.
-        It has no companion files. Raises UserError for a file that has neither, nor a MemGuard beside it."""
+        It has no companion files.
+
+        Raises:
+            UserError: for a file that has neither, nor a MemGuard beside it.
+        """
         if self.answers_through is None and not self.chooses_label:
             raise UserError(f"{self.path} has no head to cut off: audit it without --cut-head")
         return DeployedModel(self.path, bytes_of(cut_open(self.graph)))
