@@ -74,7 +74,11 @@ class DeployedModel:
     @cached_property
     def external(self) -> tuple[Path, ...]:
         """The files beside the .onnx that hold weights of it, in the order of their names; none for most models, and for a
-        file that is no ONNX. Raises UserError when one of them is missing, or stands elsewhere."""
+        file that is no ONNX.
+
+        Raises:
+            UserError: when one of them is missing, or stands elsewhere.
+        """
         graph = self._parsed
         return () if graph is None or self.given is not None else tuple(external_files(self.path, graph))
 
@@ -171,11 +175,19 @@ class DeployedModel:
 
     @cached_property
     def manifest(self) -> Manifest | None:
-        """What stands in the manifest beside the file, None if there is none. Raises UserError when it cannot be read."""
+        """What stands in the manifest beside the file, None if there is none.
+
+        Raises:
+            UserError: when it cannot be read.
+        """
         return None if self.given is not None else manifests.read_beside(self.path)
 
     def verified_manifest(self) -> Manifest | None:
-        """The same. Raises UserError when it was written for other bytes than these."""
+        """The manifest beside the file, None if there is none.
+
+        Raises:
+            UserError: when it was written for other bytes than these.
+        """
         if self.manifest is not None:
             manifests.verify(self.path, self.manifest, self.sha256)
         return self.manifest
@@ -205,7 +217,11 @@ class DeployedModel:
         return twin if twin is not None and twin.sha256 == self.manifest.float_twin["sha256"] else None
 
     def open_session(self) -> ort.InferenceSession:
-        """A new session of one thread. Raises UserError when onnxruntime cannot open the file."""
+        """A new session of one thread.
+
+        Raises:
+            UserError: when onnxruntime cannot open the file.
+        """
         return sessions.started(self.path if self.external else self.content, self.path)
 
     @cached_property
@@ -215,7 +231,11 @@ class DeployedModel:
 
     @property
     def contract(self) -> Contract:
-        """How ``session`` is fed and read. Raises UserError for a file that is no classifier."""
+        """How ``session`` is fed and read.
+
+        Raises:
+            UserError: for a file that is no classifier.
+        """
         return sessions.check_contract(self.session)
 
     def differentiable(self, probe: np.ndarray | None = None, classes: int | None = None) -> Twin:
