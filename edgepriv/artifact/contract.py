@@ -93,7 +93,14 @@ def source_of(session: ort.InferenceSession) -> Source:
 
 
 def row_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
-    """The declared shape of one example, None where free; empty for a model that ``check_contract`` refuses anyway."""
+    """The declared shape of one example.
+
+    Args:
+        session: of any model.
+
+    Returns:
+        Sizes without the batch, None where one is free; empty for a model that ``check_contract`` refuses anyway.
+    """
     try:
         inputs = session.get_inputs()
     except UnicodeDecodeError:
@@ -102,7 +109,14 @@ def row_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
 
 
 def fixed_batch_of(session: ort.InferenceSession) -> int | None:
-    """The only number of rows that a model takes, None for any; None too for one that ``check_contract`` refuses anyway."""
+    """How many rows a model takes at a time, where it takes no other number.
+
+    Args:
+        session: of any model.
+
+    Returns:
+        The number of rows, None for any; None too for a model that ``check_contract`` refuses anyway.
+    """
     try:
         batch: int | None = device.fixed_batch(session)
         return batch
@@ -111,12 +125,28 @@ def fixed_batch_of(session: ort.InferenceSession) -> int | None:
 
 
 def as_fed(x: np.ndarray, dtype: Dtype) -> np.ndarray:
-    """float32 as the file takes it; for a file of bytes from [0, 1], rounded, as a camera's are."""
+    """Inputs in the type that a file takes. Bytes are made from [0, 1] and rounded, as a camera's are.
+
+    Args:
+        x: float [n, ...]; for a file of bytes, numbers outside [0, 1] are clipped.
+        dtype: of the file's input.
+
+    Returns:
+        [n, ...] of that type; for uint8 in [0, 255].
+    """
     return np.rint(x.clip(0, 1) * 255).astype(np.uint8) if dtype == "uint8" else x.astype(dtype, copy=False)
 
 
 def on_byte_grid(x: np.ndarray, contract: Contract) -> np.ndarray:
-    """The float32 inputs that a file which takes bytes really sees of ``x`` in [0, 1]; for any other, ``x`` itself."""
+    """The inputs that a file which takes bytes really sees.
+
+    Args:
+        x: float32 [n, ...] in [0, 1].
+        contract: of the file.
+
+    Returns:
+        float32 [n, ...], rounded to multiples of 1/255; for a file that does not take bytes ``x`` itself.
+    """
     return x if contract.input_dtype != "uint8" else as_fed(x, "uint8").astype(np.float32) / np.float32(255)
 
 

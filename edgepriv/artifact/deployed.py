@@ -74,13 +74,21 @@ class DeployedModel:
     @cached_property
     def external(self) -> tuple[Path, ...]:
         """The files beside the .onnx that hold weights of it, in the order of their names; none for most models, and for a
-        file that is no ONNX. Raises UserError when one of them is missing, or stands elsewhere."""
+        file that is no ONNX.
+
+        Raises:
+            UserError: when one of them is missing, or stands elsewhere.
+        """
         graph = self._parsed
         return () if graph is None or self.given is not None else tuple(external_files(self.path, graph))
 
     @cached_property
     def graph(self) -> onnx.ModelProto:
-        """The parsed .onnx with all its weights. Raises UserError when it is truncated or not ONNX."""
+        """The parsed .onnx with all its weights.
+
+        Raises:
+            UserError: for an .ort file, and for one that is truncated, not ONNX, or without a graph.
+        """
         external, graph = self.external, self._parsed
         if graph is None and self.path.suffix == ".ort":
             raise UserError(f"{self.path} is an .ort file: name the .onnx beside it")
@@ -139,7 +147,11 @@ class DeployedModel:
 
     @cached_property
     def layers(self) -> tuple[LayerSummary, ...]:
-        """The weights by layer. Raises UserError when the graph contradicts itself."""
+        """The weights by layer.
+
+        Raises:
+            UserError: when the graph contradicts itself.
+        """
         try:
             return tuple(layers(self.graph))
         except (KeyError, IndexError, ValueError, OverflowError) as error:
@@ -163,19 +175,30 @@ class DeployedModel:
 
     @cached_property
     def manifest(self) -> Manifest | None:
-        """What stands in the manifest beside the file, None if there is none. Raises UserError when it cannot be read."""
+        """What stands in the manifest beside the file, None if there is none.
+
+        Raises:
+            UserError: when it cannot be read.
+        """
         return None if self.given is not None else manifests.read_beside(self.path)
 
     def verified_manifest(self) -> Manifest | None:
-        """The same. Raises UserError when it was written for other bytes than these."""
+        """The manifest beside the file, None if there is none.
+
+        Raises:
+            UserError: when it was written for other bytes than these.
+        """
         if self.manifest is not None:
             manifests.verify(self.path, self.manifest, self.sha256)
         return self.manifest
 
     @cached_property
     def guard(self) -> memguard.MemGuard | None:
-        """The MemGuard beside the file through which the device kit answers, None without one. Raises UserError when it has
-        gone or changed."""
+        """The MemGuard beside the file through which the device kit answers, None without one.
+
+        Raises:
+            UserError: when it has gone or changed since the export.
+        """
         if self.manifest is None or self.manifest.guard is None:
             return None
         path = self.path.parent / self.manifest.guard["file"]
@@ -194,7 +217,11 @@ class DeployedModel:
         return twin if twin is not None and twin.sha256 == self.manifest.float_twin["sha256"] else None
 
     def open_session(self) -> ort.InferenceSession:
-        """A new session of one thread. Raises UserError when onnxruntime cannot open the file."""
+        """A new session of one thread.
+
+        Raises:
+            UserError: when onnxruntime cannot open the file.
+        """
         return sessions.started(self.path if self.external else self.content, self.path)
 
     @cached_property
@@ -204,7 +231,11 @@ class DeployedModel:
 
     @property
     def contract(self) -> Contract:
-        """How ``session`` is fed and read. Raises UserError for a file that is no classifier."""
+        """How ``session`` is fed and read.
+
+        Raises:
+            UserError: for a file that is no classifier.
+        """
         return sessions.check_contract(self.session)
 
     def differentiable(self, probe: np.ndarray | None = None, classes: int | None = None) -> Twin:
@@ -228,7 +259,11 @@ class DeployedModel:
 
     def cut_open(self) -> "DeployedModel":
         """The model without its head and without the choice of the label, which anyone who holds the file can remove.
-        It has no companion files. Raises UserError for a file that has neither, nor a MemGuard beside it."""
+        It has no companion files.
+
+        Raises:
+            UserError: for a file that has neither, nor a MemGuard beside it.
+        """
         if self.answers_through is None and not self.chooses_label:
             raise UserError(f"{self.path} has no head to cut off: audit it without --cut-head")
         return DeployedModel(self.path, bytes_of(cut_open(self.graph)))

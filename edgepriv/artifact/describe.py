@@ -12,13 +12,20 @@ from edgepriv.artifact.session import histogram
 
 
 def describe(model: DeployedModel) -> dict[str, Any]:
-    """A JSON-ready dictionary about any .onnx file. Raises UserError if it cannot be read.
+    """What any .onnx file holds, as a JSON-ready dictionary.
 
-    ``size_bytes``, with the files beside it that hold weights, ``external``; ``inputs``, ``outputs`` [{name, type, shape}];
-    ``batch``: the only number of inputs that it takes at a time, None for any;
-    ``opset``; ``profile``, ``bits``, ``edgepriv_version``, ``class_names`` (None where the file does not say); ``ops`` as
-    stored, before a runtime optimizes; ``layers`` [LayerSummary as dictionaries]; ``weights`` {parameters, stored_bytes,
-    bits_per_weight}.
+    Args:
+        model: the file.
+
+    Returns:
+        ``size_bytes``, with the files beside it that hold weights, ``external``; ``inputs``, ``outputs`` [{name, type, shape}];
+        ``batch``: the only number of inputs that it takes at a time, None for any;
+        ``opset``; ``profile``, ``bits``, ``edgepriv_version``, ``class_names`` (None where the file does not say); ``ops`` as
+        stored, before a runtime optimizes; ``layers`` [LayerSummary as dictionaries]; ``weights`` {parameters, stored_bytes,
+        bits_per_weight}.
+
+    Raises:
+        UserError: if the file cannot be read.
     """
     graph, metadata = model.graph.graph, model.metadata
     stored_inside = stored_tensors(model.graph)

@@ -33,6 +33,14 @@ def lower_for_memory(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], se
     what would save nothing packed is restored at load, as in ``latency``, and so are weights of more than 8 bits, which no
     kernel multiplies by. The transposes around each convolution are left
     to onnxruntime, which cancels those between two of them.
+
+    Args:
+        graph: changed in place; its initializers under the names in ``weights`` are replaced.
+        weights: integers by the name of their parameter.
+        settings: of which ``compute`` is used.
+
+    Returns:
+        How many linears are packed, which parameters stayed float and why, and how many nodes unpack at every inference.
     """
     emit = Emitter(graph)
     left_float: dict[str, str] = {}

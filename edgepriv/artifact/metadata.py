@@ -23,7 +23,17 @@ def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def table_in(metadata: Mapping[str, str]) -> dict[str, Any] | None:
-    """How the rows of a table become inputs; None for a file that takes none. Raises UserError where it cannot be read."""
+    """How the rows of a table become inputs.
+
+    Args:
+        metadata: of an .onnx file.
+
+    Returns:
+        The record, see ``edgepriv.device.table``; None for a file that takes no rows of a table.
+
+    Raises:
+        UserError: where the record cannot be read.
+    """
     if KIND not in metadata:
         return None
     try:

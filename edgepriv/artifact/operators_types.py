@@ -58,7 +58,21 @@ def _dequantize_linear(a: Attributes, x: Tensor, scale: Tensor, zero_point: Tens
 def unpacked_matrix(
     a: Attributes, packed: Tensor, scales: Tensor, zero_points: Tensor | None = None, groups: Tensor | None = None
 ) -> Tensor:
-    """The float matrix [N, K] of com.microsoft.MatMulNBits."""
+    """The float matrix of com.microsoft.MatMulNBits.
+
+    Args:
+        a: the node's attributes: ``N``, ``K``, ``block_size`` and ``bits`` (4 if left out).
+        packed: uint8, N rows of ceil(K / block_size) blocks of integers.
+        scales: one for each row and block.
+        zero_points: as many, packed as uint8 or in the type of the scales; None for 2^(bits - 1).
+        groups: the operator's ``g_idx``; None for none.
+
+    Returns:
+        [N, K] in the type of ``scales``.
+
+    Raises:
+        Unsupported: where ``groups`` is given.
+    """
     if groups is not None:
         raise Unsupported("MatMulNBits with g_idx")
     rows, columns, block, bits = a["N"], a["K"], a["block_size"], a.get("bits", 4)

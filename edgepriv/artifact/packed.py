@@ -104,7 +104,18 @@ def pack_matrix(
     the kernel quantizes each row of activations to 8 bits, and has 4 and 8 bits.
 
     Scales and zero points are wanted for every block of columns, and rows of whole blocks: they are expanded and padded when
-    the session is opened. Columns are ``of`` taps of as many channels each; the product takes ``taps`` only.
+    the session is opened.
+
+    Args:
+        emit: adds nodes and constants to the graph.
+        name: of the parameter, under which its integers are stored.
+        tensor: integers of up to 8 bits, as a matrix [N, K].
+        compute: "float32" or "int8".
+        taps: in [0, ``of``), which the product takes; the others are left out.
+        of: into how many taps of K / ``of`` channels each the columns are divided.
+
+    Returns:
+        The matrix [N, K / ``of`` * number of ``taps``], of one part or of two.
     """
     rows, columns = tensor.integers.shape
     narrow = tensor.bits <= 4

@@ -11,7 +11,7 @@ from edgepriv.training.quantization import QuantizedTensor
 
 
 def dequantize(emit: Emitter, name: str, tensor: QuantizedTensor, weight: ir.Value) -> tuple[ir.Value, int]:
-    """What replaces ``weight``: float32 by DequantizeLinear (opset 21), and how many of these nodes it takes.
+    """What replaces a weight by the standard's own operators: float32 by DequantizeLinear (opset 21).
 
     Integers of 2 to 4 bits are stored as UINT4, of 5 to 8 as UINT8, wider as UINT16: the standard has no other widths here. The
     zero point has the same type. A scale per tensor or channel lies on axis 0. Blocks are consecutive weights of a channel,
@@ -21,6 +21,15 @@ def dequantize(emit: Emitter, name: str, tensor: QuantizedTensor, weight: ir.Val
 
     onnxruntime fuses DequantizeLinear and a MatMul behind it to a kernel that quantizes activations to 8 bits. A weight of
     such a product is therefore given its shape by a Reshape, past which that fusion does not look.
+
+    Args:
+        emit: adds nodes and constants to the graph.
+        name: of the parameter, under which its integers are stored.
+        tensor: its integers, scales and zero points.
+        weight: what is replaced; nothing is done to it here.
+
+    Returns:
+        The restored weight, and how many DequantizeLinear nodes it takes.
     """
     tensor = simplest(tensor)
     rows = len(tensor.integers)

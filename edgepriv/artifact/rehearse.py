@@ -44,12 +44,20 @@ FEW = 8
 def rehearse(
     checkpoint: Checkpoint, stages: Sequence[str], dataset: Dataset, split: Split, script: Script | None = None
 ) -> list[str]:
-    """Raise the UserError that running ``stages`` of ``checkpoint``'s recipe and exporting the outcome would end with;
-    what there is to say of the network beforehand, in sentences.
+    """Raise beforehand the UserError that running ``stages`` and exporting the outcome would end with.
 
-    Whether the network gives one answer to one input; a step of each stage; the graph at full and at the recipe's width in
-    the forms that it asks for, opened by onnxruntime and compared with torch on a few inputs.
-    ``script``: as for ``run_stages``.
+    Tried are whether the network gives one answer to one input; a step of each stage; the graph at full and at the recipe's
+    width in the forms that it asks for, opened by onnxruntime and compared with torch on a few inputs.
+
+    Args:
+        checkpoint: with the recipe.
+        stages: names of those that are to run, in order.
+        dataset: to train on.
+        split: of it.
+        script: as for ``run_stages``.
+
+    Returns:
+        What there is to say of the network beforehand, in sentences.
     """
     with torch.random.fork_rng(devices=[]):
         few = examples_of(dataset, split.members[:FEW])

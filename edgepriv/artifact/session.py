@@ -86,10 +86,19 @@ def check_contract(
 
     One input, float or uint8 [N, ...]; the first output that holds a number for each of two or more classes counts, so the
     label that scikit-learn exporters put first is passed over. It holds probabilities if its rows are non-negative and sum to
-    one, else logits; a few rows tell: ``probe``, or random ones where the input's shape is known. Files of edgepriv say it
-    themselves, and may return nothing but labels, int64 [N]; so may any other file where ``classes`` says among how many it
-    chooses. ``choice.choose`` decides by true labels, for ``agree_on``. Raises UserError for any other inputs or outputs, in
-    one sentence.
+    one, else logits; a few rows tell. Files of edgepriv say it themselves, and may return nothing but labels, int64 [N].
+    ``choice.choose`` decides by true labels, for ``agree_on``.
+
+    Args:
+        session: of any model.
+        probe: a few inputs [n, ...]; None for random ones, where the input's shape is known.
+        classes: among how many any other file chooses, which may then return nothing but labels too; None if not known.
+
+    Returns:
+        The contract, the first that was decided for this session.
+
+    Raises:
+        UserError: for any other inputs or outputs, in one sentence; for a damaged file.
     """
     if session not in _contracts:
         try:

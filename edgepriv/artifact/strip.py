@@ -29,6 +29,9 @@ def strip(model: ir.Model) -> None:
     Gone are documentation strings, metadata of nodes, values and the model (they hold source paths and stack traces),
     shapes of intermediate values, names of nodes, and attributes that equal their defaults. What belongs to a head keeps its
     name, by which it can be told from the model.
+
+    Args:
+        model: changed in place.
     """
     graph = model.graph
     model.doc_string, model.producer_name, model.producer_version = None, "edgepriv", None

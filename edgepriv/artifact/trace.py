@@ -41,6 +41,9 @@ def trace(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
         classifier: returns logits [N, K].
         input_shape: of one example.
 
+    Returns:
+        The graph, in float32.
+
     Raises:
         UserError: when torch cannot export the network, or it does not return one array of logits (one that ends with a
             sigmoid or softmax does not).
@@ -181,8 +184,15 @@ def _first_names(classifier: nn.Module) -> dict[str, str]:
 
 
 def graph_names(classifier: nn.Module) -> dict[str, str]:
-    """Every name of a tensor in the network -> its name in the graph: the same, unless it is that of an input or output, or
-    has characters that mark names of ours."""
+    """What the tensors of a network are called in its graph: the same, unless a name is that of an input or output, or
+    has characters that mark names of ours.
+
+    Args:
+        classifier: a Classifier, or a network.
+
+    Returns:
+        Every name of a parameter or buffer in the network, a shared one under each of its names -> its name in the graph.
+    """
     network = network_of(classifier)
     named = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
     names: dict[str, str] = {}

@@ -38,6 +38,9 @@ def differentiable(
         probe: a few inputs [n, ...] to compare on, which a graph with free sizes needs; None for random ones.
         classes: see ``check_contract``.
 
+    Returns:
+        The twin; ``straight_through`` names the operators past whose rounding gradients go as if it were not there.
+
     Raises:
         Untwinnable: for operators without a torch counterpart or a gradient, and where torch computes something else.
         UserError: for files that are not classifiers.

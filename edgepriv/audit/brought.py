@@ -108,6 +108,9 @@ def unused_settings(brought: Brought, changes: Mapping[str, Any], *, on_files: b
         brought: by the user.
         changes: sections of the recipe by name, as the user asks for them.
         on_files: of an audit on two files.
+
+    Returns:
+        One sentence, or none.
     """
     if brought.trainer is not None or not (on_files or brought.exists):
         return []
@@ -143,8 +146,19 @@ def refuse_lost_defences(brought: Brought, trained_by: Recipe, threat_models: Se
 
 
 def refuse_lost_pipeline(brought: Brought, trained_by: Recipe, threat_models: Sequence[str]) -> list[str]:
-    """Raise UserError where the target was hardened on the batches and loss of the user's script, and reference models would be
-    trained without it; a sentence where the script has changed since."""
+    """Refuse to train reference models without the user's script on whose batches and loss the target was hardened.
+
+    Args:
+        brought: by the user.
+        trained_by: the target's recipe.
+        threat_models: that are asked for.
+
+    Returns:
+        A sentence where the script has changed since; else none.
+
+    Raises:
+        UserError: where an adaptive attacker's models would be trained without the script.
+    """
     own = trained_by.pipeline
     if not own.active or "adaptive" not in threat_models or brought.exists:
         return []

@@ -76,10 +76,25 @@ def from_files(
     input_range: tuple[float, float] | None,
     inherited: Collection[str] = (),
 ) -> Examples:
-    """Members, then non-members. Of a file that is not ours numbers outside [0, 1] are kept as they are: an image's lie in
-    ``input_range`` or between the smallest and the largest of all, a feature's between its own. The rows of
-    tables become inputs as the file itself says. ``inherited``: fields of ``asked`` that were given for the model's own data,
-    and hold where these files have what they name. Raises UserError for files that hold no examples."""
+    """Members, then non-members.
+
+    Of a file that is not ours numbers outside [0, 1] are kept as they are: an image's lie in ``input_range`` or between the
+    smallest and the largest of all, a feature's between its own. The rows of tables become inputs as the file itself says.
+
+    Args:
+        model: the file that is audited.
+        members: an .npz, a table or a folder of pictures.
+        non_members: another.
+        asked: how the two are to be read.
+        input_range: lowest and highest number of an image, in the user's units; None if not known.
+        inherited: fields of ``asked`` that were given for the model's own data, and hold where these files have what they name.
+
+    Returns:
+        The examples of both.
+
+    Raises:
+        UserError: for files that hold no examples.
+    """
     paths = (members, non_members)
     table = model.table
     asked = asked if table is None else table.reading(asked)

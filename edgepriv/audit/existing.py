@@ -58,6 +58,9 @@ def scores_in(path: Path, records: int, classes: int) -> Existing:
         records: of the data set.
         classes: K of the audited model.
 
+    Returns:
+        R models, whose answers are probabilities [m, K] whatever the file holds.
+
     Raises:
         UserError: for another shape, numbers that are not finite or not of their kind, a membership that is not true or false.
     """

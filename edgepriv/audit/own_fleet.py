@@ -61,14 +61,31 @@ def trained_by(
     jobs: int,
     alone: bool = False,
 ) -> tuple[Existing, Path]:
-    """``count`` reference models, trained or read from ``cache_dir``, and the folder that they are in.
+    """Reference models by the user's function, trained or read from ``cache_dir``.
 
-    ``dataset``: the user's own numbers, the target's members first. Answers of an .onnx that the trainer returned are not known
-    here: it stands in the folder, ``NAME.onnx``. Each file is written as it is finished, under a hash of the script, the data,
-    who is trained on what, and the code of training. ``alone``: ask the models one input at a time.
+    Answers of an .onnx that the trainer returned are not known here: it stands in the folder, ``NAME.onnx``. Each file is
+    written as it is finished, under a hash of the script, the data, who is trained on what, and the code of training.
 
     The first model is made by itself. If it is a file, whose path may be the same each time, so are the others; networks are
     made by ``jobs`` processes.
+
+    Args:
+        trainer: the user's function.
+        dataset: the user's own numbers, the target's members first.
+        split: of it.
+        count: how many models.
+        cache_dir: for models of all audits.
+        feeding: makes what the target is fed of the user's inputs.
+        device: that models are trained on.
+        jobs: processes at a time, on the processor alone.
+        alone: ask the models one input at a time.
+
+    Returns:
+        The models with their members, and the folder that they are in.
+
+    Raises:
+        UserError: for persons with more records than a model takes, a folder that cannot be written, and whatever ``made``
+            raises it for.
     """
     planned = plan(split, split.seed, dataset.groups)
     planned.refuse_too_large()

@@ -58,7 +58,21 @@ class _Tried:
 
 
 def read(model: DeployedModel, turned: Turned, examples: Examples, told: Told) -> Reading:
-    """Raises UserError as ``open_target`` does."""
+    """Decide how a third-party file is fed and read.
+
+    Args:
+        model: the file.
+        turned: puts the axes of inputs [n, ...] into the file's order.
+        examples: members and non-members, in the user's units.
+        told: what the user states about the file.
+
+    Returns:
+        The way that is taken, and what there is to say about it.
+
+    Raises:
+        UserError: where inputs do not fit the file, where its outputs cannot be read, where another way of feeding it
+            classifies the members better, and where it does no better than chance on them, unless the user accepts that.
+    """
     path, source = model.path, source_of(model.session)
     names = model.class_names or declared_classes(model.graph)
     rows, members = _rows(examples)

@@ -43,11 +43,18 @@ _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
 def shift_part(dataset: Dataset, members: np.ndarray, non_members: np.ndarray, seed: int) -> dict[str, Any]:
-    """``shift`` of the audit: what inputs alone, and labels alone, tell about who is at ``members`` [m] (indices).
+    """``shift`` of the audit: what inputs alone, and labels alone, tell about who is a member.
 
-    ``found``: whether members and non-members differ in themselves; ``auc``, ``auc_ci``, ``p_value`` and ``seen`` ("their
-    inputs" or "their labels") of the classifier that tells more, ``inputs`` and ``labels`` of each. With fewer than 20 of a
-    side nothing is measured: ``found`` is False and ``note`` says so.
+    Args:
+        dataset: members and non-members.
+        members: int64 [m], their positions in it.
+        non_members: int64, theirs.
+        seed: of the draw where there are more than 2,500 of a side, and of the two halves.
+
+    Returns:
+        ``found``: whether members and non-members differ in themselves; ``auc``, ``auc_ci``, ``p_value`` and ``seen`` ("their
+        inputs" or "their labels") of the classifier that tells more, ``inputs`` and ``labels`` of each; ``n_members`` and
+        ``n_non_members``. With fewer than 20 of a side nothing is measured: ``found`` is False and ``note`` says so.
     """
     sides = [np.sort(np.random.default_rng([seed, 11]).permutation(side)[:MOST]) for side in (members, non_members)]
     sizes = {"n_members": len(sides[0]), "n_non_members": len(sides[1])}

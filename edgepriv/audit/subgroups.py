@@ -82,7 +82,15 @@ def changes_of(before: Bools, after: Bools, groups: Groups, subgroups: Subgroups
 
 
 def compare(figures: dict[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Put the changes into the rows of ``subgroups`` of the classifier's figures, and name those that fall, as warnings."""
+    """Put the changes into the rows of ``subgroups`` of the classifier's figures, and name those that fall.
+
+    Args:
+        figures: of the shipped file, changed in place.
+        changes: by name of the subgroup, see ``changes_of``.
+
+    Returns:
+        A warning for each subgroup that falls.
+    """
     warnings = []
     part: Mapping[str, Any] = figures["subgroups"]
     rows: Sequence[dict[str, Any]] = part["rows"]

@@ -29,18 +29,44 @@ class TableRows:
 
     @classmethod
     def of(cls, encoding: TableEncoding | None) -> "TableRows | None":
-        """Of a table's encoding; None without one."""
+        """The rows that an encoding makes.
+
+        Args:
+            encoding: of a table; None without one.
+
+        Returns:
+            What may change in its inputs, None without an encoding.
+        """
         if encoding is None:
             return None
         return cls(encoding.measured, encoding.levels.astype(np.float64), encoding.missing)
 
     def movable(self, norm: str, eps: float) -> Bools:
-        """bool [F]: what may change within ``eps``: a whole number only where that is one step at least, in either norm."""
+        """What may change within a budget: a whole number only where that is one step at least, in either norm.
+
+        Args:
+            norm: "linf" or "l2".
+            eps: radius, of inputs in [0, 1].
+
+        Returns:
+            bool [F].
+        """
         return np.asarray(self.free & ((self.levels == 0) | (eps * self.levels + _ROUNDING >= 1)))
 
     def nearest(self, x: Inputs, moved: Inputs, norm: str, eps: float) -> Inputs:
-        """``moved`` [n, F], at the nearest rows of a table whose distance from x is at most ``eps``. Where rounding leads
-        out of an L2 ball, a perturbation is made shorter before it is rounded."""
+        """The nearest rows of a table whose distance from ``x`` is at most ``eps``.
+
+        Where rounding leads out of an L2 ball, a perturbation is made shorter before it is rounded.
+
+        Args:
+            x: float32 [n, F] in [0, 1].
+            moved: [n, F], what a perturbation made of them.
+            norm: "linf" or "l2".
+            eps: radius, of inputs in [0, 1].
+
+        Returns:
+            float32 [n, F] in [0, 1]; cells that cannot change are those of ``x``.
+        """
         asked = np.where(self._held(x), moved, x)
         whole = self.levels > 0
         home = x.astype(np.float64) * self.levels

@@ -40,9 +40,17 @@ class Trainer:
 
 
 def trainer_of(option: str, written: str) -> Trainer:
-    """The function that the user names, ``FILE.py:FUNCTION`` (or a handler of LeakPro's), whose file is run once.
+    """The function that the user names, whose file is run once.
 
-    Raises UserError unless it can be called as ``SIGNATURE`` says.
+    Args:
+        option: such as ``--trainer``, for messages.
+        written: ``FILE.py:FUNCTION``, or ``leakpro:FILE.py:CLASS`` for a handler of LeakPro's.
+
+    Returns:
+        The trainer, with the hash of its code.
+
+    Raises:
+        UserError: unless it can be called as ``SIGNATURE`` says.
     """
     script = script_of(option, written)
     if script.handler:
@@ -61,7 +69,15 @@ def _code_of(script: Script) -> str:
 
 
 def key_of(trainer: Trainer, dataset: Dataset) -> list[str]:
-    """What the function is told beside ``x`` and ``y``, which ``dataset.sha256`` covers; with its own hash."""
+    """What tells a trainer's models apart, beside ``x`` and ``y``, which ``dataset.sha256`` covers.
+
+    Args:
+        trainer: with the hash of its code.
+        dataset: whose number of classes and groups the function is told.
+
+    Returns:
+        The hash of the code, and texts for the classes and the groups.
+    """
     groups = (
         "none" if dataset.groups is None else hashlib.sha256(np.asarray(dataset.groups, np.int64).tobytes()).hexdigest()
     )
@@ -71,10 +87,23 @@ def key_of(trainer: Trainer, dataset: Dataset) -> list[str]:
 def made(
     trainer: Trainer, dataset: Dataset, members: np.ndarray, *, seed: int, device: torch.device
 ) -> nn.Module | Path:
-    """What the trainer makes of the records at ``members``: a network in eval mode on the processor, or the path of an .onnx.
+    """What the trainer makes of some of the records.
 
-    Every generator is seeded before, and what the script prints goes to standard error. Raises UserError for whatever the
-    script raises, for a result of another kind, and for a function that does not look at its data.
+    Every generator is seeded before, and what the script prints goes to standard error.
+
+    Args:
+        trainer: the user's function.
+        dataset: of all records.
+        members: int64 [m], positions of those to train on.
+        seed: handed to the function.
+        device: handed to the function.
+
+    Returns:
+        A network in eval mode on the processor, or the path of an .onnx.
+
+    Raises:
+        UserError: for whatever the script raises, for a result of another kind, for a function that does not look at its
+            data, and for code that has changed since the audit began.
     """
     groups = None if dataset.groups is None else dataset.groups[members]
     data = TrainingData(dataset.inputs(members).copy(), dataset.y[members].copy(), dataset.num_classes, groups)
@@ -130,8 +159,17 @@ def _refuse_wrong_answers(trainer: Trainer, network: nn.Module, dataset: Dataset
 
 
 def load_trained(trainer: Trainer, network: nn.Module, into: nn.Module, model: str) -> None:
-    """Put the weights of ``network`` into ``into``, the target's architecture of the name ``model``. Raises UserError where
-    they are of another."""
+    """Put the weights of a trained network into the target's architecture.
+
+    Args:
+        trainer: that trained it, for messages.
+        network: or the Classifier around it.
+        into: changed in place.
+        model: name of the target's architecture.
+
+    Raises:
+        UserError: where the weights are of another architecture.
+    """
     network = network.network if isinstance(network, Classifier) else network  # it is fed as the target is
     fitting = state_for(network.state_dict(), [into.state_dict()], model, trainer.title)
     load_state(into, fitting.state)

@@ -63,7 +63,18 @@ class Columns:
         return next((key.removesuffix(f"_{part}") for part in self.of_parts if key.endswith(f"_{part}")), key)
 
     def parts(self, asked: str | None) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """Of which part each example is, and what was taken for it."""
+        """Of which part each example is.
+
+        Args:
+            asked: the key that ``--split-column`` names; None looks for one whose name and values say parts.
+
+        Returns:
+            "train", "val" or "test" [N], None where nothing says it; and sentences on what was taken for it.
+
+        Raises:
+            UserError: where a key is named beside parts that the file holds by themselves, for values that are no parts,
+                and where two keys contradict each other.
+        """
         if self.of_parts:
             if asked is not None:
                 raise UserError(
@@ -86,7 +97,18 @@ class Columns:
         return (None, notes) if key is None else (dict(parts)[key], (f"{key} names the parts", *notes))
 
     def named(self, key: str, option: str) -> np.ndarray:
-        """The array [N] of that key. Raises UserError where it is missing, or is not one value for each example."""
+        """The array of a key, one value for each example.
+
+        Args:
+            key: in a file of parts KEY stands for KEY_train, KEY_val, KEY_test.
+            option: that names it, for messages.
+
+        Returns:
+            [N].
+
+        Raises:
+            UserError: where it is missing, or is not one value for each example.
+        """
         keys = self._keys(key)
         missing = [name for name in keys if name not in self.arrays]
         if missing:

@@ -48,6 +48,9 @@ def beside(root: Path, files: Sequence[Path], asked: Data, *, in_parts: bool) ->
             say so are taken, as those of a table are.
         in_parts: whether the folder's own folders are the parts.
 
+    Returns:
+        Groups, parts and subgroups of the pictures, in their order.
+
     Raises:
         UserError: for a level, a column or a file that is not there, and for a picture that metadata.csv does not name.
     """

@@ -29,7 +29,17 @@ def of_table(table: Table, asked: Data) -> Raw:
     meant; it may hold names. A first column that numbers the rows is left out; columns that name a person (``asked.groups``,
     else ``patient_id``, ...) or a part (``asked.split_column``, else ``split`` with train and test) are kept as groups and
     parts; those of ``asked.drop`` and ``asked.subgroups`` are left out, the latter unless ``asked.keep`` names it.
-    Features are numbers, or text as it stands there. Raises UserError where the label is not known, or has no value in a row.
+
+    Args:
+        table: its cells as text.
+        asked: which column is what.
+
+    Returns:
+        Features float64 [N, F], or text as it stands there where some are no numbers; labels [N].
+
+    Raises:
+        UserError: where the label is not known, or has no value in a row; for columns that are not there or are named for two
+            things; where no feature is left.
     """
     groups, part = _named(table, asked.groups, "--groups"), _named(table, asked.split_column, "--split-column")
     subgroups = _named(table, asked.subgroups, "--subgroups")

@@ -47,15 +47,24 @@ class Dataset:
     asked: Data | None = None
 
     def inputs(self, index: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """float32 inputs in [0, 1] of the examples at ``index``."""
+        """Examples as a network is fed them.
+
+        Args:
+            index: int64 [n], or a slice.
+
+        Returns:
+            float32 [n, ...] in [0, 1].
+        """
         return as_inputs(self.x[index])
 
     @property
     def input_shape(self) -> tuple[int, ...]:
+        """Of one example: (C, H, W) of an image, (F,) of a row of features."""
         return tuple(self.x.shape[1:])
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are, whether or not each has an example."""
         return len(self.class_names)
 
     @cached_property
@@ -79,12 +88,27 @@ class Subgroups:
     names: tuple[str, ...]
 
     def take(self, index: np.ndarray) -> "Subgroups":
-        """Those of the examples at ``index``, int64 [n]."""
+        """The subgroups of some of the examples.
+
+        Args:
+            index: int64 [n], their positions.
+
+        Returns:
+            Under the same names, whether or not one of the examples is left in each.
+        """
         return replace(self, of=self.of[index])
 
 
 def subgroups_of(title: str | None, cells: np.ndarray | None) -> Subgroups | None:
-    """Of texts [N], in the order of their names; None without any."""
+    """The subgroups that a column names, in the order of their names.
+
+    Args:
+        title: of the column; None for none.
+        cells: its texts [N]; None for none.
+
+    Returns:
+        The subgroups, an empty text as "(empty)"; None without a column.
+    """
     if title is None or cells is None:
         return None
     names, of = np.unique([text.strip() or "(empty)" for text in cells.astype(str).tolist()], return_inverse=True)
@@ -92,7 +116,14 @@ def subgroups_of(title: str | None, cells: np.ndarray | None) -> Subgroups | Non
 
 
 def as_inputs(x: np.ndarray) -> np.ndarray:
-    """uint8 pixels become float32 in [0, 1]; float32 stays."""
+    """Examples as a network is fed them.
+
+    Args:
+        x: uint8 pixels in [0, 255], or float32.
+
+    Returns:
+        float32 of the same shape: pixels in [0, 1], other numbers as they are.
+    """
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
 
 
@@ -110,10 +141,20 @@ def checked(
 ) -> Dataset:
     """Check and lay out raw arrays.
 
-    ``x``: images [N, H, W], [N, H, W, C] or [N, C, H, W] (uint8, uint16, or floats in [0, 1]), or a table [N, F] of numbers
-    in [0, 1]; ``asked`` says in which other range they are, which channels and size they are to have. ``y``: whole numbers
-    or names [N], or one-hot rows [N, L]. With ``class_names`` numbers are positions among them, else the different labels
-    are the classes. Raises UserError that names ``name`` and the first thing wrong.
+    Args:
+        name: of the data, for messages.
+        x: images [N, H, W], [N, H, W, C] or [N, C, H, W] (uint8, uint16, or floats in [0, 1]), or a table [N, F] of numbers
+            in [0, 1].
+        y: whole numbers or names [N], or one-hot rows [N, L].
+        class_names: among which numbers are positions; None takes the different labels for the classes.
+        several_classes: whether examples of one class alone are refused.
+        asked: in which other range the numbers are, which channels and size images are to have.
+
+    Returns:
+        The data set, with what was made of the arrays in its notes.
+
+    Raises:
+        UserError: that names ``name`` and the first thing wrong.
     """
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim == 0 or y.ndim == 0:
@@ -136,7 +177,15 @@ def checked(
 def with_classes(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
     """The examples under a model's class names: labels are found among them by name, else by position, else in order.
 
-    See ``labels.renamed``. Raises UserError for a label that the model does not have.
+    Args:
+        dataset: with class names of its own.
+        class_names: of the model, in the order of its outputs.
+
+    Returns:
+        The same examples; see ``labels.renamed``.
+
+    Raises:
+        UserError: for a label that the model does not have.
     """
     labels = classes.renamed(dataset.name, Labels(dataset.y, dataset.class_names, dataset.notes), class_names)
     return replace(dataset, y=labels.y, class_names=class_names, notes=labels.notes)
@@ -145,7 +194,13 @@ def with_classes(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
 def counted_from_zero(dataset: Dataset) -> Dataset | None:
     """The same examples, with a class for every whole number from 0 to the largest label: 0, 1 and 3 are of four classes.
 
-    That is what a network with as many outputs was trained on. None where the labels are other than such numbers with gaps.
+    That is what a network with as many outputs was trained on.
+
+    Args:
+        dataset: with class names of its own.
+
+    Returns:
+        The data set; None where the labels are other than such numbers with gaps.
     """
     names = dataset.class_names
     if not all(label.isdecimal() for label in names):
@@ -155,7 +210,14 @@ def counted_from_zero(dataset: Dataset) -> Dataset | None:
 
 
 def described(dataset: Dataset) -> str:
-    """What the data are, in a line: ``120 examples of 3 features; 2 classes: 0 (63), 1 (57)``."""
+    """What the data are, in a line.
+
+    Args:
+        dataset: any.
+
+    Returns:
+        ``120 examples of 3 features; 2 classes: 0 (63), 1 (57)``.
+    """
     shape = dataset.input_shape
     if dataset.cells is not None:
         what = f"of {shape[0]} column{'s' if shape[0] > 1 else ''}"
@@ -170,7 +232,15 @@ def described(dataset: Dataset) -> str:
 def members_beside(members: Dataset, non_members: Dataset) -> Dataset:
     """One data set of which the first ``len(members)`` examples are known to be the members.
 
-    Raises UserError when the two differ in shape or classes, or share examples or groups.
+    Args:
+        members: with class names of their own.
+        non_members: of the same shape.
+
+    Returns:
+        Both, under the same class names.
+
+    Raises:
+        UserError: when the two differ in shape or classes, share examples or groups, or are all of one class.
     """
     if members.input_shape != non_members.input_shape:
         raise UserError(

@@ -96,8 +96,17 @@ class TableEncoding:
         return {"mean": tuple(mean for mean, _ in pairs), "std": tuple(std for _, std in pairs)}
 
     def encoded(self, cells: Cells) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
-        """The inputs float32 [N, F] in [0, 1] of a table, and what there is to say. Raises UserError for a table that lacks a
-        column, or has a cell that cannot be read."""
+        """A table as inputs.
+
+        Args:
+            cells: with the columns that the encoding reads, in any order.
+
+        Returns:
+            float32 [N, F] in [0, 1], and what there is to say.
+
+        Raises:
+            UserError: for a table that lacks a column, or has a cell that cannot be read.
+        """
         absent = [title for title in self.titles if title not in cells.titles]
         if absent:
             shown = ", ".join(map(repr, absent[:_SHOWN])) + (", ..." if len(absent) > _SHOWN else "")
@@ -110,7 +119,15 @@ class TableEncoding:
         return x, tuple(notes)
 
     def reading(self, asked: Data) -> Data:
-        """``asked`` with what is known of such a table: which column is the label, how numbers are written."""
+        """How another file of such a table is to be read.
+
+        Args:
+            asked: by the user.
+
+        Returns:
+            ``asked`` with what is known of such a table: which column is the label, unless ``asked`` names one, and how
+            numbers are written.
+        """
         own = asked.subgroups if asked.subgroups in self.titles else None  # a column that is an input stays one
         known = {
             "decimal": self.record["decimal"],
@@ -122,7 +139,14 @@ class TableEncoding:
         return asked.model_copy(update=known | {"label": label if asked.label is None else asked.label})
 
     def described(self, cells: Cells) -> list[str]:
-        """What the columns of a table hold, which inputs they became, and which columns became none."""
+        """What the columns of a table hold, which inputs they became, and which columns became none.
+
+        Args:
+            cells: of the table.
+
+        Returns:
+            Sentences.
+        """
         by_kind: dict[str, list[str]] = {}
         for column in self.record["columns"]:
             of = repr(column["name"])
@@ -141,15 +165,36 @@ class TableEncoding:
 
 
 def fitted(dataset: Dataset, members: npt.NDArray[np.int64]) -> Dataset:
-    """``dataset`` with the inputs of its rows, by an encoding that is learnt from those at ``members`` alone; one that holds
-    inputs already is returned as it is. Raises UserError where a column cannot be read, or none is left."""
+    """A data set with the inputs of its rows, by an encoding that is learnt from the members alone.
+
+    Args:
+        dataset: any; one that holds inputs already is returned as it is.
+        members: int64 [m], positions of the members in it.
+
+    Returns:
+        The data set with its encoding.
+
+    Raises:
+        UserError: where a column cannot be read, or none is left.
+    """
     return (
         dataset if dataset.cells is None else encode(dataset, learnt(dataset.cells, members, dataset.asked or Data()))
     )
 
 
 def encode(dataset: Dataset, encoding: TableEncoding) -> Dataset:
-    """``dataset`` with its rows encoded as the record says. Raises UserError where they do not fit it."""
+    """A data set with its rows encoded as a record says.
+
+    Args:
+        dataset: with the cells of a table.
+        encoding: that is known already.
+
+    Returns:
+        The data set with its inputs and the encoding.
+
+    Raises:
+        UserError: where the rows do not fit the encoding.
+    """
     assert dataset.cells is not None
     x, notes = encoding.encoded(dataset.cells)
     remarks = (*encoding.described(dataset.cells), *notes)
@@ -159,8 +204,19 @@ def encode(dataset: Dataset, encoding: TableEncoding) -> Dataset:
 def encoded_members(
     raws: Sequence[Raw], encoding: TableEncoding | None, asked: Data
 ) -> tuple[list[Raw], TableEncoding]:
-    """Members and non-members from two tables, with inputs as the ``encoding`` makes them, which is learnt from the members if
-    None is given. Raises UserError for what is no table, and for tables of other columns."""
+    """Members and non-members from two tables, with their inputs.
+
+    Args:
+        raws: members, then non-members.
+        encoding: of the rows; None learns it from the members.
+        asked: how the tables are read.
+
+    Returns:
+        The two in the same order, and the encoding.
+
+    Raises:
+        UserError: for what is no table, and for tables of other columns.
+    """
     tables = [raw.cells for raw in raws if raw.cells is not None]
     if len(tables) < len(raws):
         raise UserError("members and non-members must both be tables, or both hold the inputs of the model")
@@ -175,7 +231,18 @@ def encoded_members(
 
 
 def joined(first: Cells, second: Cells) -> Cells:
-    """The rows of two tables of the same columns, in the first's order."""
+    """The rows of two tables of the same columns.
+
+    Args:
+        first: whose order of columns is kept.
+        second: whose rows come last.
+
+    Returns:
+        One table.
+
+    Raises:
+        UserError: where one has a column that the other lacks.
+    """
     if set(first.titles) != set(second.titles) or first.titled != second.titled:
         one, other = (sorted(set(a.titles) - set(b.titles)) for a, b in ((first, second), (second, first)))
         absent = (
@@ -187,7 +254,19 @@ def joined(first: Cells, second: Cells) -> Cells:
 
 
 def learnt(cells: Cells, members: npt.NDArray[np.int64], asked: Data) -> TableEncoding:
-    """What the rows at ``members`` tell of a table whose kinds are those of all its rows."""
+    """What some rows of a table tell, whose kinds of columns are those of all its rows.
+
+    Args:
+        cells: of all rows.
+        members: int64 [m], positions of the rows to learn from.
+        asked: how the table is read.
+
+    Returns:
+        The encoding.
+
+    Raises:
+        UserError: where a column cannot be read, or none differs among enough of these rows.
+    """
     writing = writing_of(str(cells.path), list(cells.rows.T), asked, cells.separator)
     kinds = kinds_of(cells, writing, asked)
     place = {title: position for position, title in enumerate(cells.titles)}

@@ -14,10 +14,19 @@ from edgepriv.recipe import Data
 
 
 def features_of(table: Table, places: Sequence[int], label: int, asked: Data) -> tuple[np.ndarray, Cells, Writing]:
-    """The columns at ``places``: float64 [N, columns] where every cell is a number, else the cells, objects; the cells; and how
-    numbers are written.
+    """The features of a table.
 
-    Where all columns are to have the range ``asked.range``, raises UserError for a cell that is no number.
+    Args:
+        table: its cells as text.
+        places: positions of the features among its columns.
+        label: position of the label.
+        asked: how numbers are written; where ``asked.range`` is given, all features are to be numbers.
+
+    Returns:
+        float64 [N, columns] where every cell is a number, else the cells as objects; the cells; how numbers are written.
+
+    Raises:
+        UserError: for a cell that is no number where all are to be.
     """
     rows = np.array([[row[place] for place in places] for row in table.rows], dtype=object)
     writing = writing_of(str(table.path), list(rows.T), asked, table.separator)
@@ -54,7 +63,15 @@ def _numbers(rows: np.ndarray, writing: Writing) -> npt.NDArray[np.float64] | No
 
 
 def refuse_text(cells: Cells, writing: Writing | None = None) -> None:
-    """Raise UserError that names the first cell that is no number."""
+    """Refuse a table that has a cell which is no number.
+
+    Args:
+        cells: of the features.
+        writing: how numbers are written; None finds it out.
+
+    Raises:
+        UserError: that names the first such cell.
+    """
     writing = writing or writing_of(str(cells.path), list(cells.rows.T), Data(), cells.separator)
     for row, line in zip(cells.rows, cells.lines, strict=True):
         for title, cell in zip(cells.titles, row.tolist(), strict=True):

@@ -26,7 +26,17 @@ PARTS = ("train", "val", "test")
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every array of an .npz file; pickled objects are refused."""
+    """Every array of an .npz file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        By their keys.
+
+    Raises:
+        UserError: when there is no such file, when it is no .npz, and for pickled objects, which are never loaded.
+    """
     if not path.exists():
         raise UserError(f"no such file: {path}")
     try:
@@ -51,8 +61,19 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_npz(path: Path, asked: Data) -> Raw:
-    """``x, y`` of an .npz, or its parts (train, val, test) one after another; ``class_names``, and the group, subgroup and part
-    of each example if it has them."""
+    """What an .npz holds: ``x, y``, or its parts (train, val, test) one after another; ``class_names``, and the group, subgroup
+    and part of each example if it has them.
+
+    Args:
+        path: of the file.
+        asked: keys of groups, subgroups and parts.
+
+    Returns:
+        The arrays, nothing checked yet.
+
+    Raises:
+        UserError: for an option of tables, and for arrays that are missing or do not fit each other.
+    """
     arrays = read_arrays(path)
     if asked.label is not None:
         raise UserError(f"{path}: --label names a column of a table; an .npz holds its labels in y")
@@ -72,7 +93,18 @@ def read_npz(path: Path, asked: Data) -> Raw:
 
 
 def joined(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The parts (train, val, test) of an .npz one after another."""
+    """The parts (train, val, test) of an .npz one after another.
+
+    Args:
+        path: of the file, for messages.
+        arrays: by their keys.
+
+    Returns:
+        x [N, ...] and y [N, ...].
+
+    Raises:
+        UserError: without any part, and for parts of different shapes.
+    """
     parts = [part for part in PARTS if {f"x_{part}", f"y_{part}"} <= arrays.keys()]
     if not parts:
         raise UserError(f"{path} has keys {sorted(arrays)}; expected x and y, or x_train, y_train, x_test, y_test")
@@ -90,12 +122,28 @@ def joined(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.nd
 
 
 def read_csv(path: Path, asked: Data) -> Raw:
-    """A table of text with one label column."""
+    """A table of text with one label column.
+
+    Args:
+        path: of the file.
+        asked: which column is what.
+
+    Returns:
+        Features and labels, see ``columns.of_table``.
+    """
     return of_table(read_table(path, without_titles=asked.label is not None), asked)
 
 
 def read_parquet(path: Path, asked: Data) -> Raw:
-    """The same of an Apache Parquet file."""
+    """An Apache Parquet file with one label column.
+
+    Args:
+        path: of the file.
+        asked: which column is what.
+
+    Returns:
+        Features and labels, as of a table of text.
+    """
     return of_table(parquet_table(path), asked)
 
 
@@ -110,8 +158,18 @@ READERS: dict[str, Callable[[Path, Data], Raw]] = {
 def from_file(
     kind: str, path: Path, asked: Data, name: str | None = None, encoding: TableEncoding | None = None
 ) -> Dataset:
-    """Examples of an .npz, a table of text or a folder of pictures (``kind`` of READERS), checked. ``encoding``: how the
-    rows of a table are encoded, where that is known."""
+    """Examples of an .npz, a table or a folder of pictures, checked.
+
+    Args:
+        kind: a key of READERS.
+        path: of the file or folder.
+        asked: how it is to be read.
+        name: of the data set; None takes the path.
+        encoding: of the rows of a table, where it is known already.
+
+    Returns:
+        The data set. A table that needs an encoding and has none waits for it (``encoding.fitted``).
+    """
     read_as = asked if encoding is None else encoding.reading(asked)
     return _of_raw(name or str(path), READERS[kind](path, read_as), read_as, encoding)
 
@@ -171,11 +229,19 @@ def from_member_files(
     asked: Data | None = None,
     encoding: TableEncoding | None = None,
 ) -> Dataset:
-    """Members and non-members from two files: .npz, tables of text or folders of pictures, by their endings.
+    """Members and non-members from two files: .npz, tables or folders of pictures, by their endings.
 
     Labels, ranges and groups are read as those of one set, so that neither file alone decides what its numbers mean.
-    ``class_names`` of the model, if known; ``asked``: how the files are to be read; ``encoding``: of the rows of two
-    tables; None learns it from the members where they are not numbers in [0, 1].
+
+    Args:
+        members: an .npz, a table or a folder.
+        non_members: another.
+        class_names: of the model, if known.
+        asked: how the files are to be read.
+        encoding: of the rows of two tables; None learns it from the members where they are not numbers in [0, 1].
+
+    Returns:
+        One data set, the members first.
     """
     asked = asked or Data()
     asked = asked if encoding is None else encoding.reading(asked)
@@ -187,7 +253,16 @@ def from_member_files(
 
 
 def of_members(paths: tuple[Path, Path], raws: Sequence[Raw], asked: Data) -> Dataset:
-    """As ``from_member_files``, of what was read from ``paths``."""
+    """Members and non-members as one data set, of what was read.
+
+    Args:
+        paths: of the two files.
+        raws: what was read from each.
+        asked: how they were to be read.
+
+    Returns:
+        As ``from_member_files``.
+    """
     names = [str(path.resolve()) for path in paths]
     one, other = (raw.class_names for raw in raws)
     if one is not None and other is not None and one != other:
@@ -214,7 +289,14 @@ def of_members(paths: tuple[Path, Path], raws: Sequence[Raw], asked: Data) -> Da
 
 
 def kind_of(path: Path) -> str:
-    """How a file of members is read."""
+    """How a file of members is read.
+
+    Args:
+        path: of a file or folder.
+
+    Returns:
+        A key of READERS, by its ending; "npz" for one that is not known.
+    """
     if path.is_dir():
         return "folder"
     ending = path.suffix.lower()

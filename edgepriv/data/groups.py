@@ -23,7 +23,14 @@ _NUMBER = re.compile(r"[-+]?\d+")
 
 
 def rank(title: str) -> int | None:
-    """The place of a title among GROUP_NAMES, in any writing (``Patient ID``, ``PatientID``); None where it is none."""
+    """The place of a title among GROUP_NAMES.
+
+    Args:
+        title: in any writing (``Patient ID``, ``PatientID``).
+
+    Returns:
+        From 0, the plainest; None where it is none of them.
+    """
     return _RANKS.get(re.sub(r"[^a-z0-9]", "", title.lower()))
 
 
@@ -32,12 +39,15 @@ AMBIGUOUS = _RANKS["group"]
 
 
 def agreed(where: str, option: str, candidates: Sequence[tuple[str, np.ndarray]]) -> str | None:
-    """The first of several columns that all look like what ``option`` names; None without any.
+    """The first of several columns that all look like what ``option`` names.
 
     Args:
         where: the file, for messages.
         option: that says which one is meant.
         candidates: title and values [N] of each.
+
+    Returns:
+        Its title; None without any.
 
     Raises:
         UserError: where two of them do not tell the records apart in the same way.
@@ -52,14 +62,29 @@ def agreed(where: str, option: str, candidates: Sequence[tuple[str, np.ndarray]]
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two columns [N] tell the same records apart, whatever they call them."""
+    """Whether two columns tell the same records apart, whatever they call them.
+
+    Args:
+        one: [N], numbers or texts.
+        other: [N].
+
+    Returns:
+        True where each value of one goes with one value of the other.
+    """
     codes = [np.unique(in_one_writing(values), return_inverse=True)[1].reshape(-1) for values in (one, other)]
     counts = {len(np.unique(column)) for column in codes}
     return len(counts) == 1 and len(np.unique(np.stack(codes), axis=1).T) in counts
 
 
 def in_one_writing(groups: np.ndarray) -> np.ndarray:
-    """Texts [N]: whole numbers without a fraction, whatever their type; no blanks around; one form of each letter."""
+    """Groups as texts that are equal where the same is meant.
+
+    Args:
+        groups: [N], numbers or texts.
+
+    Returns:
+        Texts [N]: whole numbers without a fraction, whatever their type; no blanks around; one form of each letter.
+    """
     texts, where = np.unique(groups.astype(str), return_inverse=True)
     written = [unicodedata.normalize("NFC", text.strip()) for text in texts.tolist()]
     if groups.dtype.kind == "f":
@@ -104,11 +129,14 @@ def _loosely(text: str) -> str:
 
 
 def numbered(name: str, groups: np.ndarray | None) -> np.ndarray | None:
-    """int64 [N], one number for each group; None without any.
+    """Groups as numbers.
 
     Args:
         name: of the data, for messages.
-        groups: [N], numbers or texts.
+        groups: [N], numbers or texts; None without any.
+
+    Returns:
+        int64 [N], one number from 0 for each group; None without any.
 
     Raises:
         UserError: for a record whose group is missing: it may be anybody's.
@@ -160,7 +188,18 @@ def _missing(groups: np.ndarray) -> np.ndarray:
 
 
 def joint(paths: Sequence[Path], raws: Sequence[Raw]) -> tuple[list[np.ndarray | None], tuple[str, ...]]:
-    """The groups of several files, one numbering for all, and what is said where one of them names none."""
+    """The groups of several files, one numbering for all.
+
+    Args:
+        paths: of the files, for messages.
+        raws: what was read from each.
+
+    Returns:
+        int64 [N] for each file, all None where one of them names no groups; and what is said of that.
+
+    Raises:
+        UserError: for a record whose group is missing, and for files that write their groups in different ways.
+    """
     given = [raw.groups for raw in raws]
     present = [groups for groups in given if groups is not None]
     if len(present) < len(raws):
@@ -176,12 +215,15 @@ def joint(paths: Sequence[Path], raws: Sequence[Raw]) -> tuple[list[np.ndarray |
 
 
 def refuse_shared(groups: np.ndarray | None, inside: np.ndarray, sides: tuple[str, str]) -> None:
-    """Raise UserError where a group has records on both sides, counting those that have.
+    """Refuse groups that have records on both sides, counting those that have.
 
     Args:
         groups: int64 [N]; None without any.
         inside: bool [N], the records of the first side.
         sides: what the two sides are called.
+
+    Raises:
+        UserError: where a group has records on both sides.
     """
     if groups is None:
         return
@@ -239,8 +281,16 @@ def fitting(sizes: np.ndarray, records: int, *, least: bool = True) -> np.ndarra
 
 
 def first_groups(order: np.ndarray, groups: np.ndarray | None, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """About the first ``count`` records at ``order`` [n], whole groups of them (``fitting``), and the others; exactly so many
-    without groups."""
+    """About the first so many of some records, whole groups of them.
+
+    Args:
+        order: int64 [n], the records.
+        groups: int64 [N] of the data set; None without any.
+        count: how many records are wanted; exactly so many are taken without groups.
+
+    Returns:
+        Those that are taken (``fitting``), and the others, int64 each.
+    """
     if groups is None:
         return order[:count], order[count:]
     ordered, ends = together(order, groups)
@@ -250,8 +300,16 @@ def first_groups(order: np.ndarray, groups: np.ndarray | None, count: int) -> tu
 
 
 def halved(groups: np.ndarray | None, side: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A random half of the positions ``side`` (int64 [n]), whole groups; the odd one goes to the other half. Where all
-    are one group's, it is cut by records."""
+    """A random half of some records, whole groups; the odd one goes to the other half.
+
+    Args:
+        groups: int64 [N] of the data set; None without any.
+        side: int64 [n], positions of the records.
+        generator: that draws.
+
+    Returns:
+        int64, the positions of the half. Where all are one group's, it is cut by records.
+    """
     if groups is not None and len(np.unique(groups[side])) < 2:
         groups = None
     return first_groups(generator.permutation(side), groups, len(side) // 2)[0]

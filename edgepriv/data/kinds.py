@@ -35,7 +35,14 @@ class Writing:
     thousands: str = ""
 
     def number(self, cell: str) -> float | None:
-        """The number in a cell, None where there is none."""
+        """The number in a cell.
+
+        Args:
+            cell: text.
+
+        Returns:
+            The number, None where there is none.
+        """
         number: float | None = number_of(cell, self.decimal, self.thousands)
         return number
 
@@ -52,7 +59,17 @@ class Writing:
 def writing_of(name: str, columns: Sequence[Sequence[str]], asked: Data, separator: str = ",") -> Writing:
     """How the numbers in these columns are written: the way in which most cells are numbers.
 
-    Raises UserError where two ways are as good and give other numbers, unless ``asked.decimal`` tells.
+    Args:
+        name: of the data, for messages.
+        columns: cells of each, as text.
+        asked: ``decimal``, if it is given.
+        separator: of the table's cells; between commas a point is a decimal point.
+
+    Returns:
+        The decimal sign, and the one between thousands.
+
+    Raises:
+        UserError: where two ways are as good and give other numbers, unless ``asked.decimal`` tells.
     """
     likely = sorted({cell for cells in columns for cell in cells if re.search(r"[.,' \u00a0\u202f]", cell)})
     likely = [cell for cell in likely if _NUMBER_LIKE.fullmatch(cell)]
@@ -76,11 +93,20 @@ def writing_of(name: str, columns: Sequence[Sequence[str]], asked: Data, separat
 
 
 def kinds_of(cells: Cells, writing: Writing, asked: Data) -> list[dict[str, Any]]:
-    """For each column that can say something: its name, kind (``number``, ``integer``, ``boolean``, ``date``, ``category``)
-    and how it is read, as ``edgepriv.device.table`` has it. Columns without a value, or with one value alone, are left out.
+    """What each column of a table holds that can say something.
 
-    Raises UserError for a column that may be an identifier, that mixes numbers with words, and for dates that may be read in
-    two ways.
+    Args:
+        cells: of all rows.
+        writing: how numbers are written.
+        asked: ``keep`` for numbers that look like identifiers, ``date_order`` for dates.
+
+    Returns:
+        For each column its name, kind (``number``, ``integer``, ``boolean``, ``date``, ``category``) and how it is read, as
+        ``edgepriv.device.table`` has it. Columns without a value, or with one value alone, are left out.
+
+    Raises:
+        UserError: for a column that may be an identifier, that mixes numbers with words, that has the title of another, and for
+            dates that may be read in two ways.
     """
     columns = []
     for place, title in enumerate(cells.titles):

@@ -182,7 +182,14 @@ def _refuse_too_many(name: str, classes: int, examples: int, first: str, *, whol
 
 
 def shown(value: float) -> str:
-    """``10.0`` -> ``"10"``, ``0.5`` -> ``"0.5"``."""
+    """A number as people write it.
+
+    Args:
+        value: finite.
+
+    Returns:
+        ``10.0`` -> ``"10"``, ``0.5`` -> ``"0.5"``.
+    """
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
@@ -192,7 +199,14 @@ def _positions(labels: Sequence[str] | np.ndarray, class_names: Sequence[str]) -
 
 
 def numbers_first(label: str) -> tuple[int, float, str]:
-    """Sorts names of classes: numbers by value, then words."""
+    """Sorts names of classes: numbers by value, then words.
+
+    Args:
+        label: a name.
+
+    Returns:
+        A key for ``sorted``.
+    """
     try:
         return 0, float(label), label
     except ValueError:
@@ -200,10 +214,21 @@ def numbers_first(label: str) -> tuple[int, float, str]:
 
 
 def renamed(name: str, labels: Labels, class_names: tuple[str, ...]) -> Labels:
-    """The labels under a model's ``class_names``: found by name; else, if they are whole numbers, by position.
+    """The labels under a model's class names: found by name; else, if they are whole numbers, by position.
 
     Where the model's names are but the numbers of its outputs, and the data have as many classes of other numbers (10, 20,
-    30), they are taken in order, and that is said. Raises UserError for labels that fit in none of these ways.
+    30), they are taken in order, and that is said.
+
+    Args:
+        name: of the data, for messages.
+        labels: under names of their own.
+        class_names: of the model, in the order of its outputs.
+
+    Returns:
+        Positions among ``class_names``, with what was made of the labels in the notes.
+
+    Raises:
+        UserError: for labels that fit in none of these ways.
     """
     if labels.names == class_names:
         return labels
@@ -230,7 +255,15 @@ def renamed(name: str, labels: Labels, class_names: tuple[str, ...]) -> Labels:
 
 
 def counted(y: np.ndarray, names: Sequence[str]) -> str:
-    """``3 classes: 10 (98), 20 (102), 30 (100)``; of many classes the first and the range of their sizes."""
+    """How many examples each class has, in a line.
+
+    Args:
+        y: int64 [N], positions in ``names``.
+        names: of the classes.
+
+    Returns:
+        ``3 classes: 10 (98), 20 (102), 30 (100)``; of many classes the first and the range of their sizes.
+    """
     sizes = np.bincount(y, minlength=len(names))
     if len(names) <= 2 * _SHOWN:
         each = ", ".join(f"{label} ({size:,})" for label, size in zip(names, sizes.tolist(), strict=True))

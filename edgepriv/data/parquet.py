@@ -10,6 +10,12 @@ from edgepriv.errors import UserError
 def parquet_table(path: Path) -> Table:
     """The cells of a Parquet file as the texts that a CSV file of it would hold.
 
+    Args:
+        path: of the file.
+
+    Returns:
+        The table; its lines are the rows, from 1.
+
     Raises:
         UserError: without pyarrow; where the file cannot be read, is empty, or has a column of lists or records.
     """

@@ -41,8 +41,18 @@ def read_folder(path: Path, asked: Data) -> Raw:
     """A folder with one sub-folder of pictures for each class, or such folders in ``train`` and ``test``.
 
     Whose pictures they are is told by their path or by a metadata.csv (see ``beside``).
-    Hidden files and files that are no pictures are passed over (the latter are counted). Raises UserError, naming the file,
-    for a picture that cannot be read or does not fit the first.
+    Hidden files and files that are no pictures are passed over (the latter are counted).
+
+    Args:
+        path: of the folder.
+        asked: size and channels of the pictures, and what names their groups, parts and subgroups.
+
+    Returns:
+        The pictures [N, C, H, W] and their classes.
+
+    Raises:
+        UserError: for a folder without classes, a class without pictures, and, naming the file, for a picture that cannot be
+            read or does not fit the first.
     """
     if not path.is_dir():
         raise UserError(f"no such folder: {path}")
@@ -109,10 +119,19 @@ def _hidden(path: Path, root: Path) -> bool:
 
 
 def stacked(name: str, pictures: Iterable[tuple[str, Any]], asked: Data) -> tuple[np.ndarray, tuple[str, ...]]:
-    """[N, C, H, W] of the pictures (name of each, and its path or the opened picture), and what was done to them.
+    """Pictures as one array, and what was done to them.
 
-    uint8 of 8 bits, uint16 of 16, float32 of floating-point ones; whatever else the file holds, such as int32, as it is;
-    float32 in [0, 1] where 8 and 16 bits are mixed. Raises UserError where the pictures differ in size or channels.
+    Args:
+        name: of the data, for messages.
+        pictures: name of each, and its path or the opened picture.
+        asked: size and channels that they are to have.
+
+    Returns:
+        [N, C, H, W]: uint8 of 8 bits, uint16 of 16, float32 of floating-point ones; whatever else the file holds, such as
+        int32, as it is; float32 in [0, 1] where 8 and 16 bits are mixed. And sentences.
+
+    Raises:
+        UserError: where the pictures differ in size or channels, and where there are none.
     """
     seen = _Seen()
     arrays: list[np.ndarray] = []

@@ -19,9 +19,19 @@ _FEWER_BITS = 14
 
 
 def laid_out(name: str, x: np.ndarray, asked: Data) -> np.ndarray:
-    """Tables [N, F] as they are; images channels first, in the channels and size that are asked for.
+    """Tables as they are; images channels first, in the channels and size that are asked for.
 
-    Raises UserError when it cannot be told which axis holds the channels.
+    Args:
+        name: of the data, for messages.
+        x: [N, F], [N, H, W], [N, C, H, W] or [N, H, W, C].
+        asked: ``channels`` and ``image_size``.
+
+    Returns:
+        [N, F] or [N, C, H, W].
+
+    Raises:
+        UserError: for another shape, when it cannot be told which axis holds the channels, and for a table where channels or a
+            size are asked for.
     """
     if x.ndim == 2:
         _refuse_for_tables(name, asked)
@@ -64,7 +74,19 @@ def _channels_first(name: str, x: np.ndarray, asked: Data) -> np.ndarray:
 
 
 def with_channels(image: np.ndarray, channels: int, name: str) -> np.ndarray:
-    """[C, H, W] in another number of channels: grey repeated, or the luminance of colour. Raises UserError for others."""
+    """A picture in another number of channels: grey repeated, or the luminance of colour.
+
+    Args:
+        image: [C, H, W].
+        channels: that it is to have.
+        name: of the data, for messages.
+
+    Returns:
+        [channels, H, W] in the same type.
+
+    Raises:
+        UserError: for a colour picture in anything but grey, and for other numbers of channels.
+    """
     if len(image) == 1:
         return np.repeat(image, channels, axis=0)
     if (len(image), channels) == (3, 1):
@@ -74,7 +96,15 @@ def with_channels(image: np.ndarray, channels: int, name: str) -> np.ndarray:
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """[C, H, W] at another height and width, antialiased; no value leaves the range of the picture's."""
+    """A picture at another height and width, antialiased; no value leaves the range of the picture's.
+
+    Args:
+        image: [C, H, W].
+        size: height and width, in pixels.
+
+    Returns:
+        [C, height, width] in the same type, whole numbers rounded.
+    """
     if image.shape[1:] == size:
         return image
     height, width = size

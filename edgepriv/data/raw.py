@@ -25,11 +25,14 @@ PART_KEYS = frozenset({"split", "part", "partition", "subset", "set", "fold"})
 
 
 def parts_of(where: str, cells: np.ndarray) -> np.ndarray:
-    """ "train", "val" or "test" [N] of what ``--split-column`` names.
+    """Of which part each example is, by what ``--split-column`` names.
 
     Args:
         where: the file and the column, for messages.
         cells: [N], names of parts in any writing.
+
+    Returns:
+        "train", "val" or "test" [N].
 
     Raises:
         UserError: for a name that is none of a part.
@@ -48,6 +51,9 @@ def names_parts(where: str, cells: np.ndarray) -> bool:
     Args:
         where: the file and the column, for messages.
         cells: [N].
+
+    Returns:
+        True where every cell names a part.
 
     Raises:
         UserError: where some cells are train or test and others are no part: such examples would be drawn like any other.

@@ -21,10 +21,16 @@ RESOLVED = 100
 
 
 def of_pool(dataset: Dataset) -> tuple[int, ...]:
-    """Of a data set that is one pool: the papers' sizes of the sets they use, else shares of it.
+    """Sizes for a data set that is one pool: the papers' sizes of the sets they use, else shares of it.
 
     Below 334 examples 30% would be fewer than 100 non-members: then there are 100, at the cost of the pool, and half of the
     examples where even that is not enough.
+
+    Args:
+        dataset: all of it.
+
+    Returns:
+        One number for each of ROLES.
     """
     total = len(dataset)
     sizes = _PAPER_SIZES.get(dataset.name)
@@ -39,10 +45,16 @@ def of_pool(dataset: Dataset) -> tuple[int, ...]:
 
 
 def of_non_members(total: int) -> tuple[int, ...]:
-    """Non-members, pool, holdout and validation of ``total`` examples that are no members.
+    """Sizes for examples that are no members.
 
     Below 250 examples 40% would be fewer than 100 non-members: then there are 100, or 80% where even that is not enough, and
     the others keep their proportions.
+
+    Args:
+        total: how many there are.
+
+    Returns:
+        Non-members, pool, holdout and validation.
     """
     sizes = tuple(int(share * total) for share in _SHARES_OF_NON_MEMBERS)
     if sizes[0] >= RESOLVED:
@@ -53,12 +65,21 @@ def of_non_members(total: int) -> tuple[int, ...]:
 
 
 def of_parts(training: int, others: int, kept_back: int, asked: Data) -> tuple[tuple[int, ...], bool]:
-    """Of a data set with parts of its own, and whether the training part holds the attacker's pool too.
+    """Sizes for a data set with parts of its own.
 
     Half of the training part are members and half the pool; of the other parts 80% are non-members. Where more than two
     thirds of the training part are to be members, too little is left of it, and the pool is drawn from the other parts.
     With a validation part of ``kept_back`` > 0 examples, half of that are the holdout and half the validation set, and all
     ``others`` are non-members, or non-members and pool.
+
+    Args:
+        training: examples of the training part.
+        others: those of the other parts, without ``kept_back``.
+        kept_back: those of the validation part, 0 without one.
+        asked: ``members``, if the user says how many.
+
+    Returns:
+        One number for each of ROLES, and whether the training part holds the attacker's pool too.
     """
     members = training // 2 if asked.members is None else asked.members
     left = training - members

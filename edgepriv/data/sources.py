@@ -101,13 +101,28 @@ def _member_files(pair: str, asked: Data, encoding: TableEncoding | None) -> Dat
 
 
 def canonical_name(name: str) -> str:
-    """How a data set is recorded: a file by its whole path, so that it is found from another folder too."""
+    """How a data set is recorded: a file by its whole path, so that it is found from another folder too.
+
+    Args:
+        name: of a set, or ``npz:FILE`` and the like.
+
+    Returns:
+        The same with a whole path; a set's name and ``members:`` as they are.
+    """
     prefix, colon, location = name.partition(":")
     return f"{prefix}:{Path(location).resolve()}" if colon and prefix != "members" else name
 
 
 def files_of(name: str | None, data_dir: Path | None = None) -> list[Path]:
-    """The files and folders that hold the data set ``name``; those of a named set that torchvision keeps are its own."""
+    """The files and folders that hold a data set; those of a named set that torchvision keeps are its own.
+
+    Args:
+        name: of a set, or ``npz:FILE`` and the like; None for none.
+        data_dir: of named sets; None for the default one.
+
+    Returns:
+        Paths, whether or not anything is there; two for ``members:FILE|FILE``.
+    """
     prefix, colon, location = (name or "").partition(":")
     if colon:
         return [Path(part) for part in (location.split("|") if prefix == "members" else [location])]
@@ -126,9 +141,21 @@ def load(
     ``folder:DIR``).
 
     A named set is looked for as ``NAME.npz`` in ``data_dir``, then in torchvision's layout there, and is downloaded
-    only with ``download``. ``asked``: how a file is to be read (label column, range, size, channels). ``encoding``: of
-    the rows of a table, where it is known already; without, one that needs any waits for it (``encoding.fitted``). Raises
-    UserError when it is unknown, absent or malformed.
+    only with ``download``.
+
+    Args:
+        name: of the set, or of a file after its kind; None is refused, as no data set is assumed.
+        data_dir: of named sets; None for the default one.
+        download: whether torchvision may fetch a set.
+        asked: how a file is to be read (label column, range, size, channels).
+        encoding: of the rows of a table, where it is known already; without, one that needs any waits for it
+            (``encoding.fitted``).
+
+    Returns:
+        The data set, under its canonical name.
+
+    Raises:
+        UserError: when it is unknown, absent or malformed.
     """
     if name is None:
         raise UserError(

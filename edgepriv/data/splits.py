@@ -157,7 +157,14 @@ def _with_defaults(sizes: Data, defaults: tuple[int, ...]) -> dict[str, int]:
 
 
 def training_side(dataset: Dataset) -> np.ndarray | None:
-    """bool [N]: the examples that may be members because they are of the file's training part; None where it has no parts."""
+    """Which examples may be members because they are of the file's training part.
+
+    Args:
+        dataset: any.
+
+    Returns:
+        bool [N]; None where it has no parts, or members that are known.
+    """
     if dataset.parts is None or dataset.known_members is not None:
         return None
     inside: np.ndarray = dataset.parts == "train"
@@ -165,7 +172,14 @@ def training_side(dataset: Dataset) -> np.ndarray | None:
 
 
 def validation_side(dataset: Dataset) -> np.ndarray | None:
-    """bool [N]: the examples of the file's validation part, where it has one beside a training and a test part."""
+    """Which examples are of the file's validation part, where it has one beside a test part.
+
+    Args:
+        dataset: any.
+
+    Returns:
+        bool [N]; None where it has no such part, or members that are known.
+    """
     if dataset.parts is None or dataset.known_members is not None or not {"val", "test"} <= set(dataset.parts.tolist()):
         return None
     side: np.ndarray = dataset.parts == "val"
@@ -173,7 +187,15 @@ def validation_side(dataset: Dataset) -> np.ndarray | None:
 
 
 def trained_elsewhere(dataset: Dataset, sizes: Data) -> Data:
-    """Sizes for a model that was not trained here: of a file with parts, the whole training part is its members."""
+    """Sizes for a model that was not trained here: of a file with parts, the whole training part is its members.
+
+    Args:
+        dataset: any.
+        sizes: that the user asks for.
+
+    Returns:
+        ``sizes``, with the number of members where the file's parts tell it and the user does not.
+    """
     inside = training_side(dataset)
     if inside is None or sizes.members is not None:
         return sizes
@@ -243,7 +265,15 @@ def remake_split(dataset: Dataset, record: dict[str, Any]) -> Split:
 
 
 def notes_on_split(dataset: Dataset, split: Split) -> list[str]:
-    """Who plays which role, and what the sizes allow, in sentences."""
+    """Who plays which role, and what the sizes allow.
+
+    Args:
+        dataset: all of it.
+        split: of it.
+
+    Returns:
+        Sentences.
+    """
     lines = [", ".join(f"{_SHOWN.get(role, role)} {count:,}" for role, count in split.sizes.items())]
     inside = training_side(dataset)
     if inside is not None:
@@ -260,7 +290,14 @@ def notes_on_split(dataset: Dataset, split: Split) -> list[str]:
 
 
 def notes_on_resolution(non_members: int) -> list[str]:
-    """What few non-members cannot tell."""
+    """What few non-members cannot tell.
+
+    Args:
+        non_members: how many there are.
+
+    Returns:
+        A sentence; none from 1,000 on.
+    """
     if non_members >= 10 * RESOLVED:
         return []
     hint = "" if non_members >= RESOLVED else ": too few for 1%"

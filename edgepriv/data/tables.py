@@ -31,14 +31,29 @@ class Table:
     titled: bool = True
 
     def column(self, position: int) -> list[str]:
-        """The cells of a column."""
+        """The cells of a column.
+
+        Args:
+            position: from 0.
+
+        Returns:
+            A text for each row.
+        """
         return [row[position] for row in self.rows]
 
 
 def read_table(path: Path, *, without_titles: bool) -> Table:
-    """The cells of a table of text. ``without_titles``: take the positions of the columns for titles where there are none.
+    """The cells of a table of text.
 
-    Raises UserError when it cannot be read, is empty or ragged, or has no titles.
+    Args:
+        path: of the file.
+        without_titles: take the positions of the columns for titles where there are none.
+
+    Returns:
+        The table, with what was understood of its form in the notes.
+
+    Raises:
+        UserError: when it cannot be read, is empty or ragged, or has no titles.
     """
     text, notes = _text(path)
     text, declared = _without_declaration(text)
@@ -131,7 +146,14 @@ def _begins_with_titles(first: list[str], rest: list[list[str]]) -> bool:
 
 
 def is_number(cell: str) -> bool:
-    """Whether it is a number as programs write it; not ``1_000``, which Python reads as one."""
+    """Whether a cell is a number as programs write it; not ``1_000``, which Python reads as one.
+
+    Args:
+        cell: text.
+
+    Returns:
+        True for ``nan`` and ``inf`` too.
+    """
     try:
         float(cell)
     except ValueError:
@@ -140,10 +162,24 @@ def is_number(cell: str) -> bool:
 
 
 def is_decimal_comma(cell: str) -> bool:
-    """``0,5``; ``1,000`` may be one or a thousand."""
+    """Whether a cell may be a number with a decimal comma: ``0,5``; ``1,000`` may be one or a thousand.
+
+    Args:
+        cell: text.
+
+    Returns:
+        True for digits on both sides of one comma.
+    """
     return _DECIMAL_COMMA.fullmatch(cell) is not None
 
 
 def is_numeric(cell: str) -> bool:
-    """Whether it may stand in a column of numbers: a number in any writing, or nothing."""
+    """Whether a cell may stand in a column of numbers: a number in any writing, or nothing.
+
+    Args:
+        cell: text.
+
+    Returns:
+        True for what stands for no value (MISSING) too.
+    """
     return is_number(cell) or cell.lower() in MISSING or is_decimal_comma(cell) or _GROUPED.fullmatch(cell) is not None

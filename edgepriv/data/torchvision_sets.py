@@ -16,7 +16,20 @@ from edgepriv.torchvision_compat import import_torchvision
 
 
 def from_torchvision(name: str, root: Path, download: bool, asked: Data) -> Dataset | None:
-    """A torchvision image set in ``root``, every part of it; None when torchvision knows no set of that name."""
+    """A torchvision image set, every part of it.
+
+    Args:
+        name: as torchvision's class is called, in any case and with or without underscores.
+        root: the folder that torchvision keeps it in.
+        download: whether torchvision may fetch it.
+        asked: size and channels of the pictures.
+
+    Returns:
+        The data set, its parts as one pool; None when torchvision knows no set of that name.
+
+    Raises:
+        UserError: when it is absent or cannot be read, and for options that name a column of a file.
+    """
     datasets = import_torchvision("datasets")
     classes = {cls.lower(): getattr(datasets, cls) for cls in datasets.__all__}
     source = classes.get(name.replace("_", "").lower())

@@ -43,8 +43,11 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
     def classifier(self) -> Classifier:
-        """The classifier in eval mode, its computed weights plain. Raises UserError when the weights do not fit the
-        architecture."""
+        """The classifier in eval mode, its computed weights plain.
+
+        Raises:
+            UserError: when the weights do not fit the architecture, or are not finite.
+        """
         model = self.recipe.model
         classifier = build_classifier(model, len(self.class_names), self.input_shape)
         try:

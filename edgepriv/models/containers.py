@@ -95,11 +95,20 @@ class _Candidate:
 
 
 def state_for(content: Mapping[Any, Any], wanted: Sequence[State], model: str, where: str) -> NamedTensors:
-    """The tensors in ``content`` that are the network's, as the dtypes that it has.
+    """The tensors in a file's content that are the network's, as the dtypes that it has.
 
-    ``wanted``: the state_dicts that the network can load, by name (several where it can be loaded in several forms);
-    ``model``, ``where``: its name and that of the file, for sentences. Raises UserError when nothing fits, when different
-    weights fit equally well, or when tensors are of a kind that cannot become the network's.
+    Args:
+        content: what the file holds.
+        wanted: the state_dicts that the network can load, by name (several where it can be loaded in several forms).
+        model: name of the network, for sentences.
+        where: name of the file, for sentences.
+
+    Returns:
+        The tensors under the network's own names, and what there is to say of how they were found.
+
+    Raises:
+        UserError: when nothing fits, when different weights fit equally well, or when tensors are of a kind that cannot become
+            the network's.
     """
     candidates = [own for names in wanted for own in _candidates(content, names)]
     if not candidates:
@@ -113,7 +122,15 @@ def state_for(content: Mapping[Any, Any], wanted: Sequence[State], model: str, w
 
 
 def tensors_in(content: Mapping[Any, Any]) -> NamedTensors:
-    """The largest dictionary of tensors in ``content``, without the names of wrappers that all of its own begin with."""
+    """The largest dictionary of tensors in a file's content.
+
+    Args:
+        content: what the file holds.
+
+    Returns:
+        The tensors, without the names of wrappers that all of their own begin with, and what was left out; empty where
+        there are none.
+    """
     inside = list(_dictionaries(content))
     if not inside:
         return NamedTensors({})
@@ -133,7 +150,15 @@ def tensors_in(content: Mapping[Any, Any]) -> NamedTensors:
 
 
 def misfit(candidate: "_Candidate", model: str) -> str:
-    """What does not fit, the names that matter first: never cut before them."""
+    """What does not fit, the names that matter first: never cut before them.
+
+    Args:
+        candidate: a dictionary of tensors, with the names that the network wants.
+        model: name of the network.
+
+    Returns:
+        A sentence.
+    """
     missing, others, misshapen = candidate.missing(), candidate.others(), candidate.misshapen()
     parts = []
     if misshapen:
@@ -146,7 +171,17 @@ def misfit(candidate: "_Candidate", model: str) -> str:
 
 
 def refuse_misfit(state: State, wanted: State, model: str, where: str = "") -> None:
-    """Raise UserError when the names or shapes of ``state`` are not just those of ``wanted``."""
+    """Raise UserError when the names or shapes of tensors are not just those that a network has.
+
+    Args:
+        state: the tensors by name.
+        wanted: the network's own.
+        model: name of the network, for the sentence.
+        where: name of the file, for the sentence; empty for none.
+
+    Raises:
+        UserError: naming what is missing, too much or of another shape.
+    """
     own = _Candidate("", "", state, False, wanted)
     if not own.fits:
         raise UserError(f"{where}{': ' if where else ''}{misfit(own, model)}")
@@ -190,7 +225,14 @@ def _dictionaries(content: Mapping[Any, Any], container: str = "", depth: int = 
 
 
 def by_place(values: Sequence[Any]) -> dict[int, Any]:
-    """The dictionaries and lists in a list, by their place in it from 0."""
+    """The dictionaries and lists in a list.
+
+    Args:
+        values: anything.
+
+    Returns:
+        By their place in it from 0; everything else is left out.
+    """
     return {place: value for place, value in enumerate(values) if isinstance(value, Mapping | list | tuple)}
 
 

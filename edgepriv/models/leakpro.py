@@ -48,14 +48,28 @@ class Setup:
 
 
 def digest(script: Script) -> str:
-    """Hex sha256 of the handler, its configuration, the network's file, and everything of the user's that these import."""
+    """What tells a handler from other versions of it.
+
+    Args:
+        script: that names the handler.
+
+    Returns:
+        Hex sha256 of the handler, its configuration, the network's file, and everything of the user's that these import.
+    """
     setup = _setup_of(script)
     parts = [script_digest(script), script_digest(setup.network), hashlib.sha256(setup.file.read_bytes()).hexdigest()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def refuse_incomplete(script: Script) -> None:
-    """Raise UserError where a handler cannot be called, or its configuration leaves open how a network is made or trained."""
+    """Raise UserError where a handler's network cannot be made and trained by what is written.
+
+    Args:
+        script: that names the handler.
+
+    Raises:
+        UserError: where the handler cannot be called, or its configuration leaves open how a network is made or trained.
+    """
     setup = _setup_of(script)
     network, handler = loaded(setup.network), _handler_in(script)
     missing = [name for name in ("batch_size", *_wanted(handler)) if setup.shadow.get(name) is None]
@@ -72,9 +86,16 @@ def refuse_incomplete(script: Script) -> None:
 
 
 def train(script: Script, data: TrainingData, *, seed: int, device: torch.device) -> Any:
-    """What the handler trains on ``data``: as ``edgepriv.audit.trainer`` expects it of a training function.
+    """What the handler trains: as ``edgepriv.audit.trainer`` expects it of a training function.
 
-    A network that its ``UserDataset`` feeds with another scale is returned as a Classifier of that mean and std.
+    Args:
+        script: that names the handler.
+        data: to train on.
+        seed: of torch, for the network's first weights and the order of records.
+        device: not used; the handler chooses its own.
+
+    Returns:
+        A network; one that its ``UserDataset`` feeds with another scale as a Classifier of that mean and std.
     """
     setup = _setup_of(script)
     network_class, cls = loaded(setup.network), _handler_in(script)

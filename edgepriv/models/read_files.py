@@ -25,13 +25,27 @@ _seen: dict[str, Seen] = {}
 
 
 def seen_of(module: str) -> Seen:
-    """What was seen under that name since this process began: a module runs once, when it is first imported."""
+    """What was seen under a name since this process began: a module runs once, when it is first imported.
+
+    Args:
+        module: its name.
+
+    Returns:
+        The files and modules, which grow with what is seen later.
+    """
     return _seen.setdefault(module, Seen())
 
 
 @contextmanager
 def watched(module: str) -> Iterator[None]:
-    """Note what is read by ``open`` (as NumPy, torch, json and pathlib do) and which modules are new afterwards."""
+    """Note what is read by ``open`` (as NumPy, torch, json and pathlib do) and which modules are new afterwards.
+
+    Args:
+        module: under whose name it is noted (``seen_of``).
+
+    Yields:
+        Nothing; it is watched until the block ends.
+    """
     seen, before = seen_of(module), set(sys.modules)
     builtin, of_io = _noting(builtins.open, seen), _noting(io.open, seen)
     with mock.patch.object(builtins, "open", builtin), mock.patch.object(io, "open", of_io):

@@ -34,7 +34,18 @@ class Script:
 
 
 def script_of(option: str, written: str) -> Script:
-    """``"mine.py:train"``, or ``"leakpro:handler.py:Handler"``. Raises UserError for another form, and for no such file."""
+    """The script that an option names.
+
+    Args:
+        option: such as ``--trainer``, for messages.
+        written: ``"mine.py:train"``, or ``"leakpro:handler.py:Handler"``.
+
+    Returns:
+        The script, not loaded yet.
+
+    Raises:
+        UserError: for another form, and where there is no such file.
+    """
     file, _, name = written.removeprefix(LEAKPRO).rpartition(":")
     if not file.endswith(".py") or not name.isidentifier():
         raise UserError(
@@ -46,8 +57,19 @@ def script_of(option: str, written: str) -> Script:
 
 
 def loaded(script: Script) -> Any:
-    """What the script defines under its name. The folder of the script is where its imports are looked for first, as when it is
-    run. Raises UserError for a script that cannot be run, or defines no such name."""
+    """What the script defines under its name.
+
+    The folder of the script is where its imports are looked for first, as when it is run.
+
+    Args:
+        script: to be run, once for each version of it.
+
+    Returns:
+        A function or class, whatever stands there.
+
+    Raises:
+        UserError: for a script that cannot be run, or defines no such name.
+    """
     function = getattr(_module(script, script_digest(script)), script.name, None)
     if function is None:
         raise UserError(f"{script.option}: {script.file} defines no {script.name}")
@@ -55,13 +77,27 @@ def loaded(script: Script) -> Any:
 
 
 def beside(script: Script, name: str) -> Any:
-    """What else the script defines, under that name; None for nothing."""
+    """What else the script defines.
+
+    Args:
+        script: to be run, once for each version of it.
+        name: which is looked for.
+
+    Returns:
+        What stands under that name; None for nothing.
+    """
     return getattr(_module(script, script_digest(script)), name, None)
 
 
 def script_digest(script: Script) -> str:
-    """Hex sha256 of the script, of everything of the user's that it imports, and of the name: two functions of one file are
-    two functions."""
+    """What tells a function from other versions of it, and from other functions of the same file.
+
+    Args:
+        script: that names the function.
+
+    Returns:
+        Hex sha256 of the script, of everything of the user's that it imports, and of the name.
+    """
     _find_beside(script.file)
     return hashlib.sha256("\n".join([script.name, *code_of_file(script.file)]).encode()).hexdigest()
 
