@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "edgepriv"
-SAYING = ("api", "audit/attacks", "audit/evasion", "heads", "measure", "recipe", "training")
+SAYING = ("api", "audit/attacks", "audit/evasion", "heads", "measure", "recipe", "report", "training")
 """Packages of which every public function says it; one that is finished is added here."""
 BRIEF = "forward"
 """Of a network: a line with its shapes will do, as nobody calls it by name."""

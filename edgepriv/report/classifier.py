@@ -14,7 +14,15 @@ FEW = 4
 
 
 def classifier_table(own: Mapping[str, Any], twin: Mapping[str, Any] | None) -> list[Table | str]:
-    """Takes ``classifier`` of an audit, and of its float twin where that was audited too."""
+    """The classifier's own figures on held-out data: accuracy, AUC, F1, calibration error, and by class where these are few.
+
+    Args:
+        own: ``classifier`` of the file's audit.
+        twin: the same of its float twin, None where that was not audited.
+
+    Returns:
+        The table, notes on it, then a table by subgroup if subgroups are known.
+    """
     sides = [own] if twin is None else [twin, own]
     title = Text(f"The classifier on held-out data ({own['n']:,})")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -66,8 +74,15 @@ def classifier_section(audit: Mapping[str, Any] | None, own: str) -> dict[str, A
 
 
 def subgroup_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Of each subgroup, its name; records, accuracy of each side (float twin, this file) and sensitivity of this file, as
-    texts. Takes ``classifier`` of audits; nothing without subgroups."""
+    """The figures of each subgroup, as text.
+
+    Args:
+        sides: ``classifier`` of the audits, the float twin's first if there is one, this file's last.
+
+    Returns:
+        For each subgroup its name, and the cells under ``subgroup_titles``: records, accuracy of each side, and sensitivity of
+        this file where there are two classes. Empty without subgroups.
+    """
     own = sides[-1].get("subgroups")
     if not own:
         return []
@@ -81,7 +96,14 @@ def subgroup_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[st
 
 
 def subgroup_titles(sides: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Of the columns of ``subgroup_rows``, without the first."""
+    """Headings of the cells of ``subgroup_rows``.
+
+    Args:
+        sides: as ``subgroup_rows`` takes them.
+
+    Returns:
+        One heading for each cell; the column of names has none.
+    """
     accuracies = ["accuracy"] if len(sides) == 1 else ["accuracy, float", "accuracy, this file"]
     return ["n", *accuracies, *(["sensitivity"] if len(sides[-1]["class_names"]) == 2 else [])]
 
