@@ -37,7 +37,15 @@ def classifier_table(own: Mapping[str, Any], twin: Mapping[str, Any] | None) -> 
 
 
 def figure_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The figures of the whole, by name, as texts of each side. Takes ``classifier`` of audits."""
+    """The figures of all held-out data together, as text.
+
+    Args:
+        sides: as ``subgroup_rows`` takes them.
+
+    Returns:
+        For each figure its name, and one cell for each side; "-" where it is not known. Sensitivity and specificity are there if
+        every side has a threshold.
+    """
     rows = [
         ("accuracy", [_shown(side["accuracy"], percent) for side in sides]),
         ("AUC", [_shown(side["auc"], area) for side in sides]),
@@ -49,7 +57,14 @@ def figure_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]
 
 
 def recall_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Of each class that occurs, its name; its records, and its recall by each side, as texts."""
+    """The recall of each class that occurs, as text.
+
+    Args:
+        sides: as ``subgroup_rows`` takes them.
+
+    Returns:
+        For each class its name, then its records and its recall by each side.
+    """
     return [
         (label["class"], [f"{label['n']:,}", *(_shown(side["classes"][place], percent) for side in sides)])
         for place, label in enumerate(sides[-1]["classes"])
@@ -57,7 +72,15 @@ def recall_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]
 
 
 def classifier_section(audit: Mapping[str, Any] | None, own: str) -> dict[str, Any]:
-    """What the page's section on the classifier shows; ``own`` is the file's name there."""
+    """What the page's section on the classifier shows.
+
+    Args:
+        audit: content of model.audit.json, or None.
+        own: name of the file in the section.
+
+    Returns:
+        Variables of classifier.html; ``classifier`` alone, as None, where the classifier's figures are not known.
+    """
     figures = (audit or {}).get("classifier")
     if not audit or not figures:
         return {"classifier": None}
