@@ -43,8 +43,8 @@ def figure_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]
         sides: as ``subgroup_rows`` takes them.
 
     Returns:
-        For each figure its name, and one cell for each side; "-" where it is not known. Sensitivity and specificity are there if
-        every side has a threshold.
+        For each figure its name, and one cell for each side; "-" where it is not known. Sensitivity and specificity are there
+        if every side has a threshold.
     """
     rows = [
         ("accuracy", [_shown(side["accuracy"], percent) for side in sides]),

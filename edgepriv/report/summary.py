@@ -117,7 +117,7 @@ def worst(audit: Audit) -> str:
         audit: content of model.audit.json.
 
     Returns:
-        A few sentences; of the AUC where no attack could resolve a rate, and that none is beyond guessing where that is so.
+        A few sentences. They are about the AUC where no attack could resolve a rate, and say so where none is beyond guessing.
     """
     attacks = beyond_guessing(audit["attacks"])
     if not attacks:

@@ -74,7 +74,7 @@ def tpr(attack: Mapping[str, Any], fpr: str) -> str:
         fpr: the false-positive rate, as ``tpr_at_fpr`` names it: "0.01" or "0.001".
 
     Returns:
-        The rate as a percentage; empty where it was not asked for.
+        A percentage with its interval, or the note on why it could not be resolved; empty where it was not asked for.
     """
     measured = attack["tpr_at_fpr"].get(fpr)
     if measured is None:
