@@ -50,7 +50,18 @@ class Standard:
             raise UserError(f"--max-drop {self.max_drop:g}: expected points of accuracy, above 0 and at most 100")
 
     def judge(self, failures: Sequence[str], what_now: str) -> list[str]:
-        """The failures as warnings where they are accepted; else they are raised as a UserError that ends ``what_now``."""
+        """Turn failures into warnings where they are accepted.
+
+        Args:
+            failures: clauses on what is wrong, none if nothing is.
+            what_now: a sentence on what the user can do.
+
+        Returns:
+            A warning for each failure.
+
+        Raises:
+            UserError: for failures that are not accepted; it names all of them, then says ``what_now``.
+        """
         if failures and not self.accept:
             raise UserError(f"{'; '.join(failures)}. {what_now}")
         return [f"{failure} (accepted by --accept-accuracy-loss)" for failure in failures]
@@ -77,7 +88,14 @@ class Answers:
         return int(np.bincount(self.truth).argmax())
 
     def share_of(self, label: int) -> float:
-        """Of the data."""
+        """How large a class is in the data.
+
+        Args:
+            label: of the class, from 0.
+
+        Returns:
+            Its share of the true labels, in [0, 1].
+        """
         return float((self.truth == label).mean())
 
     @property
@@ -113,7 +131,17 @@ class Answers:
         }
 
     def better(self, margin: float = 0.0) -> Literal["yes", "no", "unclear"]:
-        """Whether the model beats the largest class by more than ``margin``."""
+        """Whether the model beats the largest class.
+
+        Two gains are looked at: of accuracy over always answering the largest class, and of balanced accuracy over chance.
+
+        Args:
+            margin: by how much it must be beaten, a fraction.
+
+        Returns:
+            "yes" where either gain is more than ``margin`` (one-sided, 99%). "no" where each is at most ``margin``, or so many
+            inputs were asked that a gain of NOISE more than it would have been seen. Else "unclear".
+        """
         gains = self.right.astype(float) - (self.truth == self.largest)
         recalls, sizes = self._recalls()
         smooth = (recalls * sizes + 1) / (
@@ -211,7 +239,14 @@ def collapse(asked: Asked, class_names: Sequence[str], margin: float = 0.0) -> s
 
 
 def remarks(asked: Asked) -> list[str]:
-    """What deserves a word without being a reason to stop; each follows the model's name."""
+    """What deserves a word without being a reason to stop.
+
+    Args:
+        asked: the model's labels of members and of held-out inputs.
+
+    Returns:
+        Clauses that follow the model's name; empty where there is nothing to say.
+    """
     members, held_out = asked.members, asked.held_out
     sentences = []
     base, accuracy = members.share_of(members.largest), float(members.right.mean())
@@ -232,7 +267,15 @@ def remarks(asked: Asked) -> list[str]:
 
 
 def drop(floating: Asked, deployed: Asked) -> float:
-    """Points of held-out accuracy that lie between two models asked about the same inputs."""
+    """What one model loses to another in held-out accuracy, where both were asked about the same inputs.
+
+    Args:
+        floating: answers of the first, with the float weights.
+        deployed: answers of the second, as it ships.
+
+    Returns:
+        Percentage points, in [-100, 100]; below 0 where the second is better.
+    """
     return 100 * float(floating.held_out.right.mean() - deployed.held_out.right.mean())
 
 
@@ -241,6 +284,14 @@ def too_costly(floating: Asked, deployed: Asked, standard: Standard) -> str | No
 
     Chance: the inputs that only one of the two has right, by the sign test. What members alone lose is no loss: it may be
     what the model knew by heart.
+
+    Args:
+        floating: answers with the float weights.
+        deployed: answers of the quantized model, about the same inputs.
+        standard: of which ``max_drop`` counts, in percentage points.
+
+    Returns:
+        A clause on the loss, or None.
     """
     whole = len(floating.held_out.truth) < FEW
     before, after = (asked.together if whole else asked.held_out for asked in (floating, deployed))

@@ -14,7 +14,15 @@ class UnknownOption(UserError, TypeError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'latency'?`` for a name that is almost a known one, else nothing: the end of a message."""
+    """The end of a message about an unknown name: ``; did you mean 'latency'?``.
+
+    Args:
+        name: as it was given; upper and lower case count as the same.
+        known: the names that there are.
+
+    Returns:
+        The question, empty where no known name is close.
+    """
     known = list(known)
     lowered = {each.lower(): each for each in reversed(known)}
     close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)

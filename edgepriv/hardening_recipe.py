@@ -26,6 +26,9 @@ def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[st
         changes: sections of the recipe by name, from the options.
         model: the checkpoint's path, for messages.
 
+    Returns:
+        The whole recipe, with the checkpoint's seed, data, model and training.
+
     Raises:
         UserError: where ``recipe`` contradicts the checkpoint.
     """
@@ -73,7 +76,16 @@ def _leaves_out(recipe: Recipe, name: str) -> bool:
 
 
 def refuse_idle(hardened_by: Recipe, trained_by: Recipe, changes: dict[str, Any]) -> None:
-    """Raise UserError when an option acts in training, and hardening by ``hardened_by`` trains nothing that it acts in."""
+    """Refuse an option that acts in training where hardening trains nothing that it acts in.
+
+    Args:
+        hardened_by: recipe of the hardening.
+        trained_by: the checkpoint's recipe.
+        changes: sections of the recipe by name, from the options.
+
+    Raises:
+        UserError: for such an option.
+    """
     stages = hardened_by.stages().keys() - {"train"}
     for defence in DEFENCES.values():
         acts = any(defence.acts_in(hardened_by, name) for name in stages)

@@ -36,10 +36,21 @@ class Way:
 
 
 def refuse_unlike(path: Path, checkpoint: Checkpoint, dataset: Dataset, split: Split, *, accept: bool) -> list[str]:
-    """Raise UserError when the recipe of a bare state_dict does not state its mean and std, or the network does not know
-    its members when it is fed so; with the likely answers and the accuracy of each.
+    """Refuse a bare state_dict whose owner does not say how it is fed, or that does not know its members when it is fed so.
 
-    ``accept``: the second becomes a warning. Returns the warnings.
+    Args:
+        path: its file, for messages.
+        checkpoint: the network, with the recipe that states ``mean``, ``std`` and ``input_range``.
+        dataset: what it was trained on.
+        split: who is a member; of members and of others, as many are asked as ``affordable`` says.
+        accept: whether a network that does not know its members is used all the same, with a warning.
+
+    Returns:
+        Warnings; also where it answers more members right when it is fed otherwise, by too little to refuse it.
+
+    Raises:
+        UserError: where mean or std is not stated, or the network does not know its members; with the likely answers and the
+            accuracy of each.
     """
     network = checkpoint.classifier().network
     most = affordable(network, dataset.inputs(split.members[:2]))

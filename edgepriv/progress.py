@@ -32,10 +32,24 @@ class Bar(Protocol):
     n: float
 
     def update(self, n: float = 1) -> Any:
-        """Count ``n`` more steps."""
+        """Count more steps.
+
+        Args:
+            n: how many.
+
+        Returns:
+            Nothing that is used.
+        """
 
     def set_postfix(self, ordered_dict: Mapping[str, object] | None = None) -> Any:
-        """Numbers to show beside the count, such as the loss."""
+        """Show numbers beside the count, such as the loss.
+
+        Args:
+            ordered_dict: numbers by name; they replace those shown before.
+
+        Returns:
+            Nothing that is used.
+        """
 
 
 @dataclass
@@ -54,13 +68,30 @@ class Lines:
         self._first = self.n
 
     def update(self, n: float = 1) -> None:
+        """Count more steps; they are said with the next line.
+
+        Args:
+            n: how many.
+        """
         self.n += n
 
     def set_postfix(self, ordered_dict: Mapping[str, object] | None = None) -> None:
+        """Say numbers at the end of the line, such as the loss.
+
+        Args:
+            ordered_dict: numbers by name; they replace those said before.
+        """
         self.postfix = ordered_dict or {}
 
     def line(self, now: float) -> str:
-        """What was done by the time ``now``, in seconds on the clock that gave ``since``."""
+        """What has been done by now.
+
+        Args:
+            now: seconds on the clock that gave ``since``.
+
+        Returns:
+            The line, with the time left where the total is known.
+        """
         of = f"{self.n:,.0f}" + (f" of {self.total:,.0f}" if self.total else "")
         parts = [f"{self.title}: {of} {_plural(self.unit)}", _duration(now - self.since)]
         per_second = (self.n - self._first) / max(now - self.since, 1e-9)
@@ -106,11 +137,20 @@ class Told:
     tell: Listener
 
     def update(self, n: float = 1) -> None:
+        """Count more steps, and tell of them.
+
+        Args:
+            n: how many.
+        """
         self.n += n
         self.tell(Step(self.title, self.unit, self.n, self.total))
 
     def set_postfix(self, ordered_dict: Mapping[str, object] | None = None) -> None:
-        """Numbers beside the count are for a reader, not for a function."""
+        """Do nothing: numbers beside the count are for a reader, not for a function.
+
+        Args:
+            ordered_dict: numbers by name.
+        """
 
 
 _listener: ContextVar[Listener | None] = ContextVar("edgepriv_progress", default=None)
@@ -128,12 +168,23 @@ class Watch:
         self._silent_since = self._closed = -float("inf")
 
     def enter(self, bar: Lines) -> None:
-        """Many short pieces of work in a row are one long one: silence starts with the first of them."""
+        """Begin to watch a bar.
+
+        Many short pieces of work in a row are one long one: silence starts with the first of them.
+
+        Args:
+            bar: that was opened; it is said until it is left or another one is opened inside.
+        """
         if not self._open and self.clock() - self._closed > EVERY:
             self._silent_since = self.clock()
         self._open.append(bar)
 
     def leave(self, bar: Lines) -> None:
+        """Watch a bar no longer.
+
+        Args:
+            bar: that was entered.
+        """
         self._open.remove(bar)
         self._closed = self.clock()
 
@@ -229,6 +280,9 @@ def shown(
         quiet: show nothing at all, as in a worker process.
         delay: seconds before a bar appears.
         leave: whether the bar stays on the terminal at the end.
+
+    Yields:
+        The bar, once: a line's where there is no terminal, a listener's where a function is told.
     """
     tell = _listener.get()
     if tell is not None and not quiet:

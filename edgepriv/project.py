@@ -36,7 +36,11 @@ _printed: ContextVar[set[str] | None] = ContextVar("printed", default=None)
 
 
 def say(note: str) -> None:
-    """One line for the user, above the progress bar, if one is shown."""
+    """Say one line to the user, above the progress bar if one is shown; inside ``each_note_once``, once.
+
+    Args:
+        note: the line.
+    """
     printed = _printed.get()
     if printed is not None and note in printed:
         return
@@ -46,7 +50,11 @@ def say(note: str) -> None:
 
 
 def warn(sentence: str) -> None:
-    """As ``say``, of what needs a decision."""
+    """Say what needs a decision, as a warning.
+
+    Args:
+        sentence: one line.
+    """
     progress.note(sentence, "warning")
 
 
@@ -61,12 +69,28 @@ def each_note_once() -> Iterator[None]:
 
 
 def beside(model: Path, ending: str) -> Path:
-    """``out/model.onnx``, ``audit.json`` -> ``out/model.audit.json``."""
+    """The name of a file that belongs to a model: ``out/model.onnx``, ``audit.json`` -> ``out/model.audit.json``.
+
+    Args:
+        model: the model's file.
+        ending: what replaces its suffix, without the first dot.
+
+    Returns:
+        A path in the same folder.
+    """
     return model.with_suffix(f".{ending}")
 
 
 def resolved(recipe: Recipe, dataset: Dataset) -> Recipe:
-    """The recipe with what depends on the data filled in, as it is stored."""
+    """Fill in what a recipe leaves to the data, as it is stored: their name, eps, and the normalisation of an encoded table.
+
+    Args:
+        recipe: with ``adversary.eps`` or ``model.mean`` None where they were left open.
+        dataset: that it is used with.
+
+    Returns:
+        The whole recipe.
+    """
     eps = recipe.adversary.eps
     if eps is None:
         eps = eps_for(dataset.input_shape, recipe.adversary.norm)
@@ -76,7 +100,15 @@ def resolved(recipe: Recipe, dataset: Dataset) -> Recipe:
 
 
 def refuse_bytes(recipe: Recipe, dataset: Dataset) -> None:
-    """Raise UserError where a file that takes bytes is asked for, but its inputs are made of the rows of a table."""
+    """Refuse a file that takes bytes where its inputs are made of the rows of a table.
+
+    Args:
+        recipe: of which ``export.input`` counts.
+        dataset: that the model is for.
+
+    Raises:
+        UserError: for "uint8" with such a table.
+    """
     if dataset.encoding is not None and recipe.export.input == "uint8":
         raise UserError(
             "--input uint8 is for pictures: the inputs that are made of a table's rows are finer than bytes"
@@ -84,7 +116,16 @@ def refuse_bytes(recipe: Recipe, dataset: Dataset) -> None:
 
 
 def data_record(dataset: Dataset, split: Split, asked: Data) -> dict[str, Any]:
-    """What checkpoints and manifests keep of the data: its name, how it was read and encoded, its digest, who was a member."""
+    """What checkpoints and manifests keep of the data.
+
+    Args:
+        dataset: the data.
+        split: who plays which role.
+        asked: how the data were read.
+
+    Returns:
+        ``name``, ``sha256`` and ``split``; ``reading`` and ``encoding`` where there is something to say. JSON-ready.
+    """
     reading = {"reading": asked.reading()} if asked.reading() else {}
     encoding = {} if dataset.encoding is None else {"encoding": dataset.encoding.record}
     return {"name": dataset.name, **reading, **encoding, "sha256": dataset.sha256, "split": split.record()}
@@ -93,7 +134,18 @@ def data_record(dataset: Dataset, split: Split, asked: Data) -> dict[str, Any]:
 def split_of(
     recipe: Recipe, data_dir: Path | None, download: bool = False, *, trained_elsewhere: bool = False
 ) -> tuple[Dataset, Split]:
-    """The recipe's data and who plays which role in them, which is said. ``trained_elsewhere``: see data.trained_elsewhere."""
+    """The recipe's data and who plays which role in them; both are said in notes.
+
+    Args:
+        recipe: of which ``data`` and ``seed`` count.
+        data_dir: folder with data sets; None for the user's cache folder.
+        download: whether data that are missing may be downloaded.
+        trained_elsewhere: whether the model was trained outside edgepriv: then the whole training part of a file with parts is
+            its members, unless their number is given.
+
+    Returns:
+        The data, with the rows of a table encoded by what is learnt from the members, and the split.
+    """
     dataset = data.load(recipe.data.name, data_dir, download, asked=recipe.data)
     sizes = data.trained_elsewhere(dataset, recipe.data) if trained_elsewhere else recipe.data
     split = data.make_split(dataset, sizes, recipe.seed)
@@ -104,7 +156,15 @@ def split_of(
 
 
 def data_notes(dataset: Dataset, split: Split) -> list[str]:
-    """What was understood of the data, and how many examples play which role, in lines."""
+    """What was understood of the data, and how many examples play which role.
+
+    Args:
+        dataset: the data.
+        split: who plays which role.
+
+    Returns:
+        Lines to be said.
+    """
     return [
         f"{dataset.name}: {data.described(dataset)}",
         *dataset.notes,
@@ -113,7 +173,14 @@ def data_notes(dataset: Dataset, split: Split) -> list[str]:
 
 
 def files_notes(examples: Dataset) -> list[str]:
-    """The same of members and non-members in two files, of which all are asked."""
+    """What was understood of members and non-members in two files, of which all are asked.
+
+    Args:
+        examples: of both files, members first.
+
+    Returns:
+        Lines to be said.
+    """
     known = examples.known_members or 0
     return [
         f"{known:,} members and {len(examples) - known:,} non-members: {data.described(examples)}",
@@ -123,7 +190,19 @@ def files_notes(examples: Dataset) -> list[str]:
 
 
 def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: str) -> tuple[Dataset, Split]:
-    """The data set and split that ``record`` describes; UserError when they are gone or changed."""
+    """The data and the split that a model was trained on, read again and proved to be the same; both are said in notes.
+
+    Args:
+        record: of ``data_record``; None where nothing is known.
+        data_dir: folder with data sets; None for the user's cache folder.
+        what: name of the model, for messages.
+
+    Returns:
+        The data and the split.
+
+    Raises:
+        UserError: without a record, or where the data are gone or have changed.
+    """
     if record is None:
         raise UserError(f"{what} does not say what data it was trained on: pass --members A.npz --non-members B.npz")
     asked = Data(**record.get("reading", {}))
@@ -157,7 +236,16 @@ def _as_recorded(record: dict[str, Any], asked: Data, data_dir: Path | None, wha
 
 
 def recorded_subgroups(record: dict[str, Any], data_dir: Path | None, column: str) -> Subgroups | None:
-    """Subgroups [N] by a column of recorded data, which stay the inputs that they were read as."""
+    """The subgroups of recorded data by a column, which does not change the inputs.
+
+    Args:
+        record: of ``data_record``.
+        data_dir: folder with data sets; None for the user's cache folder.
+        column: that holds the subgroup of each record.
+
+    Returns:
+        Subgroups [N] of all records; None where not every file of the data names them.
+    """
     reading = Data(**record.get("reading", {}))
     if "encoding" in record:
         reading = data.TableEncoding(record["encoding"]).reading(reading)
@@ -173,9 +261,24 @@ def open_checkpoint(
     accept: bool = False,
     batch_dependent: bool = False,
 ) -> Trained:
-    """Read a checkpoint and its data. A bare state_dict takes its architecture, preprocessing, data and seed from
-    ``recipe``; ``accept`` goes on where it does not know its members (see ``preprocessing.refuse_unlike``).
-    ``batch_dependent``: its answers depend on the batch, whatever it says itself, so it is asked for one input at a time."""
+    """Read a checkpoint or a bare state_dict, with the data that it was trained on.
+
+    Args:
+        path: of the file.
+        recipe: of a bare state_dict, its architecture, preprocessing, data and seed; of a checkpoint, None or what confirms it.
+        data_dir: folder with data sets; None for the user's cache folder.
+        download: whether data of a bare state_dict that are missing may be downloaded.
+        accept: whether a bare state_dict that does not know its members is used all the same (``preprocessing.refuse_unlike``).
+        batch_dependent: whether its answers depend on the batch, whatever it says itself: then it is asked for one input at
+            a time.
+
+    Returns:
+        The classifier with its data, split and warnings.
+
+    Raises:
+        UserError: where ``recipe`` contradicts a checkpoint, or a bare state_dict comes without a recipe or with a table
+            that is not encoded yet; and for whatever cannot be read.
+    """
     alone = batch_dependent or (recipe is not None and recipe.model.batch_dependent)
     content = load_tensors(path)
     if checkpoint.is_checkpoint(content):

@@ -51,6 +51,16 @@ def prepare() -> None:
 
 
 def import_torchvision(submodule: str) -> ModuleType:
-    """``import_torchvision("models")`` is ``torchvision.models``, whatever build of torch is installed."""
+    """Import a module of torchvision, whatever build of torch is installed.
+
+    Args:
+        submodule: its name: "models" is ``torchvision.models``.
+
+    Returns:
+        The module.
+
+    Raises:
+        ModuleNotFoundError: without torchvision.
+    """
     _declared_operators()
     return importlib.import_module(f"torchvision.{submodule}")

@@ -42,13 +42,26 @@ def measure(
     warmup: int = WARMUP,
     seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Load time, first inference, steady latency, memory and executed operators of one model, as a JSON-ready object.
+    """Load time, first inference, steady latency, memory and executed operators of one model.
 
     Memory is resident memory less ``rss_mb.baseline``, that of this process with numpy and onnxruntime imported and
     nothing loaded. ``loaded`` includes what onnxruntime allocates for the first session of any process (about 10 MB on
-    x86 Linux); ``peak`` spans loading and all inferences, the input batch included. With ``samples`` the object also
-    holds every latency in ``samples_ms``. ``warmup``: inferences after the first one that are not timed. ``seconds``: no
-    inference is begun after so many, but ``FEWEST`` are timed; ``latency_ms.n`` says how many were. Raises KitError.
+    x86 Linux); ``peak`` spans loading and all inferences, the input batch included.
+
+    Args:
+        path: the .onnx or .ort file.
+        batch: examples per inference, at least 1.
+        threads: threads inside one operator, 0 for all cores.
+        runs: timed inferences, at least 1.
+        samples: whether every latency is returned too, as ``samples_ms``.
+        warmup: inferences after the first one that are not timed, at least 0.
+        seconds: no inference is begun after so many, but ``FEWEST`` are timed; None for no limit.
+
+    Returns:
+        A JSON-ready object; milliseconds, and megabytes of 10^6 bytes. ``latency_ms.n`` says how many inferences were timed.
+
+    Raises:
+        KitError: for settings out of range, and a model that cannot be opened, fed or run.
     """
     if batch < 1 or runs < 1 or warmup < 0:
         raise KitError(f"batch {batch} and runs {runs} must be at least 1, warm-up {warmup} at least 0")
@@ -100,10 +113,16 @@ def measure(
 
 
 def timed(infer: Callable[[], Any], runs: int, warmup: int, seconds: float | None = None) -> tuple[int, np.ndarray]:
-    """Nanoseconds of the first call, and int64 [n] of those after another ``warmup``; no garbage is collected meanwhile.
+    """Time an inference again and again; no garbage is collected meanwhile.
 
-    n is ``runs``, or fewer but at least ``FEWEST`` where they would take longer than ``seconds``; a quarter of that time is
-    the most that the warm-up takes.
+    Args:
+        infer: runs one inference.
+        runs: timed inferences.
+        warmup: inferences after the first one that are not timed; they take a quarter of ``seconds`` at most.
+        seconds: no inference is begun after so many, but ``FEWEST`` are timed; None for no limit.
+
+    Returns:
+        Nanoseconds of the first call, and int64 [n] of those after the warm-up; n is ``runs`` or fewer.
     """
     latencies = np.zeros(runs, dtype=np.int64)
     done = 0
@@ -131,7 +150,17 @@ def timed(infer: Callable[[], Any], runs: int, warmup: int, seconds: float | Non
 
 
 def read_once(path: Path) -> tuple[int, str]:
-    """Size and sha256; reading the file also puts it into the page cache, so that load times compare."""
+    """Read a file, which also puts it into the page cache, so that load times compare.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Its size in bytes, and its sha256 in hexadecimal digits.
+
+    Raises:
+        KitError: where it cannot be read.
+    """
     digest = hashlib.sha256()
     try:
         with path.open("rb") as handle:
@@ -143,7 +172,19 @@ def read_once(path: Path) -> tuple[int, str]:
 
 
 def random_inputs(session: ort.InferenceSession, batch: int, generator: np.random.Generator) -> np.ndarray:
-    """Uniform random inputs in the model's shape: float32 in [0, 1), or uint8. KitError if the shape is not fixed."""
+    """Uniform random inputs in the model's shape.
+
+    Args:
+        session: of a model with one input.
+        batch: examples, at least 1.
+        generator: that draws them.
+
+    Returns:
+        float32 in [0, 1), or uint8 where the model takes bytes, [batch, ...].
+
+    Raises:
+        KitError: where the model takes another batch, other types or several inputs, or leaves more open than the batch size.
+    """
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise KitError(f"the model takes {len(inputs)} inputs, but only models with one can be timed")
@@ -167,7 +208,14 @@ def timer_ns() -> int:
 
 
 def session_options(session: ort.InferenceSession) -> dict[str, Any]:
-    """The options that this session really has."""
+    """The options that this session really has.
+
+    Args:
+        session: any.
+
+    Returns:
+        Optimization level, execution mode, threads and execution providers; JSON-ready.
+    """
     options = session.get_session_options()
     return {
         "graph_optimization_level": options.graph_optimization_level.name,

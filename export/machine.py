@@ -33,7 +33,14 @@ class Memory:
         self.baseline = self.current()
 
     def above(self, value: float | None) -> float | None:
-        """``value`` less the baseline."""
+        """How much memory is taken beyond the baseline.
+
+        Args:
+            value: megabytes of 10^6 bytes, None if they are not known.
+
+        Returns:
+            Megabytes of 10^6 bytes, None where either is not known.
+        """
         return None if value is None or self.baseline is None else value - self.baseline
 
 

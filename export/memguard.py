@@ -41,18 +41,45 @@ class MemGuard:
 
 
 def beside(model: str | os.PathLike[str]) -> Path:
-    """``model.onnx`` -> ``model.memguard.npz``."""
+    """The name of the MemGuard of a model: ``model.onnx`` -> ``model.memguard.npz``.
+
+    Args:
+        model: the model's file.
+
+    Returns:
+        A path in the same folder.
+    """
     return Path(model).with_suffix(".memguard.npz")
 
 
 def load(path: str | os.PathLike[str]) -> MemGuard:
-    """Read what ``to_arrays`` gave; one of ``UNREADABLE`` when it is something else."""
+    """Read a MemGuard from its file.
+
+    Args:
+        path: of the .npz, with the arrays of ``of_arrays``.
+
+    Returns:
+        The MemGuard.
+
+    Raises:
+        Exception: one of ``UNREADABLE`` where the file is something else.
+    """
     with Path(path).open("rb") as file:  # numpy leaves a damaged one open
         return read(file)
 
 
 def read(file: BinaryIO) -> MemGuard:
-    """The same of an open file, which stays open."""
+    """Read a MemGuard from an open file, which stays open.
+
+    Args:
+        file: open for reading bytes, of the .npz.
+
+    Returns:
+        The MemGuard.
+
+    Raises:
+        Exception: one of ``UNREADABLE`` where the file is something else.
+    """
     stored = np.load(file, allow_pickle=False)
     if isinstance(stored, np.ndarray):
         raise ValueError("no attack classifier")
@@ -61,7 +88,18 @@ def read(file: BinaryIO) -> MemGuard:
 
 
 def of_arrays(arrays: dict[str, np.ndarray]) -> MemGuard:
-    """From arrays ``weight0``, ``bias0``, ..., ``epsilon``."""
+    """Make a MemGuard of its arrays.
+
+    Args:
+        arrays: ``weight0`` [out, in], ``bias0`` [out], ..., of which the last have one output; ``epsilon``, a number.
+
+    Returns:
+        The MemGuard, in float64.
+
+    Raises:
+        ValueError: where they are no attack classifier.
+        KeyError: where an array is missing.
+    """
     count = sum(name.startswith("weight") for name in arrays)
     weights, biases = (
         tuple(np.asarray(arrays[f"{kind}{i}"], np.float64) for i in range(count)) for kind in ("weight", "bias")
@@ -72,7 +110,15 @@ def of_arrays(arrays: dict[str, np.ndarray]) -> MemGuard:
 
 
 def member_logit(guard: MemGuard, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The attack classifier's logit [n] and its gradient [n, K] with respect to ``probabilities`` float64 [n, K]."""
+    """What the attack classifier says of answers, and how it depends on them.
+
+    Args:
+        guard: the attack classifier.
+        probabilities: float64 [n, K], in the order of the classes.
+
+    Returns:
+        The logit [n], above 0 for members, and its gradient [n, K] with respect to ``probabilities``; float64.
+    """
     order = np.argsort(-probabilities, axis=1, kind="stable")
     value = np.take_along_axis(probabilities, order, axis=1)
     active = []
@@ -92,7 +138,20 @@ def member_logit(guard: MemGuard, probabilities: np.ndarray) -> tuple[np.ndarray
 
 
 def objective(guard: MemGuard, logits: np.ndarray, own: np.ndarray, labels: np.ndarray, small: float) -> np.ndarray:
-    """Gradient [n, K] by ``logits`` of |h| + c2 max(0, best other logit - the label's) + c3 |softmax - own|_1 (eq. 10-13)."""
+    """The gradient of what the search for noise minimises (eq. 10-13).
+
+    That is |h| + c2 max(0, best other logit - the label's) + c3 |softmax - own|_1, with h the attack classifier's logit.
+
+    Args:
+        guard: the attack classifier.
+        logits: float64 [n, K], of the answers with noise.
+        own: float64 [n, K], the model's own probabilities.
+        labels: int64 [n], of the model.
+        small: c3, the weight of little noise.
+
+    Returns:
+        float64 [n, K], with respect to ``logits``.
+    """
     rows = np.arange(len(logits))
     probabilities = softmax(logits)
     judged, slope = member_logit(guard, probabilities)
@@ -110,7 +169,17 @@ def objective(guard: MemGuard, logits: np.ndarray, own: np.ndarray, labels: np.n
 
 
 def misleading(guard: MemGuard, own: np.ndarray, labels: np.ndarray, small: float) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities [n, K] near ``own`` that the classifier judges the other way, and whether they were found (Algorithm 1)."""
+    """Search for answers that the attack classifier judges the other way (Algorithm 1).
+
+    Args:
+        guard: the attack classifier.
+        own: float64 [n, K], the model's own probabilities.
+        labels: int64 [n], of the model, which are kept.
+        small: weight c3 of little noise.
+
+    Returns:
+        Probabilities float64 [n, K], and bool [n], whether they were found; where not, they are the model's own.
+    """
     start = np.log(np.maximum(own, _TINY))
     judged, _ = member_logit(guard, softmax(start))
     answers_near = own.copy()
@@ -130,11 +199,19 @@ def misleading(guard: MemGuard, own: np.ndarray, labels: np.ndarray, small: floa
 
 
 def guarded(guard: MemGuard, probabilities: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-    """What is answered: float32 [n, K] with the labels of ``probabilities`` float32 [n, K].
+    """What is answered, with the model's own labels.
 
     The least noise that misleads the classifier is shown with the probability that keeps the expected L1 distance within
-    ``epsilon`` (Jia et al., eq. 16), else the answer as it is. ``inputs`` [n, ...], as the model takes them, decide that draw:
-    equal inputs get equal answers, so asking again tells nothing more.
+    ``epsilon`` (Jia et al., eq. 16), else the answer as it is. The inputs decide that draw: equal inputs get equal answers, so
+    asking again tells nothing more.
+
+    Args:
+        guard: the attack classifier and the budget.
+        probabilities: float32 [n, K], the model's own.
+        inputs: [n, ...], as the model takes them.
+
+    Returns:
+        float32 [n, K].
     """
     own = probabilities.astype(np.float64)
     labels = own.argmax(axis=1)
@@ -159,11 +236,25 @@ def _uniform(row: np.ndarray) -> float:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities [n, K] of logits [n, K]."""
+    """Probabilities [n, K] of logits [n, K].
+
+    Args:
+        logits: [n, K].
+
+    Returns:
+        [n, K], of the same dtype; rows sum to 1.
+    """
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probability of a logit."""
+    """Probability of a logit.
+
+    Args:
+        logits: of any shape.
+
+    Returns:
+        In [0, 1], of the same shape.
+    """
     return np.asarray(0.5 * (1 + np.tanh(logits / 2)))

@@ -21,8 +21,16 @@ else:
 def executed_ops(model: str | bytes | os.PathLike[str], threads: int = 1) -> dict[str, int]:
     """How often each operator stands in the graph that onnxruntime executes after its own optimizations.
 
-    Domains other than ONNX's and ``com.microsoft`` are written in front, the latter shortened: ``nchwc.Conv``.
-    Raises onnxruntime's own exceptions if the model cannot be opened.
+    Args:
+        model: path, or the bytes of the file.
+        threads: threads inside one operator, 0 for all cores.
+
+    Returns:
+        Operator -> count, the commonest first. Domains other than ONNX's and ``com.microsoft`` are written in front, the latter
+        shortened: ``nchwc.Conv``.
+
+    Raises:
+        Exception: onnxruntime's own, if the model cannot be opened.
     """
     with tempfile.TemporaryDirectory() as folder:
         dump = Path(folder) / "optimized.onnx"

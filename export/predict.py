@@ -41,10 +41,17 @@ def open_session(
 ) -> ort.InferenceSession:
     """The session every number is measured in: default options except for what the arguments say.
 
-    ``model``: path, or the bytes of the file. ``threads``: threads inside one operator, 0 for all cores; operators run
-    one after the other. ``dump_optimized``: where onnxruntime shall write the graph that it really executes; under a name
-    that ends in .ort, in the format of its minimal builds, without what only this kind of processor can run. Raises
-    onnxruntime's own exceptions if the model cannot be opened.
+    Args:
+        model: path, or the bytes of the file.
+        threads: threads inside one operator, 0 for all cores; operators run one after the other.
+        dump_optimized: where onnxruntime shall write the graph that it really executes; under a name that ends in .ort, in the
+            format of its minimal builds, without what only this kind of processor can run. None for nowhere.
+
+    Returns:
+        An open session on the CPU.
+
+    Raises:
+        Exception: onnxruntime's own, if the model cannot be opened.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -60,7 +67,19 @@ def open_session(
 
 
 def open_or_explain(path: Path, threads: int = 1, dump_optimized: str | None = None) -> ort.InferenceSession:
-    """``open_session`` for a command line: every failure is a KitError of one sentence."""
+    """``open_session`` for a command line.
+
+    Args:
+        path: the model's file.
+        threads: threads inside one operator, 0 for all cores.
+        dump_optimized: as ``open_session`` takes it.
+
+    Returns:
+        An open session on the CPU.
+
+    Raises:
+        KitError: for every failure, in one sentence.
+    """
     if threads < 0:
         raise KitError(f"--threads {threads}: give a number of threads, or 0 for all cores")
     if not path.is_file():
@@ -72,13 +91,27 @@ def open_or_explain(path: Path, threads: int = 1, dump_optimized: str | None = N
 
 
 def reason_of(error: Exception) -> str:
-    """The part of an onnxruntime message that a person can use, on one line."""
+    """The part of an onnxruntime message that a person can use, on one line.
+
+    Args:
+        error: that onnxruntime raised.
+
+    Returns:
+        The first line without its code; the exception's name where it has no message.
+    """
     lines = str(error).strip().splitlines()
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", lines[0]) if lines else type(error).__name__
 
 
 def class_names(session: ort.InferenceSession) -> list[str]:
-    """Names of the classes, from the file's metadata; empty if it holds none that can be read."""
+    """Names of the classes, from the file's metadata; empty if it holds none that can be read.
+
+    Args:
+        session: of the model.
+
+    Returns:
+        One name for each class, in their order.
+    """
     try:
         names = json.loads(session.get_modelmeta().custom_metadata_map.get("class_names", "[]"))
     except json.JSONDecodeError:
@@ -87,8 +120,18 @@ def class_names(session: ort.InferenceSession) -> list[str]:
 
 
 def table_record(session: ort.InferenceSession, folder: Path | None = None) -> dict[str, Any] | None:
-    """How the rows of a table become the model's inputs, from its metadata, else from device.json in ``folder`` (the kit);
-    None for a model that takes numbers as they are. KitError where it cannot be read."""
+    """How the rows of a table become the model's inputs.
+
+    Args:
+        session: of the model, whose metadata are looked at first.
+        folder: the kit, whose device.json is looked at then; None for none.
+
+    Returns:
+        The record of the table (see ``table.py``); None for a model that takes numbers as they are.
+
+    Raises:
+        KitError: where the record cannot be read.
+    """
     text = session.get_modelmeta().custom_metadata_map.get(KIND)
     try:
         if text is None and folder is not None and (folder / "device.json").is_file():
@@ -102,10 +145,17 @@ def table_record(session: ort.InferenceSession, folder: Path | None = None) -> d
 
 
 def read_table(path: Path, record: dict[str, Any]) -> tuple[np.ndarray, list[str]]:
-    """The inputs float32 [n, F] of the rows of a CSV file, and sentences about cells that training did not know.
+    """Read the rows of a CSV file as inputs of the model.
 
-    ``record``: from ``table_record``. KitError for a file that cannot be read or lacks a column, and for cells that cannot be
-    read.
+    Args:
+        path: of the file.
+        record: from ``table_record``.
+
+    Returns:
+        float32 [n, F] in [0, 1], and sentences about cells that training did not know.
+
+    Raises:
+        KitError: for a file that cannot be read or lacks a column, and for cells that cannot be read.
     """
     if not path.is_file():
         raise KitError(f"no such file: {path}")
@@ -124,7 +174,17 @@ def read_table(path: Path, record: dict[str, Any]) -> tuple[np.ndarray, list[str
 
 
 def read_inputs(path: Path) -> np.ndarray:
-    """A .npy, ``x`` (else ``x_test``, else the only array) of a .npz, the numbers of a .csv, row by row."""
+    """A .npy, ``x`` (else ``x_test``, else the only array) of a .npz, the numbers of a .csv, row by row.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The array as it is stored; float32 [n, F] of a .csv.
+
+    Raises:
+        KitError: where there is no such file, or it holds something else.
+    """
     if not path.is_file():
         raise KitError(f"no such file: {path}")
     try:
@@ -146,10 +206,20 @@ def read_inputs(path: Path) -> np.ndarray:
 
 
 def fit_inputs(session: ort.InferenceSession, x: np.ndarray) -> np.ndarray:
-    """``x`` as the type that the model takes, one row per example; KitError if shape, type or range do not fit.
+    """Convert inputs to the type that the model takes.
 
     uint8 becomes float32 by division by 255 when the model takes float32; whole numbers up to 255 become uint8 when it
-    takes that. A single example may come without its batch axis.
+    takes that.
+
+    Args:
+        session: of the model.
+        x: numbers [n, ...]; a single example may come without its batch axis.
+
+    Returns:
+        float32 or uint8 [n, ...].
+
+    Raises:
+        KitError: where shape, type or range do not fit.
     """
     wanted = session.get_inputs()[0]
     if wanted.type not in _NUMPY_TYPES:
@@ -189,10 +259,15 @@ def _fits(shape: tuple[int, ...], wanted: list[Any]) -> bool:
 
 
 def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> np.ndarray:
-    """First output of the model for ``x`` [n, ...], ``batch`` rows at a time, or as many as the model takes if that is fixed
-    (what is left over is filled up with zeros). n is at least 1.
+    """The first output of the model.
 
-    float32 [n, K], probabilities or logits; int64 [n] from a file that returns labels.
+    Args:
+        session: of the model.
+        x: [n, ...] as ``fit_inputs`` returns it, n at least 1.
+        batch: examples at a time. A model with a fixed batch gets as many as it takes, the last filled up with zeros.
+
+    Returns:
+        float32 [n, K], probabilities or logits; int64 [n] from a file that returns labels.
     """
     name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
     rows = fixed_batch(session) or batch
@@ -207,20 +282,44 @@ def predict(session: ort.InferenceSession, x: np.ndarray, batch: int = 256) -> n
 
 
 def fixed_batch(session: ort.InferenceSession) -> int | None:
-    """The only number of examples that the model takes at a time; None if it takes any."""
+    """The only number of examples that the model takes at a time; None if it takes any.
+
+    Args:
+        session: of the model.
+
+    Returns:
+        The size of its batch axis, or None.
+    """
     shape = session.get_inputs()[0].shape
     return shape[0] if shape and isinstance(shape[0], int) else None
 
 
 def batch_note(batch: int) -> str:
-    """A model with a fixed batch, in words that go on behind its name."""
+    """A model with a fixed batch, in words that go on behind its name.
+
+    Args:
+        batch: of ``fixed_batch``, at least 1.
+
+    Returns:
+        A clause.
+    """
     return "takes one example at a time: each is asked alone" if batch == 1 else f"takes {batch} examples at a time"
 
 
 def guarded_answers(model: Path, probabilities: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``probabilities`` [n, K] of ``x`` [n, ...] through the model.memguard.npz beside the model, if there is one.
+    """Send a model's answers through the model.memguard.npz beside it, if there is one.
 
-    KitError if the kit was made for this model with a MemGuard, and the file is missing or another one.
+    Args:
+        model: the model's file.
+        probabilities: float32 [n, K], its answers.
+        x: [n, ...], the inputs that it was given.
+
+    Returns:
+        float32 [n, K]; ``probabilities`` where there is no MemGuard.
+
+    Raises:
+        KitError: where the kit was made for this model with a MemGuard and the file is missing or another one, or where it
+            cannot be read or is for another number of classes.
     """
     path = guard_beside(model)
     check_guard(model, Path(__file__).resolve().parent)
@@ -246,8 +345,18 @@ def _shipped_with(model: Path) -> Path | None:
 
 
 def check_guard(model: Path, folder: Path) -> str | None:
-    """Name of the MemGuard that device.json in ``folder`` (the kit) has on record for ``model``, None for none; KitError unless
-    that very file is beside the model."""
+    """The MemGuard that a kit has on record for a model.
+
+    Args:
+        model: the model's file.
+        folder: the kit, with its device.json.
+
+    Returns:
+        Name of the file, which is beside the model; None where none is on record.
+
+    Raises:
+        KitError: unless that very file is there, and where device.json cannot be read.
+    """
     try:
         record = json.loads((folder / "device.json").read_text())
         guard, released = record.get("guard"), set(record["files"].values())
@@ -272,9 +381,19 @@ def _sha256(path: Path) -> str:
 
 
 def output_kind(session: ort.InferenceSession, outputs: np.ndarray) -> str:
-    """What the first output holds: ``probabilities``, ``logits`` or ``label``; KitError if none of them.
+    """What the first output holds.
 
     edgepriv names outputs so. In a file of another origin integers are labels, and rows that sum to 1 probabilities.
+
+    Args:
+        session: of the model.
+        outputs: what ``predict`` returned.
+
+    Returns:
+        "probabilities", "logits" or "label".
+
+    Raises:
+        KitError: where it is none of them.
     """
     name = session.get_outputs()[0].name
     if outputs.dtype.kind in "iu" and outputs.ndim == 1:
@@ -287,14 +406,25 @@ def output_kind(session: ort.InferenceSession, outputs: np.ndarray) -> str:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities [n, K] of logits [n, K]."""
+    """Probabilities [n, K] of logits [n, K].
+
+    Args:
+        logits: [n, K].
+
+    Returns:
+        [n, K], of the same dtype; rows sum to 1.
+    """
     powers: np.ndarray = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
     return shares
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Run ``command``; a KitError is printed as one line (exit 2), an interrupt ends quietly (exit 130)."""
+    """Run ``command``; a KitError is printed as one line (exit 2), an interrupt ends quietly (exit 130).
+
+    Args:
+        command: takes nothing and returns nothing.
+    """
     try:
         command()
     except KitError as error:

@@ -38,7 +38,17 @@ class TableError(ValueError):
 
 
 def table_of(text: str) -> dict[str, Any]:
-    """The record in a model's metadata. Raises TableError where it is none."""
+    """Read the record in a model's metadata.
+
+    Args:
+        text: JSON.
+
+    Returns:
+        The record.
+
+    Raises:
+        TableError: where it is none, or one of another version.
+    """
     try:
         record: dict[str, Any] = json.loads(text)
         known = record["version"] == 1 and all(column["kind"] in _KINDS for column in record["columns"])
@@ -51,7 +61,16 @@ def table_of(text: str) -> dict[str, Any]:
 
 
 def number_of(cell: str, decimal: str = ".", thousands: str = "") -> float | None:
-    """The number in a cell, None where there is none. ``thousands``: what may stand between groups of three digits."""
+    """The number in a cell.
+
+    Args:
+        cell: its text, without space around it.
+        decimal: "." or ",".
+        thousands: what may stand between groups of three digits; empty for nothing.
+
+    Returns:
+        The number, None where there is none.
+    """
     if thousands:
         grouped = rf"[-+]?[1-9]\d{{0,2}}({re.escape(thousands)}\d{{3}})+({re.escape(decimal)}\d+)?"
         if re.fullmatch(grouped, cell, re.ASCII):
@@ -64,7 +83,15 @@ def number_of(cell: str, decimal: str = ".", thousands: str = "") -> float | Non
 
 
 def date_of(cell: str, order: str) -> float | None:
-    """Days since 1970-01-01 of a date, with or without a time; None where it is none in this ``order`` (YMD, DMY, MDY)."""
+    """The date in a cell, with or without a time of day.
+
+    Args:
+        cell: its text, without space around it.
+        order: of year, month and day: "YMD", "DMY" or "MDY".
+
+    Returns:
+        Days since 1970-01-01, with the time as a fraction; None where it is no date in this order.
+    """
     match = _DATE.fullmatch(cell)
     if match is None:
         return None
@@ -80,7 +107,15 @@ def date_of(cell: str, order: str) -> float | None:
 
 
 def value_of(record: Mapping[str, Any], column: Mapping[str, Any]) -> Callable[[str], float | None]:
-    """What reads a cell of a column that holds numbers; it returns None for what it cannot read."""
+    """How a cell of a column of numbers, dates or truth values is read.
+
+    Args:
+        record: of the table.
+        column: one of ``record["columns"]``, of another kind than "category".
+
+    Returns:
+        A function of the cell's text that returns a number, None for what it cannot read.
+    """
     if column["kind"] == "date":
         return lambda cell: date_of(cell, column["order"])
     if column["kind"] == "boolean":
@@ -96,7 +131,14 @@ def _zero_or_one(cell: str, pair: Sequence[str]) -> float | None:
 
 
 def slots(column: Mapping[str, Any]) -> list[str]:
-    """What each of a column's inputs stands for, in order."""
+    """What each of a column's inputs stands for.
+
+    Args:
+        column: one of the record's ``columns``.
+
+    Returns:
+        One name for each input, in order: "value", "= CATEGORY", "missing", "other".
+    """
     if column["kind"] != "category":
         return ["value", *(["missing"] if column["missing"] else [])]
     more = [what for what in ("missing", "other") if column[what]]
@@ -104,17 +146,32 @@ def slots(column: Mapping[str, Any]) -> list[str]:
 
 
 def width(record: Mapping[str, Any]) -> int:
-    """Inputs of the model."""
+    """How many inputs the model has.
+
+    Args:
+        record: of the table.
+
+    Returns:
+        The number of inputs of all columns together.
+    """
     return sum(len(slots(column)) for column in record["columns"])
 
 
 def encoded(
     record: Mapping[str, Any], rows: Sequence[Sequence[str]], lines: Sequence[int] | None = None
 ) -> tuple[np.ndarray, list[str]]:
-    """The model's inputs, float32 [n, F] in [0, 1], and sentences about cells that training did not know.
+    """The model's inputs of rows of a table.
 
-    ``rows``: n times the cells of the record's columns, in its order (see ``read_rows``). ``lines``: where each stands in its
-    file, for messages. Raises TableError for a cell that cannot be read.
+    Args:
+        record: of the table.
+        rows: n times the cells of the record's columns, in its order (see ``read_rows``); n at least 1.
+        lines: where each row stands in its file, for messages; None counts them from 1.
+
+    Returns:
+        float32 [n, F] in [0, 1], and sentences about cells that training did not know.
+
+    Raises:
+        TableError: for a cell that cannot be read.
     """
     cells = np.array([list(row) for row in rows], dtype=object)
     columns, notes = [], []
@@ -202,10 +259,20 @@ def _what(column: Mapping[str, Any]) -> str:
 
 
 def read_rows(text: str, record: Mapping[str, Any]) -> tuple[list[list[str]], list[int]]:
-    """The cells of the record's columns, row by row, and the line of each row, from the text of a CSV file.
+    """Find the cells of the record's columns in the text of a CSV file.
 
     Columns are found by their titles, in any order; others are passed over. A table that was trained on without titles is read
-    by position; the label's column may be left out. Raises TableError where a column is missing.
+    by position; the label's column may be left out.
+
+    Args:
+        text: of the file.
+        record: of the table.
+
+    Returns:
+        The cells row by row, in the order of the record's columns; and the line of each row, from 1.
+
+    Raises:
+        TableError: where a column is missing or there twice, or rows differ in length.
     """
     lines = [line for line in text.splitlines(keepends=True)]
     if lines and re.fullmatch(r"[Ss][Ee][Pp]=[^\w\r\n]\r?\n?", lines[0]):
@@ -259,8 +326,14 @@ def _cells(line: str, mark: str) -> list[str]:
 
 
 def text_of(content: bytes) -> tuple[str | None, bool]:
-    """The text of a file, None where it is none, and whether it is Unicode (UTF-8, with its mark or without, or UTF-16 with
-    it); else it is read as Windows-1252."""
+    """The text of a file, in Unicode (UTF-8, with its mark or without, or UTF-16 with it), else in Windows-1252.
+
+    Args:
+        content: bytes of the file.
+
+    Returns:
+        The text, None where it is none; and whether it is Unicode.
+    """
     marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
     for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
         try:

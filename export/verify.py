@@ -42,10 +42,21 @@ else:
 
 
 def verify(folder: Path, model: Path | None = None, threads: int = 1) -> dict[str, Any]:
-    """Compare ``model`` with the records in ``folder`` (the kit); return what agreed, or raise KitError.
+    """Check that a shipped model arrived whole, and computes here what it computed at export.
 
-    Without ``model`` the file named in device.json is looked for in the folder above the kit, then in the kit. Labels
-    must be equal (``difference`` counts those that are not); other outputs may differ by the record's tolerance.
+    Labels must be equal; other outputs may differ by the record's tolerance.
+
+    Args:
+        folder: the kit.
+        model: the file to check; None for the one of device.json, looked for in the folder above the kit, then in the kit.
+        threads: threads inside one operator, 0 for all cores.
+
+    Returns:
+        What agreed, JSON-ready. ``difference``: the largest between outputs, or how many labels are not equal; ``guard``: name
+        of the MemGuard, None without one; ``batch``: None unless it is fixed.
+
+    Raises:
+        KitError: where anything is missing or differs.
     """
     record = _read_record(folder / "device.json")
     if model is None:
@@ -84,7 +95,15 @@ def verify(folder: Path, model: Path | None = None, threads: int = 1) -> dict[st
 
 
 def compare(outputs: np.ndarray, expected: np.ndarray) -> float:
-    """Number of labels that are not equal, else the largest difference; infinite where the shapes differ."""
+    """How far outputs lie from those that are expected.
+
+    Args:
+        outputs: float32 [n, K], or integers [n] for labels.
+        expected: the same at export.
+
+    Returns:
+        Number of labels that are not equal, else the largest difference; infinite where the shapes differ.
+    """
     if outputs.shape != expected.shape:
         return float("inf")
     if outputs.dtype.kind in "iu":

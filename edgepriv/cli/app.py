@@ -16,11 +16,26 @@ class Commands(TyperGroup):
     _brief = False
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order in which they are used."""
+        """The names of the commands, in the order in which they are used.
+
+        Args:
+            ctx: click's context, which is not read.
+
+        Returns:
+            The keys of ``COMMANDS``.
+        """
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command with its options; for the help of the group, its name and summary."""
+        """The command with its options; for the help of the group, its name and summary.
+
+        Args:
+            ctx: click's context, which is not read.
+            cmd_name: name of the command.
+
+        Returns:
+            A click command, None for an unknown name.
+        """
         if cmd_name not in COMMANDS:
             return None
         if self._brief:
@@ -30,12 +45,25 @@ class Commands(TyperGroup):
         return command(cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Of the group itself."""
+        """Write the help of the group itself, for which no command is built.
+
+        Args:
+            ctx: click's context.
+            formatter: click's, which takes the text.
+        """
         self._brief = True
         super().format_help(ctx, formatter)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Names the nearest of an unknown command."""
+        """Find the command that was typed. An unknown one ends in an error that names the nearest.
+
+        Args:
+            ctx: click's context.
+            args: what was typed after ``edgepriv`` and its own options.
+
+        Returns:
+            Name, command and the arguments left for it, as click gives them.
+        """
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(f"no such command: {args[0]}{nearest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)

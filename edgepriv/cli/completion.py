@@ -17,7 +17,14 @@ Complete = Callable[[str], list[str]]
 
 
 def completion_of(argument: Argument) -> Complete | None:
-    """Known names that begin like what was typed; None leaves it to the shell, which completes files."""
+    """How the shell completes the value of an option: with the known names that begin like what was typed.
+
+    Args:
+        argument: of a verb.
+
+    Returns:
+        A function of what was typed that returns names; None leaves it to the shell, which completes files.
+    """
     if argument.choices:
         return lambda incomplete: [each for each in argument.choices if each.startswith(incomplete)]
     kind = argument.option.complete
@@ -27,16 +34,30 @@ def completion_of(argument: Argument) -> Complete | None:
 
 
 def completed(kind: str, incomplete: str) -> list[str]:
-    """Names of that kind, "attack", "data" or "model". Attacks are a list with commas, of which the last is completed."""
+    """Names of a kind that begin like what was typed. Attacks are a list with commas, of which the last is completed.
+
+    Args:
+        kind: "attack", "data" or "model".
+        incomplete: what was typed.
+
+    Returns:
+        The whole values, with the attacks that stand before the last comma.
+    """
     before, comma, last = incomplete.rpartition(",") if kind == "attack" else ("", "", incomplete)
     return [f"{before}{comma}{name}" for name in names(kind) if name.startswith(last)]
 
 
 def names(kind: str) -> list[str]:
-    """Known names of that kind.
+    """Known names of a kind.
 
     They are in modules that import torch, which takes seconds: they are kept in the user's cache folder until edgepriv or
     torchvision changes.
+
+    Args:
+        kind: "attack", "data" or "model".
+
+    Returns:
+        All names of that kind.
     """
     kept = Path(platformdirs.user_cache_dir("edgepriv")) / "completion.json"
     version = _version()

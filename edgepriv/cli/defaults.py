@@ -10,7 +10,15 @@ from edgepriv.recipe import Recipe
 
 
 def default_text(command: str, argument: Argument) -> str:
-    """In words; empty for a switch, which is off."""
+    """What the help says of an option that is left out.
+
+    Args:
+        command: name of the command.
+        argument: of its verb.
+
+    Returns:
+        The value in words; empty for a switch, which is off, and where there is no value.
+    """
     declared = argument.option.default
     text = declared if isinstance(declared, str) else declared.get(command, "")
     if text:

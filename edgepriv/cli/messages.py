@@ -30,7 +30,16 @@ UNWRITABLE = {
 
 
 def run(app: Callable[..., Any]) -> None:
-    """Run a command; bad input is one sentence on standard error and exit code 2."""
+    """Run a command and end the process.
+
+    Bad input is one sentence on standard error and exit code 2; an exceeded limit is exit code 3, an interruption 130.
+
+    Args:
+        app: the command line, called with ``standalone_mode=False``; it returns an exit code, or None for 0.
+
+    Raises:
+        SystemExit: always, unless an error is a fault of edgepriv's own, which is raised as it is.
+    """
     try:
         code = app(standalone_mode=False) or 0
         if code != INTERRUPTED:  # which is what typer makes of Ctrl-C, without a word
@@ -76,12 +85,20 @@ def _one_line(error: Exception) -> str:
 
 
 def note(line: str) -> None:
-    """Say what was made of the options."""
+    """Say on standard error what was made of the options.
+
+    Args:
+        line: of text.
+    """
     print(f"note: {line}", file=sys.stderr)
 
 
 def warn(line: str) -> None:
-    """Say it beside the results too, where a program that reads them does not look."""
+    """Say on standard error what stands in the results too, where a program that reads them does not look.
+
+    Args:
+        line: of text.
+    """
     print(f"warning: {line}", file=sys.stderr)
 
 
@@ -96,7 +113,12 @@ class Printable(Protocol):
 
 
 def print_result(as_json: bool, result: Printable) -> None:
-    """On standard output, for a program or for a reader."""
+    """Print a result on standard output, for a program or for a reader.
+
+    Args:
+        as_json: whether to print one line of JSON.
+        result: what a verb returned.
+    """
     if as_json:
         print(result.json())
         return

@@ -22,7 +22,15 @@ AS_JSON = Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation
 
 
 def signature_of(verb: Any, also: Sequence[Parameter] = ()) -> Signature:
-    """What typer reads: the verb's arguments, panel by panel, then ``also`` and ``--json``."""
+    """The signature from which typer makes the options of a command: the verb's arguments, panel by panel.
+
+    Args:
+        verb: function of ``edgepriv.api``.
+        also: parameters that only the command line has, placed before ``--json``.
+
+    Returns:
+        Keyword-only parameters, annotated for typer.
+    """
     parameters = [
         (argument.option.group, _parameter(verb.__name__, argument)) for argument in arguments_of(verb).values()
     ]
@@ -32,12 +40,28 @@ def signature_of(verb: Any, also: Sequence[Parameter] = ()) -> Signature:
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """What was given on the command line, as keywords of the verb: an empty list is what was left out."""
+    """What was given on the command line, as keywords of the verb.
+
+    Args:
+        values: by parameter; None, or an empty list, is what was left out.
+
+    Returns:
+        The others.
+    """
     return {name: value for name, value in values.items() if value is not None and value != []}
 
 
 def named(command: Callable[..., Any], verb: Any, also: Sequence[Parameter] = ()) -> Callable[..., Any]:
-    """``command`` under the name and with the options of ``verb``, as typer takes it."""
+    """Give a function the name and the options of a verb, as typer takes it.
+
+    Args:
+        command: function that runs the command; it is changed.
+        verb: function of ``edgepriv.api``.
+        also: parameters that only the command line has.
+
+    Returns:
+        ``command`` itself.
+    """
     signature = signature_of(verb, also)
     command.__name__ = verb.__name__
     command.__signature__ = signature  # type: ignore[attr-defined]

@@ -26,7 +26,14 @@ OUTPUT = Parameter(
 
 
 def command(name: str) -> Any:
-    """The command of that name, as typer builds it."""
+    """Build the command of a name.
+
+    Args:
+        name: key of ``COMMANDS``.
+
+    Returns:
+        A click command with all of its options.
+    """
     one = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     one.command(name, help=COMMANDS[name].summary, epilog=COMMANDS[name].epilog)(_calling(name))
     return typer.main.get_command(one)

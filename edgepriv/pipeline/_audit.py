@@ -142,15 +142,25 @@ def _write(opened: DeployedModel, content: dict[str, Any], scores: dict[str, Any
 
 
 def audit_file(model: Path, cut_head: bool) -> Path:
-    """Where the audit of a model is written unless something else is asked for."""
+    """Where the audit of a model is written unless something else is asked for.
+
+    Args:
+        model: the .onnx file.
+        cut_head: whether its head is removed for the audit.
+
+    Returns:
+        A path beside the model: model.audit.json, or model.cut-head.audit.json.
+    """
     return beside(model, "cut-head.audit.json" if cut_head else "audit.json")
 
 
 def attacks() -> list[dict[str, Any]]:
     """Every membership attack by name, in the order of an audit: its paper, what it needs, how often it asks.
 
-    ``needs``: words of ``edgepriv.audit.attacks.NEEDS``; ``trains``: whether for one of them the attacker trains models.
-    ``queries``: questions to the target for each candidate, at most; ``reads``: "probabilities" or "label".
+    Returns:
+        One dictionary for each, JSON-ready. ``needs``: words of ``edgepriv.audit.attacks.NEEDS``; ``trains``: whether for one
+        of them the attacker trains models; ``queries``: questions to the target for each candidate, at most; ``reads``:
+        "probabilities" or "label".
     """
     return [
         {

@@ -19,26 +19,64 @@ GO_ON = (
 
 
 def say_all(notes: Iterable[str]) -> None:
-    """A line on standard error for each."""
+    """Say each note on a line of its own.
+
+    Args:
+        notes: lines of text.
+    """
     for note in notes:
         project.say(note)
 
 
 def is_batch_dependent(changes: Mapping[str, Any]) -> bool:
-    """Whether the options say that the network's answers depend on the batch."""
+    """Whether the options say that the network's answers depend on the batch.
+
+    Args:
+        changes: sections of the recipe by name, from the options.
+
+    Returns:
+        True where --batch-dependent was given.
+    """
     return bool((changes.get("model") or {}).get("batch_dependent"))
 
 
 def named(factory: str | None) -> Model | None:
+    """The user's own network as a recipe names it.
+
+    Args:
+        factory: ``package.module:factory``, None where none was given.
+
+    Returns:
+        The section ``model`` of a recipe, None without a factory.
+    """
     return None if factory is None else Model(name=factory)
 
 
 def files_named(recipe: Recipe | None, data_dir: Path | None) -> list[Path]:
+    """The files that a recipe's data are read from.
+
+    Args:
+        recipe: of which ``data`` counts, or None.
+        data_dir: folder of the data sets; None for the default one.
+
+    Returns:
+        Their paths; empty without a recipe.
+    """
     return data.files_of(recipe.data.name, data_dir) if recipe else []
 
 
 def json_name(output: Path | None) -> Path | None:
-    """The name that was asked for; any other ending could be the model itself, or one of the files beside the JSON."""
+    """Refuse a name for a JSON file that ends otherwise: it could be the model itself, or one of the files beside the JSON.
+
+    Args:
+        output: the name that was asked for, or None.
+
+    Returns:
+        ``output`` as it is.
+
+    Raises:
+        UserError: for another ending than .json.
+    """
     if output is not None and output.suffix != ".json":
         raise UserError(f"-o {output}: the name must end in .json")
     return output

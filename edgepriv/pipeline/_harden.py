@@ -44,16 +44,31 @@ def harden(
     force: bool = False,
     recipe_file: Path | None = None,
 ) -> dict[str, Any]:
-    """Retraining on noisy members if asked, adversarial training, then quantization-aware fine-tuning of the checkpoint
-    ``model``; export and kit into ``output``.
+    """Harden a checkpoint: retraining on noisy members if asked, adversarial training, then quantization-aware fine-tuning.
 
-    ``recipe`` describes a bare state_dict, or brings the settings of hardening (it must agree with the checkpoint);
-    ``changes`` are the options that win over it. ``trainer``: the user's script, whose ``loader`` and ``loss`` the stages are
-    trained with. Writes model.onnx, model.pt, model.robust.pt (after the adversarial
-    stage), model.head.pt (with a head in the graph; ``head`` takes the one in such a file instead of training one),
-    model.fp32.onnx (the twin that was not hardened), their manifests, and the device kit in device/. A file that has
-    collapsed, or lost more than ``max_drop`` points by quantization (see ``edgepriv.accuracy``), is not shipped unless
-    ``accept_accuracy_loss`` says so; what was trained is kept for that.
+    Writes model.onnx, model.pt, model.robust.pt (after the adversarial stage), model.head.pt (with a head in the graph),
+    model.fp32.onnx (the twin that was not hardened), their manifests, and the device kit in device/.
+
+    Args:
+        model: a checkpoint, or a bare state_dict that ``recipe`` describes.
+        recipe: what a bare state_dict is, or the settings of hardening, which must agree with the checkpoint; or None.
+        changes: sections of the recipe by name, as ``Recipe.with_changes`` takes them; they win over ``recipe``.
+        output: folder that everything is written into.
+        head: file of a head that is taken instead of training one.
+        trainer: the user's script, whose ``loader`` and ``loss`` the stages are trained with.
+        max_drop: points of accuracy that quantization may cost.
+        accept_accuracy_loss: ship a file that has collapsed or lost more (see ``edgepriv.accuracy``) too, with a warning.
+            Otherwise what was trained is kept for that.
+        data_dir: folder of the data sets; None for the default one.
+        download: fetch a torchvision data set that is not there.
+        force: replace files that exist.
+        recipe_file: where the recipe was read from.
+
+    Returns:
+        What the command prints as JSON.
+
+    Raises:
+        UserError: for bad input, and for a file that is not shipped.
     """
     standard = Standard(max_drop, accept_accuracy_loss)
     script = None if trainer is None else _script_of(trainer)
@@ -100,30 +115,37 @@ class Paths:
 
     @property
     def onnx(self) -> Path:
+        """The model that ships."""
         return self.output / "model.onnx"
 
     @property
     def checkpoint(self) -> Path:
+        """The checkpoint that the model was exported from."""
         return beside(self.onnx, "pt")
 
     @property
     def robust(self) -> Path:
+        """The weights after the adversarial stage."""
         return beside(self.onnx, "robust.pt")
 
     @property
     def head(self) -> Path:
+        """The head in the graph, of a model that has one."""
         return beside(self.onnx, "head.pt")
 
     @property
     def kit(self) -> Path:
+        """The folder of the device kit."""
         return self.output / "device"
 
     @property
     def resume_file(self) -> Path:
+        """What an interrupted run goes on from."""
         return beside(self.onnx, "partial")
 
     @property
     def resume_robust(self) -> Path:
+        """The weights after the adversarial stage, as long as the run goes on."""
         return beside(self.onnx, "robust.partial")
 
     @property

@@ -13,7 +13,13 @@ from edgepriv.report.reproduce import audit_command
 
 
 def write_report(model: DeployedModel, audited: dict[str, Any] | None, output: Path) -> None:
-    """The HTML page of what is known of ``model``: its audit, its bench, its layers."""
+    """Write the HTML page of what is known of a model: its audit, its bench, its layers.
+
+    Args:
+        model: the deployed model; its bench is looked for beside it.
+        audited: content of model.audit.json, or None.
+        output: the .html file.
+    """
     known = model.manifest
     page = html.render(
         title=model.name,

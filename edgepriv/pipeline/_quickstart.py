@@ -18,10 +18,20 @@ from edgepriv.report import html, verdict
 
 
 def quickstart(output: Path, *, force: bool = False) -> dict[str, Any]:
-    """Train, harden, export, bench, audit and report into ``output``; each step is announced as it begins.
+    """Train, harden, export, bench, audit and report; each step is announced as it begins.
 
-    An interrupted run, which has left no report yet, may be run again. Returns the audit, the bench, the rows of the
-    comparison, the verdict and the seconds that it took.
+    An interrupted run, which has left no report yet, may be run again.
+
+    Args:
+        output: folder that everything is written into.
+        force: replace a report that exists.
+
+    Returns:
+        ``seconds`` that it took, ``audit`` and ``bench`` as their files hold them, ``rows`` of the comparison, the ``verdict``,
+        and the path of the ``report``.
+
+    Raises:
+        UserError: where there is a report already, without ``force``.
     """
     report, onnx_path = output / "report.html", output / "model.onnx"
     refuse_existing([report], force)

@@ -24,8 +24,22 @@ def brought_by(
     trainer: str | None,
     defence_free: str | None,
 ) -> Brought:
-    """What ``--reference-models``, ``--reference-scores``, ``--trainer`` and ``--defence-free`` name. Raises UserError for
-    several that exclude each other, for what is no model, and for a script that cannot be run."""
+    """What ``--reference-models``, ``--reference-scores``, ``--trainer`` and ``--defence-free`` name.
+
+    Args:
+        target: the model that is audited.
+        confirmed: the user's own network, as the command names it; None if it was not named.
+        folder: of reference models, or None.
+        scores: file of what reference models answer, or None.
+        trainer: function that trains reference models, or None.
+        defence_free: the same without the target's defence, or None.
+
+    Returns:
+        Reference models, their answers, or what trains them; nothing where no option was given.
+
+    Raises:
+        UserError: for options that exclude each other, for what is no model, and for a script that cannot be run.
+    """
     given = {"--reference-models": folder, "--reference-scores": scores, "--trainer": trainer}
     several = [option for option, value in given.items() if value is not None]
     if len(several) > 1:

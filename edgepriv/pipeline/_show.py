@@ -20,7 +20,17 @@ from edgepriv.training import quantize_weights
 
 def show(path: Path, factory: str | None = None) -> dict[str, Any]:
     """What a model.onnx or model.pt is: weights by layer and bits, profile; recipe and data where they are known.
-    ``factory``: the user's own ``package.module:factory``, without which a checkpoint of such a network is refused."""
+
+    Args:
+        path: an .onnx file, a checkpoint, or a bare state_dict.
+        factory: the user's own ``package.module:factory``, without which a checkpoint of such a network is refused.
+
+    Returns:
+        Facts by name, JSON-ready; ``layers`` is one dictionary for each weight.
+
+    Raises:
+        UserError: where there is no such file, or it is none of these.
+    """
     if not path.is_file():
         raise UserError(f"no such file: {path}")
     if not is_of_tensors(path):

@@ -17,7 +17,16 @@ _LONGEST = len("modified-entropy-classwise")
 
 
 def attack_tables(audit: Mapping[str, Any], file: str, shown: int = SHOWN) -> list[Table | str]:
-    """The ``shown`` strongest attacks, then what is not in the table: more attacks in ``file``, attacks left out, limits."""
+    """The strongest attacks, then what is not in their table: how many more there are, attacks left out, warnings, limits.
+
+    Args:
+        audit: content of model.audit.json.
+        file: name of the file that holds all attacks.
+        shown: attacks in the table, at most.
+
+    Returns:
+        The table, then one text of several lines; both fit into 80 columns.
+    """
     utility, ranked = audit["utility"], by_strength(audit["attacks"])
     title = f"Membership attacks ({utility['n_members']:,} members, {utility['n_non_members']:,} non-members)"
     table = Table(

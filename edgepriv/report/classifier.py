@@ -14,7 +14,15 @@ FEW = 4
 
 
 def classifier_table(own: Mapping[str, Any], twin: Mapping[str, Any] | None) -> list[Table | str]:
-    """Takes ``classifier`` of an audit, and of its float twin where that was audited too."""
+    """The classifier's own figures on held-out data: accuracy, AUC, F1, calibration error, and by class where these are few.
+
+    Args:
+        own: ``classifier`` of the file's audit.
+        twin: the same of its float twin, None where that was not audited.
+
+    Returns:
+        The table, notes on it, then a table by subgroup if subgroups are known.
+    """
     sides = [own] if twin is None else [twin, own]
     title = Text(f"The classifier on held-out data ({own['n']:,})")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -29,7 +37,15 @@ def classifier_table(own: Mapping[str, Any], twin: Mapping[str, Any] | None) -> 
 
 
 def figure_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The figures of the whole, by name, as texts of each side. Takes ``classifier`` of audits."""
+    """The figures of all held-out data together, as text.
+
+    Args:
+        sides: as ``subgroup_rows`` takes them.
+
+    Returns:
+        For each figure its name, and one cell for each side; "-" where it is not known. Sensitivity and specificity are there
+        if every side has a threshold.
+    """
     rows = [
         ("accuracy", [_shown(side["accuracy"], percent) for side in sides]),
         ("AUC", [_shown(side["auc"], area) for side in sides]),
@@ -41,7 +57,14 @@ def figure_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]
 
 
 def recall_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Of each class that occurs, its name; its records, and its recall by each side, as texts."""
+    """The recall of each class that occurs, as text.
+
+    Args:
+        sides: as ``subgroup_rows`` takes them.
+
+    Returns:
+        For each class its name, then its records and its recall by each side.
+    """
     return [
         (label["class"], [f"{label['n']:,}", *(_shown(side["classes"][place], percent) for side in sides)])
         for place, label in enumerate(sides[-1]["classes"])
@@ -49,7 +72,15 @@ def recall_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]
 
 
 def classifier_section(audit: Mapping[str, Any] | None, own: str) -> dict[str, Any]:
-    """What the page's section on the classifier shows; ``own`` is the file's name there."""
+    """What the page's section on the classifier shows.
+
+    Args:
+        audit: content of model.audit.json, or None.
+        own: name of the file in the section.
+
+    Returns:
+        Variables of classifier.html; ``classifier`` alone, as None, where the classifier's figures are not known.
+    """
     figures = (audit or {}).get("classifier")
     if not audit or not figures:
         return {"classifier": None}
@@ -66,8 +97,15 @@ def classifier_section(audit: Mapping[str, Any] | None, own: str) -> dict[str, A
 
 
 def subgroup_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Of each subgroup, its name; records, accuracy of each side (float twin, this file) and sensitivity of this file, as
-    texts. Takes ``classifier`` of audits; nothing without subgroups."""
+    """The figures of each subgroup, as text.
+
+    Args:
+        sides: ``classifier`` of the audits, the float twin's first if there is one, this file's last.
+
+    Returns:
+        For each subgroup its name, and the cells under ``subgroup_titles``: records, accuracy of each side, and sensitivity of
+        this file where there are two classes. Empty without subgroups.
+    """
     own = sides[-1].get("subgroups")
     if not own:
         return []
@@ -81,7 +119,14 @@ def subgroup_rows(sides: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[st
 
 
 def subgroup_titles(sides: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Of the columns of ``subgroup_rows``, without the first."""
+    """Headings of the cells of ``subgroup_rows``.
+
+    Args:
+        sides: as ``subgroup_rows`` takes them.
+
+    Returns:
+        One heading for each cell; the column of names has none.
+    """
     accuracies = ["accuracy"] if len(sides) == 1 else ["accuracy, float", "accuracy, this file"]
     return ["n", *accuracies, *(["sensitivity"] if len(sides[-1]["class_names"]) == 2 else [])]
 

@@ -15,8 +15,14 @@ WIDTH = 80
 
 
 def known_defences(defences: Sequence[Mapping[str, Any]]) -> list[Table | str]:
-    """Every defence with its option and paper, which of them exclude each other, and which make an audit slower; fits into 80
-    columns. Takes what ``pipeline.defences`` returns."""
+    """Every defence with its option and paper, which of them exclude each other, and which make an audit slower.
+
+    Args:
+        defences: what ``pipeline.defences`` returns.
+
+    Returns:
+        The table, then one text of several lines; both fit into 80 columns.
+    """
     table = Table(
         title=Text(f"{len(defences)} defences"),
         title_justify="left",

@@ -7,11 +7,17 @@ WORKSTATION = "this workstation"
 
 
 def device_rows(bench: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of the section "On devices", empty if nothing was imported.
+    """Rows of the section "On devices".
 
     For every file and setting that a device measured: the workstation's row, if it measured the same, then the devices'.
-    ``where``, ``runtime`` and ``system`` say what computed; ``ratio`` is the p50 latency as device / workstation, None where
-    one of them is missing.
+
+    Args:
+        bench: content of model.bench.json.
+
+    Returns:
+        One dictionary for each row, empty if nothing was imported. ``where``, ``runtime`` and ``system`` say what computed;
+        ``load_ms``, ``first_ms`` and ``latency_ms`` are milliseconds, ``rss_mb`` megabytes of 10^6 bytes; ``ratio`` is the p50
+        latency as device / workstation, None where one of them is missing.
     """
     devices: Sequence[Mapping[str, Any]] = bench.get("devices", [])
     own = {_setting(row): row for row in bench["variants"]}

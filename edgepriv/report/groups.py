@@ -20,7 +20,14 @@ Row = Mapping[str, Any]
 
 
 def kind(attack: Row) -> str:
-    """The kind of one attack's row, by how it asks and what it needs."""
+    """The kind of an attack, by how it asks and what it needs.
+
+    Args:
+        attack: a row of the audit's ``attacks``.
+
+    Returns:
+        A key of ``KINDS``; "other" for clean queries of an attack that is not in ``ATTACKS``.
+    """
     queries = attack.get("queries", "clean")
     if queries in ("adversarial", "label-only"):
         return str(queries)
@@ -31,12 +38,26 @@ def kind(attack: Row) -> str:
 
 
 def by_strength(attacks: Iterable[Row]) -> list[Row]:
-    """Largest AUC first."""
+    """Attacks in order, the largest AUC first.
+
+    Args:
+        attacks: rows of an audit's ``attacks``.
+
+    Returns:
+        A new list; rows of the same AUC stay in the order given.
+    """
     return sorted(attacks, key=lambda attack: -attack["auc"])
 
 
 def by_kind(attacks: Iterable[Row]) -> dict[str, list[Row]]:
-    """Kind -> its attacks, strongest first; the kind with the strongest attack first."""
+    """Attacks by kind, the kind with the strongest attack first.
+
+    Args:
+        attacks: rows of an audit's ``attacks``.
+
+    Returns:
+        Kind, a key of ``KINDS`` -> its attacks, strongest first.
+    """
     groups: dict[str, list[Row]] = {}
     for attack in by_strength(attacks):
         groups.setdefault(kind(attack), []).append(attack)
@@ -44,12 +65,27 @@ def by_kind(attacks: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def counts(attack: Row, utility: Row) -> tuple[int, int]:
-    """Members and non-members that an attack was judged on: all candidates, unless the row says that it was a part."""
+    """How many candidates an attack was judged on: all of them, unless its row says that it was a part.
+
+    Args:
+        attack: a row of the audit's ``attacks``.
+        utility: ``utility`` of the audit, with ``n_members`` and ``n_non_members`` of all candidates.
+
+    Returns:
+        Numbers of members and of non-members.
+    """
     return attack.get("n_members", utility["n_members"]), attack.get("n_non_members", utility["n_non_members"])
 
 
 def by_threat_model(attacks: Sequence[Row]) -> Iterator[tuple[str, Row, Row]]:
-    """(name, oblivious row, adaptive row) of every attack that was run by both attackers, in the order given."""
+    """Every attack that was run by both attackers, the oblivious and the adaptive.
+
+    Args:
+        attacks: rows of an audit's ``attacks``.
+
+    Yields:
+        Name, oblivious row, adaptive row; in the order in which the names first occur.
+    """
     rows = {(attack["name"], attack["threat_model"]): attack for attack in attacks}
     for name in dict.fromkeys(attack["name"] for attack in attacks):
         oblivious, adaptive = rows.get((name, "oblivious")), rows.get((name, "adaptive"))
@@ -58,7 +94,14 @@ def by_threat_model(attacks: Sequence[Row]) -> Iterator[tuple[str, Row, Row]]:
 
 
 def by_queries(attacks: Sequence[Row]) -> Iterator[tuple[str, Row, Row]]:
-    """(name, row on clean queries, row on adversarial queries) of every attack that was run on both, by one attacker."""
+    """Every attack that one attacker ran both on clean and on adversarial queries.
+
+    Args:
+        attacks: rows of an audit's ``attacks``.
+
+    Yields:
+        Name with the attacker in brackets, row on clean queries, row on adversarial queries; in the order of the latter.
+    """
     clean = {(row["name"], row["threat_model"]): row for row in attacks if row.get("queries", "clean") == "clean"}
     for row in attacks:
         twin = clean.get((row["name"].removeprefix(ADVERSARIAL), row["threat_model"]))
@@ -67,7 +110,14 @@ def by_queries(attacks: Sequence[Row]) -> Iterator[tuple[str, Row, Row]]:
 
 
 def reasons(left_out: Iterable[Row]) -> Iterator[tuple[str, str]]:
-    """(names, reason): each reason once, with the attacks that it left out, and by whom they would have been run."""
+    """Why attacks were left out: each reason with the attacks that it left out, and by whom they would have been run.
+
+    Args:
+        left_out: rows of an audit's ``left_out``: ``name``, ``reason``, and ``threat_model`` where an attacker is known.
+
+    Yields:
+        Names joined by commas with their attackers in brackets, and the reason. A reason comes once for each set of attackers.
+    """
     by_reason: dict[str, dict[str, list[str]]] = {}
     for row in left_out:
         names = by_reason.setdefault(row["reason"], {})

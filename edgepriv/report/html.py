@@ -34,11 +34,18 @@ def render(
     manifest: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> str:
-    """The page as a string; a part that is None is named as not measured.
+    """The audit and the bench of a model as one HTML page; a part that is None is named as not measured.
 
-    ``audit`` and ``bench`` are the contents of model.audit.json and model.bench.json, ``audit["float"]`` may hold the
-    same for the undefended float model. ``layers``: name, op, bits, parameters, stored_bytes, granularity each.
-    ``manifest`` (a plain dictionary) and ``command`` are printed under "How to reproduce".
+    Args:
+        title: of the page.
+        audit: content of model.audit.json; ``audit["float"]`` may hold the same for the undefended float model.
+        bench: content of model.bench.json.
+        layers: weights by layer: ``name``, ``op``, ``bits``, ``parameters``, ``stored_bytes`` and ``granularity`` of each.
+        manifest: of the model, as a plain dictionary; its facts are printed under "How to reproduce".
+        command: command line that gives the audit again, printed there too.
+
+    Returns:
+        The whole page. It refers to no other file and no address.
     """
     attacks = by_strength(audit["attacks"]) if audit else []
     twin = (audit or {}).get("float") or {}
@@ -149,19 +156,41 @@ _QUERIES = (
 
 
 def ordered(pairs: list[tuple[str, Any, Any]]) -> list[tuple[str, Any, Any]]:
-    """Pairs in the order of the stronger side."""
+    """Pairs of rows, the pair with the strongest side first.
+
+    Args:
+        pairs: name, and the two rows of an audit's ``attacks`` to compare.
+
+    Returns:
+        The same pairs in a new list.
+    """
     return sorted(pairs, key=lambda pair: -max(pair[1]["auc"], pair[2]["auc"]))
 
 
 def representatives(kinds: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
-    """At most four attacks: the strongest of each kind, then the strongest of those left."""
+    """The attacks whose histograms are shown: the strongest of each kind, then the strongest of those left.
+
+    Args:
+        kinds: what ``by_kind`` returns.
+
+    Returns:
+        At most ``HISTOGRAMS`` rows, strongest first.
+    """
     first = [rows[0] for rows in kinds.values()]
     rest = by_strength(attack for rows in kinds.values() for attack in rows[1:])
     return by_strength([*first, *rest][:HISTOGRAMS])
 
 
 def comparison(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -> Iterator[Row]:
-    """Rows (what, undefended float, hardened, change); empty cells where one of the two was not measured."""
+    """The undefended float model beside the hardened one: cost, accuracy, robustness and leakage.
+
+    Args:
+        audit: content of model.audit.json, with the float twin's under "float" where it was audited; or None.
+        bench: content of model.bench.json, or None.
+
+    Yields:
+        Four cells: what is compared, undefended float, hardened, change. A cell is empty where nothing was measured.
+    """
     if bench is not None:
         yield from _costs(bench)
     if audit is None:
@@ -256,7 +285,16 @@ def _with_bars(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def missing(
     audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None, layers: Sequence[Mapping[str, Any]] | None
 ) -> Iterator[tuple[str, str]]:
-    """(what, why) of everything that a reader might expect and does not find."""
+    """Everything that a reader might expect of the page and does not find.
+
+    Args:
+        audit: content of model.audit.json, or None.
+        bench: content of model.bench.json, or None.
+        layers: weights by layer, or None.
+
+    Yields:
+        What is missing, and why.
+    """
     if audit is None:
         yield "audit", "not run: leakage and robustness are unknown"
     else:

@@ -11,7 +11,14 @@ WIDTH = 80
 
 
 def notes(audit: Mapping[str, Any]) -> list[str]:
-    """Of the file itself, then of its float twin."""
+    """What was not measured of the file itself, then of its float twin; warnings about robustness are among the lines.
+
+    Args:
+        audit: content of model.audit.json.
+
+    Returns:
+        One text for each, wrapped at 80 columns. Empty where nothing is missing.
+    """
     return [fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in _lines(audit)]
 
 

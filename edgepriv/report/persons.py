@@ -13,7 +13,15 @@ SHOWN = 5
 
 
 def persons_table(persons: Mapping[str, Any], shown: int = SHOWN) -> list[Table | str]:
-    """The strongest attacks by all records of a person, beside the same attack by record; takes ``persons`` of an audit."""
+    """The strongest attacks by all records of a person, beside the same attacks by record.
+
+    Args:
+        persons: ``persons`` of an audit.
+        shown: attacks in the table, at most.
+
+    Returns:
+        The table, then one text: how a person's score is made of the records', and why there are dashes.
+    """
     table = Table(
         title=Text(persons_title(persons)),
         title_justify="left",
@@ -31,7 +39,14 @@ def persons_table(persons: Mapping[str, Any], shown: int = SHOWN) -> list[Table 
 
 
 def persons_title(persons: Mapping[str, Any]) -> str:
-    """How many persons, with how many records each."""
+    """How many persons were audited, with how many records each.
+
+    Args:
+        persons: ``persons`` of an audit: ``members``, ``non_members``, and ``records`` (fewest, median, most of a person).
+
+    Returns:
+        The heading of the table.
+    """
     fewest, median, most = persons["records"]
     return (
         f"By person ({persons['members']:,} members, {persons['non_members']:,} non-members; {fewest} to {most} records each, "
@@ -40,7 +55,15 @@ def persons_title(persons: Mapping[str, Any]) -> str:
 
 
 def person_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """AUC by person, AUC by record, true-positive rate at 1% by person."""
+    """The figures of an attack by person, as text.
+
+    Args:
+        row: of ``persons["rows"]``.
+
+    Returns:
+        AUC by person with its 95% interval, AUC by record, true-positive rate by person at 1% false positives with its interval
+        ("-" where too few persons resolve it).
+    """
     rate_at_one = row["tpr_at_fpr"]["0.01"]
     return (
         f"{area(row['auc'])} {row['auc_ci'][0]:.2f}-{row['auc_ci'][1]:.2f}",
@@ -54,6 +77,13 @@ def _percents(ends: Sequence[float]) -> str:
 
 
 def unresolved(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why there are dashes."""
+    """Why there are dashes in the table by person.
+
+    Args:
+        rows: of ``persons["rows"]``, those that are shown.
+
+    Returns:
+        One line for each reason; empty without dashes.
+    """
     notes = dict.fromkeys(row["tpr_at_fpr"]["0.01"].get("note", "") for row in rows)
     return [f"-: {note}" for note in notes if note]

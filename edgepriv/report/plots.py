@@ -38,8 +38,18 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def roc(model: str, attacks: Sequence[Mapping[str, Any]], utility: Mapping[str, Any]) -> Markup:
-    """Log-log ROC: six attacks in colour, the strongest with the band of its intervals, the others faint, the diagonal of
-    guessing dashed. ``utility``: n_members and n_non_members of all candidates."""
+    """ROC curves on logarithmic axes: six attacks in colour, the others faint, the diagonal of guessing dashed.
+
+    The strongest attack has the band of its 95% intervals. Grey marks false-positive rates below one non-member.
+
+    Args:
+        model: name of what was attacked, the title.
+        attacks: rows of the audit's ``attacks``, at least one.
+        utility: ``n_members`` and ``n_non_members`` of all candidates.
+
+    Returns:
+        One svg element with a description for screen readers.
+    """
     ranked = _coloured_first(by_strength(attacks))
     floor = min(0.5 / utility["n_non_members"], 1e-2)
     with mpl.rc_context(_STYLE):
@@ -93,7 +103,17 @@ def _band(attack: Mapping[str, Any], utility: Mapping[str, Any]) -> tuple[np.nda
 
 
 def histogram(attack: Mapping[str, Any]) -> Markup:
-    """Share of members and of non-members per bin of one attack's score."""
+    """Share of members and of non-members in each bin of one attack's score.
+
+    The axis of shares is logarithmic where one bin holds more than ``CROWDED`` percent.
+
+    Args:
+        attack: a row of the audit's ``attacks``; its ``histogram`` has ``edges`` [bins + 1], and ``members`` and
+            ``non_members`` [bins], as counts.
+
+    Returns:
+        One svg element with a description for screen readers.
+    """
     edges = np.asarray(attack["histogram"]["edges"])
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(4.2, 2.6)
@@ -116,7 +136,14 @@ def histogram(attack: Mapping[str, Any]) -> Markup:
 
 
 def robust_accuracy(curves: Mapping[str, Mapping[str, Any]]) -> Markup:
-    """Accuracy against the size of the perturbation; ``curves``: name -> the ``robustness`` of one model."""
+    """Accuracy against the size of the perturbation, with the worst case and its 95% interval at the eps that was asked for.
+
+    Args:
+        curves: name of a model -> ``robustness`` of its audit, of which the worst case was measured; at least one, six at most.
+
+    Returns:
+        One svg element with a description for screen readers.
+    """
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(5.4, 3.4)
         for place, (name, measured) in enumerate(curves.items()):

@@ -35,7 +35,15 @@ Fact = tuple[str, str]
 
 
 def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
-    """The command line that gives ``audit`` again: the options that are not at their default, and the perturbations."""
+    """The command line that gives an audit again: the options that are not at their default, the perturbations and the limits.
+
+    Args:
+        model: file name of the model.
+        audit: content of model.audit.json; None, or one without ``settings``, gives the command without options.
+
+    Returns:
+        One line, quoted for a POSIX shell. MEMBERS.npz and NON_MEMBERS.npz stand for files of the user's.
+    """
     arguments = ["edgepriv", "audit", model]
     settings = (audit or {}).get("settings")
     if audit is None or settings is None:
@@ -75,7 +83,15 @@ def _asked(settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def essentials(audit: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None) -> Iterator[Fact]:
-    """(name, value) of what an audit depends on: file, data, seed, versions, and the recipe's fields off their default."""
+    """What an audit depends on: file, data, seed, versions, and the recipe's fields off their default.
+
+    Args:
+        audit: content of model.audit.json, or None.
+        manifest: of the model, as a plain dictionary, or None.
+
+    Yields:
+        Name and value; what was not recorded is left out.
+    """
     if audit:
         data = audit.get("data") or {}
         split = data.get("split") or {}
@@ -97,7 +113,16 @@ def essentials(audit: Mapping[str, Any] | None, manifest: Mapping[str, Any] | No
 def facts(
     audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None, manifest: Mapping[str, Any] | None
 ) -> Iterator[Fact]:
-    """(name, value) of everything recorded that the page shows nowhere else, nested names joined by dots."""
+    """Everything recorded that the page shows nowhere else.
+
+    Args:
+        audit: content of model.audit.json, or None.
+        bench: content of model.bench.json, or None.
+        manifest: of the model, as a plain dictionary, or None; its layers are left out.
+
+    Yields:
+        Name and value; nested names are joined by dots.
+    """
     if audit:
         yield from flat({key: value for key, value in audit.items() if key not in _SHOWN_ELSEWHERE}, "audit")
         for key in ("data", "settings"):

@@ -19,7 +19,15 @@ _KNOWLEDGE = {
 
 
 def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Finding]:
-    """Questions in the order in which a privacy officer asks them, each with its answer in plain words."""
+    """Questions in the order in which a privacy officer asks them, each with its answer in plain words.
+
+    Args:
+        audit: content of model.audit.json, or None.
+        bench: content of model.bench.json, or None.
+
+    Returns:
+        Findings, warnings first. Leakage, robustness and cost are always there, and say so where they were not measured.
+    """
     findings = [Finding("Warning", f"{warning}.") for warning in (audit or {}).get("warnings", [])]
     if audit is not None and audit["attacks"]:
         findings += [
@@ -33,14 +41,28 @@ def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Findin
 
 
 def in_accuracy(audit: Audit | None) -> Iterator[Finding]:
-    """What hardening and quantization cost in accuracy; nothing where it was not measured."""
+    """What hardening and quantization cost in accuracy.
+
+    Args:
+        audit: content of model.audit.json, or None.
+
+    Yields:
+        One finding; nothing where the cost was not measured.
+    """
     cost = cost_in_accuracy((audit or {}).get("accuracy") or {"costs": []})
     if cost:
         yield Finding("Cost in accuracy", f"{cost[0].upper()}{cost[1:]}, as measured at export.")
 
 
 def tested(audit: Audit) -> str:
-    """File, data and number of records."""
+    """What was attacked: file, data and number of records.
+
+    Args:
+        audit: content of model.audit.json.
+
+    Returns:
+        Two sentences.
+    """
     utility, data = audit["utility"], audit.get("data") or {}
     state = "without its head" if (audit.get("head") or {}).get("cut") else "as it ships"
     file = f"The file {audit['model']}, {state}," if "model" in audit else "The model"
@@ -53,7 +75,14 @@ def tested(audit: Audit) -> str:
 
 
 def defended(audit: Audit) -> Iterator[Finding]:
-    """What defends the model by its manifest; nothing for a file without one."""
+    """What defends the model, by its manifest.
+
+    Args:
+        audit: content of model.audit.json.
+
+    Yields:
+        One finding; nothing for a file without a manifest.
+    """
     if "defended_by" in audit:
         by = audit["defended_by"]
         yield Finding(
@@ -62,7 +91,14 @@ def defended(audit: Audit) -> Iterator[Finding]:
 
 
 def attackers(audit: Audit) -> str:
-    """What the attackers see, know and train."""
+    """What the attackers see, know and train.
+
+    Args:
+        audit: content of model.audit.json, with one attack at least.
+
+    Returns:
+        Two or three sentences.
+    """
     models = dict.fromkeys(attack["threat_model"] for attack in audit["attacks"])
     known = [_KNOWLEDGE.get(model, model) for model in models]
     who = f"One {known[0]}." if len(known) == 1 else f"One {'; another '.join(known)}."
@@ -76,6 +112,12 @@ def worst(audit: Audit) -> str:
     """The largest true-positive rate at the lowest resolvable false-positive rate, told as people out of a thousand.
 
     Only of attacks that are beyond guessing: the members that the best of many guesses names are found by chance.
+
+    Args:
+        audit: content of model.audit.json.
+
+    Returns:
+        A few sentences. They are about the AUC where no attack could resolve a rate, and say so where none is beyond guessing.
     """
     attacks = beyond_guessing(audit["attacks"])
     if not attacks:
@@ -123,13 +165,28 @@ def _by(attack: Mapping[str, Any]) -> str:
 
 
 def rarest(attacks: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], str] | None:
-    """(attack, fpr): the row with the largest rate at the lowest false-positive rate that any row could resolve."""
+    """The strongest attack at the lowest false-positive rate that any attack could resolve.
+
+    Args:
+        attacks: rows of an audit's ``attacks``.
+
+    Returns:
+        Its row, and the false-positive rate, one of ``RARE_FIRST``; None if no row resolves any.
+    """
     strongest = ((largest_rate(attacks, fpr), fpr) for fpr in RARE_FIRST)
     return next(((attack, fpr) for attack, fpr in strongest if attack is not None), None)
 
 
 def largest_rate(attacks: Sequence[Mapping[str, Any]], fpr: str) -> Mapping[str, Any] | None:
-    """The row with the largest true-positive rate at ``fpr``, None if no row could resolve it."""
+    """The attack with the largest true-positive rate.
+
+    Args:
+        attacks: rows of an audit's ``attacks``.
+        fpr: the false-positive rate, as ``tpr_at_fpr`` names it: "0.01" or "0.001".
+
+    Returns:
+        Its row; None if no row could resolve the rate.
+    """
     resolved = [row for row in attacks if (row["tpr_at_fpr"].get(fpr) or {}).get("value") is not None]
     return max(resolved, key=lambda row: row["tpr_at_fpr"][fpr]["value"], default=None)
 
@@ -150,7 +207,14 @@ def _beside_the_twin(audit: Audit, rate: Mapping[str, Any], fpr: str) -> str:
 
 
 def proven(audit: Audit | None) -> Iterator[Finding]:
-    """The epsilon of differentially private training beside the largest that an attack shows; nothing without the former."""
+    """The epsilon of differentially private training beside the largest that an attack shows.
+
+    Args:
+        audit: content of model.audit.json, or None.
+
+    Yields:
+        One finding; nothing for a model that was trained without differential privacy.
+    """
     if audit is None or not audit.get("dp"):
         return
     dp = audit["dp"]
@@ -173,7 +237,14 @@ def proven(audit: Audit | None) -> Iterator[Finding]:
 
 
 def limits(audit: Audit | None) -> Iterator[Finding]:
-    """Whether the limits of --fail-if hold; nothing for an audit that does not record whether there were any."""
+    """Whether the limits of --fail-if are kept.
+
+    Args:
+        audit: content of model.audit.json, or None.
+
+    Yields:
+        One finding; nothing for an audit that does not record whether limits were asked for.
+    """
     if audit is None or "limits" not in audit:
         return
     asked = audit["limits"]

@@ -30,9 +30,15 @@ AT_MOST = "at most: a bound from attacks without gradients; a gradient attack wo
 
 
 def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | str]:
-    """What every attack needs, in the order of an audit, and what the words for it mean; fits into 80 columns.
+    """What every attack needs, in the order of an audit, and what the words for it mean.
 
     Attacks that are others on other questions ("adversarial/loss" is "loss") share one row.
+
+    Args:
+        attacks: what ``pipeline.attacks`` returns.
+
+    Returns:
+        The table, then one text of several lines; both fit into 80 columns.
     """
     table = Table(
         title=Text(f"{len(attacks)} membership attacks"),
@@ -61,7 +67,15 @@ def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | s
 
 
 def tpr(attack: Mapping[str, Any], fpr: str) -> str:
-    """The true-positive rate at ``fpr`` with its interval, or why there is none."""
+    """The true-positive rate of an attack with its 95% interval, or why there is none.
+
+    Args:
+        attack: a row of an audit's ``attacks``.
+        fpr: the false-positive rate, as ``tpr_at_fpr`` names it: "0.01" or "0.001".
+
+    Returns:
+        A percentage with its interval, or the note on why it could not be resolved; empty where it was not asked for.
+    """
     measured = attack["tpr_at_fpr"].get(fpr)
     if measured is None:
         return ""
@@ -69,7 +83,14 @@ def tpr(attack: Mapping[str, Any], fpr: str) -> str:
 
 
 def robustness_table(robustness: Mapping[str, Any]) -> Table:
-    """Accuracy on clean inputs, what each evasion attack leaves of those that it was made on, and the worst case."""
+    """Accuracy on clean inputs, what each evasion attack leaves of those that it was made on, and the worst case.
+
+    Args:
+        robustness: ``robustness`` of an audit.
+
+    Returns:
+        A row for clean inputs, one for each attack, and one for the worst case; each with the number of inputs.
+    """
     title = f"Accuracy under perturbations ({budget(robustness)})"
     table = _table(title, ["attack"], ["accuracy left", "attacked"])
     clean = with_interval(robustness["clean_accuracy"], robustness.get("clean_ci"), percent)
@@ -82,15 +103,30 @@ def robustness_table(robustness: Mapping[str, Any]) -> Table:
 
 
 def worst_case(robustness: Mapping[str, Any]) -> str:
-    """The accuracy under the worst attack with its interval, or the bound that is known instead."""
+    """The accuracy under the worst attack with its interval, or the bound that is known instead.
+
+    Args:
+        robustness: ``robustness`` of an audit.
+
+    Returns:
+        A percentage with its 95% interval; "not measured", with the bound if one is known.
+    """
     if robustness["worst_case_accuracy"] is None and robustness.get("at_most") is not None:
         return f"not measured (at most {percent(robustness['at_most'])})"
     return with_interval(robustness["worst_case_accuracy"], robustness["ci"], percent)
 
 
 def bench_table(bench: Mapping[str, Any]) -> Table:
-    """Size, load time, latency and peak memory of every variant and setting, ratios against the reference; the first
-    inference, the p90 and the memory after loading are in the JSON. Fits into 80 columns."""
+    """Size, load time, latency and peak memory of every variant and setting, and ratios against the reference.
+
+    The first inference, the p90 and the memory after loading are in the JSON alone.
+
+    Args:
+        bench: content of model.bench.json.
+
+    Returns:
+        A row for each variant and setting; milliseconds, and megabytes of 10^6 bytes. It fits into 80 columns.
+    """
     title = (
         f"{bench['machine']['cpu']}, {bench['machine']['cores']} cores, onnxruntime {bench['machine']['onnxruntime']}"
     )
@@ -117,7 +153,14 @@ def bench_table(bench: Mapping[str, Any]) -> Table:
 
 
 def bench_tables(bench: Mapping[str, Any]) -> list[Table | str]:
-    """``bench_table`` and how many inferences it rests on, then what was measured on devices, if anything was imported."""
+    """``bench_table``, how many inferences it rests on, and what was measured on devices.
+
+    Args:
+        bench: content of model.bench.json.
+
+    Returns:
+        The table and a text; then ``device_table`` if anything was imported.
+    """
     timed = [(row["latency_ms"]["n"], f"{row['name']}, batch {row['batch']}") for row in bench["variants"]]
     (fewest, where), (most, _) = min(timed), max(timed)
     caption = f"timed inferences: {most:,} of each"
@@ -130,7 +173,14 @@ def bench_tables(bench: Mapping[str, Any]) -> list[Table | str]:
 
 
 def device_table(bench: Mapping[str, Any]) -> Table:
-    """Load time and latency on every device that was imported, and p50 against this workstation's."""
+    """Load time and latency on every device that was imported, and p50 against this workstation's.
+
+    Args:
+        bench: content of model.bench.json.
+
+    Returns:
+        A row for each of ``device_rows``.
+    """
     table = _table("On devices", ["model", "where"], ["load", "p50", "p99", "/ here"])
     table.columns[1].min_width = 13  # on a narrow terminal, words break before numbers do
     for row in device_rows(bench):
@@ -151,9 +201,16 @@ def _setting(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def compare_row(name: str, audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -> dict[str, Any]:
-    """One model of ``compare_table`` as a JSON-ready object; what was not measured is None.
+    """One model of ``compare_table`` as a JSON-ready object.
 
-    ``bench``: a bench with a variant called ``name``, of which the first row is taken.
+    Args:
+        name: of the model, as the bench calls its variant.
+        audit: content of the model's audit, or None.
+        bench: content of a bench; the first row of the variant called ``name`` is taken. Or None.
+
+    Returns:
+        Figures by name, None for what was not measured: sizes in bytes, latency in milliseconds, memory in megabytes of 10^6
+        bytes, accuracies as fractions with 95% intervals. ``not_measured`` says why an accuracy is missing.
     """
     row = next((row for row in bench["variants"] if row["name"] == name), None) if bench else None
     robustness = (audit or {}).get("robustness")
@@ -189,7 +246,14 @@ def _lacking(audit: Mapping[str, Any] | None, robustness: Mapping[str, Any] | No
 
 
 def compare_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the table could not show of each model, and why."""
+    """What the table could not show of each model, and why.
+
+    Args:
+        rows: what ``compare_row`` returns, with ``batch`` of models of a fixed batch and ``timed_batch`` if it is known.
+
+    Returns:
+        One sentence for each; empty where the table says everything.
+    """
     single = [
         f"{row['name']} takes {count(row['batch'], 'input')} at a time: its accuracy and leakage were measured that way"
         for row in rows
@@ -202,7 +266,14 @@ def compare_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def compare_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Models as columns, so that two or three fit side by side into 80; takes what ``compare_row`` returns."""
+    """Models as columns, so that two or three fit side by side into 80.
+
+    Args:
+        rows: what ``compare_row`` returns, one for each model.
+
+    Returns:
+        A row for each figure.
+    """
     table = _table("", [""], [row["name"] for row in rows], compact=True)
     for label, show in _COMPARED.items():
         _row(table, label, *map(show, rows))
@@ -210,7 +281,14 @@ def compare_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def stale_audits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each model whose audit is of other bytes, and was left out for that."""
+    """Which models have been changed since their audit, which was left out for that.
+
+    Args:
+        rows: what ``compare_row`` returns, with ``stale_audit`` where there is such an audit.
+
+    Returns:
+        A sentence for each of these models.
+    """
     return [
         f"{row['name']}: the audit beside it is of another file, as the model or its weights have changed since: audit it again"
         for row in rows
@@ -244,7 +322,14 @@ _COMPARED: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def verdict_table(rows: Iterable[Sequence[str]]) -> Table:
-    """The undefended float model beside the hardened one; takes the rows of ``html.comparison``."""
+    """The undefended float model beside the hardened one.
+
+    Args:
+        rows: of ``html.comparison``: four cells each.
+
+    Returns:
+        A row for each of them.
+    """
     table = _table("", [""], ["undefended float", "hardened", "change"], compact=True)
     for row in rows:
         _row(table, *row)
@@ -252,8 +337,14 @@ def verdict_table(rows: Iterable[Sequence[str]]) -> Table:
 
 
 def show_tables(facts: Mapping[str, Any]) -> list[Table]:
-    """What a file is: its facts, nested names joined by dots, then its layers. Of the recipe, what is not the default; of
-    the data, no digests."""
+    """What a file is: its facts, then its layers. Of the recipe, what is not the default; of the data, no digests.
+
+    Args:
+        facts: what ``pipeline.show`` returns.
+
+    Returns:
+        A table of names, nested ones joined by dots, and values; then ``layer_table``.
+    """
     shown = {key: value for key, value in facts.items() if key not in ("layers", "recipe", "data")}
     if facts.get("recipe"):
         shown["recipe"] = differences(facts["recipe"])
@@ -279,7 +370,14 @@ _LAYER_COLUMNS: dict[str, Callable[[Any], str]] = {
 
 
 def layer_table(layers: Sequence[Mapping[str, Any]]) -> Table:
-    """Weights by layer; shows what is known of each, in the columns above."""
+    """Weights by layer.
+
+    Args:
+        layers: what is known of each: any of the keys of ``_LAYER_COLUMNS``; ``stored_bytes`` in bytes.
+
+    Returns:
+        A row for each layer, and a column for each key that any of them has.
+    """
     known = {key: text_of for key, text_of in _LAYER_COLUMNS.items() if any(key in layer for layer in layers)}
     text_columns = [key for key in known if key in ("name", "op", "shape", "granularity", "dtype")]
     table = _table(
@@ -291,7 +389,15 @@ def layer_table(layers: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """(name, value) of everything in a nested dictionary, names joined by dots, lists by commas; None is left out."""
+    """Everything in a nested dictionary.
+
+    Args:
+        value: the dictionary, or one value; None is left out.
+        name: of the value itself, before the names inside; empty at the top.
+
+    Yields:
+        Name and value as text; names are joined by dots, the items of a list by commas.
+    """
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from flat(inner, f"{name}.{key}" if name else str(key))

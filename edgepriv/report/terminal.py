@@ -7,6 +7,14 @@ from edgepriv.recipe.defences import DEFENCES
 
 
 def trained(result: dict[str, Any]) -> str:
+    """What training has done: the checkpoint, its accuracy, its normalisation, and what the defences measured.
+
+    Args:
+        result: what ``pipeline.train`` returns.
+
+    Returns:
+        Lines of text.
+    """
     last = result["history"][-1]
     line = (
         f"{result['checkpoint']}: training accuracy {last['accuracy']:.1%} after {last['epoch']} epochs\n"
@@ -16,7 +24,14 @@ def trained(result: dict[str, Any]) -> str:
 
 
 def measured(defences: Mapping[str, Any]) -> list[str]:
-    """What the defences of a model measured as they ran, as checkpoint and manifest keep it."""
+    """What the defences of a model measured as they ran.
+
+    Args:
+        defences: facts by defence, as checkpoint and manifest keep them.
+
+    Returns:
+        Lines of text, in the order of ``DEFENCES``.
+    """
     known = [defence for defence in DEFENCES.values() if defence.facts in defences]
     return [line for defence in known for line in defence.terminal_lines(defences[defence.facts])]
 
@@ -35,6 +50,14 @@ def _normalisation(by: dict[str, list[float]]) -> str:
 
 
 def exported(result: dict[str, Any]) -> str:
+    """What an export has written: sizes, inputs and outputs, parity with torch, and what was left as float.
+
+    Args:
+        result: what ``pipeline.export`` returns.
+
+    Returns:
+        Lines of text.
+    """
     parity, settings = result["parity"], result["export"]
     size = f"{result['model']}: {result['size_bytes']:,} bytes"
     if "float" in result:

@@ -13,12 +13,26 @@ Side = tuple[float, Sequence[float] | None]
 
 
 def accuracy_lines(accuracy: Mapping[str, Any]) -> list[Table | str]:
-    """The table, then what hardening and quantization cost, then warnings; takes ``accuracy`` of an export or an audit."""
+    """Accuracy of the weights and of the file, and what hardening and quantization cost.
+
+    Args:
+        accuracy: ``accuracy`` of an export or an audit.
+
+    Returns:
+        The table, then a line on the cost where one was measured, then warnings.
+    """
     return [accuracy_table(accuracy["rows"]), *_sentences(accuracy)]
 
 
 def accuracy_table(rows: list[Mapping[str, Any]]) -> Table:
-    """A row for each model; fits into 80 columns."""
+    """Accuracy on members and on held-out data.
+
+    Args:
+        rows: ``accuracy["rows"]``, one for each model and runtime, at least one.
+
+    Returns:
+        A row for each, and one for always answering the largest class; it fits into 80 columns.
+    """
     first = rows[0]
     table = Table(title=Text("Accuracy"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("", overflow="fold")
@@ -30,8 +44,15 @@ def accuracy_table(rows: list[Mapping[str, Any]]) -> Table:
 
 
 def accuracy_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Side, Side]]:
-    """(what, (accuracy, its 95% interval) on members, the same on held-out data), the last of a model that always answers the
-    largest class, which has no interval."""
+    """Accuracy on members and on held-out data, without its layout.
+
+    Args:
+        rows: ``accuracy["rows"]``, at least one.
+
+    Yields:
+        What is judged; accuracy, a fraction, and its 95% interval on members; the same on held-out data. The last is a model
+        that always answers the largest class, which has no interval.
+    """
     for row in rows:
         members, held_out = ((row[side]["accuracy"], row[side]["ci"]) for side in ("members", "held_out"))
         yield f"{row['model']}, {row['runtime']}", members, held_out
@@ -40,7 +61,14 @@ def accuracy_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Side
 
 
 def cost_in_accuracy(accuracy: Mapping[str, Any]) -> str:
-    """What hardening and quantization cost, as it was measured at export; empty where nothing was compared."""
+    """What hardening and quantization cost, as it was measured at export.
+
+    Args:
+        accuracy: ``accuracy`` of an export or an audit; ``costs`` are in percentage points.
+
+    Returns:
+        A clause; empty where nothing was compared.
+    """
     if not accuracy["costs"]:
         return ""
     parts = [

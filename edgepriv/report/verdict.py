@@ -35,7 +35,15 @@ class Finding:
 
 
 def verdict(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -> str:
-    """One plain sentence on size, speed, robustness and leakage of the hardened model."""
+    """One plain sentence on size, speed, robustness and leakage of the hardened model.
+
+    Args:
+        audit: content of model.audit.json, or None.
+        bench: content of model.bench.json, or None.
+
+    Returns:
+        The sentence; that nothing was measured, where that is so.
+    """
     parts = [finding.short for finding in (cost(bench), robustness(audit), leakage(audit)) if finding.short]
     if not parts:
         return "Nothing was measured."
@@ -44,19 +52,42 @@ def verdict(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) ->
 
 
 def findings(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -> list[Finding]:
-    """The three topics, most sensitive first."""
+    """Leakage, robustness and cost, the most sensitive first.
+
+    Args:
+        audit: content of model.audit.json, or None.
+        bench: content of model.bench.json, or None.
+
+    Returns:
+        Three findings; each says so where nothing was measured.
+    """
     return [leakage(audit), robustness(audit), cost(bench)]
 
 
 def strongest(attacks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The attack with the largest AUC, whatever its threat model: an attacker may run any of them. Of all that were run only
-    if none is beyond guessing: the largest AUC on few candidates may be chance."""
+    """The attack with the largest AUC, whatever its threat model: an attacker may run any of them.
+
+    Attacks that are like guessing count only if all are: the largest AUC on few candidates may be chance.
+
+    Args:
+        attacks: rows of an audit's ``attacks``.
+
+    Returns:
+        Its row, None without attacks.
+    """
     every = list(attacks)
     return max(beyond_guessing(every) or every, key=lambda attack: attack["auc"], default=None)
 
 
 def beyond_guessing(attacks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The attacks that a headline may rest on."""
+    """The attacks that a headline may rest on: those that are not ``like_guessing``.
+
+    Args:
+        attacks: rows of an audit's ``attacks``.
+
+    Returns:
+        Their rows, in the order given.
+    """
     return [attack for attack in attacks if not like_guessing(attack)]
 
 
@@ -65,6 +96,12 @@ def like_guessing(attack: Mapping[str, Any]) -> bool:
 
     Of an audit that has no p: whether the AUC's interval contains 0.5 and no resolvable true-positive rate's lies above its
     FPR. Below it lies wherever scores are tied, as those of labels are: fewer false positives than allowed can be had then.
+
+    Args:
+        attack: a row of an audit's ``attacks``.
+
+    Returns:
+        True for no better than chance.
     """
     if "p_adjusted" in attack:
         return bool(attack["p_adjusted"] >= SIGNIFICANT)
@@ -76,7 +113,15 @@ def like_guessing(attack: Mapping[str, Any]) -> bool:
 
 
 def leakage(audit: Mapping[str, Any] | None) -> Finding:
-    """Can records of the training data be told from others?"""
+    """Can records of the training data be told from others?
+
+    Args:
+        audit: content of model.audit.json, or None.
+
+    Returns:
+        The answer by the strongest attack, with its interval, beside the float twin; with what it is worth where members and
+        non-members differ in themselves.
+    """
     topic = "Leakage"
     attacks = audit["attacks"] if audit else []
     best = strongest(attacks)
@@ -166,7 +211,14 @@ def _relation(own: list[float], other: list[float], below: str, above: str) -> s
 
 
 def robustness(audit: Mapping[str, Any] | None) -> Finding:
-    """How much accuracy is left when the inputs are perturbed on purpose?"""
+    """How much accuracy is left when the inputs are perturbed on purpose?
+
+    Args:
+        audit: content of model.audit.json, or None.
+
+    Returns:
+        The answer by the worst of the evasion attacks, with its interval, beside the float twin.
+    """
     topic = "Robustness"
     measured = audit.get("robustness") if audit else None
     if audit is None or measured is None:
@@ -201,9 +253,13 @@ def robustness(audit: Mapping[str, Any] | None) -> Finding:
 
 
 def headline(bench: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
-    """The first measured row of the hardened model, and its ratio to the reference if there is one.
+    """The hardened model's figures in a bench. It is the first variant that is not named "float".
 
-    The hardened model is the first variant that is not named "float".
+    Args:
+        bench: content of model.bench.json.
+
+    Returns:
+        Its first measured row, and the ratio of that setting to the reference, None if there is none.
     """
     row = next((row for row in bench["variants"] if row["name"] != FLOAT), bench["variants"][0])
     return row, next((ratio for ratio in bench["ratios"] if _same_setting(ratio, row)), None)
@@ -214,7 +270,14 @@ def _same_setting(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def cost(bench: Mapping[str, Any] | None) -> Finding:
-    """How large and how fast?"""
+    """How large and how fast is the model?
+
+    Args:
+        bench: content of model.bench.json, or None.
+
+    Returns:
+        The answer in size, latency and memory, with ratios if there is a reference.
+    """
     topic = "Size and speed"
     if bench is None:
         return Finding(topic, "Size, latency and memory were not measured.")
