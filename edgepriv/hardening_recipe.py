@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepriv.errors import UserError
-from edgepriv.recipe import STAGES, Noisy, Recipe, parse
+from edgepriv.recipe import STAGES, Noisy, Recipe, Stage, parse
 from edgepriv.recipe.defences import DEFENCES, Defence
 from edgepriv.recipe.stages import InStages
 
@@ -92,7 +92,8 @@ def refuse_idle(hardened_by: Recipe, trained_by: Recipe, changes: dict[str, Any]
         if defence.idle and not acts and _is_asked(defence, hardened_by, trained_by):
             raise UserError(defence.idle)
     for name in ("patience", "ema", "weight_decay"):
-        if not stages and any(section.get(name) for section in changes.values() if isinstance(section, dict)):
+        unasked = (None, Stage.model_fields[name].default)
+        if not stages and any(changes.get(stage, {}).get(name) not in unasked for stage in STAGES):
             option = f"--{name.replace('_', '-')}"
             raise UserError(f"{option} acts while training, and no stage trains here: use edgepriv train {option}")
 

@@ -70,7 +70,7 @@ def test_files_that_take_bytes_are_fed_whole_bytes():
     found = predict(session, np.array([[0.0, 1 / 255, 1.4 / 255, 1.6 / 255]], np.float32))
     powers = np.exp(np.array([[0.0, 1, 1, 2]]))
     np.testing.assert_allclose(found, powers / powers.sum(), atol=1e-6)
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(UserError, match="hold NaN or infinity"):
         predict(session, np.full((1, 4), np.nan, np.float32))
 
 

@@ -251,9 +251,9 @@ def stages_run(monkeypatch):
         groups.append((len(classifiers), list(recipes[0].stages())[done_before]))
         stacked(classifiers, recipes, dataset, splits, done_before=done_before, device=device)
 
-    def watched(classifier, recipe, stages, dataset, split, *, quiet, done_before):
-        groups.append((1, stages[done_before]))
-        alone(classifier, recipe, stages, dataset, split, quiet=quiet, done_before=done_before)
+    def watched(classifier, recipe, stages, dataset, split, **options):
+        groups.append((1, stages[options["done_before"]]))
+        alone(classifier, recipe, stages, dataset, split, **options)
 
     monkeypatch.setattr(workers, "run_stages_stacked", watched_stack)
     monkeypatch.setattr(workers, "run_stages", watched)
