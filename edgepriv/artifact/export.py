@@ -169,8 +169,8 @@ def prove_kernels(optimized: onnx.ModelProto, packed_linears: int, dequantized: 
     if readers.keys() - {"MatMulNBits", "DequantizeLinear"} or len(unpacked) + max(fused, 0) != dequantized:
         readers.pop("MatMulNBits", None)
         raise UserError(
-            f"onnxruntime unpacks {len(unpacked)} weights at every inference (by {', '.join(sorted(readers)) or 'nothing'}), "
-            f"where {dequantized} DequantizeLinear were meant to: export with a tested version of onnxruntime"
+            f"onnxruntime would unpack weights at every inference (by {', '.join(sorted(readers)) or 'nothing'}), where "
+            f"{dequantized} DequantizeLinear were meant to: export with a tested version of onnxruntime"
         )
     if running < packed_linears or (running > packed_linears and not dequantized):
         raise UserError(
