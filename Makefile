@@ -51,7 +51,7 @@ lint: install
 # Lint, types, and tests that are quick together: a minute or so in all.
 QUICK := tests/recipe/test_resolve.py tests/recipe/test_defences.py tests/recipe/test_training_hash.py tests/cli tests/data tests/report \
 	tests/audit/test_array_attacks.py tests/audit/test_rmia.py tests/audit/test_ties.py \
-	tests/audit/test_statistics.py tests/audit/test_gate.py tests/training/test_pgd.py tests/training/test_quantization.py \
+	tests/audit/test_gate.py tests/training/test_pgd.py tests/training/test_quantization.py \
 	tests/training/test_device.py tests/test_imports.py
 
 check: lint
