@@ -1,6 +1,7 @@
 """What the verbs return: frozen, with fields, as JSON, and readable on a terminal and in a notebook."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Result:
+class Result(ABC):
     """What every result has.
 
     ``remarks``: assumptions and findings that came up on the way, one line each.
@@ -58,9 +59,9 @@ class Result:
         """What the command prints with ``--json``, one line."""
         return json.dumps(self._content, allow_nan=False)
 
+    @abstractmethod
     def readable(self) -> list[Any]:
         """What the command prints without: strings and tables of rich."""
-        raise NotImplementedError
 
     def _repr_html_(self) -> str:
         import io

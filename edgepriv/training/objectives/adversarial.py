@@ -16,9 +16,20 @@ def objective(asked: Asked) -> Objective:
         What the defence does in it.
     """
     adversary = asked.recipe.adversary
-    budget = budget_of(adversary, asked.input_shape)
-    noisy = adversary.method == "nfgsm"
-    return against(replace(budget, steps=1) if asked.brief else budget, adversary.warmup, noisy=noisy)
+    return against(budget_in(asked), adversary.warmup, noisy=adversary.method == "nfgsm")
+
+
+def budget_in(asked: Asked) -> Budget:
+    """The recipe's budget.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        The budget; of one step in a rehearsal.
+    """
+    budget = budget_of(asked.recipe.adversary, asked.input_shape)
+    return replace(budget, steps=1) if asked.brief else budget
 
 
 def against(budget: Budget, warmup: int = 0, *, noisy: bool = False) -> Objective:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from edgepriv.training.objectives.adversarial import at_epoch
+from edgepriv.training.objectives.adversarial import at_epoch, budget_in
 from edgepriv.training.objectives.base import Asked, Batch, Objective
-from edgepriv.training.pgd import Budget, budget_of, norm_of
+from edgepriv.training.pgd import Budget, norm_of
 
 
 def objective(asked: Asked) -> Objective:
@@ -22,7 +22,8 @@ def objective(asked: Asked) -> Objective:
         What the defence does in it.
     """
     adversary = asked.recipe.adversary
-    return replayed(budget_of(adversary, asked.input_shape), 1 if asked.brief else adversary.steps, adversary.warmup)
+    budget = budget_in(asked)
+    return replayed(budget, budget.steps, adversary.warmup)
 
 
 @dataclass

@@ -5,10 +5,10 @@ from dataclasses import replace
 from torch import Tensor
 from torch.nn import functional
 
-from edgepriv.training.objectives.adversarial import against
+from edgepriv.training.objectives.adversarial import against, budget_in
 from edgepriv.training.objectives.base import Asked, Batch, Objective
 from edgepriv.training.objectives.trades import divergence
-from edgepriv.training.pgd import Budget, budget_of, masked_out
+from edgepriv.training.pgd import Budget, masked_out
 
 
 def objective(asked: Asked) -> Objective:
@@ -21,8 +21,7 @@ def objective(asked: Asked) -> Objective:
         What the defence does in it.
     """
     adversary = asked.recipe.adversary
-    budget = budget_of(adversary, asked.input_shape)
-    return weighted(replace(budget, steps=1) if asked.brief else budget, adversary.divergence_weight, adversary.warmup)
+    return weighted(budget_in(asked), adversary.divergence_weight, adversary.warmup)
 
 
 def weighted(budget: Budget, beta: float, warmup: int = 0) -> Objective:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgepriv.training.objectives.adversarial import at_epoch
+from edgepriv.training.objectives.adversarial import at_epoch, budget_in
 from edgepriv.training.objectives.base import Asked, Batch, Objective
-from edgepriv.training.pgd import Budget, budget_of, perturbed
+from edgepriv.training.pgd import Budget, perturbed
 
 
 def objective(asked: Asked) -> Objective:
@@ -21,8 +21,7 @@ def objective(asked: Asked) -> Objective:
         What the defence does in it.
     """
     adversary = asked.recipe.adversary
-    budget = budget_of(adversary, asked.input_shape)
-    return traded(replace(budget, steps=1) if asked.brief else budget, adversary.divergence_weight, adversary.warmup)
+    return traded(budget_in(asked), adversary.divergence_weight, adversary.warmup)
 
 
 def traded(budget: Budget, beta: float, warmup: int = 0) -> Objective:
