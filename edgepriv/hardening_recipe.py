@@ -16,9 +16,9 @@ def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[st
     """The recipe that hardens a checkpoint: the checkpoint's own, then sections of ``recipe``, then ``changes``.
 
     Without a recipe, or with one that only describes a bare state_dict, what the options leave open is PGD for 10 epochs,
-    then 4 bits for 5, both with the RelaxLoss of the stage ``train``. For a model trained with differential privacy it is
-    4 bits without fine-tuning. Noise without epochs of its own is trained as the stage ``train`` was: it starts from new
-    weights too.
+    then 4 bits for 5, both with the RelaxLoss of the stage ``train`` and the layers that it left as they were. For a model
+    trained with differential privacy it is 4 bits without fine-tuning. Noise without epochs of its own is trained as the
+    stage ``train`` was: it starts from new weights too.
 
     Args:
         trained_by: the checkpoint's recipe.
@@ -53,7 +53,7 @@ def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[st
         robust = 10 if attacked not in (None, "none") else 0
         qat = 5 if chosen.quantize.active and not private else 0
         stages = {"robust": {"epochs": robust}, "qat": {"epochs": qat}}
-        asked = _with_noisy(chosen.with_changes(**stages), changes, trained_by)
+        asked = _held_as_trained(_with_noisy(chosen.with_changes(**stages), changes, trained_by), changes, trained_by)
         return _as_trained(_relaxed_as_trained(asked, changes, trained_by), trained_by)
     settings = {
         name: value for name, value in recipe.model_dump().items() if name in sections and not _leaves_out(recipe, name)
@@ -91,7 +91,7 @@ def refuse_idle(hardened_by: Recipe, trained_by: Recipe, changes: dict[str, Any]
         acts = any(defence.acts_in(hardened_by, name) for name in stages)
         if defence.idle and not acts and _is_asked(defence, hardened_by, trained_by):
             raise UserError(defence.idle)
-    for name in ("patience", "ema", "weight_decay"):
+    for name in ("patience", "ema", "weight_decay", "freeze", "train_last", "layer_rates"):
         unasked = (None, Stage.model_fields[name].default)
         if not stages and any(changes.get(stage, {}).get(name) not in unasked for stage in STAGES):
             option = f"--{name.replace('_', '-')}"
@@ -119,6 +119,14 @@ def _relaxed_as_trained(asked: Recipe, changes: dict[str, Any], trained_by: Reci
     return asked.with_changes(
         **{name: {"relax": value} for name, value in relax.items() if changes.get(name, {}).get("relax") is None}
     )
+
+
+def _held_as_trained(asked: Recipe, changes: dict[str, Any], trained_by: Recipe) -> Recipe:
+    """Layers that the stage ``train`` left as they were stay so, unless it is asked for in so many words what is trained."""
+    held = {"freeze": trained_by.train.freeze, "train_last": trained_by.train.train_last}
+    stated = any(changes.get(stage, {}).get(name) is not None for stage in STAGES for name in held)
+    later = [] if stated else [name for name in STAGES if name != "train" and getattr(asked, name).epochs > 0]
+    return asked.with_changes(**{name: dict(held) for name in later})
 
 
 def _as_trained(asked: Recipe, trained_by: Recipe) -> Recipe:

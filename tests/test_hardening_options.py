@@ -55,6 +55,18 @@ def test_attackers_train_with_dropout_where_the_target_did():
     assert [noisy.dropout_in(name) for name in noisy.stages()] == [0, 0.5, 0.5, 0.5]
 
 
+def test_layers_that_training_left_alone_stay_so_unless_it_is_asked_what_is_trained():
+    trained = TRAINED.with_changes(train={"freeze": ("conv*",), "train_last": 2})
+
+    def held(changes):
+        found = rules.hardening_recipe(trained, None, changes, Path("model.pt"))
+        return [(getattr(found, name).freeze, getattr(found, name).train_last) for name in found.stages()]
+
+    assert held({}) == [(("conv*",), 2)] * 3
+    assert held({"robust": {"freeze": ()}, "qat": {"freeze": ()}}) == [(("conv*",), 2), ((), None), ((), None)]
+    assert held({"robust": {"train_last": 1}, "qat": {"train_last": 1}})[1:] == [((), 1), ((), 1)]
+
+
 def test_a_defence_of_every_stage_that_is_asked_for_later_was_not_in_the_training():
     found = hardening(None, mixup={"alpha": 0.2}, smoothing={"share": 0.1})
     acting = {name: DEFENCES[name].stages_in(found) for name in ("mixup", "smoothing", "awp")}

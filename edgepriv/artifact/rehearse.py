@@ -32,9 +32,16 @@ from edgepriv.recipe import FULL_WIDTH, Export, Recipe
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier
 from edgepriv.training.examples import Examples
+from edgepriv.training.held import holding
 from edgepriv.training.loop import fit
 from edgepriv.training.pipeline import Pipeline
-from edgepriv.training.stages import examples_of, own_pipeline, refuse_unfit_objectives, retraining_in
+from edgepriv.training.stages import (
+    examples_of,
+    own_pipeline,
+    refuse_unfit_objectives,
+    refuse_unmatched_layers,
+    retraining_in,
+)
 from edgepriv.training.task import Task, task_of
 
 FEW = 8
@@ -63,6 +70,7 @@ def rehearse(
         few = examples_of(dataset, split.members[:FEW])
         classifier = checkpoint.classifier()
         unsteady = refuse_unsteady(classifier, few_inputs(dataset, split))
+        refuse_unmatched_layers(classifier.network, checkpoint.recipe, stages)
         refuse_unfit_objectives(classifier, checkpoint.recipe, stages, dataset, split)
         pipeline = own_pipeline(script, classifier, checkpoint.recipe, stages, dataset, split)
         if pipeline is not None:
@@ -99,7 +107,8 @@ def _try_stage(
             few, _ = retraining.retrained(classifier, few, True)
         task = _shortened(task_of(classifier.network, recipe, name, dataset.input_shape, brief=True))
         task = replace(task, pipeline=pipeline)
-        fit(classifier, few, task, seed=recipe.seed, holdout=examples_of(dataset, split.holdout[:FEW]))
+        with holding(classifier, task.stage):
+            fit(classifier, few, task, seed=recipe.seed, holdout=examples_of(dataset, split.holdout[:FEW]))
     except UserError:
         raise
     except Exception as error:  # whatever the network's own code and torch raise

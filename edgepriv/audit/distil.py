@@ -12,6 +12,7 @@ from edgepriv.recipe import Recipe, Stage
 from edgepriv.training import new_classifier
 from edgepriv.training.answers import batches_of, softmax_of
 from edgepriv.training.examples import Examples
+from edgepriv.training.held import holding
 from edgepriv.training.loop import Hooks, State, fit
 from edgepriv.training.task import task_of
 
@@ -48,6 +49,9 @@ def loss_trajectories(
         lr=train.lr,
         momentum=train.momentum,
         weight_decay=train.weight_decay,
+        freeze=train.freeze,
+        train_last=train.train_last,
+        layer_rates=train.layer_rates,
     )
     task = replace(task_of(copy.network, plain, "train", dataset.input_shape), stage=stage)
     examples = Examples(torch.from_numpy(dataset.x[pool]), torch.from_numpy(soft_labels))
@@ -58,7 +62,8 @@ def loss_trajectories(
         losses.append(loss_of(softmax_of(copy, batches_of(questions)), dataset.y[asked]))
         bar.update()
 
-    with progress.shown("distilled copy", unit="epoch", total=EPOCHS, delay=_PATIENCE, leave=False) as bar:
+    shown = progress.shown("distilled copy", unit="epoch", total=EPOCHS, delay=_PATIENCE, leave=False)
+    with shown as bar, holding(copy, stage):
         fit(copy, examples, task, seed=recipe.seed, hooks=Hooks(after_epoch=after_epoch))
     return np.stack(losses, axis=1)
 

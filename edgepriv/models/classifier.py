@@ -27,10 +27,12 @@ class Classifier(nn.Module):
 
     ``mean``, ``std``: one number for each channel or feature, in input units. ``alone``: in eval mode each input is asked by
     itself, since the network's answers depend on the rest of the batch. ``notes``: sentences about what was changed on a
-    network of the user's own so that it can be trained and exported.
+    network of the user's own so that it can be trained and exported. ``still``: names of the network's modules that stay in
+    eval mode while the rest is trained.
     """
 
     notes: tuple[str, ...] = ()
+    still: frozenset[str] = frozenset()
 
     mean: Tensor
     std: Tensor
@@ -71,6 +73,20 @@ class Classifier(nn.Module):
             return torch.cat([self.logits(row, weights) for row in inputs.split(1)])
         logits: Tensor = functional_call(self.network, dict(weights), (inputs,)) if weights else self.network(inputs)
         return logits
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """As of every module, but for what is to stay in eval mode.
+
+        Args:
+            mode: True to train.
+
+        Returns:
+            This.
+        """
+        super().train(mode)
+        for name in self.still:
+            self.network.get_submodule(name).training = False
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of inputs.

@@ -50,8 +50,10 @@ def attach_step(network: nn.Module, weight: str, value: Tensor) -> nn.Parameter:
         The new parameter, float32 [G].
     """
     layer, _, name = weight.rpartition(".")
-    step = nn.Parameter(value.detach().clone().float())
-    network.get_submodule(layer).register_parameter(name + SUFFIX, step)
+    module = network.get_submodule(layer)
+    trained = getattr(module, name).requires_grad  # the step of a weight that is held is held, too
+    step = nn.Parameter(value.detach().clone().float(), requires_grad=trained)
+    module.register_parameter(name + SUFFIX, step)
     return step
 
 

@@ -1,12 +1,16 @@
 """The stages of training: one section of the recipe for each."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from edgepriv.recipe import written
+from edgepriv.recipe.layers import rate_rules
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.section import Section
 
+_TRAINING: dict[str, tuple[str, ...]] = {"train": ("train",), "harden": ("noisy", "robust", "qat")}
 STAGES: tuple[Literal["train", "noisy", "robust", "qat"], ...] = ("train", "noisy", "robust", "qat")
 
 
@@ -33,6 +37,10 @@ class Stage(Section):
     highest held-out accuracy (in an adversarial stage the mean of clean and robust accuracy), ``patience`` stops after so
     many epochs without a better one. ``ema``: decay of the moving average of the weights after each step, which is what is
     validated and kept; 0 keeps the weights themselves. ``dropout``: None for the model's.
+
+    ``freeze``: patterns of layers that keep their weights and statistics; ``train_last``: how many layers with parameters
+    are trained, counted from the last, None for all. ``layer_rates``: shares of the learning rate by layer
+    (``layers.rate_rules``).
     """
 
     epochs: Annotated[
@@ -115,6 +123,36 @@ class Stage(Section):
         ),
     ] = Field(0.0, ge=0, lt=1)
     dropout: float | None = Field(None, ge=0, lt=1)
+    freeze: Annotated[
+        tuple[str, ...],
+        Option(
+            "Layers that keep their weights, by pattern: layer1,layer2.*; none for none.",
+            "Training",
+            _TRAINING,
+            kind=str | Sequence[str],
+            default={"train": "none", "harden": "those of edgepriv train"},
+            reads=written.patterns,
+        ),
+    ] = ()
+    train_last: Annotated[
+        int | None,
+        Option(
+            "Train only so many layers with parameters, counted from the last; the others keep their weights.",
+            "Training",
+            _TRAINING,
+            default={"train": "all", "harden": "those of edgepriv train"},
+        ),
+    ] = Field(None, ge=1)
+    layer_rates: Annotated[
+        str,
+        Option("Share of the learning rate by layer: backbone*=0.1,fc=1.", "Training", _TRAINING, default="1 for all"),
+    ] = ""
+
+    @field_validator("layer_rates")
+    @classmethod
+    def _known_rates(cls, value: str) -> str:
+        rate_rules(value)
+        return value
 
     @model_validator(mode="after")
     def _patience_compares_epochs(self) -> "Stage":

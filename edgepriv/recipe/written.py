@@ -152,6 +152,24 @@ def names(given: str | Sequence[str]) -> str:
     return given if isinstance(given, str) else ",".join(given)
 
 
+def patterns(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Patterns of layers: ``"layer1,layer2.*"`` -> two; ``"none"`` -> none.
+
+    Args:
+        given: text, or several patterns.
+
+    Returns:
+        The patterns.
+
+    Raises:
+        UserError: where there is nothing between two commas.
+    """
+    parts = [part.strip() for part in (given.split(",") if isinstance(given, str) else given)]
+    if not all(parts):
+        raise UserError(f"--freeze {given!r}: expected patterns of layers separated by commas, such as conv1,layer1.*")
+    return () if parts == ["none"] else tuple(parts)
+
+
 def titles(given: str | Sequence[str]) -> tuple[str, ...]:
     """One title of a column, or several.
 

@@ -12,7 +12,7 @@ recipe's seed and not cryptographic: anyone who has the seed can subtract it.
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -155,13 +155,14 @@ def _without_advice() -> Iterator[None]:
         yield
 
 
-def refuse_unsupported(network: nn.Module) -> None:
+def refuse_unsupported(network: nn.Module, still: Collection[str] = ()) -> None:
     """Refuse a network that cannot be trained with differential privacy.
 
     Each example's gradient is of a copy of a parameter that is passed in under one of its names.
 
     Args:
         network: to be trained.
+        still: names of modules that stay in eval mode, where a batch normalization mixes nothing.
 
     Raises:
         UserError: when a layer mixes the examples of a batch, or has no gradient for each of them, or when layers share a
@@ -181,11 +182,14 @@ def refuse_unsupported(network: nn.Module) -> None:
 
     for name, module in network.named_modules():
         refuses = ModuleValidator.VALIDATORS.get(type(module), lambda module: [])
+        if isinstance(module, _BatchNorm) and name in still:
+            continue
         if isinstance(module, _BatchNorm) or refuses(module):
             raise UserError(
                 f"layer {name or 'the network'} ({type(module).__name__}) cannot be trained with differential privacy, which "
                 "needs the gradient of each example by itself: take a model without such layers (lenet, cnn, mlp), or group "
-                "normalization (resnet20 with model.args = { norm = 'group' })"
+                "normalization (resnet20 with model.args = { norm = 'group' }), or freeze such layers of a pretrained one "
+                "(--freeze, --train-last)"
             )
 
 
@@ -238,10 +242,11 @@ _Gradients = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], tuple[Tensor, T
 
 def _per_example(network: nn.Module, weights: Mapping[str, Tensor]) -> _Gradients:
     """(x [B, ...], y [B]) -> gradients by name [B, *shape], losses [B], logits [B, K]."""
-    constants = {name: value.detach() for name, value in weights.items()}
+    constants = {name: value.detach() for name, value in weights.items() if value.requires_grad}
+    others = {name: value.detach() for name, value in weights.items() if not value.requires_grad}
 
     def loss_of(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = functional_call(network, weights, (x[None],)).float()
+        logits = functional_call(network, others | weights, (x[None],)).float()
         return functional.cross_entropy(logits, y[None]), logits[0]
 
     # Dropout draws for each example by itself.

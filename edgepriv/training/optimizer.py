@@ -1,13 +1,14 @@
 """The optimizer of a stage, and its learning rate over time."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from edgepriv.recipe import Stage
+from edgepriv.training.held import rate_of
 from edgepriv.training.quantizers import lsq_highest
 
 
@@ -22,19 +23,23 @@ def optimizer_of(
     many times over or fell to the smallest.
 
     Args:
-        network: whose parameters are trained.
-        stage: optimizer, learning rate, momentum and weight decay.
+        network: whose parameters are trained, but for those without a gradient.
+        stage: optimizer, learning rates, momentum and weight decay.
         learned: steps of quantization by bits, which no weight decay pulls to 0.
 
     Returns:
         The optimizer; each group has its ``relative_lr``.
     """
     others = {id(step) for steps in learned.values() for step in steps}
-    weights = [value for value in network.parameters() if value.requires_grad and id(value) not in others]
-    groups: list[dict[str, Any]] = [{"params": weights, "relative_lr": 1.0}]
+    rates = {id(value): rate_of(name, stage) for name, value in network.named_parameters()}
+    groups: list[dict[str, Any]] = [
+        {"params": own, "relative_lr": rate}
+        for rate, own in _by_rate((each for each in network.parameters() if id(each) not in others), rates).items()
+    ]
     for bits, steps in learned.items():
         share = 2 / math.sqrt(lsq_highest(bits)) if stage.optimizer == "adamw" else 1.0
-        groups.append({"params": list(steps), "weight_decay": 0.0, "relative_lr": share})
+        for rate, own in _by_rate(steps, rates).items():
+            groups.append({"params": own, "weight_decay": 0.0, "relative_lr": share * rate})
     if stage.optimizer == "sgd":
         return torch.optim.SGD(
             groups,
@@ -45,6 +50,15 @@ def optimizer_of(
             fused=True,
         )
     return torch.optim.AdamW(groups, stage.lr, weight_decay=stage.weight_decay, fused=True)
+
+
+def _by_rate(parameters: Iterable[nn.Parameter], rates: Mapping[int, float]) -> dict[float, list[nn.Parameter]]:
+    """Those that are trained, by their share of the learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for each in parameters:
+        if each.requires_grad:
+            groups.setdefault(rates[id(each)], []).append(each)
+    return groups
 
 
 def scheduled(name: str, done: float) -> float:

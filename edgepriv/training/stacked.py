@@ -85,7 +85,9 @@ class StackedNetwork(Stacked):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [R * B, K] of normalised inputs [R * B, ...], one model's after the other's."""
-        one = self._one[0].train(self.training)
+        one = self._one[0]
+        for name, module in one.named_modules():
+            module.training = self.get_submodule(name).training
         state = dict(self.named_parameters()) | dict(self.named_buffers())
         x = x.reshape(self.models, len(x) // self.models, *x.shape[1:])
         logits: Tensor = torch.vmap(lambda own, batch: functional_call(one, own, (batch,)))(state, x)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from edgepriv import progress
 from edgepriv.data import Dataset, Split, TrainingData
@@ -15,11 +16,12 @@ from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.bake import bake
 from edgepriv.models.lsq_steps import load_state
 from edgepriv.models.scripts import Script
-from edgepriv.project import warn
+from edgepriv.project import say, warn
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training.batch_dependent import slowness, why_not_in_one_pass
 from edgepriv.training.examples import Examples
+from edgepriv.training.held import held_by, holding, refuse_unmatched_rates
 from edgepriv.training.loop import Hooks, State, fit, steps_of
 from edgepriv.training.objectives import Asked, Ground, Objective, objectives_of
 from edgepriv.training.pipeline import Pipeline, pipeline_of
@@ -145,6 +147,7 @@ def run_stages(
     """
     refuse_unfit(recipe.quantize)
     refuse_unmatched(classifier.network, recipe.quantize)
+    refuse_unmatched_layers(classifier.network, recipe, stages)
     refuse_unfit_objectives(classifier, recipe, stages, dataset, split)
     pipeline = own_pipeline(script, classifier, recipe, stages, dataset, split)
     key = key_of(classifier, recipe, stages, dataset, split)
@@ -199,13 +202,16 @@ def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], 
     if not run.quiet and task.budget is not None and classifier.alone and state.epoch == 0:
         _warn_of_slow_attack(classifier, members, task)
     batches_per_epoch = steps_of(len(members), task)
-    with progress.shown(
+    shown = progress.shown(
         _title(name, task),
         unit="batch",
         total=task.stage.epochs * batches_per_epoch,
         done=state.epoch * batches_per_epoch,
         quiet=run.quiet,
-    ) as bar:
+    )
+    with shown as bar, holding(classifier, task.stage) as held:
+        if held.kept and not run.quiet:
+            say(held.summary(name))
         history = fit(
             classifier,
             members,
@@ -326,6 +332,22 @@ def _retrained(
     load_state(classifier, teacher)
     bake(classifier.network)
     return objective.retrained(classifier, members, quiet)
+
+
+def refuse_unmatched_layers(network: nn.Module, recipe: Recipe, stages: Sequence[str]) -> None:
+    """Refuse a stage that names layers which a network does not have.
+
+    Args:
+        network: to be trained.
+        recipe: settings of each stage.
+        stages: their names.
+
+    Raises:
+        UserError: for such a pattern, for more layers than there are, and where a stage would train nothing.
+    """
+    for name in stages:
+        held_by(network, getattr(recipe, name))
+        refuse_unmatched_rates(network, getattr(recipe, name))
 
 
 def refuse_unfit_objectives(

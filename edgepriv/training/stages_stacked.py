@@ -10,6 +10,7 @@ from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training.device import PROCESSOR
+from edgepriv.training.held import holding
 from edgepriv.training.loop import fit
 from edgepriv.training.stacked import Stack, StackedExamples, stackable
 from edgepriv.training.stages import examples_of, new_classifier, retraining_in, validation_rows
@@ -54,7 +55,8 @@ def run_stages_stacked(
             stack = Stack([new_classifier(own, dataset.num_classes, dataset.input_shape) for own in recipes])
         task = task_of(stack.network, recipe.with_changes(device=str(device)), name, dataset.input_shape)
         seeds = [own.seed + position for own in recipes]
-        fit(stack, members, task, seed=seeds, validation=held_out)
+        with holding(stack, task.stage):
+            fit(stack, members, task, seed=seeds, validation=held_out)
     stack.copy_to(classifiers)
 
 

@@ -110,6 +110,14 @@ def test_augmentation_is_asked_for_by_its_name(told):
     assert "[default: none]" in help_of("train").partition("--augment")[2][:200]
 
 
+def test_layers_are_frozen_by_pattern_and_none_freezes_none(told):
+    assert changes_of("train", {"freeze": "conv1, layer1.*", "train_last": 3}) == {
+        "train": {"freeze": ("conv1", "layer1.*"), "train_last": 3}
+    }
+    assert changes_of("harden", {"freeze": "none"}) == {stage: {"freeze": ()} for stage in ("noisy", "robust", "qat")}
+    assert "--freeze 'conv1,': expected patterns of layers" in told("train", "--data", "digits", "--freeze", "conv1,")
+
+
 # --- help ---
 
 

@@ -23,6 +23,9 @@ WORDS = {
     "quantize.last_k": [2, 1],
     **{f"{stage}.relax": [1.5, 0.9] for stage in STAGES},
     **{f"{stage}.patience": [1] for stage in STAGES},
+    **{f"{stage}.freeze": [("layers.0",)] for stage in STAGES},
+    **{f"{stage}.train_last": [2, 1] for stage in STAGES},
+    **{f"{stage}.layer_rates": ["layers.0=0.5"] for stage in STAGES},
 }
 """Fields whose type alone does not tell what is valid."""
 
@@ -86,7 +89,7 @@ def of_stages(*names: str) -> set[str]:
 
 
 HOW_A_STAGE_TRAINS = ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule", "augment")
-HOW_A_STAGE_TRAINS += ("select", "patience", "ema")
+HOW_A_STAGE_TRAINS += ("select", "patience", "ema", "freeze", "train_last", "layer_rates")
 SHARED = {"seed", "precision", *(f"train.{name}" for name in HOW_A_STAGE_TRAINS)}
 SHARED |= {f"data.{name}" for name in ("name", "members", "non_members", "reference", "holdout", "validation")}
 SHARED |= {f"model.{name}" for name in ("name", "args", "mean", "std", "input_range", "batch_dependent")}

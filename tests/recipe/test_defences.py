@@ -81,6 +81,7 @@ def check_what_the_oblivious_attacker_knows():
 def check_that_each_defence_counts_when_it_acts():
     unowned = set(fields(Recipe())) - SHARED - of_stages(*["epochs", "batch_size", "optimizer", "lr", "momentum"])
     unowned -= of_stages(*["weight_decay", "schedule", "augment", "select", "patience", "ema"])
+    unowned -= of_stages("freeze", "train_last", "layer_rates")
     plain = Recipe(train=STAGE)
     for name, sections in ASKED.items():
         asked = Recipe.model_validate({"train": STAGE} | sections)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from edgepriv.training.dp import Plan, plan_of, refuse_unsupported, set_private_gradients
+from edgepriv.training.held import held_by
 from edgepriv.training.objectives.base import Asked, Batch, Ground, Objective
 
 _TRIED = 1.0, 1e-5
@@ -33,7 +34,7 @@ def objective(asked: Asked) -> Objective:
         return set_private_gradients(network, batch.weights, x, batch.y, planned(batch.members), batch.generator)
 
     def refuse(ground: Ground) -> None:
-        refuse_unsupported(ground.network)
+        refuse_unsupported(ground.network, held_by(ground.network, stage).modules)
         planned(ground.members)
 
     return Objective(
