@@ -14,8 +14,11 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 import json
+import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +28,10 @@ SEPARATORS = (",", ";", "\t", "|", " ")
 KIND = "table"
 """Key of the metadata of an .onnx, and of device.json, that holds the record."""
 _PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-_DATE = re.compile(r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?:[T ](\d{2}):(\d{2})(?::(\d{2}))?Z?)?", re.ASCII)
+_DATE = re.compile(
+    r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?:[T ](\d{2}):(\d{2})(?::(\d{2}(?:\.\d{1,9})?))?(?:Z|([-+])(\d{2}):?(\d{2}))?)?",
+    re.ASCII,
+)
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _SHOWN = 4
 
@@ -79,31 +85,34 @@ def number_of(cell: str, decimal: str = ".", thousands: str = "") -> float | Non
         if "." in cell:
             return None
         cell = cell.replace(",", ".")
-    return float(cell) if _PLAIN.fullmatch(cell) else None
+    number = float(cell) if _PLAIN.fullmatch(cell) else None
+    return number if number is not None and math.isfinite(number) else None  # not 1e999
 
 
 def date_of(cell: str, order: str) -> float | None:
-    """The date in a cell, with or without a time of day.
+    """The date in a cell, with or without a time of day, which may say how far it is from UTC.
 
     Args:
         cell: its text, without space around it.
         order: of year, month and day: "YMD", "DMY" or "MDY".
 
     Returns:
-        Days since 1970-01-01, with the time as a fraction; None where it is no date in this order.
+        Days since 1970-01-01, with the time (in UTC, if the cell says how far from it) as a fraction; None where it is no date
+        in this order.
     """
     match = _DATE.fullmatch(cell)
     if match is None:
         return None
     parts = dict(zip(order, (match[1], match[3], match[4]), strict=True))
-    hour, minute, second = (int(match[group] or 0) for group in (5, 6, 7))
-    if len(parts["Y"]) != 4 or max(len(parts["M"]), len(parts["D"])) > 2 or hour > 23 or max(minute, second) > 59:
+    hour, minute, second = int(match[5] or 0), int(match[6] or 0), float(match[7] or 0)
+    away = (60 * int(match[9] or 0) + int(match[10] or 0)) * (-1 if match[8] == "-" else 1)
+    if len(parts["Y"]) != 4 or max(len(parts["M"]), len(parts["D"])) > 2 or hour > 23 or minute > 59 or second >= 60:
         return None
     try:
         day = datetime.date(int(parts["Y"]), int(parts["M"]), int(parts["D"])).toordinal() - _EPOCH
     except ValueError:
         return None
-    return day + (hour * 3600 + minute * 60 + second) / 86400
+    return day + (hour * 3600 + (minute - away) * 60 + second) / 86400
 
 
 def value_of(record: Mapping[str, Any], column: Mapping[str, Any]) -> Callable[[str], float | None]:
@@ -213,7 +222,7 @@ def _inputs(
         inputs[k, 1:] = 1
     remarks = []
     if beyond:
-        ends = "those of the members" if column["kind"] == "date" else f"{column['low']:g} to {column['high']:g}"
+        ends = "those of the members" if column["kind"] == "date" else f"{column['low']:.12g} to {column['high']:.12g}"
         remarks.append((f"values beyond {ends} count as the nearest of these", beyond))
     if missing and not column["missing"]:
         remarks.append(("cells without a value count as the members' mean", missing))
@@ -274,12 +283,11 @@ def read_rows(text: str, record: Mapping[str, Any]) -> tuple[list[list[str]], li
     Raises:
         TableError: where a column is missing or there twice, or rows differ in length.
     """
-    lines = [line for line in text.splitlines(keepends=True)]
+    lines = lines_of(unicodedata.normalize("NFC", text))
     if lines and re.fullmatch(r"[Ss][Ee][Pp]=[^\w\r\n]\r?\n?", lines[0]):
         lines[0] = "\n"  # for spreadsheets
-    first = next((line for line in lines if line.strip()), "")
     wanted = [column["name"] for column in record["columns"]]
-    tried = {mark: _cells(first, mark) for mark in SEPARATORS}
+    tried = {mark: _first_cells(lines, mark) for mark in SEPARATORS}
     if record["titled"]:
         mark = max(tried, key=lambda mark: sum(name in tried[mark] for name in wanted))
         titles = tried[mark]
@@ -321,8 +329,22 @@ def read_rows(text: str, record: Mapping[str, Any]) -> tuple[list[list[str]], li
     return rows, numbers
 
 
-def _cells(line: str, mark: str) -> list[str]:
-    return [cell.strip() for row in csv.reader([line], delimiter=mark, skipinitialspace=True) for cell in row]
+def lines_of(text: str) -> list[str]:
+    """The lines of a text as a CSV reader counts them: not ended by what Unicode calls line ends beside CR and LF.
+
+    Args:
+        text: any.
+
+    Returns:
+        Each with its end.
+    """
+    return list(io.StringIO(text, newline=""))
+
+
+def _first_cells(lines: Sequence[str], mark: str) -> list[str]:
+    """Of the first row that is not empty; a quoted cell may hold line ends."""
+    rows = ([cell.strip() for cell in row] for row in csv.reader(lines, delimiter=mark, skipinitialspace=True))
+    return next((cells for cells in rows if any(cells)), [])
 
 
 def text_of(content: bytes) -> tuple[str | None, bool]:
@@ -332,12 +354,12 @@ def text_of(content: bytes) -> tuple[str | None, bool]:
         content: bytes of the file.
 
     Returns:
-        The text, None where it is none; and whether it is Unicode.
+        The text, None where it is none, letters with accents as one sign each; and whether it is Unicode.
     """
     marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
     for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
         try:
-            return content.decode(encoding), encoding != "cp1252"
+            return unicodedata.normalize("NFC", content.decode(encoding)), encoding != "cp1252"
         except UnicodeDecodeError:
             continue
     return None, False

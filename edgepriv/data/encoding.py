@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from edgepriv.data.dataset import Dataset
 from edgepriv.data.kinds import WITHOUT_VALUE, Writing, kinds_of, writing_of
+from edgepriv.data.labels import differing_in_case
 from edgepriv.data.raw import Cells, Raw
 from edgepriv.device import table as device
 from edgepriv.device.table import TableError, slots
@@ -111,6 +112,11 @@ class TableEncoding:
         if absent:
             shown = ", ".join(map(repr, absent[:_SHOWN])) + (", ..." if len(absent) > _SHOWN else "")
             raise UserError(f"{cells.path} has no column {shown}, which the model was trained on")
+        twice = next((title for title in self.titles if title in cells.duplicated), None)
+        if twice is not None:
+            raise UserError(
+                f"{cells.path}: several columns are called {twice!r}, and the model was trained on one of them"
+            )
         places = [cells.titles.index(title) for title in self.titles]
         try:
             x, notes = device.encoded(self.record, cells.rows[:, places], cells.lines)
@@ -154,13 +160,27 @@ class TableEncoding:
                 of += f" ({len(column['categories'])}{' and other' if column['other'] else ''})"
             by_kind.setdefault(column["kind"], []).append(of)
         kinds = "; ".join(f"{_KINDS[kind]}: {_listed(names)}" for kind, names in by_kind.items())
-        lines = [f"{len(self.titles)} columns became {len(self.features)} inputs, by the members alone: {kinds}"]
+        of_columns, of_inputs = (
+            f"{count} {what}{'s' if count > 1 else ''}"
+            for count, what in ((len(self.titles), "column"), (len(self.features), "input"))
+        )
+        lines = [f"{of_columns} became {of_inputs}, by the members alone: {kinds}"]
         gaps = [repr(column["name"]) for column in self.record["columns"] if column["missing"]]
         if gaps:
             lines.append(f"cells without a value have an input of their own: {_listed(gaps)}")
-        unread = [repr(title) for title in cells.titles if title not in self.titles]
-        if unread:
-            lines.append(f"left out, since all members, or all but a few, have the same there: {_listed(unread)}")
+        for column in self.record["columns"]:
+            for alike in differing_in_case(column.get("categories", ())):
+                shown = " and ".join(map(repr, alike))
+                lines.append(
+                    f"column {column['name']!r}: {shown} differ in upper and lower case alone, and are categories of their own"
+                )
+        unread = [place for place, title in enumerate(cells.titles) if title not in self.titles]
+        same = [repr(cells.titles[place]) for place in unread if _is_nearly_constant(cells, place)]
+        varied = [repr(cells.titles[place]) for place in unread if not _is_nearly_constant(cells, place)]
+        if same:
+            lines.append(f"left out, since all members, or all but a few, have the same there: {_listed(same)}")
+        if varied:
+            lines.append(f"left out, since too few members share any value there: {_listed(varied)}")
         return lines
 
 
@@ -306,27 +326,34 @@ def _categories(kind: dict[str, Any], texts: Sequence[str]) -> dict[str, Any] | 
 
 
 def _range(kind: dict[str, Any], texts: Sequence[str], writing: Writing) -> dict[str, Any] | None:
-    """None for a column that holds one number alone, but for fewer members than the record may tell of."""
+    """None for a column that holds one value alone, but for fewer members than the record may tell of."""
     read = device.value_of({"decimal": writing.decimal, "thousands": writing.thousands}, kind)
     of_text = {text: read(text) for text in set(texts) if text.lower() not in WITHOUT_VALUE}
     values = np.sort([value for text in texts if (value := of_text.get(text)) is not None])
     missing = len(texts) - len(values) >= RARE
     rank = min(RARE, 1 + len(texts) // 100)
+    if len(values) < 2 * rank:
+        return None
+    low, high = float(values[rank - 1]), float(values[-rank])
+    if low == high and not missing:
+        return None
     if kind["kind"] == "boolean":
         low, high = 0.0, 1.0
-        told = len(values) > 0 and values[0] < values[-1]
-    else:
-        told = len(values) >= 2 * rank and values[rank - 1] < values[-rank]
-        low, high = (float(values[rank - 1]), float(values[-rank])) if told else (0.0, 1.0)
-    if not told:
-        return None
+    elif low == high:  # that there is no value is all that the column tells
+        high = low + 1
     grain = _grain(high - low, whole=kind["kind"] in ("integer", "date"))
     low, high = _on(np.floor(low / grain), grain), _on(np.ceil(high / grain), grain)
     within = np.clip(values, low, high)
     fill = _on(np.rint(within.mean() / grain), grain)
     inputs = (within - low) / (high - low)
-    mean, std = (float(f"{value:.3g}") for value in (inputs.mean(), inputs.std()))
+    mean, std = (float(f"{value:.3g}") for value in (inputs.mean(), inputs.std() or 1.0))
     return kind | {"low": low, "high": high, "fill": fill, "missing": missing, "mean": mean, "std": std}
+
+
+def _is_nearly_constant(cells: Cells, place: int) -> bool:
+    """Whether nine in ten cells of a column hold the same, or nothing."""
+    counts = Counter("" if text.lower() in WITHOUT_VALUE else text for text in cells.rows[:, place].tolist())
+    return max(counts.values()) >= 0.9 * len(cells.rows)
 
 
 def _grain(width: float, *, whole: bool) -> float:

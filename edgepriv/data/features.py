@@ -1,5 +1,6 @@
 """The feature columns of a table: its cells, and the numbers that they are, if they are numbers."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,6 +45,7 @@ def features_of(table: Table, places: Sequence[int], label: int, asked: Data) ->
         label,
         table.separator,
         in_range or asked.range is not None,
+        frozenset(title for title, times in Counter(table.titles).items() if times > 1),
     )
     if asked.range is not None and x is None:
         refuse_text(cells, writing)

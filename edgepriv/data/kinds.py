@@ -1,11 +1,12 @@
 """What the columns of a table of text hold: numbers, dates, yes and no, or categories; and how its numbers are written."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgepriv.data.labels import FEW, MISSING
+from edgepriv.data.doubtful import ORDERS, Column, is_date
+from edgepriv.data.labels import MISSING
 from edgepriv.data.raw import Cells
 from edgepriv.device.table import date_of, number_of
 from edgepriv.errors import UserError
@@ -18,12 +19,9 @@ PAIRS = (
     ("non", "oui"), ("n", "o"), ("no", "sí"), ("no", "si"), ("n", "s"),
 )  # fmt: skip
 """Words for false and true, in lower case."""
-_WRITINGS = [(decimal, thousands) for thousands in ("", ",", ".", " ", "\u00a0", "\u202f", "'") for decimal in ".,"]
+WRITINGS = [(decimal, thousands) for thousands in ("", ",", ".", " ", "\u00a0", "\u202f", "'") for decimal in ".,"]
 _NUMBER_LIKE = re.compile(r"[-+]?[\d.,' \u00a0\u202f]*\d[\d.,' \u00a0\u202f]*([eE][-+]?\d+)?")
 _CODE = re.compile(r"0\d+")
-_IDENTIFIER = re.compile(r"(.*[_\- ])?(id|ids|key|uid|uuid|guid|nr|no|number|code)|.*[a-z]ID", re.ASCII)
-_ID_ROWS = 100
-"""So many rows with a whole number of its own in each are numbered, not measured, unless the user says otherwise."""
 _EXACT = 2**53
 
 
@@ -73,7 +71,7 @@ def writing_of(name: str, columns: Sequence[Sequence[str]], asked: Data, separat
     """
     likely = sorted({cell for cells in columns for cell in cells if re.search(r"[.,' \u00a0\u202f]", cell)})
     likely = [cell for cell in likely if _NUMBER_LIKE.fullmatch(cell)]
-    ways = [way for way in _WRITINGS if way[0] != way[1] and asked.decimal in (None, way[0])]
+    ways = [way for way in WRITINGS if way[0] != way[1] and asked.decimal in (None, way[0])]
     read = {way: [number_of(cell, *way) for cell in likely] for way in ways}
     count = {way: sum(number is not None for number in read[way]) for way in ways}
     best = [way for way in ways if count[way] == max(count.values())]
@@ -81,13 +79,20 @@ def writing_of(name: str, columns: Sequence[Sequence[str]], asked: Data, separat
     for other in best[1:]:
         if first[0] == "." and separator == ",":
             break  # between commas a point is a decimal point
-        differing = [k for k in range(len(likely)) if read[first][k] != read[other][k]]
-        if differing:
-            k = differing[0]
-            one, two = (read[way][k] for way in (first, other))
+        pairs = list(zip(likely, read[first], read[other], strict=True))
+        for cell, one, two in pairs:
+            if one is None or two is None or one == two:
+                continue
             raise UserError(
-                f"{name}: {likely[k]!r} may be {one:g} or {two:g}: say which with --decimal '{first[0]}' or "
+                f"{name}: {cell!r} may be {one:g} or {two:g}: say which with --decimal '{first[0]}' or "
                 f"--decimal '{other[0]}'"
+            )
+        alone = [
+            next((cell for cell, *ways in pairs if ways[k] is not None and ways[1 - k] is None), None) for k in (0, 1)
+        ]
+        if None not in alone:
+            raise UserError(
+                f"{name}: numbers are written in several ways, such as {alone[0]!r} and {alone[1]!r}: write all in one way"
             )
     return Writing(*first)
 
@@ -105,8 +110,8 @@ def kinds_of(cells: Cells, writing: Writing, asked: Data) -> list[dict[str, Any]
         ``edgepriv.device.table`` has it. Columns without a value, or with one value alone, are left out.
 
     Raises:
-        UserError: for a column that may be an identifier, that mixes numbers with words, that has the title of another, and for
-            dates that may be read in two ways.
+        UserError: for a column that has the title of another, for dates that may be read in two ways, and for whatever
+            ``doubtful.Column`` refuses.
     """
     columns = []
     for place, title in enumerate(cells.titles):
@@ -114,83 +119,51 @@ def kinds_of(cells: Cells, writing: Writing, asked: Data) -> list[dict[str, Any]
         known = [text for text in texts if text.lower() not in WITHOUT_VALUE]
         if not known or (len(set(known)) == 1 and len(known) == len(texts)):
             continue
-        if cells.titles.count(title) > 1:
+        if title in cells.duplicated:
             raise UserError(
-                f"{cells.path}: {cells.titles.count(title)} columns are called {title!r}: a row is read by the names of its "
-                "columns, so give each a name of its own"
+                f"{cells.path}: several columns are called {title!r}: a row is read by the names of its columns, so give each "
+                "a name of its own"
             )
         columns.append({"name": title, "place": cells.places[place]} | _kind(cells, place, known, writing, asked))
     return columns
 
 
 def _kind(cells: Cells, place: int, known: list[str], writing: Writing, asked: Data) -> dict[str, Any]:
+    column = Column(cells, place, known, cells.titles[place] in (asked.keep or ()))
     different = set(known)
     lowered = {text.lower() for text in different}
     pair = next((pair for pair in PAIRS if lowered <= set(pair)), None)
     if pair is not None:
         return {"kind": "boolean", "words": list(pair)}
+    column.refuse_several_truths(lowered)
     numbers = {text: writing.number(text) for text in different}
     if None not in numbers.values() and not any(map(_CODE.fullmatch, different)):
         values = [number for number in numbers.values() if number is not None]
         if set(values) <= {0, 1}:
             return {"kind": "boolean", "words": ["0", "1"]}
-        if all(value == int(value) and abs(value) < _EXACT for value in values):
-            _refuse_identifier(cells, place, known, asked)
-            return {"kind": "integer"}
-        return {"kind": "number"}
+        if not all(value == int(value) for value in values):
+            return {"kind": "number"}
+        column.refuse_identifier()
+        column.refuse_dates_as_numbers()
+        return {"kind": "integer" if max(map(abs, values)) < _EXACT else "number"}
     order = _date_order(cells, place, different, asked)
     if order is not None:
         return {"kind": "date", "order": order}
-    title = cells.titles[place]
-    for what, is_one in (("numbers", lambda text: numbers[text] is not None), ("dates", _is_a_date)):
-        _refuse_mixed(cells, place, known, what, is_one)
-    if len(different) > max(FEW, len(known) / 2):
-        raise UserError(
-            f"{cells.path}: column {title!r} has {len(different):,} different values in {len(known):,} rows, as names and "
-            f"identifiers have, from which nothing can be learnt: leave it out with --drop {_quoted(title)}"
-        )
+    if None in numbers.values():
+        column.refuse_other_writing([[number_of(text, *way) is not None for text in different] for way in WRITINGS])
+    column.refuse_mixed("numbers", lambda text: numbers[text] is not None)
+    column.refuse_mixed("dates", is_date)
+    column.refuse_several_orders()
+    column.refuse_unread()
+    column.refuse_names()
     return {"kind": "category"}
-
-
-def _refuse_identifier(cells: Cells, place: int, known: list[str], asked: Data) -> None:
-    title = cells.titles[place]
-    if title in (asked.keep or ()):
-        return
-    named, different = _IDENTIFIER.fullmatch(title) or _IDENTIFIER.fullmatch(title.lower()), len(set(known))
-    each_its_own = different == len(known) and len(known) >= (FEW if named else _ID_ROWS)
-    if not each_its_own and not (named and different > max(FEW, len(known) / 2)):
-        return
-    what = (
-        "a whole number of its own in each row" if different == len(known) else f"{different:,} different whole numbers"
-    )
-    raise UserError(
-        f"{cells.path}: column {title!r} has {what}, as an identifier has: leave it out with --drop {_quoted(title)}, or "
-        f"take it for a measurement with --keep {_quoted(title)}"
-    )
-
-
-def _refuse_mixed(cells: Cells, place: int, known: list[str], what: str, is_one: Callable[[str], bool]) -> None:
-    """Where most cells are of one kind, the others are mistakes, or ways to say that there is no value."""
-    others = [text for text in known if not is_one(text)]
-    if not others or len(others) > len(known) / 2:
-        return
-    title, row = cells.titles[place], cells.rows[:, place].tolist().index(others[0])
-    more = f" (and {len(others) - 1:,} cells more)" if len(others) > 1 else ""
-    raise UserError(
-        f"{cells.path}: line {cells.lines[row]}, column {title!r} holds {others[0]!r}{more} among {what}: correct it, leave "
-        f"the cell empty where there is no value, or leave the column out with --drop {_quoted(title)}"
-    )
-
-
-def _is_a_date(text: str) -> bool:
-    return any(date_of(text, order) is not None for order in ("YMD", "DMY", "MDY"))
 
 
 def _date_order(cells: Cells, place: int, different: set[str], asked: Data) -> str | None:
     """The order in which all are dates, None where they are none."""
-    fitting = [order for order in ("YMD", "DMY", "MDY") if all(date_of(text, order) is not None for text in different)]
-    if asked.date_order is not None and len(fitting) > 1:
-        fitting = [order for order in fitting if order == asked.date_order]
+    fitting = [order for order in ORDERS if all(date_of(text, order) is not None for text in different)]
+    if asked.date_order in fitting:
+        return asked.date_order
     if len(fitting) > 1:
         example = min(text for text in different)
         raise UserError(
@@ -198,7 +171,3 @@ def _date_order(cells: Cells, place: int, different: set[str], asked: Data) -> s
             "first: say which with --date-order DMY or --date-order MDY"
         )
     return fitting[0] if fitting else None
-
-
-def _quoted(title: str) -> str:
-    return title if re.fullmatch(r"[\w.-]+", title) else repr(title)

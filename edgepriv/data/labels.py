@@ -142,14 +142,25 @@ def _of_names(name: str, texts: np.ndarray, class_names: tuple[str, ...] | None)
 
 def _nearly_one(names: Sequence[str]) -> tuple[str, ...]:
     """What there is to say of names that somebody may have meant as one."""
+    return tuple(
+        f"{' and '.join(map(repr, alike))} differ in upper and lower case alone, and are classes of their own"
+        for alike in differing_in_case(names)
+    )
+
+
+def differing_in_case(names: Sequence[str]) -> list[list[str]]:
+    """Names that are one but for upper and lower case.
+
+    Args:
+        names: all different.
+
+    Returns:
+        Lists of two or more, in the order of ``names``.
+    """
     by_letters: dict[str, list[str]] = {}
     for name in names:
         by_letters.setdefault(name.casefold(), []).append(name)
-    return tuple(
-        f"{' and '.join(map(repr, alike))} differ in upper and lower case alone, and are classes of their own"
-        for alike in by_letters.values()
-        if len(alike) > 1
-    )
+    return [alike for alike in by_letters.values() if len(alike) > 1]
 
 
 def _of_numbers(name: str, y: np.ndarray, class_names: tuple[str, ...] | None) -> Labels:

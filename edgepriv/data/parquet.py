@@ -1,5 +1,6 @@
 """Tables in Apache Parquet, read by pyarrow, which edgepriv does not bring along."""
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,12 @@ def parquet_table(path: Path) -> Table:
         raise UserError(f"{path}: there are no examples in it")
     columns = [[_text(value) for value in column.to_pylist()] for column in read.columns]
     rows = [list(row) for row in zip(*columns, strict=True)]
-    return Table(path, list(read.column_names), rows, list(range(1, len(rows) + 1)))
+    titles = [unicodedata.normalize("NFC", name) for name in read.column_names]
+    return Table(path, titles, rows, list(range(1, len(rows) + 1)))
 
 
 def _text(value: Any) -> str:
     """As a CSV file holds it: nothing where there is no value, dates as ISO 8601 says."""
     if value is None:
         return ""
-    return value.isoformat() if hasattr(value, "isoformat") else str(value).strip()
+    return value.isoformat() if hasattr(value, "isoformat") else unicodedata.normalize("NFC", str(value).strip())

@@ -71,7 +71,7 @@ class Cells:
     ``titles``: of the columns; ``rows``: [N, columns], strings as objects; ``lines``: where each row stands in its file.
     ``places``: of the columns in the whole table, which has ``width`` columns, named in the file if ``titled``, and its
     label under the title ``label`` at ``label_place``. ``separator``: of columns. ``plain``: whether all cells are
-    numbers in [0, 1], which a network takes as they are.
+    numbers in [0, 1], which a network takes as they are. ``duplicated``: titles that several columns of the whole table have.
     """
 
     path: Path
@@ -85,6 +85,7 @@ class Cells:
     label_place: int
     separator: str
     plain: bool
+    duplicated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

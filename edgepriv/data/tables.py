@@ -59,7 +59,7 @@ def read_table(path: Path, *, without_titles: bool) -> Table:
     text, declared = _without_declaration(text)
     separator = declared or _separator(text)
     try:
-        reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True, skipinitialspace=True)
+        reader = csv.reader(device.lines_of(text), delimiter=separator, strict=True, skipinitialspace=True)
         numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
         raise UserError(f"{path} is not a readable CSV file: {error}") from error
@@ -118,7 +118,7 @@ def _without_declaration(text: str) -> tuple[str, str | None]:
 
 def _separator(text: str) -> str:
     """The one that cuts the first lines into equally many cells, most of them numbers."""
-    sample = text.splitlines()[:_SAMPLE]
+    sample = device.lines_of(text)[:_SAMPLE]
     best, most = ",", (0.0, 0.0, 0)
     for separator in SEPARATORS:
         rows = [row for row in csv.reader(sample, delimiter=separator, skipinitialspace=True) if any(row)]

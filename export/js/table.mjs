@@ -5,7 +5,8 @@ import { KitError } from "./classifier.mjs";
 
 const SEPARATORS = [",", ";", "\t", "|", " "];
 const PLAIN = /^[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$/;
-const DATE = /^(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?:[T ](\d{2}):(\d{2})(?::(\d{2}))?Z?)?$/;
+const DATE =
+  /^(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?:[T ](\d{2}):(\d{2})(?::(\d{2}(?:\.\d{1,9})?))?(?:Z|([-+])(\d{2}):?(\d{2}))?)?$/;
 const SHOWN = 4;
 const WRITTEN = { YMD: "year-month-day", DMY: "day.month.year", MDY: "month/day/year" };
 
@@ -33,21 +34,22 @@ export function numberOf(cell, decimal = ".", thousands = "") {
     if (cell.includes(".")) return null;
     cell = cell.replaceAll(",", ".");
   }
-  return PLAIN.test(cell) ? Number(cell) : null;
+  return PLAIN.test(cell) && Number.isFinite(Number(cell)) ? Number(cell) : null; // not 1e999
 }
 
-/** Days since 1970-01-01 of a date, with or without a time; null where it is none in this order. */
+/** Days since 1970-01-01 of a date, with or without a time (in UTC, if it says so); null where it is none in this order. */
 export function dateOf(cell, order) {
   const match = DATE.exec(cell);
   if (match === null) return null;
   const part = (letter) => match[[1, 3, 4][order.indexOf(letter)]];
   const [year, month, day] = [part("Y"), part("M"), part("D")];
   const [hour, minute, second] = [5, 6, 7].map((group) => Number(match[group] ?? 0));
-  if (year.length !== 4 || Math.max(month.length, day.length) > 2 || hour > 23 || Math.max(minute, second) > 59) return null;
+  const away = (60 * Number(match[9] ?? 0) + Number(match[10] ?? 0)) * (match[8] === "-" ? -1 : 1);
+  if (year.length !== 4 || Math.max(month.length, day.length) > 2 || hour > 23 || minute > 59 || second >= 60) return null;
   const midnight = new Date(0);
   midnight.setUTCFullYear(Number(year), Number(month) - 1, Number(day));
   if (Number(year) < 1 || midnight.getUTCMonth() !== Number(month) - 1 || midnight.getUTCDate() !== Number(day)) return null;
-  return midnight.getTime() / 86400000 + (hour * 3600 + minute * 60 + second) / 86400;
+  return midnight.getTime() / 86400000 + (hour * 3600 + (minute - away) * 60 + second) / 86400;
 }
 
 function valueOf(record, column, cell) {
@@ -116,6 +118,7 @@ export function textOf(bytes) {
 
 /** The cells of the record's columns, row by row, and the line of each row. */
 export function readRows(text, record) {
+  text = text.normalize("NFC");
   const declared = /^sep=[^\w\r\n]\r?\n/i.exec(text);
   if (declared) text = `\n${text.slice(declared[0].length)}`;
   const tried = SEPARATORS.map((mark) => [mark, parsed(text.slice(0, 1e6), mark)[0]?.[1] ?? []]);

@@ -27,6 +27,11 @@ def rows(count=60):
     return HEADER + "\n".join(lines) + "\n"
 
 
+def many(form):
+    """Rows of two columns, the first in 28 forms, the second the label."""
+    return "".join(f"{form.format(1 + i % 28, 1 + i % 12)},{'ab'[i % 2]}\n" for i in range(84))
+
+
 @pytest.fixture
 def table(tmp_path):
     def read(text, encoding=None, **asked):
@@ -173,7 +178,22 @@ def test_identifiers_are_refused_until_somebody_says_what_they_are(refused, lear
         ("age,who\n" + "30,a\n40,b\n" * 20 + "inf,a\n", "column 'age' holds 'inf' among numbers"),
         ("pay;who\n" + "1.234;a\n5.678;b\n" * 20, "'1.234' may be 1.234 or 1234: say which with --decimal"),
         ("age,who\n" + "30,a\n30,b\n" * 20, "no column of it differs among enough members"),
-        ("age,age,who\n" + "30,1,a\n40,2,b\n" * 20, "2 columns are called 'age'"),
+        ("age,age,who\n" + "30,1,a\n40,2,b\n" * 20, "several columns are called 'age'"),
+        ("pay,who\n" + "1e999,a\n40,b\n" * 20, "column 'pay' holds '1e999' (and 19 cells more) among numbers"),
+        (
+            "pay;fee;who\n" + "1.25;3,7;a\n2.75;3;b\n" * 20,
+            "column 'fee' holds numbers such as '3,7', written in another way",
+        ),
+        ("pay;fee;who\n" + "1.25;3,7;a\n2.75;3,8;b\n" * 20, "written in several ways, such as '1.25' and '3,7'"),
+        ("day,who\n" + "2020-01-31,a\n31.01.2021,b\n" * 20, "in several orders, such as '2020-01-31' and '31.01.2021'"),
+        ("day,who\n" + many("{:02d} Jan 2020"), "dates or times in a form that is not read, such as '01 Jan 2020'"),
+        ("day,who\n" + many("{:02d}.{:02d}.15"), "dates or times in a form that is not read"),
+        ("day,who\n" + many("10:{:02d}"), "dates or times in a form that is not read"),
+        ("day,who\n" + many("202001{:02d}"), "whole numbers that are dates, such as 20200101"),
+        ("share,who\n" + many("{}%"), "numbers with a sign or a unit, such as '1%'"),
+        ("dose,who\n" + many("{}.5 mg"), "numbers with a sign or a unit, such as '1.5 mg'"),
+        ("won,who\n" + "yes,a\nFALSE,b\n1,a\n" * 20, "says yes and no in several ways ('1', 'FALSE', 'yes')"),
+        ("tag,who\n" + "".join(f"{10**19 + i},{'ab'[i % 2]}\n" for i in range(200)), "as an identifier has"),
     ],
 )
 def test_what_may_be_meant_in_two_ways_is_asked_for(refused, text, sentence):
@@ -190,6 +210,39 @@ def test_numbers_dates_and_codes_in_other_writings(learnt):
     assert kinds == {"pay": "number", "day": "date", "zip": "category", "won": "boolean"}
     assert columns_of(found)["pay"]["high"] == 9510
     assert "points stand between thousands" in found.notes
+
+
+def test_a_column_of_one_value_and_blanks_tells_who_has_it(learnt):
+    """A ticked box, a date that is there or not: what differs is whether there is a value."""
+    text = "ticked,code,day,job,who\n" + "".join(
+        f"{('yes', '')[i % 2]},{('7', '')[i % 3 == 0]},{('2020-01-03', '')[i % 2]},{('x', '')[i % 3 == 0]},{'ab'[i % 2]}\n"
+        for i in range(90)
+    )
+    found = learnt(text)
+    rows_seen = dict(zip(found.encoding.feature_names, found.x.T, strict=True))
+    for title, blank in (("ticked", 2), ("code", 3), ("day", 2), ("job", 3)):
+        np.testing.assert_array_equal(rows_seen[f"{title} missing"], np.arange(90) % blank == (1 if blank == 2 else 0))
+    assert all(std > 0 for std in found.encoding.normalisation["std"])
+
+
+def test_what_is_left_out_is_left_out_for_the_reason_that_is_said(learnt):
+    text = "same,ward,age,rare,who\n" + "".join(
+        f"{'x' if i else 'y'},ward {i // 3},{20 + i % 30},{('no', 'yes')[i == 0]},{'ab'[i % 2]}\n" for i in range(120)
+    )
+    found = learnt(text)
+    assert found.encoding.titles == ("age",)  # a yes of one member alone would be a record of that member
+    assert "left out, since all members, or all but a few, have the same there: 'same', 'rare'" in found.notes
+    assert "left out, since too few members share any value there: 'ward'" in found.notes
+
+
+def test_letters_with_accents_are_one_however_they_are_stored(learnt):
+    words = ("groß", "caf\u00e9", "cafe\u0301")
+    text = "größe,who\n" + "".join(f"{words[i % 3]},{'ab'[i % 2]}\n" for i in range(60))
+    found = learnt(text)
+    assert columns_of(found)["größe"]["categories"] == ["caf\u00e9", "groß"]
+    x, notes = encoded(found.encoding.record, *read_rows(text, found.encoding.record))
+    assert not notes
+    np.testing.assert_array_equal(x, found.x)
 
 
 def test_a_table_without_titles_is_read_by_position(learnt):

@@ -37,6 +37,8 @@ TABLES = {
     "other order, commas": 'pay,won,"job, now",age,day,sex\n'
     '"12,25",no,"ro""bot\n2","1.007","31/12/2016",x\n3,yes,cook,NA,1.2.2015,\n',
     "tabs, no values": "day\tage\tsex\twon\tpay\tjob, now\textra\n?\t?\t?\t?\t?\t?\t1\n",
+    "line ends in cells": 'age;"job, now";sex;won;day;pay;"in\nall"\n39;c\u2028k;F;yes;01.02.2012 10:30:15.25+02:00;1;2\n',
+    "accents apart": "age;job, now;sex;won;day;pay\n39;ne\u0301;F;yes;01.02.2012T10:30-01:30;1\n",
     "windows lines": "age;job, now;sex;won;day;pay\r\n 39 ; cook;F;yes;01.03.2012;1e2\r\n",
 }
 
@@ -163,7 +165,8 @@ def test_javascript_makes_the_same_inputs(model, tmp_path):
 @pytest.mark.parametrize(
     ("cell", "writing", "number"),
     [("1e3", (".", ""), 1000), ("1,5", (",", ""), 1.5), ("1.5", (",", ""), None), ("1_0", (".", ""), None),
-     ("1,234.5", (".", ","), 1234.5), ("1 234", (".", " "), 1234), ("12,34", (".", ","), None), ("nan", (".", ""), None)],
+     ("1,234.5", (".", ","), 1234.5), ("1 234", (".", " "), 1234), ("12,34", (".", ","), None), ("nan", (".", ""), None),
+     ("1e999", (".", ""), None)],
 )  # fmt: skip
 def test_numbers_as_people_write_them(cell, writing, number):
     assert number_of(cell, *writing) == number
@@ -174,3 +177,6 @@ def test_dates_are_days_since_1970():
     assert date_of("02/01/1970", "DMY") == 1
     assert date_of("02/13/1970", "DMY") is None
     assert date_of("70-01-02", "YMD") is None
+    assert date_of("1970-01-02 12:00:13.5", "YMD") == 1 + 43213.5 / 86400
+    assert date_of("1970-01-02T01:30:00+01:30", "YMD") == 1
+    assert date_of("1970-01-01 22:30-0130", "YMD") == 1
