@@ -164,7 +164,7 @@ def test_a_saturated_softmax_hides_nothing():
     model = Scaled()
     x, y, _ = examples(model)
     plain, scaled = (robustness(one, served(one), x, y, norm="linf", eps=0.1) for one in (Linear(), model))
-    assert [warning.split(":")[0] for warning in scaled["warnings"]] == ["saturated softmax"]
+    assert [warning.split(":")[0] for warning in scaled["warnings"]] == ["hidden scores", "saturated softmax"]
     assert 0.05 < scaled["worst_case_accuracy"] < 0.95
     for own, other in zip(scaled["attacks"], plain["attacks"], strict=True):
         assert own["robust_accuracy"] == pytest.approx(other["robust_accuracy"], abs=0.02), own["name"]

@@ -128,9 +128,9 @@ def _square(trial: Trial, eps: float, classes: int) -> list[Craft]:
     return [Craft(make, square.QUERIES, square.QUERIES * _FORWARD, stops=False)]
 
 
-SQUARE = "square"
+FGSM, SQUARE = "fgsm", "square"
 EVASIONS: dict[str, Callable[[Trial, float, int], list[Craft]]] = {
-    "fgsm": _fgsm,
+    FGSM: _fgsm,
     "pgd": _pgd,
     "pgd-margin": _pgd_margin,
     "apgd-ce": _apgd_ce,
@@ -140,6 +140,6 @@ EVASIONS: dict[str, Callable[[Trial, float, int], list[Craft]]] = {
 }
 """An attack of radius eps on a model of so many classes, as a list of tries."""
 
-_QUICK = ("fgsm", "pgd", "pgd-margin", "apgd-ce")
+_QUICK = (FGSM, "pgd", "pgd-margin", "apgd-ce")
 LEVELS: dict[str, tuple[str, ...]] = {"quick": _QUICK, "autoattack": (*_QUICK, "apgd-t", "fab-t", SQUARE)}
 """AutoAttack is its standard version (Croce & Hein 2020), behind the cheap attacks, which leave it less to do."""

@@ -1,21 +1,18 @@
-"""What makes figures of robustness look better than they are: symptoms of the model, and what to do about each."""
+"""What gradients tell of themselves: symptoms that make figures of robustness look better than they are, with remedies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgepriv.artifact.batches import Steadiness
 from edgepriv.audit.answers import Bools
-from edgepriv.audit.evasion.losses import FEWEST_FOR_DLR
-from edgepriv.audit.evasion.trial import DRAWS, Trial
+from edgepriv.audit.evasion.trial import Trial
 from edgepriv.training.pgd import cross_entropy, gradient, margin
 
 # Shares of the examples above which a finding becomes a warning, or, of the first, ends the trust in gradients.
-ZERO_GRADIENTS, DISAGREEING, RISING, BEATEN = 0.01, 0.005, 0.005, 0.002
+ZERO_GRADIENTS, DISAGREEING, BEATEN = 0.01, 0.005, 0.002
 MISLED = 0.02
 """Share of the examples that an attack without gradients must fool beyond the others for the worst case to be unknown."""
 TINY = 0.01
@@ -128,67 +125,6 @@ def of_model(trial: Trial, checked: Gradients, rounding: Sequence[str]) -> list[
     return lines
 
 
-def of_classes(classes: int) -> list[str]:
-    """Said where the targeted attacks cannot use their own loss.
-
-    Args:
-        classes: of the model.
-
-    Returns:
-        One sentence, or none.
-    """
-    if classes >= FEWEST_FOR_DLR:
-        return []
-    return [
-        f"too few classes: the targeted DLR loss needs {FEWEST_FOR_DLR}, the model has {classes}; the targeted attacks climb "
-        "on the margin between two logits instead, which is weaker where gradients are masked"
-    ]
-
-
-def of_answers(random: bool, steadiness: Steadiness) -> list[str]:
-    """Said of a file whose answers are not those to the input alone.
-
-    Args:
-        random: the same question gets different ones.
-        steadiness: how they depend on the batch.
-
-    Returns:
-        Sentences.
-    """
-    if random:
-        return [
-            "randomised output: the artifact answers equal inputs differently; labels here are those of the mean of "
-            f"{DRAWS} answers, as an attacker sees who asks more than once. Audit the file without the noise"
-        ]
-    if steadiness.batch_dependent:
-        return [
-            f"batch-dependent output: the artifact {steadiness.sentence()}; who is fooled depends on what is asked beside it. "
-            "Ask one input at a time (--batch-dependent)"
-        ]
-    return []
-
-
-def of_radius(x: npt.NDArray[np.float32], norm: str, eps: float) -> list[str]:
-    """Said where the budget lets any input become any other.
-
-    Args:
-        x: float32 [n, ...] in [0, 1].
-        norm: "linf" or "l2".
-        eps: radius in input units.
-
-    Returns:
-        One sentence, or none.
-    """
-    range_of_data = float(x.max() - x.min())
-    largest = range_of_data if norm == "linf" else range_of_data * float(np.sqrt(x[0].size))
-    if eps < largest or largest == 0:
-        return []
-    return [
-        f"eps {eps:g} is as large as the data's range ({largest:.3g} in {norm}): any input can become any other, which no "
-        "model withstands. Use a smaller --eps"
-    ]
-
-
 def beaten(name: str, attacked: Bools, held: Bools) -> tuple[list[str], bool]:
     """Whether an attack without gradients does better than those with.
 
@@ -217,20 +153,3 @@ def beaten(name: str, attacked: Bools, held: Bools) -> tuple[list[str], bool]:
         f"gradients mislead: an attack that needs none ({name}) fools {fooled:,} of the {asked:,} examples that it was "
         f"made against, which attacks along the gradients do not fool{means}"
     ], unknown
-
-
-def rises(accuracy: Mapping[float, float]) -> list[str]:
-    """Said where a larger radius seems safer, which can only be a failure of the attack.
-
-    Args:
-        accuracy: by radius.
-
-    Returns:
-        Sentences.
-    """
-    return [
-        f"non-monotone curve: accuracy rises from {accuracy[small]:.3f} at eps {small:g} to {accuracy[large]:.3f} at "
-        f"eps {large:g}, so the attack fails there; use more steps or restarts"
-        for small, large in pairwise(sorted(accuracy))
-        if accuracy[large] > accuracy[small] + RISING
-    ]

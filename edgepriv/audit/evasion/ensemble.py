@@ -13,9 +13,9 @@ from torch import nn
 from edgepriv.artifact.batches import steadiness
 from edgepriv.audit import blackbox
 from edgepriv.audit.answers import Bools
-from edgepriv.audit.evasion import doubts
+from edgepriv.audit.evasion import doubts, remarks
 from edgepriv.audit.evasion.attacked import Attacked
-from edgepriv.audit.evasion.attacks import EVASIONS, LEVELS, SQUARE
+from edgepriv.audit.evasion.attacks import EVASIONS, FGSM, LEVELS, SQUARE
 from edgepriv.audit.evasion.grid import below_a_level, refuse_below_a_level
 from edgepriv.audit.evasion.kept import Kept
 from edgepriv.audit.evasion.rows import interval, row
@@ -100,12 +100,11 @@ def robustness(
             Counter(progress), setting.free, setting.bytes_in, setting.rows,
         )  # fmt: skip
         attacked.fit(inputs for _, inputs, _ in trial.batches(np.arange(len(x))))
-        remarks = [*doubts.of_answers(random, steady), *doubts.of_radius(x, norm, eps)]
+        said = [*remarks.of_answers(random, steady), *remarks.of_radius(x, norm, eps)]
+        said += remarks.of_scores(climbs_on, setting.head)
         rounding = _rounding(twin)
         told = {"level": level, "head": setting.head, "square_asks": climbs_on if SQUARE in LEVELS[level] else None}
-        return told | _report(
-            trial, LEVELS[level], eps, {float(r) for r in eps_curve}, rounding, remarks, kept or Kept()
-        )
+        return told | _report(trial, LEVELS[level], eps, {float(r) for r in eps_curve}, rounding, said, kept or Kept())
     finally:
         twin.train(was_training)
 
@@ -133,7 +132,7 @@ def _report(
     eps: float,
     radii: set[float],
     rounding: tuple[str, ...],
-    remarks: list[str],
+    said: list[str],
     kept: Kept,
 ) -> dict[str, Any]:
     """Run the attacks ``names``, then those of the curve's ``radii``, and judge what they found."""
@@ -147,7 +146,7 @@ def _report(
     attacks = {name: EVASIONS[name](trial.within(eps), eps, checked.classes) for name in names}
     curves = {radius: _of_curve(trial, radius, checked.classes) for radius in sorted(radii - {*clean, float(eps)})}
     planned = [craft for tries in (*attacks.values(), *curves.values()) for craft in tries]
-    trial.counter.expect(len(trial.x) * sum(craft.passes for craft in planned))
+    trial.counter.expect(len(trial.x) * (1 + sum(craft.passes for craft in planned)))
     tally = _Tally(right.copy())
     for name, tries in attacks.items():
         held = _ended(kept, name, tally.standing, partial(trial.withstands, tries, tally.standing, eps))
@@ -162,14 +161,15 @@ def _report(
     if reasons or rounding:
         _add_blackbox(tally, trial, eps)
     nested = clean | _nested(right, outcomes, eps, tally.standing)
-    lines = [*reasons, *remarks, *doubts.of_model(trial, checked, rounding)]
-    lines += doubts.of_classes(checked.classes) if any(name.endswith("-t") for name in names) else []
+    lines = [*reasons, *said, *doubts.of_model(trial, checked, rounding)]
+    lines += remarks.of_classes(checked.classes) if any(name.endswith("-t") for name in names) else []
     unknown = bool(reasons)
     for name, asked, held in tally.blind if not unknown else ():
         more, misled = doubts.beaten(name, asked, held)
         lines += more
         unknown |= misled
-    lines += doubts.rises(raw)
+    fooled_by = {row["name"]: row["fooled"] for row in tally.rows}
+    lines += [*remarks.rises(raw), *_above_clean(trial, ~right, fooled_by[FGSM], eps, checked.classes)]
     trial.counter.finish()
     worst = float(tally.standing.mean())
     return {
@@ -186,6 +186,12 @@ def _report(
         "fixed_features": 0 if trial.free is None else int((~trial.free).sum()),
         "warnings": lines,
     }
+
+
+def _above_clean(trial: Trial, wrong: Bools, fooled: int, eps: float, classes: int) -> list[str]:
+    """Whether one step along the gradient, which fools so many, corrects more: attacks are made on right labels alone."""
+    corrected = trial.withstands(EVASIONS[FGSM](trial.within(eps), eps, classes), wrong, eps)
+    return remarks.above_clean(fooled / len(wrong), float(corrected.mean()))
 
 
 def _add_smaller(tally: _Tally, right: Bools, outcomes: Mapping[float, Bools], eps: float) -> None:

@@ -16,6 +16,10 @@ LARGEST_PULL = 0.1
 OVERSHOOT = 1.05
 BACK = 0.9
 """What is kept of a perturbation that fools the model, to look for a smaller one from there."""
+OUT_OF_REACH = {10: 1.5, 20: 1.25}
+"""After so many steps an example is left whose nearest point across the boundary is more than so many radii away. The other 90
+steps take off a quarter at most of the distance found after 10, the other 80 an eighth of that after 20 (measured on LeNet-5,
+plain and hardened, in both norms): none of these points would come within the radius."""
 
 
 # The budget by its parts, as the algorithm is written down, and what an ensemble of attacks tells each of them.
@@ -34,7 +38,7 @@ def fab_targeted(
     """The nearest point found across the boundary to one other class.
 
     Each step linearises the difference of two logits, the label's and that of the other class, goes to where it is zero, and
-    is drawn back to x.
+    is drawn back to x. An example ends early where the point is far inside the budget, or ``OUT_OF_REACH``.
 
     Args:
         logits_of: differentiable function of x with logits [N, K].
@@ -56,7 +60,7 @@ def fab_targeted(
         target = nearest_others(logits_of(x), y)[:, rank]
     index = torch.arange(len(x), device=x.device)
     moved, nearest = x, torch.full((len(x),), torch.inf, device=x.device)
-    for _ in range(steps):
+    for step in range(1, steps + 1):
         if not len(index):
             break
         home, label = x[index], y[index]
@@ -71,7 +75,8 @@ def fab_targeted(
         reached[index[inside]] = lead[inside]
         nearest = torch.where(fooled, torch.minimum(nearest, length), nearest)
         moved = torch.where(per_example(fooled, moved), home + BACK * (moved - home), moved)
-        left = ~(inside & (lead > settled))
+        within_reach = ~(nearest.isfinite() & (nearest > OUT_OF_REACH.get(step, torch.inf) * eps))
+        left = ~(inside & (lead > settled)) & within_reach
         index, moved, nearest = index[left], moved[left], nearest[left]
         tick()
     return adversarial

@@ -11,6 +11,8 @@ from edgepriv.audit.evasion.trial import Inputs, Predict
 FEWEST = 0.99
 """Share of the answers that must tell more than a label."""
 _FLOOR = 1e-38
+THE_FILE = "the file"
+"""What is climbed on where answers of the file tell enough."""
 
 
 def scores_of(
@@ -29,7 +31,7 @@ def scores_of(
         The file's own answers as logarithms, or the twin's logits where these tell too little; and what that is called.
     """
     if head is None and tells_more_than_labels(predict(few)):
-        return logarithms(predict), "the file"
+        return logarithms(predict), THE_FILE
 
     @torch.no_grad()
     def logits(x: Inputs) -> npt.NDArray[np.floating]:

@@ -9,11 +9,11 @@ from edgepriv.artifact.batches import steadiness
 from edgepriv.audit import blackbox
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.evasion.attacks import LEVELS, SQUARE
-from edgepriv.audit.evasion.doubts import of_answers
 from edgepriv.audit.evasion.grid import radius_on_bytes
 from edgepriv.audit.evasion.kept import Kept
+from edgepriv.audit.evasion.remarks import of_answers, of_radius
 from edgepriv.audit.evasion.rows import interval, row
-from edgepriv.audit.evasion.scores import averaged, logarithms, tells_more_than_labels
+from edgepriv.audit.evasion.scores import THE_FILE, averaged, logarithms, tells_more_than_labels
 from edgepriv.audit.evasion.setting import Setting, check
 from edgepriv.audit.evasion.square import QUERIES, square
 from edgepriv.audit.evasion.trial import DRAWS, Inputs, Predict
@@ -68,6 +68,7 @@ def without_gradients(
     right: Bools = clean.argmax(axis=1) == y
     worst, rows = right, []
     warnings = [f"the gradients of this graph cannot be computed: {reason}", *of_answers(random, steady)]
+    warnings += of_radius(x, norm, eps)
     if SQUARE in LEVELS[level]:
         if tells_more_than_labels(clean):
             ended = (kept or Kept()).get(SQUARE)
@@ -93,7 +94,7 @@ def without_gradients(
     return {
         "level": level,
         "head": setting.head,
-        "square_asks": "the file" if rows[0]["name"] == SQUARE else None,
+        "square_asks": THE_FILE if rows[0]["name"] == SQUARE else None,
         "norm": norm,
         "eps": float(eps),
         "clean_accuracy": float(right.mean()),
