@@ -100,11 +100,11 @@ def robustness(
             Counter(progress), setting.free, setting.bytes_in, setting.rows,
         )  # fmt: skip
         attacked.fit(inputs for _, inputs, _ in trial.batches(np.arange(len(x))))
-        said = [*remarks.of_answers(random, steady), *remarks.of_radius(x, norm, eps)]
-        said += remarks.of_scores(climbs_on, setting.head)
+        noted = [*remarks.of_answers(random, steady), *remarks.of_radius(x, norm, eps)]
+        noted += remarks.of_scores(climbs_on, setting.head)
         rounding = _rounding(twin)
         told = {"level": level, "head": setting.head, "square_asks": climbs_on if SQUARE in LEVELS[level] else None}
-        return told | _report(trial, LEVELS[level], eps, {float(r) for r in eps_curve}, rounding, said, kept or Kept())
+        return told | _report(trial, LEVELS[level], eps, {float(r) for r in eps_curve}, rounding, noted, kept or Kept())
     finally:
         twin.train(was_training)
 
@@ -132,7 +132,7 @@ def _report(
     eps: float,
     radii: set[float],
     rounding: tuple[str, ...],
-    said: list[str],
+    noted: list[str],
     kept: Kept,
 ) -> dict[str, Any]:
     """Run the attacks ``names``, then those of the curve's ``radii``, and judge what they found."""
@@ -161,7 +161,7 @@ def _report(
     if reasons or rounding:
         _add_blackbox(tally, trial, eps)
     nested = clean | _nested(right, outcomes, eps, tally.standing)
-    lines = [*reasons, *said, *doubts.of_model(trial, checked, rounding)]
+    lines = [*reasons, *noted, *doubts.of_model(trial, checked, rounding)]
     lines += remarks.of_classes(checked.classes) if any(name.endswith("-t") for name in names) else []
     unknown = bool(reasons)
     for name, asked, held in tally.blind if not unknown else ():

@@ -16,10 +16,9 @@ LARGEST_PULL = 0.1
 OVERSHOOT = 1.05
 BACK = 0.9
 """What is kept of a perturbation that fools the model, to look for a smaller one from there."""
-OUT_OF_REACH = {10: 1.5, 20: 1.25}
-"""After so many steps an example is left whose nearest point across the boundary is more than so many radii away. The other 90
-steps take off a quarter at most of the distance found after 10, the other 80 an eighth of that after 20 (measured on LeNet-5,
-plain and hardened, in both norms): none of these points would come within the radius."""
+OUT_OF_REACH = {10: 2.0, 20: 1.5}
+"""After so many steps an example is left whose nearest point across the boundary is more than so many radii away. Measured on
+LeNet-5, plain and hardened, in both norms: what comes within the radius at all is within 1.2 of it after 10 steps."""
 
 
 # The budget by its parts, as the algorithm is written down, and what an ensemble of attacks tells each of them.
