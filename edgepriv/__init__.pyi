@@ -263,6 +263,7 @@ def train(
     date_order: Literal["YMD", "DMY", "MDY"] | None = None,
     image_size: int | str | tuple[int, int] | None = None,
     channels: int | None = None,
+    canaries: str | None = None,
     model: str | None = None,
     widths: str | Sequence[int] | None = None,
     model_arg: Sequence[str] | Mapping[str, Any] | None = None,

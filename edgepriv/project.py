@@ -124,11 +124,15 @@ def data_record(dataset: Dataset, split: Split, asked: Data) -> dict[str, Any]:
         asked: how the data were read.
 
     Returns:
-        ``name``, ``sha256`` and ``split``; ``reading`` and ``encoding`` where there is something to say. JSON-ready.
+        ``name``, ``sha256`` (of the data as they are read, before any canary) and ``split``; ``reading``, ``encoding`` and
+        ``canaries`` where there is something to say. JSON-ready.
     """
     reading = {"reading": asked.reading()} if asked.reading() else {}
     encoding = {} if dataset.encoding is None else {"encoding": dataset.encoding.record}
-    return {"name": dataset.name, **reading, **encoding, "sha256": dataset.sha256, "split": split.record()}
+    planted = dataset.canaries
+    digest = dataset.sha256 if planted is None else planted.before
+    canaries = {} if planted is None else {"canaries": planted.record}
+    return {"name": dataset.name, **reading, **encoding, "sha256": digest, "split": split.record(), **canaries}
 
 
 def split_of(
@@ -144,12 +148,13 @@ def split_of(
             its members, unless their number is given.
 
     Returns:
-        The data, with the rows of a table encoded by what is learnt from the members, and the split.
+        The data, with the rows of a table encoded by what is learnt from the members and with the canaries that are asked for,
+        and the split.
     """
     dataset = data.load(recipe.data.name, data_dir, download, asked=recipe.data)
     sizes = data.trained_elsewhere(dataset, recipe.data) if trained_elsewhere else recipe.data
     split = data.make_split(dataset, sizes, recipe.seed)
-    dataset = data.fitted(dataset, split.members)
+    dataset = data.with_canaries(data.fitted(dataset, split.members), split, recipe.data)
     for line in data_notes(dataset, split):
         say(line)
     return dataset, split
@@ -169,6 +174,7 @@ def data_notes(dataset: Dataset, split: Split) -> list[str]:
         f"{dataset.name}: {data.described(dataset)}",
         *dataset.notes,
         *data.notes_on_split(dataset, split),
+        *data.canary_notes(dataset),
     ]
 
 
@@ -232,7 +238,12 @@ def _as_recorded(record: dict[str, Any], asked: Data, data_dir: Path | None, wha
                 "edgepriv read it in another way"
             )
         dataset = other
-    return dataset, data.remake_split(dataset, record["split"])
+    split = data.remake_split(dataset, record["split"])
+    if "canaries" in record:
+        planting = asked.model_copy(update={"canaries": record["canaries"]["asked"]})
+        dataset = data.with_canaries(dataset, split, planting)
+        data.refuse_other_canaries(dataset, record["canaries"])
+    return dataset, split
 
 
 def recorded_subgroups(record: dict[str, Any], data_dir: Path | None, column: str) -> Subgroups | None:
@@ -290,6 +301,7 @@ def open_checkpoint(
                 f"{path} was trained on {opened.data['name']}, not {named}: --data, --members and --non-members "
                 "describe a bare state_dict"
             )
+        _refuse_other_canaries(path, opened, recipe)
         _refuse_other_normalisation(path, opened.recipe.model, recipe.model if recipe else Model())
         reading = recipe.data.reading() if recipe else {}
         if reading and opened.data and reading != opened.data.get("reading", {}):
@@ -302,6 +314,11 @@ def open_checkpoint(
         return Trained(opened, *recorded_data(opened.data, data_dir, str(path)))
     if recipe is None:
         raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
+    if recipe.data.canaries is not None:
+        raise UserError(
+            f"{path} is a bare state_dict, which was trained without canaries ({recipe.data.canaries}): what it knows of these "
+            "records is their true form; train with edgepriv train --canaries"
+        )
     recipe = recipe.with_changes(model={"batch_dependent": alone})
     dataset, split = split_of(recipe, data_dir, download, trained_elsewhere=True)
     if dataset.encoding is not None:
@@ -334,6 +351,16 @@ def _from_elsewhere(path: Path, recipe: Recipe, dataset: Dataset, split: Split) 
     some = np.sort(np.random.default_rng([split.seed, 8]).permutation(split.members)[: compared(dataset.input_shape)])
     x, y = torch.from_numpy(dataset.inputs(some)), torch.from_numpy(dataset.y[some])
     return read_with_its_stem(read, described.model, x, y)
+
+
+def _refuse_other_canaries(path: Path, opened: Checkpoint, recipe: Recipe | None) -> None:
+    """Canaries are trained on from the first stage on: a recipe may only repeat those of the checkpoint."""
+    asked, own = recipe.data.canaries if recipe else None, opened.recipe.data.canaries
+    if asked is not None and asked != own:
+        raise UserError(
+            f"{path} was trained {'without canaries' if own is None else f'with the canaries {own}'}, and canaries are learnt "
+            f"from the first stage on: train with edgepriv train --canaries {asked}"
+        )
 
 
 def _refuse_other_normalisation(path: Path, own: Model, asked: Model) -> None:

@@ -160,7 +160,8 @@ class Audited(Result):
     ``file``, ``report``, ``scores``: the .json, .html and .npz that were written. ``limits``: how ``fail_if`` was judged;
     ``robustness``: accuracy under perturbations, None where it was not asked for; ``utility``: accuracy and sizes;
     ``left_out``: attacks that were not run, with the reason; ``float_twin``: the same of the twin that was not hardened;
-    ``persons``: the attacks by person, None where the data do not say whose records they are.
+    ``persons``: the attacks by person, None where the data do not say whose records they are; ``canaries``: what attacks find
+    of the canaries alone, beside the average record, None without canaries.
     """
 
     _named: ClassVar[Mapping[str, str]] = {"float_twin": "float"}
@@ -182,6 +183,7 @@ class Audited(Result):
     float_twin: Row | None = None
     dp: Row | None = None
     persons: Row | None = None
+    canaries: Row | None = None
     classifier: Row | None = None
 
     @property

@@ -11,7 +11,7 @@ from torch import nn
 from edgepriv.accuracy import Answers, Asked, Standard, collapse, drop, remarks, too_costly
 from edgepriv.artifact.parity import torch_logits
 from edgepriv.artifact.session import predict
-from edgepriv.data import Dataset, Split
+from edgepriv.data import Dataset, Split, ordinary
 from edgepriv.heads.masks import Mask, masked
 from edgepriv.models import Classifier
 from edgepriv.models.cost import affordable
@@ -50,7 +50,7 @@ class Sample:
 
 
 def sample(dataset: Dataset, split: Split, network: nn.Module) -> Sample:
-    """Some members and some held-out examples, drawn with the split's seed.
+    """Some members and some held-out examples, drawn with the split's seed; no canary, which may carry a wrong label.
 
     Args:
         dataset: the examples.
@@ -60,6 +60,7 @@ def sample(dataset: Dataset, split: Split, network: nn.Module) -> Sample:
     Returns:
         The sample.
     """
+    split = ordinary(split, dataset)
     most = affordable(network, dataset.inputs(split.members[:2]))
     drawn = np.random.default_rng([split.seed, 5])
     return Sample(dataset, *(np.sort(drawn.permutation(index)[:most]) for index in (split.members, split.non_members)))

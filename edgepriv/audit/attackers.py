@@ -27,11 +27,14 @@ from edgepriv.training.device import device_of
 @dataclass(frozen=True)
 class Attackers:
     """``fleets``: threat model -> the models that this attacker compares with, the headline first; empty where nothing is
-    trained. ``warnings``, ``notes``: what makes figures doubtful, and what else there is to say of them, in sentences."""
+    trained. ``warnings``, ``notes``: what makes figures doubtful, and what else there is to say of them, in sentences.
+    ``on_canaries``: threat model -> the same models on the canaries, which are not among the candidates of ``fleets``; empty
+    without canaries, and where nobody says that the models were trained on these."""
 
     fleets: Mapping[str, Fleet] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    on_canaries: Mapping[str, Fleet] = field(default_factory=dict)
 
     @property
     def references(self) -> int:

@@ -5,7 +5,8 @@ A limit is about the worst attack, whichever examples it was run on and in which
 estimate: the interval is named, so that a reader sees when few examples decide. A true-positive rate that no attack can
 resolve with so few non-members is an error, never a pass; if only some cannot (attacks on a part of the candidates), the
 others decide and the sentence names those that were not judged. An attack that was asked for by its name and left out is an
-error as well.
+error as well. ``canary_tpr@`` is about the canaries alone, by the attack that finds most of them; of a model that was trained
+without canaries it is an error.
 """
 
 import re
@@ -14,12 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepriv.audit.assess import FALSE_POSITIVE_RATES
+from edgepriv.audit.canaries import headline_of
 from edgepriv.audit.significance import REVERSED
 from edgepriv.errors import UserError
 
 _LIMIT = re.compile(
-    r"\s*(?P<measure>auc|tpr@(?P<fpr>[0-9.]+)|robust_accuracy|clean_accuracy)\s*(?P<sign>[<>])\s*(?P<value>[0-9.]+)\s*"
+    r"\s*(?P<measure>auc|(?:canary_)?tpr@(?P<fpr>[0-9.]+)|robust_accuracy|clean_accuracy)\s*(?P<sign>[<>])\s*(?P<value>[0-9.]+)\s*"
 )
+CANARIES = "canary_tpr"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ def parse_limit(text: str) -> Limit:
     match = _LIMIT.fullmatch(text)
     if match is None:
         raise UserError(
-            f"--fail-if {text!r}: expected auc>0.55, tpr@0.01>0.03, tpr@0.001>0.01, robust_accuracy<0.6 or clean_accuracy<0.9"
+            f"--fail-if {text!r}: expected auc>0.55, tpr@0.01>0.03, tpr@0.001>0.01, canary_tpr@0.001>0.1, robust_accuracy<0.6 "
+            "or clean_accuracy<0.9"
         )
     try:
         fpr, value = float(match["fpr"]) if match["fpr"] else None, float(match["value"])
@@ -129,7 +133,7 @@ def _judge(limit: Limit, audit: dict[str, Any]) -> tuple[str, str]:
     worst = (max if above else min)(values, key=lambda value: value.number)
     if worst.number > limit.value if above else worst.number < limit.value:
         return "exceeded", f"{limit.text} is exceeded: {worst}"
-    missing = [] if limit.measure.endswith("accuracy") else _asked_for_and_left_out(audit)
+    missing = [] if limit.measure.endswith("accuracy") or limit.measure == CANARIES else _asked_for_and_left_out(audit)
     if missing:
         return "not measured", f"asked for, and left out: {_named(missing)}"
     sentence = f"{limit.text} is not exceeded: {'at most' if above else 'at least'} {worst}"
@@ -148,6 +152,8 @@ def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str
         by = f"{robustness['norm']} eps {robustness['eps']:.4g}"
         value = robustness.get(key)
         return ([] if value is None else [_Value(value, robustness.get(interval), by)]), []
+    if limit.measure == CANARIES:
+        return _of_canaries(limit, audit.get("canaries"))
     values, unresolved = [], dict[str, list[str]]()
     for attack in audit["attacks"]:
         turned = ", reversed" if attack.get("direction") == REVERSED else ""
@@ -161,6 +167,22 @@ def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str
         else:
             values.append(_Value(rate["value"], rate["ci"], by))
     return values, [f"{_named(names)} ({reason})" for reason, names in unresolved.items()]
+
+
+def _of_canaries(limit: Limit, part: dict[str, Any] | None) -> tuple[list[_Value], list[str]]:
+    """What the limit is about where it is of canaries."""
+    if part is None:
+        return [], ["the model was trained without canaries (edgepriv train --canaries)"]
+    if not part["attacks"]:
+        return [], [part.get("not_run") or "; ".join(f"{row['name']}: {row['reason']}" for row in part["left_out"])]
+    values, unresolved = [], dict[str, None]()
+    for row in part["attacks"]:
+        rate = headline_of(row)["tpr_at_fpr"][str(limit.fpr)]
+        if rate["value"] is None:
+            unresolved[rate["note"]] = None
+        else:
+            values.append(_Value(rate["value"], rate["ci"], f"canaries, {row['name']}, {row['threat_model']}"))
+    return values, list(unresolved)
 
 
 def _asked_for_and_left_out(audit: dict[str, Any]) -> list[str]:

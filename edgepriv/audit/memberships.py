@@ -12,6 +12,9 @@ still OUT of a third of the models.
 Where records belong to persons (groups), all this is done with whole persons: each is IN a model with all of her records or
 OUT with all, and the sizes are met up to a part of one person. A person who does not fit waits for the next model. One with
 more records than a model takes would never be IN, which ``refuse_too_large`` says before any model is trained.
+
+Canaries (``data.canaries``) are drawn apart from the others, so that models 2p and 2p + 1 hold complementary halves of them
+whatever the sizes: each is IN half of the models and OUT of the other half, as it is IN the target with a chance of a half.
 """
 
 import hashlib
@@ -26,6 +29,7 @@ from edgepriv.errors import UserError
 MOST_INSIDE = 2 / 3
 """Share of the candidates that one model is trained on, at most."""
 _DIGESTED = 4
+_CANARY_STREAM = 1_000_003  # added to the seed: canaries are halved apart from the others
 
 Index = np.ndarray
 
@@ -35,7 +39,7 @@ class Plan:
     """candidates: int64 [n] into the data set. inside: how many of them each model is trained on. filler: how many records
     of ``reserve`` (int64, into the data set) beside these. population: int64, the rest of the attacker's pool. groups: int64
     of the whole data set, whose records they are; None where each is by itself. With groups, ``inside`` and ``filler`` are
-    about so many."""
+    about so many. canaries: bool [n], which candidates are canaries; None without any."""
 
     candidates: Index
     inside: int
@@ -44,6 +48,7 @@ class Plan:
     population: Index
     seed: int
     groups: np.ndarray | None = None
+    canaries: np.ndarray | None = None
 
     @property
     def records(self) -> int:
@@ -74,11 +79,27 @@ class Plan:
             bool [n] for each.
         """
         person, sizes = self._persons()
+        if self.canaries is not None:
+            return self._memberships_beside_canaries(person, sizes, count)
+        return [persons[person] for persons in self._chosen(sizes, self.inside, count)]
+
+    def _chosen(self, sizes: np.ndarray, inside: int, count: int) -> list[np.ndarray]:
+        """bool [persons] for each model, of persons with ``sizes`` records each, of whom it takes ``inside`` records."""
         if self.inside == len(self.candidates) // 2:
-            chosen = [_half(sizes, r, self.seed) for r in range(count)]
-        else:
-            chosen = _chunks(sizes, self.inside, count, self.seed)
-        return [persons[person] for persons in chosen]
+            return [_half(sizes, r, self.seed) for r in range(count)]
+        return _chunks(sizes, inside, count, self.seed)
+
+    def _memberships_beside_canaries(self, person: np.ndarray, sizes: np.ndarray, count: int) -> list[np.ndarray]:
+        """Halves of the persons with a canary, and of the others what is then missing."""
+        apart = np.bincount(person, weights=self.canaries) > 0
+        held = int(sizes[apart].sum())
+        others = self._chosen(sizes[~apart], self.inside - held // 2, count)
+        memberships = []
+        for r, of_others in enumerate(others):
+            persons = np.empty(len(sizes), dtype=bool)
+            persons[apart], persons[~apart] = _half(sizes[apart], r, self.seed + _CANARY_STREAM), of_others
+            memberships.append(persons[person])
+        return memberships
 
     def _persons(self) -> tuple[np.ndarray, np.ndarray]:
         """int64 [n], whose record each candidate is, from 0; and int64 [persons], how many records each has."""
@@ -129,13 +150,14 @@ class Plan:
         return hashlib.sha256(b"".join(hashlib.sha256(records.tobytes()).digest() for records in sets)).hexdigest()
 
 
-def plan(split: Split, seed: int, groups: np.ndarray | None = None) -> Plan:
+def plan(split: Split, seed: int, groups: np.ndarray | None = None, canaries: np.ndarray | None = None) -> Plan:
     """What reference models of a target are trained on.
 
     Args:
         split: who is a member of the target.
         seed: of the draws.
         groups: int64, of the data set; None without.
+        canaries: bool [n], which candidates are canaries; None without any.
 
     Returns:
         The plan.
@@ -149,7 +171,7 @@ def plan(split: Split, seed: int, groups: np.ndarray | None = None) -> Plan:
     pool = np.random.default_rng([seed, 10]).permutation(split.reference)
     # Twice as many as one model takes, where the pool has them, so that models differ in these too.
     reserved, population = first_groups(pool, groups, min(2 * filler, len(pool) // 2))
-    return Plan(candidates, inside, filler, np.sort(reserved), np.sort(population), seed, groups)
+    return Plan(candidates, inside, filler, np.sort(reserved), np.sort(population), seed, groups, canaries)
 
 
 def _half(sizes: np.ndarray, r: int, seed: int) -> np.ndarray:

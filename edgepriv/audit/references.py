@@ -24,7 +24,7 @@ from edgepriv.audit.tempered import HOTTER, Tempered, tempered_log_odds
 from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.audit.trainer import Trainer, key_of
 from edgepriv.audit.workers import LOCAL, Job, check_engine, computed_on, stored_weights, train_jobs
-from edgepriv.data import Dataset, Split
+from edgepriv.data import Dataset, Split, canaries_in
 from edgepriv.data.groups import first_groups
 from edgepriv.errors import UserError
 from edgepriv.heads import Answering, answering
@@ -62,6 +62,18 @@ class Fleet:
     shadow_model: Path | None = None
     ask: Callable[[Path], Asked] | None = None
     recipe: Recipe | None = None
+
+    def take(self, index: np.ndarray) -> "Fleet":
+        """The same models on some of the candidates.
+
+        Args:
+            index: int64 [m], or a mask bool [n].
+
+        Returns:
+            Their answers to these.
+        """
+        references = self.references and self.references.take(index)
+        return replace(self, references=references, right=self.right[:, index])
 
 
 def candidates_of(split: Split) -> np.ndarray:
@@ -115,7 +127,8 @@ def train_fleet(
     check_engine(engine)
     if trainer is not None and engine != LOCAL:
         raise UserError("--trainer runs your script on this machine: leave out --engine")
-    planned = plan(split, recipe.seed, dataset.groups)
+    canaries = None if dataset.canaries is None else canaries_in(split, dataset)
+    planned = plan(split, recipe.seed, dataset.groups, canaries)
     if count:
         planned.refuse_too_large()
     candidates = planned.candidates

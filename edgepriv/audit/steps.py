@@ -10,14 +10,17 @@ from edgepriv.audit.alike import likeness, warnings_of
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.attackers import Attackers
 from edgepriv.audit.brought import Brought, of_another_size
+from edgepriv.audit.canaries import POOLED, Records, canaries_part
 from edgepriv.audit.classifier import classifier_part
 from edgepriv.audit.described import described
+from edgepriv.audit.references import candidates_of
 from edgepriv.audit.robust import robustness_part
 from edgepriv.audit.run import membership_part, observed
 from edgepriv.audit.shift import shift_part
 from edgepriv.audit.subgroups import changes_of, compare
 from edgepriv.audit.subject import Subject
 from edgepriv.audit.upfront import up_front
+from edgepriv.data import canaries_in
 from edgepriv.recipe import Recipe
 
 
@@ -83,6 +86,44 @@ def membership_of(subject: Subject, attackers: Attackers) -> tuple[dict[str, Any
         recipe=subject.recipe,
         pool=subject.split.reference,
     )
+
+
+def canaries_of(subject: Subject, attackers: Attackers) -> dict[str, Any]:
+    """``canaries`` of the audit: what attacks find of the canaries alone, beside the average record.
+
+    Args:
+        subject: what is examined.
+        attackers: with their models.
+
+    Returns:
+        Under ``canaries``: how many of which kind there are, then ``canaries_part``, or ``not_run``, the reason why there are
+        no figures. Empty for data without canaries.
+    """
+    known = subject.dataset.canaries
+    if known is None:
+        return {}
+    about = {name: value for name, value in known.record.items() if name != "sha256"}
+    usable = {name: fleet for name, fleet in attackers.on_canaries.items() if fleet.references is not None}
+    if not usable:
+        return {"canaries": about | {"not_run": _why_no_figures(attackers), "attacks": [], "strongest": None}}
+    name = POOLED if POOLED in usable else next(iter(usable))
+    candidates = candidates_of(subject.whole)
+    member = np.arange(len(candidates)) < len(subject.whole.members)
+    planted = canaries_in(subject.whole, subject.dataset)
+    sides = ((planted, usable[name]), (~planted, attackers.fleets[name]))
+    canaries, average = (Records(candidates[side], member[side], fleet) for side, fleet in sides)
+    target, seed = subject.target, subject.recipe.seed
+    part = canaries_part(target, subject.dataset, canaries, average, threat_model=name, seed=seed)
+    return {"canaries": about | part}
+
+
+def _why_no_figures(attackers: Attackers) -> str:
+    if attackers.fleets:
+        return (
+            "canaries are found by comparing with reference models that were trained on half of them, and nobody says that of "
+            "these; an audit without --reference-models and --reference-scores trains such models"
+        )
+    return "canaries are found by comparing with reference models, and this audit has none (--attacks, --references)"
 
 
 def classifier_of(subject: Subject) -> tuple[dict[str, Any], Bools]:
@@ -196,7 +237,7 @@ def report_of(
     if attackers.references:
         records = next(iter(attackers.fleets.values())).records
         report["reference_records"] = records
-        report["warnings"] += of_another_size(records, len(subject.split.members), brought)
+        report["warnings"] += of_another_size(records, len(subject.whole.members), brought)
     if brought.anything:
         report["settings"]["brought"] = brought.options()
     return report

@@ -17,9 +17,10 @@ class Subject:
     """A file under audit.
 
     ``model``: the file; ``asked``: the same, or what is left of it when its head is cut off. ``opened``: how it is fed and
-    read, as the user ``told``. ``dataset``: members and others, in the parts of ``split``. ``recipe``: settings of the audit.
-    ``attacks``: names of membership attacks. ``free``: bool, the shape of an example: what may be perturbed, None for
-    everything. ``notes``: what was understood of data and file, in sentences.
+    read, as the user ``told``. ``dataset``: members and others, in the parts of ``split``, which holds no canaries;
+    ``planted``: the split with them, None where there are none. ``recipe``: settings of the audit. ``attacks``: names of
+    membership attacks. ``free``: bool, the shape of an example: what may be perturbed, None for everything. ``notes``: what
+    was understood of data and file, in sentences.
     """
 
     model: DeployedModel
@@ -32,6 +33,12 @@ class Subject:
     attacks: Sequence[str]
     free: Bools | None
     notes: tuple[str, ...]
+    planted: Split | None = None
+
+    @property
+    def whole(self) -> Split:
+        """Everybody that the file was trained on, or compared with."""
+        return self.split if self.planted is None else self.planted
 
     @property
     def target(self) -> Target:

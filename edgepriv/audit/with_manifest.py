@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from edgepriv import project
+from edgepriv import data, project
 from edgepriv.artifact import manifest
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.manifest import Manifest
@@ -28,6 +28,7 @@ from edgepriv.audit.request import Request
 from edgepriv.audit.robust import refuse_radius
 from edgepriv.audit.steps import (
     accuracy_of,
+    canaries_of,
     classifier_of,
     fallen_subgroups,
     likeness_of,
@@ -71,6 +72,7 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
             refuse_unlearned_fleets(brought, attackers, subject)
         refuse_unlike(alike.get("adaptive"), assumed, brought.who)
     content, scores = membership_of(subject, attackers)
+    content |= canaries_of(subject, attackers)
     content["likeness"] = alike
     content["classifier"], right = classifier_of(subject)
     content["shift"] = shift_of(subject)
@@ -139,7 +141,8 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     notes = (*opened.notes, *left_alone, *changed, *unused)
     for line in notes:
         project.say(line)
-    return Subject(model, asked, opened, told, dataset, split, recipe, attacks, free, notes), trained_by
+    average, planted = data.ordinary(split, dataset), None if dataset.canaries is None else split
+    return Subject(model, asked, opened, told, dataset, average, recipe, attacks, free, notes, planted), trained_by
 
 
 def _attackers(subject: Subject, trained_by: Recipe, request: Request) -> Attackers:
@@ -161,7 +164,16 @@ def _attackers(subject: Subject, trained_by: Recipe, request: Request) -> Attack
     # The plainest first: what follows goes on from it where it can.
     plainest_first = sorted(asked.threat_models, reverse=True)
     trained = {name: _fleet(subject, recipes[name], name, count, request) for name in plainest_first}
-    return Attackers({name: trained[name] for name in asked.threat_models})
+    return _apart(subject, {name: trained[name] for name in asked.threat_models})
+
+
+def _apart(subject: Subject, fleets: dict[str, Fleet]) -> Attackers:
+    """Attackers with the same models on the ordinary candidates and, by themselves, on the canaries."""
+    if subject.planted is None:
+        return Attackers(fleets)
+    planted = data.canaries_in(subject.whole, subject.dataset)
+    average, canaries = ({name: fleet.take(side) for name, fleet in fleets.items()} for side in (~planted, planted))
+    return Attackers(average, on_canaries=canaries)
 
 
 def _fleet(subject: Subject, trained_by: Recipe, label: str, count: int, request: Request) -> Fleet:
@@ -171,7 +183,7 @@ def _fleet(subject: Subject, trained_by: Recipe, label: str, count: int, request
     return train_fleet(
         trained_by,
         subject.dataset,
-        subject.split,
+        subject.whole,
         count=count,
         cache_dir=request.cache_dir / "references",
         label=label,
@@ -188,11 +200,12 @@ def _of_the_float_twin(
     recipe = recipe.with_changes(quantize={"bits": FULL_WIDTH}, device=subject.recipe.device)
     own = Attackers()
     if attackers.fleets and not request.brought.exists:
-        own = Attackers({"adaptive": _fleet(subject, recipe, "float twin", attackers.references, request)})
+        own = _apart(subject, {"adaptive": _fleet(subject, recipe, "float twin", attackers.references, request)})
     told = Told(batch_dependent=subject.recipe.audit.batch_dependent)
     opened = open_target(twin, of_dataset(subject.dataset), told)
     subject = replace(subject, model=twin, asked=twin, opened=opened, told=told)
     content, _ = membership_of(subject, own)
+    content |= canaries_of(subject, own)
     content["classifier"], right = classifier_of(subject)
     content["robustness"] = robustness_of(subject, request.cache_dir, "robustness of the float twin")
     return content, right

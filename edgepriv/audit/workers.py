@@ -25,7 +25,7 @@ import torch
 from edgepriv import progress
 from edgepriv.audit.processes import done_by_processes
 from edgepriv.audit.trainer import Trainer, load_trained, made
-from edgepriv.data import Dataset, Split
+from edgepriv.data import Dataset, Split, ordinary
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes
 from edgepriv.heads import answering, trained_head
@@ -312,8 +312,9 @@ def _train_by(trainer: Trainer, job: Job, classifier: Classifier, dataset: Datas
             f"{trainer.title} returned an .onnx, and the audited model was made from weights: return the torch network"
         )
     load_trained(trainer, network, classifier.network, job.recipe.model.name)
-    labels = dataset.y[job.split.members]
-    right = probabilities_of(classifier, dataset, job.split.members).argmax(axis=1) == labels
+    members = ordinary(job.split, dataset).members
+    labels = dataset.y[members]
+    right = probabilities_of(classifier, dataset, members).argmax(axis=1) == labels
     # Of each class alike: a loss with weights of classes gives up accuracy on the large ones.
     of_each = [float(right[labels == label].mean()) for label in np.unique(labels)]
     balanced = float(np.mean(of_each))

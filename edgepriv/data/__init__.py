@@ -1,5 +1,14 @@
 """Where examples come from and who is a member."""
 
+from edgepriv.data.canaries import (
+    Canaries,
+    canaries_in,
+    canary_files,
+    canary_notes,
+    ordinary,
+    refuse_other_canaries,
+    with_canaries,
+)
 from edgepriv.data.dataset import (
     Dataset,
     Subgroups,
@@ -20,12 +29,16 @@ from edgepriv.data.training_data import TrainingData
 
 __all__ = [
     "NAMING",
+    "Canaries",
     "Dataset",
     "Split",
     "Subgroups",
     "TableEncoding",
     "TrainingData",
     "as_inputs",
+    "canaries_in",
+    "canary_files",
+    "canary_notes",
     "canonical_name",
     "checked",
     "counted_from_zero",
@@ -43,9 +56,12 @@ __all__ = [
     "notes_on_resolution",
     "notes_on_split",
     "of_members",
+    "ordinary",
     "read_arrays",
     "read_members",
+    "refuse_other_canaries",
     "remake_split",
     "trained_elsewhere",
+    "with_canaries",
     "with_classes",
 ]

@@ -16,6 +16,7 @@ from edgepriv.errors import UserError
 from edgepriv.recipe import Data
 
 if TYPE_CHECKING:
+    from edgepriv.data.canaries import Canaries
     from edgepriv.data.encoding import TableEncoding
 
 
@@ -31,6 +32,8 @@ class Dataset:
 
     ``encoding``: how the rows of a table became ``x``, None where the file holds numbers in [0, 1]. Until it is learnt from the
     members (``encoding.fitted``), ``cells`` holds the table as text, read as ``asked``, and ``x`` the same.
+
+    ``canaries``: which of the examples are not those of the file, but canaries in their places; None without any.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Dataset:
     encoding: "TableEncoding | None" = None
     cells: Cells | None = None
     asked: Data | None = None
+    canaries: "Canaries | None" = None
 
     def inputs(self, index: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Examples as a network is fed them.

@@ -121,7 +121,10 @@ def _beside(model: Path) -> list[Path]:
 def _data_files(opened: DeployedModel, data_dir: Path | None) -> list[Path]:
     """The files of the data that the manifest names."""
     known = opened.manifest
-    return [] if known is None or known.data is None else data.files_of(known.data["name"], data_dir)
+    if known is None or known.data is None:
+        return []
+    canaries = known.data.get("canaries", {}).get("asked")
+    return [*data.files_of(known.data["name"], data_dir), *data.canary_files(canaries)]
 
 
 def _refuse_reading_nothing(changes: dict[str, Any], members: Path | None) -> None:

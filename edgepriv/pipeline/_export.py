@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgepriv import data, project
+from edgepriv import project
 from edgepriv.accuracy import Standard
 from edgepriv.artifact.rehearse import few_inputs
 from edgepriv.artifact.release import export_with_twin, written_by_export
@@ -60,7 +60,7 @@ def export(
     given = project.open_checkpoint(
         model, recipe, data_dir, download, accept=accept_accuracy_loss, batch_dependent=alone
     )
-    refuse_overwriting(data.files_of(given.dataset.name, data_dir), written)
+    refuse_overwriting(files_named(given.checkpoint.recipe, data_dir), written)
     asked = given.checkpoint.recipe.with_changes(**changes)
     refuse_impossible(asked)
     project.refuse_bytes(asked, given.dataset)

@@ -62,7 +62,9 @@ def files_named(recipe: Recipe | None, data_dir: Path | None) -> list[Path]:
     Returns:
         Their paths; empty without a recipe.
     """
-    return data.files_of(recipe.data.name, data_dir) if recipe else []
+    if recipe is None:
+        return []
+    return [*data.files_of(recipe.data.name, data_dir), *data.canary_files(recipe.data.canaries)]
 
 
 def json_name(output: Path | None) -> Path | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepriv import data, project
+from edgepriv import project
 from edgepriv.accuracy import Standard
 from edgepriv.artifact.attached_head import save_head, transferred, with_head
 from edgepriv.artifact.rehearse import rehearse
@@ -86,7 +86,7 @@ def harden(
     given = project.open_checkpoint(
         model, recipe, data_dir, download, accept=accept_accuracy_loss, batch_dependent=alone
     )
-    refuse_overwriting(data.files_of(given.dataset.name, data_dir), paths.all)
+    refuse_overwriting(files_named(given.checkpoint.recipe, data_dir), paths.all)
     hardened_by = _recipe_of(model, given, recipe, changes, device)
     if script is not None:
         hardened_by = hardened_by.with_changes(pipeline=_used_by(hardened_by, script).model_dump())

@@ -49,7 +49,8 @@ def train(
         UserError: for bad input, before training; and for a model that has collapsed.
     """
     resume_file = beside(output, "partial")
-    refuse_overwriting([*data.files_of(recipe.data.name, data_dir), recipe_file], [output, resume_file])
+    read = [*data.files_of(recipe.data.name, data_dir), *data.canary_files(recipe.data.canaries), recipe_file]
+    refuse_overwriting(read, [output, resume_file])
     refuse_existing([output], force)
     if recipe.train.epochs == 0:
         raise UserError("train.epochs is 0: there is nothing to train")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from edgepriv.recipe import written
+from edgepriv.recipe.canaries import planted
 from edgepriv.recipe.option import BUILDING, Option
 from edgepriv.recipe.section import Section
 
@@ -59,8 +60,8 @@ class Data(Section):
     in the file, where it is not [0, 1] (or 0 to 255 of bytes, 0 to 65535 of 16-bit pictures). ``drop``: columns of a table that
     are no features; ``keep``: columns that are, although they look like identifiers. ``decimal``: the decimal sign of its
     numbers, ``date_order``: of its dates, where the file leaves it open. ``image_size``: (height, width) to which pictures are
-    resized. ``channels``: of the pictures as the model takes them. Sizes of the roles: ``None`` takes the default of the data
-    set.
+    resized. ``channels``: of the pictures as the model takes them. ``canaries``: audit records that take the place of others
+    (see ``recipe.canaries``). Sizes of the roles: ``None`` takes the default of the data set.
     """
 
     READING: ClassVar[tuple[str, ...]] = (
@@ -191,6 +192,17 @@ class Data(Section):
             default="as they are",
         ),
     ] = Field(None, ge=1)
+    canaries: Annotated[
+        str | None,
+        Option(
+            "Audit records among the examples, half of them trained on: mislabelled:N, rare:N, near-duplicate:N, FILE.",
+            "Data",
+            ("train",),
+            default="none",
+            metavar="KIND:N|FILE",
+            reads=written.canaries,
+        ),
+    ] = None
     members: int | None = Field(None, ge=2)
     non_members: int | None = Field(None, ge=2)
     reference: int | None = Field(None, ge=0)
@@ -210,6 +222,11 @@ class Data(Section):
         if value is not None and min(value) < 1:
             raise ValueError("needs a height and a width of 1 pixel or more")
         return value
+
+    @field_validator("canaries")
+    @classmethod
+    def _as_written(cls, value: str | None) -> str | None:
+        return None if value is None else str(planted(value))
 
     def reading(self) -> dict[str, Any]:
         """How the file is read, without what is left open."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgepriv.errors import UserError
+from edgepriv.recipe.canaries import planted
 
 BOTH = ("adaptive", "oblivious")
 ADVERSARIES: dict[str, dict[str, str]] = {
@@ -204,3 +205,21 @@ def threat_models(given: str) -> tuple[str, ...]:
         The names of one or two.
     """
     return BOTH if given == "both" else (given,)
+
+
+def canaries(given: str) -> str:
+    """Canaries as a recipe keeps them.
+
+    Args:
+        given: ``KIND:N``, or a file.
+
+    Returns:
+        The same, a file with its whole path.
+
+    Raises:
+        UserError: for anything else.
+    """
+    try:
+        return str(planted(given))
+    except ValueError as error:
+        raise UserError(f"--canaries {given!r}: {error}") from None

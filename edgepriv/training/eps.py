@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgepriv.data import Dataset, Split
+from edgepriv.data import Dataset, Split, ordinary
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe, eps_for
@@ -105,6 +105,7 @@ def _asked_for(dataset: Dataset) -> str:
 def _probe(recipe: Recipe, dataset: Dataset, split: Split, classifier: Classifier) -> tuple[float, str]:
     """The largest radius tried under which the model keeps half of its accuracy, and what it keeps, on validation examples
     if there are any."""
+    split = ordinary(split, dataset)
     norm, guess = recipe.adversary.norm, eps_for(dataset.input_shape, recipe.adversary.norm)
     pool = split.validation if len(split.validation) >= 20 else split.members
     index = np.sort(np.random.default_rng([split.seed, 9]).permutation(pool)[:_PROBED])
@@ -132,7 +133,7 @@ def _probe(recipe: Recipe, dataset: Dataset, split: Split, classifier: Classifie
 
 def _scale(dataset: Dataset, split: Split) -> str:
     """The median distance of an example to the nearest of another class, and a tenth of it."""
-    order = np.random.default_rng([split.seed, 9]).permutation(split.members)
+    order = np.random.default_rng([split.seed, 9]).permutation(ordinary(split, dataset).members)
     some, others = order[:_SCALE_ROWS], order[:_SCALE_OTHERS]
     rows, rest = (dataset.inputs(index).reshape(len(index), -1) for index in (some, others))
     if dataset.encoding is not None:  # what is not measured is not perturbed

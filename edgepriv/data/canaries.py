@@ -1,0 +1,362 @@
+"""Canaries: audit records that stand for the people whom a model exposes most (Aerni et al. 2024, section 4).
+
+The average record says little of them: a model may forget most of its members and still know the few that are unlike all
+others. Canaries are such records by construction. They take the places of ordinary candidates after the split is drawn,
+half of them members and half not, so the split, its digests and the sizes of the roles stay what they are. Where records
+belong to persons, no two canaries are of one person.
+
+Kinds. ``mislabelled``: the record that was there, under a label drawn from the other classes (the paper's canaries for most
+defences). ``rare``: of pictures, one colour drawn at random (the paper's "blank images"), no two alike; of tables, which the
+paper does not have, every column of its own takes a value at random among those that occur there; both under a random label.
+``near-duplicate``: a copy of an ordinary candidate, changed a little (a picture moved by one pixel, a row with one other cell),
+under a wrong label; who holds the original is drawn independently (the paper's canaries for defences that rely on neighbours,
+which copies exactly). A file: the user's own records, shuffled.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepriv.data.dataset import Dataset, as_inputs, with_classes
+from edgepriv.data.files import from_file, kind_of
+from edgepriv.data.splits import Split
+from edgepriv.errors import UserError
+from edgepriv.recipe import Data
+from edgepriv.recipe.canaries import FEWEST, KINDS, Planted, planted
+
+MOST_SHARE = 4
+"""There are at most so many times fewer canaries than members: with more, the model would be one of other data."""
+_STREAM = 21  # of the split's seed
+_VALUES = 2_000  # candidates among whom a column's values are looked for
+_ROUNDING = 1e-3
+_SHOWN = 8
+_SIDES = ("members", "non_members")
+
+Examples = tuple[np.ndarray, np.ndarray]
+"""Inputs in the type of the data set, and labels int64, of all canaries."""
+
+
+@dataclass(frozen=True, eq=False)
+class Canaries:
+    """``asked``: as the recipe writes it; ``kind``: one of ``recipe.canaries.KINDS``, or "file". ``index``: int64, ascending,
+    their places in the data set; ``members``: how many of them are members. ``before``: hex sha256 of the data without them.
+    ``digest``: hex sha256 of places, inputs and labels."""
+
+    asked: str
+    kind: str
+    index: np.ndarray
+    members: int
+    before: str
+    digest: str
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Enough to plant the same ones again and to prove it, as JSON. It lists no places."""
+        return {
+            "asked": self.asked,
+            "kind": self.kind,
+            "members": self.members,
+            "non_members": len(self.index) - self.members,
+            "sha256": self.digest,
+        }
+
+
+def with_canaries(dataset: Dataset, split: Split, asked: Data) -> Dataset:
+    """The data with canaries in the places of some candidates.
+
+    Args:
+        dataset: the examples, rows of tables encoded.
+        split: who is a member; it stays as it is.
+        asked: ``canaries``, and how a file of them is read.
+
+    Returns:
+        The data with ``canaries``; ``dataset`` itself where none are asked for.
+
+    Raises:
+        UserError: for more canaries than the data have room for, and for a file that does not fit the data.
+    """
+    if asked.canaries is None:
+        return dataset
+    wanted = planted(asked.canaries)
+    generator = np.random.default_rng([split.seed, _STREAM])
+    own = None if wanted.file is None else _of_file(wanted.file, dataset, asked)
+    count = len(own[1]) if own is not None else wanted.count or 0
+    index, members = _places(dataset, split, count, generator)
+    if own is not None:
+        order = generator.permutation(count)
+        x, y = own[0][order], own[1][order]
+    else:
+        x, y = _MAKERS[wanted.kind](dataset, _ordinary(split, index), index, generator)
+    return _planted(dataset, wanted, index, members, (x, y))
+
+
+def canary_files(asked: str | None) -> list[Path]:
+    """The file that canaries are read from.
+
+    Args:
+        asked: as a recipe writes it; None for none.
+
+    Returns:
+        Its path; empty for those of a kind.
+    """
+    file = None if asked is None else planted(asked).file
+    return [] if file is None else [file]
+
+
+def ordinary(split: Split, dataset: Dataset) -> Split:
+    """The split without canaries: whom figures of the average record are about.
+
+    Args:
+        split: with everybody.
+        dataset: that it is of.
+
+    Returns:
+        The same, with fewer members and non-members; ``split`` itself without canaries.
+    """
+    if dataset.canaries is None:
+        return split
+    planted_at = dataset.canaries.index
+    return replace(
+        split, members=_without(split.members, planted_at), non_members=_without(split.non_members, planted_at)
+    )
+
+
+def canaries_in(split: Split, dataset: Dataset) -> np.ndarray:
+    """Which candidates are canaries.
+
+    Args:
+        split: with everybody.
+        dataset: that it is of.
+
+    Returns:
+        bool [n] of the members, then the non-members.
+    """
+    candidates = np.concatenate([split.members, split.non_members])
+    if dataset.canaries is None:
+        return np.zeros(len(candidates), dtype=bool)
+    return np.isin(candidates, dataset.canaries.index)
+
+
+def refuse_other_canaries(dataset: Dataset, record: dict[str, Any]) -> None:
+    """Refuse canaries that are not those which a model was trained with.
+
+    Args:
+        dataset: with canaries.
+        record: ``Canaries.record`` of the model's.
+
+    Raises:
+        UserError: where they differ.
+    """
+    if dataset.canaries is None or dataset.canaries.digest != record["sha256"]:
+        raise UserError(
+            f"{dataset.name}: the canaries ({record['asked']}) are no longer those that the model was trained with; their "
+            "file, or the library that draws them, has changed"
+        )
+
+
+def canary_notes(dataset: Dataset) -> list[str]:
+    """Which records are canaries, in words.
+
+    Args:
+        dataset: any.
+
+    Returns:
+        A sentence; none without canaries.
+    """
+    known = dataset.canaries
+    if known is None:
+        return []
+    what = KINDS.get(known.kind, f"records of {known.asked}")
+    return [
+        f"{len(known.index):,} canaries in the places of other records, {known.members:,} of the members and "
+        f"{len(known.index) - known.members:,} of the non-members: {what}; figures of the average record leave them out"
+    ]
+
+
+def _planted(dataset: Dataset, wanted: Planted, index: np.ndarray, members: int, examples: Examples) -> Dataset:
+    x, y = examples
+    labels = dataset.y.copy()
+    labels[index] = y
+    inputs = dataset.x
+    if not np.array_equal(inputs[index], x):  # a copy of all inputs is large
+        inputs = dataset.x.copy()
+        inputs[index] = x
+    digest = hashlib.sha256(index.tobytes())
+    digest.update(np.ascontiguousarray(x).data)
+    digest.update(np.ascontiguousarray(y).data)
+    known = Canaries(str(wanted), wanted.kind, index, members, dataset.sha256, digest.hexdigest())
+    return replace(dataset, x=inputs, y=labels, canaries=known)
+
+
+def _places(dataset: Dataset, split: Split, count: int, generator: np.random.Generator) -> tuple[np.ndarray, int]:
+    """int64 [count], ascending; and how many of them are members' places, half."""
+    if count * MOST_SHARE > len(split.members):
+        raise UserError(
+            f"{count:,} canaries are more than a quarter of the {len(split.members):,} members: ask for fewer canaries, or "
+            "for more members"
+        )
+    half = count // 2
+    drawn = []
+    for name in _SIDES:
+        side = getattr(split, name)
+        order = generator.permutation(side)
+        if dataset.groups is not None:  # one record of each person
+            order = order[np.sort(np.unique(dataset.groups[order], return_index=True)[1])]
+        if 2 * half > len(order):
+            title = name.replace("_", "-")
+            there = f"{len(side):,} {title}"
+            if dataset.groups is not None:
+                there = f"{len(order):,} groups among the {there}, which give one canary each"
+            raise UserError(
+                f"{half:,} canaries among the {title} would be more than half of the {there}: ask for fewer"
+            )
+        drawn.append(order[:half])
+    return np.sort(np.concatenate(drawn)).astype(np.int64), half
+
+
+def _ordinary(split: Split, index: np.ndarray) -> np.ndarray:
+    return _without(np.concatenate([split.members, split.non_members]), index)
+
+
+def _without(side: np.ndarray, index: np.ndarray) -> np.ndarray:
+    return side[~np.isin(side, index)]
+
+
+def _wrong(labels: np.ndarray, classes: int, generator: np.random.Generator) -> np.ndarray:
+    """Uniform among the other classes."""
+    drawn = generator.integers(classes - 1, size=len(labels))
+    return (drawn + (drawn >= labels)).astype(np.int64)
+
+
+def _mislabelled(dataset: Dataset, others: np.ndarray, index: np.ndarray, generator: np.random.Generator) -> Examples:
+    return dataset.x[index], _wrong(dataset.y[index], dataset.num_classes, generator)
+
+
+def _rare(dataset: Dataset, others: np.ndarray, index: np.ndarray, generator: np.random.Generator) -> Examples:
+    labels = generator.integers(dataset.num_classes, size=len(index)).astype(np.int64)
+    if len(dataset.input_shape) == 3:
+        return _one_colour(dataset, len(index), generator), labels
+    some = generator.permutation(others)[:_VALUES]
+    x = dataset.x[index].copy()
+    for column in _columns(dataset):
+        values = np.unique(dataset.x[some][:, column], axis=0)
+        x[:, column] = values[generator.integers(len(values), size=len(index))]
+    return x, labels
+
+
+def _one_colour(dataset: Dataset, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Pictures of one colour, no two of which are alike."""
+    channels = dataset.input_shape[0]
+    if dataset.x.dtype != np.uint8:
+        colours = generator.random((count, channels)).astype(dataset.x.dtype)
+    elif channels == 1:
+        if count > 256:
+            raise UserError(
+                f"{dataset.name}: grey pictures of one colour come in 256 shades, fewer than {count:,} rare canaries: ask for "
+                "fewer, or for mislabelled ones"
+            )
+        colours = generator.choice(256, count, replace=False).astype(np.uint8)[:, None]
+    else:
+        colours = np.empty((0, channels), np.uint8)
+        while len(colours) < count:
+            more = generator.integers(256, size=(count - len(colours), channels), dtype=np.uint8)
+            colours = np.unique(np.concatenate([colours, more]), axis=0)
+        colours = generator.permutation(colours)
+    return np.broadcast_to(colours[:, :, None, None], (count, *dataset.input_shape)).copy()
+
+
+def _near_duplicate(
+    dataset: Dataset, others: np.ndarray, index: np.ndarray, generator: np.random.Generator
+) -> Examples:
+    if len(others) < len(index):
+        raise UserError(
+            f"{len(others):,} ordinary records are too few to copy {len(index):,} of them: ask for fewer canaries"
+        )
+    originals = generator.permutation(others)[: len(index)]
+    x, labels = dataset.x[originals].copy(), _wrong(dataset.y[originals], dataset.num_classes, generator)
+    if len(dataset.input_shape) == 3:
+        return _moved(x, generator), labels
+    columns = _columns(dataset)
+    lenders = dataset.x[generator.permutation(others)[: min(len(others), _VALUES)]]
+    for row in x:
+        for place in generator.permutation(len(columns)):
+            column = columns[place]
+            different = np.flatnonzero((lenders[:, column] != row[column]).any(axis=1))
+            if len(different):
+                row[column] = lenders[generator.choice(different)][column]
+                break
+    return x, labels
+
+
+def _moved(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Each picture by one pixel, up, down, left or right; its edge is repeated."""
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    height, width = x.shape[2:]
+    steps = np.array([(0, 1), (2, 1), (1, 0), (1, 2)])[generator.integers(4, size=len(x))]
+    return np.stack(
+        [one[:, top : top + height, left : left + width] for one, (top, left) in zip(padded, steps, strict=True)]
+    )
+
+
+def _columns(dataset: Dataset) -> list[np.ndarray]:
+    """Inputs that say one thing together: those of a column of an encoded table, else each by itself."""
+    if dataset.encoding is None:
+        return [np.array([place]) for place in range(dataset.x.shape[1])]
+    names = [column["name"] for column, _ in dataset.encoding.features]
+    return [np.flatnonzero([own == name for own in names]) for name in dict.fromkeys(names)]
+
+
+_MAKERS: dict[str, Callable[[Dataset, np.ndarray, np.ndarray, np.random.Generator], Examples]] = {
+    "mislabelled": _mislabelled,
+    "rare": _rare,
+    "near-duplicate": _near_duplicate,
+}
+"""Kind -> canaries for the places ``index``, made of the ordinary candidates ``others``."""
+
+
+def _of_file(file: Path, dataset: Dataset, asked: Data) -> Examples:
+    """The user's own records, as the data are read, under the classes of the data."""
+    read_as = asked.model_copy(update={"groups": None, "subgroups": None, "split_column": None})
+    own = from_file(kind_of(file), file, read_as, str(file), dataset.encoding)
+    if own.cells is not None and own.encoding is None:
+        raise UserError(f"{file} holds rows of text, and {dataset.name} numbers: save the canaries as the data are")
+    if own.input_shape != dataset.input_shape:
+        raise UserError(
+            f"{file}: canaries have shape {list(own.input_shape)}, and the examples of {dataset.name} have "
+            f"{list(dataset.input_shape)}"
+        )
+    if len(own) % 2 or len(own) < FEWEST:
+        raise UserError(
+            f"{file} holds {len(own)} records: half of the canaries are trained on, so there must be an even number of "
+            f"{FEWEST} or more"
+        )
+    _refuse_other_labels(file, own.class_names, dataset)
+    return _in_type(file, own.x, dataset), with_classes(own, dataset.class_names).y
+
+
+def _refuse_other_labels(file: Path, names: tuple[str, ...], dataset: Dataset) -> None:
+    """Labels must be classes of the data by name or by position: in what order others would stand, nobody says."""
+    positions = set(map(str, range(dataset.num_classes)))
+    for known in (set(dataset.class_names), positions):
+        if set(names) <= known:
+            return
+    unknown = sorted(set(names) - set(dataset.class_names) - positions)
+    raise UserError(
+        f"{file}: label {(unknown or list(names))[0]!r} is no class of {dataset.name} "
+        f"({', '.join(dataset.class_names[:_SHOWN])}{', ...' if dataset.num_classes > _SHOWN else ''})"
+    )
+
+
+def _in_type(file: Path, x: np.ndarray, dataset: Dataset) -> np.ndarray:
+    if x.dtype == dataset.x.dtype:
+        return x
+    if dataset.x.dtype != np.uint8:
+        return as_inputs(x).astype(dataset.x.dtype)
+    pixels: np.ndarray = np.rint(x * 255)
+    if np.abs(pixels - x * 255).max() > 255 * _ROUNDING:
+        raise UserError(f"{file}: its numbers are finer than the bytes of {dataset.name}: save the pictures as bytes")
+    return pixels.astype(np.uint8)
