@@ -88,7 +88,9 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries"},
         {"evasion", "columns"},
         {"attacks"},
-        {"assess", "persons", "bootstrapped", "classifier", "subgroups", "gate", "query_evidence", "run", "robust"},
+        {"assess", "persons", "bootstrapped", "classifier", "subgroups", "query_evidence", "run", "robust"},
+        {"canaries"},
+        {"gate"},
         # the opened model as the target
         {"ways", "reading", "target", "alike", "upfront", "described"},
         # reference models that the user brings
