@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepriv.data.groups import AMBIGUOUS, agreed, rank, refuse_unlike
+from edgepriv.data.group_names import refuse_unlike
+from edgepriv.data.groups import AMBIGUOUS, agreed, rank
 from edgepriv.data.raw import PART_KEYS, names_parts, parts_of
 from edgepriv.errors import UserError
 

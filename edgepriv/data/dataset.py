@@ -1,6 +1,7 @@
 """Dataset: checked examples and labels in one layout."""
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -132,6 +133,8 @@ def as_inputs(x: np.ndarray) -> np.ndarray:
 
 
 _MOST_CLASSES = 100_000
+_CHANCE = 4.0
+"""Standard deviations beyond which rows in two files are alike by more than chance."""
 
 
 def checked(
@@ -251,13 +254,7 @@ def members_beside(members: Dataset, non_members: Dataset) -> Dataset:
             f"members ({members.name}) have shape {list(members.input_shape)}, "
             f"non-members ({non_members.name}) {list(non_members.input_shape)}"
         )
-    known = {row.tobytes() for row in members.inputs()}
-    shared = sum(row.tobytes() in known for row in non_members.inputs())
-    if shared:
-        raise UserError(
-            f"{shared} of the {len(non_members)} non-members ({non_members.name}) stand among the members "
-            f"({members.name}) too: remove them from one of the files"
-        )
+    alike = _rows_of_both(members, non_members)
     members, non_members = _under_one_roof(members, non_members)
     labels = np.concatenate([members.y, non_members.y])
     if (labels == labels[0]).all():
@@ -275,7 +272,27 @@ def members_beside(members: Dataset, non_members: Dataset) -> Dataset:
         members.class_names,
         known_members=len(members),
         groups=groups,
-        notes=tuple(dict.fromkeys(members.notes + non_members.notes)),
+        notes=tuple(dict.fromkeys(members.notes + non_members.notes + alike)),
+    )
+
+
+def _rows_of_both(members: Dataset, non_members: Dataset) -> tuple[str, ...]:
+    """What there is to say of rows of a table that a member and a non-member have alike: where two members are so often alike,
+    too, they need not be one record. Raises UserError where there are more, and for any picture."""
+    known = Counter(row.tobytes() for row in members.inputs())
+    shared = sum(row.tobytes() in known for row in non_members.inputs())
+    several = sum(times for times in known.values() if times > 1) if len(members.input_shape) == 1 else 0
+    expected = several / len(members) * len(non_members)
+    if shared > expected + _CHANCE * expected**0.5:
+        raise UserError(
+            f"{shared} of the {len(non_members)} non-members ({non_members.name}) stand among the members "
+            f"({members.name}) too: remove them from one of the files"
+        )
+    if not shared:
+        return ()
+    return (
+        f"{shared:,} of {len(non_members):,} non-members have the inputs of a member, about as often as two members have the "
+        "same: they count as records of their own",
     )
 
 

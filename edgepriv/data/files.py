@@ -12,6 +12,7 @@ from edgepriv.data.columns import of_table
 from edgepriv.data.dataset import Dataset, checked, members_beside, subgroups_of, with_classes
 from edgepriv.data.encoding import TableEncoding, encode, encoded_members
 from edgepriv.data.features import refuse_text
+from edgepriv.data.group_names import nearly_one
 from edgepriv.data.groups import joint, numbered, refuse_other_meaning
 from edgepriv.data.labels import coded
 from edgepriv.data.parquet import parquet_table
@@ -205,7 +206,7 @@ def _several_groups(name: str, raw: Raw, asked: Data) -> tuple[np.ndarray | None
     """The groups, numbered; None where there is one alone that nobody asked for, which is said."""
     groups = numbered(name, raw.groups)
     if groups is None or groups.max(initial=0) > 0:
-        return groups, ()
+        return groups, nearly_one(raw.groups)
     if asked.groups is not None:
         raise UserError(
             f"{name}: --groups {asked.groups} puts all {len(groups):,} records into one group: nothing is left to compare"

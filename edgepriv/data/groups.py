@@ -1,13 +1,12 @@
 """Whose records are whose: a group is all records of one person (or household, device, ...), and plays one role."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from edgepriv.data.labels import MISSING
+from edgepriv.data.group_names import in_one_writing, refuse_missing, refuse_rounded, refuse_unlike
 from edgepriv.data.raw import Raw
 from edgepriv.errors import UserError
 
@@ -18,8 +17,6 @@ GROUP_NAMES = (
 )
 """Keys of an .npz that name groups, where ``--groups`` names none: the plainest first. ``group`` may as well be an arm of a
 study: it is only taken for want of another, and in an .npz alone."""
-_WHOLE = re.compile(r"([-+]?\d+)\.0*")
-_NUMBER = re.compile(r"[-+]?\d+")
 
 
 def rank(title: str) -> int | None:
@@ -76,58 +73,6 @@ def alike(one: np.ndarray, other: np.ndarray) -> bool:
     return len(counts) == 1 and len(np.unique(np.stack(codes), axis=1).T) in counts
 
 
-def in_one_writing(groups: np.ndarray) -> np.ndarray:
-    """Groups as texts that are equal where the same is meant.
-
-    Args:
-        groups: [N], numbers or texts.
-
-    Returns:
-        Texts [N]: whole numbers without a fraction, whatever their type; no blanks around; one form of each letter.
-    """
-    texts, where = np.unique(groups.astype(str), return_inverse=True)
-    written = [unicodedata.normalize("NFC", text.strip()) for text in texts.tolist()]
-    if groups.dtype.kind == "f":
-        numbers = np.unique(groups)
-        written = [str(int(value)) if float(value).is_integer() else str(value) for value in numbers]
-        where = np.searchsorted(numbers, groups)
-    whole = [match[1] if (match := _WHOLE.fullmatch(text)) else text for text in written]
-    return np.array(whole)[where.reshape(-1)]
-
-
-def refuse_unlike(names: Sequence[str], groups: Sequence[np.ndarray]) -> None:
-    """Refuse files, or parts of one, that may name the same person in two ways.
-
-    Args:
-        names: of the files or keys, for messages.
-        groups: [N] of each.
-
-    Raises:
-        UserError: where one names persons by numbers and another by none, and where names differ by capitals, blanks or zeros
-            in front alone.
-    """
-    texts = [set(in_one_writing(values).tolist()) for values in groups]
-    for place, one in enumerate(texts):
-        for offset, other in enumerate(texts[place + 1 :], place + 1):
-            numbers = [sum(_NUMBER.fullmatch(text) is not None for text in side) for side in (one, other)]
-            both = (names[place], names[offset])
-            if (numbers[0] == len(one) and not numbers[1]) or (numbers[1] == len(other) and not numbers[0]):
-                pair = f"{min(one)!r} in {both[0]}, {min(other)!r} in {both[1]}"
-                raise UserError(
-                    f"persons are named by numbers in one and by texts in the other ({pair}): name them alike"
-                )
-            loosely = {_loosely(text): text for text in one - other}
-            unlike = sorted(text for text in other - one if _loosely(text) in loosely)
-            if unlike:
-                pair = f"{loosely[_loosely(unlike[0])]!r} in {both[0]}, {unlike[0]!r} in {both[1]}"
-                raise UserError(f"the same person may be written in two ways ({pair}): write each in one way")
-
-
-def _loosely(text: str) -> str:
-    """Without capitals, blanks, and zeros in front of numbers."""
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"\s+", "", text.casefold()))
-
-
 def numbered(name: str, groups: np.ndarray | None) -> np.ndarray | None:
     """Groups as numbers.
 
@@ -139,11 +84,12 @@ def numbered(name: str, groups: np.ndarray | None) -> np.ndarray | None:
         int64 [N], one number from 0 for each group; None without any.
 
     Raises:
-        UserError: for a record whose group is missing: it may be anybody's.
+        UserError: for a record whose group is missing: it may be anybody's; and for numbers of which some digits are lost.
     """
     if groups is None:
         return None
-    _refuse_missing(name, groups)
+    refuse_missing(name, groups)
+    refuse_rounded(name, groups)
     texts = groups.dtype.kind in "USO"
     return np.unique(in_one_writing(groups) if texts else groups, return_inverse=True)[1].astype(np.int64).reshape(-1)
 
@@ -170,23 +116,6 @@ def refuse_other_meaning(name: str, groups: np.ndarray | None, y: np.ndarray, pa
             )
 
 
-def _refuse_missing(name: str, groups: np.ndarray) -> None:
-    missing = _missing(groups)
-    if missing.any():
-        raise UserError(
-            f"{name}: {int(missing.sum()):,} of {len(groups):,} records have no group: say whose they are, or leave them out"
-        )
-
-
-def _missing(groups: np.ndarray) -> np.ndarray:
-    if groups.dtype.kind == "f":
-        absent: np.ndarray = np.isnan(groups)
-        return absent
-    if groups.dtype.kind in "US":
-        return np.isin(np.char.lower(np.char.strip(groups.astype(str))), sorted(MISSING))
-    return np.zeros(len(groups), dtype=bool)
-
-
 def joint(paths: Sequence[Path], raws: Sequence[Raw]) -> tuple[list[np.ndarray | None], tuple[str, ...]]:
     """The groups of several files, one numbering for all.
 
@@ -207,7 +136,8 @@ def joint(paths: Sequence[Path], raws: Sequence[Raw]) -> tuple[list[np.ndarray |
         note = f"{' and '.join(without)} does not say whose records it holds: groups are not looked at"
         return [None] * len(raws), ((note,) if present else ())
     for path, groups in zip(paths, present, strict=True):
-        _refuse_missing(path.name, groups)
+        refuse_missing(path.name, groups)
+        refuse_rounded(path.name, groups)
     refuse_unlike([path.name for path in paths], present)
     every = np.unique(np.concatenate([in_one_writing(groups) for groups in present]), return_inverse=True)[1]
     every = every.astype(np.int64).reshape(-1)

@@ -140,6 +140,17 @@ def test_shared_examples_are_counted():
         members_beside(part("in", rows), part("out", others))
 
 
+def test_rows_that_two_members_share_as_often_are_records_of_their_own():
+    """Tables of a few columns have equal rows; a copied file has more of them than chance makes."""
+    few = np.random.default_rng(0).integers(0, 6, (200, 2)) / 6
+    few[::2, 0] += np.arange(100) / 1e4  # rows that nobody else has
+    labels = np.arange(100) % 2
+    both = members_beside(part("in", few[:100], labels), part("out", few[100:], labels))
+    assert any("non-members have the inputs of a member, about as often as two members" in note for note in both.notes)
+    with pytest.raises(UserError, match=r"100 of the 100 non-members .* stand among the members"):
+        members_beside(part("in", few[:100], labels), part("out", few[:100], labels))
+
+
 def test_members_and_non_members_of_different_shape_are_refused():
     with pytest.raises(UserError, match=r"members \(in\) have shape \[4\], non-members \(out\) \[5\]"):
         members_beside(part("in", np.eye(4)), part("out", np.eye(5)[:4]))

@@ -48,6 +48,28 @@ def test_a_record_without_a_person_may_be_anybodys(tmp_path):
         assert "2 of 12 records have no group" in refused(f"npz:{tmp_path / f'{number}.npz'}")
 
 
+@pytest.mark.parametrize(
+    ("groups", "sentence"),
+    [
+        (np.array([np.inf, 1, 1] * 4), "4 of 12 records have no group"),
+        (np.array([-1, 0, 1] * 4), "4 of 12 records have no group"),
+        (np.array(["NaT", "2020-01-01", "2020-01-02"] * 4, "M8[D]"), "4 of 12 records have no group"),
+        (np.array(["None", "p1", "Unknown"] * 4), "8 of 12 records have no group"),
+        (np.arange(12, dtype=np.float32) + 2**24, "groups are float32, which rounds whole numbers beyond 16777216"),
+        (np.array(["1.23457E+11", "17", "18"] * 4), "'1.23457E+11', a number that a spreadsheet has rounded"),
+    ],
+)
+def test_names_of_nobody_and_names_that_have_lost_digits_are_refused(tmp_path, groups, sentence):
+    np.savez(tmp_path / "a.npz", x=X, y=Y, group=groups)
+    assert sentence in refused(f"npz:{tmp_path / 'a.npz'}")
+
+
+def test_persons_who_may_be_one_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", x=X, y=Y, group=np.array(["p1", "P1", "p02", "p2"] * 3))
+    notes = load(f"npz:{tmp_path / 'a.npz'}").notes
+    assert any("groups 'P1' and 'p1', and 1 more such pairs, count as different persons" in note for note in notes)
+
+
 def test_members_and_non_members_bring_their_persons(tmp_path):
     members, others = tmp_path / "m.npz", tmp_path / "n.npz"
     np.savez(members, x=X[:6], y=Y[:6], group=SCANNED[:6])
