@@ -26,6 +26,8 @@ NEAR, MOST_OFF = 0.05, 0.01
 """How far the target's answers may be from what the user says they are, for all but this share of the records."""
 UNEVEN = 0.05
 """Between the shares of members and of non-members that a reference model was trained on."""
+LEAST_OF_A_CLASS = 10
+"""Records of a class by which it is told whether a model has it in the audited model's order."""
 SHOWN = 0.25
 """Of the target's own gap: what references must show at least."""
 
@@ -227,11 +229,12 @@ def _refuse_other_target(existing: Existing, columns: np.ndarray, target: Output
 
 
 def _told_apart(existing: Existing, columns: np.ndarray, target: Outputs) -> Iterator[np.ndarray]:
-    """The answers of each model in turn. Raises UserError for the target itself, and for the same model twice."""
+    """The answers of each model in turn. Raises UserError for the target itself, the same model twice, and swapped classes."""
     before: list[np.ndarray] = []
     for r, name in enumerate(existing.names):
         answers = existing.answers(r)
         own = answers[columns]
+        _refuse_other_classes(existing.where, name, own.argmax(axis=1), target)
         if np.abs(own - target.probabilities).max() <= SAME:
             remedy = "train a new one on the records that it is given" if existing.trained else "leave it out"
             raise UserError(f"{existing.where}: {name} is the audited model itself: {remedy}")
@@ -242,6 +245,27 @@ def _told_apart(existing: Existing, columns: np.ndarray, target: Outputs) -> Ite
             raise UserError(f"{existing.where}: {name} and {existing.names[twin]} are the same model: {remedy}")
         before.append(some)
         yield answers
+
+
+def _refuse_other_classes(where: str, name: str, predicted: np.ndarray, target: Outputs) -> None:
+    """Raise UserError where a model has some classes in another order: most records of each of these get the label of another
+    one of them, and each a label of its own. One that has not learnt a class gives its records labels that others have."""
+    swapped = {}
+    for label in np.unique(target.labels):
+        own = target.labels == label
+        usual = [int(np.bincount(answers[own]).argmax()) for answers in (predicted, target.predicted)]
+        if (
+            own.sum() >= LEAST_OF_A_CLASS
+            and usual[1] == label != usual[0]
+            and (predicted[own] == usual[0]).mean() > 0.5
+        ):
+            swapped[int(label)] = usual[0]
+    if swapped and set(swapped.values()) == set(swapped):
+        label, other = next(iter(swapped.items()))
+        raise UserError(
+            f"{where}: {name} answers class {other} to most records of class {label}, and so on for {len(swapped)} classes: it "
+            "has its classes in another order than the audited model"
+        )
 
 
 def _refuse_guesses(existing: Existing, right: Bools, target: Outputs) -> None:

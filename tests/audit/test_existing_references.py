@@ -130,6 +130,7 @@ def with_one(array, value):
 
 WRONG = {
     "columns in another order, labels said": (("target",), rolled, "no better than guessing"),
+    "two classes swapped": ((), lambda a: {"logits": a["logits"][:, :, [1, 0, 2, 3]]}, "has its classes in another order"),
     "no records": ((), lambda a: {"logits": a["logits"][:, :0], "index": np.empty(0, int)}, "nothing to compare"),
     "another K": ((), lambda a: {"logits": a["logits"][:, :, :3]}, "have 3 classes, the audited model 4"),
     "another n": ((), lambda a: {"logits": a["logits"][:, :-1]}, "is about 319 records, but there are 320"),
