@@ -159,6 +159,8 @@ def harden(
     non_members: str | os.PathLike[str] | None = None,
     max_drop: float = 5.0,
     accept_accuracy_loss: bool = False,
+    robust: Literal["autoattack", "quick", "none"] | None = None,
+    robust_examples: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     download: bool = False,
     force: bool = False,

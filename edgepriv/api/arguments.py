@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from edgepriv.progress import Listener
 from edgepriv.recipe import Option, Recipe, load
@@ -85,6 +85,17 @@ ReferenceScores = Annotated[
 MaxDrop = Annotated[
     float,
     Option("Points of accuracy that quantization may cost against its own float weights.", "Quantization"),
+]
+Robust = Annotated[
+    Literal["autoattack", "quick", "none"] | None,
+    Option(
+        "Attacks by perturbed inputs on the file that was written (LeNet-5, one core: autoattack 1 min, quick 4 s).",
+        "Audit",
+        default="autoattack after adversarial training, else none",
+    ),
+]
+RobustExamples = Annotated[
+    int | None, Option("Non-members that --robust perturbs (an audit takes 1,000).", "Audit", default="200")
 ]
 AcceptAccuracyLoss = Annotated[
     bool, Option("Go on, with a warning, where accuracy says that the model is broken.", "Output")

@@ -93,6 +93,8 @@ def harden(
     non_members: given.NonMembers = None,
     max_drop: given.MaxDrop = MAX_DROP,
     accept_accuracy_loss: given.AcceptAccuracyLoss = False,
+    robust: given.Robust = None,
+    robust_examples: given.RobustExamples = None,
     data_dir: given.DataDir = None,
     download: given.Download = False,
     force: given.Force = False,
@@ -113,6 +115,8 @@ def harden(
             ``loss(data)``, where it defines them, instead of edgepriv's own.
         max_drop: points of accuracy that quantization may cost.
         accept_accuracy_loss: write a file that has collapsed too, with a warning.
+        robust: attacks by perturbed inputs on the file that was written.
+        robust_examples: non-members that they perturb.
         data_dir: folder of named data sets.
         download: fetch a torchvision data set that is not there.
         force: replace files that exist.
@@ -120,14 +124,15 @@ def harden(
         options: those of ``edgepriv harden``, by name.
 
     Returns:
-        What was written, its size, its parity with the torch model, its accuracy.
+        What was written, its size, its parity with the torch model, its accuracy, clean and under attack.
 
     Raises:
         UserError: for bad input, before anything is trained; for a file that has collapsed.
 
     Examples:
         >>> import edgepriv
-        >>> hardened = edgepriv.harden("model.pt", bits=4, adv="fgsm", epochs=1, qat_epochs=1, out="out/")
+        >>> shorter = dict(epochs=1, qat_epochs=1, robust="quick", robust_examples=50)
+        >>> hardened = edgepriv.harden("model.pt", bits=4, adv="fgsm", out="out/", **shorter)
         >>> hardened.model.name, hardened.size_bytes < hardened.float_twin["size_bytes"]
         ('model.onnx', True)
     """
@@ -150,6 +155,8 @@ def harden(
         trainer=trainer,
         max_drop=max_drop,
         accept_accuracy_loss=accept_accuracy_loss,
+        robust=robust,
+        robust_examples=robust_examples,
         data_dir=given.path(data_dir),
         download=download,
         force=force,

@@ -144,6 +144,7 @@ class Hardened(Exported):
     """A file that ships, with the checkpoint that it was made from and the device kit.
 
     ``history``: a row for each epoch of hardening; ``defences``: what they did; ``head``: the head behind the softmax.
+    ``robustness``: accuracy under perturbations on some non-members, None where it was not measured.
     """
 
     checkpoint: Path
@@ -151,6 +152,16 @@ class Hardened(Exported):
     history: Sequence[Row]
     defences: Row
     head: Row | None = None
+    robustness: Row | None = None
+
+    def readable(self) -> list[Any]:
+        """Layout and proofs of the file, then accuracy, then accuracy under perturbations."""
+        from edgepriv.report.not_measured import notes
+        from edgepriv.report.tables import robustness_table
+
+        if self.robustness is None:
+            return super().readable()
+        return [*super().readable(), robustness_table(self.robustness), *notes({"robustness": self.robustness})]
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

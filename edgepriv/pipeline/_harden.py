@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepriv import project
+from edgepriv import data, project
 from edgepriv.accuracy import Standard
 from edgepriv.artifact.attached_head import save_head, transferred, with_head
 from edgepriv.artifact.rehearse import rehearse
@@ -17,6 +17,7 @@ from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.models.scripts import Script
 from edgepriv.pipeline._given import GO_ON, files_named, is_batch_dependent, say_all
+from edgepriv.pipeline._robust import asked_of, robustness_of
 from edgepriv.project import beside
 from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Pipeline, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
@@ -39,6 +40,8 @@ def harden(
     trainer: str | None = None,
     max_drop: float = MAX_DROP,
     accept_accuracy_loss: bool = False,
+    robust: str | None = "none",
+    robust_examples: int | None = None,
     data_dir: Path | None = None,
     download: bool = False,
     force: bool = False,
@@ -59,6 +62,8 @@ def harden(
         max_drop: points of accuracy that quantization may cost.
         accept_accuracy_loss: ship a file that has collapsed or lost more (see ``edgepriv.accuracy``) too, with a warning.
             Otherwise what was trained is kept for that.
+        robust: attacks on the file that is written, see ``_robust.asked_of``.
+        robust_examples: non-members that they are made on, as there.
         data_dir: folder of the data sets; None for the default one.
         download: fetch a torchvision data set that is not there.
         force: replace files that exist.
@@ -88,6 +93,7 @@ def harden(
     )
     refuse_overwriting(files_named(given.checkpoint.recipe, data_dir), paths.all)
     hardened_by = _recipe_of(model, given, recipe, changes, device)
+    report = asked_of(hardened_by, robust, robust_examples)
     if script is not None:
         hardened_by = hardened_by.with_changes(pipeline=_used_by(hardened_by, script).model_dump())
     given_head = transferred(head, hardened_by, given.dataset, given.split)
@@ -104,6 +110,7 @@ def harden(
         "kit": str(paths.kit),
         "history": run.history,
         "defences": hardened.defences,
+        "robustness": robustness_of(paths.onnx, given, report, data_dir or data.default_data_dir()),
     }
 
 

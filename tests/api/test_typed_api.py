@@ -64,7 +64,8 @@ def test_the_command_line_writes_the_same_bytes(documented, tmp_path, monkeypatc
             "model.pt",
         ]
     )
-    run(*["harden", "model.pt", "--bits", "4", "--adv", "fgsm", "--epochs", "1", "--qat-epochs", "1", "-o", "out/"])
+    shorter = ["--epochs", "1", "--qat-epochs", "1", "--robust", "quick", "--robust-examples", "50"]
+    run(*["harden", "model.pt", "--bits", "4", "--adv", "fgsm", *shorter, "-o", "out/"])
     run(
         *[
             "audit",

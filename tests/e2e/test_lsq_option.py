@@ -20,7 +20,7 @@ def checkpoint(edgepriv, tmp_path):
 
 def test_learned_steps_reach_checkpoint_and_file(edgepriv, checkpoint, tmp_path):
     out = tmp_path / "out"
-    shorter = ("--epochs", "1", "--qat-epochs", "2", "--steps", "1")
+    shorter = ("--epochs", "1", "--qat-epochs", "2", "--steps", "1", "--robust", "none")
     ran = edgepriv(
         "harden", checkpoint, "--quantizer", "lsq", "--bits", "2", *shorter, "--accept-accuracy-loss", "-o", out
     )

@@ -19,7 +19,20 @@ def checkpoint(edgepriv, tmp_path):
 def test_noise_reaches_the_file_and_all_that_is_known_of_it(edgepriv, checkpoint, tmp_path):
     out = tmp_path / "out"
     options = ("--noise", "shapley", "--noise-tau", "0.4", "--noise-eps", "0.2", "--noise-beta", "0.5")
-    shorter = ("--noise-alpha", "0.7", "--noise-epochs", "3", "--epochs", "1", "--qat-epochs", "1", "--steps", "1")
+    shorter = (
+        "--noise-alpha",
+        "0.7",
+        "--noise-epochs",
+        "3",
+        "--epochs",
+        "1",
+        "--qat-epochs",
+        "1",
+        "--steps",
+        "1",
+        "--robust",
+        "none",
+    )
     ran = edgepriv("harden", checkpoint, *options, *shorter, "--accept-accuracy-loss", "-o", out)
     assert ran.code == 0, ran.err
     said = " ".join(ran.out.split())

@@ -268,8 +268,10 @@ def test_a_bare_state_dict_is_hardened_with_member_files(edgepriv, hardened: Pat
     )
     ran = edgepriv(
         "harden", tmp_path / "weights.pt", "--recipe", recipe, "--members", tmp_path / "a.npz", "--non-members",
-        tmp_path / "b.npz", "--adv", "fgsm", "--eps", "0.1", "-o", tmp_path / "out", "--json",
+        tmp_path / "b.npz", "--adv", "fgsm", "--eps", "0.1", "--robust", "quick", "--robust-examples", 20,
+        "-o", tmp_path / "out", "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.err
+    assert ran.json["robustness"]["n"] == 20
     manifest = json.loads((tmp_path / "out" / "model.manifest.json").read_text())
     assert manifest["data"]["split"]["sizes"]["members"] == 300
