@@ -65,7 +65,7 @@ def _of_rows(encoding: TableEncoding) -> list[str]:
     return [
         f"perturbations change the {len(names)} columns of numbers and dates, by shares of the range of members, whole "
         f"numbers and days by whole steps; {left} columns of categories or yes and no, and cells without a value, "
-        "stay as they are"
+        "stay as they are (what a changed category does is not measured)"
     ]
 
 

@@ -161,7 +161,7 @@ def cause_of(error: BaseException) -> str:
         error: with its traceback.
 
     Returns:
-        The kind of error, its first line, and where in the user's own code.
+        The kind of error, its first line (and the second one, where that ends with a colon), and where in the user's own code.
     """
     return f"{type(error).__name__}: {_first_line(error)}{place_of(error)}"
 
@@ -179,7 +179,10 @@ def _coupling(network: nn.Module) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")[:300]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+    return " ".join(lines[: 1 + lines[0].endswith(":")])[
+        :300
+    ]  # "Error(s) in loading state_dict for Net:" says nothing yet
 
 
 class _RandomOperators(TorchDispatchMode):

@@ -88,6 +88,7 @@ def classifier_section(audit: Mapping[str, Any] | None, own: str) -> dict[str, A
     sides = [figures] if twin is None else [twin, figures]
     return {
         "classifier": figures,
+        "definitions": definitions(figures),
         "side_titles": [own] if twin is None else ["undefended float", own],
         "figure_rows": figure_rows(sides),
         "recall_rows": recall_rows(sides),
@@ -156,8 +157,26 @@ def _plain(side: Mapping[str, Any], name: str) -> str:
     return area(value) if ends is None else with_interval(value, ends, area)
 
 
+def definitions(own: Mapping[str, Any]) -> list[str]:
+    """What the figures are that can be taken in several ways.
+
+    Args:
+        own: ``classifier`` of an audit.
+
+    Returns:
+        Sentences without a full stop.
+    """
+    names = own["class_names"]
+    averaged = (
+        f"F1 and AUC are those of {names[1]!r}, the second class"
+        if len(names) == 2
+        else "F1 and AUC are means over the classes, each of which counts alike (macro; AUC of each class against the rest)"
+    )
+    return [averaged, "calibration error (ECE): 15 equal bins of the probability of the label given"]
+
+
 def _notes(own: Mapping[str, Any]) -> list[str]:
-    notes = ["calibration error: 15 equal bins of the probability of the label given"]
+    notes = definitions(own)
     drawn = own.get("bootstrap")
     if drawn:
         several = ", and of the AUC" if len(own["class_names"]) > 2 else ""

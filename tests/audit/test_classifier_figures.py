@@ -79,3 +79,24 @@ def test_persons_are_drawn_whole():
     for name in ("f1", "auc"):
         assert np.diff(known[name])[0] > 1.7 * np.diff(alone[name])[0]
     assert intervals_of(seen, np.zeros(100, int))["f1"] is None
+
+
+def test_a_calibrated_model_may_have_no_calibration_error_at_all():
+    """On few records a model that is right as often as it says shows an error; the interval begins at 0, of persons too."""
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(0.5, 1, 60).repeat(2)
+    p, persons = np.stack([sure, 1 - sure], axis=1), np.arange(60).repeat(2)
+    calibrated = Outputs(p, (rng.random(60).repeat(2) > sure).astype(int))
+    overconfident = Outputs(p, rng.integers(0, 2, 60).repeat(2))
+    assert calibration_error(calibrated) > 0.05
+    for groups in (None, persons):
+        assert intervals_of(calibrated, groups)["calibration_error"][0] == 0
+        assert intervals_of(overconfident, groups)["calibration_error"][0] > 0.05
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"), [(2, "F1 and AUC are those of '1', the second class"), (3, "(macro; AUC of")]
+)
+def test_how_figures_are_averaged_stands_beside_them(classes, said):
+    figures = classifier_part(outputs(60, classes), None, None, tuple(map(str, range(classes))))
+    assert any(said in line for line in classifier_table(figures, None)[1:])
