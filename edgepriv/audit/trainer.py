@@ -21,7 +21,7 @@ from edgepriv.models.adapt import adapted
 from edgepriv.models.behaviour import cause_of
 from edgepriv.models.containers import state_for
 from edgepriv.models.lsq_steps import load_state
-from edgepriv.models.scripts import Script, loaded, script_digest, script_of
+from edgepriv.models.scripts import Script, loaded, script_digest, script_of, settings_kept
 
 SIGNATURE = "train(data, *, seed, device) -> torch.nn.Module"
 
@@ -114,19 +114,20 @@ def made(
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the generator that scripts draw from
     torch.manual_seed(seed)
     try:
-        with contextlib.redirect_stdout(sys.stderr), torch.enable_grad():
+        with contextlib.redirect_stdout(sys.stderr), settings_kept(trainer.script), torch.enable_grad():
             returned = function(data, seed=seed, device=device)
+            if isinstance(returned, (str, os.PathLike)):
+                returned = Path(returned).absolute()  # while the script's working folder holds
     except (Exception, SystemExit) as error:
         raise UserError(f"{trainer.title} failed on {len(members):,} records: {cause_of(error)}") from error
     if not data.read:
         raise UserError(
             f"{trainer.title} returned a model without a look at its data: train on the records that it is given"
         )
-    if isinstance(returned, (str, os.PathLike)):
-        path = Path(returned)
-        if path.suffix != ".onnx" or not path.is_file():
-            raise UserError(f"{trainer.title} returned {str(path)!r}, which is no .onnx file that is there")
-        return path
+    if isinstance(returned, Path):
+        if returned.suffix != ".onnx" or not returned.is_file():
+            raise UserError(f"{trainer.title} returned {str(returned)!r}, which is no .onnx file that is there")
+        return returned
     if not isinstance(returned, nn.Module):
         raise UserError(
             f"{trainer.title} returned {type(returned).__name__}, not a torch.nn.Module or the path of an .onnx: {SIGNATURE}"

@@ -3,11 +3,16 @@
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from edgepriv import torchvision_compat
 from edgepriv.errors import UserError
@@ -116,11 +121,48 @@ def _module(script: Script, digest: str) -> Any:
     torchvision_compat.prepare()
     sys.modules[module] = made  # before it runs, as an import does: what it defines can then be sent to other processes
     try:
-        spec.loader.exec_module(made)
+        with settings_kept(script):
+            spec.loader.exec_module(made)
     except (Exception, SystemExit) as error:
         sys.modules.pop(module, None)
         raise UserError(f"{script.option} {script.title} cannot be run: {cause_of(error)}") from error
     return made
+
+
+@contextmanager
+def settings_kept(script: Script) -> Iterator[None]:
+    """While a script of the user's runs, what it set for its whole process holds; afterwards, what held before: the default
+    dtype and device of torch, whether there are gradients, the working folder.
+
+    Args:
+        script: that runs.
+
+    Yields:
+        Nothing.
+    """
+    dtype, device, gradients, folder = (
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.is_grad_enabled(),
+        os.getcwd(),
+    )
+    _set(*_SETTINGS.get(script.file, (dtype, device)))
+    try:
+        yield
+    finally:
+        _SETTINGS[script.file] = torch.get_default_dtype(), torch.get_default_device()
+        _set(dtype, device)
+        torch.set_grad_enabled(gradients)
+        os.chdir(folder)
+
+
+_SETTINGS: dict[Path, tuple[torch.dtype, torch.device]] = {}
+
+
+def _set(dtype: torch.dtype, device: torch.device) -> None:
+    torch.set_default_dtype(dtype)
+    if torch.get_default_device() != device:
+        torch.set_default_device(device)
 
 
 def _find_beside(file: Path) -> None:

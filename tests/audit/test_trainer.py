@@ -207,6 +207,23 @@ def test_a_model_in_training_mode_and_of_doubles_becomes_what_is_shipped(folder,
     assert network(torch.zeros(1, FEATURES)).dtype == torch.float32
 
 
+def test_what_a_script_sets_for_its_whole_process_ends_with_it(folder, world, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "mine.py").write_text(
+        "import os\n\nimport torch\n\ntorch.set_default_dtype(torch.float64)\n\n\ndef train(data, *, seed, device):\n"
+        "    assert torch.get_default_dtype() == torch.float64\n    torch.set_grad_enabled(False)\n    os.chdir('/')\n"
+        "    return torch.nn.Linear(data.x.shape[1], data.classes)\n"
+    )
+    dataset = Dataset("d", world.x, world.y, tuple("abcd"))
+    trainer = trainer_of("--trainer", "mine.py:train")
+    for seed in (1, 2):  # in the second call, too
+        assert torch.get_default_dtype() == torch.float32
+        network = made(trainer, dataset, np.arange(RECORDS), seed=seed, device=CPU)
+        assert network(torch.zeros(1, FEATURES)).dtype == torch.float32
+    assert torch.is_grad_enabled()
+    assert Path.cwd() == folder
+
+
 CHEATS = {
     "trains on everything": (
         "x, y = everything(data.x, data.y)\n    return solved(x, y, data.classes, seed)",
