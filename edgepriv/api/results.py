@@ -211,6 +211,7 @@ class Audited(Result):
         """Accuracy, attacks, robustness, then warnings and findings."""
         from edgepriv.report import tables
         from edgepriv.report.attack_tables import attack_tables
+        from edgepriv.report.canaries import canary_tables
         from edgepriv.report.classifier import classifier_table
         from edgepriv.report.not_measured import notes
         from edgepriv.report.persons import persons_table
@@ -222,6 +223,7 @@ class Audited(Result):
             accuracy_table(self.accuracy["rows"]),
             *([f"at export, {cost}"] if cost else []),
             *(classifier_table(self.classifier, (self.float_twin or {}).get("classifier")) if self.classifier else []),
+            *canary_tables(self._content),
             *attack_tables(self._content, self.file.name),
             *(persons_table(self.persons) if self.persons else []),
             *([tables.robustness_table(self.robustness)] if self.robustness else []),

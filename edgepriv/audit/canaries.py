@@ -16,7 +16,7 @@ Pooled scores of one canary are alike. Intervals draw whole canaries with replac
 Clopper-Pearson's for so many canaries: where all are found, every draw finds all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -261,7 +261,7 @@ def _strongest(rows: list[dict[str, Any]]) -> str | None:
     return str(by_area[-1]["name"]) if by_area else None
 
 
-def headline_of(row: dict[str, Any]) -> dict[str, Any]:
+def headline_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a row says of the canaries.
 
     Args:

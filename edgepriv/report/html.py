@@ -8,6 +8,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from edgepriv.report import formatting, plots
+from edgepriv.report.canaries import canary_notes, risk_of_a_person
 from edgepriv.report.classifier import classifier_section
 from edgepriv.report.devices import device_rows
 from edgepriv.report.groups import KINDS, by_kind, by_queries, by_strength, by_threat_model, counts, reasons
@@ -53,7 +54,7 @@ def render(
     own = "hardened" if has_twin else "this model"
     return _template().render(
         title=title,
-        verdict=verdict(audit, bench),
+        verdict=verdict(audit, bench, risk_of_a_person(audit)),
         summary=summary(audit, bench),
         own=own,
         has_twin=has_twin,
@@ -63,6 +64,7 @@ def render(
         comparison=list(comparison(audit, bench)),
         audit=audit,
         persons=(audit or {}).get("persons"),
+        canaries=(audit or {}).get("canaries"),
         rocs=[plot for plot in (_roc(own, audit), _roc("undefended float", twin)) if plot],
         bench=bench,
         ratios={_setting(ratio): ratio for ratio in bench["ratios"]} if bench else {},
@@ -97,6 +99,7 @@ def _template() -> Template:
         persons_title=persons_title,
         person_cells=person_cells,
         unresolved=unresolved,
+        canary_notes=canary_notes,
     )
     return environment.get_template("report.html")
 

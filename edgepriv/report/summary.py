@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from edgepriv.report.canaries import risk_of_a_person
 from edgepriv.report.formatting import and_, attack_name, count
 from edgepriv.report.groups import counts
 from edgepriv.report.utility import cost_in_accuracy
@@ -29,6 +30,7 @@ def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Findin
         Findings, warnings first. Leakage, robustness and cost are always there, and say so where they were not measured.
     """
     findings = [Finding("Warning", f"{warning}.") for warning in (audit or {}).get("warnings", [])]
+    findings += risk_of_a_person(audit)
     if audit is not None and audit["attacks"]:
         findings += [
             Finding("What was tested", tested(audit)),

@@ -34,17 +34,18 @@ class Finding:
     short: str = ""
 
 
-def verdict(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None) -> str:
+def verdict(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None, also: Iterable[Finding] = ()) -> str:
     """One plain sentence on size, speed, robustness and leakage of the hardened model.
 
     Args:
         audit: content of model.audit.json, or None.
         bench: content of model.bench.json, or None.
+        also: what stands last in the sentence, after leakage.
 
     Returns:
         The sentence; that nothing was measured, where that is so.
     """
-    parts = [finding.short for finding in (cost(bench), robustness(audit), leakage(audit)) if finding.short]
+    parts = [finding.short for finding in (cost(bench), robustness(audit), leakage(audit), *also) if finding.short]
     if not parts:
         return "Nothing was measured."
     sentence = ", and ".join(["; ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -1,0 +1,180 @@
+"""Risk per person: what attacks find of the canaries alone, beside the average record, in a sentence and in tables."""
+
+from collections.abc import Iterator, Mapping
+from textwrap import fill
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from edgepriv.audit.canaries import headline_of
+from edgepriv.recipe.canaries import KINDS
+from edgepriv.report.formatting import area, count, rate, with_interval
+from edgepriv.report.verdict import Finding
+
+TOPIC = "Risk per person"
+RARE_FIRST = ("0.001", "0.01")
+WIDTH = 80
+Part = Mapping[str, Any]
+
+
+def best_of(part: Part) -> Mapping[str, Any] | None:
+    """The row of the attack that finds most canaries.
+
+    Args:
+        part: ``canaries`` of an audit.
+
+    Returns:
+        Its row; None where no attack was run.
+    """
+    return next((row for row in part["attacks"] if row["name"] == part["strongest"]), None)
+
+
+def risk_of_a_person(audit: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """What the audit says of the people whom the model exposes most.
+
+    Args:
+        audit: content of model.audit.json, or None.
+
+    Yields:
+        One finding; nothing for a model that was trained without canaries.
+    """
+    part = (audit or {}).get("canaries")
+    if part is None:
+        return
+    what = KINDS.get(part["kind"], f"records of {part['asked']}")
+    about = f"{part['members'] + part['non_members']:,} canaries ({what}; half of them trained on)"
+    best = best_of(part)
+    if best is None:
+        why = part.get("not_run") or "; ".join(f"{row['name']}: {row['reason']}" for row in part["left_out"])
+        yield Finding(TOPIC, f"Not measured, although the training data hold {about}: {why}.")
+        return
+    own, average = headline_of(best), best["average"]
+    fpr = _rarest(own)
+    of_file = _of_the_file(best["file"])
+    if fpr is None:
+        yield Finding(
+            TOPIC,
+            f"Of {about} too few are there to count rare false alarms; {best['name']} ranks one that was trained on above one "
+            f"that was not in {_area(own)} of all pairs (guessing: 0.5){of_file}.",
+            f"records unlike all others are told with AUC {_area(own)}",
+        )
+        return
+    guessed = f"{100 * float(fpr):g}%"
+    share = _rate(own, fpr)
+    beside = "" if average is None else f"; of average records it finds {_rate(average, fpr)}"
+    low = own["tpr_at_fpr"][fpr]["ci"][0]
+    verdict = "" if low > float(fpr) else " The interval includes guessing."
+    yield Finding(
+        TOPIC,
+        f"A canary stands for the person whom the model exposes most. Of {about}, {best['name']} ({best['threat_model']}) "
+        f"finds {share} with {guessed} false alarms (guessing: {guessed}){beside}{_how(part, best)}{of_file}.{verdict}",
+        f"of records unlike all others {share} are found with {guessed} false alarms",
+    )
+
+
+def _how(part: Part, row: Mapping[str, Any]) -> str:
+    if row["canaries"] is None:
+        return " (scores of the file alone, as the reference models were trained without its defence)"
+    return f" ({count(part['reference_models'], 'reference model')}, each attacked with the others, scores pooled)"
+
+
+def _of_the_file(own: Mapping[str, Any]) -> str:
+    return f"; on the file itself its AUC on the canaries is {_area(own)}"
+
+
+def _rarest(own: Mapping[str, Any]) -> str | None:
+    return next((fpr for fpr in RARE_FIRST if own["tpr_at_fpr"][fpr]["value"] is not None), None)
+
+
+def _rate(own: Mapping[str, Any], fpr: str) -> str:
+    measured = own["tpr_at_fpr"][fpr]
+    return with_interval(measured["value"], measured["ci"], rate)
+
+
+def _area(own: Mapping[str, Any]) -> str:
+    return with_interval(own["auc"], own["auc_ci"], area)
+
+
+def canary_rows(part: Part) -> list[tuple[str, ...]]:
+    """The figures of each attack, the strongest first, as text.
+
+    Args:
+        part: ``canaries`` of an audit.
+
+    Returns:
+        Rows of the attack's name, true-positive rates at 0.1% and 1% and AUC on canaries, the two rates on average records, and
+        the AUC on the file's own canaries; "-" where a rate cannot be resolved or was not measured.
+    """
+    rows = []
+    for row in sorted(part["attacks"], key=lambda row: row["name"] != part["strongest"]):
+        sides = (row["canaries"], row["average"])
+        rates = [[_short(side, fpr) for fpr in RARE_FIRST] for side in sides]
+        pooled = "-" if row["canaries"] is None else area(row["canaries"]["auc"])
+        rows.append((row["name"], *rates[0], pooled, *rates[1], area(row["file"]["auc"])))
+    return rows
+
+
+def _short(side: Mapping[str, Any] | None, fpr: str) -> str:
+    measured = None if side is None else side["tpr_at_fpr"][fpr]
+    return "-" if measured is None or measured["value"] is None else rate(measured["value"])
+
+
+def canary_notes(part: Part) -> list[str]:
+    """What is to be known of the table.
+
+    Args:
+        part: ``canaries`` of an audit.
+
+    Returns:
+        Sentences.
+    """
+    if not part["attacks"]:
+        return []
+    notes = [
+        f"{part['asked']}: {part['members']:,} canaries were trained on and {part['non_members']:,} were not; each of "
+        f"{count(part['reference_models'], 'reference model')} is attacked with the others, and the scores are pooled. 'File': "
+        "the audited file's own canaries"
+    ]
+    pooled = [row["canaries"] for row in part["attacks"] if row["canaries"] is not None]
+    if not pooled:
+        notes.append(
+            "the reference models were trained without the file's defence, so what they show of each other is not pooled"
+        )
+    reasons = dict.fromkeys(side["tpr_at_fpr"][fpr].get("note", "") for side in pooled for fpr in RARE_FIRST)
+    notes += [f"-: {reason}" for reason in reasons if reason]
+    return notes + [f"left out: {row['name']}: {row['reason']}" for row in part["left_out"]]
+
+
+def canary_tables(audit: Mapping[str, Any]) -> list[Table | str]:
+    """The headline, then the figures, for a terminal of 80 columns.
+
+    Args:
+        audit: content of model.audit.json.
+
+    Returns:
+        A sentence, a table and notes; the sentence alone where no attack was run, nothing without canaries.
+    """
+    part = audit.get("canaries")
+    if part is None:
+        return []
+    headline: list[Table | str] = [
+        fill(f"{finding.topic}: {finding.sentence}", WIDTH) for finding in risk_of_a_person(audit)
+    ]
+    if not part["attacks"]:
+        return headline
+    table = Table(
+        title=Text("Canaries, beside the average record"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("attack", overflow="fold", min_width=12)
+    for heading in ("TPR@0.1%", "TPR@1%", "AUC", "average@0.1%", "average@1%", "AUC, file"):
+        table.add_column(heading, justify="right")
+    for row in canary_rows(part):
+        table.add_row(*map(Text, row))
+    notes = [fill(note, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for note in canary_notes(part)]
+    return [*headline, table, "\n".join(notes)]
