@@ -117,6 +117,7 @@ def _as_they_are(x: np.ndarray) -> bool:
 def _measured(
     paths: tuple[Path, Path], raws: Sequence[Raw], asked: Data, input_range: tuple[float, float] | None
 ) -> Examples:
+    raws = data.in_one_order(raws)
     parts = [laid_out(str(path), raw.x, asked) for path, raw in zip(paths, raws, strict=True)]
     if parts[0].shape[1:] != parts[1].shape[1:]:
         shapes = " and ".join(str(list(part.shape[1:])) for part in parts)

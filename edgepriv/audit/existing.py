@@ -246,6 +246,11 @@ def _refuse_wrong(path: Path, name: str, scores: np.ndarray, kind: str) -> None:
         )
     if kind == "logits" and distributed:
         raise UserError(f"{path}: {name} is probabilities already (its rows sum to 1): call the array probabilities")
+    if kind == "logits" and scores.min() >= 0 and scores.max() <= 1:
+        raise UserError(
+            f"{path}: {name} lies between 0 and 1, as answers behind a sigmoid do, and is no logits: save what the models "
+            "answer before it"
+        )
 
 
 def _as_probabilities(scores: np.ndarray, kind: str) -> np.ndarray:

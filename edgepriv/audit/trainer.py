@@ -157,6 +157,11 @@ def _refuse_wrong_answers(trainer: Trainer, network: nn.Module, dataset: Dataset
         raise UserError(
             f"{trainer.title} returned a model of probabilities: leave out its softmax, so that it returns logits"
         )
+    if bool(((answer >= 0) & (answer <= 1)).all()):
+        raise UserError(
+            f"{trainer.title} returned a model whose answers all lie between 0 and 1, as those behind a sigmoid do: leave it "
+            "out, so that the model returns logits"
+        )
 
 
 def load_trained(trainer: Trainer, network: nn.Module, into: nn.Module, model: str) -> None:

@@ -23,6 +23,7 @@ from edgepriv.data.earlier import earlier_readings
 from edgepriv.data.encoding import TableEncoding, encoded_members, fitted
 from edgepriv.data.files import from_member_files, kind_of, of_members, read_arrays
 from edgepriv.data.inherited import NAMING, read_members
+from edgepriv.data.same_columns import in_one_order
 from edgepriv.data.sources import canonical_name, default_data_dir, files_of, load
 from edgepriv.data.splits import Split, make_split, notes_on_resolution, notes_on_split, remake_split, trained_elsewhere
 from edgepriv.data.training_data import TrainingData
@@ -49,6 +50,7 @@ __all__ = [
     "files_of",
     "fitted",
     "from_member_files",
+    "in_one_order",
     "kind_of",
     "load",
     "make_split",

@@ -19,6 +19,7 @@ from edgepriv.data.dataset import Dataset
 from edgepriv.data.kinds import WITHOUT_VALUE, Writing, kinds_of, writing_of
 from edgepriv.data.labels import differing_in_case
 from edgepriv.data.raw import Cells, Raw
+from edgepriv.data.same_columns import joined
 from edgepriv.device import table as device
 from edgepriv.device.table import TableError, slots
 from edgepriv.errors import UserError
@@ -248,29 +249,6 @@ def encoded_members(
         remarks = [f"{cells.path.name}: {note}" for note in notes]
         both.append(replace(raw, x=x, notes=(*raw.notes, *encoding.described(cells), *remarks), cells=None))
     return both, encoding
-
-
-def joined(first: Cells, second: Cells) -> Cells:
-    """The rows of two tables of the same columns.
-
-    Args:
-        first: whose order of columns is kept.
-        second: whose rows come last.
-
-    Returns:
-        One table.
-
-    Raises:
-        UserError: where one has a column that the other lacks.
-    """
-    if set(first.titles) != set(second.titles) or first.titled != second.titled:
-        one, other = (sorted(set(a.titles) - set(b.titles)) for a, b in ((first, second), (second, first)))
-        absent = (
-            f"{second.path} has no column {one[0]!r}" if one else f"{first.path} has no column {(other or ['?'])[0]!r}"
-        )
-        raise UserError(f"{first.path} and {second.path} must have the same columns: {absent}")
-    rows = second.rows[:, [second.titles.index(title) for title in first.titles]]
-    return replace(first, rows=np.concatenate([first.rows, rows]), lines=first.lines + second.lines)
 
 
 def learnt(cells: Cells, members: npt.NDArray[np.int64], asked: Data) -> TableEncoding:

@@ -18,6 +18,7 @@ from edgepriv.data.labels import coded
 from edgepriv.data.parquet import parquet_table
 from edgepriv.data.pictures import read_folder
 from edgepriv.data.raw import Raw
+from edgepriv.data.same_columns import in_one_order
 from edgepriv.data.tables import read_table
 from edgepriv.errors import UserError
 from edgepriv.files import UNREADABLE
@@ -264,6 +265,7 @@ def of_members(paths: tuple[Path, Path], raws: Sequence[Raw], asked: Data) -> Da
     Returns:
         As ``from_member_files``.
     """
+    raws = in_one_order(raws)
     names = [str(path.resolve()) for path in paths]
     one, other = (raw.class_names for raw in raws)
     if one is not None and other is not None and one != other:

@@ -138,6 +138,7 @@ WRONG = {
     "NaN": ((), lambda a: {"logits": with_one(a["logits"], np.nan)}, r"logits\[0\] holds NaN or infinity"),
     "a share": ((), lambda a: {"member": a["member"] * 0.5}, "member must be true or false, or 1 or 0"),
     "logits that are probabilities": ((), lambda a: {"logits": softmax(a["logits"])}, "is probabilities already"),
+    "logits behind a sigmoid": ((), lambda a: {"logits": 1 / (1 + np.exp(-a["logits"]))}, "as answers behind a sigmoid do"),
     "probabilities that are logits": (("logits",), lambda a: {"probabilities": a["logits"]}, "is no probabilities"),
     "both kinds": ((), lambda a: {"probabilities": softmax(a["logits"])}, "several of logits, probabilities"),
     "no membership": (("member",), lambda a: {}, "none of them is member or members or membership"),

@@ -172,6 +172,10 @@ WRONG = {
     "returns weights": ("return [data.y]", "returned list, not a torch.nn.Module or"),
     "another K": (f"return {LINEAR.replace('classes', 'classes + 1')}", "of 4 classes, one"),
     "probabilities": (f"return torch.nn.Sequential({LINEAR}, torch.nn.Softmax(1))", "leave out its softmax"),
+    "a sigmoid": (
+        f"return torch.nn.Sequential({LINEAR}, torch.nn.Sigmoid())",
+        "between 0 and 1, as those behind a sigmoid",
+    ),
     "NaN": (
         f"net = {LINEAR}\n    net.weight.data[:] = float('nan')\n    return net",
         "NaN or infinite: its training diverged",

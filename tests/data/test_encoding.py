@@ -155,6 +155,22 @@ def test_members_and_others_in_two_files_are_read_by_the_members(tmp_path):
     assert any("b.csv: column 'job': 'chef'" in note for note in both.notes)
 
 
+@pytest.mark.parametrize("scale", [1, 100])
+def test_columns_of_two_tables_are_one_by_their_names_in_whatever_order(tmp_path, scale):
+    """Numbers in [0, 1], which are taken as they are, and others."""
+    one, other = np.random.default_rng(0).random((2, 40, 2)).round(4) * scale
+    numbers = {"a.csv": ("u,v,who", one), "b.csv": ("v,u,who", other[:, ::-1])}
+    for name, (titles, values) in numbers.items():
+        lines = [f"{first},{second},{k % 2}" for k, (first, second) in enumerate(values.tolist())]
+        (tmp_path / name).write_text("\n".join([titles, *lines]))
+    both = from_member_files(tmp_path / "a.csv", tmp_path / "b.csv", asked=Data(label="who", range=(0, scale)))
+    np.testing.assert_allclose(both.x * scale, np.concatenate([one, other]), rtol=1e-6)
+    assert "b.csv has its columns in another order than a.csv: they are read by their names" in both.notes
+    (tmp_path / "b.csv").write_text((tmp_path / "b.csv").read_text().replace("v,u,who", "w,u,who"))
+    with pytest.raises(UserError, match=r"must have the same columns: .*b.csv has no column 'v'"):
+        from_member_files(tmp_path / "a.csv", tmp_path / "b.csv", asked=Data(label="who", range=(0, scale)))
+
+
 def test_identifiers_are_refused_until_somebody_says_what_they_are(refused, learnt):
     text = "customer_id,name,age,who\n" + "".join(
         f"{7919 * i % 10007},n{i},{20 + i % 30},{'ab'[i % 2]}\n" for i in range(50)
