@@ -8,7 +8,7 @@ from edgepriv.recipe import STAGES, Noisy, Recipe, Stage, parse
 from edgepriv.recipe.defences import DEFENCES, Defence
 from edgepriv.recipe.stages import InStages
 
-FIXED_SECTIONS = ("seed", "data", "model", "train", "dp")
+FIXED_SECTIONS = ("seed", "data", "model", "start", "train", "dp")
 """What a trained model has behind it: no recipe of hardening can change these any more."""
 
 

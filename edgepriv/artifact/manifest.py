@@ -21,6 +21,7 @@ class Manifest(BaseModel):
     ``sha256``: hex, of the .onnx. ``recipe``: resolved. ``data``: name, sha256 and split record of the training data, None
     when unknown. ``stages``: of training that have run. ``defences``: what they measured as they ran, such as the epsilon
     spent. ``float_twin``: file, size and sha256 of the float32 model beside it, which an audit and a bench compare it with.
+    ``elsewhere``: whether its first training was not edgepriv's, so that what ``recipe`` says of it is a guess.
     ``parity``, ``ops``, ``layers``, ``left_float``, ``ort``: as in ``export.Exported``. ``notes``: what to know of its
     quantizer. ``batch``: the only number of inputs that the file takes at a time, None for any. ``accuracy``: as
     ``accuracies.judged`` returns it, None in older files. ``guard``: file and sha256 of the MemGuard through which the device
@@ -35,6 +36,7 @@ class Manifest(BaseModel):
     recipe: dict[str, Any]
     data: dict[str, Any] | None
     stages: list[str] = []
+    elsewhere: bool = False
     defences: dict[str, Any] = {}
     float_twin: dict[str, Any] | None = None
     parity: dict[str, Any]
@@ -68,6 +70,7 @@ def manifest_of(
     guard: dict[str, Any] | None = None,
     notes: Sequence[str] = (),
     accuracy: dict[str, Any] | None = None,
+    elsewhere: bool = False,
 ) -> Manifest:
     """The manifest of a file just exported; all dictionaries are JSON-ready.
 
@@ -81,6 +84,7 @@ def manifest_of(
         guard: method, file and digest of MemGuard; None without it.
         notes: sentences about the quantizer.
         accuracy: rows, costs and warnings of ``accuracies.judged``.
+        elsewhere: whether its first training was not edgepriv's.
 
     Returns:
         The manifest.
@@ -102,6 +106,7 @@ def manifest_of(
         notes=list(notes),
         batch=exported.batch,
         accuracy=accuracy,
+        elsewhere=elsewhere,
         versions=versions(),
     )
 

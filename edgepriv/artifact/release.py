@@ -151,6 +151,7 @@ def _write_manifest(
         guard=write_memguard(exported.path, checkpoint),
         notes=notes_of(checkpoint.recipe.quantize),
         accuracy=accuracy,
+        elsewhere=checkpoint.elsewhere,
     )
     record.write(manifest.path_beside(exported.path))
 

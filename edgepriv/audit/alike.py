@@ -108,14 +108,26 @@ def differences(compared: dict[str, Any] | None, bound: float) -> list[str]:
 
 
 TRAINED_HERE = "the models that the audit trained to compare with"
+FROM_RANDOM = "from random weights"
 
 
-def refuse_unlike(compared: dict[str, Any] | None, assumed: bool, who: str = TRAINED_HERE) -> None:
+def _remedy(origin: str) -> str:
+    """What to do where models that began in an assumed way are not like the target."""
+    if origin == FROM_RANDOM:
+        return (
+            "if the target was fine-tuned from public weights, name their file with --start-weights; --trainer brings your own "
+            "training"
+        )
+    return "--trainer brings your own training"
+
+
+def refuse_unlike(compared: dict[str, Any] | None, origin: str = "", who: str = TRAINED_HERE) -> None:
     """Refuse reference models that are far from the target.
 
     Args:
         compared: of ``likeness``; None is accepted.
-        assumed: whether the recipe of the models is a guess at the target's.
+        origin: what the models were trained from, such as ``FROM_RANDOM``, where their recipe is a guess at the target's;
+            else empty.
         who: the models, for the message.
 
     Raises:
@@ -124,7 +136,12 @@ def refuse_unlike(compared: dict[str, Any] | None, assumed: bool, who: str = TRA
     far = differences(compared, FAR)
     if compared is None or compared["models"] < ENOUGH or not far:
         return
-    why = "the recipe of its first training is not known and was assumed; " if assumed else ""
+    why = ""
+    if origin:
+        why = (
+            "how the target was trained first is not known, and these models were trained "
+            f"{origin} by a recipe that was assumed: {_remedy(origin)}; "
+        )
     raise UserError(
         f"{who} do not behave like the target: {'; '.join(far)}; {why}an audit with "
         "them would understate the leakage. Audit with --attacks quick, which trains nothing, or continue with "
@@ -132,24 +149,26 @@ def refuse_unlike(compared: dict[str, Any] | None, assumed: bool, who: str = TRA
     )
 
 
-def warnings_of(compared: dict[str, Any] | None, assumed: bool) -> list[str]:
+def warnings_of(compared: dict[str, Any] | None, origin: str = "") -> list[str]:
     """What the audit says of models that should be like the target.
 
     Args:
         compared: of ``likeness``.
-        assumed: whether their recipe is a guess at the target's.
+        origin: as for ``refuse_unlike``.
 
     Returns:
         Sentences; none where all is well.
     """
     warnings = []
-    if assumed:
+    unlike = differences(compared, 0.0 if origin else WARNED)
+    if origin:
+        apart = f" Their accuracy is not the target's ({'; '.join(unlike)}): {_remedy(origin)}" if unlike else ""
         warnings.append(
-            "the recipe of the target's first training is not known: the models to compare with were trained by a recipe that "
-            "was assumed, so attacks with reference or shadow models may find less than a real attacker does"
+            "how the target was trained first is not known: the models to compare with were trained "
+            f"{origin} by a recipe that was assumed, so attacks with reference or shadow models may find less than a real "
+            f"attacker does.{apart}".removesuffix(".")
         )
-    unlike = differences(compared, WARNED)
-    if unlike:
+    elif unlike:
         warnings.append(
             f"the models to compare with do not quite behave like the target ({'; '.join(unlike)}): figures of attacks with "
             "reference or shadow models may be too low"

@@ -175,6 +175,28 @@ def refuse_lost_pipeline(brought: Brought, trained_by: Recipe, threat_models: Se
     ]
 
 
+def refuse_unused_start(brought: Brought, path: str | None, *, on_files: bool) -> None:
+    """Refuse public weights that no reference model of the audit would start from.
+
+    Args:
+        brought: by the user.
+        path: of the weights; None where none are named.
+        on_files: of an audit on two files.
+
+    Raises:
+        UserError: for weights beside reference models that exist, and for an audit that trains none by a recipe.
+    """
+    if path is None:
+        return
+    if brought.exists:
+        raise UserError(f"--start-weights {path}: {brought.who} are there already, so leave it out")
+    if on_files:
+        raise UserError(
+            f"--start-weights {path}: of two files it is not known which network made the model; let the function of "
+            "--trainer load these weights"
+        )
+
+
 def of_another_size(records: int, members: int, brought: Brought = NOTHING_BROUGHT) -> list[str]:
     """A warning where reference models were trained on another number of records than the target.
 

@@ -29,11 +29,10 @@ from edgepriv.data.groups import first_groups
 from edgepriv.errors import UserError
 from edgepriv.heads import Answering, answering
 from edgepriv.heads.masks import record_of
-from edgepriv.models import Classifier
+from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.lsq_steps import load_state
 from edgepriv.models.sources import code_of
 from edgepriv.recipe import Recipe
-from edgepriv.training import new_classifier
 from edgepriv.training.device import PROCESSOR
 from edgepriv.training.resume import code_version
 
@@ -263,7 +262,7 @@ def load_model(path: Path, recipe: Recipe, dataset: Dataset) -> Classifier:
     Returns:
         The model in eval mode, with the weights that it would ship with.
     """
-    classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
+    classifier = build_classifier(recipe.model, dataset.num_classes, dataset.input_shape)
     load_state(classifier.network, stored_weights(path))
     return classifier.eval()
 

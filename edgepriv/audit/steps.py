@@ -210,7 +210,7 @@ def report_of(
     content: dict[str, Any],
     record: dict[str, Any] | None,
     accuracy: dict[str, Any],
-    assumed: bool = False,
+    origin: str = "",
 ) -> dict[str, Any]:
     """The content of ``model.audit.json`` around what was measured.
 
@@ -222,7 +222,7 @@ def report_of(
         content: what was measured, ``likeness`` included.
         record: of the data, as a manifest keeps it.
         accuracy: of ``accuracy_of``.
-        assumed: whether the recipe of the attackers' models is a guess at the target's.
+        origin: how the attackers' models were trained first, where that is a guess at the target's training (``alike``).
 
     Returns:
         The content, with settings and warnings.
@@ -232,7 +232,7 @@ def report_of(
     # Both say that the model may be no good; what was asked of more inputs says it better.
     report["warnings"] += accuracy["warnings"] or subject.opened.doubts
     # Models of an attacker who does not know the defence are expected to differ from the target.
-    report["warnings"] += warnings_of(content["likeness"].get("adaptive"), assumed)
+    report["warnings"] += warnings_of(content["likeness"].get("adaptive"), origin)
     report["warnings"] += [*attackers.warnings, *subject.opened.warnings]
     if attackers.references:
         records = next(iter(attackers.fleets.values())).records

@@ -12,7 +12,7 @@ from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit import assess
 from edgepriv.audit.alike import refuse_unlike
 from edgepriv.audit.attackers import Attackers, existing_attackers, own_attackers, refuse_unlearned_fleets
-from edgepriv.audit.brought import refuse_unused, unused_settings
+from edgepriv.audit.brought import refuse_unused, refuse_unused_start, unused_settings
 from edgepriv.audit.columns import free_columns
 from edgepriv.audit.described import Audited
 from edgepriv.audit.examples import from_files
@@ -60,7 +60,7 @@ def audit_on_files(model: DeployedModel, members: Path, non_members: Path, reque
     alike = likeness_of(subject, attackers)
     if not stated.audit.accept_weak_references:
         refuse_unlearned_fleets(brought, attackers, subject)
-        refuse_unlike(alike.get("adaptive"), assumed=False, who=brought.who)
+        refuse_unlike(alike.get("adaptive"), who=brought.who)
     content, scores = membership_of(subject, attackers)
     _refuse_nothing_run(content)
     content["likeness"] = alike
@@ -88,6 +88,7 @@ def _opened(model: DeployedModel, members: Path, non_members: Path, request: Req
     known = model.verified_manifest()
     recipe = parse(known.recipe, str(manifest.path_beside(model.path))) if known else Recipe()
     recipe = recipe.with_changes(**request.changes)
+    refuse_unused_start(request.brought, recipe.start.path, on_files=True)
     device_of(recipe.device)  # one that is not there is refused before anything is computed
     told = told_of(recipe, request.accept_accuracy_loss)
     attacks = assess.select(recipe.audit.attacks)

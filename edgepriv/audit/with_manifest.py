@@ -8,7 +8,7 @@ from edgepriv.artifact import manifest
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.manifest import Manifest
 from edgepriv.audit import assess
-from edgepriv.audit.alike import refuse_unlike
+from edgepriv.audit.alike import FROM_RANDOM, refuse_unlike
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.attackers import (
     Attackers,
@@ -17,7 +17,14 @@ from edgepriv.audit.attackers import (
     refuse_untrained_fleets,
 )
 from edgepriv.audit.attacks import ATTACKS
-from edgepriv.audit.brought import refuse_lost_defences, refuse_lost_pipeline, refuse_unused, unused_settings
+from edgepriv.audit.brought import (
+    Brought,
+    refuse_lost_defences,
+    refuse_lost_pipeline,
+    refuse_unused,
+    refuse_unused_start,
+    unused_settings,
+)
 from edgepriv.audit.columns import free_columns
 from edgepriv.audit.described import Audited
 from edgepriv.audit.dp_guarantee import compare_with_guarantee
@@ -41,6 +48,7 @@ from edgepriv.audit.subject import Subject
 from edgepriv.audit.target import open_target
 from edgepriv.errors import UserError
 from edgepriv.models.sources import is_own, refuse_unconfirmed
+from edgepriv.models.starting import identified, refuse_absent
 from edgepriv.recipe import FULL_WIDTH, Recipe, parse
 from edgepriv.recipe.defences import defences_of
 from edgepriv.training.device import device_of
@@ -66,11 +74,11 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
     attackers = _attackers(subject, trained_by, request)
     refuse_untrained_fleets(brought, attackers, subject)
     alike = likeness_of(subject, attackers)
-    assumed = bool(attackers.fleets) and not brought.anything and "train" not in known.stages
+    origin = _origin_of(attackers, known, trained_by, request)
     if not subject.recipe.audit.accept_weak_references:
         if brought.anything:
             refuse_unlearned_fleets(brought, attackers, subject)
-        refuse_unlike(alike.get("adaptive"), assumed, brought.who)
+        refuse_unlike(alike.get("adaptive"), origin, brought.who)
     content, scores = membership_of(subject, attackers)
     content |= canaries_of(subject, attackers)
     content["likeness"] = alike
@@ -95,9 +103,11 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
         content=content,
         record=known.data,
         accuracy=accuracy,
-        assumed=assumed,
+        origin=origin,
     )
     report["warnings"] += fallen
+    if attackers.fleets and not brought.exists and trained_by.start.path is not None:
+        report["settings"]["start_weights"] = trained_by.start.file
     if attackers.fleets and not brought.exists and is_own(trained_by.model.name):
         report["settings"]["factory"] = trained_by.model.name
     return report, scores
@@ -120,7 +130,7 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     column = (request.changes.get("data") or {}).get("subgroups")
     if column is not None and known.data is not None:
         dataset = replace(dataset, subgroups=project.recorded_subgroups(known.data, request.data_dir, column))
-    trained_by = _trained_by(known, model)
+    trained_by = _with_start(_trained_by(known, model), known, request)
     if request.cut_head:
         trained_by = trained_by.with_changes(head={"method": "none"})
     recipe = trained_by.with_changes(**request.changes)
@@ -132,6 +142,7 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     changed: list[str] = []
     if {need for name in attacks for need in ATTACKS[name].needs} & {"references", "shadow"}:
         changed = refuse_lost_pipeline(request.brought, trained_by, recipe.audit.threat_models)
+        changed += _start_of_references(request.brought, trained_by)
     asked = model.cut_open() if request.cut_head else model
     told = told_of(recipe, request.accept_accuracy_loss)
     opened = open_target(asked, of_dataset(dataset), told)
@@ -143,6 +154,25 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
         project.say(line)
     average, planted = data.ordinary(split, dataset), None if dataset.canaries is None else split
     return Subject(model, asked, opened, told, dataset, average, recipe, attacks, free, notes, planted), trained_by
+
+
+def _with_start(trained_by: Recipe, known: Manifest, request: Request) -> Recipe:
+    """The recipe with the public weights that the user names, which are those of the manifest, if it knows any."""
+    path = (request.changes.get("start") or {}).get("path")
+    refuse_unused_start(request.brought, path, on_files=False)
+    if path is not None and not (trained_by.start.active or known.elsewhere):
+        raise UserError(f"--start-weights {path}: edgepriv trained this model from random weights, so leave it out")
+    return trained_by if path is None else identified(trained_by.with_changes(start={"path": path}))
+
+
+def _start_of_references(brought: Brought, trained_by: Recipe) -> list[str]:
+    """What models that are trained by the recipe start from, where that is public weights; they must be at hand."""
+    if not trained_by.start.active or brought.exists:
+        return []
+    if brought.trainer is not None and "noisy" not in trained_by.stages():
+        return []  # the user's function loads them
+    refuse_absent(trained_by.start)
+    return [f"reference models start from the public weights of {trained_by.start.file}, as the model did"]
 
 
 def _attackers(subject: Subject, trained_by: Recipe, request: Request) -> Attackers:
@@ -197,7 +227,10 @@ def _of_the_float_twin(
 ) -> tuple[dict[str, Any], Bools]:
     """``float`` of the audit: the same attacks on the undefended float model; and which non-members it has right."""
     recipe = _trained_by(twin.manifest, twin) if twin.manifest else trained_by.as_run(["train"])
-    recipe = recipe.with_changes(quantize={"bits": FULL_WIDTH}, device=subject.recipe.device)
+    start = {"path": trained_by.start.path}
+    if not recipe.start.active:  # named now, for a model of which the manifest does not tell
+        start = trained_by.start.model_dump() | start
+    recipe = recipe.with_changes(quantize={"bits": FULL_WIDTH}, device=subject.recipe.device, start=start)
     own = Attackers()
     if attackers.fleets and not request.brought.exists:
         own = _apart(subject, {"adaptive": _fleet(subject, recipe, "float twin", attackers.references, request)})
@@ -209,6 +242,13 @@ def _of_the_float_twin(
     content["classifier"], right = classifier_of(subject)
     content["robustness"] = robustness_of(subject, request.cache_dir, "robustness of the float twin")
     return content, right
+
+
+def _origin_of(attackers: Attackers, known: Manifest, trained_by: Recipe, request: Request) -> str:
+    """How the attackers' models were trained first, where nobody knows how the target was; else empty."""
+    if not attackers.fleets or request.brought.anything or (known.elsewhere is False and "train" in known.stages):
+        return ""
+    return f"from the public weights of {trained_by.start.file}" if trained_by.start.active else FROM_RANDOM
 
 
 def _why_no_twin(known: Manifest, asked: bool) -> str:

@@ -29,7 +29,7 @@ from edgepriv.data import Dataset, Split, ordinary
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes
 from edgepriv.heads import answering, trained_head
-from edgepriv.models import Classifier
+from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.bake import bake
 from edgepriv.models.lsq_steps import load_state
 from edgepriv.recipe import Recipe
@@ -235,7 +235,7 @@ def groups_of(jobs: Sequence[Job], dataset: Dataset, workers: int, device: torch
         return [[job] for job in jobs]
     most = _MOST_ON_GPU
     if device == PROCESSOR:
-        probe = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
+        probe = build_classifier(recipe.model, dataset.num_classes, dataset.input_shape)
         parameters = sum(parameter.numel() for parameter in probe.parameters())
         most = max(1, min(_MOST_STACKED, _MOST_PARAMETERS // parameters))
     groups: list[list[Job]] = []
@@ -268,7 +268,7 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
         model's own answers.
     """
     torch.set_num_threads(1)
-    classifiers = [new_classifier(job.recipe, dataset.num_classes, dataset.input_shape) for job in group]
+    classifiers = [_untrained(job, dataset) for job in group]
     for job, classifier in zip(group, classifiers, strict=True):
         if job.start is not None:
             load_state(classifier.network, stored_weights(job.start))
@@ -302,6 +302,13 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
         file = io.BytesIO()
         np.savez(file, probabilities=probabilities, **weights)  # type: ignore[arg-type]
         yield file.getvalue()
+
+
+def _untrained(job: Job, dataset: Dataset) -> Classifier:
+    """With the weights that training starts from; with any where others take their place."""
+    if job.start is None and job.trainer is None:
+        return new_classifier(job.recipe, dataset.num_classes, dataset.input_shape)
+    return build_classifier(job.recipe.model, dataset.num_classes, dataset.input_shape)
 
 
 def _train_by(trainer: Trainer, job: Job, classifier: Classifier, dataset: Dataset, device: torch.device) -> None:

@@ -27,7 +27,8 @@ class Checkpoint:
     ``state_dict``: of the network, without its normalisation. ``recipe``: resolved. ``data``: name, sha256 and split record
     of the training data, None when the weights come from elsewhere. ``stages``: those that have run, in order, e.g.
     ``("train", "robust", "qat")``. ``history``: one dictionary for each epoch. ``defences``: what defences measured as they
-    ran, by name, as JSON. ``head``: what stands after the softmax, as ``edgepriv.heads`` stores it. ``notes``: sentences about
+    ran, by name, as JSON. ``elsewhere``: whether its first training was not edgepriv's, so that ``recipe.train`` is a guess.
+    ``head``: what stands after the softmax, as ``edgepriv.heads`` stores it. ``notes``: sentences about
     how weights from elsewhere were read; they are not saved.
     """
 
@@ -41,6 +42,7 @@ class Checkpoint:
     defences: dict[str, Any] = field(default_factory=dict)
     head: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    elsewhere: bool = False
 
     def classifier(self) -> Classifier:
         """The classifier in eval mode, its computed weights plain.
@@ -109,6 +111,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "history": list(checkpoint.history),
         "defences": checkpoint.defences,
         "head": checkpoint.head,
+        "elsewhere": checkpoint.elsewhere,
     }
     # A path would put its temporary name inside the archive, so that equal checkpoints differ.
     with written_aside(path) as aside, aside.open("wb") as handle:
@@ -160,6 +163,7 @@ def load(path: Path, model: Model | None = None) -> Checkpoint:
             history=tuple(content["history"]),
             defences=content.get("defences", {}),
             head=content.get("head"),
+            elsewhere=bool(content.get("elsewhere")),
         )
     except KeyError as error:
         raise UserError(f"{path} lacks {error}: it is not a whole edgepriv checkpoint") from error
@@ -206,7 +210,9 @@ def from_state_dict(
     weights = state_for(content, wanted, recipe.model.name, str(path))
     # For which widths it learned its steps, if any, nobody says.
     state = without_steps(_checked_state(weights.state, path))
-    checkpoint = Checkpoint(state, class_names, input_shape, recipe, data, ("train",), notes=weights.notes)
+    checkpoint = Checkpoint(
+        state, class_names, input_shape, recipe, data, ("train",), notes=weights.notes, elsewhere=True
+    )
     checkpoint.classifier()
     return checkpoint
 

@@ -54,10 +54,10 @@ class _Candidate:
 
     @property
     def averaged(self) -> bool:
-        return bool(_AVERAGED.search(f"{self.container}.{self.prefix}")) or "n_averaged" in self.tensors
+        return is_averaged(f"{self.container}.{self.prefix}", self.tensors)
 
     def missing(self) -> list[str]:
-        return [name for name in self.wanted if self.tensor(name) is None and not _is_counter(name)]
+        return [name for name in self.wanted if self.tensor(name) is None and not is_counter(name)]
 
     def tensor(self, name: str) -> Tensor | None:
         """What the file has for ``name``; files that store a shared tensor once have it under another of its names."""
@@ -74,7 +74,7 @@ class _Candidate:
         return [
             name
             for name in own
-            if name.removeprefix(self.prefix) not in self.wanted and not _is_counter(name) and not is_step(name)
+            if name.removeprefix(self.prefix) not in self.wanted and not is_counter(name) and not is_step(name)
         ]
 
     def misshapen(self) -> list[str]:
@@ -82,7 +82,7 @@ class _Candidate:
         return [
             f"{name} is {list(own.shape)} where the model has {list(like.shape)}"
             for name, own, like in pairs
-            if own is not None and own.shape != like.shape and not _is_counter(name)
+            if own is not None and own.shape != like.shape and not is_counter(name)
         ]
 
     @property
@@ -131,14 +131,14 @@ def tensors_in(content: Mapping[Any, Any]) -> NamedTensors:
         The tensors, without the names of wrappers that all of their own begin with, and what was left out; empty where
         there are none.
     """
-    inside = list(_dictionaries(content))
+    inside = list(dictionaries(content))
     if not inside:
         return NamedTensors({})
     container, tensors = max(inside, key=lambda entry: len(entry[1]))
     prefix = ""
     while True:
         first = next(
-            (w for w in WRAPPERS if all(n[len(prefix) :].startswith(f"{w}.") or _is_counter(n) for n in tensors)), None
+            (w for w in WRAPPERS if all(n[len(prefix) :].startswith(f"{w}.") or is_counter(n) for n in tensors)), None
         )
         if first is None or not any(name[len(prefix) :].startswith(f"{first}.") for name in tensors):
             break
@@ -162,11 +162,11 @@ def misfit(candidate: "_Candidate", model: str) -> str:
     missing, others, misshapen = candidate.missing(), candidate.others(), candidate.misshapen()
     parts = []
     if misshapen:
-        parts.append(f"{_some(misshapen)}")
+        parts.append(f"{some(misshapen)}")
     if others:
-        parts.append(f"the model has no {_some(others)}")
+        parts.append(f"the model has no {some(others)}")
     if missing:
-        parts.append(f"the file has no {_some(missing)}")
+        parts.append(f"the file has no {some(missing)}")
     return f"the weights do not fit model {model!r}: {'; '.join(parts)}"
 
 
@@ -189,16 +189,16 @@ def refuse_misfit(state: State, wanted: State, model: str, where: str = "") -> N
 
 def _candidates(content: Mapping[Any, Any], wanted: State) -> Iterator[_Candidate]:
     """Every dictionary of tensors under every prefix that could be the network's; the best readings of names only."""
-    anchor = max((name for name in wanted if not _is_counter(name)), key=len, default="")
-    for container, tensors in _dictionaries(content):
+    anchor = max((name for name in wanted if not is_counter(name)), key=len, default="")
+    for container, tensors in dictionaries(content):
         readings = [(tensors, False)]
-        plain = {_unwrapped(name): value for name, value in tensors.items()}
+        plain = {unwrapped_name(name): value for name, value in tensors.items()}
         if len(plain) == len(tensors) and plain.keys() != tensors.keys():
             readings.append((plain, True))
         for names, unwrapped in list(readings):
-            renamed = {_renamed(name, wanted): value for name, value in names.items()}
-            if renamed.keys() != names.keys():
-                readings.append((renamed, unwrapped))
+            others = {renamed(name, wanted): value for name, value in names.items()}
+            if others.keys() != names.keys():
+                readings.append((others, unwrapped))
         seen = False
         for names, unwrapped in readings:
             prefixes = {name[: -len(anchor)] for name in names if anchor and name.endswith(anchor)}
@@ -211,8 +211,17 @@ def _candidates(content: Mapping[Any, Any], wanted: State) -> Iterator[_Candidat
         yield _Candidate(container, "", tensors, False, wanted)
 
 
-def _dictionaries(content: Mapping[Any, Any], container: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
-    """(where, tensors by name) of ``content`` and every dictionary or list in it that holds tensors under names."""
+def dictionaries(content: Mapping[Any, Any], container: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
+    """The dictionaries of tensors in a file's content, at any depth.
+
+    Args:
+        content: what the file holds.
+        container: the keys on the way to it, joined by dots.
+        depth: how many these are.
+
+    Yields:
+        Where each is, and its tensors by name.
+    """
     own = {name: _tensor(value) for name, value in content.items() if isinstance(name, str) and _is_tensor(value)}
     if own:
         yield container, own
@@ -221,7 +230,7 @@ def _dictionaries(content: Mapping[Any, Any], container: str = "", depth: int = 
     for key, value in content.items():
         inner = by_place(value) if isinstance(value, list | tuple) else value
         if isinstance(key, str | int) and isinstance(inner, Mapping):
-            yield from _dictionaries(inner, f"{container}.{key}" if container else str(key), depth + 1)
+            yield from dictionaries(inner, f"{container}.{key}" if container else str(key), depth + 1)
 
 
 def by_place(values: Sequence[Any]) -> dict[int, Any]:
@@ -244,12 +253,28 @@ def _tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else torch.from_numpy(value)
 
 
-def _unwrapped(name: str) -> str:
+def unwrapped_name(name: str) -> str:
+    """A name without what torch's wrappers put into it.
+
+    Args:
+        name: of a tensor, dotted.
+
+    Returns:
+        The name inside.
+    """
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
-def _renamed(name: str, wanted: State) -> str:
-    """Weight norm's two forms in torch have their own names for the same two tensors."""
+def renamed(name: str, wanted: State) -> str:
+    """A name as a network has it: weight norm's two forms in torch have their own names for the same two tensors.
+
+    Args:
+        name: in the file.
+        wanted: the network's own.
+
+    Returns:
+        The name in the network's form; others as they are.
+    """
     layer, _, last = name.rpartition(".")
     other = f"{layer}.{_OLD_NORM.get(last, last)}" if layer else _OLD_NORM.get(last, last)
     return other if name not in wanted and any(own.endswith(_OLD_NORM.get(last, "\n")) for own in wanted) else name
@@ -282,18 +307,18 @@ def _chosen(fitting: Sequence[_Candidate], where: str) -> tuple[_Candidate, list
 def _equal(one: _Candidate, other: _Candidate) -> bool:
     if one.wanted.keys() != other.wanted.keys():
         return False
-    pairs = ((one.tensor(name), other.tensor(name)) for name in one.wanted if not _is_counter(name))
+    pairs = ((one.tensor(name), other.tensor(name)) for name in one.wanted if not is_counter(name))
     return all(a is b or (a is not None and b is not None and _same(a, b)) for a, b in pairs)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
     known = not (one.is_meta or other.is_meta or one.is_quantized or other.is_quantized)
-    return known and one.shape == other.shape and torch.equal(_dense(one), _dense(other))
+    return known and one.shape == other.shape and torch.equal(dense(one), dense(other))
 
 
 def _left_out(chosen: _Candidate) -> list[str]:
-    outside = [name for name in chosen.tensors if not name.startswith(chosen.prefix) and not _is_counter(name)]
-    return [f"left out what does not stand under {chosen.prefix}: {_some(outside)}"] if outside else []
+    outside = [name for name in chosen.tensors if not name.startswith(chosen.prefix) and not is_counter(name)]
+    return [f"left out what does not stand under {chosen.prefix}: {some(outside)}"] if outside else []
 
 
 def _converted(chosen: _Candidate, where: str) -> tuple[dict[str, Tensor], list[str]]:
@@ -316,7 +341,7 @@ def _converted(chosen: _Candidate, where: str) -> tuple[dict[str, Tensor], list[
             raise UserError(f"{where}: {name} holds complex numbers, and the model has {_dtype_name(like.dtype)} there")
         if value.layout != torch.strided:
             became["sparse weights became dense"] = None
-            value = _dense(value)
+            value = dense(value)
         if value.is_floating_point() and value.dtype != like.dtype:
             became[f"{_dtype_name(value.dtype)} weights became {_dtype_name(like.dtype)}"] = None
         state[name] = value.detach().to(like.dtype).contiguous().clone()
@@ -324,7 +349,15 @@ def _converted(chosen: _Candidate, where: str) -> tuple[dict[str, Tensor], list[
     return state | steps, list(became)
 
 
-def _dense(value: Tensor) -> Tensor:
+def dense(value: Tensor) -> Tensor:
+    """A tensor in plain form.
+
+    Args:
+        value: sparse, or of a narrow float, or neither.
+
+    Returns:
+        Dense; float32 where its floats have one byte.
+    """
     value = value if value.layout == torch.strided else value.to_dense()
     return value.float() if value.is_floating_point() and value.dtype.itemsize == 1 else value
 
@@ -333,10 +366,39 @@ def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _is_counter(name: str) -> bool:
+def is_counter(name: str) -> bool:
+    """Whether a tensor is no weight: no answer depends on it.
+
+    Args:
+        name: dotted.
+
+    Returns:
+        True by its last part.
+    """
     return name.rpartition(".")[2] in _COUNTERS
 
 
-def _some(names: Sequence[str]) -> str:
+def is_averaged(title: str, tensors: State) -> bool:
+    """Whether a dictionary of tensors holds averaged weights.
+
+    Args:
+        title: where it stands, prefix included.
+        tensors: by name.
+
+    Returns:
+        True by its names.
+    """
+    return bool(_AVERAGED.search(title)) or "n_averaged" in tensors
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of many names.
+
+    Args:
+        names: any number.
+
+    Returns:
+        Them, and how many more there are.
+    """
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

@@ -20,6 +20,7 @@ from edgepriv.files import refuse_existing, refuse_overwriting, write_bytes, wri
 from edgepriv.pipeline._given import json_name, named
 from edgepriv.pipeline._page import write_report
 from edgepriv.pipeline._references import brought_by
+from edgepriv.pipeline._start import start_path
 from edgepriv.project import beside
 
 
@@ -80,7 +81,7 @@ def audit(
     output = json_name(output) or audit_file(model, cut_head)
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
     kept = cache_dir or data.default_data_dir()
-    read = [model, members, non_members, recipe_file, reference_models, reference_scores]
+    read = [start_path(changes), model, members, non_members, recipe_file, reference_models, reference_scores]
     refuse_overwriting([*read, *_beside(model), kept / "references"], written)
     _refuse_reading_nothing(changes, members)
     opened = DeployedModel.open(model)

@@ -16,8 +16,10 @@ from edgepriv.hardening_recipe import hardening_recipe, refuse_idle
 from edgepriv.measure.kit import kit_paths, write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.models.scripts import Script
+from edgepriv.models.starting import refuse_absent
 from edgepriv.pipeline._given import GO_ON, files_named, is_batch_dependent, say_all
 from edgepriv.pipeline._robust import asked_of, robustness_of
+from edgepriv.pipeline._start import start_path, with_start
 from edgepriv.project import beside
 from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Pipeline, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
@@ -27,6 +29,7 @@ from edgepriv.training.eps import probed, stated
 from edgepriv.training.pipeline import named_in
 from edgepriv.training.resume import remove_resume_state
 from edgepriv.training.stages import TrainingRun
+from edgepriv.training.starting import refuse_random_held
 
 
 # One argument for each option of `edgepriv harden`, by its name.
@@ -78,8 +81,11 @@ def harden(
     standard = Standard(max_drop, accept_accuracy_loss)
     script = None if trainer is None else _script_of(trainer)
     paths = Paths(output)
+    start = start_path(changes, recipe)
+    changes = {name: section for name, section in changes.items() if name != "start"}
     refuse_overwriting(
-        [model, head, recipe_file, None if script is None else script.file, *files_named(recipe, data_dir)], paths.all
+        [model, head, recipe_file, start, None if script is None else script.file, *files_named(recipe, data_dir)],
+        paths.all,
     )
     force = (
         force or paths.resume_file.exists()
@@ -92,6 +98,7 @@ def harden(
         model, recipe, data_dir, download, accept=accept_accuracy_loss, batch_dependent=alone
     )
     refuse_overwriting(files_named(given.checkpoint.recipe, data_dir), paths.all)
+    given = with_start(given, start, model)
     hardened_by = _recipe_of(model, given, recipe, changes, device)
     report = asked_of(hardened_by, robust, robust_examples)
     if script is not None:
@@ -178,7 +185,12 @@ def _recipe_of(
             "harden the checkpoint that it was made from, or export this one"
         )
     asked_for = hardening_recipe(trained_by, recipe, changes, model)
-    hardened_by = project.resolved(asked_for.with_changes(device=device), given.dataset)
+    asked_for = asked_for.with_changes(device=device, start={"path": trained_by.start.path})
+    hardened_by = project.resolved(asked_for, given.dataset)
+    if "noisy" in hardened_by.stages():
+        refuse_absent(hardened_by.start)
+        shape = given.dataset.input_shape
+        refuse_random_held(hardened_by, "noisy", given.dataset.num_classes, shape)
     refuse_idle(hardened_by, trained_by, changes)
     refuse_impossible(hardened_by)
     project.refuse_bytes(hardened_by, given.dataset)

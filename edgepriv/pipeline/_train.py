@@ -11,6 +11,7 @@ from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.classifier import NAMED
+from edgepriv.models.starting import identified
 from edgepriv.pipeline._given import GO_ON, say_all
 from edgepriv.project import beside
 from edgepriv.recipe import Recipe
@@ -19,6 +20,7 @@ from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.device import device_of
 from edgepriv.training.eps import refuse_guess
 from edgepriv.training.resume import remove_resume_state
+from edgepriv.training.starting import refuse_random_held, start_notes
 
 
 def train(
@@ -48,8 +50,9 @@ def train(
     Raises:
         UserError: for bad input, before training; and for a model that has collapsed.
     """
-    resume_file = beside(output, "partial")
-    read = [*data.files_of(recipe.data.name, data_dir), *data.canary_files(recipe.data.canaries), recipe_file]
+    resume_file, recipe = beside(output, "partial"), identified(recipe)
+    start = Path(recipe.start.path) if recipe.start.path else None
+    read = [*data.files_of(recipe.data.name, data_dir), *data.canary_files(recipe.data.canaries), recipe_file, start]
     refuse_overwriting(read, [output, resume_file])
     refuse_existing([output], force)
     if recipe.train.epochs == 0:
@@ -61,6 +64,8 @@ def train(
     if recipe.adversary.eps is None:
         refuse_guess(recipe, ("train",), dataset, split)
     recipe = project.resolved(recipe, dataset)
+    say_all(start_notes(recipe, dataset.num_classes, dataset.input_shape))
+    refuse_random_held(recipe, "train", dataset.num_classes, dataset.input_shape)
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
     blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, record)
     if recipe.model.name not in NAMED:  # our own are known to train and to ship

@@ -7,6 +7,7 @@ from edgepriv.recipe.recipe import Recipe, parse
 from edgepriv.recipe.resolve import MAX_DROP, differences, eps_for, load
 from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Pipeline, Quantize
 from edgepriv.recipe.stages import STAGES, Noisy, Qat, Robust, Stage, Train
+from edgepriv.recipe.starting import Start
 
 __all__ = [
     "FULL_WIDTH",
@@ -31,6 +32,7 @@ __all__ = [
     "Recipe",
     "Robust",
     "Stage",
+    "Start",
     "Train",
     "bit_rules",
     "block_size",

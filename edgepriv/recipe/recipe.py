@@ -13,6 +13,7 @@ from edgepriv.recipe.option import BUILDING, Option
 from edgepriv.recipe.section import Section
 from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Pipeline, Quantize
 from edgepriv.recipe.stages import STAGES, Noisy, Qat, Robust, Stage, Train
+from edgepriv.recipe.starting import Start
 from edgepriv.recipe.training_hash import training_hash
 
 Own = TypeVar("Own", bound=Section)
@@ -21,7 +22,8 @@ Own = TypeVar("Own", bound=Section)
 class Recipe(Section):
     """The whole of a run. Two recipes with equal ``training_hash`` on equal data give the same model, up to rounding.
 
-    ``device``: where it is computed, see ``training.device``; of this machine and this run, so it is never stored.
+    ``device``: where it is computed, see ``training.device``; of this machine and this run, as ``start.path`` is, so neither
+    is ever stored.
     """
 
     seed: Annotated[
@@ -38,6 +40,7 @@ class Recipe(Section):
     ] = Field("auto", exclude=True)
     data: Data = Data()
     model: Model = Model()
+    start: Start = Start()
     train: Train = Train()
     noisy: Noisy = Noisy()
     robust: Robust = Robust()
@@ -78,6 +81,7 @@ class Recipe(Section):
             UserError: for fields and values that no recipe has.
         """
         content = self.model_dump() | {"device": self.device}
+        content["start"]["path"] = self.start.path
         if (sections.get("adversary") or {}).get("norm") not in (None, self.adversary.norm):
             content["adversary"] |= {"eps": None, "step": None}
         for name, change in sections.items():

@@ -76,6 +76,8 @@ def _idle(recipe: "Recipe") -> set[tuple[str, str]]:
     another field makes void."""
     owned: dict[tuple[str, str], bool] = {}
     idle = {("data", name) for name in type(recipe.data).READING}
+    known = recipe.start.sha256 is not None  # which is what counts
+    idle |= {("start", name) for name in type(recipe.start).model_fields if name != "sha256" or not known}
     for defence in DEFENCES.values():
         acts = defence.active(recipe)
         for path in defence.paths(recipe):

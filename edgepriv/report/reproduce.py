@@ -52,6 +52,8 @@ def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
         arguments += ["--members", "MEMBERS.npz", "--non-members", "NON_MEMBERS.npz"]
     if settings.get("factory"):
         arguments += ["--model", settings["factory"]]
+    if settings.get("start_weights"):
+        arguments += ["--start-weights", settings["start_weights"]]
     for option, value in (settings.get("brought") or {}).items():
         arguments += [f"--{option}", value]
     arguments += _asked(settings["audit"])

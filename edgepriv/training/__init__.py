@@ -1,8 +1,9 @@
 """One loop, and what it can minimise."""
 
 from edgepriv.training.quantization import QuantizedTensor, load_quantized, quantize_weights
-from edgepriv.training.stages import new_classifier, run_stages
+from edgepriv.training.stages import run_stages
 from edgepriv.training.stages_stacked import run_stages_stacked
+from edgepriv.training.starting import new_classifier
 
 __all__ = [
     "QuantizedTensor",

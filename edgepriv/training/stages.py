@@ -12,7 +12,7 @@ from torch import nn
 from edgepriv import progress
 from edgepriv.data import Dataset, Split, TrainingData
 from edgepriv.errors import UserError
-from edgepriv.models import Classifier, build_classifier
+from edgepriv.models import Classifier
 from edgepriv.models.bake import bake
 from edgepriv.models.lsq_steps import load_state
 from edgepriv.models.scripts import Script
@@ -28,6 +28,7 @@ from edgepriv.training.pipeline import Pipeline, pipeline_of
 from edgepriv.training.quantization import refuse_unmatched
 from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.training.resume import key_of, read_resume_state, write_resume_state
+from edgepriv.training.starting import new_classifier
 from edgepriv.training.task import Task, task_of
 from edgepriv.training.watch import watch_of
 
@@ -66,21 +67,6 @@ def validation_rows(split: Split) -> np.ndarray:
         int64 [n], their places; n is 1,024 at most.
     """
     return np.random.default_rng(split.seed).permutation(split.validation)[:_VALIDATION_EXAMPLES]
-
-
-def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> Classifier:
-    """The recipe's architecture with weights drawn from its seed.
-
-    Args:
-        recipe: model and seed.
-        num_classes: K.
-        input_shape: of one example.
-
-    Returns:
-        The classifier.
-    """
-    torch.manual_seed(recipe.seed)
-    return build_classifier(recipe.model, num_classes, input_shape)
 
 
 @dataclass

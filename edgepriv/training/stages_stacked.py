@@ -13,7 +13,8 @@ from edgepriv.training.device import PROCESSOR
 from edgepriv.training.held import holding
 from edgepriv.training.loop import fit
 from edgepriv.training.stacked import Stack, StackedExamples, stackable
-from edgepriv.training.stages import examples_of, new_classifier, retraining_in, validation_rows
+from edgepriv.training.stages import examples_of, retraining_in, validation_rows
+from edgepriv.training.starting import new_classifier
 from edgepriv.training.task import task_of
 
 

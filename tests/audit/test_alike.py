@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgepriv.audit.alike import FAR, WARNED, differences, likeness, refuse_unlike, warnings_of
+from edgepriv.audit.alike import FAR, FROM_RANDOM, WARNED, differences, likeness, refuse_unlike, warnings_of
 from edgepriv.audit.answers import Outputs
 from edgepriv.audit.references import Fleet
 from edgepriv.audit.run import Target
@@ -57,19 +57,20 @@ def test_models_of_the_same_recipe_are_alike():
         assert found["by"] == "reference models"
         assert differences(found, WARNED) == []
         assert abs(found["non_members"]["models"] - 0.8) < 0.03
-    refuse_unlike(found, assumed=True)
-    assert warnings_of(found, assumed=False) == []
+    refuse_unlike(found, FROM_RANDOM)
+    assert warnings_of(found) == []
 
 
 @pytest.mark.parametrize(("target", "side"), [((1.0, 0.95), "held-out"), ((0.8, 0.8), "trained on")])
 def test_a_target_of_another_making_is_refused_with_the_way_out(target, side):
     found = audited(target=target)
     with pytest.raises(UserError) as refused:
-        refuse_unlike(found, assumed=True)
-    for words in (side, "understate the leakage", "--attacks quick", "--accept-weak-references", "was assumed"):
+        refuse_unlike(found, FROM_RANDOM)
+    ways_out = ("--start-weights", "--trainer", "--attacks quick", "--accept-weak-references")
+    for words in (side, "understate the leakage", "from random weights by a recipe that was assumed", *ways_out):
         assert words in str(refused.value)
     with pytest.raises(UserError) as refused:
-        refuse_unlike(found, assumed=False)
+        refuse_unlike(found)
     assert "was assumed" not in str(refused.value)
 
 
@@ -77,23 +78,37 @@ def test_a_smaller_difference_is_a_warning():
     found = audited()
     found["non_members"] |= {"target": 0.86, "models": 0.80, "noise": 0.03}
     assert differences(found, FAR) == []
-    refuse_unlike(found, assumed=False)
-    [said] = warnings_of(found, assumed=False)
+    refuse_unlike(found)
+    [said] = warnings_of(found)
     assert "do not quite behave like the target" in said
 
 
 def test_an_assumed_recipe_is_always_said():
-    [said] = warnings_of(audited(), assumed=True)
-    assert "trained by a recipe that was assumed" in said
-    assert warnings_of(None, assumed=False) == []
+    [said] = warnings_of(audited(), FROM_RANDOM)
+    assert "trained from random weights by a recipe that was assumed" in said
+    assert "--start-weights" not in said
+    assert warnings_of(None) == []
+
+
+def test_a_difference_beyond_its_interval_names_what_may_explain_it():
+    found = audited()
+    found["non_members"] |= {"target": 0.82, "models": 0.80, "noise": 0.01}
+    assert warnings_of(found) == []
+    [said] = warnings_of(found, FROM_RANDOM)
+    assert "target classifies 82.0% right, the reference models 80.0%" in said
+    assert "--start-weights" in said
+    assert "--trainer" in said
+    [said] = warnings_of(found, "from the public weights of resnet18.pth")
+    assert "--start-weights" not in said
+    assert "--trainer" in said
 
 
 def test_without_reference_models_a_shadow_model_of_the_same_size_is_asked():
     found = audited(target=(1.0, 0.98), models=0, shadow_size=N)
     assert (found["by"], found["models"]) == ("shadow model", 1)
     assert len(differences(found, FAR)) == 1
-    refuse_unlike(found, assumed=False)  # one model's spread is not known: a warning is all
-    assert len(warnings_of(found, assumed=False)) == 1
+    refuse_unlike(found)  # one model's spread is not known: a warning is all
+    assert len(warnings_of(found)) == 1
     assert audited(models=0, shadow_size=N // 2) is None
 
 

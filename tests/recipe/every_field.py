@@ -20,6 +20,7 @@ WORDS = {
     "audit.output_name": ["scores"],
     "model.args": [{"widths": [7, 5]}, {}],
     "dp.delta": [1e-3],
+    "start.sha256": ["0" * 64],
     "quantize.last_k": [2, 1],
     **{f"{stage}.relax": [1.5, 0.9] for stage in STAGES},
     **{f"{stage}.patience": [1] for stage in STAGES},
@@ -93,5 +94,6 @@ HOW_A_STAGE_TRAINS += ("select", "patience", "ema", "freeze", "train_last", "lay
 SHARED = {"seed", "precision", *(f"train.{name}" for name in HOW_A_STAGE_TRAINS)}
 SHARED |= {f"data.{name}" for name in ("name", "members", "non_members", "reference", "holdout", "validation")}
 SHARED |= {f"model.{name}" for name in ("name", "args", "mean", "std", "input_range", "batch_dependent")}
+SHARED |= {"start.sha256"}
 """What an attacker who knows of no defence trains his models by. A field that is not here belongs to a defence, or to no
 training at all: a new one fails the tests of the table until somebody has decided."""

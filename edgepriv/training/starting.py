@@ -1,0 +1,102 @@
+"""What the training of a recipe starts from: new weights, or public ones and a new head."""
+
+import torch
+
+from edgepriv.errors import UserError
+from edgepriv.models import Classifier, build_classifier, zoo
+from edgepriv.models.containers import some
+from edgepriv.models.starting import start_from
+from edgepriv.recipe import Recipe
+from edgepriv.training.held import held_by, layers_of
+
+
+def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> Classifier:
+    """The recipe's architecture with weights drawn from its seed, but for those that it takes of public ones.
+
+    Args:
+        recipe: model, public weights and seed.
+        num_classes: K.
+        input_shape: of one example.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        UserError: for public weights that are not at hand, or do not fit.
+    """
+    torch.manual_seed(recipe.seed)
+    classifier = build_classifier(recipe.model, num_classes, input_shape)
+    if recipe.start.active:
+        start_from(classifier.network, recipe.start, recipe.model.name)
+    return classifier
+
+
+def start_notes(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> list[str]:
+    """What training starts from, and what nobody can see in a file of weights.
+
+    Args:
+        recipe: model and public weights.
+        num_classes: K.
+        input_shape: of one example.
+
+    Returns:
+        Sentences; none without public weights.
+
+    Raises:
+        UserError: see ``new_classifier``.
+    """
+    if not recipe.start.active:
+        return []
+    network = build_classifier(recipe.model, num_classes, input_shape).network
+    file = recipe.start.file or "the file"
+    taken = start_from(network, recipe.start, recipe.model.name)
+    notes = [taken.summary(file)]
+    last = list(layers_of(network))[-1]
+    random = [name for name in taken.fresh if name.rpartition(".")[0] != last]
+    if random:
+        stem = (
+            "; --model-arg stem=plain keeps torchvision's own first layer" if recipe.model.name in zoo.names() else ""
+        )
+        notes.append(f"not the last layer alone starts from random weights: {some(random)} do, too{stem}")
+    fed, own = recipe.model, taken.fed
+    if own is not None and (own.mean, own.std, own.input_range) != (fed.mean, fed.std, fed.input_range):
+        notes.append(
+            f"{file} was trained with mean {_numbers(own.mean)} and std {_numbers(own.std)}, and this model is fed by "
+            f"{_numbers(fed.mean)} and {_numbers(fed.std)}: --mean and --std say otherwise"
+        )
+    elif own is None and fed.mean is None and fed.std is None and len(input_shape) == 3:
+        notes.append(
+            f"{file} does not say how its network is fed: images are normalised by mean 0.5 and std 0.25 of their range; pass "
+            "--mean and --std as it was trained (ImageNet: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225)"
+        )
+    return notes
+
+
+def _numbers(values: tuple[float, ...] | None) -> str:
+    return "the default" if values is None else ",".join(f"{value:g}" for value in values)
+
+
+def refuse_random_held(recipe: Recipe, stage: str, num_classes: int, input_shape: tuple[int, ...]) -> None:
+    """Refuse to hold layers at weights that are drawn at random.
+
+    Args:
+        recipe: of which two new networks are made, by different seeds.
+        stage: that starts from new weights.
+        num_classes: K.
+        input_shape: of one example.
+
+    Raises:
+        UserError: where a held layer differs between the two.
+    """
+    settings = getattr(recipe, stage)
+    if not settings.freeze and settings.train_last is None:
+        return
+    one, other = (new_classifier(recipe.with_changes(seed=seed), num_classes, input_shape).network for seed in (0, 1))
+    held = held_by(one, settings).parameters
+    drawn, again = dict(one.named_parameters()), dict(other.named_parameters())
+    random = [name for name, value in drawn.items() if name in held and not torch.equal(value, again[name])]
+    layers = [layer for layer, names in layers_of(one).items() if set(names) & set(random)]
+    if layers:
+        of_file = f", which {recipe.start.file} has none for" if recipe.start.active else ""
+        remedy = "do not freeze them" if recipe.start.active else "name public ones with --start-weights"
+        raise UserError(f"the stage {stage} would keep {some(layers)} at random weights{of_file}: {remedy}")
