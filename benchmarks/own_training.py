@@ -5,7 +5,7 @@ picture of each patient, averaged down to 32x32, so that no patient is on both s
 audited twice: with ``--trainer``, and without, where reference models are trained by the recipe's defaults, as they are for any
 network from elsewhere.
 
-    python benchmarks/own_training.py [--members 400] [--references 8] [-o benchmarks/results/own_training.json]
+    python benchmarks/own_training.py [--members 400] [--references 8] [--device auto] [-o benchmarks/results/own_training.json]
 
 Models are kept in --folder, where a run that was cut off goes on.
 """
@@ -25,6 +25,7 @@ import edgepriv
 from edgepriv.data import TrainingData, default_data_dir
 from edgepriv.device.machine import machine
 from edgepriv.files import read_json, write_json
+from edgepriv.training.device import device_of
 
 ATTACKS = "loss,lira-offline,lira-online,rmia-offline,rmia-online"
 FACTORY = "chest_script:make"
@@ -32,15 +33,16 @@ RESULTS = Path(__file__).parent / "results" / "own_training.json"
 
 
 def parts(count: int, seed: int, folder: Path) -> dict[str, Path]:
-    """``count`` members and as many non-members as .npz files, one picture of each patient."""
+    """``count`` members and as many non-members as .npz files, one picture of each patient; those in the folder if they are."""
+    written = {name: folder / f"{name}.npz" for name in ("members", "non_members")}
+    if all(path.exists() for path in written.values()):
+        return written
     with np.load(default_data_dir() / "chestxray64.npz", allow_pickle=False) as archive:
         _, first = np.unique(archive["patient_train"], return_index=True)
         chosen = np.random.default_rng(seed).permutation(first)[: 2 * count]
         pictures, labels = archive["x_train"][chosen], archive["y_train"][chosen]
     small = pictures.reshape(-1, 1, 32, 2, 32, 2).mean((3, 5)).round().astype(np.uint8)
-    written = {}
     for name, rows in (("members", slice(count)), ("non_members", slice(count, None))):
-        written[name] = folder / f"{name}.npz"
         np.savez(written[name], x=small[rows], y=labels[rows].astype(np.int64))
     return written
 
@@ -64,20 +66,20 @@ def audited(model: Path, references: int, cache: Path, **options: Any) -> dict[s
     )
     rows = [row for row in result.attacks if row["threat_model"] in ("adaptive", "none")]
     return {
-        "likeness": read_json(result.file)["likeness"]["adaptive"],
+        "likeness": read_json(result.file, "audit")["likeness"]["adaptive"],
         "attacks": {row["name"]: row for row in rows},
         "warnings": list(result.warnings),
         "seconds": time.perf_counter() - started,
     }
 
 
-def measured(count: int, references: int, seed: int, folder: Path) -> dict[str, Any]:
+def measured(count: int, references: int, seed: int, folder: Path, device: str) -> dict[str, Any]:
     files = parts(count, seed, folder)
     with np.load(files["members"], allow_pickle=False) as archive:
         data = TrainingData(archive["x"].astype(np.float32) / 255, archive["y"], 3)
     weights = folder / "weights.pt"
     if not weights.exists():
-        torch.save(chest_script.train(data, seed=seed, device=torch.device("cpu")).state_dict(), weights)
+        torch.save(chest_script.train(data, seed=seed, device=device_of(device)).cpu().state_dict(), weights)
     exported = edgepriv.export(
         weights,
         model=FACTORY,
@@ -91,8 +93,8 @@ def measured(count: int, references: int, seed: int, folder: Path) -> dict[str, 
     trainer = str(Path(__file__).with_name("chest_script.py")) + ":train"
     return {
         "accuracy": exported.accuracy,
-        "trainer": audited(exported.model, references, folder / "cache", trainer=trainer),
-        "made up": audited(exported.model, references, folder / "cache"),
+        "trainer": audited(exported.model, references, folder / "cache", trainer=trainer, device=device),
+        "made up": audited(exported.model, references, folder / "cache", device=device),
     }
 
 
@@ -101,14 +103,16 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=400)
     parser.add_argument("--references", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ...: where models are trained")
     parser.add_argument("--folder", type=Path, help="where models are kept; a run that was cut off goes on there")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        measures = measured(options.members, options.references, options.seed, folder)
+        measures = measured(options.members, options.references, options.seed, folder, options.device)
     of_run = {name: getattr(options, name) for name in ("members", "references", "seed")}
+    of_run["device"] = str(device_of(options.device))
     write_json(options.output, {"machine": machine(), "edgepriv": version("edgepriv"), "run": of_run} | measures)
     for name in ("trainer", "made up"):
         aucs = ", ".join(f"{attack} {row['auc']:.3f}" for attack, row in measures[name]["attacks"].items())

@@ -1,10 +1,15 @@
 """What every test shares: one thread, and data folders that are not the user's."""
 
 import copy
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+if not os.environ.get("EDGEPRIV_TEST_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # "auto" is the processor, so that tests compute the same on every machine
+
 import torch
 
 torch.set_num_threads(1)

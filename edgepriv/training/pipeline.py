@@ -2,8 +2,10 @@
 
 A script defines them beside its training function: ``loader(data, *, seed)`` returns what yields an epoch's batches, such as
 a DataLoader, and ``loss(data)`` what takes logits and labels and returns their mean loss, such as nn.CrossEntropyLoss(weight).
+A loss that is no module and keeps tensors asks for ``loss(data, *, device)``: logits and labels are there.
 """
 
+import inspect
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from edgepriv.errors import UserError
 from edgepriv.models.behaviour import cause_of
 from edgepriv.models.scripts import Script, beside, script_digest
 from edgepriv.recipe import Pipeline as Named
+from edgepriv.training.device import PROCESSOR
 
 _ROUNDING = 1e-4
 
@@ -115,7 +118,9 @@ def named_in(script: Script) -> Named:
     return Named(script=script.title, code=script_digest(script), hooks=hooks)
 
 
-def pipeline_of(script: Script, data: TrainingData, network: nn.Module, *, seed: int) -> Pipeline:
+def pipeline_of(
+    script: Script, data: TrainingData, network: nn.Module, *, seed: int, device: torch.device = PROCESSOR
+) -> Pipeline:
     """The pipeline of a script, whose first batch and loss are tried.
 
     Args:
@@ -123,6 +128,7 @@ def pipeline_of(script: Script, data: TrainingData, network: nn.Module, *, seed:
         data: that it is to be trained on.
         network: that is trained.
         seed: of the batch that is tried.
+        device: on which the loss is asked.
 
     Returns:
         Its loader and its loss, those of them that it has.
@@ -134,10 +140,15 @@ def pipeline_of(script: Script, data: TrainingData, network: nn.Module, *, seed:
     with torch.random.fork_rng(devices=[]):
         loss = None
         if own_loss is not None:
+            placed = "device" in inspect.signature(own_loss).parameters
             with _blaming(f"loss of {script.title}"):
-                criterion = own_loss(data)
+                criterion = own_loss(data, device=device) if placed else own_loss(data)
             loss = _scalar(criterion, script)
-            loss(torch.zeros(2, data.classes), torch.as_tensor(data.y[:2]))
+            hint = (
+                "" if placed or device == PROCESSOR else f": define loss(data, *, device), with its tensors on {device}"
+            )
+            with _blaming(f"loss of {script.title}", hint):
+                loss(torch.zeros(2, data.classes, device=device), torch.as_tensor(data.y[:2], device=device))
         if own_loader is None:
             return Pipeline(script.title, None, loss)
         with _blaming(f"the loader of {script.title}"):
@@ -169,11 +180,11 @@ def _scalar(criterion: Any, script: Script) -> Callable[[Tensor, Tensor], Tensor
 
 
 @contextmanager
-def _blaming(who: str) -> Iterator[None]:
+def _blaming(who: str, hint: str = "") -> Iterator[None]:
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        raise UserError(f"{error}{hint if 'device' in str(error) else ''}") from error
     except Exception as error:
         raise UserError(f"{who} failed: {cause_of(error)}") from error
 

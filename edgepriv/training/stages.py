@@ -20,6 +20,7 @@ from edgepriv.project import say, warn
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training.batch_dependent import slowness, why_not_in_one_pass
+from edgepriv.training.device import device_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.held import held_by, holding, refuse_unmatched_rates
 from edgepriv.training.loop import Hooks, State, fit, steps_of
@@ -283,7 +284,7 @@ def own_pipeline(
     own = split.members
     groups = None if dataset.groups is None else dataset.groups[own]
     data = TrainingData(dataset.inputs(own).copy(), dataset.y[own].copy(), dataset.num_classes, groups)
-    return pipeline_of(script, data, classifier.network, seed=recipe.seed)
+    return pipeline_of(script, data, classifier.network, seed=recipe.seed, device=device_of(recipe.device))
 
 
 def _fresh(recipe: Recipe, dataset: Dataset) -> Classifier:

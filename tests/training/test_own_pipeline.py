@@ -186,6 +186,17 @@ def test_a_script_without_hooks_and_hooks_without_a_script_are_refused(script, t
     assert run_stages(classifier, named, ("train",), toy, split, quiet=True).history  # which does not use it
 
 
+def test_a_loss_is_asked_where_the_training_is(script, toy, split):
+    data = TrainingData(toy.inputs(split.members), toy.y[split.members], 4)
+    elsewhere = torch.device("meta")  # whose tensors refuse to be mixed with the processor's, as a GPU's do
+    with pytest.raises(UserError, match=r"define loss\(data, \*, device\), with its tensors on meta"):
+        pipeline_of(script(), data, torch.nn.Linear(1, 1), seed=0, device=elsewhere)
+    there = SCRIPT.replace("def loss(data)", "def loss(data, *, device)").replace("4.0])", "4.0], device=device)")
+    pipeline_of(script(there), data, torch.nn.Linear(1, 1), seed=0, device=elsewhere)
+    kept = SCRIPT.replace("    return counted", "    return weighted")  # a module, which is moved there
+    pipeline_of(script(kept), data, torch.nn.Linear(1, 1), seed=0, device=elsewhere)
+
+
 def test_augmentation_is_another_in_each_epoch(script, toy, split):
     data = TrainingData(toy.inputs(split.members), toy.y[split.members], 4)
     pipeline = pipeline_of(script(), data, torch.nn.Linear(1, 1), seed=0)
