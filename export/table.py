@@ -284,10 +284,11 @@ def read_rows(text: str, record: Mapping[str, Any]) -> tuple[list[list[str]], li
         TableError: where a column is missing or there twice, or rows differ in length.
     """
     lines = lines_of(unicodedata.normalize("NFC", text))
+    marks: Sequence[str] = SEPARATORS
     if lines and re.fullmatch(r"[Ss][Ee][Pp]=[^\w\r\n]\r?\n?", lines[0]):
-        lines[0] = "\n"  # for spreadsheets
+        marks, lines[0] = lines[0][4], "\n"  # for spreadsheets
     wanted = [column["name"] for column in record["columns"]]
-    tried = {mark: _first_cells(lines, mark) for mark in SEPARATORS}
+    tried = {mark: _first_cells(lines, mark) for mark in marks}
     if record["titled"]:
         mark = max(tried, key=lambda mark: sum(name in tried[mark] for name in wanted))
         titles = tried[mark]
@@ -306,7 +307,7 @@ def read_rows(text: str, record: Mapping[str, Any]) -> tuple[list[list[str]], li
         count = len(titles)
     else:
         whole = record["width"]
-        mark = min(tried, key=lambda mark: (abs(whole - len(tried[mark])), SEPARATORS.index(mark)))
+        mark = min(tried, key=lambda mark: (abs(whole - len(tried[mark])), marks.index(mark)))
         count = len(tried[mark])
         if count not in (whole, whole - 1):
             raise TableError(f"rows have {count} cells, but the table that the model was trained on had {whole}")

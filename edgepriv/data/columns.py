@@ -62,7 +62,7 @@ def of_table(table: Table, asked: Data) -> Raw:
     if not features:
         raise UserError(f"{table.path}: there are no examples in it: no column is left beside the label {title!r}")
     x, cells, writing = features_of(table, features, label, asked)
-    notes = [f"{len(features)} features, label column {title!r}", *table.notes]
+    notes = [f"{len(features)} feature{'s' if len(features) > 1 else ''}, label column {title!r}", *table.notes]
     if rows is not None:
         notes.append(f"the first column ({table.titles[rows] or 'without a title'}) numbers the rows and is left out")
     if left_out:

@@ -321,6 +321,8 @@ def _range(kind: dict[str, Any], texts: Sequence[str], writing: Writing) -> dict
         high = low + 1
     grain = _grain(high - low, whole=kind["kind"] in ("integer", "date"))
     low, high = _on(np.floor(low / grain), grain), _on(np.ceil(high / grain), grain)
+    if low == high:  # what differs is beyond the digits of a float64
+        return None
     within = np.clip(values, low, high)
     fill = _on(np.rint(within.mean() / grain), grain)
     inputs = (within - low) / (high - low)
@@ -342,7 +344,7 @@ def _grain(width: float, *, whole: bool) -> float:
 
 def _on(steps: float, grain: float) -> float:
     """So many grains, as the decimal number nearest to it: 3 of 0.1 are 0.3."""
-    return float(f"{steps * grain:.12g}")
+    return round(float(steps) * grain, max(0, -round(np.log10(grain))))
 
 
 def _listed(names: Sequence[str]) -> str:

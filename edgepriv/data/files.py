@@ -133,7 +133,7 @@ def read_csv(path: Path, asked: Data) -> Raw:
     Returns:
         Features and labels, see ``columns.of_table``.
     """
-    return of_table(read_table(path, without_titles=asked.label is not None), asked)
+    return of_table(read_table(path, without_titles=asked.label is not None, label=asked.label), asked)
 
 
 def read_parquet(path: Path, asked: Data) -> Raw:

@@ -36,7 +36,7 @@ def as_far_as_held(path: Path, asked: Data, inherited: Iterable[str]) -> tuple[D
     kind = kind_of(path)
     if not path.exists() or (kind == "npz" and not zipfile.is_zipfile(path)):
         return asked, ()
-    known, columns = _names(path, kind)
+    known, columns = _names(path, kind, asked.label)
     changes: dict[str, object] = {}
     notes = []
     for field in given:
@@ -75,7 +75,7 @@ def read_members(members: Path, non_members: Path, asked: Data, inherited: Itera
     return raws
 
 
-def _names(path: Path, kind: str) -> tuple[set[str], int]:
+def _names(path: Path, kind: str, label: str | None) -> tuple[set[str], int]:
     """Keys or titles, in small letters where case does not count; and how many columns can be meant by position."""
     if kind == "npz":
         with zipfile.ZipFile(path) as archive:
@@ -84,7 +84,7 @@ def _names(path: Path, kind: str) -> tuple[set[str], int]:
     if kind == "folder":
         tables = [read_table(each, without_titles=True) for each in sorted(path.rglob(METADATA))]
         return {title.lower() for table in tables for title in table.titles}, 0
-    table = parquet_table(path) if kind == "parquet" else read_table(path, without_titles=True)
+    table = parquet_table(path) if kind == "parquet" else read_table(path, without_titles=True, label=label)
     return {title.lower() for title in table.titles}, len(table.titles)
 
 

@@ -42,12 +42,13 @@ class Table:
         return [row[position] for row in self.rows]
 
 
-def read_table(path: Path, *, without_titles: bool) -> Table:
+def read_table(path: Path, *, without_titles: bool, label: str | None = None) -> Table:
     """The cells of a table of text.
 
     Args:
         path: of the file.
         without_titles: take the positions of the columns for titles where there are none.
+        label: title or position of a column, as the user wrote it; a first line that holds it as a title is one of titles.
 
     Returns:
         The table, with what was understood of its form in the notes.
@@ -78,7 +79,7 @@ def read_table(path: Path, *, without_titles: bool) -> Table:
             raise UserError(f"{path}: line {line} has {len(row)} fields, the header {width}")
     if separator != ",":
         notes += (f"columns are separated by {SEPARATORS.get(separator, repr(separator))}",)
-    titled = _begins_with_titles(first, [row for _, row in numbered[1:_SAMPLE]])
+    titled = _is_title(label, first) or _begins_with_titles(first, [row for _, row in numbered[1:_SAMPLE]])
     if titled:
         titles, numbered = first, numbered[1:]
     elif without_titles:
@@ -130,6 +131,13 @@ def _separator(text: str) -> str:
         if score > most:
             best, most = separator, score
     return best
+
+
+def _is_title(label: str | None, first: list[str]) -> bool:
+    """Whether what the user named stands in the first line, and is no position."""
+    if label is None or label.strip() not in first:
+        return False
+    return not (re.fullmatch(r"-?\d+", label.strip()) and -len(first) <= int(label) < len(first))
 
 
 def _begins_with_titles(first: list[str], rest: list[list[str]]) -> bool:

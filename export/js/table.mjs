@@ -121,7 +121,7 @@ export function readRows(text, record) {
   text = text.normalize("NFC");
   const declared = /^sep=[^\w\r\n]\r?\n/i.exec(text);
   if (declared) text = `\n${text.slice(declared[0].length)}`;
-  const tried = SEPARATORS.map((mark) => [mark, parsed(text.slice(0, 1e6), mark)[0]?.[1] ?? []]);
+  const tried = (declared ? [declared[0][4]] : SEPARATORS).map((mark) => [mark, parsed(text.slice(0, 1e6), mark)[0]?.[1] ?? []]);
   const wanted = record.columns.map((column) => column.name);
   let mark;
   let places;

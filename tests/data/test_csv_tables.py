@@ -135,6 +135,16 @@ def test_persons_and_parts_are_no_features(table):
     assert (found.parts == "train").sum() == 301
 
 
+def test_a_first_line_that_holds_the_named_label_is_one_of_titles(table):
+    """Titles may be numbers."""
+    found = table("1990,2000,who\n" + "0.1,0.2,a\n0.3,0.4,b\n" * 8, label="who")
+    assert (len(found), found.class_names) == (16, ("a", "b"))
+    years = table("1990,2000,2010\n" + "0.1,0.2,0\n0.3,0.4,1\n" * 8, label="2010")
+    assert (len(years), years.class_names) == (16, ("0", "1"))
+    positions = table("1,0,2\n" + "0,1,1\n1,0,2\n" * 8, label="2")
+    assert (len(positions), positions.class_names) == (17, ("1", "2"))
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -251,6 +251,14 @@ def test_what_is_left_out_is_left_out_for_the_reason_that_is_said(learnt):
     assert "left out, since too few members share any value there: 'ward'" in found.notes
 
 
+def test_large_whole_numbers_keep_all_their_digits(learnt):
+    text = "code,who\n" + "".join(f"{9007199254740000 + i % 50},{'ab'[i % 2]}\n" for i in range(200))
+    found = learnt(text)
+    column = columns_of(found)["code"]
+    assert (column["low"], column["high"]) == (9007199254740000, 9007199254740049)
+    np.testing.assert_array_equal(found.x[10, 0], np.float32(10 / 49))
+
+
 def test_letters_with_accents_are_one_however_they_are_stored(learnt):
     words = ("groß", "caf\u00e9", "cafe\u0301")
     text = "größe,who\n" + "".join(f"{words[i % 3]},{'ab'[i % 2]}\n" for i in range(60))

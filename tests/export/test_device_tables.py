@@ -38,6 +38,7 @@ TABLES = {
     '"12,25",no,"ro""bot\n2","1.007","31/12/2016",x\n3,yes,cook,NA,1.2.2015,\n',
     "tabs, no values": "day\tage\tsex\twon\tpay\tjob, now\textra\n?\t?\t?\t?\t?\t?\t1\n",
     "line ends in cells": 'age;"job, now";sex;won;day;pay;"in\nall"\n39;c\u2028k;F;yes;01.02.2012 10:30:15.25+02:00;1;2\n',
+    "another separator, declared": "sep=:\nage:job, now:sex:won:day:pay\n39:cook:F:yes:01.02.2012:1\n",
     "accents apart": "age;job, now;sex;won;day;pay\n39;ne\u0301;F;yes;01.02.2012T10:30-01:30;1\n",
     "windows lines": "age;job, now;sex;won;day;pay\r\n 39 ; cook;F;yes;01.03.2012;1e2\r\n",
 }
