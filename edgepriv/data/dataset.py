@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgepriv.data import labels as classes
+from edgepriv.data.group_names import in_one_writing
 from edgepriv.data.groups import refuse_shared
 from edgepriv.data.labels import Labels
 from edgepriv.data.pixels import laid_out, scaled
@@ -112,11 +113,19 @@ def subgroups_of(title: str | None, cells: np.ndarray | None) -> Subgroups | Non
         cells: its texts [N]; None for none.
 
     Returns:
-        The subgroups, an empty text as "(empty)"; None without a column.
+        The subgroups, whole numbers without a fraction, cells without a value as "(no value)"; None without a column.
+
+    Raises:
+        UserError: where nearly each record would be a subgroup.
     """
     if title is None or cells is None:
         return None
-    names, of = np.unique([text.strip() or "(empty)" for text in cells.astype(str).tolist()], return_inverse=True)
+    texts = ["(no value)" if text.lower() in classes.MISSING else text for text in in_one_writing(cells).tolist()]
+    names, of = np.unique(texts, return_inverse=True)
+    if len(names) > max(classes.FEW, len(texts) / 2):
+        raise UserError(
+            f"--subgroups {title} names {len(names):,} subgroups of {len(texts):,} records: name a column of fewer"
+        )
     return Subgroups(title, of.astype(np.int64), tuple(names.tolist()))
 
 

@@ -13,6 +13,11 @@ from edgepriv.errors import UserError
 
 ORDERS = ("YMD", "DMY", "MDY")
 _IDENTIFIER = re.compile(r"(.*[_\- ])?(id|ids|key|uid|uuid|guid|nr|no|number|code)|.*[a-z]ID", re.ASCII)
+_ID = re.compile(r"(.*[_\- ])?(id|ids|key|uid|uuid|guid)|.*[a-z]ID", re.ASCII)
+_WHOSE = re.compile(
+    r"mrn|pid|(.*[_\- ])?(user|customer|client|employee|member|student|household|family|account|speaker|device|pat|subj)"
+    r"[_\- ]?(id|no|nr|number|key|code)"
+)
 _ID_ROWS = 100
 """So many rows with a whole number of its own in each are numbered, not measured, unless the user says otherwise."""
 _TRUTHS = {"0", "1", "no", "yes", "n", "y", "false", "true", "f", "t", "off", "on"}
@@ -49,6 +54,22 @@ class Column:
     def different(self) -> list[str]:
         """The different texts, in order."""
         return sorted(set(self.known))
+
+    def refuse_persons(self) -> None:
+        """Refuse what may say whose record each is: it would be a feature, and records of one person would be on both sides.
+
+        Raises:
+            UserError: where the title is that of an identifier and values repeat.
+        """
+        different, known = len(self.different), len(self.known)
+        if self.kept or different == known:
+            return
+        title = self.title.lower()
+        if _WHOSE.fullmatch(title) or (different > FEW and (_ID.fullmatch(self.title) or _ID.fullmatch(title))):
+            self._refuse(
+                f"has {different:,} different values in {known:,} rows, and may say whose record each is: name it with "
+                f"--groups {_quoted(self.title)} if it does, else leave it out with {self._drop}, or make it a feature with {self._keep}"
+            )
 
     def refuse_identifier(self) -> None:
         """Refuse whole numbers, a new one in (nearly) each row.

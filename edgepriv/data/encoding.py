@@ -344,7 +344,7 @@ def _grain(width: float, *, whole: bool) -> float:
 
 def _on(steps: float, grain: float) -> float:
     """So many grains, as the decimal number nearest to it: 3 of 0.1 are 0.3."""
-    return round(float(steps) * grain, max(0, -round(np.log10(grain))))
+    return float(round(float(steps) * grain, max(0, -round(float(np.log10(grain))))))
 
 
 def _listed(names: Sequence[str]) -> str:

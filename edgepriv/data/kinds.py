@@ -136,6 +136,7 @@ def _kind(cells: Cells, place: int, known: list[str], writing: Writing, asked: D
     if pair is not None:
         return {"kind": "boolean", "words": list(pair)}
     column.refuse_several_truths(lowered)
+    column.refuse_persons()
     numbers = {text: writing.number(text) for text in different}
     if None not in numbers.values() and not any(map(_CODE.fullmatch, different)):
         values = [number for number in numbers.values() if number is not None]

@@ -209,6 +209,15 @@ def test_identifiers_are_refused_until_somebody_says_what_they_are(refused, lear
         ("share,who\n" + many("{}%"), "numbers with a sign or a unit, such as '1%'"),
         ("dose,who\n" + many("{}.5 mg"), "numbers with a sign or a unit, such as '1.5 mg'"),
         ("won,who\n" + "yes,a\nFALSE,b\n1,a\n" * 20, "says yes and no in several ways ('1', 'FALSE', 'yes')"),
+        (
+            "mrn,who\n" + many("10{:02d}"),
+            "column 'mrn' has 28 different values in 84 rows, and may say whose record each is",
+        ),
+        (
+            "user_id,who\n" + many("u{1}"),
+            "name it with --groups user_id if it does, else leave it out with --drop user_id",
+        ),
+        ("studyID,who\n" + many("s{}"), "or make it a feature with --keep studyID"),
         ("tag,who\n" + "".join(f"{10**19 + i},{'ab'[i % 2]}\n" for i in range(200)), "as an identifier has"),
     ],
 )

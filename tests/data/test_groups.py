@@ -70,6 +70,16 @@ def test_persons_who_may_be_one_are_named(tmp_path):
     assert any("groups 'P1' and 'p1', and 1 more such pairs, count as different persons" in note for note in notes)
 
 
+def test_subgroups_are_one_however_they_are_stored(tmp_path):
+    sites = np.array(["1", "1.0", " 2", "?", "", "NA"] * 2)
+    np.savez(tmp_path / "a.npz", x=X, y=Y, site=sites, each=np.arange(12))
+    subgroups = load(f"npz:{tmp_path / 'a.npz'}", asked=Data(subgroups="site")).subgroups
+    assert (subgroups.names, np.bincount(subgroups.of).tolist()) == (("(no value)", "1", "2"), [6, 4, 2])
+    many = np.repeat(X, 4, axis=0)
+    np.savez(tmp_path / "a.npz", x=many, y=np.repeat(Y, 4), each=np.arange(48))
+    assert "--subgroups each names 48 subgroups of 48 records" in refused(f"npz:{tmp_path / 'a.npz'}", subgroups="each")
+
+
 def test_members_and_non_members_bring_their_persons(tmp_path):
     members, others = tmp_path / "m.npz", tmp_path / "n.npz"
     np.savez(members, x=X[:6], y=Y[:6], group=SCANNED[:6])
