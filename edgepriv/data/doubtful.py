@@ -67,8 +67,9 @@ class Column:
         title = self.title.lower()
         if _WHOSE.fullmatch(title) or (different > FEW and (_ID.fullmatch(self.title) or _ID.fullmatch(title))):
             self._refuse(
-                f"has {different:,} different values in {known:,} rows, and may say whose record each is: name it with "
-                f"--groups {_quoted(self.title)} if it does, else leave it out with {self._drop}, or make it a feature with {self._keep}"
+                f"has {different:,} different values in {known:,} rows, and may say whose record each is: if it does, name it "
+                f"with --groups {_quoted(self.title)}, else leave it out with {self._drop}, or make it a feature with "
+                f"{self._keep}"
             )
 
     def refuse_identifier(self) -> None:

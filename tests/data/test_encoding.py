@@ -215,7 +215,7 @@ def test_identifiers_are_refused_until_somebody_says_what_they_are(refused, lear
         ),
         (
             "user_id,who\n" + many("u{1}"),
-            "name it with --groups user_id if it does, else leave it out with --drop user_id",
+            "name it with --groups user_id, else leave it out with --drop user_id",
         ),
         ("studyID,who\n" + many("s{}"), "or make it a feature with --keep studyID"),
         ("tag,who\n" + "".join(f"{10**19 + i},{'ab'[i % 2]}\n" for i in range(200)), "as an identifier has"),
