@@ -26,7 +26,7 @@ ORDER = (
     {"preprocessing"},
     {"project"},
     {"training"},
-    {"heads"},
+    {"heads", "extra_data"},
     {"artifact"},
     {"audit", "measure"},
     {"report", "companion_files"},

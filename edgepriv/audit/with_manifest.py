@@ -47,6 +47,7 @@ from edgepriv.audit.steps import (
 from edgepriv.audit.subject import Subject
 from edgepriv.audit.target import open_target
 from edgepriv.errors import UserError
+from edgepriv.extra_data import with_extra
 from edgepriv.models.sources import is_own, refuse_unconfirmed
 from edgepriv.models.starting import identified, refuse_absent
 from edgepriv.recipe import FULL_WIDTH, Recipe, parse
@@ -210,9 +211,10 @@ def _fleet(subject: Subject, trained_by: Recipe, label: str, count: int, request
     """``count`` reference models by a recipe, or by the user's function. ``label``: the threat model, or another name."""
     brought = request.brought
     trainers = {"oblivious": brought.defence_free or brought.trainer}
+    trained_by, dataset = with_extra(trained_by, subject.dataset, subject.whole)
     return train_fleet(
         trained_by,
-        subject.dataset,
+        dataset,
         subject.whole,
         count=count,
         cache_dir=request.cache_dir / "references",

@@ -21,6 +21,7 @@ from edgepriv.data.dataset import (
 )
 from edgepriv.data.earlier import earlier_readings
 from edgepriv.data.encoding import TableEncoding, encoded_members, fitted
+from edgepriv.data.extra import ExtraData, labelled, read_extra, refuse_shared
 from edgepriv.data.files import from_member_files, kind_of, of_members, read_arrays
 from edgepriv.data.inherited import NAMING, read_members
 from edgepriv.data.same_columns import in_one_order
@@ -32,6 +33,7 @@ __all__ = [
     "NAMING",
     "Canaries",
     "Dataset",
+    "ExtraData",
     "Split",
     "Subgroups",
     "TableEncoding",
@@ -52,6 +54,7 @@ __all__ = [
     "from_member_files",
     "in_one_order",
     "kind_of",
+    "labelled",
     "load",
     "make_split",
     "members_beside",
@@ -60,8 +63,10 @@ __all__ = [
     "of_members",
     "ordinary",
     "read_arrays",
+    "read_extra",
     "read_members",
     "refuse_other_canaries",
+    "refuse_shared",
     "remake_split",
     "trained_elsewhere",
     "with_canaries",

@@ -20,6 +20,7 @@ from edgepriv.recipe import Data
 if TYPE_CHECKING:
     from edgepriv.data.canaries import Canaries
     from edgepriv.data.encoding import TableEncoding
+    from edgepriv.data.extra import ExtraData
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Dataset:
     members (``encoding.fitted``), ``cells`` holds the table as text, read as ``asked``, and ``x`` the same.
 
     ``canaries``: which of the examples are not those of the file, but canaries in their places; None without any.
+
+    ``extra``: what is trained on beside its members, and is no part of it; None for nothing.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Dataset:
     cells: Cells | None = None
     asked: Data | None = None
     canaries: "Canaries | None" = None
+    extra: "ExtraData | None" = None
 
     def inputs(self, index: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Examples as a network is fed them.

@@ -11,6 +11,7 @@ from edgepriv.artifact.rehearse import rehearse
 from edgepriv.artifact.release import export_with_twin, written_by_export
 from edgepriv.audit.trainer import trainer_of
 from edgepriv.errors import UserError
+from edgepriv.extra_data import with_extra
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.hardening_recipe import hardening_recipe, refuse_idle
 from edgepriv.measure.kit import kit_paths, write_kit
@@ -100,6 +101,9 @@ def harden(
     refuse_overwriting(files_named(given.checkpoint.recipe, data_dir), paths.all)
     given = with_start(given, start, model)
     hardened_by = _recipe_of(model, given, recipe, changes, device)
+    refuse_overwriting(files_named(hardened_by, data_dir), paths.all)
+    hardened_by, dataset = with_extra(hardened_by, given.dataset, given.split)
+    given = replace(given, dataset=dataset)
     report = asked_of(hardened_by, robust, robust_examples)
     if script is not None:
         hardened_by = hardened_by.with_changes(pipeline=_used_by(hardened_by, script).model_dump())

@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from edgepriv import data, project
+from edgepriv import project
 from edgepriv.accuracy import Standard
 from edgepriv.artifact.accuracies import accuracy_of
 from edgepriv.artifact.rehearse import rehearse
 from edgepriv.errors import UserError
+from edgepriv.extra_data import with_extra
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.classifier import NAMED
 from edgepriv.models.starting import identified
-from edgepriv.pipeline._given import GO_ON, say_all
+from edgepriv.pipeline._given import GO_ON, files_named, say_all
 from edgepriv.project import beside
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
@@ -52,7 +53,7 @@ def train(
     """
     resume_file, recipe = beside(output, "partial"), identified(recipe)
     start = Path(recipe.start.path) if recipe.start.path else None
-    read = [*data.files_of(recipe.data.name, data_dir), *data.canary_files(recipe.data.canaries), recipe_file, start]
+    read = [*files_named(recipe, data_dir), recipe_file, start]
     refuse_overwriting(read, [output, resume_file])
     refuse_existing([output], force)
     if recipe.train.epochs == 0:
@@ -63,7 +64,7 @@ def train(
     record = project.data_record(dataset, split, recipe.data)
     if recipe.adversary.eps is None:
         refuse_guess(recipe, ("train",), dataset, split)
-    recipe = project.resolved(recipe, dataset)
+    recipe, dataset = with_extra(project.resolved(recipe, dataset), dataset, split)
     say_all(start_notes(recipe, dataset.num_classes, dataset.input_shape))
     refuse_random_held(recipe, "train", dataset.num_classes, dataset.input_shape)
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)

@@ -285,6 +285,8 @@ def _drawn(training: _Training, epoch: int) -> Iterator[tuple[Tensor, Tensor, Te
         return
     for index in _batches(members, task, generator):
         x, y = members.batch(index)
+        if task.extra is not None:
+            x, y = task.extra.mixed_into(x, y, generator)
         yield augmented(x, task.stage.augment, generator), y, members.taught(index)
 
 

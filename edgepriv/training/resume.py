@@ -74,6 +74,7 @@ def read_resume_state(resume_file: Path | None, key: str) -> dict[str, Any]:
         "position": 0,
         "start": None,
         "teacher": None,
+        "extra_labels": None,
         "rows": [],
         "defences": {},
         "state": State(),

@@ -19,9 +19,11 @@ from edgepriv.models.scripts import Script
 from edgepriv.project import say, warn
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences import DEFENCES
+from edgepriv.recipe.defences.extra import EXTRA
 from edgepriv.training.batch_dependent import slowness, why_not_in_one_pass
 from edgepriv.training.device import device_of
 from edgepriv.training.examples import Examples
+from edgepriv.training.extra import Extra, extra_labels, extra_of
 from edgepriv.training.held import held_by, holding, refuse_unmatched_rates
 from edgepriv.training.loop import Hooks, State, fit, steps_of
 from edgepriv.training.objectives import Asked, Ground, Objective, objectives_of
@@ -74,7 +76,7 @@ def validation_rows(split: Split) -> np.ndarray:
 class _Run:
     """A run of stages between two of them. ``members``: of the split, or as a stage that retrains has made them; ``teacher``:
     the weights by which it made them. ``rows``, ``defences``: as in ``TrainingRun``, so far. ``key``: says whose
-    ``resume_file`` it is. ``pipeline``: of the stages after ``train``."""
+    ``resume_file`` it is. ``pipeline``: of the stages after ``train``. ``extra_labels``: of extra data, once they are known."""
 
     classifier: Classifier
     recipe: Recipe
@@ -89,6 +91,7 @@ class _Run:
     defences: dict[str, Any]
     teacher: dict[str, torch.Tensor] | None
     pipeline: Pipeline | None
+    extra_labels: torch.Tensor | None = None
 
 
 # What is run on what, and how a kill is survived and who is told: one argument each.
@@ -155,6 +158,7 @@ def run_stages(
         done["defences"],
         done["teacher"],
         pipeline,
+        done["extra_labels"],
     )
     for position, name in list(enumerate(stages))[max(done["position"], done_before) :]:
         state = done["state"] if position == done["position"] else State()
@@ -185,7 +189,7 @@ def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], 
     """Run one stage, from its ``state``; add its rows and what its defences measured."""
     classifier, members = run.classifier, run.members
     task = task_of(classifier.network, run.recipe, name, run.dataset.input_shape)
-    task = replace(task, pipeline=None if name == "train" else run.pipeline)
+    task = replace(task, pipeline=None if name == "train" else run.pipeline, extra=_extra_of(run, name, task))
     if not run.quiet and task.budget is not None and classifier.alone and state.epoch == 0:
         _warn_of_slow_attack(classifier, members, task)
     batches_per_epoch = steps_of(len(members), task)
@@ -220,6 +224,14 @@ def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], 
             run.defences[DEFENCES[objective.name].facts] = objective.facts(len(members), len(history))
 
 
+def _extra_of(run: _Run, name: str, task: Task) -> Extra | None:
+    """What takes a share of the batches of a stage. Where the model tells the labels, it is as before the first such stage."""
+    if not EXTRA.acts_in(run.recipe, name):
+        return None
+    run.extra_labels = extra_labels(run.dataset, [run.classifier]) if run.extra_labels is None else run.extra_labels
+    return extra_of(run.recipe, run.dataset, run.extra_labels).on(task.device)
+
+
 def _keep(run: _Run, position: int, start: dict[str, torch.Tensor], state: State) -> None:
     """Write where the run stands: in the stage at ``position``, which began with the weights ``start``."""
     content = {
@@ -227,6 +239,7 @@ def _keep(run: _Run, position: int, start: dict[str, torch.Tensor], state: State
         "position": position,
         "start": start,
         "teacher": run.teacher,
+        "extra_labels": run.extra_labels,
         "rows": run.rows,
         "defences": run.defences,
         "state": asdict(state),

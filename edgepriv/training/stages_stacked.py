@@ -1,6 +1,7 @@
 """A recipe's stages one after another, for many models at once: what reference models are trained by."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,7 +10,9 @@ from edgepriv.data import Dataset, Split
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences import DEFENCES
+from edgepriv.recipe.defences.extra import EXTRA
 from edgepriv.training.device import PROCESSOR
+from edgepriv.training.extra import extra_labels, extra_of
 from edgepriv.training.held import holding
 from edgepriv.training.loop import fit
 from edgepriv.training.stacked import Stack, StackedExamples, stackable
@@ -48,6 +51,7 @@ def run_stages_stacked(
     stack = Stack(classifiers)
     members = _stacked_examples(dataset, [split.members for split in splits])
     held_out = _stacked_examples(dataset, [validation] * len(splits))
+    told: torch.Tensor | None = None
     for position, name in list(enumerate(recipe.stages()))[done_before:]:
         retraining = retraining_in(recipe, name, dataset)
         if retraining is not None and DEFENCES[retraining.name].stage == name:
@@ -55,6 +59,11 @@ def run_stages_stacked(
             members = _stacked_retrained(name, classifiers, recipes, dataset, splits)
             stack = Stack([new_classifier(own, dataset.num_classes, dataset.input_shape) for own in recipes])
         task = task_of(stack.network, recipe.with_changes(device=str(device)), name, dataset.input_shape)
+        if EXTRA.acts_in(recipe, name):
+            if told is None:
+                stack.copy_to(classifiers)
+                told = extra_labels(dataset, classifiers)
+            task = replace(task, extra=extra_of(recipe, dataset, told).on(device))
         seeds = [own.seed + position for own in recipes]
         with holding(stack, task.stage):
             fit(stack, members, task, seed=seeds, validation=held_out)

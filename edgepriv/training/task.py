@@ -8,6 +8,7 @@ from torch import nn
 
 from edgepriv.recipe import Quantize, Recipe, Stage
 from edgepriv.training.device import PROCESSOR, device_of, multiplies_bfloat16
+from edgepriv.training.extra import Extra
 from edgepriv.training.objectives import Asked, Objective, objectives_of
 from edgepriv.training.pgd import Budget
 from edgepriv.training.pipeline import Pipeline
@@ -22,7 +23,7 @@ class Task:
 
     "squared" is the mean squared error of probabilities against soft labels. ``bfloat16``, ``channels_last``, ``fold_norms``
     (in attacks) say how it is computed. ``device``: where; the classifier is moved there and back. ``pipeline``: the user's own
-    batches and loss.
+    batches and loss. ``extra``: what takes a share of each batch.
     """
 
     stage: Stage
@@ -33,6 +34,7 @@ class Task:
     loss: Literal["cross-entropy", "squared"] = "cross-entropy"
     device: torch.device = PROCESSOR
     pipeline: Pipeline | None = None
+    extra: Extra | None = None
 
     @property
     def budget(self) -> Budget | None:

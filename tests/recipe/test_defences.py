@@ -25,6 +25,7 @@ ASKED = {
     "mixup": {"mixup": {"alpha": 0.4}},
     "smoothing": {"smoothing": {"share": 0.1}},
     "awp": {"awp": {"gamma": 0.01}},
+    "extra": {"extra": {"file": "npz:extra.npz", "sha256": "00"}},
 }
 """One recipe for each defence that asks for it and for no other."""
 EVERYTHING = Recipe(
@@ -41,6 +42,7 @@ EVERYTHING = Recipe(
     mixup={"alpha": 0.4},
     smoothing={"share": 0.1},
     awp={"gamma": 0.01},
+    extra={"file": "npz:extra.npz", "sha256": "00"},
 )
 """No such model can be trained: defences that exclude each other are forgotten alike."""
 
@@ -59,6 +61,7 @@ OWN = {
     "mixup": {"mixup.alpha"},
     "smoothing": {"smoothing.share"},
     "awp": {"awp.gamma"},
+    "extra": {"extra.share", "extra.labels", "extra.sha256"},
 }
 """The fields of defences that weights depend on where one defence acts, and that leave it the only one."""
 

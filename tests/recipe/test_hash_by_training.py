@@ -1,13 +1,16 @@
 """The training hash against training itself: small models tell for every field of a recipe whether weights depend on it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from every_field import HOW_A_STAGE_TRAINS, SHARED, everywhere, of_stages
 
-from edgepriv.data import checked, make_split
+from edgepriv.data import ExtraData, checked, make_split
 from edgepriv.heads import trained_head
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.conflicts import reasons
+from edgepriv.recipe.defences.extra import Extra
 from edgepriv.training import load_quantized, new_classifier, quantize_weights, run_stages
 
 STAGE = {"epochs": 1, "batch_size": 12, "lr": 0.1, "optimizer": "sgd", "select": "last"}
@@ -52,6 +55,12 @@ RECIPES = {
         "adversary": {"method": "nfgsm", "eps": 0.1},
         "mixup": {"alpha": 0.5},
     },
+    "extra data": {
+        "train": STAGE,
+        "robust": STAGE,
+        "adversary": {"method": "fgsm", "eps": 0.1},
+        "extra": {"file": "npz:extra.npz", "sha256": "00", "share": 0.4},
+    },
     MEMGUARD: {"head": {"method": "memguard", "epochs": 1, "batch_size": 25}},
 }
 CAUTIOUS = {
@@ -71,18 +80,27 @@ OF_THE_BEST_EPOCH = of_stages("select", "patience")
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 3
     images = 0.4 * rng.random((3, 4, 4))[labels] + 0.6 * rng.random((120, 4, 4))
     return checked("pictures", images.astype(np.float32), labels)
 
 
+def extra_of(recipe):
+    """What a file of that digest might hold."""
+    asked = recipe.own(Extra)
+    rng = np.random.default_rng(int(asked.sha256 or "0", 16))
+    labels = None if asked.labels == "model" else rng.integers(3, size=20)
+    return ExtraData(rng.random((20, 1, 4, 4), np.float32), labels)
+
+
 @pytest.fixture(scope="module")
-def weights(pictures):
+def weights(images):
     """Recipe -> the bytes of what ships: the quantized weights and those of the head."""
 
     def trained(recipe: Recipe) -> bytes:
+        pictures = replace(images, extra=extra_of(recipe))
         split = make_split(pictures, recipe.data, recipe.seed)
         classifier = new_classifier(recipe, pictures.num_classes, pictures.input_shape)
         run_stages(classifier, recipe, tuple(recipe.stages()), pictures, split, quiet=True)

@@ -1,0 +1,122 @@
+"""Synthetic or public examples that are trained on beside the members, and the proof that they are nobody's in the audit."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from edgepriv.data.dataset import Dataset, as_inputs, checked
+from edgepriv.data.files import read_arrays
+from edgepriv.data.splits import Split
+from edgepriv.errors import UserError
+from edgepriv.recipe import Data
+
+
+@dataclass(frozen=True, eq=False)
+class ExtraData:
+    """``x``: uint8 or float32 in [0, 1], [E, ...] as the data set's; ``y``: int64 [E], None where the model is to tell."""
+
+    x: np.ndarray
+    y: np.ndarray | None
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of every input and label."""
+        digest = hashlib.sha256(f"{self.x.dtype}{self.x.shape}".encode())
+        for array in (self.x, *([] if self.y is None else [self.y])):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def read_extra(path: Path, dataset: Dataset, asked: Data) -> ExtraData:
+    """Extra examples from a file.
+
+    Args:
+        path: .npz with x, and y where the labels are known.
+        dataset: that they go with.
+        asked: range, channels and size of its inputs, which are theirs too.
+
+    Returns:
+        The examples, under the classes of ``dataset``.
+
+    Raises:
+        UserError: for arrays of another shape, range or other classes, and for a table of which the inputs are made.
+    """
+    if dataset.encoding is not None:
+        raise UserError(
+            f"--extra {path}: the inputs of this model are made of the rows of a table, and extra data of numbers alone cannot "
+            "be told to fit them: add the rows to the training data"
+        )
+    arrays = read_arrays(path)
+    if "x" not in arrays:
+        raise UserError(f"{path} has keys {sorted(arrays)}; expected x and, if the labels are known, y")
+    y = arrays.get("y")
+    # Which axis holds the channels is plain where the shape is that of the model's inputs.
+    as_it_is = arrays["x"].shape[1:] == dataset.input_shape and len(dataset.input_shape) == 3
+    size = (dataset.input_shape[1], dataset.input_shape[2]) if as_it_is else asked.image_size
+    placeholders = np.zeros(len(np.atleast_1d(arrays["x"])), np.int64)
+    read = checked(
+        str(path),
+        arrays["x"],
+        placeholders if y is None else y,
+        dataset.class_names,
+        several_classes=False,
+        asked=Data(range=asked.range, channels=asked.channels, image_size=size),
+    )
+    if read.input_shape != dataset.input_shape:
+        raise UserError(
+            f"{path} holds examples of shape {list(read.input_shape)}, the model takes {list(dataset.input_shape)}"
+        )
+    return ExtraData(read.x, None if y is None else read.y)
+
+
+def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split) -> None:
+    """Refuse extra examples that play a role already: training on them would make members of non-members.
+
+    Args:
+        extra: the examples.
+        path: of their file.
+        dataset: that they go with.
+        split: who plays which role in it.
+
+    Raises:
+        UserError: says how many equal members, non-members or held-out examples; images are compared as bytes.
+    """
+    own = _prints(extra.x)
+    roles = {
+        "members": split.members,
+        "non-members": split.non_members,
+        "held-out examples": np.concatenate([split.holdout, split.validation]),
+    }
+    shared = {role: len(own & _prints(dataset.x[index])) for role, index in roles.items()}
+    if any(shared.values()):
+        counted = " and ".join(f"{count:,} {role}" for role, count in shared.items() if count)
+        raise UserError(
+            f"{path} shares examples with the data: {counted} are in it. Extra data must be of nobody whom the audit asks "
+            "about: remove them from the file"
+        )
+
+
+def _prints(x: np.ndarray) -> set[bytes]:
+    """A hash of each example; images as bytes, whether or not they are kept so."""
+    inputs = x if x.dtype == np.uint8 else as_inputs(x)
+    if x.ndim == 4 and x.dtype != np.uint8:
+        inputs = np.rint(inputs * 255).astype(np.uint8)
+    return {hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=16).digest() for row in inputs}
+
+
+def labelled(extra: ExtraData, y: np.ndarray) -> ExtraData:
+    """The examples with other labels.
+
+    Args:
+        extra: the examples.
+        y: int64 [E].
+
+    Returns:
+        A copy.
+    """
+    return replace(extra, y=y)

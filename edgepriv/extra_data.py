@@ -1,0 +1,72 @@
+"""Extra data of a recipe: opened, labelled, checked against the data, and proved to be the same when they are needed again."""
+
+from dataclasses import replace
+
+import torch
+
+from edgepriv import data
+from edgepriv.data import Dataset, ExtraData, Split
+from edgepriv.errors import UserError
+from edgepriv.models import checkpoint
+from edgepriv.project import say
+from edgepriv.recipe import Recipe
+from edgepriv.recipe.defences.extra import BY_MODEL, EXTRA, GIVEN, Extra
+from edgepriv.training.extra import labels_by
+
+
+def with_extra(recipe: Recipe, dataset: Dataset, split: Split) -> tuple[Recipe, Dataset]:
+    """Open what a recipe trains on beside the members.
+
+    Args:
+        recipe: that may ask for extra data.
+        dataset: that they go with.
+        split: who plays which role in it.
+
+    Returns:
+        The recipe, which says then who labels them and their hash, and the data set with them; both as they are where no stage
+        uses any.
+
+    Raises:
+        UserError: for a file that does not fit, shares examples with the data, or is not the one that the recipe was run with.
+    """
+    if not EXTRA.active(recipe):
+        return recipe, dataset
+    asked = recipe.own(Extra)
+    path = asked.path
+    assert path is not None
+    extra = data.read_extra(path, dataset, recipe.data)
+    labels = asked.labels or (BY_MODEL if extra.y is None else GIVEN)
+    if labels == GIVEN and extra.y is None:
+        raise UserError(f"{path} holds no y: label it with --extra-labels model or a checkpoint")
+    if labels == BY_MODEL and "train" in EXTRA.stages_in(recipe):
+        raise UserError(
+            f"a model that begins to be trained cannot label {path}: give it a y, or a checkpoint with --extra-labels MODEL.pt"
+        )
+    if labels == BY_MODEL:
+        extra = ExtraData(extra.x, None)
+    elif labels != GIVEN:
+        extra = _labelled_by_checkpoint(extra, asked, dataset)
+    if asked.sha256 and asked.sha256 != extra.sha256:
+        raise UserError(
+            f"{path} has changed since the model was trained with it (--extra): bring back the file as it was"
+        )
+    data.refuse_shared(extra, path, dataset, split)
+    say(_described(extra, asked, labels, dataset))
+    return recipe.with_changes(extra={"labels": labels, "sha256": extra.sha256}), replace(dataset, extra=extra)
+
+
+def _labelled_by_checkpoint(extra: ExtraData, asked: Extra, dataset: Dataset) -> ExtraData:
+    path = asked.labelled_by
+    assert path is not None
+    opened = checkpoint.load(path, None)
+    if opened.class_names != dataset.class_names or opened.input_shape != dataset.input_shape:
+        raise UserError(f"--extra-labels {path}: that model has other classes or inputs than the data")
+    return data.labelled(extra, labels_by(opened.classifier(), torch.from_numpy(extra.x)).numpy())
+
+
+def _described(extra: ExtraData, asked: Extra, labels: str, dataset: Dataset) -> str:
+    origins = {GIVEN: "labels as given", BY_MODEL: "labelled by the model before it sees them"}
+    return (
+        f"extra data: {len(extra):,} examples of {asked.path}, {origins.get(labels, f'labelled by {labels}')}, take "
+        f"{asked.share:.0%} of each batch; none of them is a member, a non-member or held out of {dataset.name}"
+    )
