@@ -82,6 +82,10 @@ ReferenceScores = Annotated[
         default="they are trained",
     ),
 ]
+AuditTwin = Annotated[
+    bool,
+    Option("Make the model without canaries as well: it ships, and its twin with canaries is audited.", "Data"),
+]
 MaxDrop = Annotated[
     float,
     Option("Points of accuracy that quantization may cost against its own float weights.", "Quantization"),

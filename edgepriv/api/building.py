@@ -11,6 +11,8 @@ from edgepriv.recipe import MAX_DROP, Option, Recipe, changes_of
 
 ASKED_OF_MODEL = ("dropout", "batch_dependent")
 """Fields of the model that are asked for of a checkpoint too."""
+ASKED_OF_DATA = ("canaries",)
+"""The same of the data."""
 
 
 # One keyword for each option of the command line is the contract of the API.
@@ -23,6 +25,7 @@ def train(
     ] = "model.pt",
     members: given.Members = None,
     non_members: given.NonMembers = None,
+    audit_twin: given.AuditTwin = False,
     accept_accuracy_loss: given.AcceptAccuracyLoss = False,
     data_dir: given.DataDir = None,
     download: given.Download = False,
@@ -37,6 +40,8 @@ def train(
         out: the checkpoint to write. An interrupted run is resumed by the same call.
         members: file of who is trained on, instead of ``data``.
         non_members: file of who is not.
+        audit_twin: train the model without canaries as well: it is ``out`` then, and the one with canaries stands beside it,
+            model.canaries.pt.
         accept_accuracy_loss: write a model that has collapsed too.
         data_dir: folder of named data sets.
         download: fetch one that is not there.
@@ -68,6 +73,7 @@ def train(
     content = pipeline.train(
         (settings or Recipe()).with_changes(**asked),
         Path(out),
+        audit_twin=audit_twin,
         accept_accuracy_loss=accept_accuracy_loss,
         data_dir=given.path(data_dir),
         download=download,
@@ -89,6 +95,7 @@ def harden(
         Option("A model.head.pt to use instead of training a head.", "Defences", default="a head is trained"),
     ] = None,
     trainer: given.OwnPipeline = None,
+    audit_twin: given.AuditTwin = False,
     members: given.Members = None,
     non_members: given.NonMembers = None,
     max_drop: given.MaxDrop = MAX_DROP,
@@ -113,6 +120,8 @@ def harden(
         head: a head that was trained for another model with as many classes.
         trainer: your own "mine.py:train". Stages are trained on batches of the script's ``loader(data, *, seed)`` and by its
             ``loss(data)``, where it defines them, instead of edgepriv's own.
+        audit_twin: harden the model with canaries, which is audited (model.canaries.onnx), and the one without, which ships
+            (model.onnx).
         max_drop: points of accuracy that quantization may cost.
         accept_accuracy_loss: write a file that has collapsed too, with a warning.
         robust: attacks by perturbed inputs on the file that was written.
@@ -153,6 +162,7 @@ def harden(
         Path(out),
         head=given.path(head),
         trainer=trainer,
+        audit_twin=audit_twin,
         max_drop=max_drop,
         accept_accuracy_loss=accept_accuracy_loss,
         robust=robust,
@@ -248,13 +258,14 @@ def _with_members(
 def _described(recipe: Recipe | None, asked: dict[str, Any]) -> tuple[Recipe | None, dict[str, dict[str, Any]]]:
     """The recipe of a bare state_dict, None where the checkpoint speaks for itself; and what else is asked for.
 
-    Data, seed and model say what a file of weights is, but for ASKED_OF_MODEL.
+    Data, seed and model say what a file of weights is, but for ASKED_OF_MODEL and ASKED_OF_DATA.
     """
     about = {name: asked[name] for name in ("seed", "data", "model") if name in asked}
     changes = {name: value for name, value in asked.items() if name not in about}
-    if "model" in about:
-        changes["model"] = {name: value for name, value in about["model"].items() if name in ASKED_OF_MODEL}
-        about["model"] = {name: value for name, value in about["model"].items() if name not in ASKED_OF_MODEL}
+    for section, fields in (("model", ASKED_OF_MODEL), ("data", ASKED_OF_DATA)):
+        if section in about:
+            changes[section] = {name: value for name, value in about[section].items() if name in fields}
+            about[section] = {name: value for name, value in about[section].items() if name not in fields}
     if recipe is None and "name" not in about.get("data", {}) and "name" not in about.get("model", {}):
         if "seed" in about or any(about.values()):
             raise UserError(

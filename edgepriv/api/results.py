@@ -88,7 +88,7 @@ class Trained(Result):
 
     ``history``: a row for each epoch; ``split``: sizes and digests of the roles; ``accuracy``: on members and on held-out
     data; ``defences``: what they did; ``normalisation``: mean and std inside the model; ``said``: what was understood of
-    the data.
+    the data; ``audited``: the same of the twin with canaries, None without ``audit_twin``.
     """
 
     checkpoint: Path
@@ -99,6 +99,7 @@ class Trained(Result):
     defences: Row
     normalisation: Row
     said: Sequence[str]
+    audited: Row | None = None
 
     def readable(self) -> list[Any]:
         """Settings and figures of the training, then accuracy."""
@@ -152,6 +153,7 @@ class Hardened(Exported):
     history: Sequence[Row]
     defences: Row
     head: Row | None = None
+    audited: Row | None = None
     robustness: Row | None = None
 
     def readable(self) -> list[Any]:

@@ -272,3 +272,23 @@ def headline_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """
     own: dict[str, Any] = row["canaries"] or row["file"]
     return own
+
+
+def twin_in_words(told: Mapping[str, Any] | None) -> str:
+    """Which file is audited and which ships, where two were made for that.
+
+    Args:
+        told: ``audit_twin`` of a manifest's data; None without one.
+
+    Returns:
+        A clause, such as "model.onnx ships in its place, trained without canaries"; empty without a twin.
+    """
+    if told is None:
+        return ""
+    if told["role"] == "audited":
+        return f"this file was made to be audited; {told['ships']} ships in its place, trained without canaries"
+    how = "audit that file" if told["audited"].endswith(".onnx") else "export it as this file was, and audit that"
+    return (
+        f"this file ships, trained without canaries; its twin {told['audited']} (sha256 {told['sha256'][:12]}) was trained "
+        f"with {told['canaries']}: {how}"
+    )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepriv.audit.assess import FALSE_POSITIVE_RATES
-from edgepriv.audit.canaries import headline_of
+from edgepriv.audit.canaries import headline_of, twin_in_words
 from edgepriv.audit.significance import REVERSED
 from edgepriv.errors import UserError
 
@@ -153,7 +153,7 @@ def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str
         value = robustness.get(key)
         return ([] if value is None else [_Value(value, robustness.get(interval), by)]), []
     if limit.measure == CANARIES:
-        return _of_canaries(limit, audit.get("canaries"))
+        return _of_canaries(limit, audit)
     values, unresolved = [], dict[str, list[str]]()
     for attack in audit["attacks"]:
         turned = ", reversed" if attack.get("direction") == REVERSED else ""
@@ -169,10 +169,12 @@ def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str
     return values, [f"{_named(names)} ({reason})" for reason, names in unresolved.items()]
 
 
-def _of_canaries(limit: Limit, part: dict[str, Any] | None) -> tuple[list[_Value], list[str]]:
+def _of_canaries(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str]]:
     """What the limit is about where it is of canaries."""
+    part = audit.get("canaries")
     if part is None:
-        return [], ["the model was trained without canaries (edgepriv train --canaries)"]
+        twin = twin_in_words(audit.get("audit_twin"))
+        return [], [twin or "the model was trained without canaries (edgepriv train --canaries)"]
     if not part["attacks"]:
         return [], [part.get("not_run") or "; ".join(f"{row['name']}: {row['reason']}" for row in part["left_out"])]
     values, unresolved = [], dict[str, None]()

@@ -82,6 +82,8 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
         refuse_unlike(alike.get("adaptive"), origin, brought.who)
     content, scores = membership_of(subject, attackers)
     content |= canaries_of(subject, attackers)
+    if known.data is not None and "audit_twin" in known.data:
+        content["audit_twin"] = known.data["audit_twin"]
     content["likeness"] = alike
     content["classifier"], right = classifier_of(subject)
     content["shift"] = shift_of(subject)

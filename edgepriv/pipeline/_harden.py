@@ -1,6 +1,8 @@
 """Harden a checkpoint and export it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,14 @@ from edgepriv.models.starting import refuse_absent
 from edgepriv.pipeline._given import GO_ON, files_named, is_batch_dependent, say_all
 from edgepriv.pipeline._robust import asked_of, robustness_of
 from edgepriv.pipeline._start import start_path, with_start
+from edgepriv.pipeline._twin import (
+    as_audited,
+    as_release,
+    based_on,
+    canaries_of,
+    refuse_nothing_to_audit,
+    with_canaries,
+)
 from edgepriv.project import beside
 from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Pipeline, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
@@ -42,6 +52,7 @@ def harden(
     *,
     head: Path | None = None,
     trainer: str | None = None,
+    audit_twin: bool = False,
     max_drop: float = MAX_DROP,
     accept_accuracy_loss: bool = False,
     robust: str | None = "none",
@@ -63,6 +74,8 @@ def harden(
         output: folder that everything is written into.
         head: file of a head that is taken instead of training one.
         trainer: the user's script, whose ``loader`` and ``loss`` the stages are trained with.
+        audit_twin: harden the model with canaries, which is audited (model.canaries.onnx), and the one without, which ships
+            (model.onnx).
         max_drop: points of accuracy that quantization may cost.
         accept_accuracy_loss: ship a file that has collapsed or lost more (see ``edgepriv.accuracy``) too, with a warning.
             Otherwise what was trained is kept for that.
@@ -82,59 +95,119 @@ def harden(
     standard = Standard(max_drop, accept_accuracy_loss)
     script = None if trainer is None else _script_of(trainer)
     paths = Paths(output)
+    audited = Paths(output, "model.canaries") if audit_twin else None
+    both = [paths] if audited is None else [audited, paths]
+    every = [path for each in both for path in each.all]
     start = start_path(changes, recipe)
     changes = {name: section for name, section in changes.items() if name != "start"}
     refuse_overwriting(
         [model, head, recipe_file, start, None if script is None else script.file, *files_named(recipe, data_dir)],
-        paths.all,
+        every,
     )
-    force = (
-        force or paths.resume_file.exists()
-    )  # what an interrupted run has written is replaced by the run that goes on
-    refuse_existing(paths.written, force)
+    # What an interrupted run has written is replaced by the run that goes on.
+    force = force or any(file.exists() for each in both for file in (each.resume_file, each.resume_base))
+    refuse_existing([path for each in both for path in each.written], force)
     device = changes.get("device") or (recipe.device if recipe is not None else "auto")
     device_of(device)  # one that is not there is refused before the data are read
     alone = is_batch_dependent(changes)
+    asked, recipe, changes = _canaries_asked(recipe, changes)
     given = project.open_checkpoint(
         model, recipe, data_dir, download, accept=accept_accuracy_loss, batch_dependent=alone
     )
-    refuse_overwriting(files_named(given.checkpoint.recipe, data_dir), paths.all)
+    refuse_overwriting([*files_named(given.checkpoint.recipe, data_dir), *data.canary_files(asked)], every)
     given = with_start(given, start, model)
     hardened_by = _recipe_of(model, given, recipe, changes, device)
-    refuse_overwriting(files_named(hardened_by, data_dir), paths.all)
-    hardened_by, dataset = with_extra(hardened_by, given.dataset, given.split)
-    given = replace(given, dataset=dataset)
+    refuse_overwriting(files_named(hardened_by, data_dir), every)
     report = asked_of(hardened_by, robust, robust_examples)
     if script is not None:
         hardened_by = hardened_by.with_changes(pipeline=_used_by(hardened_by, script).model_dump())
-    given_head = transferred(head, hardened_by, given.dataset, given.split)
+    canaries = asked or canaries_of(given.checkpoint, of_twin=audit_twin)
+    wanted = [_Wanted(canaries, paths)]
+    if audited is not None:
+        refuse_nothing_to_audit(canaries)
+        release = partial(as_release, audited=audited.onnx, canaries=canaries)
+        wanted = [_Wanted(canaries, audited, partial(as_audited, ships=paths.onnx)), _Wanted(None, paths, release)]
+    with project.each_note_once():
+        bases = [based_on(model, given, each.canaries, data_dir, each.paths.resume_base) for each in wanted]
+        done = [
+            _hardened(base, with_canaries(hardened_by, each.canaries), each, script, head)
+            for base, each in zip(bases, wanted, strict=True)
+        ]
+        *of_twin, last = [_exported(each, standard, force=force) for each in done]
+    robustness = robustness_of(paths.onnx, done[-1].base, report, data_dir or data.default_data_dir())
+    return last | {"robustness": robustness} | ({"audited": of_twin[0]} if of_twin else {})
+
+
+def _canaries_asked(recipe: Recipe | None, changes: dict[str, Any]) -> tuple[str | None, Recipe | None, dict[str, Any]]:
+    """The canaries that recipe or options name, and both without: to a checkpoint of others they would be a contradiction."""
+    asked = (changes.get("data") or {}).get("canaries") or (recipe.data.canaries if recipe else None)
+    left = {name: value for name, value in changes.items() if name != "data"}
+    return asked, None if recipe is None else with_canaries(recipe, None), left
+
+
+def _as_it_is(checkpoint: Checkpoint) -> Checkpoint:
+    return checkpoint
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A model to harden: with which canaries, into which files, and what its record says of its twin once that is there."""
+
+    canaries: str | None
+    paths: "Paths"
+    told: Callable[[Checkpoint], Checkpoint] = _as_it_is
+
+
+@dataclass(frozen=True)
+class _Hardened:
+    """One that is trained and not exported yet. ``base``: the checkpoint that it was made from, with its data."""
+
+    base: project.Trained
+    checkpoint: Checkpoint
+    run: TrainingRun
+    wanted: _Wanted
+
+
+def _hardened(
+    base: project.Trained, hardened_by: Recipe, wanted: _Wanted, script: Script | None, head: Path | None
+) -> _Hardened:
+    hardened_by, dataset = with_extra(hardened_by, base.dataset, base.split)
+    base = replace(base, dataset=dataset)
+    given_head = transferred(head, hardened_by, base.dataset, base.split)
     stages = _stages(hardened_by)
-    say_all(rehearse(given.checkpoint.with_recipe(hardened_by), stages, given.dataset, given.split, script))
-    hardened, run = _trained(given, hardened_by, paths, script)
-    hardened = with_head(hardened, given_head, given.dataset, given.split)
-    exported = export_with_twin(replace(given, checkpoint=hardened), given.checkpoint, paths.onnx, standard, GO_ON)
+    say_all(rehearse(base.checkpoint.with_recipe(hardened_by), stages, base.dataset, base.split, script))
+    hardened, run = _trained(base, hardened_by, wanted.paths, script)
+    return _Hardened(base, with_head(hardened, given_head, base.dataset, base.split), run, wanted)
+
+
+def _exported(done: _Hardened, standard: Standard, *, force: bool) -> dict[str, Any]:
+    """Export a hardened model and keep what belongs to it; what the command prints."""
+    base, paths = done.base, done.wanted.paths
+    hardened = done.wanted.told(done.checkpoint)
+    exported = export_with_twin(replace(base, checkpoint=hardened), base.checkpoint, paths.onnx, standard, GO_ON)
     _keep(hardened, exported, paths, force=force)
     return exported | {
-        "said": project.data_notes(given.dataset, given.split),
+        "said": project.data_notes(base.dataset, base.split),
         "checkpoint": str(paths.checkpoint),
         "head": hardened.defences.get("head"),
         "kit": str(paths.kit),
-        "history": run.history,
+        "history": done.run.history,
         "defences": hardened.defences,
-        "robustness": robustness_of(paths.onnx, given, report, data_dir or data.default_data_dir()),
     }
 
 
 @dataclass(frozen=True)
 class Paths:
-    """Where hardening into ``output`` writes. ``resume_file``, ``resume_robust``: what an interrupted run goes on from."""
+    """Where hardening into ``output`` writes, under a ``name``. ``resume_file``, ``resume_robust``, ``resume_base``: what an
+    interrupted run goes on from."""
 
     output: Path
+    name: str = "model"
 
     @property
     def onnx(self) -> Path:
-        """The model that ships."""
-        return self.output / "model.onnx"
+        """The model that ships, or its twin."""
+        return self.output / f"{self.name}.onnx"
 
     @property
     def checkpoint(self) -> Path:
@@ -153,8 +226,13 @@ class Paths:
 
     @property
     def kit(self) -> Path:
-        """The folder of the device kit."""
+        """The folder of the device kit, which only what ships has."""
         return self.output / "device"
+
+    @property
+    def resume_base(self) -> Path:
+        """What the stage ``train`` goes on from, where it is run again for other canaries."""
+        return beside(self.onnx, "base.partial")
 
     @property
     def resume_file(self) -> Path:
@@ -170,12 +248,13 @@ class Paths:
     def written(self) -> list[Path]:
         """What is there in the end."""
         own = [self.checkpoint, self.robust, self.head]
-        return [*written_by_export(self.onnx), *own, *kit_paths(self.kit)]
+        kit = kit_paths(self.kit) if self.name == "model" else []
+        return [*written_by_export(self.onnx), *own, *kit]
 
     @property
     def all(self) -> list[Path]:
         """And on the way."""
-        return [*self.written, self.resume_file, self.resume_robust]
+        return [*self.written, self.resume_file, self.resume_robust, self.resume_base]
 
 
 def _recipe_of(
@@ -272,6 +351,9 @@ def _keep(hardened: Checkpoint, exported: dict[str, Any], paths: Paths, *, force
         paths.resume_robust.replace(paths.robust)
     checkpoint.save(paths.checkpoint, hardened)
     save_head(paths.head, hardened.head)
-    write_kit(paths.onnx, paths.kit, also=[beside(paths.onnx, "ort")] if exported.get("ort") else [], force=force)
+    if paths.name == "model":
+        also = [beside(paths.onnx, "ort")] if exported.get("ort") else []
+        write_kit(paths.onnx, paths.kit, also=also, force=force)
     remove_resume_state(paths.resume_file)
     remove_resume_state(paths.resume_robust)
+    remove_resume_state(paths.resume_base)

@@ -14,6 +14,7 @@ from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.classifier import NAMED
 from edgepriv.models.starting import identified
 from edgepriv.pipeline._given import GO_ON, files_named, say_all
+from edgepriv.pipeline._twin import as_audited, as_release, refuse_nothing_to_audit, with_canaries
 from edgepriv.project import beside
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
@@ -28,6 +29,7 @@ def train(
     recipe: Recipe,
     output: Path,
     *,
+    audit_twin: bool = False,
     accept_accuracy_loss: bool = False,
     data_dir: Path | None = None,
     download: bool = False,
@@ -39,6 +41,8 @@ def train(
     Args:
         recipe: data, model and training.
         output: the checkpoint, model.pt.
+        audit_twin: train the model without canaries as well: it is ``output`` then, and the one with canaries stands beside it,
+            model.canaries.pt.
         accept_accuracy_loss: write a model that has collapsed too (see ``edgepriv.accuracy``).
         data_dir: folder of the data sets; None for the default one.
         download: fetch a torchvision data set that is not there.
@@ -51,15 +55,40 @@ def train(
     Raises:
         UserError: for bad input, before training; and for a model that has collapsed.
     """
-    resume_file, recipe = beside(output, "partial"), identified(recipe)
+    audited = beside(output, "canaries.pt") if audit_twin else None
+    files = [output] if audited is None else [output, audited]
+    resumed = [beside(file, "partial") for file in files]
+    recipe = identified(recipe)
     start = Path(recipe.start.path) if recipe.start.path else None
     read = [*files_named(recipe, data_dir), recipe_file, start]
-    refuse_overwriting(read, [output, resume_file])
-    refuse_existing([output], force)
+    refuse_overwriting(read, [*files, *resumed])
+    refuse_existing(files, force)
     if recipe.train.epochs == 0:
         raise UserError("train.epochs is 0: there is nothing to train")
+    if audit_twin:
+        refuse_nothing_to_audit(recipe.data.canaries)
     refuse_impossible(recipe)
     device_of(recipe.device)  # one that is not there is refused before the data are read
+    standard = Standard(accept=accept_accuracy_loss)
+    with project.each_note_once():
+        if audited is None:
+            trained, content = _trained(recipe, output, standard, data_dir, download)
+        else:
+            with_them, of_twin = _trained(recipe, audited, standard, data_dir, download)
+            trained, content = _trained(with_canaries(recipe, None), output, standard, data_dir, download)
+            checkpoint.save(audited, as_audited(with_them, output))
+            trained = as_release(trained, audited, with_them.recipe.data.canaries)
+            content |= {"audited": of_twin}
+        checkpoint.save(output, trained)
+    for file in resumed:
+        remove_resume_state(file)
+    return content
+
+
+def _trained(
+    recipe: Recipe, output: Path, standard: Standard, data_dir: Path | None, download: bool
+) -> tuple[Checkpoint, dict[str, Any]]:
+    """The checkpoint that is to be written to ``output``, and what the command prints of it."""
     dataset, split = project.split_of(recipe, data_dir, download)
     record = project.data_record(dataset, split, recipe.data)
     if recipe.adversary.eps is None:
@@ -71,14 +100,12 @@ def train(
     blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, record)
     if recipe.model.name not in NAMED:  # our own are known to train and to ship
         say_all(rehearse(blank.with_weights(classifier), ("train",), dataset, split))
-    training_run = run_stages(classifier, recipe, ("train",), dataset, split, resume_file=resume_file)
-    accuracy = accuracy_of(classifier, recipe, dataset, split, Standard(accept=accept_accuracy_loss), GO_ON)
+    training_run = run_stages(classifier, recipe, ("train",), dataset, split, resume_file=beside(output, "partial"))
+    accuracy = accuracy_of(classifier, recipe, dataset, split, standard, GO_ON)
     trained = blank.with_weights(
         classifier, stages=("train",), history=tuple(training_run.history), defences=training_run.defences
     )
-    checkpoint.save(output, trained)
-    remove_resume_state(resume_file)
-    return {
+    return trained, {
         "checkpoint": str(output),
         "recipe": recipe.model_dump(mode="json"),
         "split": split.record(),

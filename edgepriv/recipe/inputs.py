@@ -197,8 +197,8 @@ class Data(Section):
         Option(
             "Audit records among the examples, half of them trained on: mislabelled:N, rare:N, near-duplicate:N, FILE.",
             "Data",
-            ("train",),
-            default="none",
+            ("train", "harden"),
+            default={"train": "none", "harden": "the checkpoint's"},
             metavar="KIND:N|FILE",
             reads=written.canaries,
         ),

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from edgepriv.audit.canaries import headline_of
+from edgepriv.audit.canaries import headline_of, twin_in_words
 from edgepriv.recipe.canaries import KINDS
 from edgepriv.report.formatting import area, count, rate, with_interval
 from edgepriv.report.verdict import Finding
@@ -38,17 +38,20 @@ def risk_of_a_person(audit: Mapping[str, Any] | None) -> Iterator[Finding]:
         audit: content of model.audit.json, or None.
 
     Yields:
-        One finding; nothing for a model that was trained without canaries.
+        One finding; nothing for a model that was trained without canaries and has no twin with them.
     """
-    part = (audit or {}).get("canaries")
+    part, twin = (audit or {}).get("canaries"), twin_in_words((audit or {}).get("audit_twin"))
     if part is None:
+        if twin:
+            yield Finding(TOPIC, f"Not measured here: {twin}.")
         return
+    told = f" {twin[0].upper()}{twin[1:]}." if twin else ""
     what = KINDS.get(part["kind"], f"records of {part['asked']}")
     about = f"{part['members'] + part['non_members']:,} canaries ({what}; half of them trained on)"
     best = best_of(part)
     if best is None:
         why = part.get("not_run") or "; ".join(f"{row['name']}: {row['reason']}" for row in part["left_out"])
-        yield Finding(TOPIC, f"Not measured, although the training data hold {about}: {why}.")
+        yield Finding(TOPIC, f"Not measured, although the training data hold {about}: {why}.{told}")
         return
     own, average = headline_of(best), best["average"]
     fpr = _rarest(own)
@@ -57,7 +60,7 @@ def risk_of_a_person(audit: Mapping[str, Any] | None) -> Iterator[Finding]:
         yield Finding(
             TOPIC,
             f"Of {about} too few are there to count rare false alarms; {best['name']} ranks one that was trained on above one "
-            f"that was not in {_area(own)} of all pairs (guessing: 0.5){of_file}.",
+            f"that was not in {_area(own)} of all pairs (guessing: 0.5){of_file}.{told}",
             f"records unlike all others are told with AUC {_area(own)}",
         )
         return
@@ -69,7 +72,7 @@ def risk_of_a_person(audit: Mapping[str, Any] | None) -> Iterator[Finding]:
     yield Finding(
         TOPIC,
         f"A canary stands for the person whom the model exposes most. Of {about}, {best['name']} ({best['threat_model']}) "
-        f"finds {share} with {guessed} false alarms (guessing: {guessed}){beside}{_how(part, best)}{of_file}.{verdict}",
+        f"finds {share} with {guessed} false alarms (guessing: {guessed}){beside}{_how(part, best)}{of_file}.{verdict}{told}",
         f"of records unlike all others {share} are found with {guessed} false alarms",
     )
 
@@ -157,12 +160,10 @@ def canary_tables(audit: Mapping[str, Any]) -> list[Table | str]:
         A sentence, a table and notes; the sentence alone where no attack was run, nothing without canaries.
     """
     part = audit.get("canaries")
-    if part is None:
-        return []
     headline: list[Table | str] = [
         fill(f"{finding.topic}: {finding.sentence}", WIDTH) for finding in risk_of_a_person(audit)
     ]
-    if not part["attacks"]:
+    if part is None or not part["attacks"]:
         return headline
     table = Table(
         title=Text("Canaries, beside the average record"),

@@ -20,7 +20,22 @@ def trained(result: dict[str, Any]) -> str:
         f"{result['checkpoint']}: training accuracy {last['accuracy']:.1%} after {last['epoch']} epochs\n"
         f"inputs in [0, 1] are normalised inside the model by {_normalisation(result['normalisation'])}"
     )
-    return "\n".join([line, *measured(result["defences"])])
+    return "\n".join([line, *measured(result["defences"]), *twin_lines(result, "checkpoint")])
+
+
+def twin_lines(result: Mapping[str, Any], file: str) -> list[str]:
+    """Which file is audited and which ships, after ``--audit-twin``.
+
+    Args:
+        result: what ``pipeline.train`` or ``pipeline.harden`` returns.
+        file: key under which it names what it has written.
+
+    Returns:
+        A line; none without a twin.
+    """
+    if not result.get("audited"):
+        return []
+    return [f"audit {result['audited'][file]}, which was trained with canaries; ship {result[file]}, trained without"]
 
 
 def measured(defences: Mapping[str, Any]) -> list[str]:
@@ -90,7 +105,7 @@ def exported(result: dict[str, Any]) -> str:
     if "float" in result:
         twin = result["float"]
         lines.append(f"same label as the float twin on {twin['same_label']:.1%} of {twin['compared']} real inputs")
-    lines += _notes(result)
+    lines += [*_notes(result), *twin_lines(result, "model")]
     return "\n".join(lines + measured(result.get("defences", {})))
 
 
