@@ -180,7 +180,7 @@ BENCHMARKS: tuple[set[str], ...] = (
     {"papers_print", "papers_figures"},
     {"papers_best"},
     # programs, which measure and print
-    {"audit", "canaries", "deploy", "findings", "harden", "noise", "null_audit", "own_training", "papers"},
+    {"audit", "canaries", "deploy", "devices", "findings", "harden", "noise", "null_audit", "own_training", "papers"},
     # a program that uses another one's settings, and those that run in the peers' own environments
     {"peers_audit", "robust_peers", "peer_leakpro", "peer_privacy_meter"},
 )
