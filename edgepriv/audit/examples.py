@@ -102,9 +102,22 @@ def from_files(
     if table is not None and any(raw.cells is not None for raw in raws):
         raws, _ = data.encoded_members(raws, table, asked)
         return of_dataset(replace(data.of_members(paths, raws, asked), encoding=table))
+    if model.is_ours:
+        raws = _in_the_models_order(raws, asked)
     if model.is_ours or asked.range is not None or not any(_as_they_are(raw.x) for raw in raws):
         return of_dataset(data.of_members(paths, raws, asked))
     return _measured(paths, raws, asked, input_range)
+
+
+def _in_the_models_order(raws: Sequence[Raw], asked: Data) -> list[Raw]:
+    """Tables with their columns as the model takes them, which is told by its own data."""
+    if not any(raw.cells is not None and raw.cells.titled for raw in raws):
+        return list(raws)
+    own = data.columns_of(asked)
+    if own is not None and own.titled:
+        return data.as_in(own, raws)
+    note = "the model's own table cannot be read: columns are taken in the order of the file of members"
+    return [replace(raw, notes=(*raw.notes, note)) for raw in raws]
 
 
 def _as_they_are(x: np.ndarray) -> bool:

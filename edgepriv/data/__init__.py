@@ -22,9 +22,9 @@ from edgepriv.data.dataset import (
 from edgepriv.data.earlier import earlier_readings
 from edgepriv.data.encoding import TableEncoding, encoded_members, fitted
 from edgepriv.data.extra import ExtraData, labelled, read_extra, refuse_shared
-from edgepriv.data.files import from_member_files, kind_of, of_members, read_arrays
+from edgepriv.data.files import columns_of, from_member_files, kind_of, of_members, read_arrays
 from edgepriv.data.inherited import NAMING, read_members
-from edgepriv.data.same_columns import in_one_order
+from edgepriv.data.same_columns import as_in, in_one_order
 from edgepriv.data.sources import canonical_name, default_data_dir, files_of, load
 from edgepriv.data.splits import Split, make_split, notes_on_resolution, notes_on_split, remake_split, trained_elsewhere
 from edgepriv.data.training_data import TrainingData
@@ -38,12 +38,14 @@ __all__ = [
     "Subgroups",
     "TableEncoding",
     "TrainingData",
+    "as_in",
     "as_inputs",
     "canaries_in",
     "canary_files",
     "canary_notes",
     "canonical_name",
     "checked",
+    "columns_of",
     "counted_from_zero",
     "default_data_dir",
     "described",

@@ -317,8 +317,8 @@ def _range(kind: dict[str, Any], texts: Sequence[str], writing: Writing) -> dict
         return None
     if kind["kind"] == "boolean":
         low, high = 0.0, 1.0
-    elif low == high:  # that there is no value is all that the column tells
-        high = low + 1
+    elif low == high:  # that there is a value is all that the column tells: nothing is measured
+        return _categories({"name": kind["name"], "place": kind["place"], "kind": "category"}, texts)
     grain = _grain(high - low, whole=kind["kind"] in ("integer", "date"))
     low, high = _on(np.floor(low / grain), grain), _on(np.ceil(high / grain), grain)
     if low == high:  # what differs is beyond the digits of a float64

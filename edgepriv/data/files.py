@@ -17,7 +17,7 @@ from edgepriv.data.groups import joint, numbered, refuse_other_meaning
 from edgepriv.data.labels import coded
 from edgepriv.data.parquet import parquet_table
 from edgepriv.data.pictures import read_folder
-from edgepriv.data.raw import Raw
+from edgepriv.data.raw import Cells, Raw
 from edgepriv.data.same_columns import in_one_order
 from edgepriv.data.tables import read_table
 from edgepriv.errors import UserError
@@ -147,6 +147,26 @@ def read_parquet(path: Path, asked: Data) -> Raw:
         Features and labels, as of a table of text.
     """
     return of_table(parquet_table(path), asked)
+
+
+def columns_of(asked: Data) -> Cells | None:
+    """The columns of the table that a model was trained on.
+
+    Args:
+        asked: how its data were read, with their name.
+
+    Returns:
+        Its features; None where the data are no table, are not there any more, or cannot be read so.
+    """
+    prefix, _, location = (asked.name or "").partition(":")
+    path = Path(location.split("|")[0])
+    kind = kind_of(path) if prefix == "members" else prefix
+    if kind not in ("csv", "parquet") or not path.is_file():
+        return None
+    try:
+        return READERS[kind](path, asked).cells
+    except UserError:
+        return None
 
 
 READERS: dict[str, Callable[[Path, Data], Raw]] = {

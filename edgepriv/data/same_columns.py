@@ -31,6 +31,22 @@ def joined(first: Cells, second: Cells) -> Cells:
     )
 
 
+def as_in(trained_on: Cells, raws: Sequence[Raw]) -> list[Raw]:
+    """What two files hold, with the columns of tables in the order of the table that a model was trained on.
+
+    Args:
+        trained_on: whose columns these are.
+        raws: members, then non-members.
+
+    Returns:
+        The same two.
+
+    Raises:
+        UserError: for a table that lacks one of the columns.
+    """
+    return [in_one_order((Raw(trained_on.rows, raw.y, cells=trained_on), raw))[1] for raw in raws]
+
+
 def in_one_order(raws: Sequence[Raw]) -> list[Raw]:
     """What two files hold, of two tables with the columns of the second in the order of the first.
 
