@@ -361,7 +361,7 @@ def _look_forever() -> None:
 
 
 def _plural(unit: str) -> str:
-    return f"{unit}es" if unit.endswith(("ch", "s")) else f"{unit}s"
+    return f"{unit}es" if unit.endswith(("ch", "s")) and unit != "epoch" else f"{unit}s"
 
 
 def _duration(seconds: float) -> str:

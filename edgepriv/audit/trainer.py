@@ -118,6 +118,8 @@ def made(
             returned = function(data, seed=seed, device=device)
             if isinstance(returned, (str, os.PathLike)):
                 returned = Path(returned).absolute()  # while the script's working folder holds
+    except UserError:
+        raise
     except (Exception, SystemExit) as error:
         raise UserError(f"{trainer.title} failed on {len(members):,} records: {cause_of(error)}") from error
     if not data.read:

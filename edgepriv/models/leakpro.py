@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -23,6 +24,7 @@ from edgepriv.models.classifier import Classifier
 from edgepriv.models.scripts import Script, loaded, script_digest
 
 _NAMED = "audit.yaml"
+_DRAWS = 16
 _ALIKE = 1e-4
 """Of the largest input that a network is fed: what rounding in the arithmetic of a normalisation stays below."""
 
@@ -114,7 +116,7 @@ def train(script: Script, data: TrainingData, *, seed: int, device: torch.device
     epochs = (int(shadow["epochs"]),) if "epochs" in _wanted(cls) else ()
     result = handler.train(loader, network, loss, optimizer, *epochs)
     trained = result.get("model") if isinstance(result, Mapping) else getattr(result, "model", result)
-    return _fed(trained, records, data) if isinstance(trained, nn.Module) else trained
+    return _fed(script, trained.to("cpu").float(), records, data) if isinstance(trained, nn.Module) else trained
 
 
 def _handler_in(script: Script) -> Any:
@@ -207,19 +209,50 @@ def _made(package: Any, written: Any, script: Script, *arguments: Any) -> Any:
     return _class_of(package, written, script)(*arguments, **(params or {}))
 
 
-def _fed(network: nn.Module, records: Dataset[Any], data: TrainingData) -> nn.Module:
-    """The network behind the scale and shift by which ``UserDataset`` feeds it; as it is where there are none, or where they
-    are not the same for each record (augmentation): what it knows of its records then tells whether it is fed rightly."""
+def _fed(script: Script, network: nn.Module, records: Dataset[Any], data: TrainingData) -> nn.Module:
+    """The network behind the scale and shift by which ``UserDataset`` feeds it. Where that also draws (augmentation), they are
+    those of the mean of several draws, if the network knows its records better by them.
+
+    Raises UserError where records become something else in the same way each time, which nobody would do to the audit's.
+    """
     x = torch.tensor(data.x[:64])
-    seen, again = (torch.stack([torch.as_tensor(records[i][0]).float() for i in range(len(x))]) for _ in range(2))
-    if seen.shape != x.shape or not torch.equal(seen, again) or torch.equal(seen, x):
+    seen = torch.stack([_asked(records, len(x)) for _ in range(2)])
+    drawn = not torch.equal(seen[0], seen[1])
+    if seen.shape[1:] != x.shape:
+        raise UserError(
+            f"{script.title}: UserDataset makes {list(seen.shape[2:])} of records {list(x.shape[1:])}, which the audit feeds "
+            "to the network as they are: let the network do that"
+        )
+    if torch.equal(seen[0], x) and not drawn:
         return network
-    of_each = (x.transpose(0, 1).flatten(1).double(), seen.transpose(0, 1).flatten(1).double())
+    mean = torch.stack([_asked(records, len(x)) for _ in range(_DRAWS)]).mean(0) if drawn else seen[0]
+    of_each = (x.transpose(0, 1).flatten(1).double(), mean.transpose(0, 1).flatten(1).double())
     own, fed = (values - values.mean(1, keepdim=True) for values in of_each)
     spread = (own * own).sum(1)
     scale = torch.where(spread > 0, (own * fed).sum(1) / spread.clamp(min=1e-30), torch.ones_like(spread))
     shift = of_each[1].mean(1) - scale * of_each[0].mean(1)
     expected = scale[:, None] * of_each[0] + shift[:, None]
-    if bool((scale == 0).any()) or float((expected - of_each[1]).abs().max()) > _ALIKE * float(of_each[1].abs().max()):
-        return network
-    return Classifier(network, (-shift / scale).tolist(), (1 / scale).tolist())
+    affine = Classifier(network, (-shift / scale).tolist(), (1 / scale).tolist()) if bool((scale != 0).all()) else None
+    if drawn:
+        return min((network, *([affine] if affine else [])), key=lambda model: _loss(model, data))
+    if affine is None or float((expected - of_each[1]).abs().max()) > _ALIKE * float(of_each[1].abs().max()):
+        raise UserError(
+            f"{script.title}: UserDataset does more to its records than a scale and a shift, and the audit feeds the network "
+            "with records as they are: let the network do that"
+        )
+    return affine
+
+
+def _asked(records: Dataset[Any], count: int) -> torch.Tensor:
+    return torch.stack([torch.as_tensor(records[i][0]).float() for i in range(count)])
+
+
+def _loss(model: nn.Module, data: TrainingData) -> float:
+    """Cross-entropy on some of its own records."""
+    some = slice(None, None, max(1, len(data.y) // 1_000))
+    was_training = model.training
+    with torch.no_grad():
+        logits = model.eval()(torch.tensor(data.x[some]))
+    model.train(was_training)
+    loss = float(nn.functional.cross_entropy(logits.float(), torch.tensor(data.y[some])))
+    return loss if np.isfinite(loss) else float("inf")

@@ -124,6 +124,32 @@ def test_it_trains_on_the_records_and_is_asked_as_it_was_fed(folder, dataset):
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
 
 
+FEEDS = "return (self.data[index] - self.mean) / self.std, self.targets[index]"
+
+
+def test_a_scale_is_undone_beside_augmentation_too(folder, dataset):
+    noisy = FEEDS.replace("/ self.std", "/ self.std + 0.1 * torch.randn(12)")
+    (folder / "handler.py").write_text(HANDLER.replace(FEEDS, noisy))
+    network = made(trainer_in(folder), dataset, np.arange(160), seed=3, device=CPU)
+    assert isinstance(network, Classifier)
+    np.testing.assert_allclose(network.mean.numpy(), dataset.x[:160].mean(0), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("feeds", "said"),
+    [
+        ("torch.log1p(5 * self.data[index])", "does more to its records than a scale and a shift"),
+        ("self.data[index].flip(0)", "does more to its records than a scale and a shift"),
+        ("torch.cat([self.data[index], self.data[index]])", r"makes \[24\] of records \[12\]"),
+    ],
+)
+def test_what_only_its_dataset_does_to_records_is_refused(folder, dataset, feeds, said):
+    (folder / "handler.py").write_text(HANDLER.replace(FEEDS, f"return {feeds}, self.targets[index]"))
+    (folder / "network.py").write_text(NETWORK.replace("Linear(12,", "LazyLinear(") if "cat" in feeds else NETWORK)
+    with pytest.raises(UserError, match=said):
+        made(trainer_in(folder), dataset, np.arange(160), seed=3, device=CPU)
+
+
 def test_its_weights_fit_the_audited_network(folder, dataset):
     """Which is fed by its own mean and std."""
     network = made(trainer_in(folder), dataset, np.arange(160), seed=3, device=CPU)
