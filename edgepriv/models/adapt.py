@@ -4,6 +4,7 @@ What is changed is what neither names nor weights depend on, and every change is
 """
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -67,10 +68,13 @@ def adapted(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> tupl
     try:
         answer, changed = _asked(network, x)
     except Exception as error:
-        key = _key_asked_for(network, x)
+        key, keyword = _key_asked_for(network, x), _keyword_asked_for(network, x)
         if key is not None:
             network.register_forward_pre_hook(partial(_under_a_key, key))
             notes.append(f"it takes a dictionary, and gets its input as {key!r}")
+        elif keyword is not None:
+            network.register_forward_pre_hook(partial(_by_name, keyword), with_kwargs=True)
+            notes.append(f"it gets its input by name, as {keyword}")
         elif not dtypes & set(_NARROW):
             raise UserError(_refusal(name, input_shape, error)) from error
         if dtypes & set(_NARROW):
@@ -137,6 +141,34 @@ def _key_asked_for(network: nn.Module, x: Tensor) -> Any:
     except Exception:
         return None
     return next(iter(recorder.asked)) if len(recorder.asked) == 1 else None
+
+
+_KEYWORDS = ("pixel_values", "images", "image", "input_values", "inputs", "input", "features", "x")
+"""What classifiers call their one input, Hugging Face's word first."""
+
+
+def _keyword_asked_for(network: nn.Module, x: Tensor) -> str | None:
+    """The name by which a network takes its input where it takes none by its place; None for any other network."""
+    parameters = inspect.signature(network.forward).parameters
+    taken = [name for name, each in parameters.items() if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    any_name = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    needed = [name for name in taken if parameters[name].default is inspect.Parameter.empty]
+    likely = [name for name in _KEYWORDS if name in taken or any_name]
+    x = x.to(next((p.dtype for p in network.parameters() if p.is_floating_point()), x.dtype))
+    for name in needed if len(needed) == 1 else likely:
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                network(**{name: x.clone()})
+        except Exception:
+            continue
+        return name
+    return None
+
+
+def _by_name(
+    keyword: str, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return inputs[1:], named | {keyword: inputs[0]}
 
 
 def _under_a_key(key: Any, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -154,8 +154,14 @@ def _made_by(
         answer = network(probe(tuple(input_shape)))
     network.train(training)
     if answer.shape != (2, num_classes):
+        of_config = getattr(getattr(network, "config", None), "num_labels", None)
+        why = (
+            ""
+            if of_config is None
+            else f" (its config.num_labels is {of_config}: set it to num_classes in the factory)"
+        )
         raise UserError(
-            f"model {name!r} must return logits [N, {num_classes}]: for 2 inputs it returned {list(answer.shape)}"
+            f"model {name!r} must return logits [N, {num_classes}]: for 2 inputs it returned {list(answer.shape)}{why}"
         )
     if bool((answer >= 0).all()) and torch.allclose(answer.float().sum(1), torch.ones(2), atol=1e-4):
         raise UserError(
