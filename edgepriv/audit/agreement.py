@@ -75,7 +75,7 @@ def fleet_of(
         shadow=None,
         shadow_index=np.empty(0, dtype=np.int64),
     )
-    return fleet, warnings + _of_thin_evidence(existing, member)
+    return fleet, [*warnings, *_of_thin_evidence(existing, member), *_of_split_persons(existing, dataset)]
 
 
 def refuse_untrained(who: str, fleet: Fleet, target: Outputs) -> None:
@@ -350,3 +350,21 @@ def _of_thin_evidence(existing: Existing, member: Bools) -> list[str]:
             f"{existing.where} holds {len(existing.names)} reference models: so few find less than a real attacker does"
         )
     return warnings
+
+
+def _of_split_persons(existing: Existing, dataset: Dataset) -> list[str]:
+    """A warning where a model was trained on some of a person's records and not on others, which tell it about these."""
+    if dataset.groups is None:
+        return []
+    _, person = np.unique(dataset.groups[existing.rows], return_inverse=True)
+    sizes = np.bincount(person)
+    inside = np.stack([np.bincount(person, weights=own, minlength=len(sizes)) for own in existing.member])
+    split = (inside > 0) & (inside < sizes)
+    if not split.any():
+        return []
+    count = int(split.any(axis=0).sum())
+    return [
+        f"{count:,} of {len(sizes):,} persons were split by reference models of {existing.where}: a model "
+        "that was trained on one record of a person knows something of the others, which count as not trained on, so attacks "
+        "may find less than they would with whole persons; draw the training records of each model by person"
+    ]

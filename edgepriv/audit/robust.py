@@ -59,7 +59,8 @@ def robustness_part(
             None keeps nothing.
 
     Returns:
-        Part of the audit's JSON; None where the recipe asks for no attack, or a table has no column that one may change.
+        Part of the audit's JSON, with intervals by person where the data say whose records they are (``n_persons``); None
+        where the recipe asks for no attack, or a table has no column that one may change.
         Where the gradients are of no use ``worst_case_accuracy`` is None, ``at_most`` is an upper bound and ``warnings`` say
         why.
     """
@@ -72,13 +73,15 @@ def robustness_part(
     rows = TableRows.of(dataset.encoding)
     if rows is not None and not rows.free.any():
         return None
+    groups = None if dataset.groups is None else dataset.groups[chosen]
+    persons = {} if groups is None else {"n_persons": len(np.unique(groups))}
     settings = budget_and_seed | {"steps": recipe.audit.pgd_steps, "free": free}
     if dataset.encoding is not None:
         settings |= {"rows": dataset.encoding.record}
     kept = Kept.of(cache_dir, target.sha256, target.predict, x, y, settings)
     common: dict[str, Any] = budget_and_seed | {
         "level": recipe.audit.robust,
-        "setting": evasion.Setting(free, target.bytes_in, target.head, target.tolerance, rows),
+        "setting": evasion.Setting(free, target.bytes_in, target.head, target.tolerance, rows, groups),
         "kept": kept,
     }
     if target.twin is None:
@@ -88,9 +91,9 @@ def robustness_part(
                 bar.update(len(x))
                 return target.predict(x)
 
-            return evasion.without_gradients(ask, x, y, **common, reason=target.no_twin)
+            return persons | evasion.without_gradients(ask, x, y, **common, reason=target.no_twin)
     with progress.shown(label, unit="step") as bar, placed(target.twin, device_of(recipe.device)):
-        return evasion.robustness(
+        return persons | evasion.robustness(
             target.twin,
             target.predict,
             x,

@@ -91,7 +91,8 @@ def robustness_table(robustness: Mapping[str, Any]) -> Table:
     Returns:
         A row for clean inputs, one for each attack, and one for the worst case; each with the number of inputs.
     """
-    title = f"Accuracy under perturbations ({budget(robustness)})"
+    persons = f", intervals of {robustness['n_persons']:,} persons" if "n_persons" in robustness else ""
+    title = f"Accuracy under perturbations ({budget(robustness)}{persons})"
     table = _table(title, ["attack"], ["accuracy left", "attacked"])
     clean = with_interval(robustness["clean_accuracy"], robustness.get("clean_ci"), percent)
     _row(table, "none", clean, f"{robustness['n']:,}")

@@ -180,6 +180,29 @@ def test_columns_in_another_order_inside_a_class_are_recognised(audited, given):
     assert any("its labels are those of the data" in line for line in audited("target", **mixed)["warnings"])
 
 
+def test_persons_that_reference_models_split_are_said(given, tmp_path):
+    world, persons = given.world, np.arange(2 * RECORDS) // 2
+    files = {}
+    for name, part in (("members", world.members), ("non_members", ~world.members)):
+        files[name] = tmp_path / f"{name}.npz"
+        np.savez(files[name], x=world.x[part], y=world.y[part], patient_id=persons[part])
+    whole = np.repeat(halves(COUNT, RECORDS), 2, axis=1)
+    drawn = {"by_record": given.arrays["member"], "by_person": whole}
+    warnings = {}
+    for name, member in drawn.items():
+        logits = np.stack([world.logits(world.solved(own, seed=r)) for r, own in enumerate(member)])
+        scores = tmp_path / f"{name}.npz"
+        np.savez(scores, **given.arrays | {"logits": logits, "member": member})
+        changes = {"audit": CHANGES["audit"] | {"attacks": "loss,rmia-offline"}}
+        content = pipeline.audit(
+            given.model, changes, output=tmp_path / "a.json", force=True, reference_scores=scores, **files
+        )
+        warnings[name] = [line for line in content["warnings"] if "persons were split by reference models" in line]
+    split = (drawn["by_record"][:, ::2] != drawn["by_record"][:, 1::2]).any(axis=0).sum()
+    assert [line.partition(" persons")[0] for line in warnings["by_record"]] == [f"{split} of {RECORDS}"]
+    assert warnings["by_person"] == []
+
+
 def test_models_of_another_size_are_said(audited, given):
     world, member = given.world, halves(COUNT) & (np.random.default_rng(3).random((COUNT, 2 * RECORDS)) < 0.7)
     logits = np.stack([world.logits(world.solved(own, seed=r)) for r, own in enumerate(member)])

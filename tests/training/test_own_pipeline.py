@@ -1,6 +1,9 @@
 """Batches and loss of the user's own script, in our stages: as he wrote them, and with all that a stage promises."""
 
+import dataclasses
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,3 +210,47 @@ def test_augmentation_is_another_in_each_epoch(script, toy, split):
             drawn.append(np.concatenate([x.numpy() for x, _ in pipeline.batches(0, epoch)]))
     assert (drawn[0] == drawn[1]).all()
     assert (drawn[0] != drawn[2]).any()
+
+
+EXAMPLE_NEEDS = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+
+
+def train(data, *, seed, device):
+    raise AssertionError("the stages train")
+
+
+class Augmented(Dataset):
+    def __init__(self, data):
+        self.data = data
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        x, y = self.data[index]
+        return (x + 0.01).clamp(0, 1), y
+
+
+def weights_of(data):
+    return torch.as_tensor(data.y).bincount().float().reciprocal()[data.y]
+"""
+"""What the page says of its two functions: what they call is the reader's own."""
+
+
+def test_the_example_of_the_documentation_trains(tmp_path, monkeypatch, toy, split):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "own-training.md").read_text()
+    example = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def loader(" in block)
+    assert "def loss(" in example
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "example_of_docs.py").write_text(EXAMPLE_NEEDS + example)
+    script = script_of("--trainer", f"{tmp_path}/example_of_docs.py:train")
+    two = dataclasses.replace(toy, y=toy.y % 2, class_names=("no", "yes"))  # its loss has two weights
+    recipe = RECIPE.with_changes(pipeline=named_in(script).model_dump(), train={"epochs": 0}, qat={"epochs": 0})
+    assert recipe.pipeline.hooks == ("loader", "loss")
+    classifier = new_classifier(recipe, 2, two.input_shape)
+    run = run_stages(classifier, recipe, ("robust",), two, split, quiet=True, script=script)
+    assert [row["stage"] for row in run.history] == ["robust", "robust"]
+    sys.modules.pop("example_of_docs", None)

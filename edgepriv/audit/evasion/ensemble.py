@@ -13,6 +13,7 @@ from torch import nn
 from edgepriv.artifact.batches import steadiness
 from edgepriv.audit import blackbox
 from edgepriv.audit.answers import Bools
+from edgepriv.audit.clustered import Groups
 from edgepriv.audit.evasion import doubts, remarks
 from edgepriv.audit.evasion.attacked import Attacked
 from edgepriv.audit.evasion.attacks import EVASIONS, FGSM, LEVELS, SQUARE
@@ -97,7 +98,7 @@ def robustness(
         scores, climbs_on = scores_of(attacked, predict, x[:batch], setting.head, device)
         trial = Trial(
             attacked, predict, scores, x, y, norm, steps, restarts, batch, device, seed,
-            Counter(progress), setting.free, setting.bytes_in, setting.rows,
+            Counter(progress), setting.free, setting.bytes_in, setting.rows, setting.groups,
         )  # fmt: skip
         attacked.fit(inputs for _, inputs, _ in trial.batches(np.arange(len(x))))
         noted = [*remarks.of_answers(random, steady), *remarks.of_radius(x, norm, eps)]
@@ -111,16 +112,17 @@ def robustness(
 
 @dataclass
 class _Tally:
-    """Who still stands, bool [n], after the attacks of ``rows``. ``blind``: of those that use no gradients, the name, whom they
-    attacked and who withstood."""
+    """Who still stands, bool [n], after the attacks of ``rows``; ``groups``: whose records they are. ``blind``: of those that
+    use no gradients, the name, whom they attacked and who withstood."""
 
     standing: Bools
+    groups: Groups
     rows: list[dict[str, Any]] = field(default_factory=list)
     blind: list[tuple[str, Bools, Bools]] = field(default_factory=list)
 
     def add(self, name: str, attacked: Bools, held: Bools, *, blind: bool = False) -> None:
         """Count an attack on those ``attacked``, which ``held`` withstood."""
-        self.rows.append(row(name, attacked, held))
+        self.rows.append(row(name, attacked, held, self.groups))
         if blind:
             self.blind.append((name, attacked, held))
         self.standing = held
@@ -147,7 +149,7 @@ def _report(
     curves = {radius: _of_curve(trial, radius, checked.classes) for radius in sorted(radii - {*clean, float(eps)})}
     planned = [craft for tries in (*attacks.values(), *curves.values()) for craft in tries]
     trial.counter.expect(len(trial.x) * (1 + sum(craft.passes for craft in planned)))
-    tally = _Tally(right.copy())
+    tally = _Tally(right.copy(), trial.groups)
     for name, tries in attacks.items():
         held = _ended(kept, name, tally.standing, partial(trial.withstands, tries, tally.standing, eps))
         tally.add(name, tally.standing, held, blind=name == SQUARE)
@@ -178,10 +180,10 @@ def _report(
         "steps": trial.steps,
         "restarts": trial.restarts,
         "clean_accuracy": float(right.mean()),
-        "clean_ci": interval(right)["ci"],
+        "clean_ci": interval(right, trial.groups)["ci"],
         "attacks": tally.rows,
         "worst_case_accuracy": None if unknown else worst,
-        **(interval(tally.standing) | ({"ci": None, "at_most": worst} if unknown else {})),
+        **(interval(tally.standing, trial.groups) | ({"ci": None, "at_most": worst} if unknown else {})),
         "curve": [] if unknown else [{"eps": radius, "accuracy": nested[radius]} for radius in sorted(radii)],
         "fixed_features": 0 if trial.free is None else int((~trial.free).sum()),
         "warnings": lines,

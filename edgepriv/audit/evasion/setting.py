@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from edgepriv.artifact.batches import LARGEST
 from edgepriv.audit.answers import Bools
+from edgepriv.audit.clustered import Groups
 from edgepriv.audit.evasion.grid import on_bytes
 from edgepriv.audit.table_rows import TableRows
 from edgepriv.errors import UserError
@@ -24,6 +25,7 @@ class Setting:
     network behind its logits (``rank``, ``memguard``, ...), None for nothing: attacks climb on the logits before it.
     ``tolerance``: how far the rest of a batch may move a probability before answers count as dependent on it. ``rows``: what
     the rows of a table can hold, None for other inputs: perturbations are moved to such rows before they are counted.
+    ``groups``: int64 [n], whose record each input is, by which intervals are made; None for a person each.
     """
 
     free: Bools | None = None
@@ -31,6 +33,7 @@ class Setting:
     head: str | None = None
     tolerance: float = LARGEST
     rows: TableRows | None = None
+    groups: Groups = None
 
     def fed(
         self, x: npt.NDArray[np.float32], moved: npt.NDArray[np.float32], norm: str, eps: float

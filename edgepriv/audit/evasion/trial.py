@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from edgepriv.audit.answers import Bools
+from edgepriv.audit.clustered import Groups
 from edgepriv.audit.evasion.attacked import Attacked
 from edgepriv.audit.evasion.grid import on_bytes, radius_on_bytes
 from edgepriv.audit.evasion.square import Scores
@@ -71,7 +72,7 @@ class Trial:
     twin: float32 [n, ...] -> logits with gradients; predict: the file; scores: what a search without gradients climbs on.
     x: float32 [n, ...] in [0, 1]. y: int64 [n]. steps, restarts: of PGD. free: bool, the shape of an example: what may
     change, None for everything. bytes_in: whether the file takes bytes. rows: what the rows of a table can hold, None for
-    other inputs.
+    other inputs. groups: int64 [n], whose records they are, None for a person each.
     """
 
     twin: Attacked
@@ -89,6 +90,7 @@ class Trial:
     free: Bools | None = None
     bytes_in: bool = False
     rows: TableRows | None = None
+    groups: Groups = None
 
     def within(self, eps: float) -> "Trial":
         """The same trial, where what cannot change within a radius is left alone: whole numbers of which one step is more.

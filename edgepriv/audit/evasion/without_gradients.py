@@ -75,7 +75,7 @@ def without_gradients(
             held = _after_square(predict, x, y, right, norm, radius, seed, setting) if ended is None else ended & right
             if kept is not None and ended is None:
                 kept.keep(SQUARE, held)
-            rows.append(row(SQUARE, worst, held))
+            rows.append(row(SQUARE, worst, held, setting.groups))
             worst = held
         else:
             warnings.append("Square needs scores, and the answers of this file tell no more than a label")
@@ -90,7 +90,7 @@ def without_gradients(
         free=setting.free,
         fed=lambda x, moved: setting.fed(x, moved, norm, radius),
     )
-    rows.append(row(blackbox.NAME, attacked, held))
+    rows.append(row(blackbox.NAME, attacked, held, setting.groups))
     return {
         "level": level,
         "head": setting.head,
@@ -98,7 +98,7 @@ def without_gradients(
         "norm": norm,
         "eps": float(eps),
         "clean_accuracy": float(right.mean()),
-        "clean_ci": interval(right)["ci"],
+        "clean_ci": interval(right, setting.groups)["ci"],
         "attacks": rows,
         "worst_case_accuracy": None,
         "ci": None,
