@@ -1,13 +1,14 @@
 """What an average hides: attacks on canaries and on the average record, for one network under several defences.
 
-    python benchmarks/canaries.py [--defences undefended relaxloss ...] [--canaries mislabelled:500] [--members 4000]
-                                  [--epochs 25] [--batch-size 128] [--width 32] [--references 16] [--folder DIR] [--again]
+    python benchmarks/canaries.py [--defences undefended relaxloss ...] [--canaries mislabelled:500] [--recipe FILE.toml]
+                                  [--members N] [--epochs N] [--batch-size N] [--width N] [--references 16] [--folder DIR]
+                                  [--again]
 
-CIFAR-10 and the small convolutional network of recipes/cifar_cnn.toml, after Table 1 of Aerni et al. (2024), who have a
-WideResNet-16-4, all of CIFAR-10 and 64 models. Each defence is one run of ``edgepriv train``, ``export`` (or ``harden``) and
-``audit``. Reference models are trained as the model was, defence included, and kept in ``--folder``: a run that was killed
-goes on where it stopped. Prints a table and writes benchmarks/results/canaries.json row by row: rows that stand there for the
-same setting are not run again without ``--again``.
+By default CIFAR-10 and the small convolutional network of recipes/cifar_cnn.toml, after Table 1 of Aerni et al. (2024), who
+have a WideResNet-16-4, all of CIFAR-10 and 64 models. What is left out is the recipe's own. Each defence is one run of
+``edgepriv train``, ``export`` (or ``harden``) and ``audit``. Reference models are trained as the model was, defence included,
+and kept in ``--folder``: a run that was killed goes on where it stopped. Prints a table and writes
+benchmarks/results/canaries.json row by row: rows that stand there for the same setting are not run again without ``--again``.
 """
 
 import argparse
@@ -43,12 +44,12 @@ LIRA = "lira-online"
 
 def recipe_of(options: argparse.Namespace, defence: str) -> Recipe:
     """The recipe of ``RECIPE`` at the size that was asked for, under a defence."""
-    sizes = {"members": options.members, "non_members": options.members, "canaries": options.canaries}
+    asked = {"members": options.members, "non_members": options.members, "canaries": options.canaries}
     return (
-        load(RECIPE)
+        load(options.recipe)
         .with_changes(
-            data=sizes,
-            model={"args": {"width": options.width}},
+            data=asked,
+            model={} if options.width is None else {"args": {"width": options.width}},
             train={"epochs": options.epochs, "batch_size": options.batch_size},
             audit={"references": options.references, "threat_models": ("adaptive",), "attacks": LIRA, "robust": "none"},
         )
@@ -58,7 +59,7 @@ def recipe_of(options: argparse.Namespace, defence: str) -> Recipe:
 
 def measured(options: argparse.Namespace, defence: str) -> dict[str, Any]:
     """Train, export and audit in ``options.folder``; what the audit says of canaries, and the accuracies."""
-    folder = options.folder / defence
+    folder = options.folder / options.recipe.stem / defence
     folder.mkdir(parents=True, exist_ok=True)
     recipe, started = recipe_of(options, defence), time.perf_counter()
     shared = {"force": True, "progress": True, "accept_accuracy_loss": True}
@@ -90,24 +91,32 @@ def measured(options: argparse.Namespace, defence: str) -> dict[str, Any]:
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """All that rows with equal figures have in common."""
-    names = ("canaries", "members", "epochs", "batch_size", "width", "references")
-    return {name: getattr(options, name) for name in names}
+    recipe = recipe_of(options, "undefended")
+    return {
+        "recipe": options.recipe.name,
+        "canaries": recipe.data.canaries,
+        "members": recipe.data.members,
+        "model": recipe.model.args,
+        "epochs": recipe.train.epochs,
+        "batch_size": recipe.train.batch_size,
+        "references": options.references,
+    }
 
 
 def shown(rows: list[dict[str, Any]]) -> Table:
     """Accuracy and TPR at 0.1% of false positives by the strongest attack on the canaries, average records beside."""
     table = Table(title="TPR at 0.1% FPR, the attack that finds most canaries")
-    for heading in ("defence", "accuracy on unseen data", "average record", "canaries", "attack"):
+    for heading in ("recipe", "defence", "accuracy on unseen data", "average record", "canaries", "attack"):
         table.add_column(heading)
     for row in rows:
         part = row["canaries"]
         best = best_of(part)
         if best is None:  # too few reference models for any attack
-            table.add_row(row["defence"], "", *2 * ["not measured"], "")
+            table.add_row(row["recipe"], row["defence"], "", *2 * ["not measured"], "")
             continue
         cells = [_rate(best[side]["tpr_at_fpr"]["0.001"]) for side in ("average", "canaries")]
         accuracy = f"{100 * row['utility']['non_member_accuracy']:.1f}%"
-        table.add_row(row["defence"], accuracy, *cells, best["name"])
+        table.add_row(row["recipe"], row["defence"], accuracy, *cells, best["name"])
     return table
 
 
@@ -122,10 +131,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--defences", nargs="+", choices=tuple(TRAINING), default=list(TRAINING))
     parser.add_argument("--canaries", default="mislabelled:500")
-    parser.add_argument("--members", type=int, default=4000)
-    parser.add_argument("--epochs", type=int, default=25)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
+    for name in ("members", "epochs", "batch-size", "width"):
+        parser.add_argument(f"--{name}", type=int, help="instead of the recipe's")
     parser.add_argument("--references", type=int, default=16)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "edgepriv-canaries")
     parser.add_argument("--output", type=Path, default=RESULTS)
