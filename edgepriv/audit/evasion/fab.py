@@ -18,7 +18,7 @@ BACK = 0.9
 """What is kept of a perturbation that fools the model, to look for a smaller one from there."""
 OUT_OF_REACH = {10: 2.0, 20: 1.5}
 """After so many steps an example is left whose nearest point across the boundary is more than so many radii away. Measured on
-LeNet-5, plain and hardened, in both norms: what comes within the radius at all is within 1.2 of it after 10 steps."""
+LeNet-5, hardened in both norms, plain in L-infinity: what comes within the radius at all is within 1.2 of it after 10 steps."""
 
 
 # The budget by its parts, as the algorithm is written down, and what an ensemble of attacks tells each of them.
