@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.knowledge import PHRASES, attacker_of
 from edgepriv.cli import app
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences import DEFENCES
@@ -145,11 +146,10 @@ def _kinds(annotation: Any) -> Iterator[str]:
 
 def attacks() -> str:
     """The table of ``edgepriv attacks``."""
-    rows = ["| attack | needs | queries for each candidate, at most | paper |", "|---|---|---|---|"]
+    rows = ["| attack | attacker | needs | queries for each candidate, at most | paper |", "|---|---|---|---|---|"]
     for name, attack in ATTACKS.items():
-        rows.append(
-            f"| `{name}` | {', '.join(sorted(attack.needs)) or 'nothing'} | {attack.queries} | {attack.paper} |"
-        )
+        attacker, needs = PHRASES[attacker_of(name, "none")], ", ".join(sorted(attack.needs)) or "nothing"
+        rows.append(f"| `{name}` | {attacker} | {needs} | {attack.queries} | {attack.paper} |")
     return "\n".join(
         [
             "# Attacks",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from edgepriv.audit.clustered import of_persons
+from edgepriv.audit.knowledge import phrase_of
 from edgepriv.audit.statistics import ALPHA, epsilon_lower_bound
 
 
@@ -43,8 +44,9 @@ def compare_with_guarantee(
             shown = {"lower_bound": bound, "attack": row["name"], "threat_model": row["threat_model"]}
     warning = None
     if shown["lower_bound"] > epsilon:
+        by = phrase_of({"name": shown["attack"], "threat_model": shown["threat_model"]})
         warning = (
-            f"the attack {shown['attack']} ({shown['threat_model']}) shows an epsilon of at least "
+            f"the attack {shown['attack']} ({by}) shows an epsilon of at least "
             f"{shown['lower_bound']:.3g} at 95% confidence, corrected for {len(attacks)} attacks, above the "
             f"{epsilon:.3g} that training claims to guarantee{' a person' if of_persons_too else ''}: do not rely "
             "on the guarantee; the weights, the manifest or the training are not those that it covers"

@@ -16,6 +16,7 @@ from typing import Any
 
 from edgepriv.audit.assess import FALSE_POSITIVE_RATES
 from edgepriv.audit.canaries import headline_of, twin_in_words
+from edgepriv.audit.knowledge import phrase_of
 from edgepriv.audit.significance import REVERSED
 from edgepriv.errors import UserError
 
@@ -157,7 +158,7 @@ def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str
     values, unresolved = [], dict[str, list[str]]()
     for attack in audit["attacks"]:
         turned = ", reversed" if attack.get("direction") == REVERSED else ""
-        by = f"{attack['name']}{turned}, {attack['threat_model']}"
+        by = f"{attack['name']}{turned}, {phrase_of(attack)}"
         if limit.fpr is None:
             values.append(_Value(attack["auc"], attack["auc_ci"], by))
             continue
@@ -183,7 +184,7 @@ def _of_canaries(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], lis
         if rate["value"] is None:
             unresolved[rate["note"]] = None
         else:
-            values.append(_Value(rate["value"], rate["ci"], f"canaries, {row['name']}, {row['threat_model']}"))
+            values.append(_Value(rate["value"], rate["ci"], f"canaries, {row['name']}, {phrase_of(row)}"))
     return values, list(unresolved)
 
 

@@ -13,6 +13,7 @@ from edgepriv.audit.brought import Brought, of_another_size
 from edgepriv.audit.canaries import POOLED, Records, canaries_part
 from edgepriv.audit.classifier import classifier_part
 from edgepriv.audit.described import described
+from edgepriv.audit.knowledge import with_attackers
 from edgepriv.audit.references import candidates_of
 from edgepriv.audit.robust import robustness_part
 from edgepriv.audit.run import membership_part, observed
@@ -76,7 +77,7 @@ def membership_of(subject: Subject, attackers: Attackers) -> tuple[dict[str, Any
     Returns:
         Parts of the audit's JSON, and every attack's scores.
     """
-    return membership_part(
+    content, scores = membership_part(
         subject.target,
         subject.dataset,
         subject.split.members,
@@ -86,6 +87,8 @@ def membership_of(subject: Subject, attackers: Attackers) -> tuple[dict[str, Any
         recipe=subject.recipe,
         pool=subject.split.reference,
     )
+    cut = subject.asked is not subject.model
+    return content | {key: with_attackers(content[key], cut=cut) for key in ("attacks", "left_out")}, scores
 
 
 def canaries_of(subject: Subject, attackers: Attackers) -> dict[str, Any]:

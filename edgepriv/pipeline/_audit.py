@@ -12,6 +12,7 @@ from edgepriv.artifact import manifest
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit import gate
 from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
+from edgepriv.audit.knowledge import attacker_of
 from edgepriv.audit.request import Request
 from edgepriv.audit.with_files import audit_on_files
 from edgepriv.audit.with_manifest import audit_by_manifest
@@ -162,7 +163,8 @@ def attacks() -> list[dict[str, Any]]:
     """Every membership attack by name, in the order of an audit: its paper, what it needs, how often it asks.
 
     Returns:
-        One dictionary for each, JSON-ready. ``needs``: words of ``edgepriv.audit.attacks.NEEDS``; ``trains``: whether for one
+        One dictionary for each, JSON-ready. ``attacker``: the weakest who can run it, a key of
+        ``edgepriv.audit.knowledge.PHRASES``; ``needs``: words of ``edgepriv.audit.attacks.NEEDS``; ``trains``: whether for one
         of them the attacker trains models; ``queries``: questions to the target for each candidate, at most; ``reads``:
         "probabilities" or "label".
     """
@@ -171,6 +173,7 @@ def attacks() -> list[dict[str, Any]]:
             "name": attack.name,
             "title": attack.title,
             "paper": attack.paper,
+            "attacker": attacker_of(attack.name, "none"),
             "needs": [need for need in NEEDS if need in attack.needs],
             "trains": bool(attack.needs & TRAINED),
             "queries": attack.queries,

@@ -5,9 +5,12 @@ from textwrap import fill
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from edgepriv.audit.knowledge import phrase_of
+from edgepriv.report.attackers import added
 from edgepriv.report.formatting import attack_name, count, parameters, percent
 from edgepriv.report.groups import ADVERSARIAL, by_strength, counts, reasons
 from edgepriv.report.verdict import beyond_guessing
@@ -32,18 +35,19 @@ def attack_tables(audit: Mapping[str, Any], file: str, shown: int = SHOWN) -> li
     table = Table(
         title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1)
     )
-    table.add_column("attack", min_width=_LONGEST + 1, overflow="fold")
-    table.add_column("attacker", no_wrap=True)
+    table.add_column("attack, by what the attacker has", min_width=_LONGEST + 3, overflow="fold")
     for heading in ("AUC", "TPR@1%", "TPR@0.1%"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for attack in ranked[:shown]:
-        table.add_row(
-            Text(_name(attack, utility)),
-            Text(attack["threat_model"]),
-            f"{attack['auc']:.3f} {_bounds(attack['auc_ci'], lambda end: f'{end:.2f}'.removeprefix('0'))}",
-            _rate(attack, "0.01", with_interval=True),
-            _rate(attack, "0.001", with_interval=False),
-        )
+    for phrase in dict.fromkeys(map(phrase_of, ranked[:shown])):
+        table.add_section()
+        table.add_row(Text(f"{phrase}:"))
+        for attack in (row for row in ranked[:shown] if phrase_of(row) == phrase):
+            table.add_row(
+                Padding(Text(_name(attack, utility)), (0, 0, 0, 2)),
+                f"{attack['auc']:.3f} {_bounds(attack['auc_ci'], lambda end: f'{end:.2f}'.removeprefix('0'))}",
+                _rate(attack, "0.01", with_interval=True),
+                _rate(attack, "0.001", with_interval=False),
+            )
     return [table, "\n".join(_notes(audit, file, ranked[:shown], len(ranked) - shown))]
 
 
@@ -76,9 +80,10 @@ def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], 
     yield "TPR@1%: members found with 1% false alarms (guessing: 1%). Ranges: 95%."
     if audit["attacks"]:
         yield _wrapped(_beyond(audit["attacks"]))
+        yield _wrapped(f"what each attacker adds: {added(audit)}")
     if any(attack.get("direction") == "reversed" for attack in shown):
         yield "(reversed): members score lower than others; judged the other way round"
-    chosen = [f"{attack_name(row)} ({row['threat_model']}) {parameters(row)}" for row in shown if parameters(row)]
+    chosen = [f"{attack_name(row)} ({phrase_of(row)}) {parameters(row)}" for row in shown if parameters(row)]
     if chosen:
         yield _wrapped(f"run with: {'; '.join(chosen)}")
     parts = dict.fromkeys(counts(attack, audit["utility"]) for attack in shown if _is_part(attack, audit["utility"]))
@@ -102,7 +107,7 @@ def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], 
 
 def _beyond(attacks: list[Mapping[str, Any]]) -> str:
     """Which attacks a claim may rest on."""
-    names = [f"{attack_name(attack)} ({attack['threat_model']})" for attack in by_strength(beyond_guessing(attacks))]
+    names = [f"{attack_name(attack)} ({phrase_of(attack)})" for attack in by_strength(beyond_guessing(attacks))]
     heading = f"beyond guessing, corrected for {count(len(attacks), 'try')}".replace("trys", "tries")
     more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
     return f"{heading}: {', '.join(names[:MANY]) or 'none'}{more}"

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgepriv.audit.canaries import headline_of, twin_in_words
+from edgepriv.audit.knowledge import phrase_of
 from edgepriv.recipe.canaries import KINDS
 from edgepriv.report.formatting import area, count, rate, with_interval
 from edgepriv.report.verdict import Finding
@@ -71,7 +72,7 @@ def risk_of_a_person(audit: Mapping[str, Any] | None) -> Iterator[Finding]:
     verdict = "" if low > float(fpr) else " The interval includes guessing."
     yield Finding(
         TOPIC,
-        f"A canary stands for the person whom the model exposes most. Of {about}, {best['name']} ({best['threat_model']}) "
+        f"A canary stands for the person whom the model exposes most. Of {about}, {best['name']} ({phrase_of(best)}) "
         f"finds {share} with {guessed} false alarms (guessing: {guessed}){beside}{_how(part, best)}{of_file}.{verdict}{told}",
         f"of records unlike all others {share} are found with {guessed} false alarms",
     )

@@ -5,11 +5,6 @@ from math import floor, log10
 from typing import Any
 
 NOT_MEASURED = "not measured"
-THREAT_MODELS = {
-    "adaptive": "attacker knows the defence",
-    "oblivious": "attacker does not know the defence",
-    "none": "attacker trains nothing",
-}
 
 
 def significant(value: float, digits: int = 3) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.knowledge import PHRASES, WITHOUT_DEFENCE, phrase_of
 
 ADVERSARIAL = "adversarial/"
 KINDS = {
@@ -106,7 +107,7 @@ def by_queries(attacks: Sequence[Row]) -> Iterator[tuple[str, Row, Row]]:
     for row in attacks:
         twin = clean.get((row["name"].removeprefix(ADVERSARIAL), row["threat_model"]))
         if row.get("queries") == "adversarial" and twin is not None:
-            yield f"{twin['name']} ({row['threat_model']})", twin, row
+            yield f"{twin['name']} ({phrase_of(twin)})", twin, row
 
 
 def reasons(left_out: Iterable[Row]) -> Iterator[tuple[str, str]]:
@@ -121,10 +122,18 @@ def reasons(left_out: Iterable[Row]) -> Iterator[tuple[str, str]]:
     by_reason: dict[str, dict[str, list[str]]] = {}
     for row in left_out:
         names = by_reason.setdefault(row["reason"], {})
-        names.setdefault(row["name"], []).append(row.get("threat_model", ""))
+        names.setdefault(row["name"], []).append(phrase_of(row) if row.get("threat_model") else "")
     for reason, names in by_reason.items():
         by_attackers: dict[str, list[str]] = {}
         for name, attackers in names.items():
-            by_attackers.setdefault(" and ".join(filter(None, attackers)), []).append(name)
+            by_attackers.setdefault(_together(attackers), []).append(name)
         for who, together in by_attackers.items():
             yield ", ".join(together) + (f" ({who})" if who else ""), reason
+
+
+def _together(attackers: Sequence[str]) -> str:
+    """Who would have run an attack; who knows the training may know the defence or not."""
+    phrases = dict.fromkeys(filter(None, attackers))
+    if PHRASES["training"] in phrases:
+        phrases.pop(WITHOUT_DEFENCE, None)
+    return " and ".join(phrases)

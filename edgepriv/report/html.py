@@ -7,7 +7,9 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from edgepriv.audit.knowledge import MEANINGS, PHRASES, phrase_of
 from edgepriv.report import formatting, plots
+from edgepriv.report.attackers import cells, steps
 from edgepriv.report.canaries import canary_notes, risk_of_a_person
 from edgepriv.report.classifier import classifier_section
 from edgepriv.report.devices import device_rows
@@ -100,6 +102,11 @@ def _template() -> Template:
         person_cells=person_cells,
         unresolved=unresolved,
         canary_notes=canary_notes,
+        phrase_of=phrase_of,
+        steps=steps,
+        step_cells=cells,
+        phrases=PHRASES,
+        meanings=MEANINGS,
     )
     return environment.get_template("report.html")
 
@@ -146,9 +153,9 @@ def _roc(model: str, half: Mapping[str, Any] | None) -> Markup | None:
 
 _THREAT_MODELS = (
     "Attackers who know the defence, and who do not",
-    "An oblivious attacker trains reference models without the defence, an adaptive one by the same recipe. A defence that "
-    "stops only the oblivious one does not protect.",
-    ("oblivious", "adaptive"),
+    "Both know the training and train models to compare with: one without the defence, the other by the model's own recipe, "
+    "defence included. A defence that stops only the former does not protect.",
+    ("without the defence", "with the defence"),
 )
 _QUERIES = (
     "Clean queries, and perturbed ones",
@@ -230,7 +237,7 @@ _LEAKAGE: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def _named(attack: Mapping[str, Any] | None) -> str:
-    return f"{formatting.attack_name(attack)} ({attack['threat_model']})" if attack else ""
+    return f"{formatting.attack_name(attack)} ({phrase_of(attack)})" if attack else ""
 
 
 def _accuracy(utility: Mapping[str, Any] | None, key: str) -> tuple[float, Sequence[float] | None] | None:

@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from edgepriv.audit.knowledge import phrase_of
 from edgepriv.report.formatting import area, attack_name, rate
 
 SHOWN = 5
@@ -30,11 +31,11 @@ def persons_table(persons: Mapping[str, Any], shown: int = SHOWN) -> list[Table 
         collapse_padding=True,
     )
     table.add_column("attack", overflow="fold", min_width=20)
-    table.add_column("attacker", no_wrap=True)
+    table.add_column("attacker", overflow="fold")
     for heading in ("AUC", "by record", "TPR@1%"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in persons["rows"][:shown]:
-        table.add_row(Text(attack_name(row)), Text(row["threat_model"]), *person_cells(row))
+        table.add_row(Text(attack_name(row)), Text(phrase_of(row)), *person_cells(row))
     return [table, "\n".join([f"a person's score: {persons['score']}", *unresolved(persons["rows"][:shown])])]
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edgepriv.audit.knowledge import phrase_of
 from edgepriv.audit.statistics import clopper_pearson
 from edgepriv.report.formatting import attack_name
 from edgepriv.report.groups import by_strength, counts
@@ -65,7 +66,7 @@ def roc(model: str, attacks: Sequence[Mapping[str, Any]], utility: Mapping[str, 
                 linewidth=1.6 if named else 0.8,
                 zorder=3 if named else 1,
                 drawstyle="steps-post",
-                label=f"{attack_name(attack)} ({attack['threat_model']}), AUC {attack['auc']:.3f}" if named else None,
+                label=f"{attack_name(attack)} ({phrase_of(attack)}), AUC {attack['auc']:.3f}" if named else None,
             )
             if place == 0:
                 low, high = (np.maximum(side, floor) for side in _band(attack, utility))
@@ -126,11 +127,11 @@ def histogram(attack: Mapping[str, Any]) -> Markup:
         if axes.get_ylim()[1] > CROWDED:
             # One bin holds nearly everyone; who stands out is in the others.
             axes.set(yscale="log", ylabel="% of each group, logarithmic")
-        axes.set_title(f"{attack_name(attack)} ({attack['threat_model']})", fontsize=9)
+        axes.set_title(f"{attack_name(attack)} ({phrase_of(attack)})", fontsize=9)
         axes.legend()
     return _inline(
         figure,
-        f"Score histograms of members and non-members for {attack_name(attack)} ({attack['threat_model']}); the two overlap "
+        f"Score histograms of members and non-members for {attack_name(attack)} ({phrase_of(attack)}); the two overlap "
         f"as the AUC of {attack['auc']:.3f} says.",
     )
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from edgepriv.audit.knowledge import phrase_of
+from edgepriv.report.attackers import added, attackers
 from edgepriv.report.canaries import risk_of_a_person
 from edgepriv.report.formatting import and_, attack_name, count
 from edgepriv.report.groups import counts
@@ -12,11 +14,6 @@ from edgepriv.report.verdict import cost as cost_of
 
 Audit = Mapping[str, Any]
 RARE_FIRST = ("0.001", "0.01")
-_KNOWLEDGE = {
-    "adaptive": "knows how the model was made, defence included, and does the same (adaptive)",
-    "oblivious": "knows the data and the network, and not the defence (oblivious)",
-    "none": "trains nothing, and only looks at the answers",
-}
 
 
 def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Finding]:
@@ -36,6 +33,7 @@ def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Findin
             Finding("What was tested", tested(audit)),
             *defended(audit),
             Finding("Who attacks", attackers(audit)),
+            Finding("What each attacker adds", added(audit)),
             Finding("What the worst attack finds", worst(audit)),
         ]
     findings += [Finding("Leakage, in figures", leakage(audit).sentence), *proven(audit), *limits(audit)]
@@ -92,24 +90,6 @@ def defended(audit: Audit) -> Iterator[Finding]:
         )
 
 
-def attackers(audit: Audit) -> str:
-    """What the attackers see, know and train.
-
-    Args:
-        audit: content of model.audit.json, with one attack at least.
-
-    Returns:
-        Two or three sentences.
-    """
-    models = dict.fromkeys(attack["threat_model"] for attack in audit["attacks"])
-    known = [_KNOWLEDGE.get(model, model) for model in models]
-    who = f"One {known[0]}." if len(known) == 1 else f"One {'; another '.join(known)}."
-    trained = audit.get("references") or 0
-    if trained and "none" not in models:
-        who += f" Each trained {count(trained, 'model')} on records of the same kind to compare with."
-    return f"Someone who can ask the file about any record, sees the whole answer, and knows the record's true class. {who}"
-
-
 def worst(audit: Audit) -> str:
     """The largest true-positive rate at the lowest resolvable false-positive rate, told as people out of a thousand.
 
@@ -138,7 +118,7 @@ def worst(audit: Audit) -> str:
     if best_rate[1] != "0.01" and more is not None:
         rate = more["tpr_at_fpr"]["0.01"]
         sentence += (
-            f" With 10 false alarms per 1,000, {_by(more)} names {1000 * rate['value']:.0f} "
+            f" With 10 false alarms per 1,000, {_by(more)}, names {1000 * rate['value']:.0f} "
             f"[{1000 * rate['ci'][0]:.0f} to {1000 * rate['ci'][1]:.0f}]; guessing names 10."
         )
     return sentence
@@ -163,7 +143,7 @@ def _of_a_thousand(audit: Audit, attack: Mapping[str, Any], fpr: str) -> str:
 
 def _by(attack: Mapping[str, Any]) -> str:
     name = attack_name(attack)
-    return f"{name}, {attack['threat_model']}" if attack["threat_model"] != "none" else name
+    return f"{name}, by one who {phrase_of(attack)}"
 
 
 def rarest(attacks: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], str] | None:
@@ -229,7 +209,8 @@ def proven(audit: Audit | None) -> Iterator[Finding]:
     elif dp["attack"] is None:
         sentence += "No attack shows an epsilon above 0."
     else:
-        sentence += f"The attacks show at least {dp['lower_bound']:.3g} ({dp['attack']}, {dp['threat_model']})."
+        by = phrase_of({"name": dp["attack"], "threat_model": dp["threat_model"]})
+        sentence += f"The attacks show at least {dp['lower_bound']:.3g} ({dp['attack']}, {by})."
     if dp.get("records_of_a_person", 1) > 1:
         sentence += (
             f" That is the proof for one record: a person with up to {dp['records_of_a_person']} records is covered by an "

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgepriv.audit.attacks import NEEDS
+from edgepriv.audit.knowledge import MEANINGS, PHRASES, phrase_of
 from edgepriv.recipe import differences
 from edgepriv.report.devices import device_rows
 from edgepriv.report.formatting import (
@@ -47,22 +48,30 @@ def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | s
         pad_edge=False,
         collapse_padding=True,
     )
-    for heading in ("attack", "needs", "queries", "paper"):
-        table.add_column(
-            Text(heading), no_wrap=heading == "attack", justify="right" if heading == "queries" else "left"
-        )
-    names, shown, needed = {attack["name"] for attack in attacks}, set[str](), set[str]()
-    for attack in attacks:
-        kind, _, base = attack["name"].rpartition("/")
-        needed |= set(attack["needs"])
-        if kind not in shown or not kind:
-            queries = f"{attack['queries']:,}" + (" label" if attack["reads"] == "label" else "")
-            needs = ", ".join(attack["needs"]) or "nothing"
-            row = (f"{kind}/...", "as ..., gradients", queries, "as ...") if kind and base in names else None
-            _row(table, *(row or (attack["name"], needs, queries, attack["paper"])))
-        shown |= {kind}
+    for heading in ("attack, by attacker", "needs", "queries", "paper"):
+        first = heading.startswith("attack")
+        table.add_column(Text(heading), no_wrap=first, justify="right" if heading == "queries" else "left")
+    names, needed = {attack["name"] for attack in attacks}, set[str]()
+    for attacker, phrase in PHRASES.items():
+        shown = set[str]()
+        table.add_section()
+        _row(table, f"{phrase}:", "", "", "")
+        for attack in (attack for attack in attacks if attack["attacker"] == attacker):
+            kind, _, base = attack["name"].rpartition("/")
+            needed |= set(attack["needs"])
+            if kind not in shown or not kind:
+                queries = f"{attack['queries']:,}" + (" label" if attack["reads"] == "label" else "")
+                needs = ", ".join(attack["needs"]) or "nothing"
+                more = (f" {kind}/...", "as ..., gradients", queries, "as ...") if kind and base in names else None
+                _row(table, *(more or (f" {attack['name']}", needs, queries, attack["paper"])))
+            shown |= {kind}
     meanings = [f"  {need}: {meaning}" for need, meaning in NEEDS.items() if need in needed and need != meaning]
-    lines = ["needs, besides the model's answers to the candidates:", *meanings, "queries: for each candidate, at most"]
+    lines = [f"{PHRASES[name]}: {meaning}" for name, meaning in MEANINGS.items()]
+    lines += [
+        "needs, besides the model's answers to the candidates:",
+        *meanings,
+        "queries: for each candidate, at most",
+    ]
     return [table, "\n".join(lines)]
 
 
@@ -216,7 +225,7 @@ def compare_row(name: str, audit: Mapping[str, Any] | None, bench: Mapping[str, 
     row = next((row for row in bench["variants"] if row["name"] == name), None) if bench else None
     robustness = (audit or {}).get("robustness")
     best = strongest((audit or {}).get("attacks", []))
-    leakage = ("name", "threat_model", "direction", "auc", "auc_ci", "tpr_at_fpr")
+    leakage = ("name", "threat_model", "attacker", "direction", "auc", "auc_ci", "tpr_at_fpr")
     return {
         "name": name,
         "size_bytes": row["size_bytes"] if row else None,
@@ -315,7 +324,7 @@ _COMPARED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "peak memory": lambda row: megabytes(row["rss_peak_mb"]),
     "clean accuracy": lambda row: with_interval(row["clean_accuracy"], row["clean_accuracy_ci"], percent),
     "robust accuracy": _robust,
-    "strongest attack": _of_strongest(lambda best: f"{attack_name(best)} ({best['threat_model']})", ""),
+    "strongest attack": _of_strongest(lambda best: f"{attack_name(best)} ({phrase_of(best)})", ""),
     "its AUC": _of_strongest(lambda best: with_interval(best["auc"], best["auc_ci"], area), area(None)),
     "like guessing": _of_strongest(lambda best: "yes" if best.get("like_guessing") else "no", ""),
     "its TPR at 1% FPR": _of_strongest(lambda best: tpr(best, "0.01"), rate(None)),

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgepriv.audit.knowledge import phrase_of
 from edgepriv.report.formatting import (
-    THREAT_MODELS,
     area,
     attack_name,
     budget,
@@ -131,7 +131,7 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
     utility = audit["utility"]
     sample = f"{utility['n_members']:,} members and {utility['n_non_members']:,} non-members"
     auc = f"AUC {with_interval(best['auc'], best['auc_ci'], area)}"
-    who = f"{attack_name(best)}, {THREAT_MODELS.get(best['threat_model'], best['threat_model'])}"
+    who = f"{attack_name(best)}, by one who {phrase_of(best)}"
     beyond = beyond_guessing(attacks)
     if not beyond:
         sentence = (

@@ -84,9 +84,10 @@ def test_what_is_no_limit_is_named(text):
 
 
 def test_the_worst_attack_is_named_with_its_threat_model():
-    assert verdicts("auc>0.6") == ["auc>0.6 is exceeded: 0.6200 [0.5200, 0.7200] (lira-online, adaptive)"]
-    assert verdicts("tpr@0.01>0.03") == ["tpr@0.01>0.03 is exceeded: 0.0500 [0.0000, 1.0000] (rmia-online, oblivious)"]
-    assert verdicts("auc<0.56") == ["auc<0.56 is exceeded: 0.5500 [0.4500, 0.6500] (confidence, adaptive)"]
+    assert verdicts("auc>0.6") == ["auc>0.6 is exceeded: 0.6200 [0.5200, 0.7200] (lira-online, knows the training)"]
+    oblivious = "rmia-online, knows the training, not the defence"
+    assert verdicts("tpr@0.01>0.03") == [f"tpr@0.01>0.03 is exceeded: 0.0500 [0.0000, 1.0000] ({oblivious})"]
+    assert verdicts("auc<0.56") == ["auc<0.56 is exceeded: 0.5500 [0.4500, 0.6500] (confidence, asks for answers)"]
 
 
 def test_a_limit_that_is_met_says_nothing():
@@ -101,22 +102,22 @@ def test_accuracies_name_the_perturbation():
     assert verdicts("robust_accuracy<0.75") == ["robust_accuracy<0.75 is exceeded: 0.7000 (linf eps 0.1)"]
     assert verdicts("clean_accuracy<0.95", "auc>0.6") == [
         "clean_accuracy<0.95 is exceeded: 0.9000 (linf eps 0.1)",
-        "auc>0.6 is exceeded: 0.6200 [0.5200, 0.7200] (lira-online, adaptive)",
+        "auc>0.6 is exceeded: 0.6200 [0.5200, 0.7200] (lira-online, knows the training)",
     ]
 
 
 def test_rates_that_some_attack_could_not_resolve_count_from_the_others():
     [sentence] = verdicts("tpr@0.001>0.01")
     assert sentence.startswith("tpr@0.001>0.01 is exceeded: 0.0120")
-    assert sentence.endswith("(lira-online, adaptive)")
+    assert sentence.endswith("(lira-online, knows the training)")
 
 
 def test_an_attack_that_could_not_be_judged_is_named_when_the_others_pass():
     [found] = judged([parse_limit("tpr@0.001>0.02")], AUDIT)
     assert found["outcome"] == "met"
     assert found["sentence"] == (
-        "tpr@0.001>0.02 is not exceeded: at most 0.0120 [0.0000, 1.0000] (lira-online, adaptive); "
-        "not judged: confidence, adaptive (not resolvable with 100 non-members)"
+        "tpr@0.001>0.02 is not exceeded: at most 0.0120 [0.0000, 1.0000] (lira-online, knows the training); "
+        "not judged: confidence, asks for answers (not resolvable with 100 non-members)"
     )
 
 
@@ -124,7 +125,7 @@ def test_attacks_on_a_part_of_the_candidates_count_like_the_others():
     part = attack("adversarial/lira-online", 0.7, 0.2, None) | {"queries": "adversarial", "n_non_members": 100}
     more = AUDIT | {"attacks": [*AUDIT["attacks"], part]}
     assert verdicts("auc>0.65", audit=more) == [
-        "auc>0.65 is exceeded: 0.7000 [0.6000, 0.8000] (adversarial/lira-online, adaptive)"
+        "auc>0.65 is exceeded: 0.7000 [0.6000, 0.8000] (adversarial/lira-online, knows the training)"
     ]
 
 
@@ -138,7 +139,7 @@ def test_what_was_not_measured_is_recorded_as_such():
     assert found == {
         "limit": "tpr@0.001>0.1",
         "outcome": "not measured",
-        "sentence": "this audit did not measure it; confidence, adaptive (not resolvable with 100 non-members)",
+        "sentence": "this audit did not measure it; confidence, asks for answers (not resolvable with 100 non-members)",
     }
 
 

@@ -66,7 +66,10 @@ def test_the_strongest_attack_at_the_rarest_false_alarms_is_the_headline(audit):
     sentence = sentence_of(audit)
     assert "60 canaries" in sentence
     assert "a wrong label" in sentence
-    assert "lira-online (adaptive) finds 70.0% [60.0%, 80.0%] with 0.1% false alarms (guessing: 0.1%)" in sentence
+    assert (
+        "lira-online (knows the training) finds 70.0% [60.0%, 80.0%] with 0.1% false alarms (guessing: 0.1%)"
+        in sentence
+    )
     assert "of average records it finds 15.0%" in sentence
     assert "8 reference models, each attacked with the others" in sentence
 

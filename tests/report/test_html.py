@@ -182,7 +182,7 @@ def test_what_the_audit_measures_is_what_the_page_reads(bench):
         "threat_model": "none",
     }
     words = Page(render(title="m", audit=audit, bench=bench, layers=None)).words
-    assert "attacker trains nothing" in words
+    assert "asks for answers" in words
     assert part.left_out[0]["reason"] in words
 
 

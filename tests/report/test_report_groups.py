@@ -31,7 +31,7 @@ def test_pairs_need_both_sides():
     assert [name for name, *_ in by_threat_model(rows)] == ["lira-online"]
     rows.append(row("adversarial/loss", queries="adversarial"))
     rows.append(row("adversarial/entropy", queries="adversarial"))
-    assert [name for name, *_ in by_queries(rows)] == ["loss (adaptive)"]
+    assert [name for name, *_ in by_queries(rows)] == ["loss (asks for answers)"]
 
 
 def test_candidates_are_all_unless_the_row_says_how_many():
@@ -45,9 +45,9 @@ def test_each_reason_is_said_once_for_those_who_share_it():
         for name in ("a", "b")
         for model in ("adaptive", "oblivious")
     ]
-    left_out += [{"name": "c", "threat_model": "adaptive", "reason": "needs more"}, {"name": "d", "reason": "slow"}]
+    left_out += [{"name": "c", "threat_model": "oblivious", "reason": "needs more"}, {"name": "d", "reason": "slow"}]
     assert list(reasons(left_out)) == [
-        ("a, b (adaptive and oblivious)", "needs more"),
-        ("c (adaptive)", "needs more"),
+        ("a, b (knows the training)", "needs more"),
+        ("c (knows the training, not the defence)", "needs more"),
         ("d", "slow"),
     ]

@@ -1,5 +1,6 @@
 from edgepriv.report import summary as page
-from edgepriv.report.summary import attackers, defended, limits, summary, worst
+from edgepriv.report.attackers import attackers
+from edgepriv.report.summary import defended, limits, summary, worst
 
 
 def row(name, value, fpr="0.01", ci=(0.1, 0.2), **more):
@@ -15,15 +16,18 @@ def audit_of(*attacks, **more):
 def test_the_worst_attack_is_told_as_people_out_of_a_thousand():
     said = worst(audit_of(row("weak", 0.05), row("strong", 0.15)))
     assert said.startswith(
-        "Of 1,000 members, the best attack (strong, adaptive) names 150 [100 to 200] with 10 false alarms per 1,000 "
-        "non-members; guessing names 10. That is 15.0 times as many as guessing."
+        "Of 1,000 members, the best attack (strong, by one who knows the training) names 150 [100 to 200] with 10 false "
+        "alarms per 1,000 non-members; guessing names 10. That is 15.0 times as many as guessing."
     )
 
 
 def test_the_rarest_false_alarms_that_can_be_counted_come_first():
     said = worst(audit_of(row("common", 0.3), row("rare", 0.02, "0.001", (0.01, 0.03))))
-    assert "(rare, adaptive) names 20 [10 to 30] with 1 false alarm per 1,000 non-members; guessing names 1." in said
-    assert said.endswith("With 10 false alarms per 1,000, common, adaptive names 300 [100 to 200]; guessing names 10.")
+    assert (
+        "(rare, by one who knows the training) names 20 [10 to 30] with 1 false alarm per 1,000 non-members; guessing names 1."
+        in said
+    )
+    assert said.endswith("1,000, common, by one who knows the training, names 300 [100 to 200]; guessing names 10.")
 
 
 def test_no_more_than_guessing_is_said_when_the_interval_allows_it():
@@ -36,7 +40,7 @@ def test_what_a_guess_names_is_nobody():
         "Nobody: none of the 2 attacks is beyond guessing, corrected for that many tries."
     )
     said = worst(audit_of(lucky, row("real", 0.05, ci=(0.03, 0.07), p_adjusted=0.04)))
-    assert "the best attack (real, adaptive) names 50" in said
+    assert "the best attack (real, by one who knows the training) names 50" in said
 
 
 def test_too_few_non_members_leave_pairs_to_compare():
@@ -63,8 +67,11 @@ def test_file_data_and_attackers_are_named():
     assert page.tested(audit).startswith(
         "The file m.onnx, as it ships, was asked about 1,000 records of the data set digits"
     )
-    assert "does the same (adaptive); another knows the data" in attackers(audit)
-    assert "Each trained 8 models" in attackers(audit)
+    said = attackers(audit)
+    assert "Tested: one who asks for answers: can ask the file" in said
+    assert "knows the training" not in said  # the loss is read in an answer, whoever trains what
+    audit = audit_of(row("lira-online", 0.1), row("lira-online", 0.1) | {"threat_model": "oblivious"}, references=8)
+    assert "8 reference models of each kind stood for that: trained as this model was" in attackers(audit)
 
 
 def test_limits_pass_fail_or_were_not_judged():

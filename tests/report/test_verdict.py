@@ -53,7 +53,7 @@ def test_a_reversed_attack_is_named_with_its_auc_as_stated(tight_audit):
     tight_audit["attacks"][3] |= turned
     found = leakage(tight_audit)
     assert found.short == "membership can partly be told (AUC 0.860 [0.840, 0.880])"
-    assert f"({tight_audit['attacks'][3]['name']} (reversed), attacker" in found.sentence
+    assert f"({tight_audit['attacks'][3]['name']} (reversed), by one who" in found.sentence
     assert "as stated, its AUC is 0.140" in found.sentence
 
 
@@ -78,9 +78,9 @@ def test_where_members_differ_in_themselves_no_leak_is_claimed(tight_audit):
 
 
 def test_an_oblivious_attack_counts_if_it_is_the_strongest(tight_audit):
-    tight_audit["attacks"][-1] |= {"auc": 0.7, "auc_ci": [0.68, 0.72]}
+    tight_audit["attacks"][-1] |= {"name": "lira-online", "auc": 0.7, "auc_ci": [0.68, 0.72]}
     sentence = leakage(tight_audit).sentence
-    assert "attacker does not know the defence" in sentence
+    assert "knows the training, not the defence" in sentence
     assert "AUC 0.700 [0.680, 0.720]" in sentence
 
 
