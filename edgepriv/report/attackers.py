@@ -81,11 +81,11 @@ def attackers(audit: Audit) -> str:
 
 
 def _trained(models: Mapping[str, None]) -> str:
-    said = {
+    how = {
         "adaptive": "trained as this model was, defence included (adaptive)",
         "oblivious": "trained without its defence (oblivious)",
     }
-    return " and ".join(said.get(model, model) for model in models)
+    return " and ".join(how.get(model, model) for model in models)
 
 
 def added(audit: Audit) -> str:
@@ -99,13 +99,13 @@ def added(audit: Audit) -> str:
     """
     sentences = []
     for step in steps(audit["attacks"]):
-        found = (
+        figure = (
             "like guessing" if step.guessing else f"AUC {with_interval(step.best['auc'], step.best['auc_ci'], area)}"
         )
         by = "" if step.guessing else f" by {attack_name(step.best)}"
         adds = f"; this adds {step.adds}" if step.adds else ""
         who = PHRASES[step.attacker]
-        sentences.append(f"Who {who}{'' if not step.adds else ' as well'}: {found}{by}{adds}.")
+        sentences.append(f"Who {who}{'' if not step.adds else ' as well'}: {figure}{by}{adds}.")
     return " ".join([*sentences, "The verdict is by the strongest of them."])
 
 
