@@ -83,14 +83,14 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"examples", "feeding", "inputs", "units", "augment", "memberships", "table_rows"},
         # what comes out, and what an attacker makes of it
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
-        {"clustered", "statistics", "rates", "ties", "significance", "dp_guarantee", "exposure", "shift"},
+        {"clustered", "statistics", "rates", "ties", "significance", "exposure", "shift"},
         # models that are trained or asked repeatedly
         {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries"},
         {"evasion", "columns"},
-        {"attacks"},
+        {"attacks", "knowledge"},
         {"assess", "persons", "bootstrapped", "classifier", "subgroups", "query_evidence", "run", "robust"},
         {"canaries"},
-        {"gate"},
+        {"gate", "dp_guarantee"},
         # the opened model as the target
         {"ways", "reading", "target", "alike", "upfront", "described"},
         # reference models that the user brings
