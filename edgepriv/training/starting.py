@@ -57,7 +57,7 @@ def start_notes(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) 
         stem = (
             "; --model-arg stem=plain keeps torchvision's own first layer" if recipe.model.name in zoo.names() else ""
         )
-        notes.append(f"not the last layer alone starts from random weights: {some(random)} do, too{stem}")
+        notes.append(f"beside the last layer, {some(random)} start from random weights{stem}")
     fed, own = recipe.model, taken.fed
     if own is not None and (own.mean, own.std, own.input_range) != (fed.mean, fed.std, fed.input_range):
         notes.append(
