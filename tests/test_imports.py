@@ -182,7 +182,7 @@ BENCHMARKS: tuple[set[str], ...] = (
     # programs, which measure and print
     {"audit", "canaries", "deploy", "devices", "findings", "harden", "noise", "null_audit", "own_training", "papers"},
     # a program that uses another one's settings, and those that run in the peers' own environments
-    {"peers_audit", "robust_peers", "attack_oracles", "peer_leakpro", "peer_privacy_meter"},
+    {"peers_audit", "robust_peers", "robust_recipes", "attack_oracles", "peer_leakpro", "peer_privacy_meter"},
 )
 """Of benchmarks/: as ROOMS inside a package."""
 OF_THE_PEERS = {("peer_privacy_meter", "audit")}
