@@ -44,7 +44,7 @@ def planted(written: str) -> Planted:
     if text.lower().endswith(FILES) and kind not in KINDS:
         return Planted("file", file=Path(text).expanduser().resolve())
     if not colon or kind not in KINDS:
-        meant = nearest(kind or text, KINDS)
+        meant = "" if text in KINDS else nearest(kind or text, KINDS)
         raise ValueError(f"expected {', '.join(f'{known}:N' for known in KINDS)} or a file ({', '.join(FILES)}){meant}")
     if not number.isdecimal() or int(number) < FEWEST or int(number) % 2:
         raise ValueError(f"half of the canaries are trained on, so {kind} needs an even number of {FEWEST} or more")
