@@ -83,7 +83,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"examples", "feeding", "inputs", "units", "augment", "memberships", "table_rows"},
         # what comes out, and what an attacker makes of it
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
-        {"clustered", "statistics", "rates", "ties", "significance", "exposure", "shift"},
+        {"clustered", "statistics", "rates", "ties", "significance", "exposure", "shift", "attribute", "inversion"},
         # models that are trained or asked repeatedly
         {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries"},
         {"evasion", "columns"},

@@ -42,6 +42,21 @@ def audit(
             repeatable=True,
         ),
     ] = None,
+    context: Annotated[
+        str | None,
+        Option(
+            "How the model is released, for the risk statement: to whom, as a file or a service.",
+            "Audit",
+            default="not stated",
+        ),
+    ] = None,
+    run_by: Annotated[
+        str | None, Option("Who ran the audit, for the risk statement.", "Audit", default="not stated")
+    ] = None,
+    sign_off: Annotated[
+        str | None,
+        Option('Who answers for the audit, "name, role"; signed over all its figures.', "Audit", default="nobody"),
+    ] = None,
     data_dir: given.DataDir = None,
     cache_dir: Annotated[
         given.PathLike | None, Option("Where reference models are kept.", "Data", default="the data folder")
@@ -68,6 +83,9 @@ def audit(
         reference_models: folder of reference models that exist; none are trained then.
         reference_scores: .npz of what reference models answer and what each was trained on; none are trained then.
         fail_if: limits, such as "auc>0.55".
+        context: how the model is released.
+        run_by: who ran the audit.
+        sign_off: who answers for it, "name, role".
         data_dir: folder of named data sets.
         cache_dir: folder of reference models.
         accept_accuracy_loss: audit a model that has collapsed too.
@@ -89,6 +107,7 @@ def audit(
         ('model.audit.json', 'model.audit.html', 'none')
     """
     from edgepriv import pipeline
+    from edgepriv.report.declared import Declared
 
     changes, file = _settings_of_an_audit(recipe, options)
     limits = [fail_if] if isinstance(fail_if, str) else list(fail_if or ())
@@ -111,6 +130,7 @@ def audit(
             reference_models=given.path(reference_models),
             reference_scores=given.path(reference_scores),
             limits=limits,
+            declared=Declared(context, run_by, sign_off),
             force=force,
             recipe_file=file,
         )

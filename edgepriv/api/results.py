@@ -174,7 +174,8 @@ class Audited(Result):
     ``robustness``: accuracy under perturbations, None where it was not asked for; ``utility``: accuracy and sizes;
     ``left_out``: attacks that were not run, with the reason; ``float_twin``: the same of the twin that was not hardened;
     ``persons``: the attacks by person, None where the data do not say whose records they are; ``canaries``: what attacks find
-    of the canaries alone, beside the average record, None without canaries.
+    of the canaries alone, beside the average record, None without canaries; ``statement``: the risk statement;
+    ``attribute_inference`` and ``class_inversion``: the two screens, or why they were not run.
     """
 
     _named: ClassVar[Mapping[str, str]] = {"float_twin": "float"}
@@ -198,6 +199,9 @@ class Audited(Result):
     persons: Row | None = None
     canaries: Row | None = None
     classifier: Row | None = None
+    statement: Row | None = None
+    attribute_inference: Row | None = None
+    class_inversion: Row | None = None
 
     @property
     def report(self) -> Path:
@@ -217,6 +221,7 @@ class Audited(Result):
         from edgepriv.report.classifier import classifier_table
         from edgepriv.report.not_measured import notes
         from edgepriv.report.persons import persons_table
+        from edgepriv.report.statement import statement_lines
         from edgepriv.report.summary import proven
         from edgepriv.report.utility import accuracy_table, cost_in_accuracy
 
@@ -232,6 +237,7 @@ class Audited(Result):
             *notes(self._content),
             *(f"warning: {line}" for line in self.warnings),
             *(finding.sentence for finding in proven(self._content)),
+            *statement_lines(self._content),
         ]
 
 
@@ -316,7 +322,12 @@ class Compared(Rows):
         """The table, then what makes its figures doubtful."""
         from edgepriv.report import tables
 
-        return [tables.compare_table(self.rows), *tables.stale_audits(self.rows), *tables.compare_notes(self.rows)]
+        return [
+            tables.compare_table(self.rows),
+            *tables.stale_audits(self.rows),
+            *tables.altered_audits(self.rows),
+            *tables.compare_notes(self.rows),
+        ]
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

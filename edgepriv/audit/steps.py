@@ -9,11 +9,14 @@ from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.alike import likeness, warnings_of
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.attackers import Attackers
+from edgepriv.audit.attribute import attribute_part, inputs_of_column
 from edgepriv.audit.brought import Brought, of_another_size
 from edgepriv.audit.canaries import POOLED, Records, canaries_part
 from edgepriv.audit.classifier import classifier_part
 from edgepriv.audit.described import described
+from edgepriv.audit.inversion import inversion_part
 from edgepriv.audit.knowledge import with_attackers
+from edgepriv.audit.query_evidence import balanced
 from edgepriv.audit.references import candidates_of
 from edgepriv.audit.robust import robustness_part
 from edgepriv.audit.run import membership_part, observed
@@ -202,6 +205,44 @@ def robustness_of(subject: Subject, cache_dir: Path, label: str = "robustness") 
         free=subject.free,
         cache_dir=cache_dir / "robustness",
     )
+
+
+def screens_of(subject: Subject) -> dict[str, Any]:
+    """``attribute_inference`` and ``class_inversion`` of the audit: two screens, or the reasons why they were not run.
+
+    Args:
+        subject: what is examined.
+
+    Returns:
+        See ``attribute_part`` and ``inversion_part``.
+    """
+    dataset, split, settings = subject.dataset, subject.split, subject.recipe.audit
+    candidates = np.concatenate([split.members, split.non_members])
+    member = np.arange(len(candidates)) < len(split.members)
+    chosen = balanced(member, settings.queried_examples, subject.recipe.seed)
+    predict = subject.target.predict
+    attribute = attribute_part(predict, dataset, split, candidates[chosen], member[chosen], settings.sensitive)
+    if settings.robust == "none":
+        inversion = {"status": "not run", "reason": "nothing that needs gradients was asked for (--robust none)"}
+    else:
+        target = subject.target
+        inversion = inversion_part(
+            target.twin, target.no_twin, dataset, split.members, split.non_members, subject.recipe.seed
+        )
+    return {"attribute_inference": attribute, "class_inversion": inversion}
+
+
+def refuse_unknown_column(subject: Subject) -> None:
+    """Refuse a sensitive column that there is not, before anything is computed.
+
+    Args:
+        subject: what is examined.
+
+    Raises:
+        UserError: see ``inputs_of_column``.
+    """
+    if subject.recipe.audit.sensitive is not None:
+        inputs_of_column(subject.dataset, subject.recipe.audit.sensitive)
 
 
 def report_of(

@@ -24,8 +24,10 @@ from edgepriv.audit.steps import (
     classifier_of,
     likeness_of,
     membership_of,
+    refuse_unknown_column,
     report_of,
     robustness_of,
+    screens_of,
     shift_of,
 )
 from edgepriv.audit.subject import Subject
@@ -54,6 +56,7 @@ def audit_on_files(model: DeployedModel, members: Path, non_members: Path, reque
     """
     brought = request.brought
     subject, stated, unit = _opened(model, members, non_members, request)
+    refuse_unknown_column(subject)
     examples = subject.dataset
     accuracy = accuracy_of(subject, accept=request.accept_accuracy_loss)
     attackers = _attackers(subject, request)
@@ -67,6 +70,7 @@ def audit_on_files(model: DeployedModel, members: Path, non_members: Path, reque
     content["classifier"], _ = classifier_of(subject)
     content["shift"] = shift_of(subject)
     content["robustness"] = unit.restored(robustness_of(subject, request.cache_dir))
+    content |= screens_of(subject)
     content["said"] = [*subject.notes, *attackers.notes]
     report = report_of(
         subject,

@@ -40,8 +40,10 @@ from edgepriv.audit.steps import (
     fallen_subgroups,
     likeness_of,
     membership_of,
+    refuse_unknown_column,
     report_of,
     robustness_of,
+    screens_of,
     shift_of,
 )
 from edgepriv.audit.subject import Subject
@@ -70,6 +72,7 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
     """
     known, brought = _manifest_of(model), request.brought
     subject, trained_by = _opened(model, known, request)
+    refuse_unknown_column(subject)
     twin = model.float_twin if request.float_twin else None
     accuracy = accuracy_of(subject, accept=request.accept_accuracy_loss, float_twin=twin)
     attackers = _attackers(subject, trained_by, request)
@@ -88,6 +91,7 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
     content["classifier"], right = classifier_of(subject)
     content["shift"] = shift_of(subject)
     content["robustness"] = robustness_of(subject, request.cache_dir)
+    content |= screens_of(subject)
     content["said"] = [*project.data_notes(subject.dataset, subject.split), *subject.notes, *attackers.notes]
     fallen = []
     if twin is None:

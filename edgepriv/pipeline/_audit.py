@@ -1,7 +1,10 @@
 """Attack a deployed file; which attacks there are."""
 
 import io
+import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ from edgepriv.pipeline._page import write_report
 from edgepriv.pipeline._references import brought_by
 from edgepriv.pipeline._start import start_path
 from edgepriv.project import beside
+from edgepriv.report.declared import NOTHING_DECLARED, Declared
+from edgepriv.report.statement import signed, statement_of
 
 
 # One argument for each option of `edgepriv audit`, by its name.
@@ -44,6 +49,7 @@ def audit(
     trainer: str | None = None,
     defence_free: str | None = None,
     limits: Sequence[str] = (),
+    declared: Declared = NOTHING_DECLARED,
     force: bool = False,
     recipe_file: Path | None = None,
 ) -> dict[str, Any]:
@@ -65,6 +71,7 @@ def audit(
         accept_accuracy_loss: audit a file that has collapsed too (see ``edgepriv.accuracy``).
         factory: the user's own ``package.module:factory``, without which reference models of such a network are refused.
         limits: such as "auc>0.55"; judged after the audit.
+        declared: what people say of the audit, for its risk statement.
         reference_models: folder of the user's own reference models; none are trained then (see ``audit.existing``).
         reference_scores: file of what the user's own reference models answer; none are trained then.
         trainer: the user's own function that trains reference models (see ``audit.trainer``).
@@ -79,6 +86,7 @@ def audit(
         UserError: for bad input, before any attack.
         GateFailed: after writing, when one of ``limits`` is exceeded.
     """
+    declared = declared.checked()
     output = json_name(output) or audit_file(model, cut_head)
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
     kept = cache_dir or data.default_data_dir()
@@ -108,11 +116,25 @@ def audit(
     else:
         content, scores = audit_by_manifest(opened, request)
     content["limits"] = gate.judged(gates, content)
+    content = _stated(content, declared, opened)
     _write(opened, content, scores, written)
     sentences = gate.exceeded(gates, content)
     if sentences:
         raise GateFailed("; ".join(sentences), content)
     return content
+
+
+def _stated(content: dict[str, Any], declared: Declared, opened: DeployedModel) -> dict[str, Any]:
+    """With the risk statement, signed where somebody signs; nothing may change after that."""
+    recipe = opened.manifest.recipe if opened.manifest else None
+    statement = statement_of(
+        content,
+        declared,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        recipe_sha256=None if recipe is None else sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
+        parameters=sum(layer.parameters for layer in opened.layers) or None,
+    )
+    return signed(content | {"statement": statement}, declared)
 
 
 def _beside(model: Path) -> list[Path]:

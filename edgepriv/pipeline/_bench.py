@@ -18,6 +18,7 @@ from edgepriv.pipeline._page import write_report
 from edgepriv.project import beside
 from edgepriv.recipe import Bench, Recipe
 from edgepriv.report import tables
+from edgepriv.report.statement import is_altered
 
 
 def bench(
@@ -100,7 +101,8 @@ def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
 
     Returns:
         One row for each model: size, latency and memory, measured now; accuracy, robust accuracy and leakage from its audit, if
-        there is one of the same file. ``stale_audit``: there is one of another version.
+        there is one of the same file. ``stale_audit``: there is one of another version; ``altered_audit``: it was changed
+        after it was signed.
 
     Raises:
         UserError: for fewer than two different models.
@@ -111,8 +113,10 @@ def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
     fixed = _fixed_batches(variants)
     batches, _ = batches_for(fixed, (1,))
     measured = _measured(variants, recipe.bench, batches, (1,))
+    audits = {name: audit_beside(model) for name, model in variants.items()}
     return [
-        tables.compare_row(name, audit_beside(model), measured)
-        | {"stale_audit": has_stale_audit(model), "batch": fixed[name], "timed_batch": batches[0]}
+        tables.compare_row(name, audits[name], measured)
+        | {"stale_audit": has_stale_audit(model), "altered_audit": is_altered(audits[name] or {})}
+        | {"batch": fixed[name], "timed_batch": batches[0]}
         for name, model in variants.items()
     ]

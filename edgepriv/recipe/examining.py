@@ -16,7 +16,8 @@ class Audit(Section):
 
     ``robust``: which attacks perturb inputs (``edgepriv.audit.evasion``); ``perturb``: which columns of a table they change.
     ``queried_examples``: candidates, half of them members, on which the attacks that ask the model many times for each are
-    run. ``engine``: where reference models are trained: ``local`` processes, or ``dask:tcp://HOST:PORT``. ``input_range``,
+    run. ``sensitive``: a column that the attacker does not know.
+    ``engine``: where reference models are trained: ``local`` processes, or ``dask:tcp://HOST:PORT``. ``input_range``,
     ``mean``, ``std``: what a third-party file is fed, ``(lo + u * (hi - lo) - mean) / std`` of bytes divided by 255 or of other
     numbers in [0, 1]. ``output_name``: its output that holds the scores of the classes. ``batch_dependent``: its answers depend
     on the rest of the batch, and it is asked for one input at a time. ``accept_weak_references``:
@@ -80,6 +81,15 @@ class Audit(Section):
         int,
         Option("Candidates for the attacks that ask the model many times for each.", "Audit", ("audit",)),
     ] = Field(1000, ge=2)
+    sensitive: Annotated[
+        str | None,
+        Option(
+            "Column of a table that is guessed of members and of others (attribute inference).",
+            "Audit",
+            ("audit",),
+            default="none",
+        ),
+    ] = None
     engine: Annotated[
         str,
         Option("Where reference models are trained: local, or dask:tcp://HOST:PORT.", "Audit", ("audit",)),

@@ -13,9 +13,11 @@ from edgepriv.report.attackers import cells, steps
 from edgepriv.report.canaries import canary_notes, risk_of_a_person
 from edgepriv.report.classifier import classifier_section
 from edgepriv.report.devices import device_rows
+from edgepriv.report.figures import cells as figure_cells
 from edgepriv.report.groups import KINDS, by_kind, by_queries, by_strength, by_threat_model, counts, reasons
 from edgepriv.report.persons import person_cells, persons_title, unresolved
 from edgepriv.report.reproduce import essentials, facts
+from edgepriv.report.statement import hashes
 from edgepriv.report.summary import summary
 from edgepriv.report.tables import AT_MOST, tpr, worst_case
 from edgepriv.report.utility import accuracy_rows, cost_in_accuracy
@@ -65,6 +67,7 @@ def render(
         ),
         comparison=list(comparison(audit, bench)),
         audit=audit,
+        statement=(audit or {}).get("statement"),
         persons=(audit or {}).get("persons"),
         canaries=(audit or {}).get("canaries"),
         rocs=[plot for plot in (_roc(own, audit), _roc("undefended float", twin)) if plot],
@@ -106,6 +109,8 @@ def _template() -> Template:
         steps=steps,
         step_cells=cells,
         phrases=PHRASES,
+        figure_cells=figure_cells,
+        statement_basis=hashes,
         meanings=MEANINGS,
     )
     return environment.get_template("report.html")

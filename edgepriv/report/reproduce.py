@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgepriv.recipe import Recipe, differences, options_of
+from edgepriv.report.declared import NOT_STATED
 from edgepriv.report.tables import flat
 
 _SHOWN_ELSEWHERE = {
@@ -29,6 +30,7 @@ _SHOWN_ELSEWHERE = {
     "warnings",
     "said",
     "reading",
+    "statement",
 }
 
 Fact = tuple[str, str]
@@ -62,6 +64,9 @@ def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
         arguments += ["--eps", str(robustness["eps"]), "--norm", robustness["norm"]]
     if (audit.get("head") or {}).get("cut"):
         arguments += ["--cut-head"]
+    context = (audit.get("statement") or {}).get("context", NOT_STATED)
+    if context != NOT_STATED:
+        arguments += ["--context", context]
     for limit in audit.get("limits", []):
         arguments += ["--fail-if", limit["limit"]]
     return shlex.join(arguments)

@@ -306,6 +306,22 @@ def stale_audits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def altered_audits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which models have an audit that was changed after somebody signed it.
+
+    Args:
+        rows: what ``compare_row`` returns, with ``altered_audit`` where that is known.
+
+    Returns:
+        A sentence for each of these models.
+    """
+    return [
+        f"{row['name']}: warning: the audit beside it is not what was signed: a figure or a word in it has changed since"
+        for row in rows
+        if row.get("altered_audit")
+    ]
+
+
 def _robust(row: Mapping[str, Any]) -> str:
     if row["robust_accuracy"] is None and row.get("robust_at_most") is not None:
         return f"at most {percent(row['robust_at_most'])} ({budget(row['robust_budget'])})"

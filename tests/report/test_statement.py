@@ -1,0 +1,121 @@
+"""The risk statement: what was tested, what was not, the figures, and who answers for them."""
+
+import json
+
+import pytest
+
+from edgepriv.errors import UserError
+from edgepriv.report.declared import NOTHING_DECLARED, Declared
+from edgepriv.report.html import render
+from edgepriv.report.statement import digest, is_altered, signed, statement_lines, statement_of
+from edgepriv.report.tables import altered_audits
+
+SIGNED = Declared(
+    context="handed to hospitals on devices", run_by="A. Meyer", sign_off="B. Roth, data protection officer"
+)
+
+
+@pytest.fixture
+def stated(audit):
+    def stated(declared=NOTHING_DECLARED, **more):
+        content = audit | {"model": "m.onnx", "sha256": "ab"} | more
+        facts = {"date": "2026-11-26T06:00:00+00:00", "recipe_sha256": "ef", "parameters": 61706}
+        return signed(content | {"statement": statement_of(content, declared, **facts)}, declared)
+
+    return stated
+
+
+def statuses(content):
+    return {(row["attack"], row["attacker"]): row["status"] for row in content["statement"]["coverage"]}
+
+
+def test_attacks_that_were_not_run_are_named_with_the_reason(stated):
+    content = stated(attribute_inference={"status": "not applicable", "reason": "no table"}, robustness=None)
+    status = statuses(content)
+    assert status["membership inference", "answers"] == status["membership inference", "training"] == "executed"
+    assert status["membership inference", "file"] == "not run"
+    assert status["attribute inference", None] == "not applicable"
+    assert (
+        status["evasion", None]
+        == status["model inversion", None]
+        == status["reconstruction of records", None]
+        == "not run"
+    )
+    assert all(row["reason"] for row in content["statement"]["coverage"])
+
+
+def test_nothing_is_taken_for_said_that_nobody_said(stated):
+    statement = stated()["statement"]
+    assert statement["context"] == statement["basis"]["run_by"] == "not stated"
+    assert statement["sign_off"] is None
+    assert "signed by: nobody" in " ".join(statement_lines(stated()))
+
+
+def test_only_figures_that_exist_are_listed(stated):
+    def names(content):
+        return [row["figure"] for row in content["statement"]["figures"]]
+
+    assert names(stated())[:3] == [
+        "AUC of the strongest attack",
+        "members found with 1% false alarms by the best attack",
+        "members found with 0.1% false alarms by the best attack",
+    ]
+    assert not any("prior" in name or "canaries" in name or "epsilon" in name for name in names(stated()))
+    part = {
+        "status": "executed",
+        "reason": "",
+        "figures": [{"figure": "sex", "value": 0.7, "ci": [0.6, 0.8], "guessing": 0.5}],
+    }
+    assert "sex" in names(stated(attribute_inference=part))
+
+
+def test_a_rate_that_cannot_be_resolved_says_why(stated):
+    [row] = [row for row in stated()["statement"]["figures"] if "0.1%" in row["figure"]]
+    assert (row["value"], row["note"]) == (None, "not resolvable with 900 non-members")
+
+
+def test_a_later_change_of_the_json_shows(stated):
+    content = json.loads(json.dumps(stated(SIGNED)))  # as it is read from the file
+    assert content["statement"]["sign_off"]["role"] == "data protection officer"
+    assert not is_altered(content)
+    content["attacks"][0]["auc"] -= 0.01
+    assert is_altered(content)
+    [told] = altered_audits([{"name": "m.onnx", "altered_audit": True}, {"name": "other.onnx", "altered_audit": False}])
+    assert told.startswith("m.onnx: warning: the audit beside it is not what was signed")
+    assert not is_altered(stated())  # which nobody signed
+
+
+def test_the_digest_is_of_everything_but_the_sign_off(stated):
+    content = stated(SIGNED)
+    other = {**content, "statement": {**content["statement"], "sign_off": None}}
+    assert digest(content) == digest(other) == content["statement"]["sign_off"]["sha256"]
+    other["statement"] = {**content["statement"], "context": "for the public"}
+    assert digest(other) != digest(content)
+
+
+@pytest.mark.parametrize("wrong", ["Meyer", "Meyer,", ", officer", "  "])
+def test_a_sign_off_without_name_and_role_is_refused(wrong):
+    with pytest.raises(UserError, match="--sign-off"):
+        Declared(sign_off=wrong).checked()
+
+
+def test_the_annex_speaks_of_evidence_and_of_what_there_is_none_for(stated):
+    statement = stated()["statement"]
+    rows = {(row["text"][:4], row["paragraph"], row["about"]): row for row in statement["annex"]}
+    membership = rows["NIST", "section 2.4, NISTAML.033", "membership inference"]
+    assert "AUC of the strongest attack" in membership["figures"]
+    [inversion] = [row for row in statement["annex"] if row["paragraph"] == "paragraph 55(iv)"]
+    assert inversion["evidence"] == "none: not run"
+    assert "no determination of anonymity" in statement["limit"]
+    assert not any("complian" in json.dumps(row) for row in statement["annex"])
+
+
+def test_the_page_begins_with_it_and_ends_with_the_annex(stated, bench):
+    page = render(title="m", audit=stated(SIGNED), bench=bench, layers=None)
+    places = [
+        page.index(text)
+        for text in (">Risk statement</h2>", 'class="summary"', ">Annex: what the figures speak to</h2>")
+    ]
+    assert places == sorted(places)
+    assert "B. Roth, data protection officer" in page
+    assert "handed to hospitals on devices" in page
