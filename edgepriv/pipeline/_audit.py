@@ -130,7 +130,7 @@ def _stated(content: dict[str, Any], declared: Declared, opened: DeployedModel) 
     statement = statement_of(
         content,
         declared,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=datetime.now(UTC).date().isoformat(),  # the day: two audits of one day are the same, byte for byte
         recipe_sha256=None if recipe is None else sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
         parameters=sum(layer.parameters for layer in opened.layers) or None,
     )

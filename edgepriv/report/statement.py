@@ -41,7 +41,7 @@ def statement_of(
     Args:
         audit: content of model.audit.json, without a statement.
         declared: what people say.
-        date: when the audit ended, ISO 8601 with its zone.
+        date: the day on which the audit ended, ISO 8601, UTC.
         recipe_sha256: of the recipe that the model was trained by; None where it is not known.
         parameters: of the model; None where they are not known.
 

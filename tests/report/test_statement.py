@@ -19,7 +19,7 @@ SIGNED = Declared(
 def stated(audit):
     def stated(declared=NOTHING_DECLARED, **more):
         content = audit | {"model": "m.onnx", "sha256": "ab"} | more
-        facts = {"date": "2026-11-26T06:00:00+00:00", "recipe_sha256": "ef", "parameters": 61706}
+        facts = {"date": "2026-11-26", "recipe_sha256": "ef", "parameters": 61706}
         return signed(content | {"statement": statement_of(content, declared, **facts)}, declared)
 
     return stated
