@@ -70,6 +70,7 @@ def audit(
     std: float | str | Sequence[float] | None = None,
     output_name: str | None = None,
     batch_dependent: bool | None = None,
+    prior: float | None = None,
     device: str | None = None,
     progress: bool | Callable[[Step], object] = False,
 ) -> Audited:

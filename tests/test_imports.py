@@ -83,7 +83,9 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"examples", "feeding", "inputs", "units", "augment", "memberships", "table_rows"},
         # what comes out, and what an attacker makes of it
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
-        {"clustered", "statistics", "rates", "ties", "significance", "exposure", "shift", "attribute", "inversion"},
+        {"clustered", "statistics", "rates", "ties", "significance", "prior", "one_run", "selected"},
+        {"exposure", "shift", "attribute", "inversion"},
+        {"epsilon"},
         # models that are trained or asked repeatedly
         {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries"},
         {"evasion", "columns"},
@@ -180,7 +182,19 @@ BENCHMARKS: tuple[set[str], ...] = (
     {"papers_print", "papers_figures"},
     {"papers_best"},
     # programs, which measure and print
-    {"audit", "canaries", "deploy", "devices", "findings", "harden", "noise", "null_audit", "own_training", "papers"},
+    {
+        "audit",
+        "canaries",
+        "deploy",
+        "devices",
+        "findings",
+        "harden",
+        "noise",
+        "null_audit",
+        "violation_audit",
+        "own_training",
+        "papers",
+    },
     # a program that uses another one's settings, and those that run in the peers' own environments
     {"peers_audit", "robust_peers", "robust_recipes", "attack_oracles", "peer_leakpro", "peer_privacy_meter"},
 )

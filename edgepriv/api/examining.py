@@ -36,7 +36,8 @@ def audit(
     fail_if: Annotated[
         str | Sequence[str] | None,
         Option(
-            'Exit 3 if exceeded: "auc>0.55", "tpr@0.01>0.03", "canary_tpr@0.001>0.1", "robust_accuracy<0.6" (repeatable).',
+            'Exit 3 if exceeded: "auc>0.55", "tpr@0.01>0.03", "precision@0.01>0.5" (with --prior), "canary_tpr@0.001>0.1", '
+            '"robust_accuracy<0.6" (repeatable).',
             "Audit",
             default="no limit",
             repeatable=True,

@@ -219,6 +219,7 @@ class Audited(Result):
         from edgepriv.report.attack_tables import attack_tables
         from edgepriv.report.canaries import canary_tables
         from edgepriv.report.classifier import classifier_table
+        from edgepriv.report.epsilon import shown_epsilon
         from edgepriv.report.not_measured import notes
         from edgepriv.report.persons import persons_table
         from edgepriv.report.statement import statement_lines
@@ -236,7 +237,7 @@ class Audited(Result):
             *([tables.robustness_table(self.robustness)] if self.robustness else []),
             *notes(self._content),
             *(f"warning: {line}" for line in self.warnings),
-            *(finding.sentence for finding in proven(self._content)),
+            *(finding.sentence for finding in (*proven(self._content), *shown_epsilon(self._content))),
             *statement_lines(self._content),
         ]
 

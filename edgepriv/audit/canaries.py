@@ -26,6 +26,7 @@ from edgepriv.audit import statistics
 from edgepriv.audit.answers import Bools, Floats
 from edgepriv.audit.assess import FALSE_POSITIVE_RATES
 from edgepriv.audit.attacks import ATTACKS, Attack, Unavailable
+from edgepriv.audit.epsilon import of_canaries, why_not_drawn
 from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.references import Fleet
 from edgepriv.audit.run import Target, observed
@@ -90,7 +91,7 @@ def canaries_part(
         ``threat_model``, ``reference_models``; for each attack a row with ``canaries`` and ``average``, pooled over reference
         models (None where these were not trained as the target was), and ``file``, of the audited file's own canaries;
         ``strongest``, the attack that finds most canaries at the lowest rate that is resolved, None without any; ``left_out``,
-        with reasons. As JSON.
+        with reasons; ``epsilon`` that the file's own canaries show (``epsilon.epsilon_part``). As JSON.
     """
     references = canaries.fleet.references
     if references is None:
@@ -100,6 +101,7 @@ def canaries_part(
     on_canaries = _evidence(target, dataset, canaries, seed)
     on_average = _evidence(target, dataset, average, seed)
     rows, left_out = [], []
+    own_scores: dict[str, Floats] = {}
     for attack in (ATTACKS[name] for name in BY):
         row: dict[str, Any] = {
             "name": attack.name,
@@ -111,7 +113,8 @@ def canaries_part(
             if on_canaries.labels_only:
                 raise Unavailable("the file returns labels only")
             run, _ = attack.tuned(on_canaries)
-            row |= {"file": _of_the_file(settled(run(on_canaries)), canaries.member), "canaries": None, "average": None}
+            own_scores[attack.name] = settled(run(on_canaries))
+            row |= {"file": _of_the_file(own_scores[attack.name], canaries.member), "canaries": None, "average": None}
             if threat_model == POOLED:
                 row["canaries"] = figures(pooled(attack, on_canaries), seed)
                 row["average"] = figures(pooled(attack, on_average), seed)
@@ -125,6 +128,7 @@ def canaries_part(
         "attacks": rows,
         "strongest": _strongest(rows),
         "left_out": left_out,
+        "epsilon": of_canaries(own_scores, canaries.member, why_not_drawn(dataset, canaries=True), seed),
     }
 
 

@@ -5,8 +5,10 @@ A limit is about the worst attack, whichever examples it was run on and in which
 estimate: the interval is named, so that a reader sees when few examples decide. A true-positive rate that no attack can
 resolve with so few non-members is an error, never a pass; if only some cannot (attacks on a part of the candidates), the
 others decide and the sentence names those that were not judged. An attack that was asked for by its name and left out is an
-error as well. ``canary_tpr@`` is about the canaries alone, by the attack that finds most of them; of a model that was trained
-without canaries it is an error.
+error as well. Where members and non-members differ in themselves, and that explains what the attacks find, they decide nothing
+(an error, neither kept nor exceeded). ``precision@`` is at the prior that ``--prior`` states, and refused without one.
+``canary_tpr@`` is about the canaries alone, by the attack that finds most of them; of a model that was trained without canaries
+it is an error.
 """
 
 import re
@@ -17,13 +19,19 @@ from typing import Any
 from edgepriv.audit.assess import FALSE_POSITIVE_RATES
 from edgepriv.audit.canaries import headline_of, twin_in_words
 from edgepriv.audit.knowledge import phrase_of
+from edgepriv.audit.shift import explains
 from edgepriv.audit.significance import REVERSED
 from edgepriv.errors import UserError
 
 _LIMIT = re.compile(
-    r"\s*(?P<measure>auc|(?:canary_)?tpr@(?P<fpr>[0-9.]+)|robust_accuracy|clean_accuracy)\s*(?P<sign>[<>])\s*(?P<value>[0-9.]+)\s*"
+    r"\s*(?P<measure>auc|(?:(?:canary_)?tpr|precision)@(?P<fpr>[0-9.]+)|robust_accuracy|clean_accuracy)\s*(?P<sign>[<>])\s*(?P<value>[0-9.]+)\s*"
 )
 CANARIES = "canary_tpr"
+PRECISION = "precision"
+_MEASURES = (
+    "auc>0.55, tpr@0.01>0.03, tpr@0.001>0.01, precision@0.01>0.5 (with --prior), canary_tpr@0.001>0.1, robust_accuracy<0.6 or "
+    "clean_accuracy<0.9"
+)
 
 
 @dataclass(frozen=True)
@@ -51,21 +59,37 @@ def parse_limit(text: str) -> Limit:
     """
     match = _LIMIT.fullmatch(text)
     if match is None:
-        raise UserError(
-            f"--fail-if {text!r}: expected auc>0.55, tpr@0.01>0.03, tpr@0.001>0.01, canary_tpr@0.001>0.1, robust_accuracy<0.6 "
-            "or clean_accuracy<0.9"
-        )
+        raise UserError(f"--fail-if {text!r}: expected {_MEASURES}")
     try:
         fpr, value = float(match["fpr"]) if match["fpr"] else None, float(match["value"])
     except ValueError:
         raise UserError(f"--fail-if {text!r}: the limit is not a number") from None
+    measure = match["measure"].split("@")[0]
     if fpr is not None and fpr not in FALSE_POSITIVE_RATES:
         raise UserError(
-            f"--fail-if {text!r}: known are {', '.join(f'tpr@{known:g}' for known in FALSE_POSITIVE_RATES)}"
+            f"--fail-if {text!r}: known are {', '.join(f'{measure}@{known:g}' for known in FALSE_POSITIVE_RATES)}"
         )
     if value > 1:  # a limit in percent would be met by every model
         raise UserError(f"--fail-if {text!r}: the limit is a share from 0 to 1, such as 0.55 for 55%")
-    return Limit(text, match["measure"].split("@")[0], fpr, match["sign"], value)
+    return Limit(text, measure, fpr, match["sign"], value)
+
+
+def refuse_without_prior(limits: Sequence[Limit], prior: float | None) -> None:
+    """Refuse limits on a precision where nobody says how many of the records are members.
+
+    Args:
+        limits: that were asked for.
+        prior: share of members that was stated; None for none.
+
+    Raises:
+        UserError: for the first of these limits.
+    """
+    for limit in limits:
+        if limit.measure == PRECISION and prior is None:
+            raise UserError(
+                f"--fail-if {limit.text!r}: a precision is of a share of members among all records, so state that share, such "
+                "as --prior 0.01"
+            )
 
 
 def judged(limits: Sequence[Limit], audit: dict[str, Any]) -> list[dict[str, str]]:
@@ -130,6 +154,9 @@ def _judge(limit: Limit, audit: dict[str, Any]) -> tuple[str, str]:
         return "not measured", "; ".join([f"robust accuracy is known to be at most {bound:.4f}, and no more", *reasons])
     if not values:
         return "not measured", "; ".join(["this audit did not measure it", *unresolved])
+    explained = _explained(limit, audit)
+    if explained:
+        return "not measured", explained
     above = limit.sign == ">"
     worst = (max if above else min)(values, key=lambda value: value.number)
     if worst.number > limit.value if above else worst.number < limit.value:
@@ -139,6 +166,26 @@ def _judge(limit: Limit, audit: dict[str, Any]) -> tuple[str, str]:
         return "not measured", f"asked for, and left out: {_named(missing)}"
     sentence = f"{limit.text} is not exceeded: {'at most' if above else 'at least'} {worst}"
     return "met", "; ".join([sentence, *(f"not judged: {reason}" for reason in unresolved)])
+
+
+def _explained(limit: Limit, audit: dict[str, Any]) -> str:
+    """Why attacks decide nothing where members and non-members differ before any model has seen them; empty where they do.
+
+    Only a figure beyond what the difference explains says something of the model; without one, neither a high figure is a leak
+    nor a low one a pass, as a leak against the difference would be hidden.
+    """
+    if limit.measure not in {"auc", "tpr", PRECISION}:
+        return ""
+    shift = audit.get("shift")
+    if shift is None or not shift["found"] or not all(explains(shift, attack) for attack in audit["attacks"]):
+        return ""
+    worst = max(audit["attacks"], key=lambda attack: attack["auc"])
+    low, high = shift["auc_ci"]
+    return (
+        f"members and non-members differ in themselves: {shift['seen']} alone tell them apart with AUC {shift['auc']:.4f} "
+        f"[{low:.4f}, {high:.4f}], which explains what the attacks find (at most {worst['auc']:.4f}, {worst['name']}), so the "
+        "limit is neither kept nor exceeded: take non-members from the same source as members"
+    )
 
 
 def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str]]:
@@ -160,13 +207,16 @@ def _values(limit: Limit, audit: dict[str, Any]) -> tuple[list[_Value], list[str
         turned = ", reversed" if attack.get("direction") == REVERSED else ""
         by = f"{attack['name']}{turned}, {phrase_of(attack)}"
         if limit.fpr is None:
-            values.append(_Value(attack["auc"], attack["auc_ci"], by))
+            values.append(_Value(attack["auc"], attack.get("auc_ci_simultaneous", attack["auc_ci"]), by))
             continue
-        rate = next(rate for fpr, rate in attack["tpr_at_fpr"].items() if float(fpr) == limit.fpr)
+        rates = attack.get("precision_at_fpr", {}) if limit.measure == PRECISION else attack["tpr_at_fpr"]
+        rate = next((rate for fpr, rate in rates.items() if float(fpr) == limit.fpr), None)
+        if rate is None:
+            return [], ["the audit was not told a prior (--prior)"]
         if rate["value"] is None:
             unresolved.setdefault(rate["note"], []).append(by)
         else:
-            values.append(_Value(rate["value"], rate["ci"], by))
+            values.append(_Value(rate["value"], rate.get("ci_simultaneous", rate["ci"]), by))
     return values, [f"{_named(names)} ({reason})" for reason, names in unresolved.items()]
 
 

@@ -10,15 +10,17 @@ from torch import nn
 from edgepriv import progress
 from edgepriv.artifact.batches import LARGEST
 from edgepriv.audit.answers import Outputs
-from edgepriv.audit.assess import Assessment, assess, corrected, utility
+from edgepriv.audit.assess import FALSE_POSITIVE_RATES, Assessment, assess, corrected, utility
 from edgepriv.audit.attacks import ATTACKS, TRAINED
 from edgepriv.audit.evidence import Evidence, PopulationInputs
 from edgepriv.audit.exposure import exposure
 from edgepriv.audit.inputs import features, generated_inputs
 from edgepriv.audit.persons import persons_part
+from edgepriv.audit.prior import add_precision
 from edgepriv.audit.queries import Asked
 from edgepriv.audit.query_evidence import QueryEvidence, balanced
 from edgepriv.audit.references import POPULATION, Fleet
+from edgepriv.audit.selected import add_simultaneous
 from edgepriv.audit.trained_answers import Population
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
@@ -129,7 +131,8 @@ def membership_part(
 
     Returns:
         The audit's ``utility``, ``shadow_models`` (utility of the shadow model by threat model), ``attacks``, ``left_out``,
-        ``per_class``, ``most_exposed`` and, where the data say whose records they are, ``persons`` as JSON; and every
+        ``simultaneous``, ``per_class``, ``most_exposed``, where one was stated the ``prior``, and, where the data say whose
+        records they are, ``persons`` as JSON; and every
         attack's scores on the members, then the non-members, by "threat model/attack". An attack that was run on a part of
         the candidates has their positions among them under "threat model/attack/index".
 
@@ -169,6 +172,10 @@ def membership_part(
             part = assess(evidence, membership[chosen], attacks=these, threat_model=threat_model, seed=seed, groups=own)
             parts.append((threat_model, chosen, part))
     _put(parts, result, scores)
+    result["simultaneous"] = add_simultaneous(result["attacks"], scores, FALSE_POSITIVE_RATES, seed)
+    if recipe.audit.prior is not None:
+        add_precision(result["attacks"], scores, recipe.audit.prior, FALSE_POSITIVE_RATES)
+        result["prior"] = recipe.audit.prior
     result |= exposure(
         result["attacks"],
         scores,

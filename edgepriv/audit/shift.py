@@ -11,6 +11,7 @@ on the other, and the other way round, so that its AUC is of examples that it ha
 has learnt. Examples that are equal, and records of one person, stand in the same half; p-values and intervals are of persons.
 """
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -98,6 +99,22 @@ def warning_of(shift: dict[str, Any]) -> list[str]:
         f"{shift['auc']:.3f} [{low:.3f}, {high:.3f}], p {shift['p_value']:.1g}; attacks find this difference even in a model "
         "that has learnt nothing, so their figures are not leakage alone: take non-members from the same source as members"
     ]
+
+
+def explains(shift: Mapping[str, Any] | None, attack: Mapping[str, Any]) -> bool:
+    """Whether inputs or labels alone, without the model, tell as much as an attack finds.
+
+    Args:
+        shift: of ``shift_part``; None where it was not looked for.
+        attack: a row of the audit's ``attacks``.
+
+    Returns:
+        True where members and non-members differ in themselves, and the attack's interval does not lie above theirs.
+    """
+    if shift is None or not shift["found"]:
+        return False
+    low = attack.get("auc_ci_simultaneous", attack["auc_ci"])[0]
+    return bool(low <= shift["auc_ci"][1])
 
 
 def _shifted(told: dict[str, Any]) -> bool:

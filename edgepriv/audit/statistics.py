@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
-from scipy.stats import beta, norm, rankdata
+from scipy.special import betaincinv, expit, logit
+from scipy.stats import norm, rankdata
 from sklearn.metrics import roc_curve
 
 from edgepriv.audit.answers import Bools, Floats
@@ -126,8 +126,8 @@ def clopper_pearson(k: float, n: float, alpha: float = ALPHA) -> Interval:
 
 
 def _clopper_pearson(k: Floats, n: float, alpha: float) -> tuple[Floats, Floats]:
-    low = np.where(k > 0, beta.ppf(alpha / 2, np.maximum(k, 1e-12), n - k + 1), 0.0)
-    high = np.where(k < n, beta.ppf(1 - alpha / 2, k + 1, np.maximum(n - k, 1e-12)), 1.0)
+    low = np.where(k > 0, betaincinv(np.maximum(k, 1e-12), n - k + 1, alpha / 2), 0.0)
+    high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1e-12), 1 - alpha / 2), 1.0)
     return low, high
 
 
@@ -165,16 +165,43 @@ def tpr_at_fpr(scores: npt.ArrayLike, member: npt.ArrayLike, fpr: float, groups:
         UserError: for scores that are not finite, and where one kind is missing.
     """
     s, m = checked(scores, member)
-    negative = np.sort(s[~m])[::-1]
-    # The added sliver undoes binary rounding: 1000 non-members at 0.001 allow one false positive.
-    allowed = int(len(negative) * fpr + 1e-9)
-    if allowed < 1:
-        note = f"not resolvable with {len(negative)} non-members"
-        return {"value": None, "ci": None, "note": note}
-    cut = negative[allowed] if allowed < len(negative) else -np.inf
+    cut = cut_at_fpr(s, m, fpr)
+    if cut is None:
+        return {"value": None, "ci": None, "note": unresolvable(m)}
     detected = s[m] > cut
     interval = clopper_pearson(*counted(detected, None if groups is None else groups[m]))
     return {"value": float(detected.mean()), "ci": list(interval)}
+
+
+def cut_at_fpr(scores: Floats, member: Bools, fpr: float) -> float | None:
+    """The lowest cut above which at most ``fpr`` of the non-members lie.
+
+    Args:
+        scores: float64 [n], finite.
+        member: bool [n].
+        fpr: false-positive rate in (0, 1).
+
+    Returns:
+        A non-member's score; those above it are named. None with fewer than 1 / ``fpr`` non-members.
+    """
+    negative = np.sort(scores[~member])[::-1]
+    # The added sliver undoes binary rounding: 1000 non-members at 0.001 allow one false positive.
+    allowed = int(len(negative) * fpr + 1e-9)
+    if allowed < 1:
+        return None
+    return float(negative[allowed]) if allowed < len(negative) else -np.inf
+
+
+def unresolvable(member: Bools) -> str:
+    """Why a false-positive rate cannot be resolved.
+
+    Args:
+        member: bool [n].
+
+    Returns:
+        A few words.
+    """
+    return f"not resolvable with {np.count_nonzero(~member)} non-members"
 
 
 def best_threshold(scores: npt.ArrayLike, member: npt.ArrayLike) -> float:

@@ -1,5 +1,6 @@
 """The steps that every audit takes, whoever says who was a member."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from edgepriv.audit.brought import Brought, of_another_size
 from edgepriv.audit.canaries import POOLED, Records, canaries_part
 from edgepriv.audit.classifier import classifier_part
 from edgepriv.audit.described import described
+from edgepriv.audit.dp_guarantee import compare_with_guarantee
+from edgepriv.audit.epsilon import epsilon_part, why_not_drawn
 from edgepriv.audit.inversion import inversion_part
 from edgepriv.audit.knowledge import with_attackers
 from edgepriv.audit.query_evidence import balanced
@@ -183,6 +186,28 @@ def shift_of(subject: Subject) -> dict[str, Any]:
         See ``shift_part``.
     """
     return shift_part(subject.dataset, subject.split.members, subject.split.non_members, subject.recipe.seed)
+
+
+def epsilon_of(
+    subject: Subject, content: Mapping[str, Any], scores: Mapping[str, np.ndarray], dp: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """``epsilon`` of the audit, and ``dp`` where the training claims a guarantee.
+
+    Args:
+        subject: what is examined.
+        content: of ``membership_of``.
+        scores: of it.
+        dp: facts of a differentially private training; None for another.
+
+    Returns:
+        What the attacks show of epsilon (``epsilon_part``), and what was proven beside it (``compare_with_guarantee``).
+    """
+    why_not, seed = why_not_drawn(subject.dataset), subject.recipe.seed
+    delta = None if dp is None else float(dp["delta"])
+    parts: dict[str, Any] = {"epsilon": epsilon_part(content["attacks"], scores, why_not, delta=delta, seed=seed)}
+    if dp is not None:
+        parts["dp"] = compare_with_guarantee(dp, content["attacks"], scores, seed, drawn=why_not is None)
+    return parts
 
 
 def robustness_of(subject: Subject, cache_dir: Path, label: str = "robustness") -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from edgepriv.audit.robust import refuse_radius
 from edgepriv.audit.steps import (
     accuracy_of,
     classifier_of,
+    epsilon_of,
     likeness_of,
     membership_of,
     refuse_unknown_column,
@@ -66,6 +67,7 @@ def audit_on_files(model: DeployedModel, members: Path, non_members: Path, reque
         refuse_unlike(alike.get("adaptive"), who=brought.who)
     content, scores = membership_of(subject, attackers)
     _refuse_nothing_run(content)
+    content |= epsilon_of(subject, content, scores, None)
     content["likeness"] = alike
     content["classifier"], _ = classifier_of(subject)
     content["shift"] = shift_of(subject)

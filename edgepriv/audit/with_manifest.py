@@ -27,7 +27,6 @@ from edgepriv.audit.brought import (
 )
 from edgepriv.audit.columns import free_columns
 from edgepriv.audit.described import Audited
-from edgepriv.audit.dp_guarantee import compare_with_guarantee
 from edgepriv.audit.examples import of_dataset
 from edgepriv.audit.feeding import Told, told_of
 from edgepriv.audit.references import Fleet, train_fleet
@@ -37,6 +36,7 @@ from edgepriv.audit.steps import (
     accuracy_of,
     canaries_of,
     classifier_of,
+    epsilon_of,
     fallen_subgroups,
     likeness_of,
     membership_of,
@@ -100,8 +100,7 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
         content["float"], before = _of_the_float_twin(twin, subject, attackers, trained_by, request)
         fallen = fallen_subgroups(subject, content["classifier"], before, right)
     content["defended_by"] = defences_of(trained_by)
-    if "dp" in known.defences:
-        content["dp"] = compare_with_guarantee(known.defences["dp"], content["attacks"], scores, subject.recipe.seed)
+    content |= epsilon_of(subject, content, scores, known.defences.get("dp"))
     report = report_of(
         subject,
         attackers,

@@ -98,6 +98,7 @@ def audit(
         refuse_overwriting(_data_files(opened, data_dir), written)
     refuse_existing(written, force)
     gates = [gate.parse_limit(limit) for limit in limits]
+    gate.refuse_without_prior(gates, (changes.get("audit") or {}).get("prior"))
     if (members is None) != (non_members is None):
         raise UserError("--members and --non-members go together: an audit compares the two")
     own = named(factory)

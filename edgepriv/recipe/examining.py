@@ -21,7 +21,8 @@ class Audit(Section):
     ``mean``, ``std``: what a third-party file is fed, ``(lo + u * (hi - lo) - mean) / std`` of bytes divided by 255 or of other
     numbers in [0, 1]. ``output_name``: its output that holds the scores of the classes. ``batch_dependent``: its answers depend
     on the rest of the batch, and it is asked for one input at a time. ``accept_weak_references``:
-    go on where reference models do not behave like the target.
+    go on where reference models do not behave like the target. ``prior``: share of members among the records that an attacker
+    may meet (``edgepriv.audit.prior``).
     """
 
     attacks: Annotated[
@@ -120,6 +121,17 @@ class Audit(Section):
         ),
     ] = None
     batch_dependent: Annotated[bool, BATCH_DEPENDENT] = False
+    prior: Annotated[
+        float | None,
+        Option(
+            "Share of members among the records that an attacker may meet, such as 0.01: the precision of each attack is told "
+            "for it.",
+            "Audit",
+            ("audit",),
+            default="not stated",
+            reads=written.prior,
+        ),
+    ] = Field(None, gt=0, lt=1)
 
 
 class Bench(Section):

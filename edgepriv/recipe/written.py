@@ -43,6 +43,24 @@ def numbers(option: str, given: str | float | Sequence[float]) -> tuple[float, .
     return values
 
 
+def prior(given: float | None) -> float | None:
+    """A share of members as a recipe keeps it.
+
+    Args:
+        given: the number; None for none.
+
+    Returns:
+        The same.
+
+    Raises:
+        UserError: where it is not between 0 and 1.
+    """
+    if given is not None and not 0 < given < 1:
+        percent = f", so {given:g}% is {given / 100:g}" if 1 <= given < 100 else ""
+        raise UserError(f"--prior {given:g}: expected a share above 0 and below 1, such as 0.01 for 1%{percent}")
+    return given
+
+
 def whole_numbers(option: str, given: str | int | Sequence[int]) -> list[int]:
     """Whole numbers as they are written: ``"512,256"`` -> [512, 256].
 

@@ -13,6 +13,7 @@ from edgepriv.audit.knowledge import phrase_of
 from edgepriv.report.attackers import added
 from edgepriv.report.formatting import attack_name, count, parameters, percent
 from edgepriv.report.groups import ADVERSARIAL, by_strength, counts, reasons
+from edgepriv.report.prior import at_prior
 from edgepriv.report.verdict import beyond_guessing
 
 SHOWN, MANY, WIDTH = 15, 4, 80
@@ -81,6 +82,7 @@ def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], 
     if audit["attacks"]:
         yield _wrapped(_beyond(audit["attacks"]))
         yield _wrapped(f"what each attacker adds: {added(audit)}")
+    yield from (_wrapped(f"{finding.topic}: {finding.sentence}") for finding in at_prior(audit))
     if any(attack.get("direction") == "reversed" for attack in shown):
         yield "(reversed): members score lower than others; judged the other way round"
     chosen = [f"{attack_name(row)} ({phrase_of(row)}) {parameters(row)}" for row in shown if parameters(row)]

@@ -16,6 +16,7 @@ from edgepriv.report.devices import device_rows
 from edgepriv.report.figures import cells as figure_cells
 from edgepriv.report.groups import KINDS, by_kind, by_queries, by_strength, by_threat_model, counts, reasons
 from edgepriv.report.persons import person_cells, persons_title, unresolved
+from edgepriv.report.prior import precision_cells, precision_notes
 from edgepriv.report.reproduce import essentials, facts
 from edgepriv.report.statement import hashes
 from edgepriv.report.summary import summary
@@ -112,6 +113,8 @@ def _template() -> Template:
         figure_cells=figure_cells,
         statement_basis=hashes,
         meanings=MEANINGS,
+        precision_cells=precision_cells,
+        precision_notes=precision_notes,
     )
     return environment.get_template("report.html")
 

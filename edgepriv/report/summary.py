@@ -6,10 +6,12 @@ from typing import Any
 from edgepriv.audit.knowledge import phrase_of
 from edgepriv.report.attackers import added, attackers
 from edgepriv.report.canaries import risk_of_a_person
+from edgepriv.report.epsilon import shown_epsilon
 from edgepriv.report.formatting import and_, attack_name, count
 from edgepriv.report.groups import counts
+from edgepriv.report.prior import at_prior
 from edgepriv.report.utility import cost_in_accuracy
-from edgepriv.report.verdict import Finding, beyond_guessing, leakage, robustness
+from edgepriv.report.verdict import Finding, beyond_guessing, chosen_ci, leakage, robustness
 from edgepriv.report.verdict import cost as cost_of
 
 Audit = Mapping[str, Any]
@@ -36,7 +38,13 @@ def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Findin
             Finding("What each attacker adds", added(audit)),
             Finding("What the worst attack finds", worst(audit)),
         ]
-    findings += [Finding("Leakage, in figures", leakage(audit).sentence), *proven(audit), *limits(audit)]
+    findings += [
+        Finding("Leakage, in figures", leakage(audit).sentence),
+        *at_prior(audit),
+        *proven(audit),
+        *shown_epsilon(audit),
+        *limits(audit),
+    ]
     return [*findings, robustness(audit), *in_accuracy(audit), cost_of(bench)]
 
 
@@ -119,14 +127,14 @@ def worst(audit: Audit) -> str:
         rate = more["tpr_at_fpr"]["0.01"]
         sentence += (
             f" With 10 false alarms per 1,000, {_by(more)}, names {1000 * rate['value']:.0f} "
-            f"[{1000 * rate['ci'][0]:.0f} to {1000 * rate['ci'][1]:.0f}]; guessing names 10."
+            f"[{1000 * chosen_ci(rate)[0]:.0f} to {1000 * chosen_ci(rate)[1]:.0f}]; guessing names 10."
         )
     return sentence
 
 
 def _of_a_thousand(audit: Audit, attack: Mapping[str, Any], fpr: str) -> str:
     rate, guessed = attack["tpr_at_fpr"][fpr], 1000 * float(fpr)
-    low, high = (1000 * bound for bound in rate["ci"])
+    low, high = (1000 * bound for bound in chosen_ci(rate))
     sentence = (
         f"Of 1,000 members, the best attack ({_by(attack)}) names {1000 * rate['value']:.0f} [{low:.0f} to {high:.0f}] with "
         f"{count(round(guessed), 'false alarm')} per 1,000 non-members; guessing names {guessed:.0f}."
@@ -179,9 +187,9 @@ def _beside_the_twin(audit: Audit, rate: Mapping[str, Any], fpr: str) -> str:
     if best is None:
         return ""
     twin = best["tpr_at_fpr"][fpr]
-    if rate["ci"][1] < twin["ci"][0]:
+    if chosen_ci(rate)[1] < chosen_ci(twin)[0]:
         relation = "the hardened model gives away fewer"
-    elif rate["ci"][0] > twin["ci"][1]:
+    elif chosen_ci(rate)[0] > chosen_ci(twin)[1]:
         relation = "the hardened model gives away more"
     else:
         relation = "the intervals overlap, so no difference is shown"

@@ -113,6 +113,21 @@ def like_guessing(attack: Mapping[str, Any]) -> bool:
     return low <= 0.5 <= high and all(bounds[0] <= fpr for fpr, bounds in resolved)
 
 
+def chosen_ci(measured: Mapping[str, Any]) -> list[float]:
+    """The interval of a figure that was chosen because it is the largest of many.
+
+    Args:
+        measured: a row of an audit's ``attacks``, or one of its ``tpr_at_fpr``.
+
+    Returns:
+        The interval that holds for all attacks at once (``audit.selected``); its own in an audit of an earlier version.
+    """
+    for name in ("auc_ci_simultaneous", "ci_simultaneous", "auc_ci"):
+        if name in measured:
+            return list(measured[name])
+    return list(measured["ci"])
+
+
 def leakage(audit: Mapping[str, Any] | None) -> Finding:
     """Can records of the training data be told from others?
 
@@ -130,7 +145,8 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
         return Finding(topic, "No attack was run, so nothing is known about leakage of training records.")
     utility = audit["utility"]
     sample = f"{utility['n_members']:,} members and {utility['n_non_members']:,} non-members"
-    auc = f"AUC {with_interval(best['auc'], best['auc_ci'], area)}"
+    own = chosen_ci(best)
+    auc = f"AUC {with_interval(best['auc'], own, area)}"
     who = f"{attack_name(best)}, by one who {phrase_of(best)}"
     beyond = beyond_guessing(attacks)
     if not beyond:
@@ -149,6 +165,8 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
     shift = audit.get("shift") or {}
     if shift.get("found"):
         sentence, short = _under_shift(shift, best if beyond else None, len(attacks), who, auc, sample)
+    if "auc_ci_simultaneous" in best and len(attacks) > 1:
+        sentence += f" Intervals hold for all {len(attacks)} attacks at once, as the strongest was chosen among them."
     if beyond and best.get("direction") == "reversed":
         sentence += (
             f" That attack is reversed: members score lower than others, where it expects them higher (as stated, its AUC is "
@@ -156,10 +174,10 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
         )
     twin = strongest(audit.get("float", {}).get("attacks", []))
     if twin is not None:
-        relation = _relation(best["auc_ci"], twin["auc_ci"], "leaks less", "leaks more")
+        relation = _relation(own, chosen_ci(twin), "leaks less", "leaks more")
         sentence += (
             f" The strongest attack on the undefended float model has AUC "
-            f"{with_interval(twin['auc'], twin['auc_ci'], area)}: the hardened one {relation}."
+            f"{with_interval(twin['auc'], chosen_ci(twin), area)}: the hardened one {relation}."
         )
     return Finding(topic, sentence, short)
 
@@ -180,7 +198,7 @@ def _under_shift(
             "against the difference would be hidden: compare with non-members from the same source.",
             f"{short}, and attacks on membership are {GUESSING} ({auc})",
         )
-    if best["auc_ci"][0] <= shift["auc_ci"][1]:
+    if chosen_ci(best)[0] <= shift["auc_ci"][1]:
         return (
             f"{differ} The strongest of {count(tried, 'attack')} ({who}) has {auc}, no more than that: it shows shift, not "
             f"leak, and what the model leaks is not known ({sample}). Compare with non-members from the same source.",
@@ -199,7 +217,7 @@ def _rate_at_one_percent(attack: Mapping[str, Any]) -> str:
     if measured is None or measured["value"] is None:
         return ""
     return (
-        f", and at 1% false alarms finds {with_interval(measured['value'], measured['ci'], rate)} of the training records "
+        f", and at 1% false alarms finds {with_interval(measured['value'], chosen_ci(measured), rate)} of the training records "
         "(guessing: 1%)"
     )
 

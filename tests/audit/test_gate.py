@@ -154,3 +154,26 @@ def test_what_was_not_measured_is_recorded_as_such():
 def test_a_gate_on_something_that_was_not_measured_does_not_pass_in_silence(limit, audit):
     with pytest.raises(UserError, match="this audit did not measure it"):
         verdicts(limit, audit=audit)
+
+
+def shifted(auc, low, high):
+    return AUDIT | {"shift": {"found": True, "seen": "their inputs", "auc": auc, "auc_ci": [low, high]}}
+
+
+@pytest.mark.parametrize("limit", ["auc>0.55", "auc>0.9", "tpr@0.01>0.03"])
+def test_where_members_and_others_differ_in_themselves_attacks_decide_nothing(limit):
+    """Neither exceeded nor kept, whatever the limit."""
+    with pytest.raises(UserError, match=r"differ in themselves.*neither kept nor exceeded"):
+        verdicts(limit, audit=shifted(0.9, 0.88, 0.92))
+    assert verdicts("robust_accuracy<0.6", audit=shifted(0.9, 0.88, 0.92)) == []
+
+
+def test_an_attack_beyond_the_difference_is_judged():
+    assert verdicts("auc>0.6", audit=shifted(0.51, 0.5, 0.515))[0].startswith("auc>0.6 is exceeded: 0.6200")
+
+
+def test_the_interval_that_is_named_is_that_of_the_choice():
+    wide = AUDIT | {"attacks": [AUDIT["attacks"][1] | {"auc_ci_simultaneous": [0.45, 0.77]}]}
+    assert verdicts("auc>0.6", audit=wide) == [
+        "auc>0.6 is exceeded: 0.6200 [0.4500, 0.7700] (lira-online, knows the training)"
+    ]
