@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
 from edgepriv.audit import statistics
 from edgepriv.audit.answers import Bools, Floats
@@ -114,13 +114,13 @@ def critical_value(errors: Floats, seed: int) -> float:
     spread = np.sqrt((errors**2).sum(axis=1, keepdims=True))
     known = spread[:, 0] > 1e-9
     if not known.any():
-        return float(statistics.norm.ppf(1 - statistics.ALPHA / 2))
+        return float(norm.ppf(1 - statistics.ALPHA / 2))
     units = errors[known] / spread[known]
     rng = np.random.default_rng([seed, 51])
     largest = np.concatenate(
         [np.abs(units @ rng.standard_normal((units.shape[1], DRAWS // 10))).max(axis=0) for _ in range(10)]
     )
-    alone = float(statistics.norm.ppf(1 - statistics.ALPHA / 2))
+    alone = float(norm.ppf(1 - statistics.ALPHA / 2))
     return max(alone, float(np.quantile(largest, 1 - statistics.ALPHA)))
 
 
