@@ -35,7 +35,7 @@ def figures_of(audit: Mapping[str, Any], parameters: int | None) -> list[Figure]
         None), ``guessing`` (what guessing gives, or None), ``unit`` ("area", "rate", "percent", "points" or "number") and
         ``by``. A rate that could not be resolved has the value None and a ``note``.
     """
-    return [
+    figures = [
         *_membership(audit),
         *_persons(audit),
         *_canaries(audit.get("canaries")),
@@ -45,6 +45,9 @@ def figures_of(audit: Mapping[str, Any], parameters: int | None) -> list[Figure]
         *_robustness(audit.get("robustness")),
         *_size(audit, parameters),
     ]
+    if (audit.get("shift") or {}).get("found"):
+        return [_doubted(row) if row["about"] in (MEMBERSHIP, ATTRIBUTE, INVERSION) else row for row in figures]
+    return figures
 
 
 # One argument for each key of a figure.
@@ -60,6 +63,12 @@ def _figure(
 ) -> Figure:
     row = {"figure": figure, "about": about, "value": value, "ci": ci, "guessing": guessing, "unit": unit, "by": by}
     return row | ({"note": note} if note else {})
+
+
+def _doubted(row: Figure) -> Figure:
+    """What compares members with others shows also how these differ without any model."""
+    note = "members and non-members differ in themselves, so this is not leakage alone"
+    return {**row, "note": "; ".join(filter(None, (row.get("note", ""), note)))}
 
 
 def _by(row: Mapping[str, Any]) -> str:

@@ -69,6 +69,16 @@ def test_only_figures_that_exist_are_listed(stated):
     assert "sex" in names(stated(attribute_inference=part))
 
 
+def test_where_members_differ_in_themselves_each_comparison_of_them_says_so(stated):
+    def noted(content):
+        return {
+            row["about"] for row in content["statement"]["figures"] if "differ in themselves" in row.get("note", "")
+        }
+
+    assert noted(stated(shift={"found": True})) == {"membership inference"}
+    assert noted(stated(shift={"found": False})) == set()
+
+
 def test_a_rate_that_cannot_be_resolved_says_why(stated):
     [row] = [row for row in stated()["statement"]["figures"] if "0.1%" in row["figure"]]
     assert (row["value"], row["note"]) == (None, "not resolvable with 900 non-members")
