@@ -68,5 +68,6 @@ def _described(extra: ExtraData, asked: Extra, labels: str, dataset: Dataset) ->
     origins = {GIVEN: "labels as given", BY_MODEL: "labelled by the model before it sees them"}
     return (
         f"extra data: {len(extra):,} examples of {asked.path}, {origins.get(labels, f'labelled by {labels}')}, take "
-        f"{asked.share:.0%} of each batch; none of them is a member, a non-member or held out of {dataset.name}"
+        f"{asked.share:.0%} of each batch; none of them plays a part in {dataset.name}, as a member, a "
+        "non-member, held out or in the attacker's pool"
     )

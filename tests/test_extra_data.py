@@ -73,6 +73,17 @@ def test_a_file_with_members_or_non_members_is_refused_be_they_bytes_or_floats(s
             with_extra(asked(saved(x=x)), PICTURES, SPLIT)
 
 
+def test_a_file_with_records_of_the_attackers_pool_is_refused(saved):
+    with pytest.raises(UserError, match="3 records of the attacker's pool"):
+        with_extra(asked(saved(x=PICTURES.x[SPLIT.reference[:3]])), PICTURES, SPLIT)
+
+
+def test_labels_that_are_numbers_are_the_classes_of_that_name(saved):
+    counted = checked("counted", RNG.integers(0, 256, (120, 4, 4), np.uint8), 1 + np.arange(120) % 3)
+    _, dataset = with_extra(asked(saved(x=OTHERS, y=1 + LABELS % 2)), counted, SPLIT)
+    assert [counted.class_names[own] for own in dataset.extra.y] == [str(1 + own % 2) for own in LABELS]
+
+
 def test_a_file_that_has_changed_is_not_taken_for_the_same(saved):
     recipe, _ = with_extra(asked(saved(x=OTHERS, y=LABELS)), PICTURES, SPLIT)
     assert with_extra(recipe, PICTURES, SPLIT)[0] == recipe

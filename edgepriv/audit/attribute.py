@@ -94,7 +94,7 @@ def attribute_part(
     values, common = np.unique(dataset.inputs(known)[:, columns], axis=0, return_counts=True)
     if not 2 <= len(values) <= MOST_VALUES:
         return {
-            "status": "not applicable",
+            "status": "not applicable" if len(values) < 2 else "not run",
             "reason": f"column {name} has {len(values):,} different values, and each is tried: 2 to {MOST_VALUES} can be",
         }
     rows = dataset.inputs(asked)
@@ -103,7 +103,7 @@ def attribute_part(
     share = common / common.sum()
     guesses = {
         "marginal": _marginal(probabilities, dataset.y[asked], share),
-        "csmia": _csmia(probabilities, dataset.y[asked]),
+        "csmia": _csmia(probabilities, dataset.y[asked], share),
     }
     groups = None if dataset.groups is None else dataset.groups[asked]
     prior = _sides(np.full(len(asked), share.argmax()) == truth, member, groups)
@@ -145,15 +145,19 @@ def _places(cells: np.ndarray, values: np.ndarray) -> Ints:
 
 def _marginal(probabilities: np.ndarray, labels: Ints, share: np.ndarray) -> Ints:
     """``probabilities`` [n, values, K]."""
-    explained = probabilities[np.arange(len(labels)), :, labels]
-    return np.asarray((explained * share).argmax(axis=1))
+    return _best(probabilities[np.arange(len(labels)), :, labels] * share, share)
 
 
-def _csmia(probabilities: np.ndarray, labels: Ints) -> Ints:
+def _csmia(probabilities: np.ndarray, labels: Ints, share: np.ndarray) -> Ints:
     """The value whose answer is right, and surest of several such; where none is right, the one that is least sure."""
     sure, right = probabilities.max(axis=2), probabilities.argmax(axis=2) == labels[:, None]
-    surest, least = np.where(right, sure, -1.0).argmax(axis=1), sure.argmin(axis=1)
+    surest, least = _best(np.where(right, sure, -1.0), share), _best(-sure, share)
     return np.asarray(np.where(right.any(axis=1), surest, least))
+
+
+def _best(worth: np.ndarray, share: np.ndarray) -> Ints:
+    """The value of the highest worth [n, values]; of several such, as hard answers leave them, the most common."""
+    return np.asarray(np.where(worth == worth.max(axis=1, keepdims=True), share, -1.0).argmax(axis=1))
 
 
 def _sides(hits: Bools, member: Bools, groups: Groups) -> dict[str, dict[str, Any]]:

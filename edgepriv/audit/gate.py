@@ -28,6 +28,8 @@ _LIMIT = re.compile(
 )
 CANARIES = "canary_tpr"
 PRECISION = "precision"
+COMPARED = ("auc", "tpr", PRECISION)
+"""Measures that compare members with non-members."""
 _MEASURES = (
     "auc>0.55, tpr@0.01>0.03, tpr@0.001>0.01, precision@0.01>0.5 (with --prior), canary_tpr@0.001>0.1, robust_accuracy<0.6 or "
     "clean_accuracy<0.9"
@@ -161,6 +163,11 @@ def _judge(limit: Limit, audit: dict[str, Any]) -> tuple[str, str]:
     worst = (max if above else min)(values, key=lambda value: value.number)
     if worst.number > limit.value if above else worst.number < limit.value:
         return "exceeded", f"{limit.text} is exceeded: {worst}"
+    if limit.measure in COMPARED and (audit.get("shift") or {}).get("found"):
+        return "not measured", (
+            "members and non-members differ in themselves, so a low figure is no pass: take non-members from the same source "
+            "as members"
+        )
     missing = [] if limit.measure.endswith("accuracy") or limit.measure == CANARIES else _asked_for_and_left_out(audit)
     if missing:
         return "not measured", f"asked for, and left out: {_named(missing)}"
@@ -174,7 +181,7 @@ def _explained(limit: Limit, audit: dict[str, Any]) -> str:
     Only a figure beyond what the difference explains says something of the model; without one, neither a high figure is a leak
     nor a low one a pass, as a leak against the difference would be hidden.
     """
-    if limit.measure not in {"auc", "tpr", PRECISION}:
+    if limit.measure not in COMPARED:
         return ""
     shift = audit.get("shift")
     if shift is None or not shift["found"] or not all(explains(shift, attack) for attack in audit["attacks"]):

@@ -21,6 +21,8 @@ MOST_CLASSES, MOST_RECORDS, STEPS, RATE, ROUGHNESS = 50, 500, 100, 0.05, 1e-3
 of Adam; weight of the total variation of images."""
 FEWEST = 5
 """Records of each side that a class must have."""
+REACHED = 0.5
+"""Probability of its class from which an input counts as inverted: one that never left grey says nothing of the class."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -39,14 +41,14 @@ def inversion_part(
         seed: of the draws.
 
     Returns:
-        ``status`` ("executed" or "not applicable") and ``reason``; where executed ``classes`` (rows of ``class``,
+        ``status`` ("executed" or "not run") and ``reason``; where executed ``classes`` (rows of ``class``,
         ``probability`` that the twin gives the class at that input, ``member`` and ``non_member``, root mean squared
         distances to the nearest of either side, ``between``, the same from a non-member to the nearest other one, in the
         median) and ``figures``.
     """
     if twin is None:
         return {
-            "status": "not applicable",
+            "status": "not run",
             "reason": f"there is no differentiable twin: {no_twin or 'it could not be made'}",
         }
     draws = np.random.default_rng([seed, 15])
@@ -54,12 +56,12 @@ def inversion_part(
     enough = [c for c, pair in sides.items() if min(map(len, pair)) >= FEWEST]
     if not enough:
         return {
-            "status": "not applicable",
+            "status": "not run",
             "reason": f"no class has {FEWEST} members and {FEWEST} non-members to compare with",
         }
     chosen = [enough[i] for i in np.unique(np.linspace(0, len(enough) - 1, min(MOST_CLASSES, len(enough))).astype(int))]
     inputs, probabilities = _ascended(twin, dataset.input_shape, chosen)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for c, x, probability in zip(chosen, inputs, probabilities, strict=True):
         inside, outside = (dataset.inputs(side).reshape(len(side), -1) for side in sides[c])
         nearest = [float(_distances(x.reshape(1, -1), side).min()) for side in (inside, outside)]
@@ -72,12 +74,17 @@ def inversion_part(
                 "between": _between(outside),
             }
         )
+    reached = [row for row in rows if row["probability"] > REACHED]
+    tried = f"{STEPS} steps of gradient ascent for each"
+    if not reached:
+        reason = f"gradient ascent reached none of {len(rows)} classes, so there is nothing to compare ({tried})"
+        return {"status": "not run", "reason": reason}
     return {
         "status": "executed",
-        "reason": f"{len(rows)} of {dataset.num_classes} classes, {STEPS} steps of gradient ascent for each",
+        "reason": f"{len(reached)} of {dataset.num_classes} classes reached, {tried}",
         "attacker": "file",
         "classes": rows,
-        "figures": _figures(rows),
+        "figures": _figures(reached),
     }
 
 

@@ -161,6 +161,11 @@ class QueryEvidence:
         if fleet.recipe is None:
             reason = "no recipe says how a copy is trained"
             return replace(some, shadow=None, lacks={**some.lacks, "shadow": reason})
+        if fleet.recipe.start.active and fleet.recipe.start.path is None:
+            reason = (
+                f"a copy starts from the public weights of {fleet.recipe.start.file} too: --start-weights names them"
+            )
+            return replace(some, lacks={**some.lacks, "trajectory": reason})
         half = halves_of_pairs(fleet.shadow.member, self.recipe.seed, fleet.shadow.groups)
         if half is None:
             return replace(some, lacks={**some.lacks, "trajectory": "the shadow model has too few examples"})

@@ -18,7 +18,7 @@ from edgepriv.audit.described import described
 from edgepriv.audit.dp_guarantee import compare_with_guarantee
 from edgepriv.audit.epsilon import epsilon_part, why_not_drawn
 from edgepriv.audit.inversion import inversion_part
-from edgepriv.audit.knowledge import with_attackers
+from edgepriv.audit.knowledge import attacker_of, with_attackers
 from edgepriv.audit.query_evidence import balanced
 from edgepriv.audit.references import candidates_of
 from edgepriv.audit.robust import robustness_part
@@ -94,7 +94,12 @@ def membership_of(subject: Subject, attackers: Attackers) -> tuple[dict[str, Any
         pool=subject.split.reference,
     )
     cut = subject.asked is not subject.model
-    return content | {key: with_attackers(content[key], cut=cut) for key in ("attacks", "left_out")}, scores
+    chosen = {key: content[key] for key in ("per_class", "most_exposed") if (content.get(key) or {}).get("attack")}
+    named = {
+        key: part | {"attacker": attacker_of(part["attack"], part["threat_model"], cut=cut)}
+        for key, part in chosen.items()
+    }
+    return content | named | {key: with_attackers(content[key], cut=cut) for key in ("attacks", "left_out")}, scores
 
 
 def canaries_of(subject: Subject, attackers: Attackers) -> dict[str, Any]:
@@ -247,6 +252,8 @@ def screens_of(subject: Subject) -> dict[str, Any]:
     chosen = balanced(member, settings.queried_examples, subject.recipe.seed)
     predict = subject.target.predict
     attribute = attribute_part(predict, dataset, split, candidates[chosen], member[chosen], settings.sensitive)
+    if subject.asked is not subject.model and attribute["status"] == "executed":
+        attribute["attacker"] = "file"  # who asks the file without its head
     if settings.robust == "none":
         inversion = {"status": "not run", "reason": "nothing that needs gradients was asked for (--robust none)"}
     else:

@@ -50,6 +50,7 @@ from edgepriv.audit.subject import Subject
 from edgepriv.audit.target import open_target
 from edgepriv.errors import UserError
 from edgepriv.extra_data import with_extra
+from edgepriv.files import read_json
 from edgepriv.models.sources import is_own, refuse_unconfirmed
 from edgepriv.models.starting import identified, refuse_absent
 from edgepriv.recipe import FULL_WIDTH, Recipe, parse
@@ -85,8 +86,9 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
         refuse_unlike(alike.get("adaptive"), origin, brought.who)
     content, scores = membership_of(subject, attackers)
     content |= canaries_of(subject, attackers)
-    if known.data is not None and "audit_twin" in known.data:
-        content["audit_twin"] = known.data["audit_twin"]
+    told, lost = _twin_of(model, known)
+    if told is not None:
+        content["audit_twin"] = told
     content["likeness"] = alike
     content["classifier"], right = classifier_of(subject)
     content["shift"] = shift_of(subject)
@@ -111,12 +113,27 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
         accuracy=accuracy,
         origin=origin,
     )
-    report["warnings"] += fallen
+    report["warnings"] += [*fallen, *lost]
     if attackers.fleets and not brought.exists and trained_by.start.path is not None:
         report["settings"]["start_weights"] = trained_by.start.file
     if attackers.fleets and not brought.exists and is_own(trained_by.model.name):
         report["settings"]["factory"] = trained_by.model.name
     return report, scores
+
+
+def _twin_of(model: DeployedModel, known: Manifest) -> tuple[dict[str, Any] | None, list[str]]:
+    """What the manifest says of the file's twin; nothing, and a warning, where the release beside it is another's."""
+    told = (known.data or {}).get("audit_twin")
+    if told is None or told["role"] != "audited":
+        return told, []
+    release = manifest.path_beside(model.path.with_name(told["ships"]))
+    other = read_json(release, "manifest of the release") if release.is_file() else {}
+    if ((other.get("data") or {}).get("audit_twin") or {}).get("sha256") == model.sha256:
+        return told, []
+    return None, [
+        f"this file was made to be audited in place of {told['ships']}, and no such file beside it names this one as its twin: "
+        "what is found here is of another model than whatever ships"
+    ]
 
 
 def _manifest_of(model: DeployedModel) -> Manifest:
@@ -148,7 +165,7 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     changed: list[str] = []
     if {need for name in attacks for need in ATTACKS[name].needs} & {"references", "shadow"}:
         changed = refuse_lost_pipeline(request.brought, trained_by, recipe.audit.threat_models)
-        changed += _start_of_references(request.brought, trained_by)
+        changed += _start_of_references(request.brought, trained_by, known)
     asked = model.cut_open() if request.cut_head else model
     told = told_of(recipe, request.accept_accuracy_loss)
     opened = open_target(asked, of_dataset(dataset), told)
@@ -171,14 +188,20 @@ def _with_start(trained_by: Recipe, known: Manifest, request: Request) -> Recipe
     return trained_by if path is None else identified(trained_by.with_changes(start={"path": path}))
 
 
-def _start_of_references(brought: Brought, trained_by: Recipe) -> list[str]:
+def _start_of_references(brought: Brought, trained_by: Recipe, known: Manifest) -> list[str]:
     """What models that are trained by the recipe start from, where that is public weights; they must be at hand."""
     if not trained_by.start.active or brought.exists:
         return []
     if brought.trainer is not None and "noisy" not in trained_by.stages():
         return []  # the user's function loads them
     refuse_absent(trained_by.start)
-    return [f"reference models start from the public weights of {trained_by.start.file}, as the model did"]
+    told = [f"reference models start from the public weights of {trained_by.start.file}, as the model did"]
+    if known.elsewhere and not (known.recipe.get("start") or {}).get("sha256") and not trained_by.train.freeze:
+        told.append(
+            "reference models train every layer: which of them the model kept as the public weights have them is known where "
+            f"edgepriv harden is given --start-weights {trained_by.start.file}"
+        )
+    return told
 
 
 def _attackers(subject: Subject, trained_by: Recipe, request: Request) -> Attackers:

@@ -334,12 +334,21 @@ def _of_file(file: Path, dataset: Dataset, asked: Data) -> Examples:
             f"{file} holds {len(own)} records: half of the canaries are trained on, so there must be an even number of "
             f"{FEWEST} or more"
         )
-    _refuse_other_labels(file, own.class_names, dataset)
+    refuse_other_labels(file, own.class_names, dataset)
     return _in_type(file, own.x, dataset), with_classes(own, dataset.class_names).y
 
 
-def _refuse_other_labels(file: Path, names: tuple[str, ...], dataset: Dataset) -> None:
-    """Labels must be classes of the data by name or by position: in what order others would stand, nobody says."""
+def refuse_other_labels(file: Path, names: tuple[str, ...], dataset: Dataset) -> None:
+    """Labels must be classes of the data by name or by position: in what order others would stand, nobody says.
+
+    Args:
+        file: that they are read from.
+        names: of its labels.
+        dataset: whose classes they must be.
+
+    Raises:
+        UserError: for any other label.
+    """
     positions = set(map(str, range(dataset.num_classes)))
     for known in (set(dataset.class_names), positions):
         if set(names) <= known:

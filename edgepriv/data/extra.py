@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepriv.data.dataset import Dataset, as_inputs, checked
+from edgepriv.data.canaries import refuse_other_labels
+from edgepriv.data.dataset import Dataset, as_inputs, checked, with_classes
 from edgepriv.data.files import read_arrays
 from edgepriv.data.splits import Split
 from edgepriv.errors import UserError
@@ -63,7 +64,6 @@ def read_extra(path: Path, dataset: Dataset, asked: Data) -> ExtraData:
         str(path),
         arrays["x"],
         placeholders if y is None else y,
-        dataset.class_names,
         several_classes=False,
         asked=Data(range=asked.range, channels=asked.channels, image_size=size),
     )
@@ -71,7 +71,10 @@ def read_extra(path: Path, dataset: Dataset, asked: Data) -> ExtraData:
         raise UserError(
             f"{path} holds examples of shape {list(read.input_shape)}, the model takes {list(dataset.input_shape)}"
         )
-    return ExtraData(read.x, None if y is None else read.y)
+    if y is None:
+        return ExtraData(read.x, None)
+    refuse_other_labels(path, read.class_names, dataset)
+    return ExtraData(read.x, with_classes(read, dataset.class_names).y)
 
 
 def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split) -> None:
@@ -91,6 +94,7 @@ def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split) 
         "members": split.members,
         "non-members": split.non_members,
         "held-out examples": np.concatenate([split.holdout, split.validation]),
+        "records of the attacker's pool": split.reference,
     }
     shared = {role: len(own & _prints(dataset.x[index])) for role, index in roles.items()}
     if any(shared.values()):

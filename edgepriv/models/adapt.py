@@ -67,22 +67,11 @@ def adapted(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> tupl
     x = probe(input_shape)
     try:
         answer, changed = _asked(network, x)
-    except Exception as error:
-        key, keyword = _key_asked_for(network, x), _keyword_asked_for(network, x)
-        if key is not None:
-            network.register_forward_pre_hook(partial(_under_a_key, key))
-            notes.append(f"it takes a dictionary, and gets its input as {key!r}")
-        elif keyword is not None:
-            network.register_forward_pre_hook(partial(_by_name, keyword), with_kwargs=True)
-            notes.append(f"it gets its input by name, as {keyword}")
-        elif not dtypes & set(_NARROW):
-            raise UserError(_refusal(name, input_shape, error)) from error
+    except Exception:
         if dtypes & set(_NARROW):
             network = network.float()
-        try:
-            answer, changed = _asked(network, x)
-        except Exception as again:
-            raise UserError(_refusal(name, input_shape, again)) from again
+        answer, changed, told = _asked_otherwise(network, x, name)
+        notes += told
     if dtypes & set(_NARROW) and not dtypes & set(_NARROW) & {p.dtype for p in network.parameters()}:
         named = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes & set(_NARROW)))
         notes.append(f"its {named} weights became float32, in which it is trained and exported")
@@ -97,6 +86,27 @@ def adapted(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> tupl
         network.register_forward_hook(_only_logits)
         notes.append(f"of the {type(answer).__name__} that it returns, {_LOGITS!r} is read")
     return network, tuple(notes)
+
+
+def _asked_otherwise(network: nn.Module, x: Tensor, name: str) -> tuple[Any, bool, list[str]]:
+    """As ``_asked``, of a network in its final width that may take its input in a dictionary or by name alone."""
+    told: list[str] = []
+    try:
+        return *_asked(network, x), told
+    except Exception as error:
+        key, keyword = _key_asked_for(network, x), _keyword_asked_for(network, x)
+        if key is not None:
+            network.register_forward_pre_hook(partial(_under_a_key, key))
+            told.append(f"it takes a dictionary, and gets its input as {key!r}")
+        elif keyword is not None:
+            network.register_forward_pre_hook(partial(_by_name, keyword), with_kwargs=True)
+            told.append(f"it gets its input by name, as {keyword}")
+        else:
+            raise UserError(_refusal(name, tuple(x.shape[1:]), error)) from error
+    try:
+        return *_asked(network, x), told
+    except Exception as again:
+        raise UserError(_refusal(name, tuple(x.shape[1:]), again)) from again
 
 
 def probe(input_shape: tuple[int, ...]) -> Tensor:

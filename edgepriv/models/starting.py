@@ -280,16 +280,17 @@ def held_in(state: Mapping[str, Tensor], taken: Taken, layers: Mapping[str, list
         layers: name -> names of parameters.
 
     Returns:
-        Their names; of the network's own parameters, the parameters' names.
+        Their names; of the network's own parameters, and of those beside which a layer holds others, the parameters' names.
     """
     kept: list[str] = []
     for layer, names in layers.items():
+        inside = layer and any(other.startswith(f"{layer}.") for other in layers)  # whose names its own would stand for
         beside = [
             name for name in state if layer and name.rpartition(".")[0] == layer and not containers.is_counter(name)
         ]
         own = {*names, *beside}
         if all(name in taken.state and name in state and torch.equal(state[name], taken.state[name]) for name in own):
-            kept += [layer] if layer else sorted(own)
+            kept += [layer] if layer and not inside else sorted(names)
     return tuple(kept)
 
 

@@ -128,12 +128,15 @@ def harden(
         release = partial(as_release, audited=audited.onnx, canaries=canaries)
         wanted = [_Wanted(canaries, audited, partial(as_audited, ships=paths.onnx)), _Wanted(None, paths, release)]
     with project.each_note_once():
-        bases = [based_on(model, given, each.canaries, data_dir, each.paths.resume_base) for each in wanted]
+        bases = [based_on(model, given, each.canaries, data_dir, each.paths.resume_base, device) for each in wanted]
         done = [
             _hardened(base, with_canaries(hardened_by, each.canaries), each, script, head)
             for base, each in zip(bases, wanted, strict=True)
         ]
         *of_twin, last = [_exported(each, standard, force=force) for each in done]
+        for each in both:  # a refused release keeps the training of its twin too
+            for file in (each.resume_file, each.resume_robust, each.resume_base):
+                remove_resume_state(file)
     robustness = robustness_of(paths.onnx, done[-1].base, report, data_dir or data.default_data_dir())
     return last | {"robustness": robustness} | ({"audited": of_twin[0]} if of_twin else {})
 
@@ -354,6 +357,3 @@ def _keep(hardened: Checkpoint, exported: dict[str, Any], paths: Paths, *, force
     if paths.name == "model":
         also = [beside(paths.onnx, "ort")] if exported.get("ort") else []
         write_kit(paths.onnx, paths.kit, also=also, force=force)
-    remove_resume_state(paths.resume_file)
-    remove_resume_state(paths.resume_robust)
-    remove_resume_state(paths.resume_base)

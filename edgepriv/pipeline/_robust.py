@@ -10,6 +10,7 @@ from edgepriv.audit.examples import of_dataset
 from edgepriv.audit.feeding import Told
 from edgepriv.audit.robust import refuse_radius, robustness_part
 from edgepriv.audit.target import open_target
+from edgepriv.data import ordinary
 from edgepriv.errors import UserError
 from edgepriv.project import Trained
 from edgepriv.recipe import Recipe
@@ -64,9 +65,9 @@ def robustness_of(onnx: Path, given: Trained, asked: Recipe, cache_dir: Path) ->
         opened = open_target(DeployedModel.open(onnx), of_dataset(dataset), told)
         refuse_radius(opened.target, dataset, asked)
         free, _ = free_columns(dataset, asked.audit.perturb, span=asked.data.range)
-        return robustness_part(
-            opened.target, dataset, given.split.non_members, asked, free=free, cache_dir=cache_dir / "robustness"
-        )
+        asked_about = ordinary(given.split, dataset).non_members  # canaries are no ordinary records
+        kept = cache_dir / "robustness"
+        return robustness_part(opened.target, dataset, asked_about, asked, free=free, cache_dir=kept)
     except UserError as reason:
         progress.note(f"robustness was not measured: {reason}")
         return None

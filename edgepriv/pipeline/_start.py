@@ -11,6 +11,7 @@ from edgepriv.models.containers import some
 from edgepriv.models.starting import held_in, identified, is_unrelated, start_from
 from edgepriv.project import Trained, say, warn
 from edgepriv.recipe import Recipe, Start
+from edgepriv.recipe.layers import is_within
 from edgepriv.training.held import layers_of
 
 
@@ -76,9 +77,11 @@ def _told(checkpoint: Checkpoint, start: Start) -> Checkpoint:
             f"the model's weights are unrelated to those of {start.file}: it was hardly fine-tuned from them, and reference "
             "models that start there may find less than a real attacker does"
         )
-    if kept and len(kept) < len(layers):
+    still = [layer for layer, own in layers.items() if all(any(is_within(name, each) for each in kept) for name in own)]
+    if kept and len(still) < len(layers):
         say(
-            f"{len(kept)} of {len(layers)} layers are those of {start.file} to the bit: reference models keep {some(kept)}, too"
+            f"{len(still)} of {len(layers)} layers are those of {start.file} to the bit: reference models keep {some(kept)}, "
+            "too"
         )
         return replace(checkpoint, recipe=recipe.with_changes(train={"freeze": kept}))
     return checkpoint

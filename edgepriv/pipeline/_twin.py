@@ -91,7 +91,7 @@ def refuse_nothing_to_audit(canaries: str | None) -> None:
 
 
 def based_on(
-    path: Path, given: project.Trained, canaries: str | None, data_dir: Path | None, resume_file: Path
+    path: Path, given: project.Trained, canaries: str | None, data_dir: Path | None, resume_file: Path, device: str
 ) -> project.Trained:
     """A checkpoint that was trained as another, on data with other canaries, or none.
 
@@ -104,6 +104,7 @@ def based_on(
         canaries: as a recipe writes them; None for none.
         data_dir: folder of the data sets; None for the default one.
         resume_file: where the training is kept, epoch by epoch.
+        device: on which it is trained.
 
     Returns:
         The checkpoint with its data and split; ``given`` itself where its canaries are these.
@@ -122,7 +123,7 @@ def based_on(
             f"{path} was trained elsewhere, and canaries are learnt from the first stage on: train with edgepriv train "
             f"--canaries {canaries}"
         )
-    recipe = with_canaries(trained_by, canaries)
+    recipe = with_canaries(trained_by, canaries).with_changes(device=device)
     record = {
         name: value for name, value in (given.checkpoint.data or {}).items() if name not in ("canaries", "audit_twin")
     }
@@ -150,7 +151,8 @@ def _beside(path: Path, given: project.Trained, canaries: str | None, data_dir: 
     twin = path.with_name(Path(told["audited"]).name)
     if not twin.is_file() or sha256_of(twin) != told["sha256"]:
         return None
-    return project.open_checkpoint(twin, _confirming(given.checkpoint.recipe), data_dir)
+    alone = given.checkpoint.recipe.model.batch_dependent
+    return project.open_checkpoint(twin, _confirming(given.checkpoint.recipe), data_dir, batch_dependent=alone)
 
 
 def _confirming(recipe: Recipe) -> Recipe:

@@ -6,7 +6,7 @@ from typing import Any
 
 from edgepriv.audit.knowledge import MEANINGS, PHRASES, Attacker, attacker_in, each_attacker, reaches
 from edgepriv.report.formatting import area, attack_name, count, rate, with_interval
-from edgepriv.report.verdict import beyond_guessing, strongest
+from edgepriv.report.verdict import beyond_guessing, chosen_ci, strongest
 
 Audit = Mapping[str, Any]
 
@@ -54,7 +54,7 @@ def _adds(before: Step | None, best: Mapping[str, Any], guessing: bool) -> str:
     if before.guessing:
         return "a leak that a weaker attacker does not see"
     more = best["auc"] - before.best["auc"]
-    apart = best["auc_ci"][0] > before.best["auc_ci"][1]
+    apart = chosen_ci(best)[0] > chosen_ci(before.best)[1]
     return f"AUC {more:+.3f}" + ("" if apart else ", no more than the noise")
 
 
@@ -100,7 +100,7 @@ def added(audit: Audit) -> str:
     sentences = []
     for step in steps(audit["attacks"]):
         figure = (
-            "like guessing" if step.guessing else f"AUC {with_interval(step.best['auc'], step.best['auc_ci'], area)}"
+            "like guessing" if step.guessing else f"AUC {with_interval(step.best['auc'], chosen_ci(step.best), area)}"
         )
         by = "" if step.guessing else f" by {attack_name(step.best)}"
         adds = f"; this adds {step.adds}" if step.adds else ""
@@ -116,8 +116,9 @@ def attacker_rows(attacks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         attacks: rows of an audit's ``attacks``.
 
     Returns:
-        For each attacker: ``attacker`` and ``phrase``; ``attacks`` that need no stronger one; of the strongest in reach
-        ``strongest``, ``threat_model``, ``auc``, ``auc_ci`` and ``tpr_at_fpr``; ``beyond_guessing``; ``adds``.
+        For each attacker: ``attacker`` and ``phrase``; ``attacks`` that need no stronger one; of the strongest in
+        reach ``strongest``, ``threat_model``, ``auc``, ``auc_ci``, ``auc_ci_simultaneous`` and ``tpr_at_fpr``;
+        ``beyond_guessing``; ``adds``.
     """
     return [
         {
@@ -126,6 +127,7 @@ def attacker_rows(attacks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "attacks": step.tried,
             "strongest": step.best["name"],
             **{key: step.best[key] for key in ("threat_model", "auc", "auc_ci", "tpr_at_fpr")},
+            "auc_ci_simultaneous": chosen_ci(step.best),
             "beyond_guessing": not step.guessing,
             "adds": step.adds,
         }
@@ -143,6 +145,6 @@ def cells(step: Step) -> tuple[str, str, str, str]:
         The strongest attack in reach, its AUC and its true-positive rate at 1% false positives, and what that adds.
     """
     measured = step.best["tpr_at_fpr"].get("0.01") or {"value": None, "ci": None}
-    tpr = "not resolvable" if measured["value"] is None else with_interval(measured["value"], measured["ci"], rate)
+    tpr = "not resolvable" if measured["value"] is None else with_interval(measured["value"], chosen_ci(measured), rate)
     name = f"{attack_name(step.best)}{' (like guessing)' if step.guessing else ''}"
-    return name, with_interval(step.best["auc"], step.best["auc_ci"], area), tpr, step.adds
+    return name, with_interval(step.best["auc"], chosen_ci(step.best), area), tpr, step.adds

@@ -53,7 +53,12 @@ def _membership(audit: Mapping[str, Any]) -> Iterator[Row]:
         reasons = list(dict.fromkeys(row["reason"] for row in missing))
         if run:
             left = f"; {count(len(missing), 'more was' if len(missing) == 1 else 'more')} left out" if missing else ""
-            yield _row(MEMBERSHIP, EXECUTED, f"{count(len(run), 'attack')}{left}", attacker)
+            blind = attacker == "training" and all(row["threat_model"] == "oblivious" for row in run)
+            without = ", by models trained without the defence alone" if blind else ""
+            yield _row(MEMBERSHIP, EXECUTED, f"{count(len(run), 'attack')}{without}{left}", attacker)
+            if blind:
+                reason = "no models trained with the defence were asked for (--threat-model adaptive)"
+                yield _row(MEMBERSHIP, NOT_RUN, reason, attacker)
         else:
             yield _row(MEMBERSHIP, NOT_RUN, "; ".join(reasons[:2]) or "no such attack was asked for", attacker)
 
@@ -67,7 +72,11 @@ def _screen(attack: str, part: Mapping[str, Any] | None, otherwise: str) -> Row:
 def _evasion(robustness: Mapping[str, Any] | None) -> Row:
     if robustness is None:
         return _row(EVASION, NOT_RUN, "no perturbations were asked for (--robust none)")
-    if robustness["worst_case_accuracy"] is None:
+    bounded = robustness["worst_case_accuracy"] is None
+    if bounded and robustness.get("at_most") is None:
         return _row(EVASION, NOT_RUN, "; ".join(robustness["warnings"]) or "not measured")
     made = f"{count(len(robustness['attacks']), 'attack')}, {budget(robustness)}"
+    if bounded:
+        why = "; ".join(["an upper bound alone", *robustness["warnings"]])
+        return _row(EVASION, EXECUTED, f"{made}, on {robustness['n']:,} non-members; {why}", "file")
     return _row(EVASION, EXECUTED, f"{made}, on {robustness['n']:,} non-members", "file")

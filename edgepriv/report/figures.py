@@ -9,7 +9,7 @@ from edgepriv.report.canaries import best_of
 from edgepriv.report.coverage import ATTRIBUTE, EVASION, INVERSION, MEMBERSHIP
 from edgepriv.report.formatting import area, attack_name, budget, percent, rate, signed_points, significant
 from edgepriv.report.summary import largest_rate
-from edgepriv.report.verdict import beyond_guessing, strongest
+from edgepriv.report.verdict import beyond_guessing, chosen_ci, strongest
 
 PRIVACY = "differential privacy"
 SIZE = "size of the model"
@@ -40,6 +40,7 @@ def figures_of(audit: Mapping[str, Any], parameters: int | None) -> list[Figure]
         *_persons(audit),
         *_canaries(audit.get("canaries")),
         *_privacy(audit.get("dp")),
+        *_one_run(audit),
         *(_screened(ATTRIBUTE, audit.get("attribute_inference"))),
         *(_screened(INVERSION, audit.get("class_inversion"))),
         *_robustness(audit.get("robustness")),
@@ -81,7 +82,7 @@ def _membership(audit: Mapping[str, Any]) -> Iterator[Figure]:
         return
     beyond = beyond_guessing(audit["attacks"])
     like = "" if beyond else "no attack is beyond guessing, corrected for their number"
-    yield _figure("AUC of the strongest attack", MEMBERSHIP, best["auc"], best["auc_ci"], 0.5, "area", _by(best), like)
+    yield _figure("AUC of the strongest attack", MEMBERSHIP, best["auc"], chosen_ci(best), 0.5, "area", _by(best), like)
     for fpr, shown in (("0.01", "1%"), ("0.001", "0.1%")):
         top = largest_rate(beyond or audit["attacks"], fpr)
         title = f"members found with {shown} false alarms by the best attack"
@@ -91,11 +92,11 @@ def _membership(audit: Mapping[str, Any]) -> Iterator[Figure]:
             yield _figure(title, MEMBERSHIP, None, None, float(fpr), note=note)
             continue
         measured = top["tpr_at_fpr"][fpr]
-        yield _figure(title, MEMBERSHIP, measured["value"], measured["ci"], float(fpr), by=_by(top), note=like)
+        yield _figure(title, MEMBERSHIP, measured["value"], chosen_ci(measured), float(fpr), by=_by(top), note=like)
         named = (top.get("precision_at_fpr") or {}).get(fpr)
         if named is not None and audit.get("prior") is not None:
             title = f"members among those named then, if {100 * audit['prior']:g}% of all records are"
-            note = named.get("note", "")
+            note = named.get("note", "") or "the attack's own interval, not corrected for the choice of the attack"
             yield _figure(title, MEMBERSHIP, named["value"], named["ci"], audit["prior"], "percent", _by(top), note)
 
 
@@ -104,9 +105,9 @@ def _persons(audit: Mapping[str, Any]) -> Iterator[Figure]:
     measured = [row for row in rows if row.get("auc") is not None]
     if measured:
         best = max(measured, key=lambda row: row["auc"])
-        yield _figure(
-            "AUC by person of the strongest attack", MEMBERSHIP, best["auc"], best["auc_ci"], 0.5, "area", _by(best)
-        )
+        note = f"the best of {len(measured)}; its own interval" if len(measured) > 1 else ""
+        title = "AUC by person of the strongest attack"
+        yield _figure(title, MEMBERSHIP, best["auc"], best["auc_ci"], 0.5, "area", _by(best), note)
 
 
 def _canaries(part: Mapping[str, Any] | None) -> Iterator[Figure]:
@@ -122,11 +123,23 @@ def _canaries(part: Mapping[str, Any] | None) -> Iterator[Figure]:
 
 def _privacy(dp: Mapping[str, Any] | None) -> Iterator[Figure]:
     if dp:
-        title = f"epsilon proven, at delta {dp['delta']:.2g}"
-        yield _figure(title, PRIVACY, dp["epsilon"], unit="number", note=dp.get("warning") or "")
+        # The bound of an audit by person is of a person, and so is what it is set beside.
+        of_person = "epsilon_of_a_person" in dp
+        epsilon, delta = (dp[f"{name}_of_a_person" if of_person else name] for name in ("epsilon", "delta"))
+        title = f"epsilon proven{' of a person' if of_person else ''}, at delta {delta:.2g}"
+        yield _figure(title, PRIVACY, epsilon, unit="number", note=dp.get("warning") or "")
         yield _figure(
             "epsilon shown by attacks, at least", PRIVACY, dp["lower_bound"], unit="number", by=dp.get("attack") or ""
         )
+
+
+def _one_run(audit: Mapping[str, Any]) -> Iterator[Figure]:
+    of_canaries = (audit.get("canaries") or {}).get("epsilon")
+    for part, whose in ((audit.get("epsilon"), "audited records"), (of_canaries, "canaries")):
+        bound = (part or {}).get("one_run")
+        if bound and bound.get("attack"):
+            title = f"epsilon shown by one training, {whose}, at least"
+            yield _figure(title, PRIVACY, bound["lower_bound"], unit="number", by=bound["attack"])
 
 
 def _screened(about: str, part: Mapping[str, Any] | None) -> Iterator[Figure]:
@@ -139,6 +152,16 @@ def _robustness(robustness: Mapping[str, Any] | None) -> Iterator[Figure]:
         title = f"accuracy left under attack, {budget(robustness)}"
         yield _figure(
             title, EVASION, robustness["worst_case_accuracy"], robustness["ci"], unit="percent", by="worst case"
+        )
+    elif robustness is not None and robustness.get("at_most") is not None:
+        title = f"accuracy left under attack, at most, {budget(robustness)}"
+        yield _figure(
+            title,
+            EVASION,
+            robustness["at_most"],
+            unit="percent",
+            by="worst case",
+            note="; ".join(robustness["warnings"]),
         )
 
 

@@ -92,16 +92,17 @@ def held_by(network: nn.Module, stage: Stage) -> Held:
     if not trained:
         raise UserError("--freeze and --train-last leave no layer to train: freeze fewer")
     parameters = frozenset(name for name in names if id(shared[name]) not in trained)
+    moved = tuple(layer for layer, own in layers.items() if not parameters.issuperset(own))
+    kept = tuple(layer for layer in layers if layer not in moved)
     modules = [name for name, _ in network.named_modules()]
     first = next(place for place, name in enumerate(modules) if name == last[0])
     still = (
         name
         for place, name in enumerate(modules)
-        if (_named(name, stage.freeze) or (stage.train_last is not None and place < first))
+        if (_named(name, stage.freeze) or name in kept or (stage.train_last is not None and place < first))
         and _keeps_statistics(network.get_submodule(name), name)
     )
-    moved = tuple(layer for layer, own in layers.items() if not parameters.issuperset(own))
-    return Held(parameters, frozenset(still), moved, tuple(layer for layer in layers if layer not in moved))
+    return Held(parameters, frozenset(still), moved, kept)
 
 
 def _keeps_statistics(module: nn.Module, name: str) -> bool:

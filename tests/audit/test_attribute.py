@@ -52,6 +52,16 @@ def test_a_model_that_ignores_the_column_tells_nothing():
     assert screened["rules"]["marginal"] == screened["prior"]  # nothing but how common each value is
 
 
+def test_hard_answers_that_tell_nothing_leave_the_most_common_value():
+    dataset = table(values=3)
+    rare_first = dataset.x.copy()
+    rare_first[:, 0] = np.where(np.arange(2 * N) % 10 < 2, 0, np.where(np.arange(2 * N) % 10 < 4, 1, 2)) / 3
+    dataset = Dataset("rows", rare_first, dataset.y, dataset.class_names)
+    for answer in (lambda x: np.tile([1.0, 0.0], (len(x), 1)), lambda x: np.tile([0.0, 1.0], (len(x), 1))):
+        screened = part(dataset, answer)
+        assert screened["rules"]["marginal"] == screened["rules"]["csmia"] == screened["prior"]
+
+
 def test_a_correlation_that_holds_of_everybody_is_no_leak_of_members():
     dataset = table(values=2)
     dataset = Dataset("rows", dataset.x, (dataset.x[:, 0] > 0).astype(np.int64), dataset.class_names)
@@ -78,7 +88,7 @@ def test_why_a_screen_is_not_run_is_said():
     predict = remembers(dataset)
     assert part(dataset, predict, None)["status"] == "not run"
     assert part(dataset, predict, "1") == {
-        "status": "not applicable",
+        "status": "not run",
         "reason": "column 1 has 400 different values, and each is tried: 2 to 20 can be",
     }
     images = Dataset("images", np.zeros((2 * N, 1, 2, 2), np.float32), dataset.y, dataset.class_names)

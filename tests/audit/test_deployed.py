@@ -73,7 +73,12 @@ def test_scores_that_are_no_probabilities_are_attacked_as_they_are(audited, tmp_
     sure, _ = audited(channels_last(tmp_path / "sure.onnx", softmax), attacks="quick,margin")
     assert not {"score", "largest-score"} & {row["name"] for row in sure["attacks"]}
     assert sure["left_out"] == [
-        {"name": "margin", "reason": "needs scores that are no probabilities", "threat_model": "none"}
+        {
+            "name": "margin",
+            "reason": "needs scores that are no probabilities",
+            "threat_model": "none",
+            "attacker": "answers",
+        }
     ]
 
 

@@ -45,7 +45,7 @@ def test_the_gate_judges_a_reversed_attack_by_what_it_tells():
     evidence, membership = simulate(2.0, n=600, references=2)
     audit = {"attacks": audited(Evidence(evidence.target), ~membership).attacks}
     [sentence] = exceeded([parse_limit("auc>0.6")], audit)
-    assert ", reversed, none)" in sentence
+    assert ", reversed, asks for answers)" in sentence
 
 
 def test_a_guess_is_never_reversed():

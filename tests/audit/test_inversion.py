@@ -57,5 +57,20 @@ def test_why_it_cannot_be_run_is_said():
     dataset, members, others = rows_of(0)
     assert "an operator" in inversion_part(None, "an operator", dataset, members, others, 0)["reason"]
     few = inversion_part(Prototypes(dataset.x[:CLASSES]), "", dataset, members[:CLASSES], others, 0)
-    assert few["status"] == "not applicable"
+    assert few["status"] == "not run"
     assert "no class has 5 members" in few["reason"]
+
+
+class Flat(nn.Module):
+    """Answers everything alike, so that no input can be climbed to."""
+
+    def forward(self, x):
+        return torch.zeros(len(x), CLASSES) + 0 * x.sum()
+
+
+def test_what_was_never_reached_is_no_figure():
+    dataset, members, others = rows_of(0)
+    part = inversion_part(Flat(), "", dataset, members, others, 0)
+    assert part["status"] == "not run"
+    assert "reached none of 12 classes" in part["reason"]
+    assert "figures" not in part

@@ -103,7 +103,7 @@ def test_a_trainer_stands_for_the_stage_train_and_for_no_other(dataset, split, m
 def test_a_trainer_that_weighs_rare_classes_more_is_believed(monkeypatch):
     """Less accurate than the largest class is large, and better than chance on each class."""
     y = np.array([0] * 90 + [1] * 10)
-    dataset = SimpleNamespace(y=y)
+    dataset = SimpleNamespace(y=y, canaries=None)
     job = SimpleNamespace(split=SimpleNamespace(members=np.arange(100)), recipe=RECIPE)
     trainer, answers = Trainer(Script(Path("mine.py"), "train"), "code"), np.eye(2)[np.r_[[0] * 60, [1] * 40]]
     monkeypatch.setattr(workers, "made", lambda *given, **options: None)

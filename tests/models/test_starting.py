@@ -7,6 +7,7 @@ from torch import nn
 from edgepriv.errors import UserError
 from edgepriv.models.starting import held_in, identified, is_unrelated, start_from, taken_by
 from edgepriv.recipe import Recipe, Start
+from edgepriv.training.held import layers_of
 
 
 class Backbone(nn.Module):
@@ -161,3 +162,18 @@ def test_layers_that_somebody_else_froze_are_told_by_their_bits(network, public)
         nn.Linear(200, 200), {"weight": torch.randn(200, 200), "bias": torch.zeros(200)}, "mine:Net", "p.pt"
     )
     assert is_unrelated(large.state_dict(), state)
+
+
+def test_a_layers_own_tensors_do_not_stand_for_those_inside_it():
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.position = nn.Parameter(torch.randn(4))
+            self.norm = nn.Linear(4, 4)
+
+    encoder = nn.Sequential()
+    encoder.add_module("encoder", Encoder())
+    public = {name: value.clone() for name, value in encoder.state_dict().items()}
+    taken = taken_by(encoder, public, "mine:Net", "p.pt")
+    moved = public | {"encoder.norm.weight": public["encoder.norm.weight"] + 1}
+    assert held_in(moved, taken, layers_of(encoder)) == ("encoder.position",)

@@ -106,6 +106,22 @@ HASHES = {
         "3529d45acad72bd761c2df9064ef4ba77d8a82c331670a73aa5c71a4f162c139",
         "fd0930324cf2eed9ea6400f73b75d2a0c39a31ce38791e05da44d8ee22594506",
     ),
+    "robust/cifar_resnet20_fgsm.toml": (
+        "ea4a517300fe9be1d490df1cc375582e40fd58f1ea308d94dafa17b32345a796",
+        "1a3052aab8397378960dd3d79c05705a436b4e5075308fca9a51930c3a106d3b",
+    ),
+    "robust/cifar_resnet20_mart.toml": (
+        "408b9fe4d455788db1da91ad93c168d2a729cdd426095fb603b105dc0f02b9fa",
+        "1a3052aab8397378960dd3d79c05705a436b4e5075308fca9a51930c3a106d3b",
+    ),
+    "robust/cifar_resnet20_pgd.toml": (
+        "60c66a1fdec6368ce76d78aa0e4fe8a1395f63bc45f344c8e3e4067a9a989b89",
+        "1a3052aab8397378960dd3d79c05705a436b4e5075308fca9a51930c3a106d3b",
+    ),
+    "robust/cifar_resnet20_trades.toml": (
+        "061ad7602507a7843bbb5fa02b8c7d14d14c04817677c11e0f6a9e13b5c7a3b9",
+        "1a3052aab8397378960dd3d79c05705a436b4e5075308fca9a51930c3a106d3b",
+    ),
 }
 """By recipe: hash of its training, and of the training without its defences. Caches and archived audits stand under these."""
 

@@ -69,6 +69,43 @@ def test_only_figures_that_exist_are_listed(stated):
     assert "sex" in names(stated(attribute_inference=part))
 
 
+def test_attacks_of_which_only_a_bound_is_known_were_executed(stated):
+    bounded = {"worst_case_accuracy": None, "at_most": 0.05, "attacks": [{}, {}], "warnings": ["gradients vanish"]}
+    content = stated(robustness=bounded | {"norm": "linf", "eps": 0.1, "n": 200, "unit": "input"})
+    [row] = [row for row in content["statement"]["coverage"] if row["attack"] == "evasion"]
+    assert row["status"] == "executed"
+    assert "an upper bound alone; gradients vanish" in row["reason"]
+    [figure] = [row for row in content["statement"]["figures"] if row["about"] == "evasion"]
+    assert (figure["value"], figure["note"]) == (0.05, "gradients vanish")
+    assert "at most" in figure["figure"]
+
+
+def test_an_attacker_without_the_defence_is_not_the_one_who_knows_it(stated, audit):
+    without = [
+        row | ({"threat_model": "oblivious"} if row["threat_model"] == "adaptive" else {}) for row in audit["attacks"]
+    ]
+    rows = [row for row in stated(attacks=without)["statement"]["coverage"] if row["attacker"] == "training"]
+    assert [row["status"] for row in rows] == ["executed", "not run"]
+    assert "without the defence alone" in rows[0]["reason"]
+
+
+def test_the_strongest_attacks_interval_is_one_for_a_choice(stated, audit):
+    wide = [row | {"auc_ci_simultaneous": [0.0, 1.0]} for row in audit["attacks"]]
+    assert stated(attacks=wide)["statement"]["figures"][0]["ci"] == [0.0, 1.0]
+
+
+def test_a_proof_is_of_whom_the_bound_is_of(stated):
+    dp = {"epsilon": 1.0, "delta": 1e-5, "lower_bound": 2.0, "epsilon_of_a_person": 8.0, "delta_of_a_person": 1e-2}
+    bound = {"one_run": {"lower_bound": 0.7, "attack": "none/loss"}}
+    figures = stated(dp=dp, epsilon=bound)["statement"]["figures"]
+    shown = {row["figure"]: row["value"] for row in figures if "epsilon" in row["figure"]}
+    assert shown == {
+        "epsilon proven of a person, at delta 0.01": 8.0,
+        "epsilon shown by attacks, at least": 2.0,
+        "epsilon shown by one training, audited records, at least": 0.7,
+    }
+
+
 def test_where_members_differ_in_themselves_each_comparison_of_them_says_so(stated):
     def noted(content):
         return {

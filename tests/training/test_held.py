@@ -93,6 +93,12 @@ def test_every_way_of_training_leaves_it_alone(trained, sections):
     assert trained(**asked) == HEAD
 
 
+def test_a_normalization_whose_parameters_are_held_by_name_stands_still(network):
+    held = held_by(network, Stage(**STAGE, freeze=("block1.1.weight", "block1.1.bias")))
+    assert held.kept == ("block1.1",)
+    assert held.modules == {"block1.1"}
+
+
 def test_the_step_of_a_held_weight_is_held_too(network):
     classifier = Classifier(network, [0.0], [1.0])
     recipe = Recipe(quantize={"bits": 4, "quantizer": "lsq"})
