@@ -105,12 +105,12 @@ def test_the_audit_of_the_twin_is_about_canaries_and_that_of_the_release_points_
 def test_a_checkpoint_is_trained_again_where_other_canaries_are_asked_for(twins, folder, tmp_path):
     plain, twin = twins.checkpoint, folder / "model.canaries.pt"
     given = project.open_checkpoint(plain, None, None)
-    beside = based_on(plain, given, "mislabelled:40", None, tmp_path / "partial")
+    beside = based_on(plain, given, "mislabelled:40", None, tmp_path / "partial", "cpu")
     assert beside.checkpoint.state_dict.keys() == checkpoint.load(twin).state_dict.keys()
-    other = based_on(plain, given, "rare:40", None, tmp_path / "partial")
+    other = based_on(plain, given, "rare:40", None, tmp_path / "partial", "cpu")
     assert other.checkpoint.data["canaries"]["kind"] == other.dataset.canaries.kind == "rare"
     assert "audit_twin" not in other.checkpoint.data
-    without = based_on(twin, project.open_checkpoint(twin, None, None), None, None, tmp_path / "partial")
+    without = based_on(twin, project.open_checkpoint(twin, None, None), None, None, tmp_path / "partial", "cpu")
     assert without.dataset.canaries is None
     for name, value in without.checkpoint.state_dict.items():
         np.testing.assert_array_equal(value.numpy(), given.checkpoint.state_dict[name].numpy())
