@@ -119,6 +119,7 @@ def _module(script: Script, digest: str) -> Any:
         raise UserError(f"{script.option}: {script.file} is not a Python script")
     made = importlib.util.module_from_spec(spec)
     torchvision_compat.prepare()
+    _SETTINGS.pop(path, None)  # of an earlier version of the file
     sys.modules[module] = made  # before it runs, as an import does: what it defines can then be sent to other processes
     try:
         with settings_kept(script):
@@ -140,17 +141,18 @@ def settings_kept(script: Script) -> Iterator[None]:
     Yields:
         Nothing.
     """
+    path = script.file.resolve()  # before it may leave the folder; two folders have a file of that name each
     dtype, device, gradients, folder = (
         torch.get_default_dtype(),
         torch.get_default_device(),
         torch.is_grad_enabled(),
         os.getcwd(),
     )
-    _set(*_SETTINGS.get(script.file, (dtype, device)))
+    _set(*_SETTINGS.get(path, (dtype, device)))
     try:
         yield
     finally:
-        _SETTINGS[script.file] = torch.get_default_dtype(), torch.get_default_device()
+        _SETTINGS[path] = torch.get_default_dtype(), torch.get_default_device()
         _set(dtype, device)
         torch.set_grad_enabled(gradients)
         os.chdir(folder)

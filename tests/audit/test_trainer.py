@@ -226,6 +226,13 @@ def test_what_a_script_sets_for_its_whole_process_ends_with_it(folder, world, mo
         assert network(torch.zeros(1, FEATURES)).dtype == torch.float32
     assert torch.is_grad_enabled()
     assert Path.cwd() == folder
+    (folder / "other").mkdir()
+    monkeypatch.chdir(folder / "other")  # whose script has the same name
+    (folder / "other" / "mine.py").write_text(
+        "import torch\n\n\ndef train(data, *, seed, device):\n    assert torch.get_default_dtype() == torch.float32\n"
+        "    return torch.nn.Linear(data.x.shape[1], data.classes)\n"
+    )
+    made(trainer_of("--trainer", "mine.py:train"), dataset, np.arange(RECORDS), seed=1, device=CPU)
 
 
 CHEATS = {
