@@ -132,7 +132,7 @@ def _twin_of(model: DeployedModel, known: Manifest) -> tuple[dict[str, Any] | No
         return told, []
     return None, [
         f"this file was made to be audited in place of {told['ships']}, and no such file beside it names this one as its twin: "
-        "what is found here is of another model than whatever ships"
+        "nothing shows that what is found here holds for the file that ships"
     ]
 
 
