@@ -5,8 +5,8 @@ A limit is about the worst attack, whichever examples it was run on and in which
 estimate: the interval is named, so that a reader sees when few examples decide. A true-positive rate that no attack can
 resolve with so few non-members is an error, never a pass; if only some cannot (attacks on a part of the candidates), the
 others decide and the sentence names those that were not judged. An attack that was asked for by its name and left out is an
-error as well. Where members and non-members differ in themselves, and that explains what the attacks find, they decide nothing
-(an error, neither kept nor exceeded). ``precision@`` is at the prior that ``--prior`` states, and refused without one.
+error as well. Where members and non-members differ in themselves, a low figure is no pass, and one that the difference
+explains is not exceeded either: an error. ``precision@`` is at the prior that ``--prior`` states, and refused without one.
 ``canary_tpr@`` is about the canaries alone, by the attack that finds most of them; of a model that was trained without canaries
 it is an error.
 """

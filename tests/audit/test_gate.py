@@ -172,6 +172,12 @@ def test_an_attack_beyond_the_difference_is_judged():
     assert verdicts("auc>0.6", audit=shifted(0.51, 0.5, 0.515))[0].startswith("auc>0.6 is exceeded: 0.6200")
 
 
+def test_below_the_limit_is_no_pass_where_members_and_others_differ():
+    """A leak against the difference would be hidden."""
+    with pytest.raises(UserError, match="a low figure is no pass"):
+        verdicts("auc>0.7", audit=shifted(0.51, 0.5, 0.515))
+
+
 def test_the_interval_that_is_named_is_that_of_the_choice():
     wide = AUDIT | {"attacks": [AUDIT["attacks"][1] | {"auc_ci_simultaneous": [0.45, 0.77]}]}
     assert verdicts("auc>0.6", audit=wide) == [
