@@ -24,6 +24,7 @@ ASKED = {
     "dropout": {"model": {"dropout": 0.5}},
     "mixup": {"mixup": {"alpha": 0.4}},
     "smoothing": {"smoothing": {"share": 0.1}},
+    "hamp": {"hamp": {"entropy": 0.5}},
     "awp": {"awp": {"gamma": 0.01}},
     "extra": {"extra": {"file": "npz:extra.npz", "sha256": "00"}},
 }
@@ -41,6 +42,7 @@ EVERYTHING = Recipe(
     quantize={"bits": 4},
     mixup={"alpha": 0.4},
     smoothing={"share": 0.1},
+    hamp={"entropy": 0.5},
     awp={"gamma": 0.01},
     extra={"file": "npz:extra.npz", "sha256": "00"},
 )
@@ -60,6 +62,7 @@ OWN = {
     "dropout": {"model.dropout", "train.dropout"},
     "mixup": {"mixup.alpha"},
     "smoothing": {"smoothing.share"},
+    "hamp": {"hamp.entropy", "hamp.regularizer"},
     "awp": {"awp.gamma"},
     "extra": {"extra.share", "extra.labels", "extra.sha256"},
 }

@@ -55,6 +55,7 @@ RECIPES = {
         "adversary": {"method": "nfgsm", "eps": 0.1},
         "mixup": {"alpha": 0.5},
     },
+    "HAMP": {"train": STAGE, "hamp": {"entropy": 0.6, "regularizer": 0.01}},
     "extra data": {
         "train": STAGE,
         "robust": STAGE,

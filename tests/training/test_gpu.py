@@ -32,6 +32,7 @@ WAYS = {
     "relax": {"train": SMALL | {"relax": 1.0}},
     "ema": {"train": SMALL | {"ema": 0.9}},
     "mixup": {"train": SMALL, "mixup": {"alpha": 0.4}},
+    "hamp": {"train": SMALL, "hamp": {"entropy": 0.5}},
 }  # fmt: skip
 
 
