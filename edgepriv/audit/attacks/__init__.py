@@ -25,7 +25,7 @@ YEOM, SONG, FAMILI = "Yeom et al. 2018", "Song & Mittal 2021", "Famili & Lao 202
 CARLINI, ZARIFZADEH = "Carlini et al. 2022", "Zarifzadeh et al. 2024"
 SALEM, NASR, HUI = "Salem et al. 2019", "Nasr et al. 2018", "Hui et al. 2021"
 OWN = "the file's own scores"
-WATSON, BERTRAN = "Watson et al. 2022", "Bertran et al. 2023"
+WATSON, BERTRAN, BRANNVALL = "Watson et al. 2022", "Bertran et al. 2023", "Brännvall 2026"
 CHOQUETTE, LIU, ROBUST = "Choquette-Choo et al. 2021", "Liu et al. 2022", "Song, Shokri & Mittal 2019"
 
 
@@ -76,6 +76,8 @@ _PLAIN = (
            partial(lira_offline, variance="per-example")),
     Attack("lira-online-per-example", "LiRA online, variance per example", CARLINI, REFERENCES,
            partial(lira_online, variance="per-example")),
+    Attack("bavaria-offline", "BaVarIA offline", BRANNVALL, REFERENCES, partial(lira_offline, variance="bayesian")),
+    Attack("bavaria-online", "BaVarIA online", BRANNVALL, REFERENCES, partial(lira_online, variance="bayesian")),
     Attack("rmia-offline", "RMIA offline", ZARIFZADEH, REFERENCES, rmia_offline, tune=choose_offline),
     Attack("rmia-online", "RMIA online", ZARIFZADEH, REFERENCES, rmia_online, tune=choose_online),
 )  # fmt: skip
