@@ -80,7 +80,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
     ),
     "audit": (
         # what is put in
-        {"examples", "feeding", "inputs", "units", "augment", "memberships", "table_rows"},
+        {"examples", "feeding", "inputs", "units", "augment", "memberships", "table_rows", "weights"},
         # what comes out, and what an attacker makes of it
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
         {"clustered", "statistics", "rates", "ties", "significance", "prior", "one_run", "selected"},

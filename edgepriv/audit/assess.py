@@ -133,7 +133,7 @@ def assess(
     for attack in (ATTACKS[name] for name in attacks):
         missing = attack.needs - evidence.offers
         try:
-            if evidence.labels_only and attack.reads != "label":
+            if evidence.labels_only and attack.reads == "probabilities":
                 raise Unavailable("the file returns labels only")
             if missing:
                 raise Unavailable(_lacking(missing, evidence))
@@ -252,7 +252,7 @@ def _rehearsal(attack: Attack, evidence: Evidence) -> _Rehearsal | None:
     # Attacks that learn on the shadow model would look too good on what they learnt from: learn on one half only.
     shadow = evidence.shadow
     first = None if shadow is None else statistics.halves_of_pairs(shadow.member, evidence.seed, shadow.groups)
-    if first is not None and attack.needs <= {"labels", "shadow", "gradients", "label-queries"}:
+    if first is not None and attack.needs <= {"labels", "shadow", "gradients", "weights", "label-queries"}:
         pretended, known = evidence.with_shadow_as_target(first)
         return _Rehearsal(attack.run(pretended), known, "shadow model")
     return None

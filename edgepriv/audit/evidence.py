@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from edgepriv.audit.answers import Bools, Floats, Outputs
 from edgepriv.audit.trained_answers import Population, References, Shadow
+from edgepriv.audit.weights import WATCHED
 from edgepriv.errors import UserError
 
 
@@ -57,9 +58,9 @@ class Evidence:
 
     ``generated``: float32 [g, K], the target's probabilities on inputs that cannot be members because they were made up.
     ``seed`` drives whatever an attack draws at random. ``queried``: by what was asked ("augmentation", "noise", "boundary",
-    "worst-case" or "trajectory"). ``adversarial``: the models did not answer to the candidates as they are but to
-    perturbed ones, each model to those that fool it. ``labels_only``: the target shows no probabilities; those in ``target``
-    are 1 for its label. ``lacks``: a need of an attack -> why it is not met.
+    "worst-case" or "trajectory") or watched ("last-layer", "gradient-norm"). ``adversarial``: the models did not answer to the
+    candidates as they are but to perturbed ones, each model to those that fool it. ``labels_only``: the target shows no
+    probabilities; those in ``target`` are 1 for its label. ``lacks``: a need of an attack -> why it is not met.
     """
 
     target: Outputs
@@ -103,6 +104,7 @@ class Evidence:
         }
         offered = {"labels"} | {name for name, value in optional.items() if value is not None}
         offered |= {"gradients"} if self.adversarial else set()
+        offered |= {"weights"} if set(WATCHED) & set(self.queried) else set()
         return frozenset(offered | ({"label-queries"} if LABEL_QUERIES & set(self.queried) else set()))
 
     def with_reference_as_target(self, r: int, *, equally: bool = True) -> tuple["Evidence", Bools]:

@@ -34,6 +34,7 @@ OF_NEEDS: dict[str, Attacker] = {
     "generated": "answers",
     "population inputs": "answers",
     "gradients": "file",
+    "weights": "file",
     "shadow": "training",
     "references": "training",
     "population": "training",

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from edgepriv import progress
-from edgepriv.audit import augment, boundary, distil, queries
+from edgepriv.audit import augment, boundary, distil, queries, weights
 from edgepriv.audit.answers import Bools, Floats, Outputs, log_odds
 from edgepriv.audit.attacks import WORST_OF
 from edgepriv.audit.attacks.base import Asks
@@ -25,6 +25,7 @@ from edgepriv.audit.references import Fleet
 from edgepriv.audit.statistics import halves_of_pairs
 from edgepriv.audit.table_rows import TableRows
 from edgepriv.audit.trained_answers import References, Shadow
+from edgepriv.audit.weights import WATCHED, NoLastLayer
 from edgepriv.data import Dataset
 from edgepriv.files import sha256_of, written_aside
 from edgepriv.recipe import Recipe
@@ -70,6 +71,8 @@ class QueryEvidence:
             return everyone, self._distilled(plain, fleet, pool)
         if asks == "adversarial":
             return self.chosen, self._adversarial(plain, fleet)
+        if asks == "weights":
+            return self.chosen, self._weights(plain, fleet)
         return self.chosen, self._labels(asks, plain, fleet)
 
     @property
@@ -102,6 +105,40 @@ class QueryEvidence:
             population=None,
             queried={kind: Queried(self._answers[kind], known)},
         )
+
+    def _weights(self, plain: Evidence, fleet: Fleet | None) -> Evidence:
+        some = replace(
+            plain.take(self.chosen), shadow=None, references=None, population=None, generated=None, inputs=None
+        )
+        if self.target.logits_of is None:
+            reason = f"the weights of this graph cannot be differentiated by: {self.no_twin}"
+            return replace(some, lacks={**some.lacks, "weights": reason})
+        index, shadow = self.candidates[self.chosen], self._shadow_part(fleet)
+        queried, lacks = {}, dict(some.lacks)
+        for kind, look in WATCHED.items():
+            try:
+                if kind not in self._answers:
+                    self._answers[kind] = look(self.target.logits_of, self.dataset.inputs(index), self.dataset.y[index])
+                known = None
+                if fleet is not None and fleet.shadow_model is not None and shadow is not None:
+                    known = self._shadow_weights(kind, fleet, fleet.shadow_index[shadow[0]])
+                queried[kind] = Queried(self._answers[kind], known)
+            except NoLastLayer as reason:
+                lacks[kind] = f"the last layer of this graph cannot be told: {reason}"
+        models = shadow[1] if shadow is not None and any(each.shadow is not None for each in queried.values()) else None
+        return replace(some, shadow=models, queried=queried, lacks=lacks)
+
+    def _shadow_weights(self, kind: str, fleet: Fleet, part: Index) -> np.ndarray:
+        assert fleet.shadow_model is not None  # as whoever asks has seen
+        path = fleet.shadow_model
+
+        def look() -> np.ndarray:
+            model = self._load(path, fleet).logits_of
+            if model is None:
+                raise NoLastLayer("the shadow model cannot be differentiated")
+            return WATCHED[kind](model, self.dataset.inputs(part), self.dataset.y[part])
+
+        return _kept(path, [kind, _digest(part), sha256_of(Path(weights.__file__))], look)
 
     def _adversarial(self, plain: Evidence, fleet: Fleet | None) -> Evidence:
         some = replace(

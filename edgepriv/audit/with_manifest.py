@@ -212,7 +212,9 @@ def _attackers(subject: Subject, trained_by: Recipe, request: Request) -> Attack
         for line in attackers.notes:
             project.say(line)
         return attackers
-    usable = [ATTACKS[name] for name in subject.attacks if ATTACKS[name].reads == "label" or not target.labels_only]
+    usable = [
+        ATTACKS[name] for name in subject.attacks if ATTACKS[name].reads != "probabilities" or not target.labels_only
+    ]
     needed = {need for attack in usable for need in attack.needs}
     if not needed & {"references", "shadow"}:
         return Attackers()

@@ -13,6 +13,7 @@ KINDS = {
     "answer": ("The answers alone", "look at the answers of the file; no model like it is trained"),
     "adversarial": ("Perturbed queries", "ask about the record after changing it so that the model errs if it can"),
     "label-only": ("Labels only", "see the predicted label and nothing else, and ask many times"),
+    "white-box": ("Weights", "read gradients and activations from the weights, whatever the file answers"),
     "other": ("Other", "of other kinds"),
 }
 """Kind -> its title, and what attacks of that kind do."""
@@ -30,7 +31,7 @@ def kind(attack: Row) -> str:
         A key of ``KINDS``; "other" for clean queries of an attack that is not in ``ATTACKS``.
     """
     queries = attack.get("queries", "clean")
-    if queries in ("adversarial", "label-only"):
+    if queries in ("adversarial", "label-only", "white-box"):
         return str(queries)
     known = ATTACKS.get(attack["name"])
     if known is None:

@@ -15,6 +15,7 @@ from edgepriv.audit.attacks.quantile import quantile_regression
 from edgepriv.audit.attacks.rmia import choose_offline, choose_online, rmia_offline, rmia_online
 from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
 from edgepriv.audit.attacks.three_subnet import three_subnet
+from edgepriv.audit.attacks.white_box import gradient_norm, gradients_and_activations, inverse_hessian
 from edgepriv.audit.augment import MOST_COPIES
 from edgepriv.audit.boundary import NOISE_QUERIES, boundary_queries
 from edgepriv.audit.evidence import Evidence
@@ -23,6 +24,7 @@ __all__ = ["ATTACKS", "NEEDS", "TRAINED", "Attack", "Unavailable"]
 
 YEOM, SONG, FAMILI = "Yeom et al. 2018", "Song & Mittal 2021", "Famili & Lao 2023"
 CARLINI, ZARIFZADEH = "Carlini et al. 2022", "Zarifzadeh et al. 2024"
+NASR_2019, SURI = "Nasr et al. 2019", "Suri et al. 2024"
 SALEM, NASR, HUI = "Salem et al. 2019", "Nasr et al. 2018", "Hui et al. 2021"
 OWN = "the file's own scores"
 WATSON, BERTRAN, BRANNVALL = "Watson et al. 2022", "Bertran et al. 2023", "Brännvall 2026"
@@ -41,6 +43,7 @@ LABELS, UNLABELLED, GENERATED = frozenset({"labels"}), frozenset[str](), frozens
 SCORES = frozenset({"scores"})
 SHADOW, REFERENCES = frozenset({"labels", "shadow"}), frozenset({"labels", "references"})
 LABEL_QUERIES, GRADIENTS = LABELS | {"label-queries"}, frozenset({"gradients"})
+WEIGHTS = LABELS | {"weights"}
 
 _PLAIN = (
     Attack("correctness", "Correct prediction (gap)", YEOM, LABELS, _on_target(signals.correctness), reads="label"),
@@ -97,6 +100,14 @@ _QUERY_BASED = (
            query_based.worst_case_confidence, WORST_OF, asks="adversarial"),
 )  # fmt: skip
 
+_WHITE_BOX = (
+    Attack("gradient-norm", "Length of the gradient", NASR_2019, WEIGHTS, gradient_norm, reads="weights", asks="weights"),
+    Attack("inverse-hessian", "Inverse Hessian of the last layer (IHA)", SURI, WEIGHTS, inverse_hessian,
+           reads="weights", asks="weights"),
+    Attack("gradients-activations", "Gradients and activations of the last layer", NASR_2019, WEIGHTS | SHADOW,
+           gradients_and_activations, reads="weights", asks="weights"),
+)  # fmt: skip
+
 # The same attacks on perturbed candidates (Song, Shokri & Mittal 2019): a robust model remembers its members' surroundings.
 _PERTURBED = tuple(
     Attack(
@@ -112,4 +123,4 @@ _PERTURBED = tuple(
     if attack.needs <= SHADOW | REFERENCES
 )
 
-ATTACKS: dict[str, Attack] = {attack.name: attack for attack in (*_PLAIN, *_QUERY_BASED, *_PERTURBED)}
+ATTACKS: dict[str, Attack] = {attack.name: attack for attack in (*_PLAIN, *_QUERY_BASED, *_WHITE_BOX, *_PERTURBED)}

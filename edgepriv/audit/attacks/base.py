@@ -8,7 +8,7 @@ from typing import Any, Literal
 from edgepriv.audit.answers import Floats
 from edgepriv.audit.evidence import Evidence
 
-Asks = Literal["clean", "augmentation", "noise", "boundary", "adversarial", "distilled"]
+Asks = Literal["clean", "augmentation", "noise", "boundary", "adversarial", "distilled", "weights"]
 
 QUERIES: dict[Asks, str] = {
     "clean": "clean",
@@ -17,6 +17,7 @@ QUERIES: dict[Asks, str] = {
     "boundary": "label-only",
     "adversarial": "adversarial",
     "distilled": "clean",
+    "weights": "white-box",
 }
 """What an attack asks -> the word for it in the audit's JSON."""
 
@@ -29,6 +30,7 @@ NEEDS = {
     "population inputs": "population examples with their inputs",
     "generated": "answers to generated inputs",
     "gradients": "a differentiable twin of the model",
+    "weights": "the model's weights in a differentiable twin",
     "label-queries": "labels of many variants of each example",
 }
 """What an attack may need, in the evidence's words -> in people's."""
@@ -50,9 +52,10 @@ class Attack:
     the evidence is too thin.
 
     queries: questions to the target for each candidate, at most. reads: what it reads in an answer, all probabilities or
-    only the label. asks: the evidence that it is run on: answers to the candidates as they are ("clean"), labels of many
-    variants of each ("augmentation", "noise", "boundary"), answers to perturbed candidates ("adversarial"), or the losses of
-    a copy distilled from the target ("distilled").
+    only the label; or the weights, whatever the file answers. asks: the evidence that it is run on: answers to the candidates
+    as they are ("clean"), labels of many variants of each ("augmentation", "noise", "boundary"), answers to perturbed
+    candidates ("adversarial"), the losses of a copy distilled from the target ("distilled"), or gradients and activations
+    ("weights").
 
     tune: for attacks with parameters: Evidence -> their values, arguments of ``run`` by name, and under ``by`` how they were
     chosen. Like ``run`` it sees the evidence alone, so no candidate's membership can speak for a value.
@@ -64,7 +67,7 @@ class Attack:
     needs: frozenset[str]
     run: Callable[..., Floats]
     queries: int = 1
-    reads: Literal["probabilities", "label"] = "probabilities"
+    reads: Literal["probabilities", "label", "weights"] = "probabilities"
     asks: Asks = "clean"
     tune: Callable[[Evidence], dict[str, Any]] | None = None
 

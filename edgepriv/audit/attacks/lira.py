@@ -26,8 +26,8 @@ spread around the mean of all candidates for both sides, which mixes in how much
 
 Thin evidence. A candidate without an OUT (IN) model takes the mean of its IN (OUT) models less (plus) the average gap
 between both; offline, where no IN model may be used, it takes the average candidate's mean. Where some candidate has
-fewer than two IN models, since the target has few members, ``shrunk`` and ``bayesian`` take mean_out plus the average gap, and one spread
-around it, for all candidates alike: who has IN models must not show in the scores.
+fewer than two IN models, since the target has few members, ``shrunk`` and ``bayesian`` take mean_out plus the average gap,
+and one spread around it, for all candidates alike: who has IN models must not show in the scores.
 """
 
 from dataclasses import dataclass

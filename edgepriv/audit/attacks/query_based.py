@@ -24,7 +24,7 @@ def augmentation(evidence: Evidence) -> Floats:
     Raises:
         Unavailable: where the model was not asked for it.
     """
-    share_right: Floats = _asked(evidence, "augmentation").target.mean(axis=1)
+    share_right: Floats = of_queries(evidence, "augmentation").target.mean(axis=1)
     return share_right
 
 
@@ -55,7 +55,7 @@ def noise(evidence: Evidence) -> Floats:
     Raises:
         Unavailable: where the model was not asked for it.
     """
-    return noise_distance(_asked(evidence, "noise").target)
+    return noise_distance(of_queries(evidence, "noise").target)
 
 
 def boundary(evidence: Evidence) -> Floats:
@@ -70,7 +70,7 @@ def boundary(evidence: Evidence) -> Floats:
     Raises:
         Unavailable: where the model was not asked for it.
     """
-    return _asked(evidence, "boundary").target
+    return of_queries(evidence, "boundary").target
 
 
 def worst_case_confidence(evidence: Evidence) -> Floats:
@@ -85,7 +85,7 @@ def worst_case_confidence(evidence: Evidence) -> Floats:
     Raises:
         Unavailable: where the model was not asked for it.
     """
-    confidence: Floats = _asked(evidence, "worst-case").target.min(axis=1)
+    confidence: Floats = of_queries(evidence, "worst-case").target.min(axis=1)
     return confidence
 
 
@@ -124,18 +124,49 @@ def on_adversarial(run: Callable[..., Floats]) -> Callable[..., Floats]:
     return adversarial
 
 
-def _asked(evidence: Evidence, what: str) -> Queried:
+def of_queries(evidence: Evidence, what: str) -> Queried:
+    """What repeated questions showed.
+
+    Args:
+        evidence: of the attack.
+        what: a key of ``Evidence.queried``.
+
+    Returns:
+        The answers of the target, and of the shadow model if there is one.
+
+    Raises:
+        Unavailable: where they are not there, with the reason if it is known.
+    """
     if what not in evidence.queried:
         raise Unavailable(evidence.lacks.get(what, f"the model was not asked for {what}"))
     return evidence.queried[what]
 
 
-def _learnt(evidence: Evidence, what: str) -> Floats:
-    """Standardised by the shadow model's mean and spread and kept within 5, as an MLP wants its inputs."""
-    asked = _asked(evidence, what)
-    if evidence.shadow is None or asked.shadow is None:
+def learnt_on_shadow(known: Floats, asked: Floats, evidence: Evidence) -> Floats:
+    """P(member) by the MLP of ``shadow_mlp`` on other features.
+
+    Args:
+        known: float64 [s, F], of the shadow model's examples.
+        asked: float64 [n, F], of the candidates.
+        evidence: with a shadow model, and the seed.
+
+    Returns:
+        float64 [n] in [0, 1].
+
+    Raises:
+        Unavailable: without a shadow model.
+    """
+    if evidence.shadow is None:
         raise Unavailable("needs a shadow model")
-    mean, spread = asked.shadow.mean(axis=0), asked.shadow.std(axis=0)
+    mean, spread = known.mean(axis=0), known.std(axis=0)
     spread = np.where(spread > 1e-6, spread, 1.0)
-    known, target = (np.clip((values - mean) / spread, -5, 5) for values in (asked.shadow, asked.target))
-    return learnt_by_mlp(known, evidence.shadow.member, target, evidence.seed)
+    # Standardised by the shadow model's mean and spread and kept within 5, as an MLP wants its inputs.
+    known, asked = (np.clip((values - mean) / spread, -5, 5) for values in (known, asked))
+    return learnt_by_mlp(known, evidence.shadow.member, asked, evidence.seed)
+
+
+def _learnt(evidence: Evidence, what: str) -> Floats:
+    asked = of_queries(evidence, what)
+    if asked.shadow is None:
+        raise Unavailable("needs a shadow model")
+    return learnt_on_shadow(asked.shadow, asked.target, evidence)
