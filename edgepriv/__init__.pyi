@@ -35,6 +35,7 @@ def audit(
     reference_models: str | os.PathLike[str] | None = None,
     reference_scores: str | os.PathLike[str] | None = None,
     fail_if: str | Sequence[str] | None = None,
+    baseline: str | os.PathLike[str] | None = None,
     context: str | None = None,
     run_by: str | None = None,
     sign_off: str | None = None,
@@ -96,12 +97,14 @@ def bench(
 def compare(
     *models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     recipe: Recipe | str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
     runs: int | None = None,
     seconds: float | None = None,
     rounds: int | None = None,
     progress: bool | Callable[[Step], object] = False,
 ) -> Compared:
-    """One table: size, latency, memory, accuracy, robust accuracy, leakage."""
+    """Versions side by side: both ROC curves, and what became better, worse, or is within noise."""
 
 def defences(
     *,

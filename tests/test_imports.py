@@ -83,7 +83,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"examples", "feeding", "inputs", "units", "augment", "memberships", "table_rows", "weights"},
         # what comes out, and what an attacker makes of it
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
-        {"clustered", "statistics", "rates", "ties", "significance", "prior", "one_run", "selected"},
+        {"clustered", "statistics", "rates", "ties", "significance", "prior", "one_run", "selected", "differences"},
         {"exposure", "shift", "attribute", "inversion"},
         {"epsilon"},
         # models that are trained or asked repeatedly
@@ -92,9 +92,11 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"attacks", "knowledge"},
         {"assess", "persons", "bootstrapped", "classifier", "subgroups", "query_evidence", "run", "robust"},
         {"canaries"},
-        {"gate", "dp_guarantee"},
+        {"gate", "dp_guarantee", "regression"},
         # the opened model as the target
         {"ways", "reading", "target", "alike", "upfront", "described"},
+        # the audit of an earlier version
+        {"baseline"},
         # reference models that the user brings
         {"existing", "agreement", "own_fleet"},
         {"brought"},

@@ -43,6 +43,12 @@ def audit(
             repeatable=True,
         ),
     ] = None,
+    baseline: Annotated[
+        given.PathLike | None,
+        Option(
+            "MODEL.audit.json of an earlier version: exit 3 if this one is worse beyond noise.", "Audit", default="none"
+        ),
+    ] = None,
     context: Annotated[
         str | None,
         Option(
@@ -84,6 +90,7 @@ def audit(
         reference_models: folder of reference models that exist; none are trained then.
         reference_scores: .npz of what reference models answer and what each was trained on; none are trained then.
         fail_if: limits, such as "auc>0.55".
+        baseline: audit of an earlier version, on the same data; worse than that beyond noise fails.
         context: how the model is released.
         run_by: who ran the audit.
         sign_off: who answers for it, "name, role".
@@ -99,7 +106,7 @@ def audit(
 
     Raises:
         UserError: for bad input.
-        GateFailed: after everything is written, when a limit is exceeded; ``audit`` is the result.
+        GateFailed: after everything is written, when a limit is exceeded, or by the ``baseline``; ``audit`` is the result.
 
     Examples:
         >>> import edgepriv
@@ -131,6 +138,7 @@ def audit(
             reference_models=given.path(reference_models),
             reference_scores=given.path(reference_scores),
             limits=limits,
+            baseline=given.path(baseline),
             declared=Declared(context, run_by, sign_off),
             force=force,
             recipe_file=file,
@@ -273,19 +281,32 @@ def bench(
 def compare(
     *models: given.Models,
     recipe: given.Settings = None,
+    out: Annotated[
+        given.PathLike | None,
+        Option(
+            "JSON to write, and the page beside it.",
+            "Output",
+            flags=("-o", "--out", "--output"),
+            default="nothing is written",
+        ),
+    ] = None,
+    force: given.Force = False,
     progress: given.Progress = False,
     **options: Any,
 ) -> Compared:
-    """One table: size, latency, memory, accuracy, robust accuracy, leakage.
+    """Versions side by side: both ROC curves, and what became better, worse, or is within noise.
 
     Args:
-        models: two or more .onnx files; what is known of accuracy and leakage is in the audits beside them.
+        models: two or more .onnx files, the earlier version first; what is known of accuracy and leakage is in the audits
+            beside them.
         recipe: settings of the measurement, a Recipe or the TOML file of one; the options win over it.
+        out: JSON to write, with the page beside it.
+        force: replace files that exist.
         progress: see ``edgepriv.api.arguments.Progress``.
         options: those of ``edgepriv compare``, by name.
 
     Returns:
-        A row for each file.
+        A row for each file, with its ``change`` against the first.
 
     Raises:
         UserError: for bad input.
@@ -300,7 +321,8 @@ def compare(
     settings, _ = given.opened(recipe)
     files = [path for each in models for path in given.paths(each)]
     asked = (settings or Recipe()).with_changes(**changes_of("compare", options))
-    return Compared.of(pipeline.compare(files, asked))
+    rows = pipeline.compare(files, asked, output=given.path(out), force=force)
+    return Compared.of(rows, file=given.path(out))
 
 
 @verb

@@ -317,14 +317,26 @@ class Benched(Result):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Compared(Rows):
-    """A row for each file: size, latency, memory, accuracy, robust accuracy, strongest attack."""
+    """A row for each file: size, latency, memory, accuracy, robust accuracy, strongest attack with its ``roc``; and ``change``,
+    what became better or worse against the first file, None for that one.
+
+    ``file``: the JSON that was written, None without ``out``.
+    """
+
+    file: Path | None = None
+
+    @property
+    def report(self) -> Path | None:
+        """The HTML page beside ``file``."""
+        return self.file.with_suffix(".html") if self.file else None
 
     def readable(self) -> list[Any]:
-        """The table, then what makes its figures doubtful."""
+        """The table, both ROC curves, what became better or worse, then what makes figures doubtful."""
         from edgepriv.report import tables
 
         return [
             tables.compare_table(self.rows),
+            *tables.change_parts(self.rows),
             *tables.stale_audits(self.rows),
             *tables.altered_audits(self.rows),
             *tables.compare_notes(self.rows),

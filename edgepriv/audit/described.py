@@ -13,6 +13,24 @@ Audited = tuple[dict[str, Any], dict[str, np.ndarray]]
 """The content of ``model.audit.json``, and every attack's scores."""
 
 
+FORMAT = 1
+"""Version of what an audit's figures mean; raised where an older one can no longer be compared."""
+
+
+def network_of(model: DeployedModel) -> str | None:
+    """Which network a file holds.
+
+    Args:
+        model: the opened file.
+
+    Returns:
+        The name that its recipe has for it; None without a manifest.
+    """
+    known = model.verified_manifest()
+    name = ((known.recipe if known else None) or {}).get("model", {}).get("name")
+    return None if name is None else str(name)
+
+
 def described(
     model: DeployedModel,
     asked: DeployedModel,
@@ -37,7 +55,9 @@ def described(
     cut = asked is not model
     headline = content["attacks"][0]["threat_model"] if content["attacks"] else "none"
     return {
+        "format": FORMAT,
         "model": model.name,
+        "network": network_of(model),
         "sha256": asked.sha256,
         "head": None if model.answers_through is None else {"kind": model.answers_through, "cut": cut},
         "warnings": _warnings(model, cut) + _read_as_logits(model) + warning_of(content["shift"]),

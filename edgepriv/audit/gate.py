@@ -8,7 +8,7 @@ others decide and the sentence names those that were not judged. An attack that 
 error as well. Where members and non-members differ in themselves, a low figure is no pass, and one that the difference
 explains is not exceeded either: an error. ``precision@`` is at the prior that ``--prior`` states, and refused without one.
 ``canary_tpr@`` is about the canaries alone, by the attack that finds most of them; of a model that was trained without canaries
-it is an error.
+it is an error. A comparison with an earlier version (``baseline``) is judged among the limits, and by the same rules.
 """
 
 import re
@@ -110,12 +110,11 @@ def judged(limits: Sequence[Limit], audit: dict[str, Any]) -> list[dict[str, str
     ]
 
 
-def exceeded(limits: Sequence[Limit], audit: dict[str, Any]) -> list[str]:
-    """What of the limits the audit exceeds.
+def exceeded(outcomes: Sequence[dict[str, str]]) -> list[str]:
+    """What of the limits an audit exceeds.
 
     Args:
-        limits: that were asked for.
-        audit: the content of the JSON.
+        outcomes: of ``judged``, and of ``baseline.judged_against``.
 
     Returns:
         One sentence for each, naming the attack, then those for limits that were not measured; empty where all are met.
@@ -123,14 +122,16 @@ def exceeded(limits: Sequence[Limit], audit: dict[str, Any]) -> list[str]:
     Raises:
         UserError: where none is exceeded, for those that were not measured.
     """
-    outcomes = judged(limits, audit)
-    unknown = [
-        f"--fail-if {limit['limit']!r}: {limit['sentence']}" for limit in outcomes if limit["outcome"] == "not measured"
-    ]
+    unknown = [f"{_option(limit)}: {limit['sentence']}" for limit in outcomes if limit["outcome"] == "not measured"]
     sentences = [limit["sentence"] for limit in outcomes if limit["outcome"] == "exceeded"]
     if unknown and not sentences:
         raise UserError("; ".join(unknown))
     return [*sentences, *unknown]
+
+
+def _option(limit: dict[str, str]) -> str:
+    text = limit["limit"]
+    return f"--{text}" if text.startswith("baseline ") else f"--fail-if {text!r}"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgepriv.audit.baseline import Baseline
 from edgepriv.audit.brought import NOTHING_BROUGHT, Brought
 from edgepriv.recipe import Model
 
@@ -18,6 +19,7 @@ class Request:
     ``float_twin``: audit the float twin as well. ``cut_head``: audit the file with its head removed. ``accept_accuracy_loss``:
     continue though the model is hardly better than chance on its members. ``confirmed``: the user's own module, which a
     manifest alone may not ask to import. ``brought``: the user's own reference models, or the function that trains them.
+    ``baseline``: the audit of an earlier version, which must be of the same data.
     """
 
     cache_dir: Path
@@ -28,3 +30,16 @@ class Request:
     accept_accuracy_loss: bool = False
     confirmed: Model | None = None
     brought: Brought = NOTHING_BROUGHT
+    baseline: Baseline | None = None
+
+    def refuse_other_data(self, sha256: str) -> None:
+        """Refuse data that the baseline, if there is one, was not measured on.
+
+        Args:
+            sha256: of the data.
+
+        Raises:
+            UserError: where they differ.
+        """
+        if self.baseline is not None:
+            self.baseline.refuse_other_data(sha256)

@@ -1,5 +1,6 @@
 """The audit of one model file: how perturbed inputs break it."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,9 @@ def robustness_part(
     if rows is not None and not rows.free.any():
         return None
     groups = None if dataset.groups is None else dataset.groups[chosen]
-    persons = {} if groups is None else {"n_persons": len(np.unique(groups))}
+    # Which examples they are, so that another version on the same ones can be compared example by example.
+    common_to_all = {"examples_sha256": sha256(chosen.astype(np.int64).tobytes()).hexdigest()}
+    persons = common_to_all | ({} if groups is None else {"n_persons": len(np.unique(groups))})
     settings = budget_and_seed | {"steps": recipe.audit.pgd_steps, "free": free}
     if dataset.encoding is not None:
         settings |= {"rows": dataset.encoding.record}

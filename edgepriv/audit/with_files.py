@@ -104,6 +104,7 @@ def _opened(model: DeployedModel, members: Path, non_members: Path, request: Req
     examples_of = from_files(model, members, non_members, recipe.data, told.input_range, inherited)
     opened = open_target(asked, examples_of, told)
     examples = opened.examples.dataset
+    request.refuse_other_data(examples.sha256)
     recipe, unit = in_unit_range(recipe, opened.examples)
     refuse_radius(opened.target, examples, recipe)
     free, left_alone = free_columns(

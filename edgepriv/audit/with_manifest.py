@@ -150,6 +150,7 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     """What is examined; and the recipe that an adaptive attacker trains by, without the settings of this audit: the
     perturbations that it is asked to measure say nothing about how the target was trained."""
     dataset, split = project.recorded_data(known.data, request.data_dir, str(model.path))
+    request.refuse_other_data((known.data or {}).get("sha256", dataset.sha256))
     column = (request.changes.get("data") or {}).get("subgroups")
     if column is not None and known.data is not None:
         dataset = replace(dataset, subgroups=project.recorded_subgroups(known.data, request.data_dir, column))

@@ -63,7 +63,7 @@ COMMANDS = {
         ("edgepriv bench out/model.onnx --batch 1 --batch 32", "edgepriv bench out/model.onnx --import board.json"),
     ),
     "compare": Command(
-        "One table: size, latency, memory, accuracy, robust accuracy, leakage.",
+        "Versions side by side: both ROC curves, and what became better, worse, or is within noise.",
         ("edgepriv compare out/model.onnx out/model.fp32.onnx", "edgepriv compare a.onnx b.onnx c.onnx --rounds 9"),
     ),
     "show": Command(

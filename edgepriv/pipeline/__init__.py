@@ -5,7 +5,8 @@ dictionaries that are JSON.
 """
 
 from edgepriv.pipeline._audit import attacks, audit, audit_file
-from edgepriv.pipeline._bench import bench, compare
+from edgepriv.pipeline._bench import bench
+from edgepriv.pipeline._compare import compare
 from edgepriv.pipeline._defences import defences
 from edgepriv.pipeline._export import export
 from edgepriv.pipeline._harden import harden

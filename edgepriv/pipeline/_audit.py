@@ -15,6 +15,7 @@ from edgepriv.artifact import manifest
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit import gate
 from edgepriv.audit.attacks import ATTACKS, NEEDS, TRAINED
+from edgepriv.audit.baseline import Baseline, judged_against
 from edgepriv.audit.knowledge import attacker_of
 from edgepriv.audit.request import Request
 from edgepriv.audit.with_files import audit_on_files
@@ -27,7 +28,7 @@ from edgepriv.pipeline._references import brought_by
 from edgepriv.pipeline._start import start_path
 from edgepriv.project import beside
 from edgepriv.report.declared import NOTHING_DECLARED, Declared
-from edgepriv.report.statement import signed, statement_of
+from edgepriv.report.statement import is_altered, signed, statement_of
 
 
 # One argument for each option of `edgepriv audit`, by its name.
@@ -49,6 +50,7 @@ def audit(
     trainer: str | None = None,
     defence_free: str | None = None,
     limits: Sequence[str] = (),
+    baseline: Path | None = None,
     declared: Declared = NOTHING_DECLARED,
     force: bool = False,
     recipe_file: Path | None = None,
@@ -71,6 +73,7 @@ def audit(
         accept_accuracy_loss: audit a file that has collapsed too (see ``edgepriv.accuracy``).
         factory: the user's own ``package.module:factory``, without which reference models of such a network are refused.
         limits: such as "auc>0.55"; judged after the audit.
+        baseline: model.audit.json of an earlier version; one that is worse beyond noise fails the gate.
         declared: what people say of the audit, for its risk statement.
         reference_models: folder of the user's own reference models; none are trained then (see ``audit.existing``).
         reference_scores: file of what the user's own reference models answer; none are trained then.
@@ -84,16 +87,18 @@ def audit(
 
     Raises:
         UserError: for bad input, before any attack.
-        GateFailed: after writing, when one of ``limits`` is exceeded.
+        GateFailed: after writing, when one of ``limits`` is exceeded, or the model is worse than the ``baseline``.
     """
     declared = declared.checked()
     output = json_name(output) or audit_file(model, cut_head)
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
     kept = cache_dir or data.default_data_dir()
     read = [start_path(changes), model, members, non_members, recipe_file, reference_models, reference_scores]
+    read += [] if baseline is None else [baseline, baseline.with_suffix(".npz")]
     refuse_overwriting([*read, *_beside(model), kept / "references"], written)
     _refuse_reading_nothing(changes, members)
     opened = DeployedModel.open(model)
+    earlier = _baseline(baseline, opened)
     if members is None:
         refuse_overwriting(_data_files(opened, data_dir), written)
     refuse_existing(written, force)
@@ -111,18 +116,36 @@ def audit(
         accept_accuracy_loss=accept_accuracy_loss,
         confirmed=own,
         brought=brought_by(opened, own, reference_models, reference_scores, trainer, defence_free),
+        baseline=earlier,
     )
     if members is not None and non_members is not None:
         content, scores = audit_on_files(opened, members, non_members, request)
     else:
         content, scores = audit_by_manifest(opened, request)
     content["limits"] = gate.judged(gates, content)
+    if earlier is not None:
+        since = judged_against(earlier, content, scores)
+        content["baseline"] = since["change"]
+        content["limits"].append(since["limit"])
     content = _stated(content, declared, opened)
     _write(opened, content, scores, written)
-    sentences = gate.exceeded(gates, content)
+    sentences = gate.exceeded(content["limits"])
     if sentences:
         raise GateFailed("; ".join(sentences), content)
     return content
+
+
+def _baseline(path: Path | None, opened: DeployedModel) -> Baseline | None:
+    """The audit of an earlier version, refused where it can say nothing about this one."""
+    if path is None:
+        return None
+    baseline = Baseline.read(path)
+    if is_altered(baseline.version.audit):
+        raise UserError(
+            f"--baseline {path}: this audit is not what was signed: a figure or a word in it has changed since"
+        )
+    baseline.refuse_other_network(opened)
+    return baseline
 
 
 def _stated(content: dict[str, Any], declared: Declared, opened: DeployedModel) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Measure files: one beside its float twin, or several side by side."""
+"""Measure a file beside its float twin and others."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,7 @@ from typing import Any
 from edgepriv import progress
 from edgepriv.artifact.contract import fixed_batch_of
 from edgepriv.artifact.deployed import DeployedModel
-from edgepriv.companion_files import audit_beside, bench_in, has_stale_audit, imported_runs, unique_names, variants_of
-from edgepriv.errors import UserError
+from edgepriv.companion_files import audit_beside, bench_in, imported_runs, variants_of
 from edgepriv.files import refuse_existing, refuse_overwriting, write_json
 from edgepriv.measure.batches import batches_for
 from edgepriv.measure.bench import bench as measure
@@ -17,8 +16,6 @@ from edgepriv.pipeline._given import json_name
 from edgepriv.pipeline._page import write_report
 from edgepriv.project import beside
 from edgepriv.recipe import Bench, Recipe
-from edgepriv.report import tables
-from edgepriv.report.statement import is_altered
 
 
 def bench(
@@ -56,10 +53,10 @@ def bench(
     if content is None:
         refuse_existing([output], force)
         variants = variants_of(opened, against)
-        batches, skipped = batches_for(_fixed_batches(variants), recipe.bench.batches)
+        batches, skipped = batches_for(fixed_batches(variants), recipe.bench.batches)
         files = {name: variant.facts() for name, variant in variants.items()}
         devices = imported_runs(opened, files, imports)
-        measured = _measured(variants, recipe.bench, batches, recipe.bench.threads)
+        measured = measured_together(variants, recipe.bench, batches, recipe.bench.threads)
         content = measured | {"model": model.name, "files": files, "said": skipped}
     else:
         devices = imported_runs(opened, content["files"], imports)
@@ -72,14 +69,32 @@ def bench(
     return content
 
 
-def _fixed_batches(variants: dict[str, DeployedModel]) -> dict[str, int | None]:
-    """Of each file; its session is not kept, since it is timed in other processes."""
+def fixed_batches(variants: dict[str, DeployedModel]) -> dict[str, int | None]:
+    """How many inputs each file takes at a time; its session is not kept, since it is timed in other processes.
+
+    Args:
+        variants: opened files, by name.
+
+    Returns:
+        By name; None where any number will do.
+    """
     return {name: fixed_batch_of(variant.open_session()) for name, variant in variants.items()}
 
 
-def _measured(
+def measured_together(
     variants: dict[str, DeployedModel], settings: Bench, batches: Sequence[int], threads: Sequence[int]
 ) -> dict[str, Any]:
+    """Time files in turns, each in a fresh process.
+
+    Args:
+        variants: opened files, by name.
+        settings: runs, rounds and seconds.
+        batches: inputs at a time.
+        threads: 0 for all cores.
+
+    Returns:
+        See ``edgepriv.measure.bench.bench``.
+    """
     with progress.shown("bench", unit="process", leave=False) as bar:
         return measure(
             variants,
@@ -90,33 +105,3 @@ def _measured(
             seconds=settings.seconds,
             progress=progress.follower(bar),
         )
-
-
-def compare(models: Sequence[Path], recipe: Recipe) -> list[dict[str, Any]]:
-    """Several models side by side.
-
-    Args:
-        models: at least two .onnx files.
-        recipe: threads, batch sizes, runs and rounds.
-
-    Returns:
-        One row for each model: size, latency and memory, measured now; accuracy, robust accuracy and leakage from its audit, if
-        there is one of the same file. ``stale_audit``: there is one of another version; ``altered_audit``: it was changed
-        after it was signed.
-
-    Raises:
-        UserError: for fewer than two different models.
-    """
-    if len({path.resolve() for path in models}) < 2:
-        raise UserError("compare needs at least two different models")
-    variants = dict(zip(unique_names(models), map(DeployedModel.open, models), strict=True))
-    fixed = _fixed_batches(variants)
-    batches, _ = batches_for(fixed, (1,))
-    measured = _measured(variants, recipe.bench, batches, (1,))
-    audits = {name: audit_beside(model) for name, model in variants.items()}
-    return [
-        tables.compare_row(name, audits[name], measured)
-        | {"stale_audit": has_stale_audit(model), "altered_audit": is_altered(audits[name] or {})}
-        | {"batch": fixed[name], "timed_batch": batches[0]}
-        for name, model in variants.items()
-    ]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgepriv.audit.knowledge import MEANINGS, PHRASES, phrase_of
@@ -57,37 +57,46 @@ def render(
     twin = (audit or {}).get("float") or {}
     has_twin = bool(twin) or (bench is not None and any(row["name"] == FLOAT for row in bench["variants"]))
     own = "hardened" if has_twin else "this model"
-    return _template().render(
-        title=title,
-        verdict=verdict(audit, bench, risk_of_a_person(audit)),
-        summary=summary(audit, bench),
-        own=own,
-        has_twin=has_twin,
-        classes=sorted(
-            (((audit or {}).get("per_class") or {}).get("rows") or []), key=lambda row: -(row["auc"] or 0.0)
-        ),
-        comparison=list(comparison(audit, bench)),
-        audit=audit,
-        statement=(audit or {}).get("statement"),
-        persons=(audit or {}).get("persons"),
-        canaries=(audit or {}).get("canaries"),
-        rocs=[plot for plot in (_roc(own, audit), _roc("undefended float", twin)) if plot],
-        bench=bench,
-        ratios={_setting(ratio): ratio for ratio in bench["ratios"]} if bench else {},
-        devices=device_rows(bench) if bench else [],
-        layers=_with_bars(layers or []),
-        missing=list(missing(audit, bench, layers)),
-        essentials=list(essentials(audit, manifest)),
-        facts=list(facts(audit, bench, manifest)),
-        command=command,
-        **_of_accuracy((audit or {}).get("accuracy") or (manifest or {}).get("accuracy")),
-        **classifier_section(audit, own),
-        **_of_attacks(attacks),
-        **_of_robustness(own, audit, twin),
+    return (
+        templates()
+        .get_template("report.html")
+        .render(
+            title=title,
+            verdict=verdict(audit, bench, risk_of_a_person(audit)),
+            summary=summary(audit, bench),
+            own=own,
+            has_twin=has_twin,
+            classes=sorted(
+                (((audit or {}).get("per_class") or {}).get("rows") or []), key=lambda row: -(row["auc"] or 0.0)
+            ),
+            comparison=list(comparison(audit, bench)),
+            audit=audit,
+            statement=(audit or {}).get("statement"),
+            persons=(audit or {}).get("persons"),
+            canaries=(audit or {}).get("canaries"),
+            rocs=[plot for plot in (_roc(own, audit), _roc("undefended float", twin)) if plot],
+            bench=bench,
+            ratios={_setting(ratio): ratio for ratio in bench["ratios"]} if bench else {},
+            devices=device_rows(bench) if bench else [],
+            layers=_with_bars(layers or []),
+            missing=list(missing(audit, bench, layers)),
+            essentials=list(essentials(audit, manifest)),
+            facts=list(facts(audit, bench, manifest)),
+            command=command,
+            **_of_accuracy((audit or {}).get("accuracy") or (manifest or {}).get("accuracy")),
+            **classifier_section(audit, own),
+            **_of_attacks(attacks),
+            **_of_robustness(own, audit, twin),
+        )
     )
 
 
-def _template() -> Template:
+def templates() -> Environment:
+    """The pages' templates, which refuse a name that nobody gave them.
+
+    Returns:
+        An environment that knows every file beside this one.
+    """
     environment = Environment(
         loader=FunctionLoader(lambda name: files("edgepriv.report").joinpath(name).read_text()),
         autoescape=True,
@@ -116,7 +125,7 @@ def _template() -> Template:
         precision_cells=precision_cells,
         precision_notes=precision_notes,
     )
-    return environment.get_template("report.html")
+    return environment
 
 
 def _of_accuracy(accuracy: Mapping[str, Any] | None) -> dict[str, Any]:

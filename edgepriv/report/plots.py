@@ -88,6 +88,31 @@ def roc(model: str, attacks: Sequence[Mapping[str, Any]], utility: Mapping[str, 
     )
 
 
+def roc_of_versions(curves: Mapping[str, Mapping[str, Any]]) -> Markup:
+    """The ROC curve of each version's strongest attack, on logarithmic axes.
+
+    Args:
+        curves: name -> ``fpr``, ``tpr`` and ``n_non_members``; at least one.
+
+    Returns:
+        One svg element with a description for screen readers.
+    """
+    floor = min(1e-2, max(0.5 / curve["n_non_members"] for curve in curves.values()))
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(5.4, 4.6)
+        axes.plot([floor, 1], [floor, 1], "--", color="#333333", linewidth=1, label="guessing")
+        for place, (name, curve) in enumerate(curves.items()):
+            fpr, tpr = (np.maximum(curve[key], floor) for key in ("fpr", "tpr"))
+            colour, dashes = COLOURS[place % len(COLOURS)], ("-", "--", ":", "-.")[place % 4]
+            axes.plot(fpr, tpr, dashes, color=colour, linewidth=1.6, drawstyle="steps-post", label=name)
+        axes.set(xscale="log", yscale="log", xlim=(floor, 1.02), ylim=(floor, 1.1))
+        axes.set(
+            xlabel="false-positive rate (non-members taken for members)", ylabel="true-positive rate (members found)"
+        )
+        axes.legend(loc="lower right", fontsize=7)
+    return _inline(figure, f"Log-log ROC curves of the strongest attack on each of {', '.join(curves)}.")
+
+
 def _coloured_first(attacks: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The strongest five, then the best at 1% false positives, whose curve an AUC may not show, then the others."""
     first, rest = attacks[: len(COLOURS) - 1], attacks[len(COLOURS) - 1 :]

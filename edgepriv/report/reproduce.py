@@ -68,7 +68,8 @@ def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
     if context != NOT_STATED:
         arguments += ["--context", context]
     for limit in audit.get("limits", []):
-        arguments += ["--fail-if", limit["limit"]]
+        option, _, value = limit["limit"].rpartition("baseline ")
+        arguments += ["--baseline", value] if not option and value != limit["limit"] else ["--fail-if", limit["limit"]]
     return shlex.join(arguments)
 
 

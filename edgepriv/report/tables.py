@@ -1,6 +1,7 @@
 """Tables for the terminal: one audit, one bench, several models side by side, one file layer by layer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -10,6 +11,8 @@ from rich.text import Text
 from edgepriv.audit.attacks import NEEDS
 from edgepriv.audit.knowledge import MEANINGS, PHRASES, phrase_of
 from edgepriv.recipe import differences
+from edgepriv.report.changes import figure_cells, headline, notes
+from edgepriv.report.characters import MARKS, drawn, lowest_of
 from edgepriv.report.devices import device_rows
 from edgepriv.report.formatting import (
     area,
@@ -27,6 +30,7 @@ from edgepriv.report.formatting import (
 )
 from edgepriv.report.verdict import like_guessing, strongest
 
+WIDTH = 79
 AT_MOST = "at most: a bound from attacks without gradients; a gradient attack would find more"
 
 
@@ -285,9 +289,49 @@ def compare_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         A row for each figure.
     """
     table = _table("", [""], [row["name"] for row in rows], compact=True)
-    for label, show in _COMPARED.items():
-        _row(table, label, *map(show, rows))
+    for label, shown in compare_cells(rows):
+        _row(table, label, *shown)
     return table
+
+
+def compare_cells(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Models side by side, as text.
+
+    Args:
+        rows: what ``compare_row`` returns, one for each model.
+
+    Returns:
+        For each figure its name, and a cell for each model.
+    """
+    return [(label, [show(row) for row in rows]) for label, show in _COMPARED.items()]
+
+
+def change_parts(rows: Sequence[Mapping[str, Any]]) -> list[Table | str]:
+    """Both ROC curves, then what became better or worse against the first model.
+
+    Args:
+        rows: what ``pipeline.compare`` returns.
+
+    Returns:
+        Texts and tables of 80 columns; nothing is drawn of models without an audit.
+    """
+    parts: list[Table | str] = []
+    curves = {row["name"]: row["roc"] for row in rows if row["roc"] is not None}
+    if curves:
+        shown = dict(list(curves.items())[: len(MARKS)])
+        parts += ["ROC of the strongest attack on each", *drawn(shown, lowest_of(list(shown.values()))), ""]
+    for row in rows:
+        if row["change"] is None:
+            continue
+        parts.append(fill(headline(row["name"], row["change"]), WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+        table = _table("", ["figure"], ["before", "after", "difference", "verdict"], compact=True)
+        for figure in row["change"]["figures"]:
+            _row(table, *figure_cells(figure))
+        parts += [
+            table,
+            *(fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in notes(row["change"])),
+        ]
+    return parts
 
 
 def stale_audits(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from edgepriv.audit.assess import assess, corrected
 from edgepriv.audit.evidence import Evidence
-from edgepriv.audit.gate import exceeded, parse_limit
+from edgepriv.audit.gate import exceeded, judged, parse_limit
 from edgepriv.audit.trained_answers import Shadow
 
 QUICK = ("confidence", "entropy", "loss")
@@ -44,7 +44,7 @@ def test_members_that_score_low_are_found_as_well_as_members_that_score_high():
 def test_the_gate_judges_a_reversed_attack_by_what_it_tells():
     evidence, membership = simulate(2.0, n=600, references=2)
     audit = {"attacks": audited(Evidence(evidence.target), ~membership).attacks}
-    [sentence] = exceeded([parse_limit("auc>0.6")], audit)
+    [sentence] = exceeded(judged([parse_limit("auc>0.6")], audit))
     assert ", reversed, asks for answers)" in sentence
 
 

@@ -33,7 +33,7 @@ AUDIT = {
 
 
 def verdicts(*limits, audit=AUDIT):
-    return exceeded([parse_limit(limit) for limit in limits], audit)
+    return exceeded(judged([parse_limit(limit) for limit in limits], audit))
 
 
 @pytest.mark.parametrize(

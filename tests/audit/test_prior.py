@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import beta, norm
 from sklearn.metrics import precision_score
 
-from edgepriv.audit.gate import exceeded, parse_limit, refuse_without_prior
+from edgepriv.audit.gate import exceeded, judged, parse_limit, refuse_without_prior
 from edgepriv.audit.prior import UNNAMED, add_precision, precision
 from edgepriv.errors import UserError
 from edgepriv.recipe import written
@@ -71,7 +71,7 @@ def test_a_limit_on_a_precision_needs_a_prior_and_names_the_attack():
         refuse_without_prior([limit], None)
     refuse_without_prior([limit], 0.1)
     row = {"name": "loss", "threat_model": "none", "precision_at_fpr": {"0.01": {"value": 0.3, "ci": [0.1, 0.5]}}}
-    assert exceeded([limit], {"attacks": [row], "robustness": None}) == [
+    assert exceeded(judged([limit], {"attacks": [row], "robustness": None})) == [
         "precision@0.01>0.2 is exceeded: 0.3000 [0.1000, 0.5000] (loss, asks for answers)"
     ]
 

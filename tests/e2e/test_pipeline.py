@@ -239,7 +239,30 @@ def test_every_command_prints_one_json_object(edgepriv, hardened: Path, tmp_path
     benched = edgepriv("bench", shipped, "--runs", 5, "--rounds", 1, "-o", tmp_path / "b.json", "--json")
     assert benched.json["variants"]
     compared = edgepriv("compare", shipped, tmp_path / "a.onnx", "--runs", 5, "--rounds", 1, "--json")
-    assert len(compared.json) == 2
+    assert [row["change"] is None for row in compared.json] == [True, False]
+    assert compared.json[1]["change"]["verdicts"]["size"] == "worse"
+
+
+def test_a_baseline_gates_the_next_audit(edgepriv, refused, hardened: Path, tmp_path: Path) -> None:
+    shipped, old = hardened / "out" / "model.onnx", tmp_path / "old.audit.json"
+    quick = ("--attacks", "quick", "--robust", "none", "--no-float-twin")
+    assert edgepriv("audit", shipped, *quick, "-o", old).code == 0
+    ran = edgepriv("audit", shipped, *quick, "--baseline", old, "-o", tmp_path / "new.json", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["limits"][0]["outcome"] == "met"
+    assert ran.json["baseline"]["verdicts"]["leakage"] == "within noise"
+    assert f"--baseline {old}" in (tmp_path / "new.html").read_text()
+    content = json.loads(old.read_text())
+    for row in content["attacks"]:  # as if the earlier version had leaked nothing, of which no scores are left
+        row |= {"auc": 0.2, "auc_ci": [0.19, 0.21], "auc_ci_simultaneous": [0.19, 0.21]}
+    old.write_text(json.dumps(content))
+    ran = edgepriv("audit", shipped, *quick, "--baseline", old, "-o", tmp_path / "worse.json")
+    assert ran.code == 3
+    assert "beyond noise: AUC of the strongest attack 0.200 ->" in ran.err
+    old.write_text(json.dumps(content | {"data": content["data"] | {"sha256": "0" * 64}}))
+    assert "on another data set" in refused("audit", shipped, *quick, "--baseline", old, "-o", tmp_path / "no.json")
+    assert not (tmp_path / "no.json").exists()
+    assert "choose another -o" in refused("audit", shipped, *quick, "--baseline", old, "-o", old, "--force")
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8, 32])

@@ -19,7 +19,7 @@ from edgepriv.audit.evasion.attacked import Attacked
 from edgepriv.audit.evasion.attacks import EVASIONS, FGSM, LEVELS, SQUARE
 from edgepriv.audit.evasion.grid import below_a_level, refuse_below_a_level
 from edgepriv.audit.evasion.kept import Kept
-from edgepriv.audit.evasion.rows import interval, row
+from edgepriv.audit.evasion.rows import interval, outcomes_of, row
 from edgepriv.audit.evasion.scores import averaged, scores_of
 from edgepriv.audit.evasion.setting import Setting, check
 from edgepriv.audit.evasion.trial import DRAWS, Counter, Craft, Inputs, Predict, Trial
@@ -185,6 +185,7 @@ def _report(
         "worst_case_accuracy": None if unknown else worst,
         **(interval(tally.standing, trial.groups) | ({"ci": None, "at_most": worst} if unknown else {})),
         "curve": [] if unknown else [{"eps": radius, "accuracy": nested[radius]} for radius in sorted(radii)],
+        "outcomes": outcomes_of(right, tally.standing),
         "fixed_features": 0 if trial.free is None else int((~trial.free).sum()),
         "warnings": lines,
     }

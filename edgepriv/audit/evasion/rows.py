@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.clustered import Groups, counted
 from edgepriv.audit.statistics import wilson
@@ -40,3 +42,29 @@ def interval(held: Bools, groups: Groups = None) -> dict[str, Any]:
         ``ci``, Wilson's interval at 95%, and ``n``.
     """
     return {"ci": list(wilson(*counted(held, groups))), "n": len(held)}
+
+
+def outcomes_of(right: Bools, held: Bools) -> dict[str, str]:
+    """Who was right on clean inputs, and who withstood every attack, so that two versions can be compared example by example.
+
+    Args:
+        right: bool [n].
+        held: bool [n].
+
+    Returns:
+        ``clean`` and ``worst``: eight examples a byte, the first in the highest bit, as hex.
+    """
+    return {name: np.packbits(side).tobytes().hex() for name, side in (("clean", right), ("worst", held))}
+
+
+def outcomes_in(told: str, n: int) -> Bools:
+    """What ``outcomes_of`` wrote down.
+
+    Args:
+        told: one of its values.
+        n: number of examples.
+
+    Returns:
+        bool [n].
+    """
+    return np.unpackbits(np.frombuffer(bytes.fromhex(told), dtype=np.uint8), count=n).astype(np.bool_)

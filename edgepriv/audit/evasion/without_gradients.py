@@ -12,7 +12,7 @@ from edgepriv.audit.evasion.attacks import LEVELS, SQUARE
 from edgepriv.audit.evasion.grid import radius_on_bytes
 from edgepriv.audit.evasion.kept import Kept
 from edgepriv.audit.evasion.remarks import of_answers, of_radius
-from edgepriv.audit.evasion.rows import interval, row
+from edgepriv.audit.evasion.rows import interval, outcomes_of, row
 from edgepriv.audit.evasion.scores import THE_FILE, averaged, logarithms, tells_more_than_labels
 from edgepriv.audit.evasion.setting import Setting, check
 from edgepriv.audit.evasion.square import QUERIES, square
@@ -105,6 +105,7 @@ def without_gradients(
         "at_most": float(held.mean()),
         "n": len(x),
         "curve": [],
+        "outcomes": outcomes_of(right, held),
         "fixed_features": setting.fixed_features,
         "warnings": warnings,
     }
