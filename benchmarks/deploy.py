@@ -79,7 +79,7 @@ def timed(name: str, paths: Mapping[str, Path], asked: Mapping[str, Any]) -> dic
             runs = min(most, max(least, round(asked["seconds"] / per_run)))
             warmup = min(WARMUP, runs // 5)  # the first inference comes before
 
-            def tell(done: int, total: int, what: str) -> None:
+            def tell(done: int, total: int | None, what: str, _: float | None) -> None:
                 note(f"{name} {done + 1}/{total}: {what}")
 
             measured_here = bench(

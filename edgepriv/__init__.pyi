@@ -89,6 +89,8 @@ def bench(
     threads: int | Sequence[int] | None = None,
     runs: int | None = None,
     seconds: float | None = None,
+    time: str | float | None = None,
+    precision: float | None = None,
     rounds: int | None = None,
     progress: bool | Callable[[Step], object] = False,
 ) -> Benched:
@@ -101,6 +103,8 @@ def compare(
     force: bool = False,
     runs: int | None = None,
     seconds: float | None = None,
+    time: str | float | None = None,
+    precision: float | None = None,
     rounds: int | None = None,
     progress: bool | Callable[[Step], object] = False,
 ) -> Compared:

@@ -93,13 +93,13 @@ class Lines:
             The line, with the time left where the total is known.
         """
         of = f"{self.n:,.0f}" + (f" of {self.total:,.0f}" if self.total else "")
-        parts = [f"{self.title}: {of} {_plural(self.unit)}", _duration(now - self.since)]
+        parts = [f"{self.title}: {of} {_plural(self.unit)}", duration(now - self.since)]
         per_second = (self.n - self._first) / max(now - self.since, 1e-9)
         if per_second > 0:
             rate, of_time = (per_second, "s") if per_second >= 1 else (60 * per_second, "min")
             parts.append(f"{rate:.3g} {_plural(self.unit)}/{of_time}")
             if self.total and self.total > self.n:
-                parts.append(f"about {_duration((self.total - self.n) / per_second)} left")
+                parts.append(f"about {duration((self.total - self.n) / per_second)} left")
         return ", ".join([*parts, *(f"{name} {value}" for name, value in self.postfix.items())])
 
 
@@ -364,7 +364,15 @@ def _plural(unit: str) -> str:
     return f"{unit}es" if unit.endswith(("ch", "s")) and unit != "epoch" else f"{unit}s"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as a reader takes them: ``2 min 30 s``.
+
+    Args:
+        seconds: 0 or more.
+
+    Returns:
+        Hours and minutes, minutes and seconds, or seconds.
+    """
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

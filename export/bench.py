@@ -30,9 +30,10 @@ else:
 WARMUP = 20
 SEED = 0
 FEWEST = 5
-"""Inferences that are timed however long they take."""
+"""Inferences that are timed however long they take, unless another number is asked for."""
 
 
+# One argument for each option of the command line.
 def measure(
     path: Path,
     batch: int = 1,
@@ -41,6 +42,8 @@ def measure(
     samples: bool = False,
     warmup: int = WARMUP,
     seconds: float | None = None,
+    fewest: int = FEWEST,
+    ops: bool = True,
 ) -> dict[str, Any]:
     """Load time, first inference, steady latency, memory and executed operators of one model.
 
@@ -55,7 +58,9 @@ def measure(
         runs: timed inferences, at least 1.
         samples: whether every latency is returned too, as ``samples_ms``.
         warmup: inferences after the first one that are not timed, at least 0.
-        seconds: no inference is begun after so many, but ``FEWEST`` are timed; None for no limit.
+        seconds: no inference is begun after so many, but ``fewest`` are timed; None for no limit.
+        fewest: inferences that are timed in any case, at least 1.
+        ops: whether executed operators are read, which opens the model once more; without, they are empty.
 
     Returns:
         A JSON-ready object; milliseconds, and megabytes of 10^6 bytes. ``latency_ms.n`` says how many inferences were timed.
@@ -63,8 +68,10 @@ def measure(
     Raises:
         KitError: for settings out of range, and a model that cannot be opened, fed or run.
     """
-    if batch < 1 or runs < 1 or warmup < 0:
-        raise KitError(f"batch {batch} and runs {runs} must be at least 1, warm-up {warmup} at least 0")
+    if batch < 1 or runs < 1 or fewest < 1 or warmup < 0:
+        raise KitError(
+            f"batch {batch}, runs {runs} and fewest {fewest} must be at least 1, warm-up {warmup} at least 0"
+        )
     if seconds is not None and not seconds > 0:
         raise KitError(f"seconds {seconds} must be above 0")
     size, sha256 = read_once(path)
@@ -80,7 +87,7 @@ def measure(
     x = random_inputs(session, batch, generator)
     feed, outputs = {session.get_inputs()[0].name: x}, [session.get_outputs()[0].name]
     try:
-        first_ns, latencies = timed(lambda: session.run(outputs, feed), runs, warmup, seconds)
+        first_ns, latencies = timed(lambda: session.run(outputs, feed), runs, warmup, seconds, fewest)
     except Exception as error:
         raise KitError(f"{path} cannot run a batch of {batch}: {reason_of(error)}") from error
     peak = memory.peak()
@@ -99,7 +106,7 @@ def measure(
         "first_ms": first_ns / 1e6,
         "latency_ms": {"p50": p50, "p90": p90, "p99": p99, "n": len(steady)},
         "rss_mb": {"baseline": memory.baseline, "loaded": memory.above(loaded), "peak": memory.above(peak)},
-        "ops": executed_ops(path, threads),
+        "ops": executed_ops(path, threads) if ops else {},
         "method": {
             "warmup": warmup,
             "seconds": seconds,
@@ -112,14 +119,18 @@ def measure(
     } | ({"samples_ms": steady.tolist()} if samples else {})
 
 
-def timed(infer: Callable[[], Any], runs: int, warmup: int, seconds: float | None = None) -> tuple[int, np.ndarray]:
+def timed(
+    infer: Callable[[], Any], runs: int, warmup: int, seconds: float | None = None, fewest: int = FEWEST
+) -> tuple[int, np.ndarray]:
     """Time an inference again and again; no garbage is collected meanwhile.
 
     Args:
         infer: runs one inference.
         runs: timed inferences.
-        warmup: inferences after the first one that are not timed; they take a quarter of ``seconds`` at most.
-        seconds: no inference is begun after so many, but ``FEWEST`` are timed; None for no limit.
+        warmup: inferences after the first one that are not timed; none is begun after a quarter of ``seconds``,
+            the first call included, so that a network that takes seconds is not run for nothing.
+        seconds: no inference is begun after so many, but ``fewest`` are timed; None for no limit.
+        fewest: inferences that are timed in any case.
 
     Returns:
         Nanoseconds of the first call, and int64 [n] of those after the warm-up; n is ``runs`` or fewer.
@@ -131,14 +142,13 @@ def timed(infer: Callable[[], Any], runs: int, warmup: int, seconds: float | Non
         start = time.perf_counter_ns()
         infer()
         first_ns = time.perf_counter_ns() - start
-        begun = time.perf_counter_ns()
         for _ in range(warmup):
-            if seconds is not None and time.perf_counter_ns() - begun > seconds / 4 * 1e9:
+            if seconds is not None and time.perf_counter_ns() - start > seconds / 4 * 1e9:
                 break
             infer()
         begun = time.perf_counter_ns()
         while done < runs:
-            if seconds is not None and done >= FEWEST and time.perf_counter_ns() - begun > seconds * 1e9:
+            if seconds is not None and done >= fewest and time.perf_counter_ns() - begun > seconds * 1e9:
                 break
             start = time.perf_counter_ns()
             infer()
@@ -251,7 +261,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="0 takes all cores (default 1)")
     parser.add_argument("--runs", type=int, default=200, help="timed inferences (default 200)")
     parser.add_argument("--warmup", type=int, default=WARMUP, help=f"inferences before them (default {WARMUP})")
-    parser.add_argument("--seconds", type=float, help=f"stop timing after so many, but not before {FEWEST} inferences")
+    parser.add_argument("--seconds", type=float, help="stop timing after so many, but not before --fewest inferences")
+    parser.add_argument("--fewest", type=int, default=FEWEST, help=f"inferences timed in any case (default {FEWEST})")
+    parser.add_argument("--no-ops", action="store_true", help="do not list the operators that are executed")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--samples", action="store_true", help="with --json: every single latency too")
     options = parser.parse_args()
@@ -263,6 +275,8 @@ def main() -> None:
         options.samples,
         options.warmup,
         options.seconds,
+        options.fewest,
+        not options.no_ops,
     )
     print(json.dumps(result) if options.json else _table(result))
 

@@ -3,8 +3,9 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
@@ -14,19 +15,26 @@ import numpy as np
 
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.errors import UserError
+from edgepriv.measure.budget import INFERENCES, Budget, Round, Setting, interval_over_rounds, next_setting, remarks
 
 REFERENCE = "float"
+ROUNDS_AIMED_AT = 10
+"""Into how many rounds the time of a setting is divided, where no seconds of a process are given: they differ more than the
+inferences within them."""
 
-Progress = Callable[[int, int, str], None]
-"""Called before each process with the number of processes done, their total, and what is measured next."""
+Progress = Callable[[int, int | None, str, float | None], object]
+"""Called before each process with the number of processes done, their total (None where it is not fixed), what is measured
+next, and how many seconds are left at most (None where the number of rounds is fixed)."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One way of running a model."""
+class _Timing:
+    """What every process of a measurement is told."""
 
-    threads: int
-    batch: int
+    runs: int
+    warmup: int | None
+    seconds: float | None
+    fewest: int | None
 
 
 # What is measured, and the settings of a measurement, each an option of `edgepriv bench`.
@@ -36,7 +44,8 @@ def bench(
     batches: Sequence[int] = (1, 32),
     threads: Sequence[int] = (1,),
     runs: int = 200,
-    rounds: int = 5,
+    rounds: int | None = None,
+    budget: Budget | None = None,
     warmup: int | None = None,
     seconds: float | None = None,
     timers: Mapping[str, Path] | None = None,
@@ -45,81 +54,153 @@ def bench(
     """Measure models and compare each with the one named "float", else with the first.
 
     Each round runs all variants one after the other, each in a process of its own, and every other round in reverse
-    order (A B B A ...), so that a machine that warms up or is busy for a while slows all of them. Latencies are pooled
-    over the rounds (n = runs * rounds, fewer where ``seconds`` end the timing of a process before); load time, first
-    inference and memory are medians over the rounds.
+    order (A B B A ...), so that a machine that warms up or is busy for a while slows all of them. Rounds go on until every
+    ratio is known as exactly as the budget asks for, or its time is spent. Latencies are pooled over the rounds; load time,
+    first inference and memory are medians over them.
 
     Args:
         models: by name.
         batches: inputs at a time, 1 or more each.
         threads: 0 takes all cores.
         runs: timed inferences of a process, 1 or more.
-        rounds: 1 or more.
+        rounds: exactly so many, 1 or more, whatever time they take; None for as many as the budget allows and needs.
+        budget: time for each model over all settings, and precision of the ratios; None for the default.
         warmup: inferences before those that are timed; None for the device kit's number.
-        seconds: as in the kit's bench.py; None for no bound.
+        seconds: as in the kit's bench.py; None for no bound, and within a budget for a tenth of a setting's time.
         timers: names whose files another script times, which takes the arguments of the kit's bench.py and prints its JSON
             (another runtime).
-        progress: called with (done, in all, what comes next).
+        progress: called before each process.
 
     Returns:
         The content of ``model.bench.json``: milliseconds, megabytes of 10^6 bytes, and ``ratios`` as variant / reference, so
-        that 0.5 is half; ``latency_rounds`` is [min, median, max] of the ratio of p50 within each round, and tells whether a
-        difference is larger than the noise. A ratio to nothing measurable is None.
+        that 0.5 is half. ``latency_p50`` is the mean ratio of p50 within the rounds, ``latency_interval`` its 95% interval
+        (None for one round), see ``interval_over_rounds``, and ``latency_rounds`` [min, median, max] over them. A ratio to
+        nothing measurable is None. ``said``: what was not measured as exactly as asked, in sentences.
 
     Raises:
         UserError: for numbers that make no sense, and files that cannot be run.
     """
+    _check_numbers(models, {"batches": (batches, 1), "threads": (threads, 0), "runs": ([runs], 1)}, rounds)
+    settings = [Setting(*pair) for pair in product(dict.fromkeys(threads), dict.fromkeys(batches))]
+    reference = REFERENCE if REFERENCE in models else next(iter(models))
+    within = budget or Budget()
+    if rounds is None and seconds is None:
+        seconds = within.seconds / len(settings) / ROUNDS_AIMED_AT
+    bencher = _Bencher(
+        models=models,
+        scripts=_scripts(models, timers or {}),
+        reference=reference,
+        timing=_Timing(runs, warmup, seconds, None if rounds is not None else INFERENCES - 1),
+        budget=None if rounds is not None else within,
+        progress=progress or (lambda *_: None),
+        measured={setting: [] for setting in settings},
+        total=None if rounds is None else rounds * len(settings) * len(models),
+    )
+    schedule = bencher.as_needed() if rounds is None else (setting for _ in range(rounds) for setting in settings)
+    for setting in schedule:
+        bencher.measure(setting)
+    return bencher.content() | {"said": [] if rounds is not None else remarks(bencher.measured, reference, within)}
+
+
+def _check_numbers(
+    models: Mapping[str, DeployedModel], least_of: Mapping[str, tuple[Sequence[int], int]], rounds: int | None
+) -> None:
     if not models:
         raise UserError("nothing to measure: name at least one .onnx file")
-    for name, values, least in (("batches", batches, 1), ("threads", threads, 0), ("runs", [runs], 1)):
+    for name, (values, least) in least_of.items():
         if not values or min(values) < least:
             raise UserError(f"{name} {list(values)}: give numbers from {least} up")
-    if rounds < 1:
+    if rounds is not None and rounds < 1:
         raise UserError(f"rounds {rounds}: give a number from 1 up")
-    settings = [Setting(*pair) for pair in product(dict.fromkeys(threads), dict.fromkeys(batches))]
-    scripts = {name: str(files("edgepriv.device").joinpath("bench.py")) for name in models}
-    scripts |= {name: str(script) for name, script in (timers or {}).items()}
-    measured: dict[tuple[str, Setting], list[dict[str, Any]]] = {}
-    names = list(models)
-    order = [
-        (setting, name)
-        for number in range(rounds)
-        for setting in settings
-        for name in (names if number % 2 == 0 else names[::-1])
-    ]
-    for done, (setting, name) in enumerate(order):
-        if progress is not None:
-            progress(done, len(order), f"{name}, batch {setting.batch}, {setting.threads or 'all'} threads")
-        measured.setdefault((name, setting), []).append(
-            _fresh_process(scripts[name], models[name], setting, runs, warmup, seconds)
-        )
 
-    first = next(iter(measured.values()))[0]
-    reference = REFERENCE if REFERENCE in models else next(iter(models))
-    return {
-        "variants": [_variant(name, setting, results) for (name, setting), results in measured.items()],
-        "reference": reference,
-        "ratios": list(_ratios(measured, reference)),
-        "machine": first["machine"],
-        "method": first["method"]
-        | {
-            "runs": runs,
-            "seconds": seconds,
-            "rounds": rounds,
-            "order": "interleaved, reversed every other round, a fresh process each",
-        },
-    }
+
+def _scripts(models: Mapping[str, DeployedModel], timers: Mapping[str, Path]) -> dict[str, str]:
+    kit = str(files("edgepriv.device").joinpath("bench.py"))
+    return {name: str(timers.get(name, kit)) for name in models}
+
+
+@dataclass
+class _Bencher:
+    """One measurement, round after round. ``budget``: None where the number of rounds is fixed."""
+
+    models: Mapping[str, DeployedModel]
+    scripts: Mapping[str, str]
+    reference: str
+    timing: _Timing
+    budget: Budget | None
+    progress: Progress
+    measured: dict[Setting, list[Round]]
+    total: int | None
+    begun: float = field(default_factory=time.monotonic)
+    done: int = 0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds."""
+        if self.budget is None:
+            return None
+        return max(0.0, self.budget.seconds * len(self.models) - (time.monotonic() - self.begun))
+
+    def as_needed(self) -> Iterator[Setting]:
+        assert self.budget is not None
+        while True:
+            setting = next_setting(self.measured, self.reference, self.left or 0.0, self.budget.precision)
+            if setting is None:
+                return
+            yield setting
+
+    def measure(self, setting: Setting) -> None:
+        names = list(self.models)
+        rounds = self.measured[setting]
+        begun = time.monotonic()
+        results = {}
+        for name in names if len(rounds) % 2 == 0 else names[::-1]:
+            self.progress(self.done, self.total, f"{name}, {setting}", self.left)
+            results[name] = _fresh_process(
+                self.scripts[name], self.models[name], setting, self.timing, with_ops=not rounds
+            )
+            self.done += 1
+        rounds.append(Round(time.monotonic() - begun, results))
+
+    def content(self) -> dict[str, Any]:
+        timed = {setting: rounds for setting, rounds in self.measured.items() if rounds}
+        rows = {
+            (name, setting): [each.results[name] for each in rounds]
+            for setting, rounds in timed.items()
+            for name in self.models
+        }
+        first = next(iter(rows.values()))[0]
+        asked: dict[str, Any] = {}
+        if self.total is not None:
+            asked["rounds"] = self.total // len(timed) // len(self.models)
+        if self.budget is not None:
+            asked |= {"time": self.budget.seconds, "precision": self.budget.precision}
+        return {
+            "variants": [_variant(name, setting, results) for (name, setting), results in rows.items()],
+            "reference": self.reference,
+            "ratios": list(_ratios(rows, self.reference)),
+            "machine": first["machine"],
+            "method": first["method"]
+            | {"runs": self.timing.runs, "seconds": self.timing.seconds}
+            | asked
+            | {"order": "interleaved, reversed every other round, a fresh process each"},
+        }
 
 
 def _fresh_process(
-    script: str, model: DeployedModel, setting: Setting, runs: int, warmup: int | None, seconds: float | None
+    script: str, model: DeployedModel, setting: Setting, timing: _Timing, *, with_ops: bool
 ) -> dict[str, Any]:
-    numbers: dict[str, float] = {"--batch": setting.batch, "--threads": setting.threads, "--runs": runs}
-    if warmup is not None:
-        numbers["--warmup"] = warmup
-    if seconds is not None:
-        numbers["--seconds"] = seconds
-    arguments = [part for name, value in numbers.items() for part in (name, str(value))]
+    numbers: dict[str, float | None] = {
+        "--batch": setting.batch,
+        "--threads": setting.threads,
+        "--runs": timing.runs,
+        "--warmup": timing.warmup,
+        "--seconds": timing.seconds,
+        "--fewest": timing.fewest,
+    }
+    arguments = [part for name, value in numbers.items() if value is not None for part in (name, str(value))]
+    if not with_ops and timing.fewest is not None:
+        arguments.append("--no-ops")  # they are the same in every round, and cost a second session
     # On Ctrl-C subprocess.run kills the child before it passes the interrupt on.
     ended = subprocess.run(
         [sys.executable, script, str(model.path), *arguments, "--json", "--samples"], capture_output=True, text=True
@@ -136,7 +217,7 @@ def _fresh_process(
     return result
 
 
-def _variant(name: str, setting: Setting, results: list[dict[str, Any]]) -> dict[str, Any]:
+def _variant(name: str, setting: Setting, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     pooled = np.concatenate([result["samples_ms"] for result in results])
     p50, p90, p99 = np.percentile(pooled, [50, 90, 99]).tolist()
     return {
@@ -154,7 +235,7 @@ def _variant(name: str, setting: Setting, results: list[dict[str, Any]]) -> dict
     }
 
 
-def _median(results: list[dict[str, Any]], *keys: str) -> float | None:
+def _median(results: Sequence[Mapping[str, Any]], *keys: str) -> float | None:
     values = []
     for result in results:
         value: Any = result
@@ -164,20 +245,24 @@ def _median(results: list[dict[str, Any]], *keys: str) -> float | None:
     return None if None in values else float(np.median(values))
 
 
-def _ratios(measured: Mapping[tuple[str, Setting], list[dict[str, Any]]], reference: str) -> Iterator[dict[str, Any]]:
+def _ratios(
+    measured: Mapping[tuple[str, Setting], Sequence[Mapping[str, Any]]], reference: str
+) -> Iterator[dict[str, Any]]:
     for (name, setting), results in measured.items():
         if name == reference:
             continue
         own = _variant(name, setting, results)
         other = _variant(reference, setting, measured[reference, setting])
         rounds = [a / b for a, b in zip(own["latency_p50_rounds"], other["latency_p50_rounds"], strict=True)]
+        interval = interval_over_rounds(rounds)
         yield {
             "name": name,
             "against": reference,
             "threads": setting.threads,
             "batch": setting.batch,
             "size": own["size_bytes"] / other["size_bytes"],
-            "latency_p50": own["latency_ms"]["p50"] / other["latency_ms"]["p50"],
+            "latency_p50": rounds[0] if interval is None else interval.centre,
+            "latency_interval": None if interval is None else [interval.low, interval.high],
             "latency_rounds": [min(rounds), float(np.median(rounds)), max(rounds)],
             "load": own["load_ms"] / other["load_ms"],
             "first": own["first_ms"] / other["first_ms"],

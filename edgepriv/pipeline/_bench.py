@@ -11,6 +11,7 @@ from edgepriv.companion_files import audit_beside, bench_in, imported_runs, vari
 from edgepriv.files import refuse_existing, refuse_overwriting, write_json
 from edgepriv.measure.batches import batches_for
 from edgepriv.measure.bench import bench as measure
+from edgepriv.measure.budget import Budget
 from edgepriv.measure.devices import merged
 from edgepriv.pipeline._given import json_name
 from edgepriv.pipeline._page import write_report
@@ -57,7 +58,7 @@ def bench(
         files = {name: variant.facts() for name, variant in variants.items()}
         devices = imported_runs(opened, files, imports)
         measured = measured_together(variants, recipe.bench, batches, recipe.bench.threads)
-        content = measured | {"model": model.name, "files": files, "said": skipped}
+        content = measured | {"model": model.name, "files": files, "said": [*skipped, *measured["said"]]}
     else:
         devices = imported_runs(opened, content["files"], imports)
     if devices:
@@ -88,7 +89,7 @@ def measured_together(
 
     Args:
         variants: opened files, by name.
-        settings: runs, rounds and seconds.
+        settings: runs, seconds, and when to end.
         batches: inputs at a time.
         threads: 0 for all cores.
 
@@ -96,12 +97,20 @@ def measured_together(
         See ``edgepriv.measure.bench.bench``.
     """
     with progress.shown("bench", unit="process", leave=False) as bar:
+
+        def follow(done: int, total: int | None, coming: str, left: float | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+            at_most = {} if left is None else {"at most": f"{progress.duration(left)} left"}
+            bar.set_postfix({**at_most, "now": coming})
+
         return measure(
             variants,
             batches=batches,
             threads=threads,
             runs=settings.runs,
             rounds=settings.rounds,
+            budget=Budget(settings.time or Budget.seconds, settings.precision),
             seconds=settings.seconds,
-            progress=progress.follower(bar),
+            progress=follow,
         )

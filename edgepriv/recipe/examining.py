@@ -1,9 +1,9 @@
 """Sections of what is measured of a file: the audit and the bench."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgepriv.recipe import written
 from edgepriv.recipe.inputs import BATCH_DEPENDENT, INPUT_RANGE, MEAN, STD
@@ -135,7 +135,8 @@ class Audit(Section):
 
 
 class Bench(Section):
-    """How the file is timed: ``runs`` inferences in each process, fewer where they would take longer than ``seconds``."""
+    """How the file is timed: in processes of ``runs`` inferences, fewer where they would take longer than ``seconds``, until
+    the ratio is known to ``precision`` or ``time`` is spent; or exactly ``rounds`` processes for each file."""
 
     batches: Annotated[
         tuple[int, ...],
@@ -165,14 +166,48 @@ class Bench(Section):
         Option("Inferences timed in each process, at most.", "Timing", ("bench", "compare")),
     ] = Field(200, ge=1)
     seconds: Annotated[
+        float | None,
+        Option(
+            "Seconds after which a process times no more inferences (it times 2 at least).",
+            "Timing",
+            ("bench", "compare"),
+            default="a tenth of --time for each batch size and number of threads",
+        ),
+    ] = Field(None, gt=0)
+    time: Annotated[
+        float | None,
+        Option(
+            "Time for each file, such as 30s or 2m; it ends before once --precision is reached.",
+            "Timing",
+            ("bench", "compare"),
+            kind=str | float,
+            default="30s",
+            reads=written.duration,
+        ),
+    ] = Field(None, gt=0)
+    precision: Annotated[
         float,
         Option(
-            "Seconds after which a process times no more inferences (it times 5 at least).",
+            "To how much the ratio of latencies is to be known, 0.05 for 5% (half of its 95% interval).",
             "Timing",
             ("bench", "compare"),
         ),
-    ] = Field(5.0, gt=0)
+    ] = Field(0.05, gt=0, lt=1)
     rounds: Annotated[
-        int,
-        Option("Processes for each model.", "Timing", ("bench", "compare")),
-    ] = Field(5, ge=1)
+        int | None,
+        Option(
+            "Processes for each file: exactly so many, whatever time they take.",
+            "Timing",
+            ("bench", "compare"),
+            default="as many as --precision needs and --time allows",
+        ),
+    ] = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if self.time is not None and self.rounds is not None:
+            raise ValueError(
+                f"rounds {self.rounds} and a time of {self.time:g} s contradict each other: rounds are exactly so many, "
+                "however long they take; drop one of them"
+            )
+        return self

@@ -8,6 +8,7 @@ from typing import Any
 from edgepriv.errors import UserError
 from edgepriv.recipe.canaries import planted
 
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 BOTH = ("adaptive", "oblivious")
 ADVERSARIES: dict[str, dict[str, str]] = {
     "none": {"method": "none"},
@@ -59,6 +60,29 @@ def prior(given: float | None) -> float | None:
         percent = f", so {given:g}% is {given / 100:g}" if 1 <= given < 100 else ""
         raise UserError(f"--prior {given:g}: expected a share above 0 and below 1, such as 0.01 for 1%{percent}")
     return given
+
+
+def duration(given: str | float) -> float:
+    """A time as it is written: ``"30s"`` -> 30.0, ``"2m"`` -> 120.0.
+
+    Args:
+        given: text, or seconds.
+
+    Returns:
+        Seconds, above 0.
+
+    Raises:
+        UserError: for anything else.
+    """
+    text = str(given).strip().lower()
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _SECONDS else (text, "s")
+    try:
+        seconds = float(number) * _SECONDS[unit]
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise UserError(f"--time {given!r}: expected a time above 0, such as 30s or 2m")
+    return seconds
 
 
 def whole_numbers(option: str, given: str | int | Sequence[int]) -> list[int]:

@@ -74,6 +74,20 @@ def area(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.3f}"
 
 
+def latency_range(ratio: Mapping[str, Any]) -> tuple[float, float]:
+    """How far the ratio of latencies is known.
+
+    Args:
+        ratio: of a bench.
+
+    Returns:
+        Its 95% interval; the smallest and the largest over the rounds where there is none.
+    """
+    low, _, high = ratio["latency_rounds"]
+    interval = ratio.get("latency_interval")
+    return (low, high) if interval is None else (interval[0], interval[1])
+
+
 def milliseconds(value: float | None) -> str:
     """A duration with three significant digits: 1.2345 -> "1.23 ms".
 

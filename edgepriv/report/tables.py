@@ -20,6 +20,7 @@ from edgepriv.report.formatting import (
     budget,
     count,
     file_size,
+    latency_range,
     megabytes,
     milliseconds,
     percent,
@@ -151,7 +152,7 @@ def bench_table(bench: Mapping[str, Any]) -> Table:
         ratio = ratios.get(_setting(row))
         against = ""
         if ratio is not None:
-            low, _, high = ratio["latency_rounds"]
+            low, high = latency_range(ratio)
             against = f"{times(ratio['latency_p50'])} {significant(low)}-{significant(high)}"
         peak = row["rss_mb"]["peak"]
         _row(
@@ -179,7 +180,7 @@ def bench_tables(bench: Mapping[str, Any]) -> list[Table | str]:
     (fewest, where), (most, _) = min(timed), max(timed)
     caption = f"timed inferences: {most:,} of each"
     if fewest < most:
-        caption = f"timed inferences: {fewest:,} ({where}) to {most:,}; --seconds gives slow ones more time"
+        caption = f"timed inferences: {fewest:,} ({where}) to {most:,}; --time gives slow ones more"
     if any(row["rss_mb"]["peak"] is None for row in bench["variants"]):
         caption += "\npeak memory: not available on this system"
     caption = "\n".join([caption, *bench.get("said", [])])

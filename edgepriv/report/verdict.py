@@ -12,6 +12,7 @@ from edgepriv.report.formatting import (
     count,
     file_size,
     interval,
+    latency_range,
     megabytes,
     milliseconds,
     percent,
@@ -312,20 +313,21 @@ def cost(bench: Mapping[str, Any] | None) -> Finding:
             f"the file has {size} and an inference takes {latency}",
         )
     smaller = f"{significant(1 / ratio['size'])} times smaller" if ratio["size"] < 1 else "not smaller"
-    speed = _speed(ratio["latency_rounds"], str(ratio["against"]))
-    rounds = ratio["latency_rounds"]
+    known_to = latency_range(ratio)
+    speed = _speed(known_to, str(ratio["against"]))
+    range_of = "between rounds" if ratio.get("latency_interval") is None else "95% interval"
     sentence = (
         f"The file has {size}, {smaller} than {ratio['against']}. An inference takes {latency} ({setting}): {speed} "
-        f"(ratio {significant(ratio['latency_p50'])}, between rounds "
-        f"{interval((rounds[0], rounds[2]), lambda value: significant(value or 0.0))}). "
+        f"(ratio {significant(ratio['latency_p50'])}, {range_of} "
+        f"{interval(known_to, lambda value: significant(value or 0.0))}). "
         f"Memory peaks at {megabytes(row['rss_mb']['peak'])} above a Python with onnxruntime imported"
     )
     sentence += "." if ratio["rss_peak"] is None else f" (ratio {significant(ratio['rss_peak'])})."
     return Finding(topic, sentence, f"the file has {size} ({smaller}) and an inference takes {latency} ({speed})")
 
 
-def _speed(rounds: list[float], against: str) -> str:
-    low, _, high = rounds
+def _speed(known_to: tuple[float, float], against: str) -> str:
+    low, high = known_to
     if low <= 1 <= high:
-        return f"as fast as {against} within the noise of the rounds"
+        return f"as fast as {against} within the noise"
     return f"faster than {against}" if high < 1 else f"slower than {against}"

@@ -12,6 +12,7 @@ import pytest
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.errors import UserError
 from edgepriv.measure.bench import bench
+from edgepriv.measure.budget import Budget
 
 
 @pytest.fixture
@@ -63,6 +64,8 @@ def test_rounds_are_interleaved_pooled_and_compared_within_each_round(stopwatch)
     (ratio,) = result["ratios"]
     assert (ratio["name"], ratio["against"], ratio["size"], ratio["latency_p50"]) == ("small", "float", 0.25, 1.0)
     assert ratio["latency_rounds"] == [0.5, 1.0, 2.0]
+    low, high = ratio["latency_interval"]
+    assert low < 0.5 < 2 < high  # three rounds that differ so much tell little
     assert ratio["rss_peak"] == 1.0
     assert ratio["rss_loaded"] is None  # nothing measurable to compare with
 
@@ -109,12 +112,46 @@ def test_real_processes(model, tmp_path):
         batches=[2],
         runs=5,
         rounds=1,
-        progress=lambda done, total, label: seen.append((done, total, label)),
+        progress=lambda *step: seen.append(step),
     )
-    assert seen == [(0, 2, "float, batch 2, 1 threads"), (1, 2, "copy, batch 2, 1 threads")]
+    assert seen == [(0, 2, "float, batch 2, 1 thread", None), (1, 2, "copy, batch 2, 1 thread", None)]
     assert result["ratios"][0]["size"] == 1
     assert result["variants"][0]["ops"] == {"MatMul": 1, "Softmax": 1}
     json.dumps(result, allow_nan=False)
+
+
+def test_without_rounds_it_ends_when_the_ratio_is_known(stopwatch):
+    stopwatch.latencies = {"float": [1.0, 2.0, 4.0], "small": [2.0, 4.0, 8.1]}  # the machine slows down, both alike
+    seen = []
+    result = bench(
+        named("float", "small"),
+        batches=[1],
+        budget=Budget(seconds=1000, precision=0.05),
+        progress=lambda *step: seen.append(step),
+    )
+    (ratio,) = result["ratios"]
+    assert len(ratio["latency_rounds"]) == 3 == len(result["variants"][0]["latency_p50_rounds"])
+    assert ratio["latency_p50"] == pytest.approx(2.0, rel=0.01)
+    low, high = ratio["latency_interval"]
+    assert 0.95 * 2 < low < 2 < high < 1.05 * 2.02
+    assert result["said"] == []
+    assert (result["method"]["time"], result["method"]["precision"]) == (1000, 0.05)
+    assert [total for _, total, _, _ in seen] == [None] * 6
+    assert all(1900 < left <= 2000 for *_, left in seen)
+
+
+def test_a_ratio_that_stays_unsure_is_said_to_be_unsure(stopwatch):
+    stopwatch.latencies = {"float": [1.0], "small": [2.0]}
+    result = bench(named("float", "small"), batches=[1], budget=Budget(seconds=1e-9))
+    assert result["ratios"][0]["latency_interval"] is None
+    assert "batch 1, 1 thread: there was time for one round alone" in result["said"][0]
+
+
+def test_operators_are_read_in_the_first_round_alone(model):
+    result = bench({"float": DeployedModel(model)}, batches=[1], runs=5, budget=Budget(seconds=60, precision=0.99))
+    (row,) = result["variants"]
+    assert row["ops"] == {"MatMul": 1, "Softmax": 1}
+    assert len(row["latency_p50_rounds"]) == 3
 
 
 def test_bad_input_is_one_sentence(model, tmp_path):
@@ -133,6 +170,7 @@ ENDLESS = """
 import signal, sys
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.measure.bench import bench
+from edgepriv.measure.budget import Budget
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 bench({"float": DeployedModel.open(sys.argv[1])}, runs=10**8, rounds=1, progress=lambda *_: print("started", flush=True))

@@ -134,8 +134,8 @@ def test_the_headline_is_the_model_even_if_it_is_the_reference(bench):
 
 def test_the_verdict_is_one_sentence(audit, bench, tight_audit):
     assert verdict(tight_audit, bench) == (
-        "The file has 34.5 kB (7.14 times smaller) and an inference takes 0.204 ms (as fast as float within the noise of "
-        "the rounds); 61.0% [58.0%, 64.0%] of the inputs keep the right label under attack (linf eps 0.1), and attacks on "
+        "The file has 34.5 kB (7.14 times smaller) and an inference takes 0.204 ms (as fast as float within the "
+        "noise); 61.0% [58.0%, 64.0%] of the inputs keep the right label under attack (linf eps 0.1), and attacks on "
         "membership are indistinguishable from guessing at this sample size (AUC 0.510 [0.480, 0.540])."
     )
     assert "membership can partly be told" in verdict(audit, None)
