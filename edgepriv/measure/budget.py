@@ -76,8 +76,8 @@ def interval_over_rounds(values: Sequence[float]) -> Interval | None:
 
     The mean is taken of the logarithms, without the outer fifth of the rounds at either end (from five rounds on), and the
     interval is Student's with the variance of the values drawn in to those that stayed (Tukey and McLaughlin, 1963): rounds
-    are what varies, since the inferences of one process have its luck in common. Of normal logarithms it covers the truth in 93 to
-    95 of 100 cases (3 to 15 rounds).
+    are what varies, since the inferences of one process have its luck in common. Of normal logarithms it covers the truth
+    in 93 to 95 of 100 cases (3 to 15 rounds).
 
     Args:
         values: above 0, one for each round.
