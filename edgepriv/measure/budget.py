@@ -173,27 +173,27 @@ def remarks(measured: Mapping[Setting, Sequence[Round]], reference: str, budget:
     Returns:
         A sentence for each such setting.
     """
-    said = []
+    sentences = []
     compared = any(len(rounds[0].results) > 1 for rounds in measured.values() if rounds)
     figure = "the ratio" if compared else "the latency"
     for setting, rounds in measured.items():
         if not rounds:
             needed = least_seconds(setting, measured)
-            said.append(
+            sentences.append(
                 f"{setting}: not timed, since one round would take about {needed:.0f} s; a longer --time leaves room for it"
             )
             continue
         width = known_to(rounds, reference)
         if width is None:
-            said.append(
+            sentences.append(
                 f"{setting}: there was time for one round alone, so how exact {figure} is is not known; pass a longer --time"
             )
         elif width > budget.precision:
-            said.append(
+            sentences.append(
                 f"{setting}: {figure} is known to ±{100 * width:.2g}%, after {len(rounds)} rounds; a longer --time or a "
                 "quieter machine narrows it"
             )
-    return said
+    return sentences
 
 
 def _is_settled(rounds: Sequence[Round], reference: str, precision: float) -> bool:
