@@ -1,4 +1,4 @@
-"""Extra data of a recipe: opened, labelled, checked against the data, and proved to be the same when they are needed again."""
+"""Extra and public data of a recipe: opened, labelled, checked against the data, and proved the same when needed again."""
 
 from dataclasses import replace
 
@@ -10,12 +10,14 @@ from edgepriv.errors import UserError
 from edgepriv.models import checkpoint
 from edgepriv.project import say
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.defences.dmp import DMP, Dmp
 from edgepriv.recipe.defences.extra import BY_MODEL, EXTRA, GIVEN, Extra
 from edgepriv.training.extra import labels_by
+from edgepriv.training.objectives.dmp import FEWEST
 
 
 def with_extra(recipe: Recipe, dataset: Dataset, split: Split) -> tuple[Recipe, Dataset]:
-    """Open what a recipe trains on beside the members.
+    """Open what a recipe trains on beside the members, or distils on in their place.
 
     Args:
         recipe: that may ask for extra data.
@@ -23,12 +25,40 @@ def with_extra(recipe: Recipe, dataset: Dataset, split: Split) -> tuple[Recipe, 
         split: who plays which role in it.
 
     Returns:
-        The recipe, which says then who labels them and their hash, and the data set with them; both as they are where no stage
-        uses any.
+        The recipe, which says then who labels extra data and the hash of all, and the data set with them; both as they are
+        where no stage uses any.
 
     Raises:
         UserError: for a file that does not fit, shares examples with the data, or is not the one that the recipe was run with.
     """
+    return _with_extra(*_with_public(recipe, dataset, split), split)
+
+
+def _with_public(recipe: Recipe, dataset: Dataset, split: Split) -> tuple[Recipe, Dataset]:
+    asked = recipe.own(Dmp)
+    if not DMP.active(recipe) or asked.file is None:
+        return recipe, dataset
+    path = asked.path
+    assert path is not None
+    public = data.read_public(asked.file, dataset, recipe.data)
+    if asked.sha256 and asked.sha256 != public.sha256:
+        raise UserError(
+            f"{path} has changed since the model was distilled on it (--public): bring back the file as it was"
+        )
+    if asked.share * len(public) < FEWEST:
+        raise UserError(
+            f"--dmp {asked.share:g} of the {len(public):,} examples of {path} are too few to distil on: pass a larger share, "
+            "or a larger file"
+        )
+    data.refuse_shared(public, path, dataset, split, "Public examples")
+    say(
+        f"public examples: {len(public):,} of {path}, whose labels are not read; none of them plays a part in {dataset.name}, "
+        "as a member, a non-member, held out or in the attacker's pool"
+    )
+    return recipe.with_changes(dmp={"sha256": public.sha256}), replace(dataset, public=public)
+
+
+def _with_extra(recipe: Recipe, dataset: Dataset, split: Split) -> tuple[Recipe, Dataset]:
     if not EXTRA.active(recipe):
         return recipe, dataset
     asked = recipe.own(Extra)

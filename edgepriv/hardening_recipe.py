@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepriv.errors import UserError
-from edgepriv.recipe import STAGES, Noisy, Recipe, Stage, parse
+from edgepriv.recipe import STAGES, Recipe, Stage, parse
 from edgepriv.recipe.defences import DEFENCES, Defence
 from edgepriv.recipe.stages import InStages
 
@@ -17,8 +17,8 @@ def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[st
 
     Without a recipe, or with one that only describes a bare state_dict, what the options leave open is PGD for 10 epochs,
     then 4 bits for 5, both with the RelaxLoss of the stage ``train`` and the layers that it left as they were. For a model
-    trained with differential privacy it is 4 bits without fine-tuning. Noise without epochs of its own is trained as the
-    stage ``train`` was: it starts from new weights too.
+    trained with differential privacy it is 4 bits without fine-tuning. Noise and distillation without epochs of their own are
+    trained as the stage ``train`` was: they start from new weights too.
 
     Args:
         trained_by: the checkpoint's recipe.
@@ -53,12 +53,14 @@ def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[st
         robust = 10 if attacked not in (None, "none") else 0
         qat = 5 if chosen.quantize.active and not private else 0
         stages = {"robust": {"epochs": robust}, "qat": {"epochs": qat}}
-        asked = _held_as_trained(_with_noisy(chosen.with_changes(**stages), changes, trained_by), changes, trained_by)
+        asked = _held_as_trained(
+            _with_retraining(chosen.with_changes(**stages), changes, trained_by), changes, trained_by
+        )
         return _as_trained(_relaxed_as_trained(asked, changes, trained_by), trained_by)
     settings = {
         name: value for name, value in recipe.model_dump().items() if name in sections and not _leaves_out(recipe, name)
     }
-    asked = _with_noisy(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
+    asked = _with_retraining(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
     return _as_trained(asked, trained_by)
 
 
@@ -160,8 +162,13 @@ def _written(value: Any) -> str:
     return "the default" if value is None else str(value)
 
 
-def _with_noisy(chosen: Recipe, changes: dict[str, Any], trained_by: Recipe) -> Recipe:
+def _with_retraining(chosen: Recipe, changes: dict[str, Any], trained_by: Recipe) -> Recipe:
+    """With the stages that defences have for themselves and that start from new weights, as the stage ``train`` was."""
     asked = chosen.with_changes(**changes)
-    if asked.noise.method == "none" or trained_by.noisy.epochs > 0:
+    stages = {each.stage for each in DEFENCES.values() if each.stage is not None and each.asked(asked)}
+    missing = [name for name in STAGES if name in stages and getattr(trained_by, name).epochs == 0]
+    if not missing:
         return asked
-    return chosen.model_copy(update={"noisy": Noisy(**chosen.train.model_dump())}).with_changes(**changes)
+    settings = chosen.train.model_dump()
+    as_trained: dict[str, Stage] = {name: type(getattr(chosen, name))(**settings) for name in missing}
+    return chosen.model_copy(update=as_trained).with_changes(**changes)

@@ -35,12 +35,12 @@ from edgepriv.training.examples import Examples
 from edgepriv.training.held import holding
 from edgepriv.training.loop import fit
 from edgepriv.training.pipeline import Pipeline
+from edgepriv.training.retraining import given_to, retraining_in
 from edgepriv.training.stages import (
     examples_of,
     own_pipeline,
     refuse_unfit_objectives,
     refuse_unmatched_layers,
-    retraining_in,
 )
 from edgepriv.training.task import Task, task_of
 
@@ -104,7 +104,10 @@ def _try_stage(
     try:
         retraining = retraining_in(recipe, name, dataset)
         if retraining is not None and retraining.retrained is not None and DEFENCES[retraining.name].stage == name:
-            few, _ = retraining.retrained(classifier, few, True)
+            holdout = examples_of(dataset, split.holdout[:FEW])
+            given = given_to(classifier, few, holdout, dataset, split.members[:FEW])
+            given = replace(given, public=None if given.public is None else given.public[:FEW])
+            few, _ = retraining.retrained(given)
         task = _shortened(task_of(classifier.network, recipe, name, dataset.input_shape, brief=True))
         task = replace(task, pipeline=pipeline)
         with holding(classifier, task.stage):

@@ -163,7 +163,8 @@ def _named(checkpoint: Checkpoint, twin_of: Checkpoint) -> str:
     acting = [defence for defence in DEFENCES.values() if defence.done and defence.stages_in(run)]
     acting.sort(key=lambda defence: STAGES.index(defence.stages_in(run)[0]))
     names = [defence.done for defence in acting]
-    if set(done) - {"noisy"} and all(defence.stage == "noisy" for defence in acting):
+    anew = {defence.stage for defence in DEFENCES.values() if defence.stage is not None}  # from new weights
+    if set(done) - anew and all(defence.stage is not None for defence in acting):
         names.append("fine-tuning")
     return " and ".join(names)
 

@@ -32,7 +32,9 @@ from edgepriv.heads.masks import record_of
 from edgepriv.models import Classifier, build_classifier
 from edgepriv.models.lsq_steps import load_state
 from edgepriv.models.sources import code_of
+from edgepriv.project import say
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.defences import cost_notes
 from edgepriv.training.device import PROCESSOR
 from edgepriv.training.resume import code_version
 
@@ -248,6 +250,8 @@ def _train_missing(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write reference models to {folder}: {error.strerror}") from error
+    for note in cost_notes(missing[0].recipe, len(missing)):
+        say(note)
     train_jobs(missing, dataset, folder, label=label, engine=engine, processes=jobs)
 
 

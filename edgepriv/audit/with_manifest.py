@@ -54,7 +54,7 @@ from edgepriv.files import read_json
 from edgepriv.models.sources import is_own, refuse_unconfirmed
 from edgepriv.models.starting import identified, refuse_absent
 from edgepriv.recipe import FULL_WIDTH, Recipe, parse
-from edgepriv.recipe.defences import defences_of
+from edgepriv.recipe.defences import anew, defences_of
 from edgepriv.training.device import device_of
 
 
@@ -193,7 +193,7 @@ def _start_of_references(brought: Brought, trained_by: Recipe, known: Manifest) 
     """What models that are trained by the recipe start from, where that is public weights; they must be at hand."""
     if not trained_by.start.active or brought.exists:
         return []
-    if brought.trainer is not None and "noisy" not in trained_by.stages():
+    if brought.trainer is not None and not anew(trained_by):
         return []  # the user's function loads them
     refuse_absent(trained_by.start)
     told = [f"reference models start from the public weights of {trained_by.start.file}, as the model did"]

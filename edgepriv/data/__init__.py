@@ -21,7 +21,7 @@ from edgepriv.data.dataset import (
 )
 from edgepriv.data.earlier import earlier_readings
 from edgepriv.data.encoding import TableEncoding, encoded_members, fitted
-from edgepriv.data.extra import ExtraData, labelled, read_extra, refuse_shared
+from edgepriv.data.extra import ExtraData, labelled, read_extra, read_public, refuse_shared
 from edgepriv.data.files import columns_of, from_member_files, kind_of, of_members, read_arrays
 from edgepriv.data.inherited import NAMING, read_members
 from edgepriv.data.same_columns import as_in, in_one_order
@@ -67,6 +67,7 @@ __all__ = [
     "read_arrays",
     "read_extra",
     "read_members",
+    "read_public",
     "refuse_other_canaries",
     "refuse_shared",
     "remake_split",

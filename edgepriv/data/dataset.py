@@ -38,7 +38,8 @@ class Dataset:
 
     ``canaries``: which of the examples are not those of the file, but canaries in their places; None without any.
 
-    ``extra``: what is trained on beside its members, and is no part of it; None for nothing.
+    ``extra``: what is trained on beside its members, ``public``: what is distilled on in their place. Neither is a part of it;
+    None for nothing.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Dataset:
     asked: Data | None = None
     canaries: "Canaries | None" = None
     extra: "ExtraData | None" = None
+    public: "ExtraData | None" = None
 
     def inputs(self, index: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Examples as a network is fed them.

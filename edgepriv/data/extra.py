@@ -9,6 +9,7 @@ import numpy as np
 from edgepriv.data.canaries import refuse_other_labels
 from edgepriv.data.dataset import Dataset, as_inputs, checked, with_classes
 from edgepriv.data.files import read_arrays
+from edgepriv.data.sources import load
 from edgepriv.data.splits import Split
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
@@ -33,13 +34,14 @@ class ExtraData:
         return len(self.x)
 
 
-def read_extra(path: Path, dataset: Dataset, asked: Data) -> ExtraData:
+def read_extra(path: Path, dataset: Dataset, asked: Data, *, option: str = "--extra") -> ExtraData:
     """Extra examples from a file.
 
     Args:
         path: .npz with x, and y where the labels are known.
         dataset: that they go with.
         asked: range, channels and size of its inputs, which are theirs too.
+        option: that names the file, for messages.
 
     Returns:
         The examples, under the classes of ``dataset``.
@@ -49,8 +51,9 @@ def read_extra(path: Path, dataset: Dataset, asked: Data) -> ExtraData:
     """
     if dataset.encoding is not None:
         raise UserError(
-            f"--extra {path}: the inputs of this model are made of the rows of a table, and extra data of numbers alone cannot "
-            "be told to fit them: add the rows to the training data"
+            f"{option} {path}: the inputs of this model are made of the rows of a table, and examples of numbers alone cannot "
+            "be told to fit them: "
+            + ("add the rows to the training data" if option == "--extra" else "name the rows with --public csv:FILE")
         )
     arrays = read_arrays(path)
     if "x" not in arrays:
@@ -77,7 +80,32 @@ def read_extra(path: Path, dataset: Dataset, asked: Data) -> ExtraData:
     return ExtraData(read.x, with_classes(read, dataset.class_names).y)
 
 
-def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split) -> None:
+def read_public(name: str, dataset: Dataset, asked: Data) -> ExtraData:
+    """Public examples from a file; labels that it has are not kept.
+
+    Args:
+        name: "npz:FILE" (with x), "csv:FILE", "parquet:FILE" or "folder:DIR".
+        dataset: that they go with, whose inputs they are made like.
+        asked: how its own file is read, as theirs is.
+
+    Returns:
+        The examples, without labels.
+
+    Raises:
+        UserError: for a file that cannot be read so, and for examples of another shape.
+    """
+    kind, _, path = name.partition(":")
+    if kind == "npz":
+        return ExtraData(read_extra(Path(path), dataset, asked, option="--public").x, None)
+    read = load(name, asked=asked, encoding=dataset.encoding)
+    if read.input_shape != dataset.input_shape:
+        raise UserError(
+            f"--public {path} holds examples of shape {list(read.input_shape)}, the model takes {list(dataset.input_shape)}"
+        )
+    return ExtraData(read.x, None)
+
+
+def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split, what: str = "Extra data") -> None:
     """Refuse extra examples that play a role already: training on them would make members of non-members.
 
     Args:
@@ -85,6 +113,7 @@ def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split) 
         path: of their file.
         dataset: that they go with.
         split: who plays which role in it.
+        what: they are, to begin a sentence.
 
     Raises:
         UserError: says how many equal members, non-members or held-out examples; images are compared as bytes.
@@ -100,7 +129,7 @@ def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split) 
     if any(shared.values()):
         counted = " and ".join(f"{count:,} {role}" for role, count in shared.items() if count)
         raise UserError(
-            f"{path} shares examples with the data: {counted} are in it. Extra data must be of nobody whom the audit asks "
+            f"{path} shares examples with the data: {counted} are in it. {what} must be of nobody whom the audit asks "
             "about: remove them from the file"
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 from edgepriv import data, project
 from edgepriv.errors import UserError
 from edgepriv.recipe import Model, Recipe
+from edgepriv.recipe.defences.dmp import Dmp
 from edgepriv.recipe.defences.extra import Extra
 
 NOTHING_WRITTEN = (
@@ -66,7 +67,7 @@ def files_named(recipe: Recipe | None, data_dir: Path | None) -> list[Path]:
     if recipe is None:
         return []
     extra = recipe.own(Extra)
-    more = [path for path in (extra.path, extra.labelled_by) if path is not None]
+    more = [path for path in (extra.path, extra.labelled_by, recipe.own(Dmp).path) if path is not None]
     return [*data.files_of(recipe.data.name, data_dir), *data.canary_files(recipe.data.canaries), *more]
 
 

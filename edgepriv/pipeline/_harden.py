@@ -34,6 +34,7 @@ from edgepriv.pipeline._twin import (
 from edgepriv.project import beside
 from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Pipeline, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
+from edgepriv.recipe.defences import anew
 from edgepriv.training import run_stages
 from edgepriv.training.device import device_of
 from edgepriv.training.eps import probed, stated
@@ -62,7 +63,7 @@ def harden(
     force: bool = False,
     recipe_file: Path | None = None,
 ) -> dict[str, Any]:
-    """Harden a checkpoint: retraining on noisy members if asked, adversarial training, then quantization-aware fine-tuning.
+    """Harden a checkpoint: retraining (noise, distillation), adversarial training, then quantization-aware fine-tuning.
 
     Writes model.onnx, model.pt, model.robust.pt (after the adversarial stage), model.head.pt (with a head in the graph),
     model.fp32.onnx (the twin that was not hardened), their manifests, and the device kit in device/.
@@ -273,10 +274,9 @@ def _recipe_of(
     asked_for = hardening_recipe(trained_by, recipe, changes, model)
     asked_for = asked_for.with_changes(device=device, start={"path": trained_by.start.path})
     hardened_by = project.resolved(asked_for, given.dataset)
-    if "noisy" in hardened_by.stages():
+    for name in anew(hardened_by):
         refuse_absent(hardened_by.start)
-        shape = given.dataset.input_shape
-        refuse_random_held(hardened_by, "noisy", given.dataset.num_classes, shape)
+        refuse_random_held(hardened_by, name, given.dataset.num_classes, given.dataset.input_shape)
     refuse_idle(hardened_by, trained_by, changes)
     refuse_impossible(hardened_by)
     project.refuse_bytes(hardened_by, given.dataset)

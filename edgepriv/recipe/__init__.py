@@ -6,7 +6,7 @@ from edgepriv.recipe.option import GROUPS, Option
 from edgepriv.recipe.recipe import Recipe, parse
 from edgepriv.recipe.resolve import MAX_DROP, differences, eps_for, load
 from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Pipeline, Quantize
-from edgepriv.recipe.stages import STAGES, Noisy, Qat, Robust, Stage, Train
+from edgepriv.recipe.stages import STAGES, Distilled, Noisy, Qat, Robust, Stage, Train
 from edgepriv.recipe.starting import Start
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Bench",
     "Data",
     "Declared",
+    "Distilled",
     "Dp",
     "Export",
     "Head",

@@ -12,7 +12,7 @@ from edgepriv.recipe.defences.base import undone
 from edgepriv.recipe.option import BUILDING, Option
 from edgepriv.recipe.section import Section
 from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Pipeline, Quantize
-from edgepriv.recipe.stages import STAGES, Noisy, Qat, Robust, Stage, Train
+from edgepriv.recipe.stages import STAGES, Distilled, Noisy, Qat, Robust, Stage, Train
 from edgepriv.recipe.starting import Start
 from edgepriv.recipe.training_hash import training_hash
 
@@ -43,6 +43,7 @@ class Recipe(Section):
     start: Start = Start()
     train: Train = Train()
     noisy: Noisy = Noisy()
+    distilled: Distilled = Distilled()
     robust: Robust = Robust()
     qat: Qat = Qat()
     pipeline: Pipeline = Pipeline()

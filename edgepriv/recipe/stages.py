@@ -10,15 +10,16 @@ from edgepriv.recipe.layers import rate_rules
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.section import Section
 
-_TRAINING: dict[str, tuple[str, ...]] = {"train": ("train",), "harden": ("noisy", "robust", "qat")}
-STAGES: tuple[Literal["train", "noisy", "robust", "qat"], ...] = ("train", "noisy", "robust", "qat")
+Named = Literal["train", "noisy", "distilled", "robust", "qat"]
+STAGES: tuple[Named, ...] = ("train", "noisy", "distilled", "robust", "qat")
+_TRAINING: dict[str, tuple[str, ...]] = {"train": ("train",), "harden": ("noisy", "distilled", "robust", "qat")}
 
 
 class InStages(Section):
     """Settings of a defence that acts in several stages of training. ``stages``: in which; all, unless the model had been
     trained before it was asked for."""
 
-    stages: tuple[Literal["train", "noisy", "robust", "qat"], ...] = Field(STAGES, min_length=1)
+    stages: tuple[Named, ...] = Field(STAGES, min_length=1)
 
     @field_validator("stages")
     @classmethod
@@ -62,6 +63,13 @@ class Stage(Section):
             name="noise_epochs",
             default="those of edgepriv train",
         ),
+        Option(
+            "Epochs of distillation (--selena, --dmp), from new weights; of each sub-model too.",
+            "Training",
+            {"harden": ("distilled",)},
+            name="distill_epochs",
+            default="those of edgepriv train",
+        ),
     ] = Field(0, ge=0)
     batch_size: Annotated[
         int,
@@ -75,7 +83,7 @@ class Stage(Section):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: Annotated[
         float,
-        Option("Weight decay.", "Training", {"train": ("train",), "harden": ("noisy", "robust", "qat")}),
+        Option("Weight decay.", "Training", _TRAINING),
     ] = Field(5e-4, ge=0)
     schedule: Literal["cosine", "cyclic", "constant"] = "cosine"
     augment: Annotated[
@@ -98,7 +106,7 @@ class Stage(Section):
         Option(
             "RelaxLoss: hold the training loss at this level, in nats.",
             "Defences",
-            {"train": ("train",), "harden": ("noisy", "robust", "qat")},
+            _TRAINING,
             default={"train": "off", "harden": "that of edgepriv train"},
         ),
     ] = Field(0.0, ge=0)
@@ -108,7 +116,7 @@ class Stage(Section):
         Option(
             "Keep the best held-out epoch; stop after so many without a better.",
             "Training",
-            {"train": ("train",), "harden": ("noisy", "robust", "qat")},
+            _TRAINING,
             default="all epochs are run",
             sets=lambda value: {"patience": value, "select": "best"},
         ),
@@ -118,7 +126,7 @@ class Stage(Section):
         Option(
             "Keep the moving average of the weights, with this decay after each step (0.995).",
             "Training",
-            {"train": ("train",), "harden": ("noisy", "robust", "qat")},
+            _TRAINING,
             default="off",
         ),
     ] = Field(0.0, ge=0, lt=1)
@@ -169,6 +177,10 @@ class Train(Stage):
 
 class Noisy(Stage):
     """From new random weights, on members with noise (see Noise), the trained model as teacher."""
+
+
+class Distilled(Stage):
+    """From new random weights, on the answers of teachers that did not see what they answer to (see Selena, Dmp)."""
 
 
 class Robust(Stage):

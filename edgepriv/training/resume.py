@@ -75,6 +75,7 @@ def read_resume_state(resume_file: Path | None, key: str) -> dict[str, Any]:
         "start": None,
         "teacher": None,
         "extra_labels": None,
+        "answers": None,
         "rows": [],
         "defences": {},
         "state": State(),

@@ -1,7 +1,8 @@
-"""A recipe's stages one after another, surviving a kill: train, then noisy, then robust, then qat."""
+"""A recipe's stages one after another, surviving a kill: train, then noisy or distilled, then robust, then qat."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from edgepriv.training.examples import Examples
 from edgepriv.training.extra import Extra, extra_labels, extra_of
 from edgepriv.training.held import held_by, holding, refuse_unmatched_rates
 from edgepriv.training.loop import Hooks, State, fit, steps_of
-from edgepriv.training.objectives import Asked, Ground, Objective, objectives_of
+from edgepriv.training.objectives import Answers, Asked, Ground, Retraining, objectives_of
 from edgepriv.training.pipeline import Pipeline, pipeline_of
 from edgepriv.training.quantization import refuse_unmatched
 from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.training.resume import key_of, read_resume_state, write_resume_state
+from edgepriv.training.retraining import given_to, retrained, retraining_in, with_sub_models
 from edgepriv.training.starting import new_classifier
 from edgepriv.training.task import Task, task_of
 from edgepriv.training.watch import watch_of
@@ -76,11 +78,13 @@ def validation_rows(split: Split) -> np.ndarray:
 class _Run:
     """A run of stages between two of them. ``members``: of the split, or as a stage that retrains has made them; ``teacher``:
     the weights by which it made them. ``rows``, ``defences``: as in ``TrainingRun``, so far. ``key``: says whose
-    ``resume_file`` it is. ``pipeline``: of the stages after ``train``. ``extra_labels``: of extra data, once they are known."""
+    ``resume_file`` it is. ``pipeline``: of the stages after ``train``. ``extra_labels``: of extra data, once they are known.
+    ``answers``: of sub-models, so far. ``remade``: whether ``members`` are no longer the split's."""
 
     classifier: Classifier
     recipe: Recipe
     dataset: Dataset
+    split: Split
     members: Examples
     holdout: Examples
     validation: Examples
@@ -92,6 +96,8 @@ class _Run:
     teacher: dict[str, torch.Tensor] | None
     pipeline: Pipeline | None
     extra_labels: torch.Tensor | None = None
+    answers: Answers | None = None
+    remade: bool = False
 
 
 # What is run on what, and how a kill is survived and who is told: one argument each.
@@ -111,9 +117,9 @@ def run_stages(
     """Run ``stages`` of ``recipe`` on the split's members, in place.
 
     Weights that the network computes from others are trained as such in the stage ``train``, unless it quantizes them, and
-    are plain in every other one. A stage that retrains (``Objective.retrained``: ``noisy``) takes the classifier as teacher and
-    starts from new weights. It and every stage after it see the members as they were made for it only: one epoch on the split's
-    would teach them again.
+    are plain in every other one. A stage that retrains (``Objective.retrained``: ``noisy``, ``distilled``) takes the classifier
+    as teacher and starts from new weights. It and every stage after it see the members as they were made for it only: one epoch
+    on the split's would teach them again.
 
     Args:
         classifier: the network to train.
@@ -148,6 +154,7 @@ def run_stages(
         classifier,
         recipe,
         dataset,
+        split,
         examples_of(dataset, split.members),
         examples_of(dataset, split.holdout),
         examples_of(dataset, validation_rows(split)),
@@ -159,30 +166,46 @@ def run_stages(
         done["teacher"],
         pipeline,
         done["extra_labels"],
+        None if done["answers"] is None else Answers(**done["answers"]),
     )
     for position, name in list(enumerate(stages))[max(done["position"], done_before) :]:
         state = done["state"] if position == done["position"] else State()
         start = {entry: value.clone() for entry, value in classifier.state_dict().items()}
-        _prepare(run, name, start)
+        _prepare(run, name, position, start)
         _train(run, name, position, start, state)
         after_stage(name, classifier, TrainingRun(list(run.rows), dict(run.defences)))
         _keep(run, position + 1, classifier.state_dict(), State())
     return TrainingRun(run.rows, run.defences)
 
 
-def _prepare(run: _Run, name: str, start: dict[str, torch.Tensor]) -> None:
+def _prepare(run: _Run, name: str, position: int, start: dict[str, torch.Tensor]) -> None:
     """Members and weights as the stage ``name`` finds them. ``start``: the weights before it."""
     retraining = retraining_in(run.recipe, name, run.dataset)
     anew = retraining is not None and DEFENCES[retraining.name].stage == name
     if anew:
         run.teacher = start
-    if retraining is not None and run.teacher is not None and run.members.teacher is None:
-        made = _retrained(retraining, run.teacher, run.recipe, run.members, run.dataset, run.quiet)
+    if retraining is not None and run.teacher is not None and not run.remade:
+        material = partial(_material, run, str(DEFENCES[retraining.name].stage), position, start)
+        made = retrained(retraining, run.teacher, run.recipe, run.dataset, material)
         run.members, run.defences[DEFENCES[retraining.name].facts] = made
+        run.remade = True
     if anew:
-        load_state(run.classifier, _fresh(run.recipe, run.dataset).state_dict())
+        fresh = new_classifier(run.recipe, run.dataset.num_classes, run.dataset.input_shape)
+        load_state(run.classifier, fresh.state_dict())
     if name != "train" or (run.recipe.train.quantized and run.recipe.quantize.active):
         bake(run.classifier.network)
+
+
+def _material(run: _Run, stage: str, position: int, start: dict[str, torch.Tensor], teacher: Classifier) -> Retraining:
+    """What the members of ``stage`` are made of, where sub-models survive a kill one by one."""
+
+    def keep(answers: Answers) -> None:
+        run.answers = answers
+        _keep(run, position, start, State())
+
+    given = given_to(teacher, run.members, run.holdout, run.dataset, run.split.members)
+    given = with_sub_models(given, run.recipe, stage, run.dataset, run.validation, run.pipeline)
+    return replace(given, quiet=run.quiet, so_far=run.answers, keep=keep)
 
 
 def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], state: State) -> None:
@@ -240,6 +263,7 @@ def _keep(run: _Run, position: int, start: dict[str, torch.Tensor], state: State
         "start": start,
         "teacher": run.teacher,
         "extra_labels": run.extra_labels,
+        "answers": None if run.answers is None else vars(run.answers),
         "rows": run.rows,
         "defences": run.defences,
         "state": asdict(state),
@@ -302,36 +326,6 @@ def own_pipeline(
 
 def _fresh(recipe: Recipe, dataset: Dataset) -> Classifier:
     return new_classifier(recipe, dataset.num_classes, dataset.input_shape)
-
-
-def retraining_in(recipe: Recipe, stage: str, dataset: Dataset) -> Objective | None:
-    """The objective of a stage that trains on members of its own making.
-
-    Args:
-        recipe: settings of the run.
-        stage: its name.
-        dataset: the examples.
-
-    Returns:
-        The objective; None where the stage trains on the split's members.
-    """
-    objectives = objectives_of(Asked(recipe, stage, dataset.input_shape))
-    return next((each for each in objectives if each.retrained is not None), None)
-
-
-def _retrained(
-    objective: Objective,
-    teacher: dict[str, torch.Tensor],
-    recipe: Recipe,
-    members: Examples,
-    dataset: Dataset,
-    quiet: bool,
-) -> tuple[Examples, dict[str, Any]]:
-    assert objective.retrained is not None
-    classifier = _fresh(recipe, dataset)
-    load_state(classifier, teacher)
-    bake(classifier.network)
-    return objective.retrained(classifier, members, quiet)
 
 
 def refuse_unmatched_layers(network: nn.Module, recipe: Recipe, stages: Sequence[str]) -> None:

@@ -15,8 +15,9 @@ from edgepriv.training.device import PROCESSOR
 from edgepriv.training.extra import extra_labels, extra_of
 from edgepriv.training.held import holding
 from edgepriv.training.loop import fit
+from edgepriv.training.retraining import given_to, retraining_in
 from edgepriv.training.stacked import Stack, StackedExamples, stackable
-from edgepriv.training.stages import examples_of, retraining_in, validation_rows
+from edgepriv.training.stages import examples_of, validation_rows
 from edgepriv.training.starting import new_classifier
 from edgepriv.training.task import task_of
 
@@ -85,7 +86,8 @@ def _stacked_retrained(
         objective = retraining_in(own, stage, dataset)
         assert objective is not None
         assert objective.retrained is not None
-        made.append(objective.retrained(teacher, examples_of(dataset, split.members), True)[0])
+        members, holdout = (examples_of(dataset, index) for index in (split.members, split.holdout))
+        made.append(objective.retrained(given_to(teacher, members, holdout, dataset, split.members))[0])
     taught = torch.cat([own.teacher for own in made if own.teacher is not None])
     rows = torch.arange(len(taught)).view(len(made), -1)
     return StackedExamples(torch.cat([own.x for own in made]), torch.cat([own.y for own in made]), taught, rows=rows)

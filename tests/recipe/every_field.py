@@ -21,6 +21,8 @@ WORDS = {
     "extra.file": ["npz:synthetic.npz", "npz:other.npz"],
     "extra.labels": ["model", "given"],
     "extra.sha256": ["11", "22"],
+    "dmp.file": ["npz:other.npz"],
+    "dmp.sha256": ["11", "22"],
     "model.args": [{"widths": [7, 5]}, {}],
     "dp.delta": [1e-3],
     "start.sha256": ["0" * 64],

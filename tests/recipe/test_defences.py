@@ -25,6 +25,8 @@ ASKED = {
     "mixup": {"mixup": {"alpha": 0.4}},
     "smoothing": {"smoothing": {"share": 0.1}},
     "hamp": {"hamp": {"entropy": 0.5}},
+    "selena": {"selena": {"sub_models": 25}, "distilled": STAGE},
+    "dmp": {"dmp": {"share": 0.5, "file": "npz:public.npz", "sha256": "00"}, "distilled": STAGE},
     "awp": {"awp": {"gamma": 0.01}},
     "extra": {"extra": {"file": "npz:extra.npz", "sha256": "00"}},
 }
@@ -33,6 +35,7 @@ EVERYTHING = Recipe(
     model={"dropout": 0.5},
     train=STAGE | {"adversarial": True, "quantized": True, "flatten": 0.5, "relax": 0.5},
     noisy=STAGE | {"adversarial": True, "flatten": 0.5},
+    distilled=STAGE | {"adversarial": True, "relax": 0.5},
     robust=STAGE | {"relax": 0.5},
     qat=STAGE | {"dropout": 0.1},
     adversary={"method": "pgd", "eps": 0.1},
@@ -43,6 +46,8 @@ EVERYTHING = Recipe(
     mixup={"alpha": 0.4},
     smoothing={"share": 0.1},
     hamp={"entropy": 0.5},
+    selena={"sub_models": 25},
+    dmp={"share": 0.5, "file": "npz:public.npz", "sha256": "00"},
     awp={"gamma": 0.01},
     extra={"file": "npz:extra.npz", "sha256": "00"},
 )
@@ -63,6 +68,8 @@ OWN = {
     "mixup": {"mixup.alpha"},
     "smoothing": {"smoothing.share"},
     "hamp": {"hamp.entropy", "hamp.regularizer"},
+    "selena": {"selena.sub_models", "selena.unseen"},
+    "dmp": {"dmp.share", "dmp.sha256"},
     "awp": {"awp.gamma"},
     "extra": {"extra.share", "extra.labels", "extra.sha256"},
 }
@@ -93,6 +100,7 @@ def check_that_each_defence_counts_when_it_acts():
         asked = Recipe.model_validate({"train": STAGE} | sections)
         counted = asked.training_hash()
         assert counted != plain.training_hash(), name
+        assert undone(asked, [DEFENCES[name]]).training_hash() == plain.training_hash(), name
         moved = {
             path
             for path, changed in everywhere(asked).items()
@@ -166,4 +174,4 @@ def test_a_defence_is_said_with_the_stages_that_it_acts_in():
 def test_references_are_stacked_where_the_defence_allows_it(name):
     asked = Recipe.model_validate({"train": STAGE} | ASKED[name])
     named = asked.with_changes(model={"name": "mlp"})
-    assert stackable(named) == (name not in ("flattening", "dp", "dropout", "mixup"))
+    assert stackable(named) == (name not in ("flattening", "dp", "dropout", "mixup", "selena", "dmp"))

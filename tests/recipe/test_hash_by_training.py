@@ -56,6 +56,8 @@ RECIPES = {
         "mixup": {"alpha": 0.5},
     },
     "HAMP": {"train": STAGE, "hamp": {"entropy": 0.6, "regularizer": 0.01}},
+    "SELENA": {"train": STAGE, "distilled": STAGE, "selena": {"sub_models": 4, "unseen": 2}},
+    "DMP": {"train": STAGE, "distilled": STAGE, "dmp": {"share": 0.5}},
     "extra data": {
         "train": STAGE,
         "robust": STAGE,

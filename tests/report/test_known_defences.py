@@ -38,7 +38,7 @@ def test_the_table_fits_into_80_columns_and_cuts_no_name(shown):
 
 def test_what_excludes_what_is_said(shown):
     assert "  noise with relaxloss\n" in shown
-    assert "one at a time with flattening, dp, dropout and mixup" in " ".join(shown.split())
+    assert "one at a time with flattening, dp, selena, dmp, dropout and mixup" in " ".join(shown.split())
 
 
 def test_the_documentation_has_the_table_of_the_code():

@@ -12,7 +12,7 @@ from edgepriv.recipe.registry import modules_in
 if TYPE_CHECKING:
     from edgepriv.recipe.recipe import Recipe
 
-__all__ = ["DEFENCES", "Conflict", "Defence", "acting", "defences_of"]
+__all__ = ["DEFENCES", "Conflict", "Defence", "acting", "anew", "cost_notes", "defences_of"]
 
 _DECLARED = [
     value
@@ -34,6 +34,38 @@ def acting(recipe: "Recipe") -> list[Defence]:
         Those of ``DEFENCES``, in its order.
     """
     return [defence for defence in DEFENCES.values() if defence.active(recipe)]
+
+
+def cost_notes(recipe: "Recipe", models: int) -> list[str]:
+    """What reference models cost that repeat a defence with sub-models of its own, to be said before they are trained.
+
+    Args:
+        recipe: of the reference models.
+        models: that are to be trained.
+
+    Returns:
+        A sentence for each such defence; none where no model is to be trained.
+    """
+    each = {defence.title: defence.sub_models(recipe) for defence in acting(recipe)}
+    return [
+        f"each reference model repeats {title}: {count} sub-models before the model itself, {models * count:,} more trainings "
+        f"for {models:,} models. Fewer --references, or a smaller {title}, take less; finished models are kept if you stop"
+        for title, count in each.items()
+        if count and models
+    ]
+
+
+def anew(recipe: "Recipe") -> list[str]:
+    """The stages after ``train`` that start from new weights: those that a defence has for itself.
+
+    Args:
+        recipe: settings of a run.
+
+    Returns:
+        Names of stages that have epochs, in order.
+    """
+    own = {defence.stage for defence in DEFENCES.values() if defence.stage is not None}
+    return [name for name in recipe.stages() if name in own]
 
 
 def defences_of(recipe: "Recipe", *, deployed: bool = True) -> list[str]:

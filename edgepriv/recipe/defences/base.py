@@ -61,6 +61,9 @@ class Defence:
     name: its key in ``DEFENCES``. title: for people. option: how the command line asks for it. source: the paper. what: one or
     two sentences on what it does. place: where it stands in tables, the lowest first.
 
+    asked(recipe): of one with a stage of its own, whether the recipe asks for it, with or without epochs of that stage.
+    sub_models(recipe): how many more networks it trains for each model.
+
     section: its section of the recipe, which bears the defence's name; None without one of its own, or for one that ``Recipe``
     lists itself.
 
@@ -93,6 +96,8 @@ class Defence:
     fields: tuple[str, ...]
     section: type[Section] | None = None
     stage: str | None = None
+    asked: Met = never
+    sub_models: Callable[["Recipe"], int] = lambda recipe: 0
     acts_in: Callable[["Recipe", str], bool] = lambda recipe, stage: False
     acts_after: Met = never
     unused: Mapping[str, Met] = field(default_factory=dict)

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.recipe.registry import modules_in
-from edgepriv.training.objectives.base import Asked, Batch, Ground, Make, Objective
+from edgepriv.training.objectives.base import Answers, Asked, Batch, Ground, Make, Objective, Retraining
 
-__all__ = ["OBJECTIVES", "Asked", "Batch", "Ground", "Make", "Objective", "objectives_of"]
+__all__ = ["OBJECTIVES", "Answers", "Asked", "Batch", "Ground", "Make", "Objective", "Retraining", "objectives_of"]
 
 OBJECTIVES: dict[str, Make] = {
     name: module.objective for name, module in modules_in(__name__, __path__) if hasattr(module, "objective")

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +14,42 @@ from edgepriv.recipe import Quantize, Recipe, Stage
 from edgepriv.training.examples import Examples
 from edgepriv.training.generators import Generator
 from edgepriv.training.pgd import Budget, Logits
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers to the members, as far as a retraining has come: ``total``, summed probabilities float64 [N, K] of the first
+    ``done`` sub-models."""
+
+    total: Tensor
+    done: int
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What a stage that starts from new weights makes its members of.
+
+    Args:
+        teacher: the classifier as it is before the stage, on the processor.
+        members: of the split.
+        holdout: of the split.
+        units: int64 [N], members of one number are one person's; None where each stands for itself.
+        public: inputs [M, ...] of the user's public file, as ``members.x``; None without one.
+        quiet: show no progress.
+        trained: (members, seed) -> a new classifier that the stage's own settings have trained on these, on the processor.
+        so_far: what a killed run has left; None at the beginning.
+        keep: is given what a killed run goes on from.
+    """
+
+    teacher: Classifier
+    members: Examples
+    holdout: Examples
+    units: np.ndarray | None = None
+    public: Tensor | None = None
+    quiet: bool = True
+    trained: Callable[[Examples, int], Classifier] | None = None
+    so_far: Answers | None = None
+    keep: Callable[[Answers], None] = lambda answers: None
 
 
 @dataclass(frozen=True)
@@ -127,8 +164,8 @@ class Objective:
         moved: a context of the network that moves its weights by the gradients that they have, and back: the gradient that
             counts is then taken of the same batch once more, where they are.
         replays: updates of the weights for each batch.
-        retrained: (teacher, members, quiet) -> the members that are trained on instead, and what was measured, as JSON. It is
-            called as the defence's own stage begins, which starts from new weights; later stages see these members too.
+        retrained: the members that are trained on instead, and what was measured, as JSON. It is called as the defence's own
+            stage begins, which starts from new weights; later stages see these members too.
         facts: (members, epochs) -> what the stage has measured, as JSON, once it is over.
         refuse: raises UserError, before anything is trained, where it cannot work.
         budget: perturbations that it trains against; held-out accuracy is measured under the same radius.
@@ -148,7 +185,7 @@ class Objective:
     batches: Callable[[int, torch.Generator], Iterator[Tensor]] | None = None
     moved: Callable[[nn.Module], AbstractContextManager[None]] | None = None
     replays: int = 1
-    retrained: Callable[[Classifier, Examples, bool], tuple[Examples, dict[str, Any]]] | None = None
+    retrained: Callable[[Retraining], tuple[Examples, dict[str, Any]]] | None = None
     facts: Callable[[int, int], dict[str, Any]] | None = None
     refuse: Callable[[Ground], None] = _nothing
     budget: Budget | None = None

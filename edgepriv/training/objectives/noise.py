@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from edgepriv.models import Classifier
 from edgepriv.training.examples import Examples
 from edgepriv.training.noise import noisy_members, refuse_unreachable
-from edgepriv.training.objectives.base import Asked, Objective
+from edgepriv.training.objectives.base import Asked, Objective, Retraining
 
 
 def objective(asked: Asked) -> Objective:
@@ -19,8 +18,8 @@ def objective(asked: Asked) -> Objective:
     """
     noise, seed, fixed = asked.recipe.noise, asked.recipe.seed, asked.recipe.adversary.fixed
 
-    def retrained(teacher: Classifier, members: Examples, quiet: bool) -> tuple[Examples, dict[str, Any]]:
-        return noisy_members(teacher, members, noise, seed=seed, quiet=quiet, fixed=fixed)
+    def retrained(given: Retraining) -> tuple[Examples, dict[str, Any]]:
+        return noisy_members(given.teacher, given.members, noise, seed=seed, quiet=given.quiet, fixed=fixed)
 
     return Objective(
         retrained=retrained,

@@ -1,0 +1,148 @@
+"""The empirical defences that the field compares with, under the attacker who knows them.
+
+    python benchmarks/defences.py [--recipe FILE.toml] [--defences undefended relaxloss ...] [--bits 4] [--seeds 0 ...]
+                                  [--references 16] [--folder DIR] [--output FILE.json] [--again]
+
+By default Location-30 and the perceptron of recipes/location_mlp.toml. Each row is one run of ``edgepriv train``, ``harden``
+and ``audit``: the file that ships, and reference models that repeat the whole defence. Half of what the recipe leaves to the
+attacker's pool is the privacy holdout here, on which DMP distils, for every row alike. Reference models are kept in
+``--folder``: a run that was killed goes on where it stopped. Prints a table and writes benchmarks/results/defences.json row by
+row: rows that stand there for the same setting are not run again without ``--again``.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import edgepriv
+from edgepriv.device.machine import machine
+from edgepriv.files import read_json, write_json
+from edgepriv.recipe import Recipe, load
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "location_mlp.toml"
+RESULTS = Path(__file__).parent / "results" / "defences.json"
+DATA = {"members": 1000, "non_members": 1000, "reference": 500, "holdout": 2000, "validation": 500}
+DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
+    "undefended": {},
+    "early-stop": {"train": {"train": {"select": "best"}}},
+    "label-smoothing": {"train": {"smoothing": {"share": 0.3}}},
+    "mixup": {"train": {"mixup": {"alpha": 1.0}}},
+    "relaxloss": {"train": {"train": {"relax": 0.6}}},
+    "hamp": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}}},
+    "hamp-rank": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}}, "harden": {"regenerate": "rank"}},
+    "selena": {"harden": {"selena": 25, "selena_unseen": 10}},
+    "dmp": {"harden": {"dmp": 1.0}},
+}
+"""Defence -> what it changes in the recipe of the training, and the options of the hardening. HAMP's gamma and alpha and
+SELENA's K and L are its authors' for Location-30."""
+ATTACKS = "lira-online,rmia-online"
+
+
+def measured(options: argparse.Namespace, defence: str, seed: int) -> dict[str, Any]:
+    """Train, harden and audit in ``options.folder``."""
+    folder = options.folder / options.recipe.stem / f"{defence}-{options.bits}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    asked, started = DEFENCES[defence], time.perf_counter()
+    recipe: Recipe = load(options.recipe).with_changes(seed=seed, data=DATA).with_changes(**asked.get("train", {}))
+    shared = {"force": True, "progress": True, "accept_accuracy_loss": True}
+    trained = edgepriv.train(recipe, out=folder / "model.pt", **shared)
+    hardened = edgepriv.harden(
+        trained.checkpoint,
+        out=folder / "out",
+        adv="none",
+        bits=options.bits,
+        robust="none",
+        **asked.get("harden", {}),
+        **shared,
+    )
+    audited = edgepriv.audit(
+        hardened.model,
+        attacks=ATTACKS,
+        references=options.references,
+        threat_model="adaptive",
+        robust="none",
+        float_twin=False,
+        cache_dir=options.folder,
+        **shared,
+    )
+    return {
+        "bytes": hardened.model.stat().st_size,
+        "defences": hardened.defences,
+        "utility": audited.utility,
+        "attacks": [row for row in audited.attacks if row["threat_model"] == "adaptive"],
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def settings(options: argparse.Namespace, defence: str, seed: int) -> dict[str, Any]:
+    """All that a row with the same figures would have in common."""
+    names = {"recipe": options.recipe.name, "bits": options.bits, "references": options.references}
+    return {"defence": defence, "seed": seed, **names, "data": DATA, "asked": DEFENCES[defence]}
+
+
+def shown(rows: list[dict[str, Any]]) -> Table:
+    """Accuracy and what each attack finds, with 95% intervals."""
+    table = Table(title="the attacker knows the defence and trains his reference models with it")
+    headings = (
+        "defence",
+        "bits",
+        "seed",
+        "accuracy, members / others",
+        "attack",
+        "AUC",
+        "TPR at 1% FPR",
+        "at 0.1%",
+        "s",
+    )
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        both = " / ".join(f"{100 * row['utility'][f'{side}_accuracy']:.1f}%" for side in ("member", "non_member"))
+        for attack in row["attacks"]:
+            low, high = attack["auc_ci"]
+            rates = [_rate(attack["tpr_at_fpr"][level]) for level in ("0.01", "0.001")]
+            own = (row["defence"], str(row["bits"]), str(row["seed"]), both, attack["name"])
+            table.add_row(*own, f"{attack['auc']:.3f} [{low:.3f}, {high:.3f}]", *rates, f"{row['seconds']:.0f}")
+    return table
+
+
+def _rate(rate: dict[str, Any]) -> str:
+    if rate["value"] is None:
+        return str(rate["note"])
+    low, high = rate["ci"]
+    return f"{100 * rate['value']:.2f}% [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
+    parser.add_argument("--defences", nargs="+", choices=tuple(DEFENCES), default=list(DEFENCES))
+    parser.add_argument("--bits", type=int, default=4)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--references", type=int, default=16)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "edgepriv-defences")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--again", action="store_true", help="run settings that are in the output already")
+    options = parser.parse_args()
+    rows = read_json(options.output, "results")["rows"] if options.output.exists() else []
+    for seed in options.seeds:
+        for defence in options.defences:
+            this = settings(options, defence, seed)
+            same = [row for row in rows if {name: row.get(name) for name in this} == this]
+            if same and not options.again:
+                continue
+            own = measured(options, defence, seed)
+            row = this | own | {"machine": machine(), "threads": os.environ.get("OMP_NUM_THREADS")}
+            rows = [other for other in rows if other not in same] + [row]
+            write_json(options.output, {"rows": rows})
+    Console().print(shown(rows))
+
+
+if __name__ == "__main__":
+    main()
