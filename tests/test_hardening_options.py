@@ -114,6 +114,17 @@ def test_noise_is_retrained_as_the_model_was_trained():
     assert rules.hardening_recipe(trained, None, fewer, Path("model.pt")).noisy.lr == 0.02
 
 
+def test_distillation_is_trained_as_the_model_was_and_every_later_stage_goes_on_from_it():
+    for asked in ({"selena": {"sub_models": 25}}, {"dmp": {"share": 1.0}}):
+        (name,) = asked
+        found = hardening(None, **asked)
+        assert tuple(found.stages()) == ("train", "distilled", "robust", "qat")
+        assert found.distilled.model_dump() == found.train.model_dump()
+        assert DEFENCES[name].stages_in(found) == ["distilled", "robust", "qat"]
+    assert hardening(None, dmp={"share": 1.0}, distilled={"epochs": 3}).distilled.epochs == 3
+    assert "distilled" not in hardening(None).stages()
+
+
 def test_noisy_training_may_be_stopped_early():
     stopping = {name: {"patience": 2, "select": "best"} for name in ("noisy", "robust", "qat")}
     found = hardening(None, noise={"method": "shapley"}, **stopping)
