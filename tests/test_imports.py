@@ -187,6 +187,7 @@ BENCHMARKS: tuple[set[str], ...] = (
     {
         "audit",
         "canaries",
+        "defences",
         "deploy",
         "devices",
         "findings",
