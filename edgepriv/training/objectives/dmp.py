@@ -27,7 +27,7 @@ def objective(asked: Asked) -> Objective:
         if own.file is None and own.share * ground.holdout < FEWEST:
             raise UserError(
                 f"DMP distils on the privacy holdout, and {own.share:g} of its {ground.holdout} examples are too few: set "
-                "data.holdout higher when you train (--holdout), or name public examples with --public npz:FILE"
+                "data.holdout higher in the recipe of edgepriv train, or name public examples with --public npz:FILE"
             )
 
     return Objective(
