@@ -80,7 +80,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
     ),
     "audit": (
         # what is put in
-        {"examples", "feeding", "inputs", "units", "augment", "memberships", "table_rows", "weights"},
+        {"examples", "feeding", "inputs", "units", "augment", "memberships", "table_rows", "weights", "kept"},
         # what comes out, and what an attacker makes of it
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
         {"clustered", "statistics", "rates", "ties", "significance", "prior", "one_run", "selected", "differences"},
@@ -89,7 +89,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         # models that are trained or asked repeatedly
         {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries"},
         {"evasion", "columns"},
-        {"attacks", "knowledge"},
+        {"attacks", "knowledge", "augmented"},
         {"assess", "persons", "bootstrapped", "classifier", "subgroups", "query_evidence", "run", "robust"},
         {"canaries"},
         {"gate", "dp_guarantee", "regression"},

@@ -61,6 +61,7 @@ class Evidence:
     "worst-case" or "trajectory") or watched ("last-layer", "gradient-norm"). ``adversarial``: the models did not answer to the
     candidates as they are but to perturbed ones, each model to those that fool it. ``labels_only``: the target shows no
     probabilities; those in ``target`` are 1 for its label. ``lacks``: a need of an attack -> why it is not met.
+    ``copies``: the same of augmented copies of the candidates, the candidates as they are first.
     """
 
     target: Outputs
@@ -74,6 +75,7 @@ class Evidence:
     adversarial: bool = False
     labels_only: bool = False
     lacks: Mapping[str, str] = field(default_factory=dict)
+    copies: tuple["Evidence", ...] = ()
 
     def __post_init__(self) -> None:
         n, references, population = len(self.target.labels), self.references, self.population
@@ -104,6 +106,7 @@ class Evidence:
         }
         offered = {"labels"} | {name for name, value in optional.items() if value is not None}
         offered |= {"gradients"} if self.adversarial else set()
+        offered |= {"augmentation"} if self.copies else set()
         offered |= {"weights"} if set(WATCHED) & set(self.queried) else set()
         return frozenset(offered | ({"label-queries"} if LABEL_QUERIES & set(self.queried) else set()))
 
@@ -127,7 +130,10 @@ class Evidence:
         target = Outputs.of_confidence(references.confidence[r], hot)
         others = references.without(r, equally=equally)
         # What the target answered to other inputs is not what reference model r would have answered.
-        pretended = replace(self, target=target, references=others, population=population, generated=None, inputs=None)
+        copies = tuple(copy.with_reference_as_target(r, equally=equally)[0] for copy in self.copies)
+        pretended = replace(
+            self, target=target, references=others, population=population, generated=None, inputs=None, copies=copies
+        )
         return pretended, references.member[r]
 
     def with_shadow_as_target(self, learnt: Bools) -> tuple["Evidence", Bools]:
@@ -164,4 +170,5 @@ class Evidence:
             references=references and references.take(index),
             inputs=inputs and replace(inputs, candidates=inputs.candidates[index]),
             queried={name: Queried(asked.target[index], asked.shadow) for name, asked in self.queried.items()},
+            copies=tuple(copy.take(index) for copy in self.copies),
         )

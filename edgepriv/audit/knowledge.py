@@ -31,6 +31,7 @@ OF_NEEDS: dict[str, Attacker] = {
     "labels": "answers",
     "scores": "answers",
     "label-queries": "answers",
+    "augmentation": "answers",
     "generated": "answers",
     "population inputs": "answers",
     "gradients": "file",

@@ -4,10 +4,7 @@ The shadow model's and the reference models' answers are kept beside the models,
 depend on, so that a killed audit goes on where it was.
 """
 
-import hashlib
-import json
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +16,9 @@ from edgepriv.audit import augment, boundary, distil, queries, weights
 from edgepriv.audit.answers import Bools, Floats, Outputs, log_odds
 from edgepriv.audit.attacks import WORST_OF
 from edgepriv.audit.attacks.base import Asks
+from edgepriv.audit.augmented import with_copies
 from edgepriv.audit.evidence import Evidence, Queried
+from edgepriv.audit.kept import digest, kept
 from edgepriv.audit.queries import Asked, labels_on, on_perturbed
 from edgepriv.audit.references import Fleet
 from edgepriv.audit.statistics import halves_of_pairs
@@ -27,7 +26,6 @@ from edgepriv.audit.table_rows import TableRows
 from edgepriv.audit.trained_answers import References, Shadow
 from edgepriv.audit.weights import WATCHED, NoLastLayer
 from edgepriv.data import Dataset
-from edgepriv.files import sha256_of, written_aside
 from edgepriv.recipe import Recipe
 from edgepriv.training.pgd import Budget, budget_of, pgd_budget
 
@@ -71,6 +69,8 @@ class QueryEvidence:
             return everyone, self._distilled(plain, fleet, pool)
         if asks == "adversarial":
             return self.chosen, self._adversarial(plain, fleet)
+        if asks == "augmented":
+            return everyone, with_copies(plain, self.target, self.dataset, self.candidates, self.recipe, fleet)
         if asks == "weights":
             return self.chosen, self._weights(plain, fleet)
         return self.chosen, self._labels(asks, plain, fleet)
@@ -97,7 +97,7 @@ class QueryEvidence:
         shadow, known = self._shadow_part(fleet), None
         if fleet is not None and fleet.shadow_model is not None and shadow is not None:
             part, model = fleet.shadow_index[shadow[0]], fleet.shadow_model
-            known = _kept(model, [kind, seed, binary, _digest(part)], lambda: ask(self._load(model, fleet), part))
+            known = kept(model, [kind, seed, binary, digest(part)], _CODE, lambda: ask(self._load(model, fleet), part))
         return replace(
             plain.take(self.chosen),
             shadow=shadow and shadow[1],
@@ -138,7 +138,7 @@ class QueryEvidence:
                 raise NoLastLayer("the shadow model cannot be differentiated")
             return WATCHED[kind](model, self.dataset.inputs(part), self.dataset.y[part])
 
-        return _kept(path, [kind, _digest(part), sha256_of(Path(weights.__file__))], look)
+        return kept(path, [kind, digest(part)], (weights,), look)
 
     def _adversarial(self, plain: Evidence, fleet: Fleet | None) -> Evidence:
         some = replace(
@@ -187,9 +187,9 @@ class QueryEvidence:
 
     def _model_perturbed(self, path: Path, fleet: Fleet, index: Index, tries: int) -> np.ndarray:
         budget = self.budget
-        made_of = ["perturbed", tries, self.recipe.seed, budget.norm, budget.eps, budget.steps, _digest(index)]
+        made_of = ["perturbed", tries, self.recipe.seed, budget.norm, budget.eps, budget.steps, digest(index)]
         made_of += [list(budget.fixed)] if budget.fixed else []
-        return _kept(path, made_of, lambda: self._perturbed(self._load(path, fleet), index, tries))
+        return kept(path, made_of, _CODE, lambda: self._perturbed(self._load(path, fleet), index, tries))
 
     def _distilled(self, plain: Evidence, fleet: Fleet | None, pool: Index | None) -> Evidence:
         some = replace(plain, references=None, population=None, generated=None, inputs=None)
@@ -228,9 +228,9 @@ class QueryEvidence:
     ) -> Floats:
         """Losses of a copy of ``teacher``, kept ``beside`` the shadow model, and the teacher's own, which were ``at_last``."""
         soft_labels = teacher.predict(self.dataset.inputs(pool)).astype(np.float32)
-        made_of = ["trajectory", recipe.seed, _digest(soft_labels), _digest(pool), _digest(about)]
-        losses = _kept(
-            beside, made_of, lambda: distil.loss_trajectories(soft_labels, pool, about, recipe, self.dataset)
+        made_of = ["trajectory", recipe.seed, digest(soft_labels), digest(pool), digest(about)]
+        losses = kept(
+            beside, made_of, _CODE, lambda: distil.loss_trajectories(soft_labels, pool, about, recipe, self.dataset)
         )
         return np.column_stack([losses, distil.loss_of(at_last.probabilities, at_last.labels)])
 
@@ -277,22 +277,3 @@ def balanced(member: Bools, count: int, seed: int) -> Index:
 def _odds(answers: np.ndarray, labels: np.ndarray) -> Floats:
     """Log-odds float64 [n, tries] of the true labels, of probabilities [tries, n, K]."""
     return np.stack([log_odds(part, labels) for part in answers], axis=1)
-
-
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
-def _kept(model: Path, made_of: Sequence[object], compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """What ``compute`` gives, read from beside ``model`` if the same was computed before by the same code."""
-    code = [sha256_of(Path(str(module.__file__))) for module in _CODE]
-    key = hashlib.sha256(json.dumps([*made_of, *code]).encode()).hexdigest()[:16]
-    path = model.with_name(f"{model.stem}.{key}.npz")
-    if zipfile.is_zipfile(path):
-        with np.load(path, allow_pickle=False) as archive:
-            stored: np.ndarray = archive["answers"]
-            return stored
-    answers = compute()
-    with written_aside(path) as aside, aside.open("wb") as handle:
-        np.savez_compressed(handle, answers=answers)
-    return answers

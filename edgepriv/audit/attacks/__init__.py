@@ -31,6 +31,8 @@ WATSON, BERTRAN, BRANNVALL = "Watson et al. 2022", "Bertran et al. 2023", "Brän
 CHOQUETTE, LIU, ROBUST = "Choquette-Choo et al. 2021", "Liu et al. 2022", "Song, Shokri & Mittal 2019"
 
 
+MOST_AUGMENTED = 6
+"""Augmented copies of a candidate, at most (``augmented.copies_asked``)."""
 WORST_OF = 3
 """Random starts of the worst case; the first is that of every other attack on perturbed candidates."""
 
@@ -123,4 +125,22 @@ _PERTURBED = tuple(
     if attack.needs <= SHADOW | REFERENCES
 )
 
-ATTACKS: dict[str, Attack] = {attack.name: attack for attack in (*_PLAIN, *_QUERY_BASED, *_WHITE_BOX, *_PERTURBED)}
+# LiRA and RMIA on copies such as training with augmentation has seen.
+_AUGMENTED = tuple(
+    Attack(
+        f"augmented/{attack.name}",
+        f"{attack.title}, on augmented copies",
+        attack.paper,
+        attack.needs | {"augmentation"},
+        query_based.on_copies(attack.run),
+        MOST_AUGMENTED,
+        asks="augmented",
+        tune=attack.tune,
+    )
+    for attack in _PLAIN
+    if attack.name in ("lira-offline", "lira-online", "rmia-offline", "rmia-online")
+)
+
+ATTACKS: dict[str, Attack] = {
+    attack.name: attack for attack in (*_PLAIN, *_QUERY_BASED, *_WHITE_BOX, *_AUGMENTED, *_PERTURBED)
+}

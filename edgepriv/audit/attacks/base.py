@@ -8,7 +8,7 @@ from typing import Any, Literal
 from edgepriv.audit.answers import Floats
 from edgepriv.audit.evidence import Evidence
 
-Asks = Literal["clean", "augmentation", "noise", "boundary", "adversarial", "distilled", "weights"]
+Asks = Literal["clean", "augmentation", "noise", "boundary", "adversarial", "distilled", "augmented", "weights"]
 
 QUERIES: dict[Asks, str] = {
     "clean": "clean",
@@ -17,6 +17,7 @@ QUERIES: dict[Asks, str] = {
     "boundary": "label-only",
     "adversarial": "adversarial",
     "distilled": "clean",
+    "augmented": "clean",
     "weights": "white-box",
 }
 """What an attack asks -> the word for it in the audit's JSON."""
@@ -31,6 +32,7 @@ NEEDS = {
     "generated": "answers to generated inputs",
     "gradients": "a differentiable twin of the model",
     "weights": "the model's weights in a differentiable twin",
+    "augmentation": "answers to augmented copies",
     "label-queries": "labels of many variants of each example",
 }
 """What an attack may need, in the evidence's words -> in people's."""
@@ -54,8 +56,8 @@ class Attack:
     queries: questions to the target for each candidate, at most. reads: what it reads in an answer, all probabilities or
     only the label; or the weights, whatever the file answers. asks: the evidence that it is run on: answers to the candidates
     as they are ("clean"), labels of many variants of each ("augmentation", "noise", "boundary"), answers to perturbed
-    candidates ("adversarial"), the losses of a copy distilled from the target ("distilled"), or gradients and activations
-    ("weights").
+    candidates ("adversarial"), the losses of a copy distilled from the target ("distilled"), answers to copies that training
+    with augmentation draws ("augmented"), or gradients and activations ("weights").
 
     tune: for attacks with parameters: Evidence -> their values, arguments of ``run`` by name, and under ``by`` how they were
     chosen. Like ``run`` it sees the evidence alone, so no candidate's membership can speak for a value.

@@ -124,6 +124,27 @@ def on_adversarial(run: Callable[..., Floats]) -> Callable[..., Floats]:
     return adversarial
 
 
+def on_copies(run: Callable[..., Floats]) -> Callable[..., Floats]:
+    """The same attack on each augmented copy of the candidates: the mean of its scores.
+
+    As the authors of LiRA do with its likelihood ratios; of RMIA it is the mean of the logarithms of ratios.
+
+    Args:
+        run: an attack, Evidence -> float64 [n].
+
+    Returns:
+        The attack; it raises Unavailable where there are no copies.
+    """
+
+    def on_each(evidence: Evidence, **parameters: Any) -> Floats:
+        if not evidence.copies:
+            raise Unavailable(evidence.lacks.get("augmentation", "the models were not asked about augmented copies"))
+        scores: Floats = np.mean([run(copy, **parameters) for copy in evidence.copies], axis=0)
+        return scores
+
+    return on_each
+
+
 def of_queries(evidence: Evidence, what: str) -> Queried:
     """What repeated questions showed.
 
