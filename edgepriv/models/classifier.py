@@ -10,6 +10,7 @@ from torch.func import functional_call
 from edgepriv.errors import UserError, nearest
 from edgepriv.models import small, zoo
 from edgepriv.models.adapt import adapted, probe
+from edgepriv.models.features import FEATURES, Featured, behind
 from edgepriv.models.normalisation import in_unit_range
 from edgepriv.models.sources import imported, is_own
 from edgepriv.recipe import Model
@@ -19,6 +20,7 @@ NAMED: dict[str, Callable[..., nn.Module]] = {
     "resnet20": small.ResNet20,
     "mlp": small.MLP,
     "cnn": small.SmallCNN,
+    "linear": small.LinearModel,
 }
 
 
@@ -172,10 +174,10 @@ def _made_by(
 
 
 def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int]) -> Classifier:
-    """The recipe's architecture behind its normalisation, with new weights.
+    """The recipe's architecture behind its normalisation, and the features that it may ask for, with new weights.
 
     Args:
-        model: name, arguments, mean and std.
+        model: name, arguments, features, mean and std.
         num_classes: K, at least 2.
         input_shape: of one example.
 
@@ -186,10 +188,14 @@ def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int])
         UserError: when the architecture does not fit the inputs, or the user's module does not return logits [N, K].
     """
     mean, std = in_unit_range(model, input_shape)
-    if not is_own(model.name):
-        network = build(model.name, num_classes, input_shape, **model.args)
-        return Classifier(network, mean, std, alone=model.batch_dependent)
-    network, notes = _made_by(imported(model.name), model.name, num_classes, input_shape, model.args)
+    seen = behind(model.features, input_shape)
+    notes: tuple[str, ...] = ()
+    if is_own(model.name):
+        network, notes = _made_by(imported(model.name), model.name, num_classes, seen, model.args)
+    else:
+        network = build(model.name, num_classes, seen, **model.args)
+    if model.features != "none":
+        network = Featured(FEATURES[model.features](input_shape), network)
     classifier = Classifier(network, mean, std, alone=model.batch_dependent)
     classifier.notes = notes
     return classifier

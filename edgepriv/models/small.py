@@ -1,4 +1,4 @@
-"""The small architectures: LeNet-5, ResNet-20, a multilayer perceptron and the quickstart's CNN.
+"""The small architectures: LeNet-5, ResNet-20, a multilayer perceptron, the quickstart's CNN and a linear layer.
 
 Each factory takes ``num_classes``, ``input_shape`` ([C, H, W] or [F]) and its own keyword arguments, and returns a module
 from float32 [N, *input_shape] to logits [N, num_classes].
@@ -68,6 +68,19 @@ class SmallCNN(nn.Module):
         x = functional.relu(self.conv1(x))
         x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
         x = functional.max_pool2d(functional.relu(self.conv3(x)), 2)
+        logits: Tensor = self.fc(x.flatten(1))
+        return logits
+
+
+class LinearModel(nn.Module):
+    """One linear layer: logistic regression of the inputs, or of the features in front of it."""
+
+    def __init__(self, num_classes: int, input_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.fc = nn.Linear(math.prod(input_shape), num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [N, K] of normalised inputs [N, ...]."""
         logits: Tensor = self.fc(x.flatten(1))
         return logits
 

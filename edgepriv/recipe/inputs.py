@@ -260,14 +260,15 @@ class Model(Section):
     ``mean``, ``std``: one number, or one for each channel (or feature), in the units of that range; left out, images take
     0.5 and 0.25 of it, which say nothing about the training data, and tables are not normalised. ``dropout``: share of the
     inputs of every Linear but the network's first layer that training sets to zero (a defence of Salem et al. 2019); no
-    weight depends on it. ``batch_dependent``: an answer depends on the rest of its batch, so the network is trained on
-    batches, and asked and shipped with one input at a time.
+    weight depends on it. ``features``: fixed ones in front of the network, which sees them instead of the inputs; no data had
+    a part in them, so they cost no privacy. ``batch_dependent``: an answer depends on the rest of its batch, so the network
+    is trained on batches, and asked and shipped with one input at a time.
     """
 
     name: Annotated[
         str,
         Option(
-            "lenet, resnet20, mlp, cnn, a torchvision classifier, pkg.mod:factory.",
+            "lenet, resnet20, mlp, cnn, linear, a torchvision classifier, pkg.mod:factory.",
             "Model",
             BUILDING,
             name="model",
@@ -297,6 +298,15 @@ class Model(Section):
             sets=lambda value: {"args": written.arguments(value)},
         ),
     ] = Field(default_factory=dict)
+    features: Annotated[
+        Literal["none", "scattering"],
+        Option(
+            "Fixed features of images in front of the model, inside the file: scattering (wavelets), or none.",
+            "Model",
+            BUILDING,
+            default={"harden": "the checkpoint's", "export": "the checkpoint's"},
+        ),
+    ] = "none"
     dropout: Annotated[
         float,
         Option(

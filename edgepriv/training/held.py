@@ -12,6 +12,7 @@ from torch import nn
 
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
+from edgepriv.models.features import fixed_layers
 from edgepriv.models.lsq_steps import SUFFIX, is_step
 from edgepriv.recipe import Stage
 from edgepriv.recipe.layers import is_within, rate_rules
@@ -46,7 +47,7 @@ class Held:
 
 
 def layers_of(network: nn.Module) -> dict[str, list[str]]:
-    """The layers that have parameters.
+    """The layers that have parameters to train.
 
     Args:
         network: any.
@@ -56,8 +57,9 @@ def layers_of(network: nn.Module) -> dict[str, list[str]]:
         the empty name.
     """
     layers: dict[str, list[str]] = {}
+    fixed = fixed_layers(network)
     for name, _ in network.named_parameters(remove_duplicate=False):
-        if not is_step(name):
+        if not is_step(name) and _layer_of(name) not in fixed:
             layers.setdefault(_layer_of(name), []).append(name)
     return layers
 

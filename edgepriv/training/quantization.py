@@ -10,11 +10,14 @@ from torch import Tensor, nn
 
 from edgepriv.errors import UserError
 from edgepriv.models.bake import computed_weights
+from edgepriv.models.features import fixed_layers
 from edgepriv.models.lsq_steps import attach_step, drop_steps, steps_of
 from edgepriv.recipe import FULL_WIDTH, Quantize, bit_rules
 from edgepriv.training.quantizers import Grid, lsq_highest, quantizer_of, refuse_unfit
 from edgepriv.training.stacked import StackedLinear
 
+_FIXED, _FIXED_BITS = Quantize(), 8
+"""How the filters of fixed features are rounded, and to how many bits."""
 _MULTIPLIERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, StackedLinear)
 """Layers that multiply with a weight whose output channels lie on its first axis."""
 
@@ -187,6 +190,29 @@ def widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
     return {name: bits for name, bits in bits_by_name.items() if bits < FULL_WIDTH}
 
 
+def fixed_widths(network: nn.Module, rule: Quantize) -> dict[str, int]:
+    """Bits of the filters of fixed features, which are rounded as the file is written, by the min-max quantizer.
+
+    They are few, and everything behind them was trained on what they compute: they have 8 bits, or as many as the rule gives
+    every layer, if those are more; fewer only where a pattern names them.
+
+    Args:
+        network: any.
+        rule: bits by layer.
+
+    Returns:
+        Parameter name -> bits below 32, in the network's order; empty where nothing is quantized.
+    """
+    if not rule.active:
+        return {}
+    named = tuple((pattern, bits) for pattern, bits in bit_rules(rule.bits) if pattern != "*")
+    bits_by_name = {}
+    for layer in sorted(fixed_layers(network)):
+        own = next((bits for pattern, bits in named if fnmatchcase(layer, pattern)), None)
+        bits_by_name[f"{layer}.weight"] = max(_FIXED_BITS, rule.bits_of(layer)) if own is None else own
+    return {name: bits for name, bits in bits_by_name.items() if bits < FULL_WIDTH}
+
+
 def refuse_unmatched(network: nn.Module, rule: Quantize) -> None:
     """Refuse a rule that does not fit a network.
 
@@ -203,14 +229,16 @@ def refuse_unmatched(network: nn.Module, rule: Quantize) -> None:
         for layer, module in network.named_modules()
         if f"{layer}.weight".lstrip(".") in computed and isinstance(module, _MULTIPLIERS)
     ]
-    layers += [name.rpartition(".")[0] for name in widths(network, Quantize(bits=8))]
+    every = Quantize(bits=8)
+    layers += [name.rpartition(".")[0] for name in (*fixed_widths(network, every), *widths(network, every))]
     for pattern, _ in bit_rules(rule.bits):
         if pattern != "*" and not any(fnmatchcase(layer, pattern) for layer in layers):
             raise UserError(
                 f"bits {rule.bits!r}: {pattern} matches no layer: the model's are {', '.join(layers) or 'none'}"
             )
-    if rule.last_k is not None and rule.last_k > len(layers):
-        raise UserError(f"--last-k {rule.last_k}: the model has {len(layers)} layers that can be quantized")
+    trained = len(layers) - len(fixed_layers(network))
+    if rule.last_k is not None and rule.last_k > trained:
+        raise UserError(f"--last-k {rule.last_k}: the model has {trained} layers that can be quantized")
 
 
 @torch.no_grad()
@@ -229,25 +257,31 @@ def quantize_weights(network: nn.Module, rule: Quantize) -> dict[str, QuantizedT
     """
     parameters, steps = dict(network.named_parameters()), steps_of(network)
     refuse_unfit(rule)
-    quantizer = quantizer_of(rule)
     quantized = {}
+    for name, bits in fixed_widths(network, rule).items():
+        quantized[name] = _integers(parameters[name], bits, _FIXED, None)
     for name, bits in widths(network, rule).items():
-        weight = quantizer.prepared(parameters[name].detach().float())
-        stored = quantizer.stored(bits)
-        scale, zero_point = grid_of(weight, bits, rule, steps.get(name))
-        integers = ((weight / _spread(scale, weight, rule)).round() + _spread(zero_point, weight, rule)).clamp(
-            0, quantizer.top(bits)
-        )
-        shape = (-1,) if rule.block is None else (len(weight), -1)
-        container = np.uint8 if stored <= 8 else np.uint16
-        quantized[name] = QuantizedTensor(
-            integers.numpy().astype(container),
-            scale.view(shape).numpy(),
-            zero_point.view(shape).numpy().astype(container),
-            stored,
-            rule.block,
-        )
+        quantized[name] = _integers(parameters[name], bits, rule, steps.get(name))
     return quantized
+
+
+def _integers(parameter: Tensor, bits: int, rule: Quantize, step: Tensor | None) -> QuantizedTensor:
+    quantizer = quantizer_of(rule)
+    weight = quantizer.prepared(parameter.detach().float())
+    stored = quantizer.stored(bits)
+    scale, zero_point = grid_of(weight, bits, rule, step)
+    integers = ((weight / _spread(scale, weight, rule)).round() + _spread(zero_point, weight, rule)).clamp(
+        0, quantizer.top(bits)
+    )
+    shape = (-1,) if rule.block is None else (len(weight), -1)
+    container = np.uint8 if stored <= 8 else np.uint16
+    return QuantizedTensor(
+        integers.numpy().astype(container),
+        scale.view(shape).numpy(),
+        zero_point.view(shape).numpy().astype(container),
+        stored,
+        rule.block,
+    )
 
 
 def load_quantized(network: nn.Module, weights: dict[str, QuantizedTensor]) -> None:

@@ -155,8 +155,8 @@ def stackable(recipe: Recipe) -> bool:
     """Whether models of a recipe can be stacked.
 
     Some defences allow only one (see ``Defence.stacked``); quantized activations have the range of one model's batch, learned
-    steps stand beside the layers of one; a network whose answers depend on the batch must not see the examples of others; a
-    foreign network may do anything.
+    steps stand beside the layers of one; fixed features are computed once for one (see ``training.featured``); a network whose
+    answers depend on the batch must not see the examples of others; a foreign network may do anything.
 
     Args:
         recipe: that they are trained by.
@@ -167,7 +167,7 @@ def stackable(recipe: Recipe) -> bool:
     quantizer = quantizer_of(recipe.quantize)
     of_one = recipe.quantize.active and (quantizer.activations or quantizer.learned)
     defended = not all(defence.stacked for defence in acting(recipe))
-    one_by_one = of_one or defended or recipe.model.batch_dependent
+    one_by_one = of_one or defended or recipe.model.batch_dependent or recipe.model.features != "none"
     return not one_by_one and recipe.model.name in NAMED and recipe.precision != "bfloat16"
 
 

@@ -25,6 +25,7 @@ from edgepriv.training.batch_dependent import slowness, why_not_in_one_pass
 from edgepriv.training.device import device_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.extra import Extra, extra_labels, extra_of
+from edgepriv.training.featured import behind_features, features_of, unchanged_inputs
 from edgepriv.training.held import held_by, holding, refuse_unmatched_rates
 from edgepriv.training.loop import Hooks, State, fit, steps_of
 from edgepriv.training.objectives import Answers, Asked, Ground, Retraining, objectives_of
@@ -226,25 +227,39 @@ def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], 
     with shown as bar, holding(classifier, task.stage) as held:
         if held.kept and not run.quiet:
             say(held.summary(name))
+        trained, members, holdout, validation = _behind_features(run, task, members)
         history = fit(
-            classifier,
+            trained,
             members,
             task,
             seed=run.recipe.seed + position,
-            holdout=run.holdout,
-            validation=run.validation,
+            holdout=holdout,
+            validation=validation,
             state=state,
             hooks=Hooks(
                 after_step=bar.update,
-                watch=None if run.quiet else watch_of(task, run.validation, run.holdout),
+                watch=None if run.quiet else watch_of(task, validation, holdout),
                 after_epoch=lambda state: _keep(run, position, start, state),
                 progress=lambda row: _show(row, bar),
             ),
         )
+    classifier.eval()
     run.rows += [{"stage": name} | row for row in history]
     for objective in task.objectives:
         if objective.facts is not None:
             run.defences[DEFENCES[objective.name].facts] = objective.facts(len(members), len(history))
+
+
+def _behind_features(run: _Run, task: Task, members: Examples) -> tuple[Classifier, Examples, Examples, Examples]:
+    """What is trained, and on which members, holdout and validation: the layers behind fixed features on features, where no
+    input is changed."""
+    read = any(each.name == "flattening" for each in task.objectives) or not len(run.validation)
+    everything = members, run.holdout, run.validation
+    if not unchanged_inputs(run.classifier, task, *everything):
+        return run.classifier, *everything
+    everything = members, run.holdout if read else Examples(run.holdout.x[:0], run.holdout.y[:0]), run.validation
+    first, second, third = (features_of(run.classifier, own, quiet=run.quiet) for own in everything)
+    return behind_features(run.classifier), first, second, third
 
 
 def _extra_of(run: _Run, name: str, task: Task) -> Extra | None:

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from edgepriv.models.features import Featured
 from edgepriv.recipe import Quantize, Recipe, Stage
 from edgepriv.training.device import PROCESSOR, device_of, multiplies_bfloat16
 from edgepriv.training.extra import Extra
@@ -92,7 +93,10 @@ def task_of(
 
 def _gains_from_bfloat16(network: nn.Module, image_network: bool, device: torch.device) -> bool:
     """Where the processor multiplies bfloat16 natively; measured, it then halves the time of even LeNet-5's epochs, and takes
-    a third off that of a stack of perceptrons, unless they are so small that casting costs more."""
+    a third off that of a stack of perceptrons, unless they are so small that casting costs more. The modulus of fixed features
+    takes roots of small numbers, which are not."""
+    if isinstance(network, Featured):
+        return False
     if isinstance(network, StackedMLP):
         return device == PROCESSOR and multiplies_bfloat16() and network.widest >= _WIDE
     if isinstance(network, Stacked):
