@@ -68,6 +68,7 @@ RECIPES = {
 }
 CAUTIOUS = {
     "model.name": "another network, which is not what is tried here",
+    "model.features": "another network, of larger images than are at hand here",
     "start.sha256": "public weights, which are not at hand here",
     "data.name": "what was read is told by its digest, which stands beside the hash",
     "data.non_members": "where the split has room for both",
