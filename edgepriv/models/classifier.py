@@ -10,7 +10,7 @@ from torch.func import functional_call
 from edgepriv.errors import UserError, nearest
 from edgepriv.models import small, zoo
 from edgepriv.models.adapt import adapted, probe
-from edgepriv.models.features import FEATURES, Featured, behind
+from edgepriv.models.features import FEATURES, Featured, network_shape
 from edgepriv.models.normalisation import in_unit_range
 from edgepriv.models.sources import imported, is_own
 from edgepriv.recipe import Model
@@ -188,7 +188,7 @@ def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int])
         UserError: when the architecture does not fit the inputs, or the user's module does not return logits [N, K].
     """
     mean, std = in_unit_range(model, input_shape)
-    seen = behind(model.features, input_shape)
+    seen = network_shape(model.features, input_shape)
     notes: tuple[str, ...] = ()
     if is_own(model.name):
         network, notes = _made_by(imported(model.name), model.name, num_classes, seen, model.args)

@@ -11,7 +11,7 @@ FEATURES: dict[str, Callable[[Sequence[int]], Scattering]] = {"scattering": Scat
 PREFIX = "features"
 
 
-class Behind(nn.Module):
+class TrainedLayers(nn.Module):
     """A network under the names that it has behind its features, which its inputs are."""
 
     def __init__(self, head: nn.Module) -> None:
@@ -24,7 +24,7 @@ class Behind(nn.Module):
         return logits
 
 
-class Featured(Behind):
+class Featured(TrainedLayers):
     """A network behind fixed features of its inputs."""
 
     def __init__(self, features: Scattering, head: nn.Module) -> None:
@@ -37,7 +37,7 @@ class Featured(Behind):
         return super().forward(self.features(x))
 
 
-def behind(features: str, input_shape: Sequence[int]) -> tuple[int, ...]:
+def network_shape(features: str, input_shape: Sequence[int]) -> tuple[int, ...]:
     """What a network sees behind features.
 
     Args:

@@ -20,7 +20,7 @@ import torch
 from edgepriv import torchvision_compat
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
-from edgepriv.models.features import behind
+from edgepriv.models.features import network_shape
 from edgepriv.models.read_files import seen_of, watched
 from edgepriv.recipe import Model
 
@@ -101,7 +101,7 @@ def code_of(model: Model, num_classes: int, input_shape: Sequence[int]) -> list[
     module = model.name.partition(":")[0]
     factory = imported(model.name)
     with watched(module), _generators_kept(), contextlib.suppress(Exception):  # what it raises is told where it is made
-        factory(num_classes=num_classes, input_shape=behind(model.features, input_shape), **model.args)
+        factory(num_classes=num_classes, input_shape=network_shape(model.features, input_shape), **model.args)
     seen, folder = seen_of(module), _origin(module)
     code = _code_from([module, *seen.modules], module.partition(".")[0], {})
     origins = {_origin(entry.partition(" ")[0]) for entry in code}

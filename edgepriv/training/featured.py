@@ -7,7 +7,7 @@ import torch
 
 from edgepriv import progress
 from edgepriv.models import Classifier
-from edgepriv.models.features import Behind, Featured
+from edgepriv.models.features import Featured, TrainedLayers
 from edgepriv.training.examples import Examples
 from edgepriv.training.objectives import Objective
 from edgepriv.training.task import Task
@@ -54,7 +54,7 @@ def behind_features(classifier: Classifier) -> Classifier:
         A classifier of features, without normalisation.
     """
     assert isinstance(classifier.network, Featured)
-    own = Classifier(Behind(classifier.network.head), [0.0], [1.0])
+    own = Classifier(TrainedLayers(classifier.network.head), [0.0], [1.0])
     own.still = classifier.still
     return own
 
