@@ -3,7 +3,7 @@
 An attack tells members from non-members by the model's answers. If the two come from different sources (another camera,
 another month, another mix of classes), the answers differ whether the model has learnt anything or not, and an untrained
 network seems to leak. So a classifier that sees the inputs and the labels, and never the model, is asked the same question:
-what it can tell is shift.
+what it can tell is shift (``edgepriv.audit.beyond_shift`` takes it out of the attacks' figures).
 
 Two classifiers, since a difference may lie in either: on features of the inputs, a logistic regression and boosted trees
 together; on the labels, how much more frequent each is among members. Each is learnt on one half of the examples and judged
@@ -43,7 +43,19 @@ SIDE, BINS = 8, 16
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
-def shift_part(dataset: Dataset, members: np.ndarray, non_members: np.ndarray, seed: int) -> dict[str, Any]:
+class Propensity(NamedTuple):
+    """How like a member each record looks to classifiers that never saw it, nor the model.
+
+    ``index`` int64 [k]: places among members followed by non-members; ``scores`` float64 [k]: higher for members, 0 to 1.
+    """
+
+    index: np.ndarray
+    scores: Floats
+
+
+def shift_part(
+    dataset: Dataset, members: np.ndarray, non_members: np.ndarray, seed: int
+) -> tuple[dict[str, Any], Propensity | None]:
     """``shift`` of the audit: what inputs alone, and labels alone, tell about who is a member.
 
     Args:
@@ -55,24 +67,29 @@ def shift_part(dataset: Dataset, members: np.ndarray, non_members: np.ndarray, s
     Returns:
         ``found``: whether members and non-members differ in themselves; ``auc``, ``auc_ci``, ``p_value`` and ``seen`` ("their
         inputs" or "their labels") of the classifier that tells more, ``inputs`` and ``labels`` of each; ``n_members`` and
-        ``n_non_members``. With fewer than 20 of a side nothing is measured: ``found`` is False and ``note`` says so.
+        ``n_non_members``. With fewer than 20 of a side nothing is measured: ``found`` is False and ``note`` says so. And
+        what the classifiers that tell them apart give each record; None where there is no shift.
     """
-    sides = [np.sort(np.random.default_rng([seed, 11]).permutation(side)[:MOST]) for side in (members, non_members)]
+    sides = [
+        np.sort(np.random.default_rng([seed, 11]).permutation(len(side))[:MOST]) for side in (members, non_members)
+    ]
     sizes = {"n_members": len(sides[0]), "n_non_members": len(sides[1])}
     if min(map(len, sides)) < FEWEST:
-        return {"found": False, "note": f"needs {FEWEST} members and as many non-members", **sizes}
-    index = np.concatenate(sides)
+        return {"found": False, "note": f"needs {FEWEST} members and as many non-members", **sizes}, None
+    place = np.concatenate([sides[0], len(members) + sides[1]])
+    index = np.concatenate([members, non_members])[place]
     member = np.arange(len(index)) < len(sides[0])
     inputs, labels = dataset.inputs(index), dataset.y[index]
     groups = None if dataset.groups is None else dataset.groups[index]
     first = _half(inputs, seed) if groups is None else _half_of(_together(inputs, groups), member, seed)
     with threadpool_limits(1):
-        by_source = {
-            "their inputs": _told(_by_inputs, features(inputs), Sides(member, first, groups), seed),
-            "their labels": _told(_by_label, labels, Sides(member, first, groups), seed),
+        given = {
+            "their inputs": _given(_by_inputs, features(inputs), Sides(member, first, groups), seed),
+            "their labels": _given(_by_label, labels, Sides(member, first, groups), seed),
         }
+    by_source = {name: told for name, (told, _) in given.items()}
     seen = max(by_source, key=lambda name: (_shifted(by_source[name]), by_source[name]["auc"]))
-    return {
+    part = {
         "found": _shifted(by_source[seen]),
         "seen": seen,
         **by_source[seen],
@@ -80,6 +97,12 @@ def shift_part(dataset: Dataset, members: np.ndarray, non_members: np.ndarray, s
         "labels": by_source["their labels"],
         **sizes,
     }
+    shifted = [(told["auc"] - 0.5, scores) for told, scores in given.values() if _shifted(told)]
+    if not shifted:
+        return part, None
+    # Where both tell something, each counts by how much.
+    together = sum(weight * scores for weight, scores in shifted) / sum(weight for weight, _ in shifted)
+    return part, Propensity(place, np.asarray(together, dtype=np.float64))
 
 
 def warning_of(shift: dict[str, Any]) -> list[str]:
@@ -164,20 +187,20 @@ class Sides(NamedTuple):
     groups: Groups = None
 
 
-def _told(learn: Any, seen: np.ndarray, sides: Sides, seed: int) -> dict[str, Any]:
-    """``auc``, ``auc_ci``, ``p_value`` of scores that each half gets from a classifier of the other half."""
+def _given(learn: Any, seen: np.ndarray, sides: Sides, seed: int) -> tuple[dict[str, Any], Floats]:
+    """``auc``, ``auc_ci``, ``p_value`` of scores that each half gets from a classifier of the other half; and the scores."""
     member, first, groups = sides
     scores, chances = np.zeros(len(member)), []
     for judged in (first, ~first):
         known = ~judged
         if min(np.bincount(member[known], minlength=2).min(), np.bincount(member[judged], minlength=2).min()) < 2:
-            return {"auc": 0.5, "auc_ci": [0.0, 1.0], "p_value": 1.0}
+            return {"auc": 0.5, "auc_ci": [0.0, 1.0], "p_value": 1.0}, scores
         given = learn(seen[known], member[known], seen[judged], seed)
         # Two classifiers' scores are not on one scale: their ranks are.
         scores[judged] = rankdata(given) / len(given)
         chances.append(rank_sum(*of_persons(given, member[judged], None if groups is None else groups[judged])))
     area, interval = statistics.auc(scores, member, groups)
-    return {"auc": area, "auc_ci": list(interval), "p_value": min(1.0, 2 * min(chances))}
+    return {"auc": area, "auc_ci": list(interval), "p_value": min(1.0, 2 * min(chances))}, scores
 
 
 def _by_inputs(known: Floats, member: Bools, asked: Floats, seed: int) -> Floats:

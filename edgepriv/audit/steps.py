@@ -11,6 +11,7 @@ from edgepriv.audit.alike import likeness, warnings_of
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.attackers import Attackers
 from edgepriv.audit.attribute import attribute_part, inputs_of_column
+from edgepriv.audit.beyond_shift import add_beyond_shift
 from edgepriv.audit.brought import Brought, of_another_size
 from edgepriv.audit.canaries import POOLED, Records, canaries_part
 from edgepriv.audit.classifier import classifier_part
@@ -181,16 +182,20 @@ def fallen_subgroups(subject: Subject, figures: dict[str, Any], before: Bools, a
     return compare(figures, changes_of(before, after, groups, subject.dataset.subgroups.take(asked)))
 
 
-def shift_of(subject: Subject) -> dict[str, Any]:
+def shift_of(subject: Subject, content: Mapping[str, Any], scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """``shift`` of the audit: whether members and non-members differ before any model has seen them.
 
     Args:
         subject: what is examined.
+        content: of ``membership_of``; where they differ, its attacks get their ``beyond_shift``.
+        scores: of it.
 
     Returns:
-        See ``shift_part``.
+        See ``shift_part``; with ``overlap`` and ``strata`` where they differ.
     """
-    return shift_part(subject.dataset, subject.split.members, subject.split.non_members, subject.recipe.seed)
+    split = subject.split
+    part, propensity = shift_part(subject.dataset, split.members, split.non_members, subject.recipe.seed)
+    return part if propensity is None else part | add_beyond_shift(content["attacks"], scores, propensity)
 
 
 def epsilon_of(

@@ -70,7 +70,7 @@ def audit_on_files(model: DeployedModel, members: Path, non_members: Path, reque
     content |= epsilon_of(subject, content, scores, None)
     content["likeness"] = alike
     content["classifier"], _ = classifier_of(subject)
-    content["shift"] = shift_of(subject)
+    content["shift"] = shift_of(subject, content, scores)
     content["robustness"] = unit.restored(robustness_of(subject, request.cache_dir))
     content |= screens_of(subject)
     content["said"] = [*subject.notes, *attackers.notes]

@@ -91,7 +91,7 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
         content["audit_twin"] = told
     content["likeness"] = alike
     content["classifier"], right = classifier_of(subject)
-    content["shift"] = shift_of(subject)
+    content["shift"] = shift_of(subject, content, scores)
     content["robustness"] = robustness_of(subject, request.cache_dir)
     content |= screens_of(subject)
     content["said"] = [*project.data_notes(subject.dataset, subject.split), *subject.notes, *attackers.notes]

@@ -166,6 +166,7 @@ def leakage(audit: Mapping[str, Any] | None) -> Finding:
     shift = audit.get("shift") or {}
     if shift.get("found"):
         sentence, short = _under_shift(shift, best if beyond else None, len(attacks), who, auc, sample)
+        sentence += _beyond_shift(shift, best)
     if "auc_ci_simultaneous" in best and len(attacks) > 1:
         sentence += f" Intervals hold for all {len(attacks)} attacks at once, as the strongest was chosen among them."
     if beyond and best.get("direction") == "reversed":
@@ -210,6 +211,24 @@ def _under_shift(
         f"differ in more than a simple classifier sees, so the figure is not leakage alone ({sample}). Compare with "
         "non-members from the same source.",
         f"{short}, so the attacks' figures are not leakage alone ({auc})",
+    )
+
+
+def _beyond_shift(shift: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    """How much of the strongest attack inputs and labels alone explain; nothing where an older audit did not measure it."""
+    if "beyond_shift" not in best:
+        return ""
+    left = best["beyond_shift"]
+    if left is None:
+        return (
+            f" How much of it the difference explains cannot be said: only {rate(shift['overlap'])} of members and non-members "
+            "are alike enough to be compared."
+        )
+    return (
+        f" Among records that inputs and labels alone do not tell apart, that attack has AUC "
+        f"{with_interval(left['auc'], left['auc_ci'], area)}: the difference explains at least "
+        f"{with_interval(left['explained'], left['explained_ci'], area)} of its AUC. A simple classifier does not see "
+        "all of the difference, so what is left is more than the leak rather than less."
     )
 
 

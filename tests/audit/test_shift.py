@@ -33,7 +33,7 @@ def table(n: int, seed: int, drift: float = 0.0) -> tuple[np.ndarray, np.ndarray
 def told(members, non_members, seed=0):
     x, y = (np.concatenate(both) for both in zip(members, non_members, strict=True))
     dataset = Dataset("made up", x, y, tuple(map(str, range(CLASSES))))
-    return shift_part(dataset, np.arange(len(members[1])), np.arange(len(members[1]), len(y)), seed)
+    return shift_part(dataset, np.arange(len(members[1])), np.arange(len(members[1]), len(y)), seed)[0]
 
 
 def compressed(x: np.ndarray, quality: int) -> np.ndarray:

@@ -77,6 +77,17 @@ def test_where_members_differ_in_themselves_no_leak_is_claimed(tight_audit):
     assert "can partly be told" in verdict(tight_audit | {"shift": SHIFT | {"found": False}}, None)
 
 
+def test_how_much_shift_explains_is_said_of_the_strongest_attack(tight_audit):
+    best = tight_audit["attacks"][3]
+    best |= {"auc": 0.7, "auc_ci": [0.68, 0.72], "p_adjusted": 1e-9}
+    left = {"auc": 0.56, "auc_ci": [0.53, 0.59], "explained": 0.14, "explained_ci": [0.11, 0.17]}
+    sentence = leakage(tight_audit | {"shift": SHIFT, "attacks": [best | {"beyond_shift": left}]}).sentence
+    assert "that attack has AUC 0.560 [0.530, 0.590]: the difference explains at least 0.140 [0.110, 0.170]" in sentence
+    shift = SHIFT | {"overlap": 0.02}
+    sentence = leakage(tight_audit | {"shift": shift, "attacks": [best | {"beyond_shift": None}]}).sentence
+    assert "only 2.00% of members and non-members are alike enough" in sentence
+
+
 def test_an_oblivious_attack_counts_if_it_is_the_strongest(tight_audit):
     tight_audit["attacks"][-1] |= {"name": "lira-online", "auc": 0.7, "auc_ci": [0.68, 0.72]}
     sentence = leakage(tight_audit).sentence
