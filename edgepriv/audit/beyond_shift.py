@@ -49,9 +49,9 @@ def add_beyond_shift(
     """
     member, groups = scores["member"], scores.get("group")
     known = np.full(len(member), np.nan)
-    known[propensity.index] = propensity.scores
-    strata = strata_of(propensity.scores, member[propensity.index])
-    shared = overlap(strata, member[propensity.index])
+    known[propensity.place] = propensity.scores
+    strata = strata_of(propensity.scores, member[propensity.place])
+    shared = overlap(strata, member[propensity.place])
     reach = float(norm.ppf(1 - ALPHA / max(1, len(rows)) / 2))
     for row in rows:
         name = f"{row['threat_model']}/{row['name']}"

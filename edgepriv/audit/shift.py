@@ -46,10 +46,10 @@ _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 class Propensity(NamedTuple):
     """How like a member each record looks to classifiers that never saw it, nor the model.
 
-    ``index`` int64 [k]: places among members followed by non-members; ``scores`` float64 [k]: higher for members, 0 to 1.
+    ``place`` int64 [k]: places among members followed by non-members; ``scores`` float64 [k]: higher for members, 0 to 1.
     """
 
-    index: np.ndarray
+    place: np.ndarray
     scores: Floats
 
 
