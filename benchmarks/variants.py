@@ -145,7 +145,7 @@ def settle(classifier: nn.Module, x: torch.Tensor, patterns: int) -> None:
 @contextmanager
 def traced_once(traced: ir.Model) -> Iterator[None]:
     """Let exports of one network start from copies of one trace: torch takes longer for it than all else together."""
-    with mock.patch("edgepriv.artifact.build.trace", side_effect=lambda *_: traced.clone()):
+    with mock.patch("edgepriv.artifact.export.trace", side_effect=lambda *_: traced.clone()):
         yield
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from torch import nn
 
@@ -14,7 +15,9 @@ from edgepriv.artifact.fold import drop_zero_biases, fold_batch_norms
 from edgepriv.artifact.graph_io import apply_io_options
 from edgepriv.artifact.head import append_head
 from edgepriv.artifact.left_float import weights_left_float
+from edgepriv.artifact.lower import Static
 from edgepriv.artifact.profiles import profile as lowering_of
+from edgepriv.artifact.static import lower_statically
 from edgepriv.artifact.strip import strip
 from edgepriv.artifact.trace import graph_names, network_of, trace
 from edgepriv.device.table import KIND
@@ -32,12 +35,14 @@ _TOLD = ("compute", "input", "output")
 @dataclass(frozen=True)
 class Built:
     """``content``: the bytes of the .onnx. ``packed_linears``: MatMulNBits nodes that must run. ``left_float``: parameter ->
-    why it is not in the file as integers. ``dequantized``: DequantizeLinear nodes that run on weights."""
+    why it is not in the file as integers. ``dequantized``: DequantizeLinear nodes that run on weights. ``static``: as in
+    ``lower.Lowered``."""
 
     content: bytes
     packed_linears: int
     left_float: Mapping[str, str]
     dequantized: int = 0
+    static: Static | None = None
 
 
 def build_graph(
@@ -50,6 +55,7 @@ def build_graph(
     head: Mask | None = None,
     table: Mapping[str, Any] | None = None,
     traced: ir.Model | None = None,
+    calibration: np.ndarray | None = None,
 ) -> Built:
     """Build the graph of a file: trace, fold, pack, lower to the profile, strip.
 
@@ -66,6 +72,8 @@ def build_graph(
         head: a mask behind the softmax, in the same plain operators for every profile; None for none.
         table: how the rows of a table become inputs, which goes into the metadata; None for inputs that are not such rows.
         traced: what ``trace`` made of this classifier, which is changed here; None traces it.
+        calibration: float32 [n >= 1, *input_shape] in [0, 1], nobody's training data, from which the ranges of activations come
+            where ``settings`` quantize them statically.
 
     Returns:
         The bytes of the file, and what is in it.
@@ -83,7 +91,12 @@ def build_graph(
     bits = _describe_bits(model.graph, weights)
     drop_zero_biases(model.graph)
     left_float = weights_left_float(model.graph, network_of(classifier), weights, names)
-    lowered = lower(model.graph, fold_batch_norms(model.graph, weights), settings)
+    folded = fold_batch_norms(model.graph, weights)
+    if settings.compute == "int8-static":
+        assert calibration is not None, "a caller that asks for fixed grids passes what they come from"
+        lowered = lower_statically(model, folded, calibration)
+    else:
+        lowered = lower(model.graph, folded, settings)
     if head is not None:
         append_head(model.graph, head)
     apply_io_options(model.graph, settings)
@@ -99,7 +112,13 @@ def build_graph(
         **({KIND: json.dumps(table, ensure_ascii=False, separators=(",", ":"))} if table is not None else {}),
         **{name: getattr(settings, name) for name in _TOLD if getattr(settings, name) != getattr(Export(), name)},
     )
-    return Built(_serialized(model), lowered.packed_linears, {**left_float, **lowered.left_float}, lowered.dequantized)
+    return Built(
+        _serialized(model),
+        lowered.packed_linears,
+        {**left_float, **lowered.left_float},
+        lowered.dequantized,
+        lowered.static,
+    )
 
 
 def _check_weights(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> None:

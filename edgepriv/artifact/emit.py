@@ -49,7 +49,7 @@ class Emitter:
         Returns:
             The value of the graph.
         """
-        stored = ir.tensor(np.ascontiguousarray(tensor)) if isinstance(tensor, np.ndarray) else tensor
+        stored = ir.tensor(np.asarray(tensor, order="C")) if isinstance(tensor, np.ndarray) else tensor
         value = ir.Value(
             name=name, shape=ir.Shape(stored.shape.numpy()), type=ir.TensorType(stored.dtype), const_value=stored
         )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ import onnx
 from onnx import TensorProto
 from torch import nn
 
-from edgepriv.artifact.build import build_graph
+from edgepriv.artifact.build import Built, build_graph
+from edgepriv.artifact.computing import FLOAT, STATIC, Calibration, Form, compared, forms_of, in_order, record_of
 from edgepriv.artifact.contract import source_of
 from edgepriv.artifact.head import bytes_of, cut_open, without_head
 from edgepriv.artifact.layers import LayerSummary, layers
+from edgepriv.artifact.lower import Static
 from edgepriv.artifact.ort_format import to_ort
-from edgepriv.artifact.parity import Parity, measure_int8, prove_head, prove_parity
+from edgepriv.artifact.parity import Parity, TooFar, measure_int8, prove_head, prove_parity
 from edgepriv.artifact.session import histogram, open_session, optimized_graph
+from edgepriv.artifact.trace import trace
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes, written_aside
 from edgepriv.heads.masks import Mask
@@ -39,7 +42,8 @@ _PACKED = (
 class Exported:
     """What was written and what was proven about it. ``ops``: operators of the optimized graph with their counts.
     ``left_float``: parameter of a quantized file -> why it is not in it as integers. ``ort``: name, sha256 and size of the
-    .ort file, if one was asked for. ``batch``: the only number of inputs that the file takes at a time, None for any."""
+    .ort file, if one was asked for. ``batch``: the only number of inputs that the file takes at a time, None for any.
+    ``compute``: as ``computing.record_of`` returns it, None for a file that was asked for with float activations."""
 
     path: Path
     size_bytes: int
@@ -50,6 +54,7 @@ class Exported:
     left_float: dict[str, str]
     ort: dict[str, Any] | None = None
     batch: int | None = None
+    compute: dict[str, Any] | None = None
 
 
 # The network with its integers, and all that a file may carry, or is proven on, beside it.
@@ -64,14 +69,16 @@ def export(
     settings: Export = Export(),  # noqa: B008 - frozen
     head: Mask | None = None,
     table: Mapping[str, Any] | None = None,
+    calibration: Calibration | None = None,
 ) -> Exported:
     """Write a proven .onnx file, or nothing.
 
     Two proofs are made on the bytes that ship. First, torch and onnxruntime agree (``parity.prove_parity``). Second, in the
-    graph that onnxruntime executes, weights are unpacked at inference only where the profile means them to be, and every
-    packed Linear runs as MatMulNBits. With ``compute = "int8"`` the first proof is made on the same graph with float
-    activations, and the difference of the shipped bytes is measured. With a ``head`` the first proof is made on the file
-    without it, and one more shows that the whole file answers what the head makes of those answers.
+    graph that onnxruntime executes, weights are unpacked at inference only where the profile means them to be, every
+    packed Linear runs as MatMulNBits, and what is meant to compute on integers does. Where activations are rounded the first
+    proof is made on what the same integers give with float activations, and the difference of the shipped bytes is measured.
+    With a ``head`` the first proof is made on the file without it, and one more shows that the whole file answers what the head
+    makes of those answers.
 
     Args:
         classifier: in eval mode, with the weights that ship.
@@ -83,6 +90,7 @@ def export(
         settings: profile, input, output and compute.
         head: a mask behind the softmax, None for none.
         table: how the rows of a table become inputs, for the metadata; None for inputs that are not such rows.
+        calibration: what the ranges of activations come from; None for none, and no fixed grids.
 
     Returns:
         What was written, and the proofs.
@@ -90,26 +98,32 @@ def export(
     Raises:
         UserError: when a proof fails, or the network cannot be exported.
     """
-    built = build_graph(
-        classifier, weights, input_shape=input_shape, class_names=class_names, settings=settings, head=head, table=table
-    )
+    forms = forms_of(settings, weights, calibration)
+    traced = trace(classifier, input_shape)
+
+    def build(compute: str) -> Built:
+        return build_graph(
+            classifier,
+            weights,
+            input_shape=input_shape,
+            class_names=class_names,
+            settings=settings.model_copy(update={"compute": compute}),
+            head=head,
+            table=table,
+            traced=traced.clone(),
+            calibration=None if calibration is None else calibration.inputs,
+        )
+
+    taken, parity, compute = _chosen(classifier, weights, build, forms, x, settings.compute, calibration)
+    built = taken.built
     with written_aside(path) as aside:
         aside.write_bytes(built.content)
-        whole = open_session(built.content)
         graph = onnx.load_from_string(built.content)
-        bare = without_head(graph)
-        session = whole if head is None else open_session(bytes_of(bare))
-        batch = source_of(session).fixed_batch
-        if settings.compute == "int8":
-            parity = prove_parity(classifier, weights, open_session(with_float_activations(bare)), x)
-            parity = replace(parity, int8=measure_int8(classifier, weights, session, x))
-        else:
-            parity = prove_parity(classifier, weights, session, x)
+        whole = open_session(built.content)
         if head is not None:
             before = open_session(bytes_of(cut_open(graph)))
             parity = replace(parity, head=prove_head(head, before, whole, x))
-        optimized = optimized_graph(built.content)
-        prove_kernels(optimized, built.packed_linears, built.dequantized)
+        optimized = prove_runs(built)
         ort = to_ort(aside, x, settings.profile) if settings.ort else None
     facts = None
     if ort is not None:
@@ -125,8 +139,69 @@ def export(
         layers(graph),
         dict(built.left_float),
         facts,
-        batch,
+        source_of(whole).fixed_batch,
+        compute,
     )
+
+
+# What the export is of, how it is built, and what may be chosen.
+def _chosen(
+    classifier: nn.Module,
+    weights: Mapping[str, QuantizedTensor],
+    build: Callable[[str], Built],
+    forms: list[str],
+    x: np.ndarray,
+    asked: str,
+    calibration: Calibration | None,
+) -> tuple[Form, Parity, dict[str, Any] | None]:
+    """The form that ships, proven, and the record of the choice."""
+    if len(forms) == 1:
+        form = Form(forms[0], build(forms[0]))
+        parity = _proven(classifier, weights, build, form, x)
+        return form, parity, None if asked == FLOAT else record_of(asked, form, [], {}, calibration)
+    refused: dict[str, str] = {}
+    built: dict[str, Built] = {}
+    for name in forms:
+        candidate = build(name)
+        try:
+            prove_runs(candidate)
+            built[name] = candidate
+        except UserError as error:
+            if name == FLOAT:
+                raise
+            refused[name] = str(error)
+    timed = compared(built, x)
+    for form in in_order(timed, asked):
+        try:
+            parity = _proven(classifier, weights, build, form, x)
+        except TooFar as error:
+            refused[form.compute] = str(error)
+            continue
+        if form.compute == FLOAT and asked == "int8" and refused:
+            break
+        return form, parity, record_of(asked, form, timed, refused, calibration)
+    raise UserError("; ".join(refused.values()))
+
+
+def _proven(
+    classifier: nn.Module,
+    weights: Mapping[str, QuantizedTensor],
+    build: Callable[[str], Built],
+    form: Form,
+    x: np.ndarray,
+) -> Parity:
+    """Parity of a form with torch, or with what it computes on float activations and by how much those make a difference."""
+    open_session(form.built.content)  # what no runtime opens is refused in its words
+    bare = without_head(onnx.load_from_string(form.built.content))
+    if not form.compute.startswith("int8"):
+        return prove_parity(classifier, weights, open_session(bytes_of(bare)), x)
+    session = open_session(bytes_of(bare))
+    if form.compute == STATIC:
+        exact = bytes_of(without_head(onnx.load_from_string(build(FLOAT).content)))
+    else:
+        exact = with_float_activations(bare)
+    parity = prove_parity(classifier, weights, open_session(exact), x)
+    return replace(parity, int8=measure_int8(classifier, weights, session, x))
 
 
 def with_float_activations(model: onnx.ModelProto) -> bytes:
@@ -145,6 +220,49 @@ def with_float_activations(model: onnx.ModelProto) -> bytes:
             if node.op_type == "MatMulNBits" and attribute.name == "accuracy_level":
                 attribute.i = 1
     return bytes_of(exact)
+
+
+def prove_runs(built: Built) -> onnx.ModelProto:
+    """Refuse a file of which onnxruntime runs something else than its layout means.
+
+    Args:
+        built: the file.
+
+    Returns:
+        The graph that onnxruntime executes.
+
+    Raises:
+        UserError: where it would unpack weights at every inference, or compute in float what is laid out for integers.
+    """
+    optimized = optimized_graph(built.content)
+    if built.static is None:
+        prove_kernels(optimized, built.packed_linears, built.dequantized)
+    else:
+        prove_integers(optimized, built.static)
+    return optimized
+
+
+def prove_integers(optimized: onnx.ModelProto, static: Static) -> None:
+    """Refuse a file on fixed grids whose products would run in float.
+
+    Args:
+        optimized: the graph that onnxruntime executes.
+        static: what was laid out for integers.
+
+    Raises:
+        UserError: where fewer products run on integers.
+    """
+    running = Counter(node.op_type for node in optimized.graph.node)
+    for op_types, meant, called in (
+        (("QLinearConv",), static.convolutions, "convolutions"),
+        (("QGemm", "QLinearMatMul", "MatMulIntegerToFloat"), static.matrices, "matrix products"),
+    ):
+        on_integers = sum(running[op_type] for op_type in op_types)
+        if on_integers < meant:
+            raise UserError(
+                f"onnxruntime would run {on_integers} of {meant} {called} on integers: export with --compute int8-dynamic or "
+                "float32, or with a tested version of onnxruntime"
+            )
 
 
 def prove_kernels(optimized: onnx.ModelProto, packed_linears: int, dequantized: int = 0) -> None:

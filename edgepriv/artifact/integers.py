@@ -26,6 +26,8 @@ def integers_of(checkpoint: Checkpoint, classifier: Classifier) -> dict[str, Qua
     if quantize.active and not weights:
         layers = ", ".join(name.removesuffix(".weight") for name in widths(classifier.network, Quantize(bits=8)))
         raise UserError(f"bits {quantize.bits!r} matches no layer: the model's are {layers or 'none'}")
-    if compute == "int8" and not weights:
-        raise UserError("--compute int8 multiplies activations by integer weights, and this file has none: give --bits")
+    if compute.startswith("int8") and not weights:
+        raise UserError(
+            f"--compute {compute} multiplies activations by integer weights, and this file has none: give --bits"
+        )
     return weights

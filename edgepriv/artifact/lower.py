@@ -13,13 +13,30 @@ from edgepriv.training.quantization import QuantizedTensor
 
 
 @dataclass(frozen=True)
+class Static:
+    """What computes on 8-bit codes. ``convolutions``, ``matrices``: products with integer weights that do. ``float_operators``:
+    left in floating point behind the first product, with their counts. ``float_weights``: parameter whose integers multiply
+    floats -> why. ``regridded``: channels whose integers were rounded to a coarser grid, for their bias to fit 32 bits.
+    ``examples``: inputs that the ranges of the activations come from."""
+
+    convolutions: int
+    matrices: int
+    float_operators: Mapping[str, int]
+    float_weights: Mapping[str, str]
+    regridded: int
+    examples: int
+
+
+@dataclass(frozen=True)
 class Lowered:
     """``packed_linears``: MatMulNBits nodes in the graph. ``left_float``: parameter -> why its integers are not in it.
-    ``dequantized``: DequantizeLinear nodes that are meant to unpack weights at every inference."""
+    ``dequantized``: DequantizeLinear nodes that are meant to unpack weights at every inference. ``static``: what computes on
+    integers where activations are quantized statically; None where they are not."""
 
     packed_linears: int
     left_float: Mapping[str, str]
     dequantized: int = 0
+    static: Static | None = None
 
 
 @dataclass(frozen=True)

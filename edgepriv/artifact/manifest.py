@@ -25,7 +25,8 @@ class Manifest(BaseModel):
     ``parity``, ``ops``, ``layers``, ``left_float``, ``ort``: as in ``export.Exported``. ``notes``: what to know of its
     quantizer. ``batch``: the only number of inputs that the file takes at a time, None for any. ``accuracy``: as
     ``accuracies.judged`` returns it, None in older files. ``guard``: file and sha256 of the MemGuard through which the device
-    kit answers, None without one. ``versions``: of the packages that made the file.
+    kit answers, None without one. ``compute``: which form with rounded activations was asked for, measured and taken, and what
+    their ranges come from, as in ``export.Exported``. ``versions``: of the packages that made the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +45,7 @@ class Manifest(BaseModel):
     layers: list[dict[str, Any]]
     left_float: dict[str, str]
     ort: dict[str, Any] | None = None
+    compute: dict[str, Any] | None = None
     guard: dict[str, Any] | None = None
     notes: list[str] = []
     batch: int | None = None
@@ -102,8 +104,9 @@ def manifest_of(
         layers=[asdict(layer) for layer in exported.layers],
         left_float=exported.left_float,
         ort=exported.ort,
+        compute=exported.compute,
         guard=guard,
-        notes=list(notes),
+        notes=[*notes, *(exported.compute or {}).get("notes", [])],
         batch=exported.batch,
         accuracy=accuracy,
         elsewhere=elsewhere,

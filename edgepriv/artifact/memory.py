@@ -57,9 +57,9 @@ def lower_for_memory(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], se
         in_groups = all(node.op_type == "Conv" and _groups(node) > 1 for node, _ in weight.uses())
         graph.initializers.pop(name)
         if linears is not None:
-            replace_linears(emit, pack_matrix(emit, name, tensor, settings.compute), linears)
+            replace_linears(emit, pack_matrix(emit, name, tensor, settings.in_kernels), linears)
         elif convolutions is not None:
-            _replace_convolutions(emit, name, tensor, convolutions, settings.compute, channels_last)
+            _replace_convolutions(emit, name, tensor, convolutions, settings.in_kernels, channels_last)
         elif in_groups and large and tensor.integers.size >= DEQUANTIZED_FROM:
             restored, nodes = dequantize(emit, name, tensor, weight)
             weight.replace_all_uses_with(restored)

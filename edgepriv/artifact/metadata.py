@@ -57,3 +57,15 @@ def names_in(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     except ValueError:
         return None
     return tuple(str(name) for name in names) if isinstance(names, list) else None
+
+
+def rounds_activations(metadata: Mapping[str, str]) -> bool:
+    """Whether a file of ours computes on activations of 8 bits.
+
+    Args:
+        metadata: of the file.
+
+    Returns:
+        True where it says so.
+    """
+    return metadata.get("compute", "").startswith("int8")

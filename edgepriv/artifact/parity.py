@@ -30,6 +30,11 @@ FEWEST = 64
 SECONDS = 20.0
 """After which no more inputs are compared. What they say then is in ``changed_at_most``."""
 
+
+class TooFar(UserError):
+    """Activations of 8 bits change too many labels."""
+
+
 _LARGEST_BATCH = 2**21
 _CHUNK = 256
 _PATIENCE = 3  # seconds before a bar appears; only large networks take longer
@@ -227,11 +232,11 @@ def measure_int8(
         The difference.
 
     Raises:
-        UserError: when too many labels change.
+        TooFar: when too many labels change.
     """
     parity = _measured(classifier, weights, session, x)
     if parity.labels_changed > LARGEST_CHANGE * parity.n:
-        raise UserError(
+        raise TooFar(
             f"with --compute int8 {parity.labels_changed} of {parity.n} labels change (at most {LARGEST_CHANGE:.0%} is "
             "allowed): export with --compute float32"
         )

@@ -60,7 +60,7 @@ def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], s
         if linears is None:
             weight.replace_all_uses_with(restore(emit, name, tensor))
         else:
-            replace_linears(emit, pack_matrix(emit, name, tensor, settings.compute), linears)
+            replace_linears(emit, pack_matrix(emit, name, tensor, settings.in_kernels), linears)
     drop_unused_initializers(graph)
     return Lowered(sum(node.op_type == "MatMulNBits" for node in graph), left_float)
 
@@ -68,7 +68,7 @@ def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], s
 def _is_faster_packed(tensor: QuantizedTensor, settings: Export) -> bool:
     if tensor.integers.ndim != 2 or tensor.bits > PACKED_BITS:
         return False
-    if settings.compute == "int8":
+    if settings.in_kernels == "int8":
         return tensor.integers.size >= INT8_LINEAR_FROM
     return tensor.bits <= 4 and tensor.integers.size >= PACKED_LINEAR_FROM
 
@@ -89,7 +89,7 @@ def lower_for_portable(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], 
     Raises:
         UserError: for ``compute = "int8"``.
     """
-    if settings.compute == "int8":
+    if settings.compute.startswith("int8"):
         raise UserError(
             "the profile portable cannot compute in int8: no standard ONNX operator multiplies packed weights by activations "
             "that it quantizes itself; take the profile latency or memory, or compute float32"

@@ -13,13 +13,14 @@ import onnx
 import onnx_ir as ir
 import torch
 
-from edgepriv.artifact.build import build_graph
-from edgepriv.artifact.export import prove_kernels, with_float_activations
+from edgepriv.artifact.build import Built, build_graph
+from edgepriv.artifact.computing import FLOAT, STATIC, Calibration, forms_of
+from edgepriv.artifact.export import prove_runs, with_float_activations
 from edgepriv.artifact.head import bytes_of, without_head
 from edgepriv.artifact.integers import integers_of
 from edgepriv.artifact.ort_format import to_ort
 from edgepriv.artifact.parity import prove_parity
-from edgepriv.artifact.session import open_session, optimized_graph, predict
+from edgepriv.artifact.session import open_session, predict
 from edgepriv.artifact.trace import trace
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
@@ -145,23 +146,31 @@ def _try_form(checkpoint: Checkpoint, recipe: Recipe, classifier: Classifier, tr
     settings, method = recipe.export, recipe.head.method
     weights = integers_of(checkpoint, classifier)
     head = build_mask(method, len(checkpoint.class_names)) if method in IN_GRAPH else None
-    built = build_graph(
-        classifier,
-        weights,
-        input_shape=checkpoint.input_shape,
-        class_names=checkpoint.class_names,
-        settings=settings,
-        head=head,
-        traced=traced.clone(),
-    )
+    forms = forms_of(settings, weights, Calibration(x, "rehearsal"))
+
+    def build(compute: str) -> Built:
+        return build_graph(
+            classifier,
+            weights,
+            input_shape=checkpoint.input_shape,
+            class_names=checkpoint.class_names,
+            settings=settings.model_copy(update={"compute": compute}),
+            head=head,
+            traced=traced.clone(),
+            calibration=x,
+        )
+
+    # Of several forms one that cannot be had is passed over by the export, too; float activations can always be had.
+    built = build(forms[0])
     proven = built.content
-    if head is not None or settings.compute == "int8":
-        bare = without_head(onnx.load_from_string(built.content))
-        proven = with_float_activations(bare) if settings.compute == "int8" else bytes_of(bare)
+    if head is not None or forms[0].startswith("int8"):
+        rounded = forms[0].startswith("int8")
+        bare = without_head(onnx.load_from_string((build(FLOAT) if forms[0] == STATIC else built).content))
+        proven = with_float_activations(bare) if rounded and forms[0] != STATIC else bytes_of(bare)
     prove_parity(classifier, weights, open_session(proven), x)
     if proven != built.content:
         predict(open_session(built.content), x)
-    prove_kernels(optimized_graph(built.content), built.packed_linears, built.dequantized)
+    prove_runs(built)
     if settings.ort:
         with tempfile.TemporaryDirectory(prefix="edgepriv-") as folder:
             model = Path(folder) / "model.onnx"

@@ -10,10 +10,11 @@ from edgepriv.accuracy import Standard
 from edgepriv.artifact import manifest
 from edgepriv.artifact.accuracies import Measured, Sample, in_session, in_torch, judged, sample, unjudged
 from edgepriv.artifact.attached_head import mask_of, write_memguard
+from edgepriv.artifact.computing import Calibration
 from edgepriv.artifact.export import Exported, export
 from edgepriv.artifact.integers import integers_of
 from edgepriv.artifact.session import open_session, predict
-from edgepriv.data import Dataset
+from edgepriv.data import Dataset, Split
 from edgepriv.device import memguard
 from edgepriv.files import folder_aside
 from edgepriv.models import Checkpoint
@@ -26,6 +27,9 @@ from edgepriv.training.quantizers import notes_of
 
 CHECKED_AGAINST = 2_000
 """Real inputs that an export proves parity on, if there are as many and they do not take too long (``parity.SECONDS``)."""
+CALIBRATED_ON = 256
+"""Examples from which the ranges of activations come."""
+_CALLED = {"holdout": "privacy holdout", "validation": "validation part"}
 COMPARED_WITH_TWIN = 500
 """About so many of these are asked of the float twin too: parity is with the quantized torch model, and does not tell what
 quantization and hardening have changed."""
@@ -84,7 +88,9 @@ def export_with_twin(
             exported, twin = _export_one(float_checkpoint, inputs, beside(aside, "fp32.onnx"), asked)
             _write_manifest(float_checkpoint, exported, unjudged(twin), None)
             facts["float"] = {"file": exported.path.name, "sha256": exported.sha256, "size_bytes": exported.size_bytes}
-        exported, measured = _export_one(trained.checkpoint, inputs, aside, asked)
+        rounding = trained.checkpoint.recipe.export.compute != "float32"
+        calibration = calibration_of(trained.dataset, trained.split) if rounding else None
+        exported, measured = _export_one(trained.checkpoint, inputs, aside, asked, calibration)
         done = _named(trained.checkpoint, twin_of)
         accuracy = judged(measured, twin, twin_of.class_names, standard, done, what_now)
         accuracy["warnings"] = [*trained.warnings, *accuracy["warnings"]]
@@ -104,7 +110,8 @@ def export_with_twin(
         "parity": asdict(exported.parity),
         "ops": exported.ops,
         "left_float": exported.left_float,
-        "notes": notes_of(trained.checkpoint.recipe.quantize),
+        "notes": [*notes_of(trained.checkpoint.recipe.quantize), *(exported.compute or {}).get("notes", [])],
+        "compute": exported.compute,
         "export": trained.checkpoint.recipe.export.model_dump(mode="json"),
         "ort": exported.ort,
         "batch": exported.batch,
@@ -119,7 +126,27 @@ def _agreement(model: Path, twin: Path, inputs: np.ndarray) -> dict[str, Any]:
     return {"same_label": float(np.mean(labels[0] == labels[1])), "compared": len(some)}
 
 
-def _export_one(checkpoint: Checkpoint, inputs: np.ndarray, output: Path, asked: Sample) -> tuple[Exported, Measured]:
+def calibration_of(dataset: Dataset, split: Split) -> Calibration | None:
+    """What the ranges of activations come from: the privacy holdout, else the validation part; never members.
+
+    Args:
+        dataset: the examples.
+        split: who is a member.
+
+    Returns:
+        ``CALIBRATED_ON`` examples or all there are; None where there are neither.
+    """
+    for role in ("holdout", "validation"):
+        index = getattr(split, role)
+        if len(index):
+            drawn = np.sort(np.random.default_rng([split.seed, 6]).permutation(index)[:CALIBRATED_ON])
+            return Calibration(dataset.inputs(drawn), _CALLED[role])
+    return None
+
+
+def _export_one(
+    checkpoint: Checkpoint, inputs: np.ndarray, output: Path, asked: Sample, calibration: Calibration | None = None
+) -> tuple[Exported, Measured]:
     classifier, head = checkpoint.classifier(), mask_of(checkpoint)
     weights = integers_of(checkpoint, classifier)
     floating = in_torch(classifier, asked, head=head)
@@ -134,6 +161,7 @@ def _export_one(checkpoint: Checkpoint, inputs: np.ndarray, output: Path, asked:
         settings=checkpoint.recipe.export,
         head=head,
         table=(checkpoint.data or {}).get("encoding"),
+        calibration=calibration,
     )
     return exported, Measured(output.name, floating, in_session(open_session(output), asked))
 

@@ -8,6 +8,7 @@ import torch
 from edgepriv.artifact.compiler import Twin, Untwinnable, compiled, named
 from edgepriv.artifact.contract import Contract, as_probabilities, on_byte_grid
 from edgepriv.artifact.logits import expose, keeps_order, scores_before_argmax
+from edgepriv.artifact.metadata import rounds_activations
 from edgepriv.artifact.operators import Unsupported
 from edgepriv.artifact.operators_types import STRAIGHT_THROUGH
 from edgepriv.artifact.session import check_contract, predict
@@ -52,7 +53,7 @@ def differentiable(
     x = np.random.default_rng(1).random(shape, dtype=np.float32) if probe is None else np.ascontiguousarray(probe)
     x = on_byte_grid(x, contract)
     expected = predict(session, x)
-    quantized_inside = session.get_modelmeta().custom_metadata_map.get("compute") == "int8"
+    quantized_inside = rounds_activations(session.get_modelmeta().custom_metadata_map)
     tolerance = LARGEST_DIFFERENCE_INT8 if quantized_inside else LARGEST_DIFFERENCE
     twin = _faithful(model, contract, x, expected, tolerance)
     twin.straight_through = _rounding(model, contract)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from edgepriv.artifact.metadata import rounds_activations
 from edgepriv.device import memguard
 from edgepriv.device.bench import random_inputs
 from edgepriv.device.predict import (
@@ -91,7 +92,7 @@ def write_kit(
     refuse_existing(kit_paths(folder), force)
     x, outputs, session = _golden(model)
     if tolerance is None:
-        int8 = session.get_modelmeta().custom_metadata_map.get("compute") == "int8"
+        int8 = rounds_activations(session.get_modelmeta().custom_metadata_map)
         tolerance = INT8_TOLERANCE if int8 else TOLERANCE
     golden = {
         "shape": x.shape,

@@ -9,8 +9,11 @@ from edgepriv.recipe.section import Section
 class Export(Section):
     """How the integers are laid out for the runtime, and what the file takes and returns.
 
-    ``compute = "int8"`` lets packed layers quantize their activations to 8 bits inside the kernel: faster, and no longer
-    weight-only. ``input = "uint8"`` takes a camera's bytes. ``ort`` writes a ``.ort`` file beside the .onnx as well.
+    ``compute``: ``float32`` keeps activations in floating point. ``int8-static`` quantizes them to 8 bits on fixed grids, so
+    that whole stretches of the network compute on integers (profile latency); ``int8-dynamic`` lets packed layers quantize
+    theirs inside the kernel. ``int8`` takes the faster of the two, and ``auto`` either of them only where it is faster than
+    ``float32``, by a measurement on this machine. Of these only ``float32`` is weight-only. ``input = "uint8"`` takes a
+    camera's bytes. ``ort`` writes a ``.ort`` file beside the .onnx as well.
     """
 
     profile: Annotated[
@@ -18,8 +21,12 @@ class Export(Section):
         Option("Layout of the integer weights: latency, memory or portable.", "Export", ("harden", "export")),
     ] = "latency"
     compute: Annotated[
-        Literal["float32", "int8"],
-        Option("Activations inside packed layers: float32, or int8 (faster).", "Export", ("harden", "export")),
+        Literal["float32", "int8", "int8-static", "int8-dynamic", "auto"],
+        Option(
+            "Activations: float32, int8 (the faster of int8-static and int8-dynamic), or auto (the fastest, by measuring).",
+            "Export",
+            ("harden", "export"),
+        ),
     ] = "float32"
     input: Annotated[
         Literal["float32", "uint8"],
@@ -35,3 +42,8 @@ class Export(Section):
         bool,
         Option("Write a .ort file too, for onnxruntime's minimal builds.", "Export", ("harden", "export")),
     ] = False
+
+    @property
+    def in_kernels(self) -> Literal["float32", "int8"]:
+        """What packed layers make of their activations inside the kernel."""
+        return "int8" if self.compute in ("int8", "int8-dynamic") else "float32"

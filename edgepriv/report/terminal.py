@@ -100,7 +100,7 @@ def exported(result: dict[str, Any]) -> str:
         low, high = inside["changed_ci"]
         changed = f"{inside['labels_changed']} of {inside['n']} labels changed"
         lines.append(f"activations of 8 bits: {largest}{changed} (95% interval {low:.2%} to {high:.2%})")
-        if "MatMulNBits" not in result["ops"]:
+        if result["compute"]["taken"] == "int8-dynamic" and "MatMulNBits" not in result["ops"]:
             lines.append("no layer is large enough to gain by computing in int8: this file computes in float32")
     if "float" in result:
         twin = result["float"]
