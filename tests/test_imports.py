@@ -58,7 +58,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
             "layers",
         },
         # the graph as a profile lays it out
-        {"lower", "portable", "packed", "memory", "profiles", "build"},
+        {"lower", "portable", "packed", "memory", "profiles", "integer_plan", "calibration", "static", "build"},
         # the graph as torch computes it
         {
             "logits",
@@ -74,6 +74,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         },
         # what is proven before a file appears
         {"parity", "accuracies", "ort_format", "attached_head"},
+        {"computing"},
         {"export", "manifest", "rehearse"},
         # files that are there
         {"deployed", "describe", "release"},

@@ -45,6 +45,7 @@ class Built:
     static: Static | None = None
 
 
+# The network with its integers, and all that a file may carry.
 def build_graph(
     classifier: nn.Module,
     weights: Mapping[str, QuantizedTensor],

@@ -1,4 +1,4 @@
-"""In which of its forms a network computes: with float activations, or on 8 bits in one of two ways. Decided by measuring."""
+"""How a network computes: with float activations, or on 8 bits in one of two ways. Decided by measuring."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ FLOAT, STATIC, DYNAMIC = "float32", "int8-static", "int8-dynamic"
 MEASURED = ("int8", "auto")
 """Settings of ``compute`` that leave the choice to a measurement."""
 NO_SLOWER = 1.05
-"""Ratio of a form's median time to that with float activations, up to which ``int8`` takes it all the same."""
+"""Ratio of a candidate's median time to that with float activations, up to which ``int8`` takes it all the same."""
 FASTER = 0.95
 """The same up to which ``auto`` takes it: rounding activations must gain something."""
 SECONDS, ROUNDS = 2.0, 200
@@ -40,16 +40,16 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Form:
-    """A file that was built. ``ratio``: of its time to that of the first form; None where it was not compared."""
+class Candidate:
+    """A file that was built. ``ratio``: of its time to that of the first candidate; None where it was not compared."""
 
     compute: str
     built: Built
     ratio: float | None = None
 
 
-def forms_of(settings: Export, weights: Mapping[str, QuantizedTensor], calibration: Calibration | None) -> list[str]:
-    """The forms that may be meant, the one with float activations first where the choice is left to a measurement.
+def choices_of(settings: Export, weights: Mapping[str, QuantizedTensor], calibration: Calibration | None) -> list[str]:
+    """The ways that may be meant, the one with float activations first where the choice is left to a measurement.
 
     Args:
         settings: of the export.
@@ -60,7 +60,7 @@ def forms_of(settings: Export, weights: Mapping[str, QuantizedTensor], calibrati
         Values of ``compute``.
 
     Raises:
-        UserError: for a form that there is not.
+        UserError: for a candidate that there is not.
     """
     compute = settings.compute
     static = settings.profile == "latency" and calibration is not None
@@ -78,23 +78,25 @@ def forms_of(settings: Export, weights: Mapping[str, QuantizedTensor], calibrati
     return [FLOAT, *([STATIC] if static else []), DYNAMIC]
 
 
-def compared(built: Mapping[str, Built], x: np.ndarray) -> list[Form]:
-    """Time forms of one network against the first of them, in turns, on this machine: one input at a time, one thread.
+def compared(built: Mapping[str, Built], x: np.ndarray) -> list[Candidate]:
+    """Time candidates of one network against the first of them, in turns, on this machine: one input at a time, one thread.
 
     Args:
         built: by value of ``compute``, two or more.
         x: float32 [n >= 1, ...], of which one is fed.
 
     Returns:
-        The forms with the median over turns of the ratio of their times.
+        The candidates with the median over turns of the ratio of their times.
     """
-    turns = [_turn(open_session(form.content), x) for form in built.values()]
+    turns = [_turn(open_session(candidate.content), x) for candidate in built.values()]
     times: list[list[float]] = []
     begun = time.monotonic()
     while len(times) < 3 or (len(times) < ROUNDS and time.monotonic() - begun < SECONDS):
         times.append([turn() for turn in turns])
     ratios = np.median([[own / row[0] for own in row] for row in times], axis=0)
-    return [Form(name, form, float(ratio)) for (name, form), ratio in zip(built.items(), ratios, strict=True)]
+    return [
+        Candidate(name, candidate, float(ratio)) for (name, candidate), ratio in zip(built.items(), ratios, strict=True)
+    ]
 
 
 def _turn(session: ort.InferenceSession, x: np.ndarray) -> Callable[[], float]:
@@ -117,31 +119,35 @@ def _turn(session: ort.InferenceSession, x: np.ndarray) -> Callable[[], float]:
     return lambda: run(often)
 
 
-def in_order(forms: list[Form], asked: str) -> list[Form]:
-    """The forms that ``asked`` may take, best first; the one with float activations ends the list.
+def in_order(candidates: list[Candidate], asked: str) -> list[Candidate]:
+    """The candidates that ``asked`` may take, best first; the one with float activations ends the list.
 
     Args:
-        forms: of ``compared``, the one with float activations first.
+        candidates: of ``compared``, the one with float activations first.
         asked: "int8" or "auto".
 
     Returns:
         Those that are fast enough.
     """
     limit = FASTER if asked == "auto" else NO_SLOWER
-    floating, *rounding = forms
-    fast = [form for form in rounding if form.ratio is not None and form.ratio <= limit]
-    return [*sorted(fast, key=lambda form: form.ratio or 0.0), floating]
+    floating, *rounding = candidates
+    fast = [candidate for candidate in rounding if candidate.ratio is not None and candidate.ratio <= limit]
+    return [*sorted(fast, key=lambda candidate: candidate.ratio or 0.0), floating]
 
 
 def record_of(
-    asked: str, taken: Form, forms: list[Form], refused: Mapping[str, str], calibration: Calibration | None
+    asked: str,
+    taken: Candidate,
+    candidates: list[Candidate],
+    refused: Mapping[str, str],
+    calibration: Calibration | None,
 ) -> dict[str, Any]:
     """What the manifest holds about the choice.
 
     Args:
         asked: for ``compute``.
-        taken: the form that ships.
-        forms: that were compared; empty where there was no choice.
+        taken: the candidate that ships.
+        candidates: that were compared; empty where there was no choice.
         refused: value of ``compute`` -> why it was not taken, whatever its speed.
         calibration: what fixed grids came from.
 
@@ -153,8 +159,11 @@ def record_of(
     record: dict[str, Any] = {
         "asked": asked,
         "taken": taken.compute,
-        "p50_ratios": {form.compute: round(form.ratio, 3) for form in forms if form.ratio is not None} or None,
-        "machine": machine() if forms else None,
+        "p50_ratios": {
+            candidate.compute: round(candidate.ratio, 3) for candidate in candidates if candidate.ratio is not None
+        }
+        or None,
+        "machine": machine() if candidates else None,
         "refused": dict(refused),
     }
     if static is not None:
@@ -179,7 +188,7 @@ def _notes(record: Mapping[str, Any], calibration: Calibration | None) -> list[s
         each = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
         lines.append(f"compute {asked}: {taken} is taken (time of one inference here, float32 activations = 1: {each})")
         if asked == "int8" and taken == FLOAT and not record["refused"]:
-            lines[-1] += f"; no form with 8-bit activations is within {NO_SLOWER} of it"
+            lines[-1] += f"; no candidate with 8-bit activations is within {NO_SLOWER} of it"
     lines += [f"{name} was not taken: {why}" for name, why in record["refused"].items()]
     if asked in MEASURED and calibration is None and ratios:
         lines.append(

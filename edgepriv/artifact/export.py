@@ -13,7 +13,7 @@ from onnx import TensorProto
 from torch import nn
 
 from edgepriv.artifact.build import Built, build_graph
-from edgepriv.artifact.computing import FLOAT, STATIC, Calibration, Form, compared, forms_of, in_order, record_of
+from edgepriv.artifact.computing import FLOAT, STATIC, Calibration, Candidate, choices_of, compared, in_order, record_of
 from edgepriv.artifact.contract import source_of
 from edgepriv.artifact.head import bytes_of, cut_open, without_head
 from edgepriv.artifact.layers import LayerSummary, layers
@@ -98,7 +98,7 @@ def export(
     Raises:
         UserError: when a proof fails, or the network cannot be exported.
     """
-    forms = forms_of(settings, weights, calibration)
+    choices = choices_of(settings, weights, calibration)
     traced = trace(classifier, input_shape)
 
     def build(compute: str) -> Built:
@@ -114,7 +114,7 @@ def export(
             calibration=None if calibration is None else calibration.inputs,
         )
 
-    taken, parity, compute = _chosen(classifier, weights, build, forms, x, settings.compute, calibration)
+    taken, parity, compute = _chosen(classifier, weights, build, choices, x, settings.compute, calibration)
     built = taken.built
     with written_aside(path) as aside:
         aside.write_bytes(built.content)
@@ -149,37 +149,37 @@ def _chosen(
     classifier: nn.Module,
     weights: Mapping[str, QuantizedTensor],
     build: Callable[[str], Built],
-    forms: list[str],
+    choices: list[str],
     x: np.ndarray,
     asked: str,
     calibration: Calibration | None,
-) -> tuple[Form, Parity, dict[str, Any] | None]:
+) -> tuple[Candidate, Parity, dict[str, Any] | None]:
     """The form that ships, proven, and the record of the choice."""
-    if len(forms) == 1:
-        form = Form(forms[0], build(forms[0]))
-        parity = _proven(classifier, weights, build, form, x)
-        return form, parity, None if asked == FLOAT else record_of(asked, form, [], {}, calibration)
+    if len(choices) == 1:
+        candidate = Candidate(choices[0], build(choices[0]))
+        parity = _proven(classifier, weights, build, candidate, x)
+        return candidate, parity, None if asked == FLOAT else record_of(asked, candidate, [], {}, calibration)
     refused: dict[str, str] = {}
     built: dict[str, Built] = {}
-    for name in forms:
-        candidate = build(name)
+    for name in choices:
+        own = build(name)
         try:
-            prove_runs(candidate)
-            built[name] = candidate
+            prove_runs(own)
+            built[name] = own
         except UserError as error:
             if name == FLOAT:
                 raise
             refused[name] = str(error)
     timed = compared(built, x)
-    for form in in_order(timed, asked):
+    for candidate in in_order(timed, asked):
         try:
-            parity = _proven(classifier, weights, build, form, x)
+            parity = _proven(classifier, weights, build, candidate, x)
         except TooFar as error:
-            refused[form.compute] = str(error)
+            refused[candidate.compute] = str(error)
             continue
-        if form.compute == FLOAT and asked == "int8" and refused:
+        if candidate.compute == FLOAT and asked == "int8" and refused:
             break
-        return form, parity, record_of(asked, form, timed, refused, calibration)
+        return candidate, parity, record_of(asked, candidate, timed, refused, calibration)
     raise UserError("; ".join(refused.values()))
 
 
@@ -187,16 +187,16 @@ def _proven(
     classifier: nn.Module,
     weights: Mapping[str, QuantizedTensor],
     build: Callable[[str], Built],
-    form: Form,
+    candidate: Candidate,
     x: np.ndarray,
 ) -> Parity:
     """Parity of a form with torch, or with what it computes on float activations and by how much those make a difference."""
-    open_session(form.built.content)  # what no runtime opens is refused in its words
-    bare = without_head(onnx.load_from_string(form.built.content))
-    if not form.compute.startswith("int8"):
+    open_session(candidate.built.content)  # what no runtime opens is refused in its words
+    bare = without_head(onnx.load_from_string(candidate.built.content))
+    if not candidate.compute.startswith("int8"):
         return prove_parity(classifier, weights, open_session(bytes_of(bare)), x)
     session = open_session(bytes_of(bare))
-    if form.compute == STATIC:
+    if candidate.compute == STATIC:
         exact = bytes_of(without_head(onnx.load_from_string(build(FLOAT).content)))
     else:
         exact = with_float_activations(bare)

@@ -46,8 +46,15 @@ class Plan:
     saturated: dict[ir.Value, ir.Value] = field(default_factory=dict)
     left_float: dict[str, str] = field(default_factory=dict)
 
-    def behind(self, value: ir.Value) -> ir.Value:
-        """The value that is quantized for the output of a node."""
+    def coded(self, value: ir.Value) -> ir.Value:
+        """The value that is quantized for the output of a node.
+
+        Args:
+            value: that the node makes.
+
+        Returns:
+            The same, or what the saturating node behind it makes.
+        """
         return self.saturated.get(value, value)
 
     @property
@@ -94,7 +101,7 @@ def plan_integers(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> Pl
         if reader is not None and reader.op_type in SATURATING and node.op_type != "HardSigmoid":
             plan.saturated[output] = reader.outputs[0]
             saturating.add(reader)
-        sources[plan.behind(output)] = plan.behind(output)
+        sources[plan.coded(output)] = plan.coded(output)
     _keep_what_is_read(plan, candidates, sources)
     return plan
 
@@ -103,11 +110,11 @@ def _keep_what_is_read(plan: Plan, candidates: list[ir.Node], sources: Mapping[i
     """Of the candidates those whose codes somebody reads; of the saturating nodes those behind what is quantized."""
     reading = {product.node for product in plan.products}
     for node in reversed(candidates):
-        if any(use.node in reading for use in plan.behind(node.outputs[0]).uses()):
+        if any(use.node in reading for use in plan.coded(node.outputs[0]).uses()):
             reading.add(node)
     plan.computed = [node for node in candidates if node in reading]
     for node in [*(product.node for product in plan.products), *plan.computed]:
-        value = plan.behind(node.outputs[0])
+        value = plan.coded(node.outputs[0])
         if value in sources and (node.op_type == "Conv" or any(use.node in reading for use in value.uses())):
             plan.grids[value] = sources[value]
         else:

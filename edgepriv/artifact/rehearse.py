@@ -14,7 +14,7 @@ import onnx_ir as ir
 import torch
 
 from edgepriv.artifact.build import Built, build_graph
-from edgepriv.artifact.computing import FLOAT, STATIC, Calibration, forms_of
+from edgepriv.artifact.computing import FLOAT, STATIC, Calibration, choices_of
 from edgepriv.artifact.export import prove_runs, with_float_activations
 from edgepriv.artifact.head import bytes_of, without_head
 from edgepriv.artifact.integers import integers_of
@@ -29,7 +29,7 @@ from edgepriv.heads.masks import build as build_mask
 from edgepriv.models import Checkpoint, Classifier
 from edgepriv.models.behaviour import cause_of, refuse_unsteady
 from edgepriv.models.scripts import Script
-from edgepriv.recipe import FULL_WIDTH, Export, Recipe
+from edgepriv.recipe import FULL_WIDTH, Export
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier
 from edgepriv.training.examples import Examples
@@ -78,7 +78,8 @@ def rehearse(
             pipeline = replace(pipeline, loader=None)  # whose batches have been seen, and are many
         for name in stages:
             _try_stage(checkpoint, name, few, dataset, split, None if name == "train" else pipeline)
-        _try_export(checkpoint, classifier, few_inputs(dataset, split).numpy())
+        calibrated = len(split.holdout) + len(split.validation) > 0
+        _try_export(checkpoint, classifier, few_inputs(dataset, split).numpy(), calibrated)
     return [*classifier.notes, *([unsteady] if unsteady else [])]
 
 
@@ -126,7 +127,7 @@ def _shortened(task: Task) -> Task:
     return replace(task, stage=task.stage.model_copy(update=few))
 
 
-def _try_export(checkpoint: Checkpoint, classifier: Classifier, x: np.ndarray) -> None:
+def _try_export(checkpoint: Checkpoint, classifier: Classifier, x: np.ndarray, calibrated: bool) -> None:
     traced = trace(classifier, checkpoint.input_shape)
     recipe = checkpoint.recipe
     io_options = {"input": recipe.export.input, "output": recipe.export.output}
@@ -139,14 +140,17 @@ def _try_export(checkpoint: Checkpoint, classifier: Classifier, x: np.ndarray) -
         update={"quantize": plain.quantize.model_copy(update={"last_k": None, "first_last": None})}
     )
     for own in [plain, recipe] if recipe != plain else [plain]:
-        _try_form(replace(checkpoint, recipe=own), own, classifier, traced, x)
+        _try_form(replace(checkpoint, recipe=own), classifier, traced, x, calibrated)
 
 
-def _try_form(checkpoint: Checkpoint, recipe: Recipe, classifier: Classifier, traced: ir.Model, x: np.ndarray) -> None:
-    settings, method = recipe.export, recipe.head.method
+def _try_form(
+    checkpoint: Checkpoint, classifier: Classifier, traced: ir.Model, x: np.ndarray, calibrated: bool
+) -> None:
+    settings, method = checkpoint.recipe.export, checkpoint.recipe.head.method
     weights = integers_of(checkpoint, classifier)
     head = build_mask(method, len(checkpoint.class_names)) if method in IN_GRAPH else None
-    forms = forms_of(settings, weights, Calibration(x, "rehearsal"))
+    # The few inputs stand in for the holdout: what is built here is thrown away.
+    choices = choices_of(settings, weights, Calibration(x, "rehearsal") if calibrated else None)
 
     def build(compute: str) -> Built:
         return build_graph(
@@ -161,12 +165,12 @@ def _try_form(checkpoint: Checkpoint, recipe: Recipe, classifier: Classifier, tr
         )
 
     # Of several forms one that cannot be had is passed over by the export, too; float activations can always be had.
-    built = build(forms[0])
+    built = build(choices[0])
     proven = built.content
-    if head is not None or forms[0].startswith("int8"):
-        rounded = forms[0].startswith("int8")
-        bare = without_head(onnx.load_from_string((build(FLOAT) if forms[0] == STATIC else built).content))
-        proven = with_float_activations(bare) if rounded and forms[0] != STATIC else bytes_of(bare)
+    if head is not None or choices[0].startswith("int8"):
+        rounded = choices[0].startswith("int8")
+        bare = without_head(onnx.load_from_string((build(FLOAT) if choices[0] == STATIC else built).content))
+        proven = with_float_activations(bare) if rounded and choices[0] != STATIC else bytes_of(bare)
     prove_parity(classifier, weights, open_session(proven), x)
     if proven != built.content:
         predict(open_session(built.content), x)

@@ -96,13 +96,13 @@ class _Writer:
     def in_float(self) -> dict[str, int]:
         """Operators that are left in floating point behind the first product, with their counts."""
         own = {product.node for product in self.plan.products}
-        behind: set[ir.Value] = set()
+        downstream: set[ir.Value] = set()
         counts: Counter[str] = Counter()
         for node in self.graph:
             if node in own:
-                behind |= {*node.outputs}
-            elif behind & {*node.inputs}:
-                behind |= {*node.outputs}
+                downstream |= {*node.outputs}
+            elif downstream & {*node.inputs}:
+                downstream |= {*node.outputs}
                 on_codes = node.op_type in COMPUTING | KEEPING and all(
                     read in self.grids for read in node.inputs[: 1 if node.op_type in KEEPING else None]
                 )
@@ -143,7 +143,7 @@ class _Writer:
         """All readers of a value read its codes instead."""
         producer, x = value.producer(), value
         assert producer is not None
-        saturating = next((own for own, behind in self.plan.saturated.items() if behind is value), None)
+        saturating = next((own for own, cut in self.plan.saturated.items() if cut is value), None)
         readers = list(value.uses())
         if saturating is not None:
             relu, x = producer, saturating

@@ -13,7 +13,7 @@ from torch import nn
 
 from edgepriv.artifact import computing
 from edgepriv.artifact.build import Built, build_graph
-from edgepriv.artifact.computing import Calibration, Form, forms_of, in_order
+from edgepriv.artifact.computing import Calibration, Candidate, choices_of, in_order
 from edgepriv.artifact.export import export, prove_integers, prove_runs
 from edgepriv.artifact.layers import layers
 from edgepriv.artifact.parity import torch_logits
@@ -166,8 +166,8 @@ def test_a_file_whose_products_run_in_float_is_refused() -> None:
         prove_integers(onnx.ModelProto(), static)
 
 
-def form(compute: str, ratio: float) -> Form:
-    return Form(compute, Built(b"", 0, {}), ratio)
+def candidate(compute: str, ratio: float) -> Candidate:
+    return Candidate(compute, Built(b"", 0, {}), ratio)
 
 
 @pytest.mark.parametrize(
@@ -181,17 +181,17 @@ def form(compute: str, ratio: float) -> Form:
     ],
 )
 def test_the_fastest_form_is_taken_and_none_that_loses(asked: str, static: float, dynamic: float, taken: str) -> None:
-    forms = [form("float32", 1.0), form("int8-static", static), form("int8-dynamic", dynamic)]
-    assert in_order(forms, asked)[0].compute == taken
+    candidates = [candidate("float32", 1.0), candidate("int8-static", static), candidate("int8-dynamic", dynamic)]
+    assert in_order(candidates, asked)[0].compute == taken
 
 
 def test_without_a_holdout_there_are_no_fixed_grids() -> None:
     weights = weights_of(classifier_of("table"), 4)
-    assert forms_of(Export(compute="int8"), weights, None) == ["float32", "int8-dynamic"]
+    assert choices_of(Export(compute="int8"), weights, None) == ["float32", "int8-dynamic"]
     with pytest.raises(UserError, match="never from members"):
-        forms_of(STATIC, weights, None)
+        choices_of(STATIC, weights, None)
     with pytest.raises(UserError, match="layout of the profile latency"):
-        forms_of(Export(profile="memory", compute="int8-static"), weights, Calibration(np.zeros((1, 40)), "holdout"))
+        choices_of(Export(profile="memory", compute="int8-static"), weights, Calibration(np.zeros((1, 40)), "holdout"))
 
 
 def test_an_export_says_what_it_took_and_what_the_ranges_come_from(
@@ -200,7 +200,7 @@ def test_an_export_says_what_it_took_and_what_the_ranges_come_from(
     ratios = {"float32": 1.0, "int8-static": 0.4, "int8-dynamic": 0.9}
     monkeypatch.setattr(
         "edgepriv.artifact.export.compared",
-        lambda built, x: [Form(name, one, ratios[name]) for name, one in built.items()],
+        lambda built, x: [Candidate(name, one, ratios[name]) for name, one in built.items()],
     )
     classifier = classifier_of("convolutions")
     exported = export(
