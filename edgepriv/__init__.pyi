@@ -36,6 +36,7 @@ def audit(
     reference_scores: str | os.PathLike[str] | None = None,
     fail_if: str | Sequence[str] | None = None,
     baseline: str | os.PathLike[str] | None = None,
+    show_records: bool = False,
     context: str | None = None,
     run_by: str | None = None,
     sign_off: str | None = None,

@@ -85,7 +85,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         # what comes out, and what an attacker makes of it
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
         {"clustered", "statistics", "rates", "ties", "significance", "prior", "one_run", "selected", "differences"},
-        {"exposure", "shift", "beyond_shift", "attribute", "inversion"},
+        {"exposure", "shown_records", "shift", "beyond_shift", "attribute", "inversion"},
         {"epsilon"},
         # models that are trained or asked repeatedly
         {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries"},

@@ -49,6 +49,10 @@ def audit(
             "MODEL.audit.json of an earlier version: exit 3 if this one is worse beyond noise.", "Audit", default="none"
         ),
     ] = None,
+    show_records: Annotated[
+        bool,
+        Option("Show the most exposed records themselves: JSON and report are then as private as they are.", "Audit"),
+    ] = False,
     context: Annotated[
         str | None,
         Option(
@@ -91,6 +95,7 @@ def audit(
         reference_scores: .npz of what reference models answer and what each was trained on; none are trained then.
         fail_if: limits, such as "auc>0.55".
         baseline: audit of an earlier version, on the same data; worse than that beyond noise fails.
+        show_records: put the most exposed records into JSON and report, which are then as private as these.
         context: how the model is released.
         run_by: who ran the audit.
         sign_off: who answers for it, "name, role".
@@ -139,6 +144,7 @@ def audit(
             reference_scores=given.path(reference_scores),
             limits=limits,
             baseline=given.path(baseline),
+            show_records=show_records,
             declared=Declared(context, run_by, sign_off),
             force=force,
             recipe_file=file,

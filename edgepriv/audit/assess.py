@@ -21,7 +21,8 @@ FALSE_POSITIVE_RATES = (0.01, 0.001)
 REHEARSALS = 8
 # A direction is learnt from reference or shadow models if they show it with less than this probability by chance.
 CLEAR = 0.01
-ROC_POINTS = 300
+# Rates at which the points of a ROC curve that are kept are exact: 25 for each factor of ten, down to one in a million.
+RATES = tuple(10 ** (power / 25) for power in range(-150, 1))
 BINS = 60
 
 
@@ -302,18 +303,19 @@ def _rehearse(attack: Attack, evidence: Evidence) -> tuple[Floats, Bools] | None
 
 
 def roc_points(scores: Floats, membership: Bools) -> dict[str, list[float]]:
-    """At most 300 exact points of the ROC curve, spaced for log-log axes down to the smallest observed rates.
+    """At most 304 exact points of the ROC curve, spaced for log-log axes.
 
     Args:
         scores: float64 [n]; higher for members.
         membership: bool [n].
 
     Returns:
-        ``fpr`` and ``tpr``.
+        ``fpr`` and ``tpr``: of every false-positive rate in ``RATES`` the highest point that does not exceed it, of every
+        true-positive rate the first that reaches it.
     """
     curve = statistics.roc(scores, membership)
-    grid = np.geomspace(1 / len(scores), 1.0, ROC_POINTS // 2 - 1)
-    by_fpr = np.searchsorted(curve.fpr, grid, side="right") - 1
+    grid = np.array(RATES)
+    by_fpr = np.searchsorted(curve.fpr, grid + 1e-12, side="right") - 1
     by_tpr = np.minimum(np.searchsorted(curve.tpr, grid), len(curve.tpr) - 1)
     kept = np.unique(np.concatenate([[0, len(curve.fpr) - 1], by_fpr, by_tpr]))
     return {"fpr": curve.fpr[kept].tolist(), "tpr": curve.tpr[kept].tolist()}

@@ -19,7 +19,8 @@ class Request:
     ``float_twin``: audit the float twin as well. ``cut_head``: audit the file with its head removed. ``accept_accuracy_loss``:
     continue though the model is hardly better than chance on its members. ``confirmed``: the user's own module, which a
     manifest alone may not ask to import. ``brought``: the user's own reference models, or the function that trains them.
-    ``baseline``: the audit of an earlier version, which must be of the same data.
+    ``show_records``: put the most exposed records into the audit, which is then as private as they are. ``baseline``: the audit
+    of an earlier version, which must be of the same data.
     """
 
     cache_dir: Path
@@ -31,6 +32,7 @@ class Request:
     confirmed: Model | None = None
     brought: Brought = NOTHING_BROUGHT
     baseline: Baseline | None = None
+    show_records: bool = False
 
     def refuse_other_data(self, sha256: str) -> None:
         """Refuse data that the baseline, if there is one, was not measured on.

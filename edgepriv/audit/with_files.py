@@ -19,6 +19,7 @@ from edgepriv.audit.examples import from_files
 from edgepriv.audit.feeding import told_of
 from edgepriv.audit.request import Request
 from edgepriv.audit.robust import refuse_radius
+from edgepriv.audit.shown_records import shown_records
 from edgepriv.audit.steps import (
     accuracy_of,
     classifier_of,
@@ -73,6 +74,8 @@ def audit_on_files(model: DeployedModel, members: Path, non_members: Path, reque
     content["shift"] = shift_of(subject, content, scores)
     content["robustness"] = unit.restored(robustness_of(subject, request.cache_dir))
     content |= screens_of(subject)
+    if request.show_records:
+        content["shown_records"] = shown_records(subject.dataset, content.get("most_exposed"))
     content["said"] = [*subject.notes, *attackers.notes]
     report = report_of(
         subject,

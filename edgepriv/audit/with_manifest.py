@@ -32,6 +32,7 @@ from edgepriv.audit.feeding import Told, told_of
 from edgepriv.audit.references import Fleet, train_fleet
 from edgepriv.audit.request import Request
 from edgepriv.audit.robust import refuse_radius
+from edgepriv.audit.shown_records import shown_records
 from edgepriv.audit.steps import (
     accuracy_of,
     canaries_of,
@@ -94,6 +95,8 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
     content["shift"] = shift_of(subject, content, scores)
     content["robustness"] = robustness_of(subject, request.cache_dir)
     content |= screens_of(subject)
+    if request.show_records:
+        content["shown_records"] = shown_records(subject.dataset, content.get("most_exposed"))
     content["said"] = [*project.data_notes(subject.dataset, subject.split), *subject.notes, *attackers.notes]
     fallen = []
     if twin is None:

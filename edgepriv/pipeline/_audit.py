@@ -51,6 +51,7 @@ def audit(
     defence_free: str | None = None,
     limits: Sequence[str] = (),
     baseline: Path | None = None,
+    show_records: bool = False,
     declared: Declared = NOTHING_DECLARED,
     force: bool = False,
     recipe_file: Path | None = None,
@@ -74,6 +75,7 @@ def audit(
         factory: the user's own ``package.module:factory``, without which reference models of such a network are refused.
         limits: such as "auc>0.55"; judged after the audit.
         baseline: model.audit.json of an earlier version; one that is worse beyond noise fails the gate.
+        show_records: put the most exposed records into the audit, which is then as private as they are.
         declared: what people say of the audit, for its risk statement.
         reference_models: folder of the user's own reference models; none are trained then (see ``audit.existing``).
         reference_scores: file of what the user's own reference models answer; none are trained then.
@@ -117,6 +119,7 @@ def audit(
         confirmed=own,
         brought=brought_by(opened, own, reference_models, reference_scores, trainer, defence_free),
         baseline=earlier,
+        show_records=show_records,
     )
     if members is not None and non_members is not None:
         content, scores = audit_on_files(opened, members, non_members, request)

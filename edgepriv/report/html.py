@@ -1,4 +1,4 @@
-"""The audit and the bench as one HTML page that needs no network, no script and no other file, and prints to PDF."""
+"""The audit and the bench as one HTML page: no network, no other file, complete without its script, and good on paper."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
@@ -15,6 +15,7 @@ from edgepriv.report.classifier import classifier_section
 from edgepriv.report.devices import device_rows
 from edgepriv.report.figures import cells as figure_cells
 from edgepriv.report.groups import KINDS, by_kind, by_queries, by_strength, by_threat_model, counts, reasons
+from edgepriv.report.live_page import attacks_data, scripts
 from edgepriv.report.persons import person_cells, persons_title, unresolved
 from edgepriv.report.prior import precision_cells, precision_notes
 from edgepriv.report.reproduce import essentials, facts
@@ -62,6 +63,8 @@ def render(
         .get_template("report.html")
         .render(
             title=title,
+            scripts=scripts(),
+            live=attacks_data(audit),
             verdict=verdict(audit, bench, risk_of_a_person(audit)),
             summary=summary(audit, bench),
             own=own,

@@ -35,6 +35,8 @@ _STYLE: Any = {
     "legend.edgecolor": "none",
     "legend.fontsize": 8,
 }
+_PATH, _LONG = re.compile(r' d="[^"]*"'), re.compile(r"-?\d+\.\d{2,}")
+"""Points of a path, which a tenth of a point's 1/72 inch places as well as a millionth."""
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
@@ -218,6 +220,7 @@ def _inline(figure: Figure, description: str) -> Markup:
         figure.savefig(buffer, format="svg", metadata=_NO_METADATA, transparent=True)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace("'DejaVu Sans'", "system-ui")
+    svg = _PATH.sub(lambda path: _LONG.sub(lambda number: f"{float(number[0]):.1f}", path[0]), svg)
     return Markup(_described(_own_ids(svg, "p" + hashlib.sha256(svg.encode()).hexdigest()[:8]), description))
 
 

@@ -17,6 +17,8 @@ _SHOWN_ELSEWHERE = {
     "float",
     "per_class",
     "most_exposed",
+    "shown_records",
+    "baseline",
     "limits",
     "settings",
     "model",
@@ -64,6 +66,8 @@ def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
         arguments += ["--eps", str(robustness["eps"]), "--norm", robustness["norm"]]
     if (audit.get("head") or {}).get("cut"):
         arguments += ["--cut-head"]
+    if "shown_records" in audit:
+        arguments += ["--show-records"]
     context = (audit.get("statement") or {}).get("context", NOT_STATED)
     if context != NOT_STATED:
         arguments += ["--context", context]

@@ -247,8 +247,12 @@ def test_a_baseline_gates_the_next_audit(edgepriv, refused, hardened: Path, tmp_
     shipped, old = hardened / "out" / "model.onnx", tmp_path / "old.audit.json"
     quick = ("--attacks", "quick", "--robust", "none", "--no-float-twin")
     assert edgepriv("audit", shipped, *quick, "-o", old).code == 0
-    ran = edgepriv("audit", shipped, *quick, "--baseline", old, "-o", tmp_path / "new.json", "--json")
+    ran = edgepriv("audit", shipped, *quick, "--baseline", old, "--show-records", "-o", tmp_path / "new.json", "--json")
     assert ran.code == 0, ran.err
+    assert "shown_records" not in json.loads(old.read_text())  # never unless asked for
+    note = ran.json["shown_records"]["note"]
+    assert note.startswith(("This audit holds records", "No record is shown"))
+    assert note[:60] in (tmp_path / "new.html").read_text()
     assert ran.json["limits"][0]["outcome"] == "met"
     assert ran.json["baseline"]["verdicts"]["leakage"] == "within noise"
     assert f"--baseline {old}" in (tmp_path / "new.html").read_text()

@@ -1,5 +1,6 @@
 """The page as a browser shows and prints it: no error, no request, everything on paper."""
 
+import html
 import json
 import re
 import shutil
@@ -26,6 +27,7 @@ FLAGS = (
     "--enable-logging=stderr",
     "--v=0",
 )
+AXE = "axe-core@4.14.1"
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome on the PATH"),
     pytest.mark.slow,
@@ -90,6 +92,46 @@ def test_no_error_and_no_request(browser, written, tmp_path):
     assert "What was tested" in ran.stdout
     assert [line for line in ran.stderr.splitlines() if "CONSOLE" in line] == []
     assert requests(log) == set()
+
+
+def test_the_script_fills_the_numbers_that_move(browser, written):
+    shown = browser(written, "--virtual-time-budget=2000", "--dump-dom").stdout
+    assert '<section class="live" id="explore" aria-labelledby="explore-title">' in shown  # no longer hidden
+    rows = shown[shown.index('id="explore-rows"') :]
+    assert rows[: rows.index("</tbody>")].count('type="checkbox"') == 31
+    assert "At 1.00% false positives" in shown
+    assert "<canvas" in shown
+    assert 'class="sort"' in shown
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The script of axe-core, the test is skipped where npm cannot install it."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    folder = tmp_path_factory.mktemp("axe")
+    quiet = ["--no-audit", "--no-fund", "--no-save", "--prefer-offline", "--ignore-scripts", "--loglevel=error"]
+    ended = subprocess.run(["npm", "install", AXE, *quiet], cwd=folder, capture_output=True, text=True, timeout=120)
+    if ended.returncode != 0:
+        pytest.skip(f"npm install failed: {' '.join(ended.stderr.split())[:200]}")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+@pytest.mark.parametrize("scheme", [[], ["--blink-settings=preferredColorScheme=0"]], ids=["light", "dark"])
+def test_axe_has_nothing_to_say(browser, written, axe, tmp_path, scheme):
+    """Neither of the page with what is folded unfolded, nor in dark mode."""
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", written.read_text())
+    page = page.replace("<details>", "<details open>")
+    ask = """setTimeout(() => axe.run().then((said) => {
+      const list = said.violations.map((each) => [each.id, each.impact, each.nodes[0].html.slice(0, 200)]);
+      document.body.append(Object.assign(document.createElement("pre"), {id: "axe", textContent: JSON.stringify(list)}));
+    }), 500);"""
+    escaped = axe.replace("</script", "<\\/script")
+    checked = tmp_path / "checked.html"
+    checked.write_text(page.replace("</body>", f"<script>{escaped}</script><script>{ask}</script></body>"))
+    shown = browser(checked, *scheme, "--virtual-time-budget=20000", "--dump-dom").stdout
+    (said,) = re.findall(r'<pre id="axe">(.*?)</pre>', shown, re.S)
+    assert json.loads(html.unescape(said)) == []
 
 
 def test_it_prints_to_more_than_one_page_with_what_is_folded(browser, written, tmp_path):
