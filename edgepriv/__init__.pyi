@@ -84,6 +84,7 @@ def bench(
     *,
     against: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     imports: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    input_shape: str | Sequence[int] | None = None,
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
     batch: int | Sequence[int] | None = None,
@@ -124,6 +125,8 @@ def export(
     out: str | os.PathLike[str] = "model.onnx",
     members: str | os.PathLike[str] | None = None,
     non_members: str | os.PathLike[str] | None = None,
+    input_shape: str | Sequence[int] | None = None,
+    output_name: str | None = None,
     max_drop: float = 5.0,
     accept_accuracy_loss: bool = False,
     data_dir: str | os.PathLike[str] | None = None,
@@ -161,7 +164,7 @@ def export(
     seed: int | None = None,
     progress: bool | Callable[[Step], object] = False,
 ) -> Exported:
-    """Export a checkpoint to ONNX with integer weights, and prove parity."""
+    """Export a checkpoint, or any float ONNX classifier, with integer weights, and prove parity."""
 
 def harden(
     checkpoint: str | os.PathLike[str],

@@ -29,6 +29,7 @@ else:
 
 WARMUP = 20
 SEED = 0
+_TOKENS = {"tensor(int32)": np.int32, "tensor(int64)": np.int64}
 FEWEST = 5
 """Inferences that are timed however long they take, unless another number is asked for."""
 
@@ -44,6 +45,7 @@ def measure(
     seconds: float | None = None,
     fewest: int = FEWEST,
     ops: bool = True,
+    shape: tuple[int, ...] | None = None,
 ) -> dict[str, Any]:
     """Load time, first inference, steady latency, memory and executed operators of one model.
 
@@ -60,6 +62,7 @@ def measure(
         warmup: inferences after the first one that are not timed, at least 0.
         seconds: no inference is begun after so many, but ``fewest`` are timed; None for no limit.
         fewest: inferences that are timed in any case, at least 1.
+        shape: of one example, where the model leaves sizes open; None where it does not.
         ops: whether executed operators are read, which opens the model once more; without, they are empty.
 
     Returns:
@@ -84,7 +87,7 @@ def measure(
     load_ns = time.perf_counter_ns() - start
     loaded = memory.current()
 
-    x = random_inputs(session, batch, generator)
+    x = random_inputs(session, batch, generator, shape)
     feed, outputs = {session.get_inputs()[0].name: x}, [session.get_outputs()[0].name]
     try:
         first_ns, latencies = timed(lambda: session.run(outputs, feed), runs, warmup, seconds, fewest)
@@ -181,16 +184,19 @@ def read_once(path: Path) -> tuple[int, str]:
     return path.stat().st_size, digest.hexdigest()
 
 
-def random_inputs(session: ort.InferenceSession, batch: int, generator: np.random.Generator) -> np.ndarray:
+def random_inputs(
+    session: ort.InferenceSession, batch: int, generator: np.random.Generator, shape: tuple[int, ...] | None = None
+) -> np.ndarray:
     """Uniform random inputs in the model's shape.
 
     Args:
         session: of a model with one input.
         batch: examples, at least 1.
         generator: that draws them.
+        shape: of one example, where the model leaves sizes open; None where it does not.
 
     Returns:
-        float32 in [0, 1), or uint8 where the model takes bytes, [batch, ...].
+        float32 in [0, 1), uint8 where the model takes bytes, or int32 or int64 0 and 1 where it takes tokens; [batch, ...].
 
     Raises:
         KitError: where the model takes another batch, other types or several inputs, or leaves more open than the batch size.
@@ -199,16 +205,28 @@ def random_inputs(session: ort.InferenceSession, batch: int, generator: np.rando
     if len(inputs) != 1:
         raise KitError(f"the model takes {len(inputs)} inputs, but only models with one can be timed")
     first, *row = inputs[0].shape or [None]
-    if isinstance(first, int) and first != batch:
+    if isinstance(first, int) and first > 0 and first != batch:
         takes = f"the model takes {first} example{'s' * (first != 1)} at a time"
         raise KitError(f"{takes}, so it cannot run a batch of {batch}: pass --batch {first}")
-    if not all(isinstance(size, int) for size in row):
-        raise KitError(f"the model's input shape {inputs[0].shape} leaves more open than the batch size")
+    sizes = [size if isinstance(size, int) and size > 0 else None for size in row]
+    if shape is None:
+        if None in sizes:
+            raise KitError(
+                f"the model's input shape {inputs[0].shape} leaves more open than the batch size: say the sizes of one example "
+                "with --input-shape, such as --input-shape 3,224,224"
+            )
+        shape = tuple(size for size in sizes if size is not None)
+    if len(shape) != len(sizes) or any(own not in (None, size) for own, size in zip(sizes, shape, strict=True)):
+        raise KitError(f"--input-shape {','.join(map(str, shape))} does not fit the model's input {inputs[0].shape}")
     if inputs[0].type == "tensor(uint8)":
-        return generator.integers(0, 256, (batch, *row), dtype=np.uint8)
+        return generator.integers(0, 256, (batch, *shape), dtype=np.uint8)
     if inputs[0].type == "tensor(float)":
-        return generator.random((batch, *row), dtype=np.float32)
-    raise KitError(f"the model takes {inputs[0].type}, but only tensor(float) and tensor(uint8) can be fed")
+        return generator.random((batch, *shape), dtype=np.float32)
+    if inputs[0].type in _TOKENS:
+        return generator.integers(0, 2, (batch, *shape), dtype=_TOKENS[inputs[0].type])
+    raise KitError(
+        f"the model takes {inputs[0].type}, but only tensor(float), tensor(uint8) and tokens (int32, int64) can be fed"
+    )
 
 
 def timer_ns() -> int:
@@ -253,6 +271,13 @@ def _table(result: dict[str, Any]) -> str:
     return "\n".join(f"{name:<16}{value}" for name, value in rows.items())
 
 
+def _sizes(text: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if text is None else tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise KitError(f"--input-shape {text!r}: expected whole numbers such as 3,48,192") from None
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Time an ONNX classifier on this machine.")
@@ -264,6 +289,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="stop timing after so many, but not before --fewest inferences")
     parser.add_argument("--fewest", type=int, default=FEWEST, help=f"inferences timed in any case (default {FEWEST})")
     parser.add_argument("--no-ops", action="store_true", help="do not list the operators that are executed")
+    parser.add_argument("--input-shape", help="sizes of one example where the model leaves them open, such as 3,48,192")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--samples", action="store_true", help="with --json: every single latency too")
     options = parser.parse_args()
@@ -277,6 +303,7 @@ def main() -> None:
         options.seconds,
         options.fewest,
         not options.no_ops,
+        _sizes(options.input_shape),
     )
     print(json.dumps(result) if options.json else _table(result))
 

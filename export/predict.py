@@ -291,7 +291,7 @@ def fixed_batch(session: ort.InferenceSession) -> int | None:
         The size of its batch axis, or None.
     """
     shape = session.get_inputs()[0].shape
-    return shape[0] if shape and isinstance(shape[0], int) else None
+    return shape[0] if shape and isinstance(shape[0], int) and shape[0] > 0 else None
 
 
 def batch_note(batch: int) -> str:

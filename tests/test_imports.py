@@ -41,7 +41,7 @@ RANK = {part: rank for rank, row in enumerate(ORDER) for part in row}
 ROOMS: dict[str, tuple[set[str], ...]] = {
     "artifact": (
         # a file as it is: what it holds, takes and returns, and how it runs
-        {"metadata", "model_files", "contract", "outputs", "choice", "session", "batches"},
+        {"metadata", "model_files", "contract", "outputs", "choice", "session", "batches", "foreign_inputs"},
         # a network as a graph, and its parts
         {
             "trace",
@@ -59,6 +59,8 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         },
         # the graph as a profile lays it out
         {"lower", "portable", "packed", "memory", "profiles", "integer_plan", "calibration", "static", "build"},
+        # a graph from elsewhere
+        {"foreign_graph", "foreign_integers"},
         # the graph as torch computes it
         {
             "logits",
@@ -76,6 +78,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"parity", "accuracies", "ort_format", "attached_head"},
         {"computing"},
         {"export", "manifest", "rehearse"},
+        {"foreign_export", "sensitivity"},
         # files that are there
         {"deployed", "describe", "release"},
     ),

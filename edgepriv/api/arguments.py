@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+from edgepriv.errors import UserError
 from edgepriv.progress import Listener
-from edgepriv.recipe import Option, Recipe, load
+from edgepriv.recipe import Option, Recipe, load, written
 from edgepriv.recipe.option import BUILDING
 
 PathLike = str | os.PathLike[str]
@@ -18,12 +19,31 @@ _SPLIT = dict.fromkeys(BUILDING, "the seeded split of the data") | {"audit": "as
 Checkpoint = Annotated[
     PathLike, Option("Checkpoint, or a bare state_dict with --model and --data.", metavar="MODEL.pt")
 ]
+CheckpointOrOnnx = Annotated[
+    PathLike,
+    Option(
+        "Checkpoint, a bare state_dict with --model and --data, or any float .onnx classifier.",
+        metavar="MODEL.pt|MODEL.onnx",
+    ),
+]
 ModelFile = Annotated[PathLike, Option("The file that ships.", metavar="MODEL.onnx")]
 AnyFile = Annotated[PathLike, Option("", metavar="MODEL.onnx|MODEL.pt")]
 Models = Annotated[
     PathLike | Sequence[PathLike], Option("Models to set side by side.", metavar="A.onnx B.onnx ...", repeatable=True)
 ]
 Settings = Annotated[Recipe | PathLike | None, Option("TOML file; options given here win over it.", kind=PathLike)]
+InputShape = Annotated[
+    str | Sequence[int] | None,
+    Option(
+        "Sizes of one example where an .onnx file leaves them open, without the batch, such as 3,48,192.",
+        "Model",
+        default="as the file says",
+    ),
+]
+OutputName = Annotated[
+    str | None,
+    Option("Output of an .onnx file that holds the class scores.", "Model", default="the one that can be meant"),
+]
 Members = Annotated[
     PathLike | None,
     Option(
@@ -123,6 +143,26 @@ def opened(recipe: Recipe | PathLike | None) -> tuple[Recipe | None, Path | None
     if recipe is None or isinstance(recipe, Recipe):
         return recipe, None
     return load(Path(recipe)), Path(recipe)
+
+
+def input_shape(asked: str | Sequence[int] | None) -> tuple[int, ...] | None:
+    """Sizes of one example.
+
+    Args:
+        asked: as text, or as numbers; None where they are left to the file.
+
+    Returns:
+        The sizes; None for None.
+
+    Raises:
+        UserError: for anything but whole numbers above 0.
+    """
+    if asked is None:
+        return None
+    sizes = tuple(written.whole_numbers("input-shape", asked))
+    if not sizes or min(sizes) < 1:
+        raise UserError(f"--input-shape {asked!r}: expected sizes above 0, such as 3,48,192")
+    return sizes
 
 
 def path(given: PathLike | None) -> Path | None:

@@ -178,12 +178,14 @@ def harden(
 # One keyword for each option of the command line is the contract of the API.
 @verb
 def export(
-    checkpoint: given.Checkpoint,
+    checkpoint: given.CheckpointOrOnnx,
     recipe: given.Settings = None,
     *,
     out: Annotated[given.PathLike, Option("File to write.", "Output", flags=("-o", "--out"))] = "model.onnx",
     members: given.Members = None,
     non_members: given.NonMembers = None,
+    input_shape: given.InputShape = None,
+    output_name: given.OutputName = None,
     max_drop: given.MaxDrop = MAX_DROP,
     accept_accuracy_loss: given.AcceptAccuracyLoss = False,
     data_dir: given.DataDir = None,
@@ -192,14 +194,17 @@ def export(
     progress: given.Progress = False,
     **options: Any,
 ) -> Exported:
-    """Export a checkpoint to ONNX with integer weights, and prove parity.
+    """Export a checkpoint, or any float ONNX classifier, with integer weights, and prove parity.
 
     Args:
-        checkpoint: as for ``harden``.
+        checkpoint: as for ``harden``; or a float .onnx from anywhere: its graph is kept, its weights are packed, and ``data``
+            is then an .npz with x as it takes it, and y where the classes are known.
         recipe: what a bare state_dict is; of a checkpoint, its own recipe is used.
         out: the file to write; its float twin and the manifests go beside it.
         members: as for ``harden``.
         non_members: as for ``harden``.
+        input_shape: sizes of one example where an .onnx leaves them open.
+        output_name: output of an .onnx that holds the class scores.
         max_drop: points of accuracy that quantization may cost.
         accept_accuracy_loss: write a file that has collapsed too, with a warning.
         data_dir: folder of named data sets.
@@ -222,6 +227,26 @@ def export(
     """
     from edgepriv import pipeline
 
+    if Path(checkpoint).suffix == ".onnx":
+        if recipe is not None or members is not None or non_members is not None or data_dir is not None or download:
+            raise UserError(
+                "an .onnx file is exported by its own graph: --recipe, --members, --non-members, --data-dir and --download are "
+                "for checkpoints"
+            )
+        return Exported.of(
+            pipeline.export_foreign(
+                Path(checkpoint),
+                changes_of("export", options),
+                Path(out),
+                input_shape=given.input_shape(input_shape),
+                output_name=output_name,
+                max_drop=max_drop,
+                accept_accuracy_loss=accept_accuracy_loss,
+                force=force,
+            )
+        )
+    if input_shape is not None or output_name is not None:
+        raise UserError("--input-shape and --output-name are for .onnx files: a checkpoint keeps its own")
     settings, file = given.opened(recipe)
     described, changes = _described(settings, _with_members("export", options, members, non_members))
     content = pipeline.export(

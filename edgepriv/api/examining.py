@@ -236,6 +236,7 @@ def bench(
             repeatable=True,
         ),
     ] = None,
+    input_shape: given.InputShape = None,
     out: Annotated[
         given.PathLike | None,
         Option("JSON to write.", "Output", flags=("-o", "--out", "--output"), default="MODEL.bench.json"),
@@ -251,6 +252,7 @@ def bench(
         recipe: settings of the measurement, a Recipe or the TOML file of one; the options win over it.
         against: other .onnx files to measure beside it.
         imports: JSON that the device kit's bench printed on a device.
+        input_shape: sizes of one example where the files leave them open.
         out: JSON to write.
         force: replace files that exist.
         progress: see ``edgepriv.api.arguments.Progress``.
@@ -276,6 +278,7 @@ def bench(
         (settings or Recipe()).with_changes(**changes_of("bench", options)),
         against=given.paths(against),
         imports=given.paths(imports),
+        input_shape=given.input_shape(input_shape),
         output=given.path(out),
         force=force,
         recipe_file=file,

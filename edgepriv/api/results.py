@@ -116,13 +116,16 @@ class Exported(Result):
     ``parity``: how close its answers are to the torch model's; ``ops``: operators that run, with their number;
     ``left_float``: layers that are not quantized, with the reason; ``export``: its layout; ``float_twin``: file, size and
     agreement of the twin that was not quantized, None where there is none; ``ort``: the same of a .ort file.
+
+    Of a float .onnx from elsewhere ``accuracy`` is None: ``change`` says what quantization changed, ``sensitivity`` what each
+    layer loses at each width.
     """
 
     _named: ClassVar[Mapping[str, str]] = {"float_twin": "float"}
 
     model: Path
     size_bytes: int
-    accuracy: Row
+    accuracy: Row | None
     parity: Row
     ops: Row
     left_float: Mapping[str, str]
@@ -131,11 +134,17 @@ class Exported(Result):
     said: Sequence[str]
     float_twin: Row | None = None
     ort: Row | None = None
+    change: Row | None = None
+    sensitivity: Row | None = None
 
     def readable(self) -> list[Any]:
         """Layout and proofs of the file, then accuracy."""
+        from edgepriv.report.foreign import packed_lines
         from edgepriv.report.terminal import exported
         from edgepriv.report.utility import accuracy_lines
+
+        if self.accuracy is None:
+            return packed_lines(self._content)
 
         return [exported(self._content), *accuracy_lines(self.accuracy)]
 

@@ -12,7 +12,8 @@ from edgepriv.errors import UserError
 
 Returned = Literal["probabilities", "unnormalized", "logits", "label"]
 """``"unnormalized"``: numbers from 0 that are in proportion to probabilities, such as votes or ``exp(logits)``."""
-Dtype = Literal["float32", "uint8", "float64", "float16"]
+Dtype = Literal["float32", "uint8", "float64", "float16", "int32", "int64"]
+"""Whole numbers of 32 and 64 bits are tokens: they are fed as they are."""
 Layout = Literal["matrix", "single", "parts", "maps", "label"]
 """How the scores of the classes stand in the outputs: one output [N, K] (or [N, K, 1, 1]); one number for each row, of the
 second of two classes; an output for each class; a dictionary for each row (ZipMap); the label alone."""
@@ -22,7 +23,10 @@ _INPUTS: dict[str, Dtype] = {
     "tensor(uint8)": "uint8",
     "tensor(double)": "float64",
     "tensor(float16)": "float16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
 }
+TOKENS = ("int32", "int64")
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,10 @@ def source_of(session: ort.InferenceSession) -> Source:
     (source,) = inputs
     if source.type not in _INPUTS or len(source.shape) < 2:
         raise UserError(
-            f"the model must take floating-point numbers or uint8 [N, ...] (its input {source.name!r} is {source.type} "
-            f"{source.shape}): export it with an input of float32"
+            f"the model must take floating-point numbers, uint8 or tokens (int32, int64) [N, ...] (its input {source.name!r} "
+            f"is {source.type} {source.shape}): export it with an input of float32"
         )
-    batch, *row = (size if isinstance(size, int) else None for size in source.shape)
+    batch, *row = (size if isinstance(size, int) and size > 0 else None for size in source.shape)
     return Source(source.name, tuple(row), batch, _INPUTS[source.type])
 
 
@@ -105,7 +109,8 @@ def row_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
         inputs = session.get_inputs()
     except UnicodeDecodeError:
         return ()
-    return tuple(size if isinstance(size, int) else None for size in inputs[0].shape[1:]) if len(inputs) == 1 else ()
+    row = inputs[0].shape[1:] if len(inputs) == 1 else ()
+    return tuple(size if isinstance(size, int) and size > 0 else None for size in row)
 
 
 def fixed_batch_of(session: ort.InferenceSession) -> int | None:
@@ -128,12 +133,15 @@ def as_fed(x: np.ndarray, dtype: Dtype) -> np.ndarray:
     """Inputs in the type that a file takes. Bytes are made from [0, 1] and rounded, as a camera's are.
 
     Args:
-        x: float [n, ...]; for a file of bytes, numbers outside [0, 1] are clipped.
+        x: float [n, ...]; for a file of bytes, numbers outside [0, 1] are clipped; for one of tokens, whole numbers.
         dtype: of the file's input.
 
     Returns:
         [n, ...] of that type; for uint8 in [0, 255].
     """
+    if dtype in TOKENS:
+        tokens: np.ndarray = np.rint(x).astype(dtype)
+        return tokens
     return np.rint(x.clip(0, 1) * 255).astype(np.uint8) if dtype == "uint8" else x.astype(dtype, copy=False)
 
 

@@ -207,7 +207,7 @@ def prove_head(head: Mask, before: ort.InferenceSession, session: ort.InferenceS
         UserError: when a probability differs by more than ``TOLERANCE``, or a label changes.
     """
     x = np.ascontiguousarray(x, np.float32)
-    pairs = [(masked(head, predict(before, part)), predict(session, part)) for part in _in_time(x)]
+    pairs = [(masked(head, predict(before, part)), predict(session, part)) for part in in_time(x)]
     expected, actual = (np.concatenate(side) for side in zip(*pairs, strict=True))
     parity = compare(expected, actual, check_contract(session).returns == "label")
     if parity.labels_changed or (parity.max_difference is not None and not parity.max_difference <= TOLERANCE):
@@ -258,16 +258,22 @@ def _measured(
     x = np.ascontiguousarray(x, np.float32)
     contract = check_contract(session)
     pairs = [
-        (predict(session, part), torch_logits(classifier, weights, on_byte_grid(part, contract)))
-        for part in _in_time(x)
+        (predict(session, part), torch_logits(classifier, weights, on_byte_grid(part, contract))) for part in in_time(x)
     ]
     actual, logits = np.concatenate([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
     parity = compare(logits.softmax(dim=1).numpy(), actual, contract.returns == "label")
     return replace(parity, tolerance=tolerance_of(logits.numpy()), changed_at_most=_at_most(parity))
 
 
-def _in_time(x: np.ndarray) -> Iterator[np.ndarray]:
-    """``x`` in pieces, the first of ``FEWEST`` rows, as many as are asked for within ``SECONDS``."""
+def in_time(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Inputs in pieces, the first of ``FEWEST`` rows, as many as are asked for within ``SECONDS``.
+
+    Args:
+        x: [n, ...].
+
+    Yields:
+        Pieces in their order.
+    """
     started = time.monotonic()
     done = 0
     with progress.shown("parity", unit="input", total=len(x), delay=_PATIENCE, leave=False) as bar:

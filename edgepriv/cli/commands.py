@@ -35,10 +35,10 @@ COMMANDS = {
         ),
     ),
     "export": Command(
-        "Export a checkpoint to ONNX with integer weights, and prove parity.",
+        "Export a checkpoint, or any float ONNX classifier, with integer weights, and prove parity.",
         (
-            "edgepriv export model.pt --bits 4 --profile latency -o model.onnx",
             "edgepriv export model.pt --bits conv1=8,*=4 --input uint8 --returns label -o camera.onnx",
+            "edgepriv export theirs.onnx --bits 4 --data theirs.npz --input-shape 3,48,192 -o packed.onnx",
         ),
     ),
     "audit": Command(

@@ -35,6 +35,7 @@ class _Timing:
     warmup: int | None
     seconds: float | None
     fewest: int | None
+    shape: Sequence[int] | None = None
 
 
 # What is measured, and the settings of a measurement, each an option of `edgepriv bench`.
@@ -49,6 +50,7 @@ def bench(
     warmup: int | None = None,
     seconds: float | None = None,
     timers: Mapping[str, Path] | None = None,
+    shape: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure models and compare each with the one named "float", else with the first.
@@ -69,6 +71,7 @@ def bench(
         seconds: as in the kit's bench.py; None for no bound, and within a budget for a tenth of a setting's time.
         timers: names whose files another script times, which takes the arguments of the kit's bench.py and prints its JSON
             (another runtime).
+        shape: of one example, where the models leave sizes open; None where they do not.
         progress: called before each process.
 
     Returns:
@@ -90,7 +93,7 @@ def bench(
         models=models,
         scripts=_scripts(models, timers or {}),
         reference=reference,
-        timing=_Timing(runs, warmup, seconds, None if rounds is not None else INFERENCES - 1),
+        timing=_Timing(runs, warmup, seconds, None if rounds is not None else INFERENCES - 1, shape),
         budget=None if rounds is not None else within,
         progress=progress or (lambda *_: None),
         measured={setting: [] for setting in settings},
@@ -199,6 +202,8 @@ def _fresh_process(
         "--fewest": timing.fewest,
     }
     arguments = [part for name, value in numbers.items() if value is not None for part in (name, str(value))]
+    if timing.shape is not None:
+        arguments += ["--input-shape", ",".join(map(str, timing.shape))]
     if not with_ops and timing.fewest is not None:
         arguments.append("--no-ops")  # they are the same in every round, and cost a second session
     # On Ctrl-C subprocess.run kills the child before it passes the interrupt on.

@@ -9,6 +9,7 @@ from edgepriv.pipeline._bench import bench
 from edgepriv.pipeline._compare import compare
 from edgepriv.pipeline._defences import defences
 from edgepriv.pipeline._export import export
+from edgepriv.pipeline._export_foreign import export_foreign
 from edgepriv.pipeline._harden import harden
 from edgepriv.pipeline._page import write_report
 from edgepriv.pipeline._quickstart import quickstart
@@ -23,6 +24,7 @@ __all__ = [
     "compare",
     "defences",
     "export",
+    "export_foreign",
     "harden",
     "quickstart",
     "show",

@@ -25,6 +25,7 @@ def bench(
     *,
     against: Sequence[Path] = (),
     imports: Sequence[Path] = (),
+    input_shape: Sequence[int] | None = None,
     output: Path | None = None,
     force: bool = False,
     recipe_file: Path | None = None,
@@ -37,6 +38,7 @@ def bench(
         against: other .onnx files to measure.
         imports: JSON that the device kit's bench printed on devices; it goes into ``devices`` of a bench of the same file,
             which is measured only if there is none, or with ``force`` or ``against``.
+        input_shape: of one example, where the files leave sizes open; None where they do not.
         output: the JSON to write; None for model.bench.json.
         force: measure again, and replace the file.
         recipe_file: where the recipe was read from.
@@ -57,7 +59,7 @@ def bench(
         batches, skipped = batches_for(fixed_batches(variants), recipe.bench.batches)
         files = {name: variant.facts() for name, variant in variants.items()}
         devices = imported_runs(opened, files, imports)
-        measured = measured_together(variants, recipe.bench, batches, recipe.bench.threads)
+        measured = measured_together(variants, recipe.bench, batches, recipe.bench.threads, input_shape)
         content = measured | {"model": model.name, "files": files, "said": [*skipped, *measured["said"]]}
     else:
         devices = imported_runs(opened, content["files"], imports)
@@ -83,7 +85,11 @@ def fixed_batches(variants: dict[str, DeployedModel]) -> dict[str, int | None]:
 
 
 def measured_together(
-    variants: dict[str, DeployedModel], settings: Bench, batches: Sequence[int], threads: Sequence[int]
+    variants: dict[str, DeployedModel],
+    settings: Bench,
+    batches: Sequence[int],
+    threads: Sequence[int],
+    input_shape: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Time files in turns, each in a fresh process.
 
@@ -92,6 +98,7 @@ def measured_together(
         settings: runs, seconds, and when to end.
         batches: inputs at a time.
         threads: 0 for all cores.
+        input_shape: of one example, where the files leave sizes open.
 
     Returns:
         See ``edgepriv.measure.bench.bench``.
@@ -112,5 +119,6 @@ def measured_together(
             rounds=settings.rounds,
             budget=Budget(settings.time or Budget.seconds, settings.precision),
             seconds=settings.seconds,
+            shape=input_shape,
             progress=follow,
         )

@@ -259,13 +259,24 @@ def quantize_weights(network: nn.Module, rule: Quantize) -> dict[str, QuantizedT
     refuse_unfit(rule)
     quantized = {}
     for name, bits in fixed_widths(network, rule).items():
-        quantized[name] = _integers(parameters[name], bits, _FIXED, None)
+        quantized[name] = quantized_tensor(parameters[name], bits, _FIXED, None)
     for name, bits in widths(network, rule).items():
-        quantized[name] = _integers(parameters[name], bits, rule, steps.get(name))
+        quantized[name] = quantized_tensor(parameters[name], bits, rule, steps.get(name))
     return quantized
 
 
-def _integers(parameter: Tensor, bits: int, rule: Quantize, step: Tensor | None) -> QuantizedTensor:
+def quantized_tensor(parameter: Tensor, bits: int, rule: Quantize, step: Tensor | None = None) -> QuantizedTensor:
+    """The integers of one weight.
+
+    Args:
+        parameter: of a layer, output channels first.
+        bits: of its integers, 2 to 16.
+        rule: quantizer and granularity.
+        step: learned scales [G], which win over the quantizer's own.
+
+    Returns:
+        Its integers, scales and zero points.
+    """
     quantizer = quantizer_of(rule)
     weight = quantizer.prepared(parameter.detach().float())
     stored = quantizer.stored(bits)

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from foreign_nets import angle_classifier, file_type_classifier
+
+from edgepriv.artifact.foreign_inputs import random_examples, read_by
+from edgepriv.artifact.sensitivity import divergence, overridable, sensitivity
+from edgepriv.artifact.session import predict, started
+from edgepriv.recipe import Quantize
+
+
+@pytest.fixture(scope="module")
+def subject():
+    model = file_type_classifier()
+    session = started(model.SerializeToString(), "file type")
+    x = random_examples(session, (32,), 16)
+    return model, read_by(session, x, None)[0], x, predict(session, x)
+
+
+def test_nothing_replaced_changes_nothing_and_a_weight_of_zeros_does(subject):
+    model, contract, x, expected = subject
+    own = overridable(model, contract)
+    assert np.abs(own.probabilities(x) - expected).max() < 1e-6
+    name, weight = next(iter(own.weights.items()))
+    assert divergence(expected, own.probabilities(x, {name: np.zeros_like(weight.rows)})) > 1e-3
+
+
+def test_each_layer_loses_less_with_more_bits(subject):
+    model, contract, x, expected = subject
+    table = sensitivity(model, contract, x, expected.argmax(1), Quantize(bits=4), (2, 8))
+    assert {row["name"] for row in table["rows"]} == {"embed/Gather_0", "conv/kernel_0", "head/kernel_0"}
+    for row in table["rows"]:
+        assert row["divergence"]["8"] < row["divergence"]["2"]
+        assert row["points"]["8"] <= row["points"]["2"]
+    narrow = [row["divergence"]["2"] for row in table["rows"]]
+    assert narrow == sorted(narrow, reverse=True)
+    assert table["skipped"] == []
+
+
+def test_without_classes_no_accuracy_is_claimed():
+    model = angle_classifier()
+    session = started(model.SerializeToString(), "angle")
+    x = random_examples(session, (3, 8, 8), 4)
+    table = sensitivity(model, read_by(session, x, None)[0], x, None, Quantize(bits=4), (4,))
+    assert [row["points"] for row in table["rows"]] == [None] * 3
+
+
+def test_divergence_is_zero_for_equal_answers_and_the_entropy_gained_else():
+    even = np.array([[0.5, 0.5]])
+    assert divergence(even, even) == 0
+    assert divergence(even, np.array([[0.25, 0.75]])) == pytest.approx(0.5 * np.log(4 / 3))
