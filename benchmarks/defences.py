@@ -35,12 +35,14 @@ DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
     "mixup": {"train": {"mixup": {"alpha": 1.0}}},
     "relaxloss": {"train": {"train": {"relax": 0.6}}},
     "hamp": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}}},
+    "hamp-best": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}, "train": {"select": "best"}}},
     "hamp-rank": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}}, "harden": {"regenerate": "rank"}},
+    "selena-5": {"harden": {"selena": 5, "selena_unseen": 2}},
     "selena": {"harden": {"selena": 25, "selena_unseen": 10}},
     "dmp": {"harden": {"dmp": 1.0}},
 }
 """Defence -> what it changes in the recipe of the training, and the options of the hardening. HAMP's gamma and alpha and
-SELENA's K and L are its authors' for Location-30."""
+SELENA's K and L are its authors' for Location-30; ``selena-5`` keeps their ratio and takes a fifth of the time."""
 ATTACKS = "lira-online,rmia-online"
 
 
@@ -75,7 +77,11 @@ def measured(options: argparse.Namespace, defence: str, seed: int) -> dict[str, 
         "bytes": hardened.model.stat().st_size,
         "defences": hardened.defences,
         "utility": audited.utility,
-        "attacks": [row for row in audited.attacks if row["threat_model"] == "adaptive"],
+        "attacks": [
+            {name: value for name, value in row.items() if name not in ("roc", "histogram")}
+            for row in audited.attacks
+            if row["threat_model"] == "adaptive"
+        ],
         "seconds": round(time.perf_counter() - started, 1),
     }
 

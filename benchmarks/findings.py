@@ -24,6 +24,16 @@ from edgepriv.files import read_json, write_text
 
 PAGE = Path(__file__).parents[1] / "docs" / "findings.md"
 CELLS = Path(__file__).parent / "results" / "papers" / "cells"
+FIELD = Path(__file__).parent / "results" / "defences.json"
+FIELD_LABELS = {
+    "early-stop": "best held-out epoch",
+    "label-smoothing": "label smoothing 0.3",
+    "relaxloss": "RelaxLoss 0.6",
+    "hamp": "HAMP",
+    "hamp-best": "HAMP, best held-out epoch",
+    "selena-5": "SELENA, 5 sub-models",
+    "dmp": "DMP",
+}
 LIRA, RMIA = ("lira-online", "adaptive"), ("rmia-online", "adaptive")
 
 Cells = Sequence[Mapping[str, Any]]
@@ -264,6 +274,32 @@ def defences(experiment: str) -> str:
     return table(headings, {row: cells_of(experiment, row) for row in BEST[experiment].rows}, line)
 
 
+def of_the_field(recipe: str) -> str:
+    """The rows of ``benchmarks/defences.py`` for one recipe, one for each defence and seed."""
+    headings = (
+        "defence",
+        "seed",
+        "references",
+        "accuracy, members / others",
+        "attack",
+        "AUC",
+        "TPR at 1% FPR",
+        "at 0.1%",
+    )
+    lines: Rows = []
+    for row in read_json(FIELD, "results")["rows"]:
+        if row["recipe"] != recipe:
+            continue
+        for place, attack in enumerate(row["attacks"]):
+            own = [FIELD_LABELS.get(row["defence"], row["defence"]), str(row["seed"]), str(row["references"])]
+            own.append(both_accuracies([row]))
+            rates = [attack["tpr_at_fpr"][level] for level in ("0.01", "0.001")]
+            auc = with_interval(f"{attack['auc']:.3f}", attack["auc_ci"], 3)
+            low = [with_interval(f"{100 * rate['value']:.1f}%", rate["ci"], 1, 100) for rate in rates]
+            lines.append([*(own if not place else [""] * len(own)), attack["name"], auc, *low])
+    return markdown(headings, lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "001-lenet": lambda: widths_001(
         "001-lenet",
@@ -316,6 +352,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "best-location30": lambda: defences("best-location30"),
     "best-cifar10": lambda: defences("best-cifar10"),
     "best-fashion_mnist": lambda: defences("best-fashion_mnist"),
+    "field-location30": lambda: of_the_field("location_mlp.toml"),
 }
 """By the name that stands in the page."""
 
