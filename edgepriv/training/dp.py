@@ -26,13 +26,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import Dp, Stage
+from edgepriv.training.clipped import clipped_sums, keeps_apart
 from edgepriv.training.generators import filled
 
-_ACCOUNTANT = "rdp"
-"""Renyi accounting (Mironov 2017): a bound without numerical error, somewhat above the tightest one known: 3.00 against
-2.66 by Opacus' PRV accountant for noise 2.085, sample rate 0.2, 50 steps, delta 1.855e-4."""
-_NUMBERS_AT_ONCE = 16_000_000
-"""Of the gradients of single examples that are held in memory at a time."""
+_TIGHT = (0.5, 20.0)
+"""Epsilons that are accounted for by numerical composition of privacy loss random variables (Gopi, Lee & Wutschitz 2021), of
+which Opacus gives the upper end of the error interval: 2.66 against 3.00 by Renyi accounting (Mironov 2017) for noise 2.085,
+sample rate 0.2, 50 steps, delta 1.855e-4. Smaller ones are near its numerical error, and larger ones take it minutes: they have
+the Renyi bound, which has no such error."""
+_NUMBERS_AT_ONCE, _EXAMPLES_AT_ONCE = 16_000_000, 1024
+"""Of the gradients of single examples that are held in memory at a time; of examples, where no such gradient is."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,15 @@ class Plan:
             As JSON; ``epsilon`` is what was spent, which early stopping leaves below the target.
         """
         steps = epochs * self.steps_per_epoch
+        epsilon, accountant = _spent(self.noise_multiplier, self.sample_rate, steps, self.delta)
         return {
-            "epsilon": _epsilon(self.noise_multiplier, self.sample_rate, steps, self.delta),
+            "epsilon": epsilon,
             "delta": self.delta,
             "noise_multiplier": self.noise_multiplier,
             "clip": self.clip,
             "sample_rate": self.sample_rate,
             "steps": steps,
-            "accountant": _ACCOUNTANT,
+            "accountant": accountant,
             "sampling": "poisson",
         }
 
@@ -132,16 +136,24 @@ def _noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: i
             target_delta=delta,
             sample_rate=sample_rate,
             steps=steps,
-            accountant=_ACCOUNTANT,
+            accountant="prv" if _TIGHT[0] <= epsilon <= _TIGHT[1] else "rdp",
             epsilon_tolerance=min(0.01, epsilon / 100),
         )
         return multiplier
 
 
-def _epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
+def _spent(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> tuple[float, str]:
+    """The lower of two bounds on epsilon, and whose it is: either holds by itself."""
+    epsilon = _epsilon("rdp", noise_multiplier, sample_rate, steps, delta)
+    if not _TIGHT[0] <= epsilon <= 2 * _TIGHT[1]:
+        return epsilon, "rdp"
+    return min((epsilon, "rdp"), (_epsilon("prv", noise_multiplier, sample_rate, steps, delta), "prv"))
+
+
+def _epsilon(mechanism: str, noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
     from opacus.accountants import create_accountant
 
-    accountant = create_accountant(mechanism=_ACCOUNTANT)
+    accountant = create_accountant(mechanism=mechanism)
     accountant.history = [(noise_multiplier, sample_rate, steps)]
     with _without_advice():
         return float(accountant.get_epsilon(delta=delta))
@@ -152,6 +164,7 @@ def _without_advice() -> Iterator[None]:
     """Opacus warns wherever more orders could make the bound tighter; it holds as it is."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Optimal order is the", UserWarning)
+        warnings.filterwarnings("ignore", module="opacus.accountants")
         yield
 
 
@@ -212,16 +225,16 @@ def set_private_gradients(
     """
     parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
     sums = {name: torch.zeros_like(value) for name, value in parameters.items()}
-    per_example = _per_example(network, dict(network.named_parameters()) | dict(weights))
+    if not weights and keeps_apart(network):
+        rows, summed = _EXAMPLES_AT_ONCE, _without_gradients_of_each(network, parameters, plan.clip)
+    else:
+        rows = max(1, _NUMBERS_AT_ONCE // max(1, sum(value.numel() for value in parameters.values())))
+        summed = _by_gradients_of_each(network, parameters, weights, plan.clip)
     losses, logits = [], []
-    rows = max(1, _NUMBERS_AT_ONCE // max(1, sum(value.numel() for value in parameters.values())))
     for start in range(0, len(x), rows):
-        gradients, (loss, answers) = per_example(x[start : start + rows], y[start : start + rows])
-        gradients = _to_parameters(weights, parameters, gradients)
-        norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients.values()]).norm(dim=0)
-        factors = (plan.clip / norms.clamp(min=1e-12)).clamp(max=1)
-        for name, each in gradients.items():
-            sums[name] += torch.tensordot(factors, each, dims=1)
+        own, loss, answers = summed(x[start : start + rows], y[start : start + rows])
+        for name, each in own.items():
+            sums[name] += each
         losses.append(loss)
         logits.append(answers)
     std = plan.noise_multiplier * plan.clip
@@ -231,6 +244,33 @@ def set_private_gradients(
     if not losses:
         return torch.zeros(()), x.new_zeros((0, 1))
     return torch.cat(losses).mean(), torch.cat(logits)
+
+
+_Sums = Callable[[Tensor, Tensor], tuple[Mapping[str, Tensor], Tensor, Tensor]]
+"""(x [B, ...], y [B]) -> sums of clipped gradients by name, losses [B], logits [B, K]."""
+
+
+def _without_gradients_of_each(network: nn.Module, parameters: Mapping[str, nn.Parameter], clip: float) -> _Sums:
+    def summed(x: Tensor, y: Tensor) -> tuple[Mapping[str, Tensor], Tensor, Tensor]:
+        sums, losses, logits = clipped_sums(network, x, y, clip)
+        return {name: sums[value] for name, value in parameters.items() if value in sums}, losses, logits
+
+    return summed
+
+
+def _by_gradients_of_each(
+    network: nn.Module, parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor], clip: float
+) -> _Sums:
+    per_example = _per_example(network, dict(network.named_parameters()) | dict(weights))
+
+    def summed(x: Tensor, y: Tensor) -> tuple[Mapping[str, Tensor], Tensor, Tensor]:
+        gradients, (losses, logits) = per_example(x, y)
+        gradients = _to_parameters(weights, parameters, gradients)
+        norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients.values()]).norm(dim=0)
+        factors = (clip / norms.clamp(min=1e-12)).clamp(max=1)
+        return {name: torch.tensordot(factors, each, dims=1) for name, each in gradients.items()}, losses, logits
+
+    return summed
 
 
 def _noise(parameter: Tensor, std: float, generator: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ from weights import weights_of
 from edgepriv.errors import UserError
 from edgepriv.recipe import Dp, Quantize, Recipe, Stage
 from edgepriv.training import new_classifier, run_stages
+from edgepriv.training.clipped import clipped_sums, keeps_apart
 from edgepriv.training.dp import Plan, plan_of, refuse_unsupported, set_private_gradients
 from edgepriv.training.simulation import simulation_of
 from edgepriv.training.stacked import stackable
@@ -58,6 +59,52 @@ def test_each_gradient_is_clipped_by_itself(classifier, batch, clip, rule, monke
         torch.testing.assert_close(parameter.grad, sum_ / plan.expected, rtol=1e-3, atol=1e-6)
     assert (min(norms) > clip) or clip > 0.1
     torch.testing.assert_close(loss, functional.cross_entropy(logits, y))
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        ({"name": "lenet"}, (1, 12, 12)),
+        ({"name": "mlp", "args": {"widths": [8, 6]}}, (9,)),
+        ({"name": "linear", "features": "scattering"}, (1, 12, 12)),
+    ],
+    ids=["lenet", "mlp", "features"],
+)
+def test_one_pass_over_the_batch_gives_the_sum_of_clipped_gradients(model, shape):
+    network = new_classifier(Recipe(model=model), 3, shape).network
+    x, y = torch.rand(6, *shape), torch.tensor([0, 1, 2, 2, 1, 0])
+    trained = [value for value in network.parameters() if value.requires_grad]
+    gradients = [
+        torch.autograd.grad(functional.cross_entropy(network(x[i : i + 1]), y[i : i + 1]), trained) for i in range(6)
+    ]
+    norms = [torch.cat([each.flatten() for each in own]).norm() for own in gradients]
+    clip = float(sorted(norms)[3])
+    assert keeps_apart(network)
+    sums, _, _ = clipped_sums(network, x, y, clip)
+    for place, parameter in enumerate(trained):
+        expected = sum(own[place] * min(1.0, clip / float(norm)) for own, norm in zip(gradients, norms, strict=True))
+        torch.testing.assert_close(sums[parameter], expected, rtol=1e-3, atol=1e-6)
+
+
+class Mixing(nn.Module):
+    """One example moves the answers to the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.fc(x - x.mean(0))
+
+
+def test_a_network_that_might_mix_examples_is_asked_for_each_by_itself():
+    assert not keeps_apart(Mixing())
+    x, y = torch.rand(8, 4), torch.zeros(8, dtype=torch.int64)
+    network = Mixing()
+    set_private_gradients(network, {}, x, y, QUIET, torch.Generator())
+    together = network.fc.weight.grad.clone()
+    set_private_gradients(network, {}, x[:7], y[:7], QUIET, torch.Generator())
+    assert float((together - network.fc.weight.grad).norm()) * QUIET.expected <= QUIET.clip * (1 + 1e-4)
 
 
 def test_the_gradient_passes_through_whatever_stands_in_for_a_weight(classifier, batch):
@@ -108,7 +155,7 @@ def test_epsilon_is_what_opacus_accounts_for_the_same_run(toy, split):
     classifier = new_classifier(RECIPE, toy.num_classes, toy.input_shape)
     facts = run_stages(classifier, RECIPE, ("train",), toy, split, quiet=True).defences["dp"]
 
-    engine = PrivacyEngine(accountant="rdp")
+    engine = PrivacyEngine(accountant="prv")
     loader = torch.utils.data.DataLoader(
         torch.utils.data.TensorDataset(torch.zeros(len(split.members), 2)), batch_size=32
     )
@@ -129,7 +176,7 @@ def test_epsilon_is_what_opacus_accounts_for_the_same_run(toy, split):
     assert 3.9 < facts["epsilon"] <= 4.0
     assert facts["delta"] == pytest.approx(1 / 1300)
     assert (facts["steps"], facts["sample_rate"]) == (15, 1 / 5)
-    assert (facts["accountant"], facts["sampling"]) == ("rdp", "poisson")
+    assert (facts["accountant"], facts["sampling"]) == ("prv", "poisson")
 
 
 def test_epochs_that_were_not_run_cost_nothing(toy, split):
