@@ -93,7 +93,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         # models that are trained or asked repeatedly
         {"processes", "trainer", "workers", "references", "distil", "boundary", "blackbox", "queries"},
         {"evasion", "columns"},
-        {"attacks", "knowledge", "augmented"},
+        {"attacks", "knowledge", "augmented", "loss_trace"},
         {"assess", "persons", "bootstrapped", "classifier", "subgroups", "query_evidence", "run", "robust"},
         {"canaries"},
         {"gate", "dp_guarantee", "regression"},

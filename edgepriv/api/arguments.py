@@ -102,6 +102,14 @@ ReferenceScores = Annotated[
         default="they are trained",
     ),
 ]
+LossTraceFile = Annotated[
+    PathLike | None,
+    Option(
+        "MODEL.losses.npz of edgepriv train --trace-losses: which members their own losses say are exposed.",
+        "Audit",
+        default="none",
+    ),
+]
 AuditTwin = Annotated[
     bool,
     Option("Make the model without canaries as well: it ships, and its twin with canaries is audited.", "Data"),

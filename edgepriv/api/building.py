@@ -26,6 +26,13 @@ def train(
     members: given.Members = None,
     non_members: given.NonMembers = None,
     audit_twin: given.AuditTwin = False,
+    trace_losses: Annotated[
+        bool,
+        Option(
+            "Write each member's loss after every epoch to MODEL.losses.npz, which stays home; audit --loss-trace reads it.",
+            "Output",
+        ),
+    ] = False,
     accept_accuracy_loss: given.AcceptAccuracyLoss = False,
     data_dir: given.DataDir = None,
     download: given.Download = False,
@@ -42,6 +49,7 @@ def train(
         non_members: file of who is not.
         audit_twin: train the model without canaries as well: it is ``out`` then, and the one with canaries stands beside it,
             model.canaries.pt.
+        trace_losses: write the loss of each member after every epoch beside ``out``, model.losses.npz.
         accept_accuracy_loss: write a model that has collapsed too.
         data_dir: folder of named data sets.
         download: fetch one that is not there.
@@ -74,6 +82,7 @@ def train(
         (settings or Recipe()).with_changes(**asked),
         Path(out),
         audit_twin=audit_twin,
+        trace_losses=trace_losses,
         accept_accuracy_loss=accept_accuracy_loss,
         data_dir=given.path(data_dir),
         download=download,

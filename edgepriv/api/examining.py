@@ -33,6 +33,7 @@ def audit(
     defence_free: given.DefenceFree = None,
     reference_models: given.ReferenceModels = None,
     reference_scores: given.ReferenceScores = None,
+    loss_trace: given.LossTraceFile = None,
     fail_if: Annotated[
         str | Sequence[str] | None,
         Option(
@@ -93,6 +94,7 @@ def audit(
         defence_free: the same training without your defence.
         reference_models: folder of reference models that exist; none are trained then.
         reference_scores: .npz of what reference models answer and what each was trained on; none are trained then.
+        loss_trace: what ``train(trace_losses=True)`` wrote of this model's training; ranks members without reference models.
         fail_if: limits, such as "auc>0.55".
         baseline: audit of an earlier version, on the same data; worse than that beyond noise fails.
         show_records: put the most exposed records into JSON and report, which are then as private as these.
@@ -142,6 +144,7 @@ def audit(
             defence_free=defence_free,
             reference_models=given.path(reference_models),
             reference_scores=given.path(reference_scores),
+            loss_trace=given.path(loss_trace),
             limits=limits,
             baseline=given.path(baseline),
             show_records=show_records,

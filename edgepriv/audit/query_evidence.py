@@ -111,7 +111,7 @@ class QueryEvidence:
             plain.take(self.chosen), shadow=None, references=None, population=None, generated=None, inputs=None
         )
         if self.target.logits_of is None:
-            reason = f"the weights of this graph cannot be differentiated by: {self.no_twin}"
+            reason = f"the gradients of this graph cannot be computed: {self.no_twin}"
             return replace(some, lacks={**some.lacks, "weights": reason})
         index, shadow = self.candidates[self.chosen], self._shadow_part(fleet)
         queried, lacks = {}, dict(some.lacks)
@@ -124,7 +124,7 @@ class QueryEvidence:
                     known = self._shadow_weights(kind, fleet, fleet.shadow_index[shadow[0]])
                 queried[kind] = Queried(self._answers[kind], known)
             except NoLastLayer as reason:
-                lacks[kind] = f"the last layer of this graph cannot be told: {reason}"
+                lacks[kind] = f"no linear last layer is recognised in this graph: {reason}"
         models = shadow[1] if shadow is not None and any(each.shadow is not None for each in queried.values()) else None
         return replace(some, shadow=models, queried=queried, lacks=lacks)
 

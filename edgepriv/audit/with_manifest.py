@@ -29,6 +29,7 @@ from edgepriv.audit.columns import free_columns
 from edgepriv.audit.described import Audited
 from edgepriv.audit.examples import of_dataset
 from edgepriv.audit.feeding import Told, told_of
+from edgepriv.audit.loss_trace import loss_trace_part, refuse_other_training
 from edgepriv.audit.references import Fleet, train_fleet
 from edgepriv.audit.request import Request
 from edgepriv.audit.robust import refuse_radius
@@ -57,6 +58,7 @@ from edgepriv.models.starting import identified, refuse_absent
 from edgepriv.recipe import FULL_WIDTH, Recipe, parse
 from edgepriv.recipe.defences import anew, defences_of
 from edgepriv.training.device import device_of
+from edgepriv.training.traces import LossTrace, read_trace
 
 
 def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
@@ -75,6 +77,7 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
     known, brought = _manifest_of(model), request.brought
     subject, trained_by = _opened(model, known, request)
     refuse_unknown_column(subject)
+    trace = _trace_of(request, subject)
     twin = model.float_twin if request.float_twin else None
     accuracy = accuracy_of(subject, accept=request.accept_accuracy_loss, float_twin=twin)
     attackers = _attackers(subject, trained_by, request)
@@ -87,6 +90,8 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
         refuse_unlike(alike.get("adaptive"), origin, brought.who)
     content, scores = membership_of(subject, attackers)
     content |= canaries_of(subject, attackers)
+    if trace is not None:
+        content["loss_trace"] = loss_trace_part(trace, content["attacks"], scores)
     told, lost = _twin_of(model, known)
     if told is not None:
         content["audit_twin"] = told
@@ -122,6 +127,15 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
     if attackers.fleets and not brought.exists and is_own(trained_by.model.name):
         report["settings"]["factory"] = trained_by.model.name
     return report, scores
+
+
+def _trace_of(request: Request, subject: Subject) -> LossTrace | None:
+    """The losses of the target's training, where the user names them."""
+    if request.loss_trace is None:
+        return None
+    trace = read_trace(request.loss_trace)
+    refuse_other_training(trace, request.loss_trace, subject.dataset, subject.whole)
+    return trace
 
 
 def _twin_of(model: DeployedModel, known: Manifest) -> tuple[dict[str, Any] | None, list[str]]:

@@ -47,6 +47,7 @@ def audit(
     factory: str | None = None,
     reference_models: Path | None = None,
     reference_scores: Path | None = None,
+    loss_trace: Path | None = None,
     trainer: str | None = None,
     defence_free: str | None = None,
     limits: Sequence[str] = (),
@@ -79,6 +80,7 @@ def audit(
         declared: what people say of the audit, for its risk statement.
         reference_models: folder of the user's own reference models; none are trained then (see ``audit.existing``).
         reference_scores: file of what the user's own reference models answer; none are trained then.
+        loss_trace: of the model's training; only of a model with a manifest.
         trainer: the user's own function that trains reference models (see ``audit.trainer``).
         defence_free: the function that trains them without the target's defence.
         force: replace files that exist.
@@ -96,6 +98,7 @@ def audit(
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
     kept = cache_dir or data.default_data_dir()
     read = [start_path(changes), model, members, non_members, recipe_file, reference_models, reference_scores]
+    read.append(loss_trace)
     read += [] if baseline is None else [baseline, baseline.with_suffix(".npz")]
     refuse_overwriting([*read, *_beside(model), kept / "references"], written)
     _refuse_reading_nothing(changes, members)
@@ -108,6 +111,8 @@ def audit(
     gate.refuse_without_prior(gates, (changes.get("audit") or {}).get("prior"))
     if (members is None) != (non_members is None):
         raise UserError("--members and --non-members go together: an audit compares the two")
+    if loss_trace is not None and members is not None:
+        raise UserError("--loss-trace is of a model that edgepriv trained: leave out --members, or --loss-trace")
     own = named(factory)
     request = Request(
         kept,
@@ -120,6 +125,7 @@ def audit(
         brought=brought_by(opened, own, reference_models, reference_scores, trainer, defence_free),
         baseline=earlier,
         show_records=show_records,
+        loss_trace=loss_trace,
     )
     if members is not None and non_members is not None:
         content, scores = audit_on_files(opened, members, non_members, request)

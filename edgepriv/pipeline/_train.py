@@ -23,6 +23,7 @@ from edgepriv.training.device import device_of
 from edgepriv.training.eps import refuse_guess
 from edgepriv.training.resume import remove_resume_state
 from edgepriv.training.starting import refuse_random_held, start_notes
+from edgepriv.training.traces import LossTrace
 
 
 def train(
@@ -30,6 +31,7 @@ def train(
     output: Path,
     *,
     audit_twin: bool = False,
+    trace_losses: bool = False,
     accept_accuracy_loss: bool = False,
     data_dir: Path | None = None,
     download: bool = False,
@@ -43,6 +45,7 @@ def train(
         output: the checkpoint, model.pt.
         audit_twin: train the model without canaries as well: it is ``output`` then, and the one with canaries stands beside it,
             model.canaries.pt.
+        trace_losses: write the loss of each member after every epoch to model.losses.npz beside each checkpoint.
         accept_accuracy_loss: write a model that has collapsed too (see ``edgepriv.accuracy``).
         data_dir: folder of the data sets; None for the default one.
         download: fetch a torchvision data set that is not there.
@@ -58,11 +61,12 @@ def train(
     audited = beside(output, "canaries.pt") if audit_twin else None
     files = [output] if audited is None else [output, audited]
     resumed = [beside(file, "partial") for file in files]
+    traced = [beside(file, "losses.npz") for file in files] if trace_losses else []
     recipe = identified(recipe)
     start = Path(recipe.start.path) if recipe.start.path else None
     read = [*files_named(recipe, data_dir), recipe_file, start]
-    refuse_overwriting(read, [*files, *resumed])
-    refuse_existing(files, force)
+    refuse_overwriting(read, [*files, *resumed, *traced])
+    refuse_existing([*files, *traced], force)
     if recipe.train.epochs == 0:
         raise UserError("train.epochs is 0: there is nothing to train")
     if audit_twin:
@@ -72,10 +76,11 @@ def train(
     standard = Standard(accept=accept_accuracy_loss)
     with project.each_note_once():
         if audited is None:
-            trained, content = _trained(recipe, output, standard, data_dir, download)
+            trained, content = _trained(recipe, output, standard, data_dir, download, trace_losses)
         else:
-            with_them, of_twin = _trained(recipe, audited, standard, data_dir, download)
-            trained, content = _trained(with_canaries(recipe, None), output, standard, data_dir, download)
+            with_them, of_twin = _trained(recipe, audited, standard, data_dir, download, trace_losses)
+            plain = with_canaries(recipe, None)
+            trained, content = _trained(plain, output, standard, data_dir, download, trace_losses)
             checkpoint.save(audited, as_audited(with_them, output))
             trained = as_release(trained, audited, with_them.recipe.data.canaries)
             content |= {"audited": of_twin}
@@ -86,11 +91,12 @@ def train(
 
 
 def _trained(
-    recipe: Recipe, output: Path, standard: Standard, data_dir: Path | None, download: bool
+    recipe: Recipe, output: Path, standard: Standard, data_dir: Path | None, download: bool, trace_losses: bool
 ) -> tuple[Checkpoint, dict[str, Any]]:
     """The checkpoint that is to be written to ``output``, and what the command prints of it."""
     dataset, split = project.split_of(recipe, data_dir, download)
     record = project.data_record(dataset, split, recipe.data)
+    trace = LossTrace(split.members, dataset.sha256) if trace_losses else None
     if recipe.adversary.eps is None:
         refuse_guess(recipe, ("train",), dataset, split)
     recipe, dataset = with_extra(project.resolved(recipe, dataset), dataset, split)
@@ -100,11 +106,15 @@ def _trained(
     blank = Checkpoint({}, dataset.class_names, dataset.input_shape, recipe, record)
     if recipe.model.name not in NAMED:  # our own are known to train and to ship
         say_all(rehearse(blank.with_weights(classifier), ("train",), dataset, split))
-    training_run = run_stages(classifier, recipe, ("train",), dataset, split, resume_file=beside(output, "partial"))
+    training_run = run_stages(
+        classifier, recipe, ("train",), dataset, split, resume_file=beside(output, "partial"), trace=trace
+    )
     accuracy = accuracy_of(classifier, recipe, dataset, split, standard, GO_ON)
     trained = blank.with_weights(
         classifier, stages=("train",), history=tuple(training_run.history), defences=training_run.defences
     )
+    if trace is not None:
+        trace.write(beside(output, "losses.npz"))
     return trained, {
         "checkpoint": str(output),
         "recipe": recipe.model_dump(mode="json"),

@@ -25,6 +25,7 @@ from edgepriv.training.quantizers import SMALLEST_STEP
 from edgepriv.training.selection import Best, remember, take_best
 from edgepriv.training.stacked import models_in
 from edgepriv.training.task import Task
+from edgepriv.training.traces import LossTrace
 from edgepriv.training.watch import Watch
 
 _VALIDATION_STEPS = 10
@@ -52,10 +53,12 @@ class State:
 @dataclass(frozen=True)
 class Hooks:
     """What is called while a stage is trained. ``after_step``: after each batch. ``progress``: receives each epoch's row, with
-    a ``warning`` where ``watch`` finds that the model has gone astray. ``after_epoch``: receives the state to keep."""
+    a ``warning`` where ``watch`` finds that the model has gone astray. ``after_epoch``: receives the state to keep. ``trace``:
+    records the loss of each member after each epoch."""
 
     after_step: Callable[[], None] = lambda: None
     watch: Watch | None = None
+    trace: LossTrace | None = None
     after_epoch: Callable[[State], None] = lambda state: None
     progress: Callable[[dict[str, Any]], None] = lambda row: None
 
@@ -138,6 +141,9 @@ def fit(
                 classifier.eval()
                 warning = hooks.watch.after(epoch + 1, answered, frozen_logits(training.setup))
                 row |= {} if warning is None else {"warning": warning}
+            if hooks.trace is not None:
+                classifier.eval()
+                hooks.trace.after(epoch + 1, frozen_logits(training.setup), training.members)
         state.history.append(row)
         _keep(state, classifier, optimizer, generator, epoch, task.device)
         hooks.after_epoch(state)

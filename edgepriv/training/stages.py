@@ -36,6 +36,7 @@ from edgepriv.training.resume import key_of, read_resume_state, write_resume_sta
 from edgepriv.training.retraining import given_to, retrained, retraining_in, with_sub_models
 from edgepriv.training.starting import new_classifier
 from edgepriv.training.task import Task, task_of
+from edgepriv.training.traces import LossTrace
 from edgepriv.training.watch import watch_of
 
 _VALIDATION_EXAMPLES = 1024
@@ -99,6 +100,7 @@ class _Run:
     extra_labels: torch.Tensor | None = None
     answers: Answers | None = None
     remade: bool = False
+    trace: LossTrace | None = None
 
 
 # What is run on what, and how a kill is survived and who is told: one argument each.
@@ -113,6 +115,7 @@ def run_stages(
     quiet: bool = False,
     done_before: int = 0,
     script: Script | None = None,
+    trace: LossTrace | None = None,
     after_stage: Callable[[str, Classifier, TrainingRun], None] = lambda stage, classifier, so_far: None,
 ) -> TrainingRun:
     """Run ``stages`` of ``recipe`` on the split's members, in place.
@@ -134,6 +137,7 @@ def run_stages(
         quiet: show no progress and watch for no collapse.
         done_before: how many of the first stages the classifier's weights have behind them already, ``train`` at most.
         script: of the user's own batches and loss, where the recipe names one; they act in every stage but ``train``.
+        trace: records the members' losses in the stage ``train``; epochs that ran before a kill are not in it.
         after_stage: called as each stage ends, with its name, the classifier and what has been run so far.
 
     Returns:
@@ -168,6 +172,7 @@ def run_stages(
         pipeline,
         done["extra_labels"],
         None if done["answers"] is None else Answers(**done["answers"]),
+        trace=trace,
     )
     for position, name in list(enumerate(stages))[max(done["position"], done_before) :]:
         state = done["state"] if position == done["position"] else State()
@@ -239,6 +244,7 @@ def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], 
             hooks=Hooks(
                 after_step=bar.update,
                 watch=None if run.quiet else watch_of(task, validation, holdout),
+                trace=run.trace if name == "train" else None,
                 after_epoch=lambda state: _keep(run, position, start, state),
                 progress=lambda row: _show(row, bar),
             ),
