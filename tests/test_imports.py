@@ -200,6 +200,7 @@ BENCHMARKS: tuple[set[str], ...] = (
         "null_audit",
         "violation_audit",
         "own_training",
+        "fewer_references",
         "papers",
     },
     # a program that uses another one's settings, and those that run in the peers' own environments

@@ -26,6 +26,7 @@ from edgepriv.training.starting import refuse_random_held, start_notes
 from edgepriv.training.traces import LossTrace
 
 
+# One argument for each option of `edgepriv train` that is no field of the recipe, by its name.
 def train(
     recipe: Recipe,
     output: Path,
