@@ -14,11 +14,11 @@ from edgepriv.recipe import Model
 class Request:
     """Settings of an audit, and what it may use.
 
-        ``cache_dir``: folder in which reference models, and outcomes of evasion attacks, are kept. ``changes``: sections of the
-        recipe by name, as ``Recipe.with_changes`` takes them. ``data_dir``: folder of the data sets; None for the default one.
-        ``float_twin``: audit the float twin as well. ``cut_head``: audit the file with its head removed. ``accept_accuracy_loss``:
-        continue though the model is hardly better than chance on its members. ``confirmed``: the user's own module, which a
-        manifest alone may not ask to import. ``loss_trace``: file of the losses of the model's training. ``brought``: the
+    ``cache_dir``: folder in which reference models, and outcomes of evasion attacks, are kept. ``changes``: sections of the
+    recipe by name, as ``Recipe.with_changes`` takes them. ``data_dir``: folder of the data sets; None for the default one.
+    ``float_twin``: audit the float twin as well. ``cut_head``: audit the file with its head removed. ``accept_accuracy_loss``:
+    continue though the model is hardly better than chance on its members. ``confirmed``: the user's own module, which a
+    manifest alone may not ask to import. ``loss_trace``: file of the losses of the model's training. ``brought``: the
     user's own reference models, or the function that trains them. ``show_records``: put the most exposed records into the
     audit, which is then as private as they are. ``baseline``: the audit of an earlier version, which must be of the same
     data.
