@@ -66,6 +66,10 @@ HASHES = {
         "d7ae8686aee2eb9c6aa39cb018c3d9e031485948c4edbe3ee9304d70c7344e30",
         "45a9a944b61f93379a9eb2c7b196c66259dcd3264d5737a25aecc9a90144fea0",
     ),
+    "dp_fashion.toml": (
+        "aeeaa316eb8f1806d1651533cedda44cc09bf0d0ce944dadaa80206fbbf0ae12",
+        "e845f028c6d4f46971ed34a513d6bf143da97d21e3bcc2bc450fdfda0eb80788",
+    ),
     "fashion_lenet.toml": (
         "b4c9c2827f3bd58aaf9b5fdf7104f5009bdd9a6994f56475bf08489a07309c62",
         "015253b12f08ff4e2ede29a304cddfaea38ca6a5b4372a6ca4117b91f6b6aabe",
