@@ -68,7 +68,10 @@ def pack_graph(model: onnx.ModelProto, rule: Quantize, settings: Export) -> Pack
     turn(graph, {name: weights[name] for name in integers})
     kept = {entry.key: entry.value for entry in model.metadata_props}
     folded = fold_batch_norms(graph, {name: simplest(tensor) for name, tensor in integers.items()})
+    outputs = [(value.name, value.shape, value.type) for value in graph.outputs]
     lowered = lower(graph, folded, settings)
+    for value, (name, shape, kind) in zip(graph.outputs, outputs, strict=True):
+        value.name, value.shape, value.type = name, shape, kind  # a packed Linear at the end has an output of its own
     drop_unused_initializers(graph)
     if lowered.packed_linears:
         parsed.opset_imports["com.microsoft"] = 1

@@ -87,6 +87,16 @@ def test_of_several_outputs_one_is_chosen_or_named():
     assert (contract.outputs, contract.classes, contract.fixed_batch) == (("probabilities",), 3, 4)
 
 
+def test_a_packed_linear_at_the_end_keeps_the_name_of_the_output():
+    nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["theirs"])]
+    weights = [("w", normal(0, 1024, 16)), ("b", normal(1, 16))]
+    model = model_of(nodes, [floats("x", ["N", 1024])], [floats("theirs", ["N", 16])], 13, weights)
+    packed = pack_graph(model, Quantize(bits=4), Export(profile="memory"))
+    assert packed.packed_linears == 1
+    (output,) = started(packed.content, "packed").get_outputs()
+    assert (output.name, output.shape) == ("theirs", ["N", 16])
+
+
 def test_bits_are_chosen_by_the_names_of_the_file():
     packed = pack_graph(file_type_classifier(), Quantize(bits="conv*=8,*=4"), Export())
     assert [tensor.bits for tensor in packed.integers.values()] == [4, 8, 4]
