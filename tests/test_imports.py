@@ -197,6 +197,7 @@ BENCHMARKS: tuple[set[str], ...] = (
         "findings",
         "harden",
         "noise",
+        "any_onnx",
         "null_audit",
         "violation_audit",
         "own_training",
