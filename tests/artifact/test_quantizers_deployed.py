@@ -9,7 +9,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
-from edgepriv.artifact import build
+from edgepriv.artifact import export as exporting
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.export import export
 from edgepriv.artifact.layers import layers
@@ -52,7 +52,7 @@ TRACED: dict[tuple, ir.Model] = {}
 @pytest.fixture(autouse=True)
 def traced_once(monkeypatch):
     """Tracing takes most of an export's time, and these networks are always the same."""
-    trace = build.trace
+    trace = exporting.trace
 
     def remembered(classifier, input_shape):
         key = (input_shape, sum(parameter.numel() for parameter in classifier.parameters()))
@@ -60,7 +60,7 @@ def traced_once(monkeypatch):
             TRACED[key] = trace(classifier, input_shape)
         return TRACED[key].clone()
 
-    monkeypatch.setattr(build, "trace", remembered)
+    monkeypatch.setattr(exporting, "trace", remembered)
 
 
 def shipped(kind, rule, profile, folder, wide=False, **settings):
