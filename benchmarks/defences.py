@@ -6,8 +6,8 @@
 By default Location-30 and the perceptron of recipes/location_mlp.toml. Each row is one run of ``edgepriv train``, ``harden``
 and ``audit``: the file that ships, and reference models that repeat the whole defence. Most of what the recipe leaves to the
 attacker's pool is the privacy holdout here (2,000 of 2,500), on which DMP distils, for every row alike. Reference models are
-kept in ``--folder``: a run that was killed goes on where it stopped. Prints a table and writes benchmarks/results/defences.json row by
-row: rows that stand there for the same setting are not run again without ``--again``.
+kept in ``--folder``: a run that was killed goes on where it stopped. Prints a table and writes
+benchmarks/results/defences.json row by row: rows that stand there for the same setting are not run again without ``--again``.
 """
 
 import argparse
