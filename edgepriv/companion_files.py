@@ -56,7 +56,7 @@ def audit_beside(model: DeployedModel) -> dict[str, Any] | None:
     if not audited.exists():
         return None
     content = read_json(audited, "audit")
-    return content if content.get("sha256") == model.sha256 else None
+    return content if isinstance(content, dict) and content.get("sha256") == model.sha256 else None
 
 
 def has_stale_audit(model: DeployedModel) -> bool:

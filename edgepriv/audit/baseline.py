@@ -13,7 +13,18 @@ import numpy as np
 
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.described import FORMAT, network_of
-from edgepriv.audit.regression import BETTER, LEAKAGE, NOISE, UNKNOWN, WORSE, Version, compared
+from edgepriv.audit.regression import (
+    ACCURACY,
+    BETTER,
+    LEAKAGE,
+    NOISE,
+    ROBUSTNESS,
+    STRONGEST,
+    UNKNOWN,
+    WORSE,
+    Version,
+    compared,
+)
 from edgepriv.errors import UserError
 from edgepriv.files import UNREADABLE, read_json
 
@@ -123,7 +134,9 @@ def _outcome(change: dict[str, Any]) -> tuple[str, str]:
     against = change["against"]
     if worse:
         return "exceeded", f"worse than {against} beyond noise: {'; '.join(worse)}"
-    unjudged = [line for line in change["not_compared"] if line.startswith(("the strongest attack", "robustness"))]
+    unjudged = [
+        line for line in change["not_compared"] if line.startswith((STRONGEST, ROBUSTNESS, ACCURACY, "canaries"))
+    ]
     if change["verdicts"][LEAKAGE] == UNKNOWN:
         unjudged = change["not_compared"]
     if unjudged:

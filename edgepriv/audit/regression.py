@@ -4,11 +4,12 @@ Leakage is judged by the strongest attack among those that both audits ran in th
 (Bonferroni). Accuracy and robustness are judged at 95% each.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from edgepriv.audit import statistics
 from edgepriv.audit.assess import FALSE_POSITIVE_RATES
@@ -20,6 +21,8 @@ from edgepriv.audit.knowledge import phrase_of
 
 BETTER, WORSE, NOISE, UNKNOWN = "better", "worse", "within noise", "not compared"
 LEAKAGE, ACCURACY, ROBUSTNESS = "leakage", "accuracy", "robustness"
+STRONGEST = "the strongest attack"
+"""How a sentence of ``not_compared`` begins that is about an attack which decides on a version; no other stands for it."""
 FEWEST_ALARMS = 5
 """False positives that a rate must allow: by fewer, its threshold is too uncertain to compare two of them."""
 
@@ -55,20 +58,22 @@ def compared(before: Version, after: Version, seed: int = 0) -> dict[str, Any]:
     figures = [
         *_leakage(before, after, same, seed, why_not),
         *_accuracy(before, after, same, why_not),
-        *_robustness(before.audit.get("robustness"), after.audit.get("robustness"), same, why_not),
+        *_robustness(_perturbed(before.audit), _perturbed(after.audit), same, why_not),
     ]
     return {
         "against": before.name,
         "figures": figures,
-        "verdicts": {topic: _verdict(figures, topic) for topic in (LEAKAGE, ACCURACY, ROBUSTNESS)},
+        "verdicts": {topic: _verdict(figures, topic, why_not) for topic in (LEAKAGE, ACCURACY, ROBUSTNESS)},
         "differs": differs,
         "not_compared": why_not,
     }
 
 
-def _verdict(figures: Sequence[Row], topic: str) -> str:
-    """The worst of a topic: what got worse is not made good by what got better."""
+def _verdict(figures: Sequence[Row], topic: str, why_not: Sequence[str]) -> str:
+    """The worst of a topic: what got worse is not made good by what got better, nor by attacks that are not the strongest."""
     verdicts = {row["verdict"] for row in figures if row["topic"] == topic}
+    if topic == LEAKAGE and WORSE not in verdicts and any(line.startswith(STRONGEST) for line in why_not):
+        return UNKNOWN
     return next((verdict for verdict in (WORSE, BETTER, NOISE) if verdict in verdicts), UNKNOWN)
 
 
@@ -158,13 +163,14 @@ def _leakage(before: Version, after: Version, same: bool, seed: int, why_not: li
     ]
     fprs = [_resolved(part) for part in parts]
     why_not += _unresolved(parts, fprs)
-    measures = sum(1 + len(rates) for rates in fprs)
+    canaries = [version.audit.get("canaries") for version in (before, after)]
+    measures = sum(1 + len(rates) for rates in fprs) + (None not in canaries)
     rows = []
     for part, rates in zip(parts, fprs, strict=True):
         on = f", on {_asked(part[0][1])[0]:,} + {_asked(part[0][1])[1]:,} records" if len(parts) > 1 else ""
         rows += _of_part(part, rates, (before, after), same, seed, statistics.ALPHA / measures, on)
-    rows += _canaries(before.audit.get("canaries"), after.audit.get("canaries"))
-    why_not += _stronger_elsewhere(pairs, before, after)
+    rows += _canaries(canaries[0], canaries[1], statistics.ALPHA / measures, why_not)
+    why_not += _stronger_elsewhere(pairs, before, after, sorted({fpr for rates in fprs for fpr in rates}))
     return rows
 
 
@@ -198,15 +204,35 @@ def _counts(row: Row) -> tuple[int, int]:
     )
 
 
-def _stronger_elsewhere(pairs: Sequence[tuple[Row, Row]], before: Version, after: Version) -> Iterator[str]:
-    """An attack that decides on a version and has nothing to be compared with."""
+def _stronger_elsewhere(
+    pairs: Sequence[tuple[Row, Row]], before: Version, after: Version, fprs: Sequence[float]
+) -> Iterator[str]:
+    """An attack that decides on a version, by its AUC or by what it finds, and has nothing to be compared with."""
     for place, version in enumerate((before, after)):
-        best = max(version.audit["attacks"], key=lambda row: row["auc"])
-        if all(_key(pair[place]) != _key(best) for pair in pairs):
-            yield (
-                f"the strongest attack on {version.name}: {best['name']} ({phrase_of(best)}), AUC {best['auc']:.3f}, was not "
-                "run in the same way on both"
-            )
+        here = {_key(pair[place]) for pair in pairs}
+        told = dict[tuple[str, str], str]()
+        for fpr in (None, *fprs):
+            best = max(version.audit["attacks"], key=lambda row: _strength(row, fpr))
+            if _key(best) not in here:
+                figure = f"AUC {best['auc']:.3f}" if fpr is None else _found_at(best, fpr)
+                told.setdefault(
+                    _key(best),
+                    f"{STRONGEST} on {version.name}: {best['name']} ({phrase_of(best)}), {figure}, was not run in the same "
+                    "way on both",
+                )
+        yield from told.values()
+
+
+def _strength(row: Row, fpr: float | None) -> float:
+    """AUC, or the true-positive rate; below all others where that is not resolved."""
+    if fpr is None:
+        return float(row["auc"])
+    value = (row["tpr_at_fpr"].get(str(fpr)) or {}).get("value")
+    return -1.0 if value is None else float(value)
+
+
+def _found_at(row: Row, fpr: float) -> str:
+    return f"{100 * _strength(row, fpr):.1f}% of members at {100 * fpr:g}% false positives"
 
 
 def _of_part(
@@ -304,22 +330,48 @@ def _figure(
     }
 
 
-def _canaries(before: Row | None, after: Row | None) -> Iterator[dict[str, Any]]:
-    """What attacks find of the canaries, by the same attack where it was the strongest of both."""
-    if not before or not after or not before["attacks"] or not after["attacks"]:
+def _canaries(before: Row | None, after: Row | None, alpha: float, why_not: list[str]) -> Iterator[dict[str, Any]]:
+    """What the strongest attack finds of the canaries, where both versions had the same kind of them."""
+    if before is None and after is None:
         return
-    for fpr in ("0.001", "0.01"):
-        best = []
-        for part in (before, after):
-            rates = [(row, headline_of(row)["tpr_at_fpr"].get(fpr) or {}) for row in part["attacks"]]
-            resolved = [(row, rate) for row, rate in rates if rate.get("value") is not None]
-            best.append(max(resolved, key=lambda pair: pair[1]["value"], default=None))
+    if before is None or after is None:
+        why_not.append("canaries: only one of the two models was trained with them")
+        return
+    for key, what in _OF_CANARIES.items():
+        if before.get(key) != after.get(key):
+            why_not.append(f"canaries: {what} ({before.get(key)} and {after.get(key)})")
+            return
+    names = [{row["name"] for row in part["attacks"]} for part in (before, after)]
+    for fpr in sorted(FALSE_POSITIVE_RATES):
+        best = [_most_found(part["attacks"], names[0] & names[1], fpr) for part in (before, after)]
         if best[0] is None or best[1] is None:
             continue
-        measured = [Measured(rate["value"], tuple(rate["ci"])) for _, rate in (best[0], best[1])]
-        one = _joined(measured, [best[0][0], best[1][0]])
-        yield _figure(LEAKAGE, f"canaries found at {100 * float(fpr):g}% false positives", one, False, "rate")
+        measured = [_wider(headline_of(row)["tpr_at_fpr"][str(fpr)], alpha) for row in (best[0], best[1])]
+        one = _joined(measured, [best[0], best[1]])
+        yield _figure(LEAKAGE, f"canaries found at {100 * fpr:g}% false positives", one, False, "rate")
         return
+    why_not.append("canaries: no attack on them was run on both that resolves a false-positive rate of 1%")
+
+
+_OF_CANARIES = {
+    "kind": "of another kind",
+    "members": "another number of members",
+    "non_members": "another number of non-members",
+    "threat_model": "found by another attacker",
+    "reference_models": "another number of reference models",
+}
+
+
+def _most_found(rows: Sequence[Row], names: Collection[str], fpr: float) -> Row | None:
+    known = [row for row in rows if row["name"] in names and _strength(headline_of(row), fpr) >= 0]
+    return max(known, key=lambda row: _strength(headline_of(row), fpr), default=None)
+
+
+def _wider(rate: Row, alpha: float) -> Measured:
+    """A rate with its 95% interval stretched to another confidence, as a normal error would be."""
+    by = float(norm.isf(alpha / 2) / norm.isf(statistics.ALPHA / 2))
+    value, (low, high) = rate["value"], rate["ci"]
+    return Measured(value, (max(0.0, value - by * (value - low)), min(1.0, value + by * (high - value))))
 
 
 def _accuracy(before: Version, after: Version, same: bool, why_not: list[str]) -> Iterator[dict[str, Any]]:
@@ -328,11 +380,17 @@ def _accuracy(before: Version, after: Version, same: bool, why_not: list[str]) -
         why_not.append("accuracy: an audit of an earlier version has no interval for it")
         return
     measured = [Measured(side["non_member_accuracy"], tuple(side["non_member_accuracy_ci"])) for side in sides]
-    right = [_right(version) for version in (before, after)] if same else [None, None]
+    right = [_right(version) for version in (before, after)] if same and _same_order(before, after) else [None, None]
     paired = right[0] is not None and right[1] is not None and len(right[0]) == len(right[1])
     correlation = _correlation(right[0], right[1]) if right[0] is not None and right[1] is not None and paired else 0.0
     one = Difference(measured[0].value, measured[1].value, joined(measured[0], measured[1], correlation), "", "")
     yield _figure(ACCURACY, "accuracy on unseen data", one, paired, "percent", more_is_worse=False)
+
+
+def _same_order(before: Version, after: Version) -> bool:
+    """Whether the records behind both files of scores stand at the same places."""
+    told = [(version.scores or {}).get("index") for version in (before, after)]
+    return told[0] is not None and told[1] is not None and np.array_equal(told[0], told[1])
 
 
 def _right(version: Version) -> np.ndarray | None:
@@ -353,13 +411,29 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(one, other)[0, 1])
 
 
+def _perturbed(audit: Row) -> Row | None:
+    """``robustness``, and which columns of a table the attacks were free to change."""
+    told = audit.get("robustness")
+    return told and told | {"perturb": ((audit.get("settings") or {}).get("audit") or {}).get("perturb")}
+
+
+_OF_PERTURBATIONS = {
+    "norm": "norms",
+    "eps": "sizes",
+    "unit": "units",
+    "level": "attacks",
+    "steps": "steps",
+    "perturb": "columns",
+}
+
+
 def _robustness(before: Row | None, after: Row | None, same: bool, why_not: list[str]) -> Iterator[dict[str, Any]]:
     if before is None and after is None:
         return
     if before is None or after is None:
         why_not.append("robustness: only one of the two audits perturbed inputs")
         return
-    for key, what in (("norm", "norms"), ("eps", "sizes"), ("unit", "units"), ("level", "attacks"), ("steps", "steps")):
+    for key, what in _OF_PERTURBATIONS.items():
         if before.get(key) != after.get(key):
             told = [row.get(key) for row in (before, after)]
             why_not.append(f"robustness: perturbations by other {what} ({told[0]} and {told[1]})")

@@ -6,6 +6,8 @@ from typing import Any
 
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.baseline import scores_beside
+from edgepriv.audit.described import FORMAT
+from edgepriv.audit.knowledge import phrase_of
 from edgepriv.audit.regression import Version, compared
 from edgepriv.companion_files import audit_beside, has_stale_audit, unique_names
 from edgepriv.errors import UserError
@@ -18,6 +20,7 @@ from edgepriv.recipe import Recipe
 from edgepriv.report import tables
 from edgepriv.report.changes import costs, with_costs, without_audits
 from edgepriv.report.compared_page import page
+from edgepriv.report.formatting import attack_name
 from edgepriv.report.statement import is_altered
 
 Audits = Mapping[str, dict[str, Any] | None]
@@ -37,7 +40,8 @@ def compare(
     Returns:
         One row for each model: size, latency and memory, measured now; accuracy, robust accuracy and leakage from its audit, if
         there is one of the same file. ``stale_audit``: there is one of another version; ``altered_audit``: it was changed
-        after it was signed. ``roc``: of the attack with the largest AUC on all records. ``change``: against the first model,
+        after it was signed. ``roc``: of the attack with the largest AUC on all records, which ``attack``
+        names. ``change``: against the first model,
         see ``regression.compared``; None for the first.
 
     Raises:
@@ -66,8 +70,9 @@ def compare(
         change = None if row["name"] == first else _change(first, row["name"], variants, audits, recipe.seed)
         row["change"] = change and with_costs(change, costs(timed[first], timed[row["name"]]))
     if output is not None:
+        text = page(rows)
         write_json(output, rows)
-        write_text(output.with_suffix(".html"), page(rows))
+        write_text(output.with_suffix(".html"), text)
     return rows
 
 
@@ -80,8 +85,12 @@ def _roc(audit: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not whole:
         return None
     best = max(whole, key=lambda row: row["auc"])
-    by = {key: best[key] for key in ("name", "threat_model", "n_non_members")}
-    return by | {"fpr": best["roc"]["fpr"], "tpr": best["roc"]["tpr"]}
+    by = {key: best[key] for key in ("name", "threat_model", "n_non_members", "auc")}
+    return (
+        by
+        | {"attack": f"{attack_name(best)} ({phrase_of(best)})"}
+        | {"fpr": best["roc"]["fpr"], "tpr": best["roc"]["tpr"]}
+    )
 
 
 def _change(first: str, name: str, variants: Mapping[str, DeployedModel], audits: Audits, seed: int) -> dict[str, Any]:
@@ -89,6 +98,11 @@ def _change(first: str, name: str, variants: Mapping[str, DeployedModel], audits
     if before is None or after is None:
         missing = [each for each in (first, name) if audits[each] is None]
         return without_audits(first, f"no audit of {' and '.join(missing)}")
+    other = [each for each, audit in ((first, before), (name, after)) if audit.get("format") != FORMAT]
+    if other:
+        return without_audits(
+            first, f"another version of edgepriv wrote the audit of {' and of '.join(other)}: audit again"
+        )
     both = [
         Version(each, audit, scores_beside(beside(variants[each].path, "audit.json")))
         for each, audit in ((first, before), (name, after))

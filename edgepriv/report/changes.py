@@ -117,7 +117,7 @@ def figure_cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
         return row["figure"], *cells, f"x {significant(row['difference'])}{bounds}", verdict
     scale, places = (1, 3) if row["unit"] == "area" else (100, 1)
     gap, low, high = (f"{scale * value:+.{places}f}" for value in (row["difference"], *row["ci"]))
-    how = "same records" if row["paired"] else "other records"
+    how = "record by record" if row["paired"] else "unpaired"
     return row["figure"], *cells, f"{gap} [{low}, {high}], {how}", verdict
 
 

@@ -19,7 +19,7 @@ def page(rows: Sequence[Row]) -> str:
     Returns:
         The whole page. It refers to no other file and no address.
     """
-    curves = {row["name"]: row["roc"] for row in rows if row["roc"] is not None}
+    curves = {f"{row['name']}: {row['roc']['attack']}": row["roc"] for row in rows if row["roc"] is not None}
     return (
         templates()
         .get_template("compare.html")

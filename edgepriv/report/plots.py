@@ -112,7 +112,7 @@ def roc_of_versions(curves: Mapping[str, Mapping[str, Any]]) -> Markup:
             xlabel="false-positive rate (non-members taken for members)", ylabel="true-positive rate (members found)"
         )
         axes.legend(loc="lower right", fontsize=7)
-    return _inline(figure, f"Log-log ROC curves of the strongest attack on each of {', '.join(curves)}.")
+    return _inline(figure, f"Log-log ROC curves of the attack with the largest AUC on each: {', '.join(curves)}.")
 
 
 def _coloured_first(attacks: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

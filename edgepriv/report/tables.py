@@ -320,7 +320,9 @@ def change_parts(rows: Sequence[Mapping[str, Any]]) -> list[Table | str]:
     curves = {row["name"]: row["roc"] for row in rows if row["roc"] is not None}
     if curves:
         shown = dict(list(curves.items())[: len(MARKS)])
-        parts += ["ROC of the strongest attack on each", *drawn(shown, lowest_of(list(shown.values()))), ""]
+        title = "ROC of the attack with the largest AUC on each, of those on all records"
+        named = {f"{name}: {curve['attack']}": curve for name, curve in shown.items()}
+        parts += [title, *drawn(named, lowest_of(list(shown.values()))), ""]
     for row in rows:
         if row["change"] is None:
             continue

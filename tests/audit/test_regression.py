@@ -140,6 +140,60 @@ def test_nothing_in_common_is_not_compared():
     assert "1 attack was run on v1 alone, and not on v2: loss (adaptive)" in told["differs"]
 
 
+def test_attacks_that_are_weaker_do_not_stand_for_the_strongest():
+    told = compared(version("v1", 0.5, names=["loss"]), version("v2", 0.5, draw=3, references=16))
+    assert told["figures"][0]["verdict"] == "within noise"
+    assert told["verdicts"]["leakage"] == "not compared"
+    worse = compared(version("v1", 0.2, names=["loss"]), version("v2", 1.2, draw=3, references=16))
+    assert worse["verdicts"]["leakage"] == "worse"
+
+
+def test_an_attack_that_finds_most_members_decides_too():
+    before = version("v1", 0.5)
+    before.audit["attacks"][0]["tpr_at_fpr"] = {"0.01": {"value": 0.3, "ci": [0.2, 0.4]}}
+    told = compared(before, version("v2", 0.5, draw=3, names=["lira-online"]))
+    line = next(line for line in told["not_compared"] if line.startswith("the strongest attack on v1"))
+    assert "loss" in line
+    assert "30.0% of members at 1% false positives" in line
+
+
+def canaries(found, **changes):
+    rate = {"value": found, "ci": [max(0, found - 0.05), min(1, found + 0.05)]}
+    row = {"name": "lira-online", "threat_model": "adaptive", "file": None}
+    row["canaries"] = {"tpr_at_fpr": {"0.001": {"value": None, "note": "few"}, "0.01": rate}}
+    known = {"kind": "mislabelled", "members": 50, "non_members": 50, "threat_model": "adaptive", "reference_models": 4}
+    return {"canaries": known | {"attacks": [row]} | changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kind": "rare"}, "canaries: of another kind (mislabelled and rare)"),
+        ({"reference_models": 16}, "canaries: another number of reference models (4 and 16)"),
+        ({"attacks": []}, "canaries: no attack on them was run on both that resolves a false-positive rate of 1%"),
+    ],
+)
+def test_canaries_of_another_kind_are_not_compared(changes, reason):
+    told = compared(version("v1", 0.5, **canaries(0.9)), version("v2", 0.5, draw=3, **canaries(0.1, **changes)))
+    assert reason in told["not_compared"]
+    assert not any(row["figure"].startswith("canaries") for row in told["figures"])
+
+
+def test_canaries_share_the_error_of_the_other_figures():
+    told = compared(version("v1", 0.5, **canaries(0.5)), version("v2", 0.5, draw=3, **canaries(0.1)))
+    row = next(row for row in told["figures"] if row["figure"].startswith("canaries"))
+    assert row["verdict"] == "better"
+    assert np.ptp(row["ci"]) > np.hypot(0.1, 0.1) * 1.1  # wider than the two intervals of 95% joined
+    alone = compared(version("v1", 0.5), version("v2", 0.5, draw=3, **canaries(0.1)))
+    assert "canaries: only one of the two models was trained with them" in alone["not_compared"]
+
+
+def test_perturbations_of_other_columns_are_not_compared():
+    settings = {"adversary": {"norm": "linf", "eps": 0.1}, "audit": {"perturb": "age"}}
+    told = compared(version("v1", 0.5), version("v2", 0.5, draw=3, settings=settings))
+    assert "robustness: perturbations by other columns (None and age)" in told["not_compared"]
+
+
 def kept(tmp_path, of, **changes):
     path = tmp_path / "old.audit.json"
     path.write_text(json.dumps(of.audit | changes))

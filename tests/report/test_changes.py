@@ -33,7 +33,8 @@ def test_one_round_tells_nothing_about_noise():
 def rows():
     curves = ({"fpr": [0, 0.01, 1], "tpr": [0, 0.2, 1]}, {"fpr": [0, 0.1, 1], "tpr": [0, 0.5, 1]})
     told = [
-        compare_row(name, None, None) | {"roc": curve | {"n_non_members": 500}, "change": None}
+        compare_row(name, None, None)
+        | {"roc": curve | {"n_non_members": 500, "attack": "loss (asks for answers)"}, "change": None}
         for name, curve in zip(("v1.onnx", "v2.onnx"), curves, strict=True)
     ]
     change = changes.without_audits("v1.onnx", "no audit of v2.onnx")
@@ -45,8 +46,8 @@ def rows():
 
 def test_the_terminal_draws_both_curves_and_says_what_changed():
     printed = "\n".join(part for part in change_parts(rows()) if isinstance(part, str))
-    assert "o v1.onnx" in printed
-    assert "x v2.onnx" in printed
+    assert "o v1.onnx: loss (asks for answers)" in printed
+    assert "x v2.onnx: loss" in printed
     assert "v2.onnx against v1.onnx: leakage not compared; robustness not compared" in printed
     assert "size worse; latency worse" in re.sub(r"\s+", " ", printed)
     assert "not compared: leakage, robustness and accuracy: no audit of v2.onnx" in printed
