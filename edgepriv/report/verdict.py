@@ -224,10 +224,13 @@ def _beyond_shift(shift: Mapping[str, Any], best: Mapping[str, Any]) -> str:
             f" How much of it the difference explains cannot be said: only {rate(shift['overlap'])} of members and non-members "
             "are alike enough to be compared."
         )
+    explained = with_interval(left["explained"], left["explained_ci"], area)
+    told = f"the difference explains at least {explained} of its AUC"
+    if left["explained_ci"][0] <= 0:
+        told = f"that the difference explains any of its AUC is not shown ({explained})"
     return (
         f" Among records that inputs and labels alone do not tell apart, that attack has AUC "
-        f"{with_interval(left['auc'], left['auc_ci'], area)}: the difference explains at least "
-        f"{with_interval(left['explained'], left['explained_ci'], area)} of its AUC. A simple classifier does not see "
+        f"{with_interval(left['auc'], left['auc_ci'], area)}: {told}. A simple classifier does not see "
         "all of the difference, so what is left is more than the leak rather than less."
     )
 

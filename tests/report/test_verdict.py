@@ -83,6 +83,9 @@ def test_how_much_shift_explains_is_said_of_the_strongest_attack(tight_audit):
     left = {"auc": 0.56, "auc_ci": [0.53, 0.59], "explained": 0.14, "explained_ci": [0.11, 0.17]}
     sentence = leakage(tight_audit | {"shift": SHIFT, "attacks": [best | {"beyond_shift": left}]}).sentence
     assert "that attack has AUC 0.560 [0.530, 0.590]: the difference explains at least 0.140 [0.110, 0.170]" in sentence
+    none = left | {"explained": -0.01, "explained_ci": [-0.04, 0.02]}
+    sentence = leakage(tight_audit | {"shift": SHIFT, "attacks": [best | {"beyond_shift": none}]}).sentence
+    assert "that the difference explains any of its AUC is not shown (-0.010 [-0.040, 0.020])" in sentence
     shift = SHIFT | {"overlap": 0.02}
     sentence = leakage(tight_audit | {"shift": shift, "attacks": [best | {"beyond_shift": None}]}).sentence
     assert "only 2.00% of members and non-members are alike enough" in sentence
