@@ -63,7 +63,7 @@ class QueryEvidence:
             Which candidates it is run on, int64 into them, and the evidence on those.
         """
         everyone = np.arange(len(self.candidates))
-        if asks == "clean" or (plain.labels_only and asks in ("adversarial", "distilled")):
+        if asks == "clean" or (plain.labels_only and asks in ("adversarial", "distilled", "augmented")):
             return everyone, plain
         if asks == "distilled":
             return everyone, self._distilled(plain, fleet, pool)

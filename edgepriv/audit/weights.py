@@ -14,12 +14,15 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from edgepriv import progress
+
 Floats = npt.NDArray[np.float64]
 Logits = Callable[[Tensor], Tensor]
 
 _Identity = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 _BATCH = 256
+_PATIENCE = 2.0  # seconds before progress is shown
 _SAME = 1e-3
 """Share of the logits' spread by which they may differ, from example to example, from what the last product gives."""
 _PRODUCTS = {
@@ -68,7 +71,8 @@ def gradient_norms(logits_of: Logits, x: npt.NDArray[np.float32], y: npt.NDArray
         float64 [n], L2 norms.
     """
     norms = np.empty(len(x))
-    for i in range(len(x)):
+    one_by_one = progress.each(range(len(x)), "gradients", unit="example", total=len(x), delay=_PATIENCE)
+    for i in one_by_one:
         watch = _Watch(copying=True)
         fed = _tensor(x[i : i + 1]).requires_grad_(True)
         with torch.enable_grad(), watch:

@@ -11,6 +11,7 @@ from edgepriv.audit.attacks import ATTACKS, Unavailable
 from edgepriv.audit.augmented import copies_asked, copies_of_training, with_copies
 from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.queries import Asked
+from edgepriv.audit.query_evidence import QueryEvidence
 from edgepriv.audit.references import Fleet
 from edgepriv.audit.statistics import auc
 from edgepriv.audit.tempered import HOTTER
@@ -126,3 +127,16 @@ def test_where_there_are_no_copies_the_reason_is_given(tmp_path, shape, changes,
 def test_an_attack_that_is_named_is_run_without_augmentation_in_training(tmp_path):
     _, evidence = asked_about(tmp_path, (3, 16, 16), {"audit": {"attacks": "augmented/lira-online"}})
     assert len(evidence.copies) == copies_asked("crop_flip")
+
+
+def test_a_file_that_returns_labels_only_is_not_asked_for_what_no_attack_can_read():
+    def refuse(x):
+        raise AssertionError("asked for nothing")
+
+    dataset = Dataset("made up", np.zeros((4, 1, 8, 8), np.uint8), np.zeros(4, np.int64), ("a", "b"))
+    everyone, none = np.arange(4), np.empty((0, 0))
+    known = References(np.zeros((2, 4)), np.array([[True, True, False, False], [False, False, True, True]]))
+    plain = Evidence(Outputs(np.tile([1.0, 0.0], (4, 1)), dataset.y), references=known, labels_only=True)
+    fleet = Fleet(known, known.member, none, none, everyone, 2, None, everyone, (Path("a.npz"), Path("b.npz")))
+    asked = QueryEvidence(Asked(refuse, None), dataset, everyone, everyone, Recipe(train={"augment": "crop"}))
+    assert asked.evidence("augmented", plain, fleet, None)[1] is plain
