@@ -115,6 +115,8 @@ def _trained(
         classifier, stages=("train",), history=tuple(training_run.history), defences=training_run.defences
     )
     if trace is not None:
+        if gap := gap_in(trace, len(training_run.history)):
+            project.warn(gap)
         trace.write(beside(output, "losses.npz"))
     return trained, {
         "checkpoint": str(output),
@@ -126,3 +128,22 @@ def _trained(
         "accuracy": accuracy,
         "normalisation": {"mean": classifier.mean.tolist(), "std": classifier.std.tolist()},
     }
+
+
+def gap_in(trace: LossTrace, epochs: int) -> str:
+    """What a trace lacks where training was interrupted.
+
+    Args:
+        trace: of the training.
+        epochs: that it took.
+
+    Returns:
+        A sentence; empty where nothing is missing.
+    """
+    missing = epochs - len(trace.epochs)
+    if missing <= 0:
+        return ""
+    return (
+        f"the loss trace lacks the first {missing} of {epochs} epochs, which ran before training was interrupted: train anew "
+        "for a whole one"
+    )

@@ -8,6 +8,7 @@ import pytest
 import edgepriv
 from edgepriv.audit.loss_trace import loss_trace_part, lt_iqr
 from edgepriv.errors import UserError
+from edgepriv.pipeline._train import gap_in
 from edgepriv.training.traces import LossTrace, read_trace
 
 
@@ -89,3 +90,10 @@ def test_the_trace_of_another_training_is_refused(traced, tmp_path):
             edgepriv.audit(
                 traced / "model.onnx", attacks="quick", robust="none", force=True, loss_trace=tmp_path / f"{name}.npz"
             )
+
+
+def test_a_trace_of_an_interrupted_training_says_what_it_lacks():
+    whole = LossTrace(np.arange(3), "data", [np.zeros(3, np.float32)] * 4, [1, 2, 3, 4])
+    rest = LossTrace(np.arange(3), "data", [np.zeros(3, np.float32)] * 2, [3, 4])
+    assert gap_in(whole, 4) == ""
+    assert "the first 2 of 4 epochs" in gap_in(rest, 4)
