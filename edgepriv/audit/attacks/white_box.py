@@ -148,8 +148,9 @@ def inverse_hessian(evidence: Evidence) -> Floats:
 
     The paper's attacker knows all training records but one, and so the mean gradient of the others. Here nobody knows any:
     training is taken to have converged, so that the mean gradient of all training records is zero and the others' is minus
-    the record's own, if it was one of them; candidates, members and others alike, give the Hessian. So neither who is a
-    member nor anything that follows from it enters the score.
+    the record's own, if it was one of them; candidates, members and others alike, give the Hessian, and their number stands
+    for that of the training records, which the file does not tell. So neither who is a member nor anything that follows from
+    it enters the score.
 
     Args:
         evidence: with ``queried["last-layer"]``.

@@ -77,8 +77,8 @@ PRIVATE_TRAINING: Defence = Defence(
         ),
         Conflict(
             "differentially private training covers the stage 'train' only, and every later stage would read the members again "
-            "without it: leave [noisy], [robust] and [qat] out of the recipe, give --adv and --bits to edgepriv train if need "
-            "be, then harden with --ptq, which costs no privacy",
+            "without it: leave [noisy], [distilled], [robust] and [qat] out of the recipe, give --adv and --bits to edgepriv "
+            "train if need be, then harden with --ptq, which costs no privacy",
             beside=("noise",),
             met=_later_stages,
         ),
