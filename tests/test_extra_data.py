@@ -114,7 +114,7 @@ def test_hardening_trains_on_them_and_keeps_which_they_were(saved, tmp_path, mon
     monkeypatch.setattr(_harden, "rehearse", lambda *given: [])
     pipeline.harden(tmp_path / "model.pt", recipe, changes, tmp_path / "out", accept_accuracy_loss=True)
     kept = shipped[0].checkpoint.recipe.own(Extra)
-    assert (kept.labels, kept.stages) == ("model", ("noisy", "robust", "qat"))
+    assert (kept.labels, kept.stages) == ("model", ("noisy", "distilled", "robust", "qat"))
     assert kept.sha256 == shipped[0].dataset.extra.sha256
     with pytest.raises(UserError, match=r"no such file: .*no\.npz"):
         pipeline.harden(tmp_path / "model.pt", recipe, {"extra": {"file": f"npz:{tmp_path}/no.npz"}}, tmp_path / "b")

@@ -12,7 +12,7 @@ from edgepriv import data
 from edgepriv.artifact import session
 from edgepriv.artifact.batches import steadiness, tolerance_of
 from edgepriv.artifact.compiler import Untwinnable
-from edgepriv.artifact.contract import as_fed, row_shape
+from edgepriv.artifact.contract import TOKENS, as_fed, row_shape
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.examples import Examples
 from edgepriv.audit.feeding import Fed, Feeding, Told, feeding_of
@@ -81,6 +81,8 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
     feeding = replace(feeding, double=contract.input_dtype == "float64")
     names = names or tuple(map(str, range(contract.classes)))
     examples = replace(examples, dataset=data.with_classes(examples.dataset, names))
+    if contract.input_dtype in TOKENS:
+        _refuse_fractions(model, feeding(examples.inputs(np.arange(len(examples.dataset.y)))))
     batch = 1 if told.batch_dependent else 256
 
     def scores(x: np.ndarray) -> np.ndarray:
@@ -148,6 +150,15 @@ def _refuse_told(path: Path, told: Told) -> None:
     if asked:
         raise UserError(
             f"{path} was written by edgepriv and states how it is fed and read: leave out {' and '.join(asked)}"
+        )
+
+
+def _refuse_fractions(model: DeployedModel, fed: np.ndarray) -> None:
+    apart = int((np.abs(fed - np.rint(fed)) > 1e-3).reshape(len(fed), -1).any(axis=1).sum())
+    if apart:
+        raise UserError(
+            f"{model.path} takes tokens, which are whole numbers, and {apart:,} of {len(fed):,} examples hold fractions: these "
+            "are not the inputs of this model"
         )
 
 

@@ -130,8 +130,8 @@ REFUSED = {
     "two inputs": (model([node("Add", "a b")], inputs={"a": ["N", 4], "b": ["N", 4]}), "one input"),
     "no input": (model([node("Identity", "w")], {"w": W}, inputs={"w": [4, 3]}), "one input"),
     "integers": (
-        model([node("Cast", "x", "y", to=1)], inputs={"x": ["N", 4]}, input_type=TensorProto.INT64),
-        r"floating-point numbers or uint8 \[N, ...\] \(its input 'x' is tensor\(int64\)",
+        model([node("Cast", "x", "y", to=1)], inputs={"x": ["N", 4]}, input_type=TensorProto.INT8),
+        r"uint8 or tokens \(int32, int64\) \[N, ...\] \(its input 'x' is tensor\(int8\)",
     ),
     "one number per row": (model([node("ReduceSum", "x a", keepdims=1)], {"a": np.array([1])}), "K of 2 or more"),
     "images out": (

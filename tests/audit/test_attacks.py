@@ -35,7 +35,7 @@ def test_evidence_holds_no_evaluated_membership():
     """A field added to Evidence must be weighed here: an attack may see everything in it."""
     assert {field.name for field in fields(Evidence)} == {
         "target", "shadow", "references", "population", "generated", "inputs", "seed",
-        "queried", "adversarial", "labels_only", "lacks",
+        "queried", "adversarial", "labels_only", "lacks", "copies",
     }  # fmt: skip
 
 

@@ -119,8 +119,8 @@ def test_near_copies_of_members_are_no_shift():
     x = np.clip(rng.random((50, 20))[groups] + rng.normal(0, 0.01, (400, 20)), 0, 1)
     dataset = checked("scans", x, rng.integers(0, 2, 50)[groups])
     known = type(dataset)(**{**dataset.__dict__, "groups": groups})
-    assert shift_part(dataset, np.arange(200), np.arange(200, 400), 0)["found"]
-    assert not shift_part(known, np.arange(200), np.arange(200, 400), 0)["found"]
+    assert shift_part(dataset, np.arange(200), np.arange(200, 400), 0)[0]["found"]
+    assert not shift_part(known, np.arange(200), np.arange(200, 400), 0)[0]["found"]
 
 
 def test_the_proof_for_a_record_is_weaker_for_a_person():

@@ -183,7 +183,7 @@ def test_questions_per_example_are_stated():
     assert ATTACKS["label-only-boundary"].queries == boundary_queries()
     assert ATTACKS["label-only-noise"].queries == 1 + len(boundary.NOISE) * boundary.NOISE_SAMPLES
     assert ATTACKS["confidence"].queries == ATTACKS["adversarial/confidence"].queries == 1
-    assert set(QUERIES.values()) == {"clean", "label-only", "adversarial"}
+    assert set(QUERIES.values()) == {"clean", "label-only", "adversarial", "white-box"}
 
 
 def test_every_plain_attack_that_needs_no_more_than_answers_has_its_perturbed_twin():

@@ -93,6 +93,7 @@ def test_values_become_changes_of_the_sections_that_the_command_works_on():
     )
     assert hardening == {
         "noisy": {"relax": 0.5},
+        "distilled": {"relax": 0.5},
         "robust": {"epochs": 3, "relax": 0.5},
         "qat": {"epochs": 2, "relax": 0.5},
         "adversary": {"method": "pgd", "norm": "l2"},
@@ -114,7 +115,8 @@ def test_layers_are_frozen_by_pattern_and_none_freezes_none(told):
     assert changes_of("train", {"freeze": "conv1, layer1.*", "train_last": 3}) == {
         "train": {"freeze": ("conv1", "layer1.*"), "train_last": 3}
     }
-    assert changes_of("harden", {"freeze": "none"}) == {stage: {"freeze": ()} for stage in ("noisy", "robust", "qat")}
+    stages = ("noisy", "distilled", "robust", "qat")
+    assert changes_of("harden", {"freeze": "none"}) == {stage: {"freeze": ()} for stage in stages}
     assert "--freeze 'conv1,': expected patterns of layers" in told("train", "--data", "digits", "--freeze", "conv1,")
 
 

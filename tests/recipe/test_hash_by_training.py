@@ -135,7 +135,9 @@ def test_the_hash_moves_exactly_when_the_weights_do(name, weights):
     counted, shipped = recipe.training_hash(), weights(recipe)
     without_effect, wrong = recipe, {}
     for path, changed in everywhere(recipe).items():
-        if path in skipped or reasons(changed):
+        if (
+            path in skipped or reasons(changed) or path == "bench.rounds"
+        ):  # which excludes bench.time, tried with it below
             continue
         together = _with_field_of(without_effect, path, changed)
         counts = changed.training_hash() != counted

@@ -56,7 +56,7 @@ def cost_notes(recipe: "Recipe", models: int) -> list[str]:
 
 
 def anew(recipe: "Recipe") -> list[str]:
-    """The stages after ``train`` that start from new weights: those that a defence has for itself.
+    """The stages after ``train`` that start from new weights.
 
     Args:
         recipe: settings of a run.
@@ -64,8 +64,8 @@ def anew(recipe: "Recipe") -> list[str]:
     Returns:
         Names of stages that have epochs, in order.
     """
-    own = {defence.stage for defence in DEFENCES.values() if defence.stage is not None}
-    return [name for name in recipe.stages() if name in own]
+    starting = {defence.stage for defence in DEFENCES.values() if defence.anew}
+    return [name for name in recipe.stages() if name in starting]
 
 
 def defences_of(recipe: "Recipe", *, deployed: bool = True) -> list[str]:

@@ -70,7 +70,7 @@ class Defence:
     fields: of the recipe that are the defence's own and nobody else's: a whole section (``"noise"``) or one field
     (``"model.dropout"``, ``"*.relax"`` for that of every stage). To undo the defence is to give them
     their defaults, and while it does not act they have no effect on any weight. stage: of training, that is there for this
-    defence and goes with it.
+    defence and goes with it. anew: whether that stage trains new weights.
 
     acts_in(recipe, stage): whether it acts while the stage of that name trains, when that stage has epochs. acts_after(recipe):
     whether it acts on the finished weights or on the answers. unused: fields of its own -> when they change no weight although
@@ -96,6 +96,7 @@ class Defence:
     fields: tuple[str, ...]
     section: type[Section] | None = None
     stage: str | None = None
+    anew: bool = False
     asked: Met = never
     sub_models: Callable[["Recipe"], int] = lambda recipe: 0
     acts_in: Callable[["Recipe", str], bool] = lambda recipe, stage: False

@@ -93,6 +93,7 @@ DMP: Defence = Defence(
     section=Dmp,
     fields=("dmp",),
     stage="distilled",
+    anew=True,
     asked=_asked,
     acts_in=_acts_in,
     unused={

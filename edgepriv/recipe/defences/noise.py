@@ -77,6 +77,7 @@ NOISE: Defence = Defence(
     "bounds; the manifest says how often",
     fields=("noise",),
     stage="noisy",
+    anew=True,
     asked=lambda recipe: recipe.noise.method != "none",
     acts_in=_from_noisy_on,
     unused={"noise.tau": _uniform, "noise.beta": _uniform},  # of uniform noise they are only measured

@@ -64,6 +64,7 @@ SELENA: Defence = Defence(
     section=Selena,
     fields=("selena",),
     stage="distilled",
+    anew=True,
     asked=_asked,
     sub_models=lambda recipe: recipe.own(Selena).sub_models,
     acts_in=_acts_in,
