@@ -24,9 +24,7 @@ def folder(tmp_path_factory):
     answer = helper.make_tensor_value_info("p", TensorProto.FLOAT, ["N", 3])
     kept = [numpy_helper.from_array(vectors, "E"), numpy_helper.from_array(weights, "W")]
     graph = helper.make_graph(nodes, "g", [source], [answer], kept)
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), where / "model.onnx"
-    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), where / "model.onnx")
     x = rng.integers(0, 50, size=(200, 12))
     y = (vectors[x].mean(axis=1) @ weights).argmax(axis=1)
     np.savez(where / "members.npz", x=x[:100], y=y[:100])
@@ -53,5 +51,7 @@ def test_whole_numbers_are_fed_as_they_are(folder):
 
 
 def test_fractions_are_refused(folder):
-    with pytest.raises(UserError, match="takes tokens, which are whole numbers, and 100 of 200 examples hold fractions"):
+    with pytest.raises(
+        UserError, match="takes tokens, which are whole numbers, and 100 of 200 examples hold fractions"
+    ):
         audit(folder, "fractions.npz")
