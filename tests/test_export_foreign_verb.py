@@ -9,6 +9,7 @@ import pytest
 import edgepriv
 from edgepriv.artifact.session import open_session, predict
 from edgepriv.errors import UserError
+from edgepriv.pipeline import _export_foreign
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,26 @@ def test_without_data_it_says_that_its_figures_are_of_random_inputs(theirs, tmp_
     assert "no --data was given" in result.remarks[0]
     assert (result.change["accuracy_before"], result.change["random"]) == (None, True)
     assert {tuple(row["divergence"]) for row in result.sensitivity["rows"]} == {("2", "4", "8")}
+
+
+def test_labels_that_move_are_not_shipped_in_silence(theirs, tmp_path, monkeypatch):
+    measured = _export_foreign._change
+    monkeypatch.setattr(_export_foreign, "_change", lambda *given: measured(*given) | {"same_label": 0.4})
+    out = tmp_path / "packed.onnx"
+    with np.load(theirs.with_suffix(".npz")) as known:
+        np.savez(tmp_path / "unlabelled.npz", x=known["x"])
+    with pytest.raises(UserError, match=r"changes the label of 60.0% of 50 inputs of .*unlabelled.npz"):
+        edgepriv.export(theirs, bits=8, data=str(tmp_path / "unlabelled.npz"), out=out)
+    assert not out.exists()
+    result = edgepriv.export(theirs, bits=8, out=out)
+    assert "changes the label of 60.0% of 64 random inputs: pass --data" in result.readable()[0]
+
+
+def test_labels_that_are_not_the_models_are_refused():
+    change = {"random": False, "inputs": "9 inputs", "accuracy_before": 3 / 9, "accuracy_after": 3 / 9}
+    [said] = _export_foreign._lost(change, 2.0, np.arange(9) % 3)
+    assert "right for 33.3% of 9 inputs" in said
+    assert _export_foreign._lost(change | {"accuracy_before": 1.0, "accuracy_after": 0.99}, 2.0, np.arange(9) % 3) == []
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ RANDOM = 64
 """Random examples that a file is compared on without data."""
 GIVEN = 2_000
 """Examples of the user's that it is compared on."""
+ALIKE = 0.95
+"""Share of random inputs with the same label, below which a warning says so."""
 WIDTHS = (2, 4, 8)
 """Widths of the sensitivity table, beside those that were asked for."""
 _SECTIONS = {"quantize", "export", "seed"}
@@ -95,7 +97,12 @@ def export_foreign(
     parity, own = prove_packed(graph, packed, contract, x)
     x, y = x[: parity.n], None if y is None else y[: parity.n]
     change = _change(predict(session, x), predict(own, x), y) | {"inputs": inputs, "random": data is None}
-    warnings = Standard(max_drop, accept_accuracy_loss).judge(_lost(change, max_drop), NOTHING_WRITTEN)
+    warnings = Standard(max_drop, accept_accuracy_loss).judge(_lost(change, max_drop, y), NOTHING_WRITTEN)
+    if data is None and change["same_label"] < ALIKE:
+        warnings.append(
+            f"quantization changes the label of {1 - change['same_label']:.1%} of {inputs}: pass --data with real inputs "
+            "to learn what it costs, or more bits for the layers that the table puts first"
+        )
     widths = sorted({*WIDTHS, *(tensor.bits for tensor in packed.integers.values() if tensor.bits <= 8)})
     table = sensitivity(graph, contract, x, y, recipe.quantize, widths) if packed.integers else None
     optimized = optimized_graph(packed.content)
@@ -168,16 +175,33 @@ def _change(before: np.ndarray, after: np.ndarray, y: np.ndarray | None) -> dict
     }
 
 
-def _lost(change: dict[str, Any], max_drop: float) -> list[str]:
-    if change["accuracy_before"] is None:
+def _lost(change: dict[str, Any], max_drop: float, y: np.ndarray | None) -> list[str]:
+    """What speaks against the file: on random inputs nothing does, since labels mean nothing there."""
+    if change["random"]:
         return []
-    points = 100 * (change["accuracy_before"] - change["accuracy_after"])
-    if points <= max_drop:
-        return []
-    return [
-        f"quantization costs {points:.1f} points of accuracy on {change['inputs']} ({change['accuracy_before']:.1%} before, "
-        f"{change['accuracy_after']:.1%} after; --max-drop allows {max_drop:g})"
-    ]
+    allowed = f"--max-drop allows {max_drop:g}"
+    if y is None:
+        changed = 100 * (1 - change["same_label"])
+        if changed <= max_drop:
+            return []
+        return [
+            f"quantization changes the label of {changed:.1f}% of {change['inputs']}, so it may cost as many points of "
+            f"accuracy ({allowed}); with their labels y in the file that is measured"
+        ]
+    before, after = change["accuracy_before"], change["accuracy_after"]
+    largest = float(np.bincount(y).max()) / len(y)
+    lines = []
+    if before <= largest and np.bincount(y).max() < len(y):
+        lines.append(
+            f"the float file is right for {before:.1%} of {change['inputs']}, and always answering their largest class for "
+            f"{largest:.1%}: x is not what the model takes, or y does not count its classes"
+        )
+    if 100 * (before - after) > max_drop:
+        lines.append(
+            f"quantization costs {100 * (before - after):.1f} points of accuracy on {change['inputs']} ({before:.1%} before, "
+            f"{after:.1%} after; {allowed})"
+        )
+    return lines
 
 
 def _write(
