@@ -114,7 +114,7 @@ def build_graph(
         **{name: getattr(settings, name) for name in _TOLD if getattr(settings, name) != getattr(Export(), name)},
     )
     return Built(
-        _serialized(model),
+        serialized(model),
         lowered.packed_linears,
         {**left_float, **lowered.left_float},
         lowered.dequantized,
@@ -150,7 +150,18 @@ def _describe_bits(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> s
     return ",".join(str(width) for width in sorted(widths or {FULL_WIDTH}))
 
 
-def _serialized(model: ir.Model) -> bytes:
+def serialized(model: ir.Model) -> bytes:
+    """The bytes of a file, the same ones for the same graph.
+
+    Args:
+        model: with its weights.
+
+    Returns:
+        The content of the .onnx.
+
+    Raises:
+        UserError: for more weights than one file holds.
+    """
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
     if size >= _LARGEST_FILE:
         raise UserError(f"the weights take {size / 2**30:.1f} GiB, but an .onnx file holds 2 at most: use fewer bits")

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from edgepriv.artifact.blocks import simplest
+from edgepriv.artifact.build import serialized
 from edgepriv.artifact.contract import Contract
 from edgepriv.artifact.export import prove_kernels
 from edgepriv.artifact.fold import drop_unused_initializers, fold_batch_norms
@@ -23,7 +24,6 @@ from edgepriv.errors import UserError
 from edgepriv.recipe import Export, Quantize
 from edgepriv.training.quantization import QuantizedTensor
 
-_LARGEST_FILE = 2**31 - 1
 PACKED_BY = "edgepriv_packed"
 """Metadata of a foreign file that edgepriv packed: it is still read as a foreign one, which does not say what it returns."""
 
@@ -83,7 +83,7 @@ def pack_graph(model: onnx.ModelProto, rule: Quantize, settings: Export) -> Pack
     )
     by_recipe = {name: "the recipe leaves it at 32 bits" for name in weights if integers and name not in integers}
     return Packed(
-        _serialized(parsed),
+        serialized(parsed),
         weights,
         integers,
         {**left_float, **by_recipe, **lowered.left_float},
@@ -144,11 +144,3 @@ def prove_packed(
         )
     prove_kernels(optimized_graph(packed.content), packed.packed_linears, packed.dequantized)
     return parity, own
-
-
-def _serialized(model: ir.Model) -> bytes:
-    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
-    if size >= _LARGEST_FILE:
-        raise UserError(f"the weights take {size / 2**30:.1f} GiB, but an .onnx file holds 2 at most: use fewer bits")
-    content: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
-    return content

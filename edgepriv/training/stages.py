@@ -345,10 +345,6 @@ def own_pipeline(
     return pipeline_of(script, data, classifier.network, seed=recipe.seed, device=device_of(recipe.device))
 
 
-def _fresh(recipe: Recipe, dataset: Dataset) -> Classifier:
-    return new_classifier(recipe, dataset.num_classes, dataset.input_shape)
-
-
 def refuse_unmatched_layers(network: nn.Module, recipe: Recipe, stages: Sequence[str]) -> None:
     """Refuse a stage that names layers which a network does not have.
 

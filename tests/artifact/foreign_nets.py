@@ -87,3 +87,18 @@ def perceptron(opset=9):
     ]
     outputs = [floats("embedding", [4, 12]), floats("probabilities", [4, 3])]
     return model_of(nodes, [floats("x", [4, 10])], outputs, opset, weights)
+
+
+def channels_last():
+    """Keras' way: the input [N, H, W, C], turned by the first operator."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["turned"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["turned", "conv.w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["a"]),
+        helper.make_node("GlobalAveragePool", ["a"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["v"]),
+        helper.make_node("MatMul", ["v", "fc.w"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["p"], axis=1),
+    ]
+    weights = [("conv.w", normal(0, 16, 3, 3, 3)), ("fc.w", normal(1, 16, 5))]
+    return model_of(nodes, [floats("x", ["N", 12, 16, 3])], [floats("p", ["N", 5])], 17, weights)

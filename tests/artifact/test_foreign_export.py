@@ -1,7 +1,7 @@
 import numpy as np
 import onnx
 import pytest
-from foreign_nets import angle_classifier, file_type_classifier, floats, model_of, normal, perceptron
+from foreign_nets import angle_classifier, channels_last, file_type_classifier, floats, model_of, normal, perceptron
 from onnx import helper
 
 from edgepriv.artifact.contract import source_of
@@ -15,6 +15,7 @@ from edgepriv.recipe import Export, Quantize
 NETS = {
     "angle": (angle_classifier, (3, 12, 20), None),
     "file type": (file_type_classifier, None, None),
+    "channels last": (channels_last, None, None),
     "perceptron": (perceptron, None, "probabilities"),
 }
 PROFILES = ("latency", "memory", "portable")
@@ -53,7 +54,7 @@ def test_at_full_width_a_file_keeps_its_answers(name):
     assert np.abs(predict(own, x) - predict(session, x)).max() <= 1e-6
 
 
-@pytest.mark.parametrize("opset", [9, 13, 22])
+@pytest.mark.parametrize("opset", [9, 13, 22, 25])
 def test_any_opset_is_taken(opset):
     model = perceptron(opset)
     packed = pack_graph(model, Quantize(bits=3), Export())

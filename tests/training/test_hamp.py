@@ -12,7 +12,8 @@ from weights import weights_of
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
 from edgepriv.recipe import Recipe, Stage
-from edgepriv.recipe.conflicts import refuse_impossible
+from edgepriv.recipe.conflicts import reasons, refuse_impossible
+from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier, run_stages, run_stages_stacked
 from edgepriv.training.loss import batch_of, loss_of, setup_of
 from edgepriv.training.objectives.adversarial import against
@@ -118,4 +119,6 @@ def test_what_it_cannot_go_with_is_refused_with_the_reason(beside):
 
 def test_adversarial_training_and_few_bits_go_with_it():
     sections = {"robust": {"epochs": 1}, "qat": {"epochs": 1}, "adversary": {"method": "pgd", "eps": 0.1}}
-    refuse_impossible(RECIPE.with_changes(hamp={"entropy": 0.5}, quantize={"bits": 4}, **sections))
+    together = RECIPE.with_changes(hamp={"entropy": 0.5}, quantize={"bits": 4}, **sections)
+    assert reasons(together) == []
+    assert DEFENCES["hamp"].stages_in(together) == ["train", "robust", "qat"]

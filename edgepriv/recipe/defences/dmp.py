@@ -14,7 +14,7 @@ from edgepriv.recipe.defences.flattening import FLATTENING
 from edgepriv.recipe.defences.hamp import HAMP
 from edgepriv.recipe.defences.heads import trained_on_members
 from edgepriv.recipe.defences.relaxed_loss import RELAXED_LOSS
-from edgepriv.recipe.defences.selena import SELENA
+from edgepriv.recipe.defences.selena import SELENA, from_distillation_on
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.section import Section
 
@@ -70,11 +70,6 @@ def _asked(recipe: "Recipe") -> bool:
     return recipe.own(Dmp).share > 0
 
 
-def _acts_in(recipe: "Recipe", stage: str) -> bool:
-    """The stage ``distilled`` and those after it see the reference examples, and no member."""
-    return _asked(recipe) and recipe.distilled.epochs > 0 and stage not in ("train", "noisy")
-
-
 def _lines(facts: Mapping[str, Any]) -> list[str]:
     return [
         f"DMP: distilled on {facts['used']:,} of {facts['examples']:,} reference examples ({facts['origin']}), to which the "
@@ -95,7 +90,7 @@ DMP: Defence = Defence(
     stage="distilled",
     anew=True,
     asked=_asked,
-    acts_in=_acts_in,
+    acts_in=from_distillation_on(_asked),
     unused={
         "dmp.file": lambda recipe: True,  # what is in it counts, which is hashed
         "dmp.sha256": lambda recipe: recipe.own(Dmp).file is None,

@@ -1,6 +1,6 @@
 """SELENA: distillation from sub-models that did not see what they answer to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -41,9 +41,16 @@ def _asked(recipe: "Recipe") -> bool:
     return recipe.own(Selena).sub_models > 0
 
 
-def _acts_in(recipe: "Recipe", stage: str) -> bool:
-    """The stage ``distilled`` and those after it see the sub-models' answers, and no label."""
-    return _asked(recipe) and recipe.distilled.epochs > 0 and stage not in ("train", "noisy")
+def from_distillation_on(asked: Callable[["Recipe"], bool]) -> Callable[["Recipe", str], bool]:
+    """``acts_in`` of a defence that distils: the stage ``distilled`` and those after it see answers, and no label of a member.
+
+    Args:
+        asked: whether a recipe asks for the defence.
+
+    Returns:
+        The same of a recipe and the name of one of its stages.
+    """
+    return lambda recipe, stage: asked(recipe) and recipe.distilled.epochs > 0 and stage not in ("train", "noisy")
 
 
 def _lines(facts: Mapping[str, Any]) -> list[str]:
@@ -67,7 +74,7 @@ SELENA: Defence = Defence(
     anew=True,
     asked=_asked,
     sub_models=lambda recipe: recipe.own(Selena).sub_models,
-    acts_in=_acts_in,
+    acts_in=from_distillation_on(_asked),
     conflicts=(
         Conflict(
             "SELENA keeps each member from some of its sub-models and shows it to the others: --selena must be above "
