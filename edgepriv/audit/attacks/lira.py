@@ -10,8 +10,8 @@ allows for the mean being that of a few models. With few models it is close to `
 ``bayesian`` is BaVarIA-t (Brännvall 2026): a normal-inverse-gamma prior of mean and variance together, and the Student's t
 that it predicts. Of k models with mean m and sum of squares S the posterior has kappa = k0 + k, mean (k0 m0 + k m) / kappa,
 nu = nu0 + k and sum of squares nu0 s0^2 + S + k0 k (m - m0)^2 / kappa; the prediction is Student's t with nu degrees of
-freedom around that mean, with scale^2 = sum of squares / nu * (1 + 1 / kappa). The paper leaves nothing to tune; we take m0
-and s0^2 from all candidates of the same side, nu0 = ``STRENGTH`` and k0 = ``MEAN_STRENGTH``.
+freedom around that mean, with scale^2 = sum of squares / nu * (1 + 1 / kappa). The numbers of
+the prior are ours: m0 and s0^2 from all candidates of the same side, nu0 = ``STRENGTH`` and k0 = ``MEAN_STRENGTH``.
 
 ``fixed`` pools the spread around each candidate's own mean over all candidates, the paper's choice below about 64 models;
 ``per-example`` estimates it for each candidate alone.
