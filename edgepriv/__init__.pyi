@@ -272,6 +272,8 @@ def show(
     path: str | os.PathLike[str],
     *,
     model: str | None = None,
+    sensitivity: bool = False,
+    data_dir: str | os.PathLike[str] | None = None,
     progress: bool | Callable[[Step], object] = False,
 ) -> Shown:
     """What a file is: weights by layer and bits, profile, recipe."""

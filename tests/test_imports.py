@@ -12,6 +12,7 @@ PACKAGE = REPOSITORY / "edgepriv"
 ORDER = (
     {
         "accuracy",
+        "paired",
         "errors",
         "files",
         "recipe",

@@ -354,7 +354,10 @@ class Compared(Rows):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Shown(Result):
-    """What a file is; fields that its kind does not have, or that are not known of it, are None."""
+    """What a file is; fields that its kind does not have, or that are not known of it, are None.
+
+    ``sensitivity``: a row for each layer, that which loses least first: points of accuracy lost and their interval by width.
+    """
 
     size_bytes: int
     layers: Sequence[Row]
@@ -370,12 +373,14 @@ class Shown(Result):
     recipe: Row | None = None
     data: Row | None = None
     kind: str | None = None
+    sensitivity: Row | None = None
 
     def readable(self) -> list[Any]:
-        """What is known of the file, then its layers."""
-        from edgepriv.report import tables
+        """What is known of the file, its layers, and what each loses at fewer bits where that was measured."""
+        from edgepriv.report import sensitivity, tables
 
-        return list(tables.show_tables(self._content))
+        measured = [] if self.sensitivity is None else sensitivity.accuracy_lost(self.sensitivity)
+        return [*tables.show_tables(self._content), *measured]
 
 
 def _as_it_is(value: Any) -> Any:

@@ -84,13 +84,19 @@ def torch_probabilities(classifier: nn.Module, weights: Mapping[str, QuantizedTe
     return torch_logits(classifier, weights, x).softmax(dim=1).numpy()
 
 
-def torch_logits(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], x: np.ndarray) -> torch.Tensor:
+def torch_logits(
+    classifier: nn.Module,
+    weights: Mapping[str, QuantizedTensor],
+    x: np.ndarray,
+    others: Mapping[str, np.ndarray] | None = None,
+) -> torch.Tensor:
     """``torch_probabilities`` before the softmax.
 
     Args:
         classifier: in eval mode.
         weights: integers by parameter name.
         x: float32 [n, ...] in [0, 1].
+        others: float32 numbers of more parameters, by name.
 
     Returns:
         float32 [n, K].
@@ -98,9 +104,9 @@ def torch_logits(classifier: nn.Module, weights: Mapping[str, QuantizedTensor], 
     prefix = prefix_of(classifier)
     device = next((tensor.device for tensor in classifier.state_dict().values()), torch.device("cpu"))
     own = dict(classifier.named_parameters(remove_duplicate=False))
+    numbers = {name: tensor.dequantize() for name, tensor in weights.items()} | dict(others or {})
     replaced = {
-        prefix + name: torch.from_numpy(tensor.dequantize()).to(device, own[prefix + name].dtype)
-        for name, tensor in weights.items()
+        prefix + name: torch.from_numpy(array).to(device, own[prefix + name].dtype) for name, array in numbers.items()
     }
     rows = min(256, max(1, _LARGEST_BATCH // x[0].size))
     training = [module for module in classifier.modules() if module.training]

@@ -1,27 +1,30 @@
-"""What each layer of a float graph loses at each width, one layer at a time."""
+"""What each layer of a float model loses at each width, one layer at a time."""
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import torch
+from torch import nn
 
 from edgepriv import progress
 from edgepriv.artifact.contract import Contract, as_fed, as_probabilities, scores_in
 from edgepriv.artifact.foreign_graph import Weight, at_one_opset, readied, weights_of
+from edgepriv.artifact.parity import torch_logits
 from edgepriv.artifact.session import started
+from edgepriv.paired import loss
 from edgepriv.recipe import Quantize
-from edgepriv.training.quantization import quantized_tensor
+from edgepriv.training.quantization import quantized_tensor, widths
 
 SECONDS = 30.0
-"""What the table may take."""
+"""What the table may take unless it is said."""
 MOST, FEWEST = 200, 4
-"""Inputs that each cell is measured on; fewer where all cells would take longer than ``SECONDS``."""
+"""Inputs that each cell is measured on; fewer where all cells would take longer."""
 _TINY = 1e-12
 
 
@@ -95,53 +98,110 @@ def divergence(expected: np.ndarray, actual: np.ndarray) -> float:
     return float(np.maximum(np.sum(p * (np.log(np.maximum(p, _TINY)) - np.log(q)), axis=1), 0).mean())
 
 
+class Replaceable(Protocol):
+    """A float model whose weights can be replaced in each run. ``weights``: by name."""
+
+    @property
+    def weights(self) -> Mapping[str, Weight]:
+        """Those that can be rounded, output channels first."""
+
+    def probabilities(self, x: np.ndarray, replaced: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+        """Answers with other numbers in some weights, float64 [n, K]."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The same of a network in torch. ``classifier``: in eval mode, with its float weights."""
+
+    classifier: nn.Module
+    weights: Mapping[str, Weight]
+
+    def probabilities(self, x: np.ndarray, replaced: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+        """Answers with other numbers in some weights.
+
+        Args:
+            x: float32 [n, ...] in [0, 1].
+            replaced: rows of weights by name.
+
+        Returns:
+            float64 [n, K].
+        """
+        answers: np.ndarray = torch_logits(self.classifier, {}, x, replaced or {}).softmax(1).double().numpy()
+        return answers
+
+
+def of_network(classifier: nn.Module, network: nn.Module) -> Network:
+    """A network whose weights can be replaced in each run.
+
+    Args:
+        classifier: the network behind its normalisation.
+        network: the network itself, whose layers a rule of bits names.
+
+    Returns:
+        The classifier with the weights that such a rule could quantize.
+    """
+    parameters, modules = dict(network.named_parameters()), dict(network.named_modules())
+    weights = {}
+    for name in widths(network, Quantize(bits=8)):
+        layer = name.rpartition(".")[0]
+        weights[name] = Weight(
+            name, parameters[name].detach().float().cpu().numpy(), False, type(modules[layer]).__name__
+        )
+    return Network(classifier, weights)
+
+
 def sensitivity(
-    model: onnx.ModelProto,
-    contract: Contract,
+    own: Replaceable,
     x: np.ndarray,
     y: np.ndarray | None,
     rule: Quantize,
     widths: Sequence[int],
+    *,
+    groups: np.ndarray | None = None,
+    most: int = MOST,
+    seconds: float = SECONDS,
 ) -> dict[str, Any]:
     """What each layer loses at each width, the others at full width.
 
     Args:
-        model: the float graph.
-        contract: how it is read.
-        x: float32 [n, ...], as ``predict`` takes them.
+        own: the float model.
+        x: float32 [n, ...], as it takes them.
         y: int64 [n], the true classes; None where they are not known.
         rule: quantizer and granularity.
         widths: in bits.
+        groups: int64 [n], whose records they are; None where each is by itself.
+        most: inputs that each cell is measured on, if there is time for as many.
+        seconds: what the table may take.
 
     Returns:
-        ``n`` inputs, ``widths``, ``rows``: for each layer its ``name``, ``op``, ``parameters``, ``divergence`` in nats and
-        ``points`` of accuracy lost by width (None without classes), the layer that loses most at the narrowest width first;
-        ``skipped``: layers for which there was no time.
+        ``n`` inputs, ``widths``, ``rows``: for each layer its ``name``, ``op``, ``parameters``, ``divergence`` in nats,
+        ``points`` of accuracy lost by width and their ``ci`` (both None without classes), the layer that loses most at the
+        narrowest width first; ``skipped``: layers for which there was no time.
     """
-    own = overridable(model, contract)
     started_at = time.monotonic()
     own.probabilities(x[: min(len(x), FEWEST)])
     per_input = (time.monotonic() - started_at) / min(len(x), FEWEST)
     cells = max(1, len(own.weights) * len(widths))
-    n = int(np.clip(SECONDS / cells / max(per_input, 1e-9), FEWEST, min(len(x), MOST))) if len(x) > FEWEST else len(x)
-    x, y = x[:n], None if y is None else y[:n]
+    n = int(np.clip(seconds / cells / max(per_input, 1e-9), FEWEST, min(len(x), most))) if len(x) > FEWEST else len(x)
+    x = x[:n]
+    y, groups = (None if part is None else part[:n] for part in (y, groups))
     expected = own.probabilities(x)
     begun, rows, skipped = time.monotonic(), [], []
     for name, weight in progress.each(
         own.weights.items(), "sensitivity", unit="layer", total=len(own.weights), delay=3
     ):
-        if time.monotonic() - begun > 2 * SECONDS:
+        if time.monotonic() - begun > 2 * seconds:
             skipped.append(weight.layer)
             continue
         row: dict[str, Any] = {"name": weight.layer, "op": weight.op, "parameters": weight.rows.size}
-        apart, points = {}, {}
+        apart, points, intervals = {}, {}, {}
         for bits in widths:
             rounded = quantized_tensor(torch.tensor(weight.rows), bits, rule).dequantize()
             actual = own.probabilities(x, {name: rounded})
             apart[str(bits)] = divergence(expected, actual)
             if y is not None:
-                lost = np.mean(expected.argmax(1) == y) - np.mean(actual.argmax(1) == y)
-                points[str(bits)] = float(100 * lost)
-        rows.append(row | {"divergence": apart, "points": points or None})
+                lost = loss(expected.argmax(1) == y, actual.argmax(1) == y, groups)
+                points[str(bits)], intervals[str(bits)] = lost["points"], lost["ci"]
+        rows.append(row | {"divergence": apart, "points": points or None, "ci": intervals or None})
     rows.sort(key=lambda row: -row["divergence"][str(min(widths))])
     return {"n": n, "widths": list(widths), "rows": rows, "skipped": skipped}

@@ -23,6 +23,7 @@ from edgepriv.data.earlier import earlier_readings
 from edgepriv.data.encoding import TableEncoding, encoded_members, fitted
 from edgepriv.data.extra import ExtraData, labelled, read_extra, read_public, refuse_shared
 from edgepriv.data.files import columns_of, from_member_files, kind_of, of_members, read_arrays
+from edgepriv.data.halves import Halves, halves_of
 from edgepriv.data.inherited import NAMING, read_members
 from edgepriv.data.same_columns import as_in, in_one_order
 from edgepriv.data.sources import canonical_name, default_data_dir, files_of, load
@@ -34,6 +35,7 @@ __all__ = [
     "Canaries",
     "Dataset",
     "ExtraData",
+    "Halves",
     "Split",
     "Subgroups",
     "TableEncoding",
@@ -54,6 +56,7 @@ __all__ = [
     "files_of",
     "fitted",
     "from_member_files",
+    "halves_of",
     "in_one_order",
     "kind_of",
     "labelled",

@@ -18,7 +18,7 @@ from edgepriv.artifact.foreign_export import pack_graph, prove_packed
 from edgepriv.artifact.foreign_inputs import example_shape, given_examples, random_examples, read_by
 from edgepriv.artifact.layers import layers
 from edgepriv.artifact.release import written_by_export
-from edgepriv.artifact.sensitivity import divergence, sensitivity
+from edgepriv.artifact.sensitivity import divergence, overridable, sensitivity
 from edgepriv.artifact.session import histogram, optimized_graph, predict
 from edgepriv.errors import UserError
 from edgepriv.files import folder_aside, refuse_existing, refuse_overwriting, write_bytes
@@ -104,7 +104,7 @@ def export_foreign(
             "to learn what it costs, or more bits for the layers that the table puts first"
         )
     widths = sorted({*WIDTHS, *(tensor.bits for tensor in packed.integers.values() if tensor.bits <= 8)})
-    table = sensitivity(graph, contract, x, y, recipe.quantize, widths) if packed.integers else None
+    table = sensitivity(overridable(graph, contract), x, y, recipe.quantize, widths) if packed.integers else None
     optimized = optimized_graph(packed.content)
     exported = Exported(
         output,

@@ -13,26 +13,36 @@ from edgepriv.models.containers import tensors_in
 from edgepriv.models.lsq_steps import is_step
 from edgepriv.models.reading import is_of_tensors, load_tensors
 from edgepriv.pipeline._given import named
+from edgepriv.pipeline._sensitivity import sensitivity_of_file
 from edgepriv.recipe import FULL_WIDTH, parse
 from edgepriv.recipe.defences import defences_of
 from edgepriv.training import quantize_weights
 
 
-def show(path: Path, factory: str | None = None) -> dict[str, Any]:
+def show(
+    path: Path, factory: str | None = None, *, sensitivity: bool = False, data_dir: Path | None = None
+) -> dict[str, Any]:
     """What a model.onnx or model.pt is: weights by layer and bits, profile; recipe and data where they are known.
 
     Args:
         path: an .onnx file, a checkpoint, or a bare state_dict.
         factory: the user's own ``package.module:factory``, without which a checkpoint of such a network is refused.
+        sensitivity: measure what each layer of a checkpoint loses at each width.
+        data_dir: folder of the data sets, for that; None for the default one.
 
     Returns:
-        Facts by name, JSON-ready; ``layers`` is one dictionary for each weight.
+        Facts by name, JSON-ready; ``layers`` is one dictionary for each weight; ``sensitivity`` where it was asked for.
 
     Raises:
         UserError: where there is no such file, or it is none of these.
     """
     if not path.is_file():
         raise UserError(f"no such file: {path}")
+    if sensitivity:
+        measured = sensitivity_of_file(path, factory, data_dir)
+        return show(path, factory) | {"sensitivity": measured}
+    if data_dir is not None:
+        raise UserError("--data-dir is for --sensitivity, which reads the data: pass both or neither")
     if not is_of_tensors(path):
         model = DeployedModel.open(path)
         known, facts = model.manifest, describe(model)

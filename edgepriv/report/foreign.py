@@ -3,14 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from edgepriv.report.formatting import percent, significant
-
-SHOWN = 10
-"""Layers in the table; the JSON has all."""
+from edgepriv.report.sensitivity import not_shown, sensitivity_table
 
 
 def packed_lines(result: Mapping[str, Any]) -> list[Table | str]:
@@ -41,38 +37,4 @@ def packed_lines(result: Mapping[str, Any]) -> list[Table | str]:
     lines += [f"warning: {warning}" for warning in change["warnings"]]
     table = result["sensitivity"]
     parts: list[Table | str] = ["\n".join(lines)]
-    return parts if table is None else [*parts, sensitivity_table(table), *_below(table)]
-
-
-def sensitivity_table(table: Mapping[str, Any]) -> Table:
-    """What each layer loses at each width.
-
-    Args:
-        table: ``sensitivity`` of the export.
-
-    Returns:
-        The layers that lose most, a row each: divergence in nats, and points of accuracy where they were measured.
-    """
-    title = f"Each layer alone at fewer bits: divergence in nats, {table['n']} inputs"
-    shown = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    shown.add_column("layer", overflow="fold")
-    shown.add_column("op", overflow="fold")
-    shown.add_column("weights", justify="right")
-    for bits in table["widths"]:
-        shown.add_column(f"{bits} bits", justify="right")
-    for row in table["rows"][:SHOWN]:
-        cells = []
-        for bits in map(str, table["widths"]):
-            lost = "" if row["points"] is None else f" ({row['points'][bits]:+.1f} pt)"
-            cells.append(f"{significant(row['divergence'][bits])}{lost}")
-        shown.add_row(Text(row["name"]), row["op"], f"{row['parameters']:,}", *cells)
-    return shown
-
-
-def _below(table: Mapping[str, Any]) -> list[str]:
-    lines = []
-    if len(table["rows"]) > SHOWN:
-        lines.append(f"{len(table['rows']) - SHOWN} more layers that lose less are in the JSON (--json)")
-    if table["skipped"]:
-        lines.append(f"there was no time for {len(table['skipped'])} layers: {', '.join(table['skipped'])}")
-    return lines
+    return parts if table is None else [*parts, sensitivity_table(table), *not_shown(table)]

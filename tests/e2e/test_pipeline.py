@@ -302,3 +302,15 @@ def test_a_bare_state_dict_is_hardened_with_member_files(edgepriv, hardened: Pat
     assert ran.json["robustness"]["n"] == 20
     manifest = json.loads((tmp_path / "out" / "model.manifest.json").read_text())
     assert manifest["data"]["split"]["sizes"]["members"] == 300
+
+
+def test_show_measures_what_each_layer_loses(edgepriv, hardened, refused):
+    table = edgepriv("show", hardened / "float.pt", "--sensitivity", "--json").json["sensitivity"]
+    assert {row["name"] for row in table["rows"]} == {"conv1", "conv2", "conv3", "fc"}
+    narrow = [row["divergence"]["2"] for row in table["rows"]]
+    assert narrow == sorted(narrow)
+    assert (table["n"], table["of"]) == (150, "non-members")  # the half that choices are made by
+    shown = edgepriv("show", hardened / "float.pt", "--sensitivity").out
+    assert "noise ±" in shown
+    assert "give it the checkpoint" in refused("show", hardened / "out/model.onnx", "--sensitivity")
+    assert "--data-dir is for --sensitivity" in refused("show", hardened / "float.pt", "--data-dir", hardened)
