@@ -106,7 +106,15 @@ class Replaceable(Protocol):
         """Those that can be rounded, output channels first."""
 
     def probabilities(self, x: np.ndarray, replaced: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
-        """Answers with other numbers in some weights, float64 [n, K]."""
+        """Answers with other numbers in some weights.
+
+        Args:
+            x: float32 [n, ...], as the model takes them.
+            replaced: rows of weights by name.
+
+        Returns:
+            float64 [n, K].
+        """
 
 
 @dataclass(frozen=True)
