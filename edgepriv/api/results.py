@@ -341,14 +341,14 @@ class Compared(Rows):
 
     def readable(self) -> list[Any]:
         """The table, both ROC curves, what became better or worse, then what makes figures doubtful."""
-        from edgepriv.report import tables
+        from edgepriv.report import side_by_side
 
         return [
-            tables.compare_table(self.rows),
-            *tables.change_parts(self.rows),
-            *tables.stale_audits(self.rows),
-            *tables.altered_audits(self.rows),
-            *tables.compare_notes(self.rows),
+            side_by_side.compare_table(self.rows),
+            *side_by_side.change_parts(self.rows),
+            *side_by_side.stale_audits(self.rows),
+            *side_by_side.altered_audits(self.rows),
+            *side_by_side.compare_notes(self.rows),
         ]
 
 

@@ -17,7 +17,7 @@ from edgepriv.pipeline._bench import fixed_batches, measured_together
 from edgepriv.pipeline._given import json_name
 from edgepriv.project import beside
 from edgepriv.recipe import Recipe
-from edgepriv.report import tables
+from edgepriv.report import side_by_side
 from edgepriv.report.changes import costs, with_costs, without_audits
 from edgepriv.report.compared_page import page
 from edgepriv.report.formatting import attack_name
@@ -59,7 +59,7 @@ def compare(
     measured = measured_together(variants, recipe.bench, batches, (1,))
     audits = {name: audit_beside(model) for name, model in variants.items()}
     rows = [
-        tables.compare_row(name, audits[name], measured)
+        side_by_side.compare_row(name, audits[name], measured)
         | {"stale_audit": has_stale_audit(model), "altered_audit": is_altered(audits[name] or {})}
         | {"batch": fixed[name], "timed_batch": batches[0], "roc": _roc(audits[name])}
         for name, model in variants.items()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgepriv.report import changes, tables
+from edgepriv.report import changes, side_by_side
 from edgepriv.report.html import templates
 from edgepriv.report.plots import roc_of_versions
 
@@ -28,8 +28,12 @@ def page(rows: Sequence[Row]) -> str:
             rows=rows,
             changes=[(row["name"], row["change"]) for row in rows if row["change"] is not None],
             roc=roc_of_versions(curves) if curves else None,
-            side_by_side=tables.compare_cells(rows),
-            remarks=[*tables.stale_audits(rows), *tables.altered_audits(rows), *tables.compare_notes(rows)],
+            side_by_side=side_by_side.compare_cells(rows),
+            remarks=[
+                *side_by_side.stale_audits(rows),
+                *side_by_side.altered_audits(rows),
+                *side_by_side.compare_notes(rows),
+            ],
             headline=changes.headline,
             cells=changes.figure_cells,
             notes=changes.notes,

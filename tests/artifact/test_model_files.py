@@ -85,7 +85,7 @@ def test_a_missing_file_is_named(split):
 def test_comparing_says_that_an_audit_is_stale(split, tmp_path):
     from edgepriv import pipeline
     from edgepriv.recipe import Recipe
-    from edgepriv.report.tables import stale_audits
+    from edgepriv.report.side_by_side import stale_audits
 
     other = tmp_path / "other.onnx"
     onnx.save(model([node("MatMul", "x w")], {"w": W}), other)

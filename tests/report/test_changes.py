@@ -4,7 +4,7 @@ import re
 
 from edgepriv.report import changes, characters
 from edgepriv.report.compared_page import page
-from edgepriv.report.tables import change_parts, compare_row
+from edgepriv.report.side_by_side import change_parts, compare_row
 
 
 def timed(size, rounds):

@@ -2,7 +2,7 @@
 
 from edgepriv.report.html import missing
 from edgepriv.report.not_measured import notes
-from edgepriv.report.tables import compare_notes, compare_row
+from edgepriv.report.side_by_side import compare_notes, compare_row
 
 ROBUST = {"norm": "linf", "eps": 0.1, "clean_accuracy": 0.9, "ci": None, "attacks": [], "n": 10, "curve": []}
 MASKED = ROBUST | {"worst_case_accuracy": None, "at_most": 0.4, "warnings": ["no gradients: Det (node /d)"]}

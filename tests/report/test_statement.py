@@ -7,8 +7,8 @@ import pytest
 from edgepriv.errors import UserError
 from edgepriv.report.declared import NOTHING_DECLARED, Declared
 from edgepriv.report.html import render
+from edgepriv.report.side_by_side import altered_audits
 from edgepriv.report.statement import digest, is_altered, signed, statement_lines, statement_of
-from edgepriv.report.tables import altered_audits
 
 SIGNED = Declared(
     context="handed to hospitals on devices", run_by="A. Meyer", sign_off="B. Roth, data protection officer"

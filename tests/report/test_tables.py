@@ -3,7 +3,7 @@ import json
 import pytest
 from rich.console import Console
 
-from edgepriv.report import tables
+from edgepriv.report import side_by_side, tables
 from edgepriv.report.html import comparison
 
 
@@ -28,20 +28,23 @@ def test_bench_shows_ratios_only_where_there_are_any(bench):
 
 
 def test_compare_takes_rows_that_are_json(audit, bench):
-    rows = [tables.compare_row("hardened", audit, bench), tables.compare_row("unknown.onnx", None, None)]
+    rows = [side_by_side.compare_row("hardened", audit, bench), side_by_side.compare_row("unknown.onnx", None, None)]
     json.dumps(rows, allow_nan=False)
     assert rows[0]["size_bytes"] == 34_500
     assert rows[0]["strongest_attack"]["auc"] == pytest.approx(max(found["auc"] for found in audit["attacks"]))
-    printed = text(tables.compare_table(rows))
+    printed = text(side_by_side.compare_table(rows))
     assert "61.0% [58.0%, 64.0%] (linf 0.1)" in printed.replace("eps ", "")
     assert printed.count("not measured") == 7
 
 
 def test_numbers_are_whole_in_80_columns(audit, bench):
-    rows = [tables.compare_row("hardened", audit, bench), tables.compare_row("float", audit["float"], bench)]
+    rows = [
+        side_by_side.compare_row("hardened", audit, bench),
+        side_by_side.compare_row("float", audit["float"], bench),
+    ]
     for table, whole in (
         (tables.bench_table(bench), ("34.5 kB", "×1.02", "0.970-1.07", "0.204")),
-        (tables.compare_table(rows), ("61.0% [58.0%, 64.0%]", "34.5 kB", "0.204 ms", "its TPR at 1% FPR")),
+        (side_by_side.compare_table(rows), ("61.0% [58.0%, 64.0%]", "34.5 kB", "0.204 ms", "its TPR at 1% FPR")),
         (tables.verdict_table(comparison(audit, bench)), ("61.0% [58.0%, 64.0%]", "+56.0 points")),
     ):
         lines = text(table, 80).splitlines()
