@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 if __package__:
-    from .predict import open_session
+    from .session import open_session
 else:
-    from predict import open_session  # type: ignore
+    from session import open_session  # type: ignore
 
 
 def executed_ops(model: str | bytes | os.PathLike[str], threads: int = 1) -> dict[str, int]:

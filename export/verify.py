@@ -16,29 +16,15 @@ from typing import Any
 import numpy as np
 
 if __package__:
-    from .predict import (
-        KitError,
-        batch_note,
-        check_guard,
-        fit_inputs,
-        fixed_batch,
-        open_or_explain,
-        predict,
-        reason_of,
-        run_command,
-    )
+    from .command import KitError, run_command
+    from .inputs import fit_inputs
+    from .record import check_guard
+    from .session import batch_note, fixed_batch, open_or_explain, predict, reason_of
 else:
-    from predict import (  # type: ignore
-        KitError,
-        batch_note,
-        check_guard,
-        fit_inputs,
-        fixed_batch,
-        open_or_explain,
-        predict,
-        reason_of,
-        run_command,
-    )
+    from command import KitError, run_command  # type: ignore
+    from inputs import fit_inputs  # type: ignore
+    from record import check_guard  # type: ignore
+    from session import batch_note, fixed_batch, open_or_explain, predict, reason_of  # type: ignore
 
 
 def verify(folder: Path, model: Path | None = None, threads: int = 1) -> dict[str, Any]:

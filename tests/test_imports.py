@@ -258,7 +258,7 @@ def test_one_place_constructs_inference_sessions():
         for call in called(path)
         if ast.unparse(call.func).split(".")[-1] == "InferenceSession"
     ]
-    assert constructing == ["export/predict.py"]
+    assert constructing == ["export/session.py"]
 
 
 def test_checkpoints_are_never_unpickled():

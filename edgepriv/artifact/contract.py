@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import onnxruntime as ort
 
-from edgepriv.device import predict as device
+from edgepriv.device import session as device
 from edgepriv.errors import UserError
 
 Returned = Literal["probabilities", "unnormalized", "logits", "label"]

@@ -16,7 +16,7 @@ from edgepriv.artifact import choice, outputs
 from edgepriv.artifact.contract import Contract, Returned, as_fed, as_probabilities, ask, scores_in, source_of
 from edgepriv.artifact.metadata import names_in
 from edgepriv.artifact.model_files import external_files, parsed
-from edgepriv.device import predict as device
+from edgepriv.device import session as device
 from edgepriv.errors import UserError
 from edgepriv.files import read_bytes
 

@@ -12,7 +12,7 @@ from edgepriv.artifact.metadata import rounds_activations
 from edgepriv.artifact.operators import Unsupported
 from edgepriv.artifact.operators_types import STRAIGHT_THROUGH
 from edgepriv.artifact.session import check_contract, predict
-from edgepriv.device import predict as device
+from edgepriv.device import session as device
 
 LARGEST_DIFFERENCE = 1e-2
 """Between a probability of the twin and onnxruntime's. Far above rounding (1e-6), to allow for kernels that quantize

@@ -1,29 +1,20 @@
-"""Pictures from files, by Pillow alone: nothing is converted, cut or turned without a word."""
+"""Pictures from files, as the device kit reads them: nothing is converted, cut or turned without a word."""
 
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from edgepriv.data.beside import beside
-from edgepriv.data.pixels import resized, with_channels
 from edgepriv.data.raw import PART_NAMES, Raw
+from edgepriv.device import picture as device
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
 
-ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".pbm", ".tif", ".tiff", ".webp", ".gif"})
-_ORIENTATION = 0x0112
-_TRANSPARENT = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
-_PLAIN = frozenset(
-    {"1", "L", "P", "I", "F", "RGB", "LA", "La", "RGBA", "RGBa", "PA", "I;16", "I;16L", "I;16B", "I;16N"}
-)
-"""What is read as it is; anything else, such as CMYK, becomes RGB."""
-_DEEP_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+ENDINGS = frozenset(device.ENDINGS)
 
 
 @dataclass
@@ -166,75 +157,24 @@ def _size(array: np.ndarray) -> str:
 def _read(title: str, picture: Any, asked: Data, seen: _Seen) -> np.ndarray:
     """[C, H, W] of one picture."""
     try:
-        with ExitStack() as closing:
-            opened = Image.open(picture) if isinstance(picture, Path) else picture
-            if isinstance(picture, Path):
-                closing.callback(opened.close)
-            if not isinstance(opened, Image.Image):
-                raise UserError(f"{title} cannot be read as an image: it is a {type(picture).__name__}")
-            frames = getattr(opened, "n_frames", 1)
-            if frames > 1:
-                raise UserError(f"{title} holds {frames} pictures, and an example is one: save each to a file")
-            opened.load()
-            if opened.getexif().get(_ORIENTATION, 1) != 1:
-                opened = ImageOps.exif_transpose(opened)
-                seen.turned += 1
-            if isinstance(picture, Path) and _colour_of_16_bits(picture, opened):
-                seen.shortened += 1
-            array = _values(title, opened, asked)
-            if opened.mode not in _PLAIN:
-                seen.converted[opened.mode] += 1
-    except (OSError, SyntaxError, ValueError, TypeError, RuntimeError, Image.DecompressionBombError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{title} cannot be read as an image: {reason}") from error
-    seen.kinds[_KINDS.get(array.dtype.name, array.dtype.name)] += 1
-    if asked.channels is not None and asked.channels != len(array):
-        array = with_channels(array, asked.channels, title)
+        read = device.read(title, picture, asked.channels)
+        array: np.ndarray = read.planes
+        if asked.channels is not None:
+            array = device.with_channels(array, asked.channels, title)
+    except device.PictureError as error:
+        raise UserError(str(error)) from error
+    seen.turned += read.turned
+    seen.shortened += read.shortened
+    if read.converted:
+        seen.converted[read.converted] += 1
+    seen.kinds[_KINDS.get(read.planes.dtype.name, read.planes.dtype.name)] += 1
     seen.sizes.add(array.shape[1:])
-    return array if asked.image_size is None else resized(array, asked.image_size)
+    if asked.image_size is not None:
+        array = device.resized(array, asked.image_size)
+    return array
 
 
 _KINDS = {"uint8": "8 bits", "uint16": "16 bits", "float32": "floating point"}
-
-
-def _values(title: str, picture: Image.Image, asked: Data) -> np.ndarray:
-    if picture.mode in _DEEP_GREY or (picture.mode == "I" and picture.format == "PNG"):
-        return np.asarray(picture).astype(np.uint16)[None]
-    if picture.mode in ("L", "I", "F"):
-        return np.array(picture)[None]
-    if picture.mode == "1":
-        return np.array(picture.convert("L"))[None]
-    if picture.mode == "P":
-        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-    elif "transparency" in picture.info and picture.mode == "RGB":
-        picture = picture.convert("RGBA")
-    if picture.mode in _TRANSPARENT:
-        return _without_alpha(title, picture, asked)
-    if picture.mode != "RGB":
-        picture = picture.convert("RGB")
-    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
-
-
-def _without_alpha(title: str, picture: Image.Image, asked: Data) -> np.ndarray:
-    """Grey or colour alone where the alpha channel is opaque throughout; all four channels where four are asked for."""
-    grey = picture.mode in ("LA", "La")
-    planes = np.asarray(picture.convert("LA" if grey else "RGBA")).transpose(2, 0, 1)
-    if asked.channels == len(planes):
-        return np.ascontiguousarray(planes)
-    if (planes[-1] != 255).any():
-        raise UserError(
-            f"{title} has transparent pixels, whose colour is the background's: save the pictures on the background that the "
-            "model is to see, without an alpha channel"
-        )
-    return np.ascontiguousarray(planes[:-1])
-
-
-def _colour_of_16_bits(path: Path, picture: Image.Image) -> bool:
-    """Whether a PNG of colour has 16 bits for each channel, of which Pillow reads the upper 8."""
-    if picture.format != "PNG" or picture.mode not in ("RGB", "RGBA", "LA"):
-        return False
-    with path.open("rb") as file:
-        return file.read(25)[24:] == b"\x10"
 
 
 def _of_one_kind(arrays: list[np.ndarray], name: str) -> np.ndarray:

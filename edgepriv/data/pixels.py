@@ -1,8 +1,8 @@
 """Arrays of examples as people save them -> one layout, one range: images [N, C, H, W] or tables [N, F] in [0, 1]."""
 
 import numpy as np
-from PIL import Image
 
+from edgepriv.device import picture as device
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
 
@@ -11,11 +11,7 @@ ROUNDING = 1e-4
 1.0000001. Such numbers are clipped; anything further out is another scale, which is for the user to say."""
 
 _CHANNEL_COUNTS = (1, 3, 4)
-_LUMINANCE = np.array([0.299, 0.587, 0.114])
-"""Weights of red, green and blue (ITU-R BT.601), as Pillow and torchvision take them."""
 _UINT8, _UINT16 = 255, 65_535
-_FEWER_BITS = 14
-"""Cameras and scanners record 10, 12 or 14 bits into words of 16; taken for 16, such pictures would all be nearly black."""
 
 
 def laid_out(name: str, x: np.ndarray, asked: Data) -> np.ndarray:
@@ -40,11 +36,18 @@ def laid_out(name: str, x: np.ndarray, asked: Data) -> np.ndarray:
         raise UserError(f"{name}: examples have shape {list(x.shape[1:])}; expected an image or a row of features")
     images = x[:, None] if x.ndim == 3 else _channels_first(name, x, asked)
     if asked.channels is not None and images.shape[1] != asked.channels:
-        images = np.stack([with_channels(image, asked.channels, name) for image in images])
+        images = _in_channels(name, images, asked.channels)
     size = asked.image_size
     if size is not None and images.shape[2:] != size:
-        images = np.stack([resized(image, size) for image in images])
+        images = np.stack([device.resized(image, size) for image in images])
     return images
+
+
+def _in_channels(name: str, images: np.ndarray, channels: int) -> np.ndarray:
+    try:
+        return np.stack([device.with_channels(image, channels, name) for image in images])
+    except device.PictureError as error:
+        raise UserError(str(error)) from error
 
 
 def _refuse_for_tables(name: str, asked: Data) -> None:
@@ -71,46 +74,6 @@ def _channels_first(name: str, x: np.ndarray, asked: Data) -> np.ndarray:
     raise UserError(
         f"{name}: images have shape {list(x.shape[1:])}; expected 1, 3 or 4 channels, first or last, or --channels N"
     )
-
-
-def with_channels(image: np.ndarray, channels: int, name: str) -> np.ndarray:
-    """A picture in another number of channels: grey repeated, or the luminance of colour.
-
-    Args:
-        image: [C, H, W].
-        channels: that it is to have.
-        name: of the data, for messages.
-
-    Returns:
-        [channels, H, W] in the same type.
-
-    Raises:
-        UserError: for a colour picture in anything but grey, and for other numbers of channels.
-    """
-    if len(image) == 1:
-        return np.repeat(image, channels, axis=0)
-    if (len(image), channels) == (3, 1):
-        grey = np.tensordot(_LUMINANCE, image, axes=1)[None]
-        return np.rint(grey).astype(image.dtype) if image.dtype.kind in "ui" else grey.astype(image.dtype)
-    raise UserError(f"{name}: pictures of {len(image)} channels cannot be turned into {channels}")
-
-
-def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture at another height and width, antialiased; no value leaves the range of the picture's.
-
-    Args:
-        image: [C, H, W].
-        size: height and width, in pixels.
-
-    Returns:
-        [C, height, width] in the same type, whole numbers rounded.
-    """
-    if image.shape[1:] == size:
-        return image
-    height, width = size
-    planes = [Image.fromarray(plane.astype(np.float32)) for plane in image]
-    pixels = np.stack([np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR)) for plane in planes])
-    return np.rint(pixels).astype(image.dtype) if image.dtype.kind in "uib" else pixels.astype(image.dtype)
 
 
 def scaled(name: str, x: np.ndarray, asked: Data) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -165,7 +128,7 @@ def _whole_numbers(
     if asked is not None and (high <= asked[1] or asked[1] > _UINT8):
         return _within(name, x, asked), ()
     used = max(8, int(high).bit_length())
-    if used <= _FEWER_BITS:
+    if used <= device.FEWER_BITS:
         raise UserError(
             f"{name}: the pixels have 16 bits, but none is above {high:g}, as if they were recorded with {used}: say in which "
             f"range they were, --input-range 0:{2**used - 1} or --input-range 0:{_UINT16}"

@@ -12,29 +12,26 @@ import onnxruntime as ort
 from edgepriv.artifact.metadata import rounds_activations
 from edgepriv.device import memguard
 from edgepriv.device.bench import random_inputs
-from edgepriv.device.predict import (
-    KitError,
-    class_names,
-    fit_inputs,
-    fixed_batch,
-    open_or_explain,
-    output_kind,
-    predict,
-    reason_of,
-    table_record,
-)
+from edgepriv.device.command import KitError
+from edgepriv.device.inputs import fit_inputs, table_record
+from edgepriv.device.session import class_names, fixed_batch, open_or_explain, output_kind, predict, reason_of
 from edgepriv.device.table import KIND
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, sha256_of, write_bytes, write_json, write_text
 
 PYTHON = (
     "predict.py",
-    "bench.py",
     "verify.py",
+    "bench.py",
+    "session.py",
+    "inputs.py",
+    "picture.py",
+    "table.py",
+    "record.py",
+    "memguard.py",
     "machine.py",
     "ops.py",
-    "memguard.py",
-    "table.py",
+    "command.py",
     "README.md",
     "requirements.txt",
 )
@@ -67,6 +64,7 @@ def write_kit(
     *,
     also: Sequence[Path] = (),
     tolerance: float | None = None,
+    picture_range: tuple[float, float] | None = None,
     force: bool = False,
 ) -> Path:
     """Write the device kit of a model.
@@ -80,6 +78,8 @@ def write_kit(
         also: other files of the same model that ship (a .ort).
         tolerance: the largest difference of a probability that verifying accepts on another processor, and of a logit in units
             of the largest one; labels must be equal. None for 1e-3, and 1e-2 for a file with ``--compute int8``.
+        picture_range: which numbers were black and white in the pictures of more than 8 bits that the model was trained on;
+            None where there were none, or all 16 bits were used.
         force: replace files that exist.
 
     Returns:
@@ -109,6 +109,8 @@ def write_kit(
     encoding = table_record(session)
     if encoding is not None:
         record[KIND] = encoding
+    if picture_range is not None:
+        record["picture_range"] = list(picture_range)
     guard = memguard.beside(model)
     if guard.is_file():
         record["guard"] = {"file": guard.name, "sha256": sha256_of(guard)}

@@ -356,4 +356,6 @@ def _keep(hardened: Checkpoint, exported: dict[str, Any], paths: Paths, *, force
     save_head(paths.head, hardened.head)
     if paths.name == "model":
         also = [beside(paths.onnx, "ort")] if exported.get("ort") else []
-        write_kit(paths.onnx, paths.kit, also=also, force=force)
+        span = hardened.recipe.data.range
+        deep = span if span is not None and span[1] > 255 else None  # a smaller one is that of bytes, or the network's
+        write_kit(paths.onnx, paths.kit, also=also, picture_range=deep, force=force)

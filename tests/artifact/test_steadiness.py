@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgepriv.artifact.batches import LARGEST_QUANTIZED, ROUNDING, steadiness
-from edgepriv.device.predict import softmax
+from edgepriv.device.session import softmax
 
 X = np.eye(3, dtype=np.float32)[np.arange(40) % 3]
 

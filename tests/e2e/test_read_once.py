@@ -17,7 +17,7 @@ import onnx
 import pytest
 
 from edgepriv import data, pipeline
-from edgepriv.device import predict
+from edgepriv.device import session
 from edgepriv.measure import bench
 from edgepriv.recipe import Recipe
 
@@ -39,7 +39,7 @@ sys.addaudithook(on_open)  # every file that Python opens, whoever does it; ther
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     """Reads and parses of files, and sessions that were opened by a path, so that onnxruntime reads the file again."""
     global counting
-    parse, start = onnx.ModelProto.ParseFromString, predict.open_session
+    parse, start = onnx.ModelProto.ParseFromString, session.open_session
     counts: Counter[str] = Counter()
 
     def parsing(proto: onnx.ModelProto, content: bytes) -> int:
@@ -51,7 +51,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         return start(model, *arguments)
 
     monkeypatch.setattr(onnx.ModelProto, "ParseFromString", parsing)
-    monkeypatch.setattr(predict, "open_session", starting)
+    monkeypatch.setattr(session, "open_session", starting)
     counting = counts
     yield counts
     counting = None

@@ -3,6 +3,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx.parser
 import pytest
@@ -39,6 +40,28 @@ def model_of(tmp_path):
     def write(graph, name="other.onnx"):
         path = tmp_path / name
         onnx.save(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}'), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def pictured(tmp_path):
+    """Write pictured.onnx, a linear classifier of pictures of 12 x 12 pixels into three classes, and return its path."""
+
+    def write(takes="float", channels=3):
+        size = 144 * channels
+        weights = 9 * np.random.default_rng(0).normal(size=(size, 3)).astype(np.float32) / size**0.5
+        scaled = "Cast <to = 1> (input)" if takes == "float" else "Div(cast, full)"
+        graph = onnx.parser.parse_model(
+            f'<ir_version: 10, opset_import: ["" : 21]> g ({takes}[N, {channels}, 12, 12] input) => (float[N, 3] '
+            f"probabilities) <float full = {{255.0}}, float[{size}, 3] w> {{ cast = Cast <to = 1> (input) x = {scaled} "
+            "flat = Flatten(x) logits = MatMul(flat, w) probabilities = Softmax <axis = 1> (logits) }"
+        )
+        graph.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+        onnx.helper.set_model_props(graph, {"edgepriv_version": "0", "class_names": '["a", "b", "c"]'})
+        path = tmp_path / "pictured.onnx"
+        onnx.save(graph, path)
         return path
 
     return write
