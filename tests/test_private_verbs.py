@@ -132,6 +132,18 @@ def test_an_attack_that_shows_more_than_is_proven_is_called_out():
     assert finding.sentence.startswith("WARNING: the attack confidence")
 
 
+def test_where_nothing_is_proven_nothing_is_contradicted():
+    member = np.arange(2000) < 1000
+    scores = {"member": member, "none/confidence": member + 0.0}
+    dp = {"epsilon": None, "claimed": False, "delta": 1e-4, "noise_multiplier": 0.0, "clip": 0.5, "steps": 10}
+    beside = compare_with_guarantee(dp, [{"name": "confidence", "threat_model": "none"}], scores, seed=0)
+    assert beside["lower_bound"] > 4
+    assert beside["warning"] is None
+    (finding,) = proven({"dp": beside})
+    assert finding.topic == "No privacy is proven"
+    assert "epsilon is infinite" in finding.sentence
+
+
 def test_delta_excuses_as_much_as_it_says():
     member = np.arange(2000) < 1000
     scores = {"member": member, "none/confidence": np.where(np.arange(2000) < 100, 1.0, 0.0)}  # 10% of the members

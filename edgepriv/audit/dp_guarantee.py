@@ -32,7 +32,7 @@ def compare_with_guarantee(
     delta (e^(k epsilon) - 1) / (e^epsilon - 1) (Vadhan 2017, lemma 2.2).
 
     Args:
-        dp: facts of the training, with ``epsilon`` and ``delta``.
+        dp: facts of the training, with ``epsilon`` (None: nothing is proven) and ``delta``.
         attacks: rows of the audit.
         scores: of the audit, by "threat model/attack".
         seed: of the halves that a bound is computed on.
@@ -60,7 +60,7 @@ def compare_with_guarantee(
             threat_model, name = own["attack"].split("/", 1)
             shown = {"lower_bound": own["lower_bound"], "attack": name, "threat_model": threat_model}
     warning = None
-    if shown["lower_bound"] > epsilon:
+    if epsilon is not None and shown["lower_bound"] > epsilon:
         by = phrase_of({"name": shown["attack"], "threat_model": shown["threat_model"]})
         warning = (
             f"the attack {shown['attack']} ({by}) shows an epsilon of at least "
@@ -73,9 +73,12 @@ def compare_with_guarantee(
 
 def _of_a_person(
     dp: Mapping[str, Any], groups: np.ndarray | None, member: np.ndarray
-) -> tuple[float, float, dict[str, Any]]:
+) -> tuple[float | None, float, dict[str, Any]]:
     """Epsilon and delta that cover a person with all records, and what the JSON says of it; of one record without groups."""
-    epsilon, delta = float(dp["epsilon"]), float(dp["delta"])
+    delta = float(dp["delta"])
+    if dp["epsilon"] is None:
+        return None, delta, {}
+    epsilon = float(dp["epsilon"])
     if groups is None:
         return epsilon, delta, {}
     most = int(np.unique(groups[member], return_counts=True)[1].max())

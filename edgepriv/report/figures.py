@@ -127,7 +127,8 @@ def _privacy(dp: Mapping[str, Any] | None) -> Iterator[Figure]:
         of_person = "epsilon_of_a_person" in dp
         epsilon, delta = (dp[f"{name}_of_a_person" if of_person else name] for name in ("epsilon", "delta"))
         title = f"epsilon proven{' of a person' if of_person else ''}, at delta {delta:.2g}"
-        yield _figure(title, PRIVACY, epsilon, unit="number", note=dp.get("warning") or "")
+        nothing = "" if epsilon is not None else "trained without noise: nothing is proven"
+        yield _figure(title, PRIVACY, epsilon, unit="number", note=dp.get("warning") or nothing)
         yield _figure(
             "epsilon shown by attacks, at least", PRIVACY, dp["lower_bound"], unit="number", by=dp.get("attack") or ""
         )

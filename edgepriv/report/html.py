@@ -242,7 +242,9 @@ def comparison(audit: Mapping[str, Any] | None, bench: Mapping[str, Any] | None)
         for label, show in _LEAKAGE.items():
             yield label, show(against) if against else "", show(best), ""
     if own.get("dp"):
-        yield f"proven epsilon, at delta {own['dp']['delta']:.2g}", "", formatting.significant(own["dp"]["epsilon"]), ""
+        epsilon = own["dp"]["epsilon"]
+        shown = "none (trained without noise)" if epsilon is None else formatting.significant(epsilon)
+        yield f"proven epsilon, at delta {own['dp']['delta']:.2g}", "", shown, ""
 
 
 _LEAKAGE: dict[str, Callable[[Mapping[str, Any]], str]] = {

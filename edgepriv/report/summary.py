@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgepriv.audit.knowledge import phrase_of
+from edgepriv.recipe.defences.private_training import in_words
 from edgepriv.report.attackers import added, attackers
 from edgepriv.report.canaries import risk_of_a_person
 from edgepriv.report.epsilon import shown_epsilon
@@ -208,10 +209,7 @@ def proven(audit: Audit | None) -> Iterator[Finding]:
     if audit is None or not audit.get("dp"):
         return
     dp = audit["dp"]
-    sentence = (
-        f"Trained with differential privacy: epsilon {dp['epsilon']:.3g} at delta {dp['delta']:.2g} is proven (noise "
-        f"{dp['noise_multiplier']:.3g} times the clipping norm, {dp['steps']:,} steps). "
-    )
+    sentence = f"{_of_training(dp)} "
     if dp["warning"]:
         sentence = f"WARNING: {dp['warning']}. {sentence}"
     elif dp["attack"] is None:
@@ -224,7 +222,21 @@ def proven(audit: Audit | None) -> Iterator[Finding]:
             f" That is the proof for one record: a person with up to {dp['records_of_a_person']} records is covered by an "
             f"epsilon of {dp['epsilon_of_a_person']:.3g} at delta {dp['delta_of_a_person']:.2g} only."
         )
-    yield Finding("Privacy that is proven", sentence)
+    yield Finding("Privacy that is proven" if dp["epsilon"] is not None else "No privacy is proven", sentence)
+
+
+def _of_training(dp: Mapping[str, Any]) -> str:
+    """What the training proves."""
+    if dp["epsilon"] is None:
+        return (
+            f"Trained with clipped gradients (norm {dp['clip']:g}, {dp['steps']:,} steps) without noise: that bounds what one "
+            "example does to a step, and guarantees nothing (epsilon is infinite)."
+        )
+    noise = f"noise {dp['noise_multiplier']:.3g} times the clipping norm, {dp['steps']:,} steps"
+    proof = f"epsilon {dp['epsilon']:.3g} at delta {dp['delta']:.2g}"
+    if dp.get("claimed", True):
+        return f"Trained with differential privacy: {proof} is proven ({noise}){in_words(dp['epsilon'])}."
+    return f"Trained with noise that was given, for no epsilon ({noise}): {proof} is what it proves{in_words(dp['epsilon'])}."
 
 
 def limits(audit: Audit | None) -> Iterator[Finding]:

@@ -39,18 +39,19 @@ def keeps_apart(network: nn.Module) -> bool:
 
 
 def clipped_sums(
-    network: nn.Module, x: Tensor, y: Tensor, clip: float
+    network: nn.Module, x: Tensor, y: Tensor, clip: float, copies: int = 1
 ) -> tuple[Mapping[Tensor, Tensor], Tensor, Tensor]:
     """The sum over a batch of each example's gradient, scaled down to at most ``clip``.
 
     Args:
         network: which ``keeps_apart``.
-        x: what the network sees, [B, ...].
-        y: labels int64 [B].
+        x: what the network sees, [B x copies, ...], the copies of an example one after another.
+        y: labels int64 [B x copies].
         clip: bound on the L2 norm of an example's gradient of the cross-entropy, over all parameters that are trained.
+        copies: of each example, whose mean gradient is its gradient.
 
     Returns:
-        Parameter -> sum, cross-entropies [B], and logits [B, K].
+        Parameter -> sum, cross-entropies [B x copies], and logits [B x copies, K].
     """
     layers = [
         module
@@ -67,12 +68,12 @@ def clipped_sums(
         for hook in hooks:
             hook.remove()
     losses = functional.cross_entropy(logits, y, reduction="none")
-    returned = torch.autograd.grad(losses.sum(), [seen[layer][1] for layer in layers])
+    returned = torch.autograd.grad(losses.sum() / copies, [seen[layer][1] for layer in layers])
     with torch.no_grad():
-        squares = torch.zeros(len(x), device=x.device)
+        squares = torch.zeros(len(x) // copies, device=x.device)
         for layer, back in zip(layers, returned, strict=True):
-            squares += _squared_norms(layer, seen[layer][0], back)
-        factors = (clip / squares.sqrt().clamp(min=1e-12)).clamp(max=1)
+            squares += _squared_norms(layer, seen[layer][0], back, copies)
+        factors = (clip / squares.clamp(min=1e-24).sqrt()).clamp(max=1).repeat_interleave(copies)
         sums: dict[Tensor, Tensor] = {}
         for layer, back in zip(layers, returned, strict=True):
             scaled = back * factors.view(-1, *[1] * (back.ndim - 1))
@@ -83,22 +84,31 @@ def clipped_sums(
     return sums, losses.detach(), logits.detach()
 
 
-def _squared_norms(layer: nn.Linear | nn.Conv2d, given: Tensor, back: Tensor) -> Tensor:
-    """Of each example's gradient of the layer's parameters, [B]."""
-    total = torch.zeros(len(given), device=given.device)
+def _squared_norms(layer: nn.Linear | nn.Conv2d, given: Tensor, back: Tensor, copies: int) -> Tensor:
+    """Of each example's gradient of the layer's parameters, [B]; of ``given`` and ``back`` [B x copies, ...]."""
+    total = torch.zeros(len(given) // copies, device=given.device)
     if layer.bias is not None and layer.bias.requires_grad:
-        total += (back if back.ndim == 2 else back.sum((2, 3))).square().sum(1)
+        total += (back if back.ndim == 2 else back.sum((2, 3))).unflatten(0, (-1, copies)).sum(1).square().sum(1)
     if not layer.weight.requires_grad:
         return total
     if isinstance(layer, nn.Linear):
-        return total + back.square().sum(1) * given.square().sum(1)
+        return total + (_products(back, copies) * _products(given, copies)).sum((1, 2))
     assert layer.groups == 1
     assert not isinstance(layer.padding, str)  # so in every known network
-    windows = layer.weight[0].numel() * back[0, 0].numel()
+    given, back = given.unflatten(0, (-1, copies)), back.unflatten(0, (-1, copies))
+    windows = copies * layer.weight[0].numel() * back[0, 0, 0].numel()
     for rows in torch.arange(len(given), device=given.device).split(max(1, _UNFOLDED_AT_ONCE // windows)):
-        unfolded = functional.unfold(given[rows], layer.kernel_size, layer.dilation, layer.padding, layer.stride)
-        total[rows] += torch.einsum("bop,bkp->bok", back[rows].flatten(2), unfolded).square().sum((1, 2))
+        own = given[rows].flatten(0, 1)
+        unfolded = functional.unfold(own, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        each = back[rows].flatten(3), unfolded.unflatten(0, (-1, copies))
+        total[rows] += torch.einsum("bcop,bckp->bok", *each).square().sum((1, 2))
     return total
+
+
+def _products(vectors: Tensor, copies: int) -> Tensor:
+    """Of the vectors [B x copies, n] of an example with each other: [B, copies, copies]."""
+    own = vectors.unflatten(0, (-1, copies))
+    return own @ own.transpose(1, 2)
 
 
 def _weight_gradient(layer: nn.Linear | nn.Conv2d, given: Tensor, back: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ _NUMBERS_AT_ONCE, _EXAMPLES_AT_ONCE = 16_000_000, 1024
 @dataclass(frozen=True)
 class Plan:
     """How the steps of a stage are made private. ``noise_multiplier``: standard deviation of the noise over ``clip``;
-    ``sample_rate``: chance of each member to be in a batch; ``members``: how many there are."""
+    ``sample_rate``: chance of each member to be in a batch; ``members``: how many there are; ``claimed``: whether the noise
+    was chosen for an epsilon; ``copies``: augmented ones of each example, whose mean gradient is clipped."""
 
     noise_multiplier: float
     clip: float
@@ -49,6 +50,8 @@ class Plan:
     delta: float
     members: int
     steps_per_epoch: int
+    claimed: bool = True
+    copies: int = 1
 
     @property
     def expected(self) -> float:
@@ -75,12 +78,14 @@ class Plan:
             epochs: that have run.
 
         Returns:
-            As JSON; ``epsilon`` is what was spent, which early stopping leaves below the target.
+            As JSON; ``epsilon`` is what was spent, which early stopping leaves below the target; None without noise.
         """
         steps = epochs * self.steps_per_epoch
+        augmented = {"augmentations": self.copies} if self.copies > 1 else {}
         epsilon, accountant = _spent(self.noise_multiplier, self.sample_rate, steps, self.delta)
         return {
-            "epsilon": epsilon,
+            "epsilon": epsilon if math.isfinite(epsilon) else None,
+            "claimed": self.claimed,
             "delta": self.delta,
             "noise_multiplier": self.noise_multiplier,
             "clip": self.clip,
@@ -88,11 +93,12 @@ class Plan:
             "steps": steps,
             "accountant": accountant,
             "sampling": "poisson",
+            **augmented,
         }
 
 
 def plan_of(dp: Dp, stage: Stage, members: int) -> Plan:
-    """The noise with which all epochs of a stage spend the privacy budget.
+    """The noise with which all epochs of a stage spend the privacy budget, or that the recipe gives.
 
     The sample rate is 1 over the steps of an epoch, as in Opacus, so that a batch has ``stage.batch_size`` examples on
     average, or a few less.
@@ -108,7 +114,6 @@ def plan_of(dp: Dp, stage: Stage, members: int) -> Plan:
     Raises:
         UserError: when no noise is enough, or when delta is too large to guarantee anything.
     """
-    assert dp.epsilon is not None
     steps = max(1, math.ceil(members / stage.batch_size))
     delta = dp.delta if dp.delta is not None else 1 / (10 * members)
     if delta >= 1 / members:
@@ -116,6 +121,9 @@ def plan_of(dp: Dp, stage: Stage, members: int) -> Plan:
             f"delta {delta:.2g} is not below 1 / members ({1 / members:.2g}): with such a delta, publishing a random "
             "member would count as private; choose a smaller one, or leave it out for 1 / (10 members)"
         )
+    if dp.noise is not None:
+        return Plan(dp.noise, dp.clip, 1 / steps, delta, members, steps, claimed=False, copies=dp.augmentations)
+    assert dp.epsilon is not None
     try:
         noise = _noise_multiplier(dp.epsilon, delta, 1 / steps, steps * stage.epochs)
     except (ValueError, OverflowError):
@@ -123,7 +131,7 @@ def plan_of(dp: Dp, stage: Stage, members: int) -> Plan:
             f"no amount of noise reaches epsilon {dp.epsilon:g} at delta {delta:.2g} in {stage.epochs} epochs: "
             "ask for a larger epsilon, or fewer epochs"
         ) from None
-    return Plan(noise, dp.clip, 1 / steps, delta, members, steps)
+    return Plan(noise, dp.clip, 1 / steps, delta, members, steps, copies=dp.augmentations)
 
 
 @cache
@@ -143,7 +151,9 @@ def _noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: i
 
 
 def _spent(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> tuple[float, str]:
-    """The lower of two bounds on epsilon, and whose it is: either holds by itself."""
+    """The lower of two bounds on epsilon, and whose it is: either holds by itself. Without noise it is infinite."""
+    if noise_multiplier == 0 and steps > 0:
+        return math.inf, "none"
     epsilon = _epsilon("rdp", noise_multiplier, sample_rate, steps, delta)
     if not _TIGHT[0] <= epsilon <= 2 * _TIGHT[1]:
         return epsilon, "rdp"
@@ -206,69 +216,86 @@ def refuse_unsupported(network: nn.Module, still: Collection[str] = ()) -> None:
             )
 
 
-def set_private_gradients(
-    network: nn.Module, weights: Mapping[str, Tensor], x: Tensor, y: Tensor, plan: Plan, generator: torch.Generator
+def add_clipped_gradients(
+    network: nn.Module, weights: Mapping[str, Tensor], x: Tensor, y: Tensor, plan: Plan
 ) -> tuple[Tensor, Tensor]:
-    """Set ``grad`` of every parameter to (sum of clipped gradients + noise) / expected batch size.
+    """Add the sum of clipped gradients of some examples to ``grad`` of every parameter.
 
     Args:
         network: to be trained.
         weights: differentiable functions of the parameters that stand in for some of them, such as fake-quantized ones; an
             example's gradient is carried through them before it is clipped.
-        x: what the network sees, [B, ...]; B may be 0.
-        y: labels int64 [B].
-        plan: noise and clipping.
-        generator: of the noise.
+        x: what the network sees, [B x copies, ...], the copies of an example one after another; B may be 0.
+        y: labels int64 [B x copies].
+        plan: clipping and copies (De et al. 2022: the mean of an example's copies is clipped once).
 
     Returns:
-        The mean cross-entropy (0 for no examples) and logits [B, K].
+        The mean cross-entropy (0 for no examples) and logits [B x copies, K].
     """
     parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
-    sums = {name: torch.zeros_like(value) for name, value in parameters.items()}
+    for parameter in parameters.values():
+        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    most = max(1, _EXAMPLES_AT_ONCE // plan.copies)
     if not weights and keeps_apart(network):
-        rows, summed = _EXAMPLES_AT_ONCE, _without_gradients_of_each(network, parameters, plan.clip)
+        rows, summed = most, _without_gradients_of_each(network, parameters, plan)
     else:
-        rows = max(1, _NUMBERS_AT_ONCE // max(1, sum(value.numel() for value in parameters.values())))
-        summed = _by_gradients_of_each(network, parameters, weights, plan.clip)
+        numbers = max(1, sum(value.numel() for value in parameters.values()))
+        rows, summed = (
+            min(most, max(1, _NUMBERS_AT_ONCE // numbers)),
+            _by_gradients_of_each(network, parameters, weights, plan),
+        )
+    rows *= plan.copies
     losses, logits = [], []
     for start in range(0, len(x), rows):
         own, loss, answers = summed(x[start : start + rows], y[start : start + rows])
         for name, each in own.items():
-            sums[name] += each
+            parameters[name].grad += each
         losses.append(loss)
         logits.append(answers)
-    std = plan.noise_multiplier * plan.clip
-    for name, parameter in parameters.items():
-        noise = _noise(parameter, std, generator) if std > 0 else 0
-        parameter.grad = (sums[name] + noise) / plan.expected
     if not losses:
         return torch.zeros(()), x.new_zeros((0, 1))
     return torch.cat(losses).mean(), torch.cat(logits)
 
 
+def add_noise(network: nn.Module, plan: Plan, generator: torch.Generator) -> None:
+    """Make ``grad`` of every parameter (sum of clipped gradients + noise) / expected batch size.
+
+    Args:
+        network: with the sums in ``grad``.
+        plan: noise and clipping.
+        generator: of the noise.
+    """
+    std = plan.noise_multiplier * plan.clip
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            noise = _noise(parameter, std, generator) if std > 0 else 0
+            parameter.grad = (parameter.grad + noise) / plan.expected
+
+
 _Sums = Callable[[Tensor, Tensor], tuple[Mapping[str, Tensor], Tensor, Tensor]]
-"""(x [B, ...], y [B]) -> sums of clipped gradients by name, losses [B], logits [B, K]."""
+"""(x [B x copies, ...], y) -> sums of clipped gradients by name, losses, and logits [B x copies, K]."""
 
 
-def _without_gradients_of_each(network: nn.Module, parameters: Mapping[str, nn.Parameter], clip: float) -> _Sums:
+def _without_gradients_of_each(network: nn.Module, parameters: Mapping[str, nn.Parameter], plan: Plan) -> _Sums:
     def summed(x: Tensor, y: Tensor) -> tuple[Mapping[str, Tensor], Tensor, Tensor]:
-        sums, losses, logits = clipped_sums(network, x, y, clip)
+        sums, losses, logits = clipped_sums(network, x, y, plan.clip, plan.copies)
         return {name: sums[value] for name, value in parameters.items() if value in sums}, losses, logits
 
     return summed
 
 
 def _by_gradients_of_each(
-    network: nn.Module, parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor], clip: float
+    network: nn.Module, parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor], plan: Plan
 ) -> _Sums:
     per_example = _per_example(network, dict(network.named_parameters()) | dict(weights))
 
     def summed(x: Tensor, y: Tensor) -> tuple[Mapping[str, Tensor], Tensor, Tensor]:
-        gradients, (losses, logits) = per_example(x, y)
+        gradients, (losses, logits) = per_example(*(each.unflatten(0, (-1, plan.copies)) for each in (x, y)))
         gradients = _to_parameters(weights, parameters, gradients)
         norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients.values()]).norm(dim=0)
-        factors = (clip / norms.clamp(min=1e-12)).clamp(max=1)
-        return {name: torch.tensordot(factors, each, dims=1) for name, each in gradients.items()}, losses, logits
+        factors = (plan.clip / norms.clamp(min=1e-12)).clamp(max=1)
+        sums = {name: torch.tensordot(factors, each, dims=1) for name, each in gradients.items()}
+        return sums, losses, logits.flatten(0, 1)
 
     return summed
 
@@ -281,13 +308,13 @@ _Gradients = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], tuple[Tensor, T
 
 
 def _per_example(network: nn.Module, weights: Mapping[str, Tensor]) -> _Gradients:
-    """(x [B, ...], y [B]) -> gradients by name [B, *shape], losses [B], logits [B, K]."""
+    """(x [B, copies, ...], y) -> gradients by name [B, *shape], losses [B], logits [B, copies, K]."""
     constants = {name: value.detach() for name, value in weights.items() if value.requires_grad}
     others = {name: value.detach() for name, value in weights.items() if not value.requires_grad}
 
     def loss_of(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = functional_call(network, others | weights, (x[None],)).float()
-        return functional.cross_entropy(logits, y[None]), logits[0]
+        logits = functional_call(network, others | weights, (x,)).float()
+        return functional.cross_entropy(logits, y), logits
 
     # Dropout draws for each example by itself.
     mapped = vmap(grad_and_value(loss_of, has_aux=True), in_dims=(None, 0, 0), randomness="different")

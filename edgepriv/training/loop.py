@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from edgepriv.training.batch_dependent import TRIED
 from edgepriv.training.device import PROCESSOR, generator_state, set_generator_state
 from edgepriv.training.examples import Examples, correct
 from edgepriv.training.generators import Generator, generator_of, permutation
-from edgepriv.training.loss import Setup, backward, frozen_logits, laid_out, setup_of
+from edgepriv.training.loss import Setup, backward, finish, frozen_logits, laid_out, setup_of
 from edgepriv.training.optimizer import optimizer_of, scheduled
 from edgepriv.training.pgd import perturbed, pgd_budget
 from edgepriv.training.quantization import attach_steps
@@ -187,23 +188,24 @@ def _train_epoch(training: _Training, state: State, epoch: int, after_step: Call
     steps_per_epoch = steps_of(len(training.members), task)
     training.classifier.train()
     loss_sum, right, seen = 0.0, 0, 0
-    for position, (x, y, taught) in enumerate(_drawn(training, epoch)):
+    for position, parts in enumerate(_drawn(training, epoch)):
         done = (epoch * steps_per_epoch + position) / (steps_per_epoch * stage.epochs)
         for group in optimizer.param_groups:
             group["lr"] = stage.lr * group["relative_lr"] * scheduled(stage.schedule, done)
-        x = laid_out(x, task)
         for _ in range(task.replays):
             optimizer.zero_grad(set_to_none=True)
-            loss, logits = backward(training.setup, x, y, taught, epoch)
+            answered = [(y, *backward(training.setup, laid_out(x, task), y, taught, epoch)) for x, y, taught in parts]
+            finish(training.setup)
             optimizer.step()
             for step in itertools.chain(*training.learned.values()):
                 step.detach().clamp_(min=SMALLEST_STEP)
             if stage.ema > 0:
                 state.updates += 1
                 state.average = averaged(state.average, training.classifier, stage.ema, state.updates)
-        loss_sum += float(loss) * (len(y) // models)
-        right += int(correct(logits, y).sum())
-        seen += len(y)
+        for y, loss, logits in answered:
+            loss_sum += float(loss) * (len(y) // models)
+            right += int(correct(logits, y).sum())
+            seen += len(y)
         after_step()
     if not math.isfinite(loss_sum):
         raise UserError(f"the training diverged in epoch {epoch + 1}: lower the learning rate ({stage.lr:g})")
@@ -281,19 +283,36 @@ def steps_of(members: int, task: Task) -> int:
     return max(1, math.ceil(members / task.stage.batch_size))
 
 
-def _drawn(training: _Training, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """An epoch's batches: inputs, labels, and a teacher's answers where there is one; the user's own where he draws them."""
+_Part = tuple[Tensor, Tensor, Tensor | None]
+"""Of a batch: inputs, labels, and a teacher's answers where there is one."""
+
+
+def _drawn(training: _Training, epoch: int) -> Iterator[Iterable[_Part]]:
+    """An epoch's batches, each in parts, of which there is one but where gradients are accumulated; the user's own batches
+    where he draws them."""
     task, members, generator = training.task, training.members, training.setup.generator
     if task.pipeline is not None and task.pipeline.loader is not None:
         assert isinstance(training.seed, int)  # models that are trained together have no pipeline
         for x, y in task.pipeline.batches(training.seed, epoch):
-            yield x.to(task.device), y.to(task.device), None
+            yield [(x.to(task.device), y.to(task.device), None)]
         return
     for index in _batches(members, task, generator):
-        x, y = members.batch(index)
-        if task.extra is not None:
-            x, y = task.extra.mixed_into(x, y, generator)
-        yield augmented(x, task.stage.augment, generator), y, members.taught(index)
+        if task.part is None:
+            yield [_part(training, index)]
+        else:
+            yield map(partial(_part, training), index.split(task.part))
+
+
+def _part(training: _Training, index: Tensor) -> _Part:
+    task, members, generator = training.task, training.members, training.setup.generator
+    x, y = members.batch(index)
+    if task.extra is not None:
+        x, y = task.extra.mixed_into(x, y, generator)
+    taught = members.taught(index)
+    if task.copies > 1:
+        x, y = x.repeat_interleave(task.copies, 0), y.repeat_interleave(task.copies, 0)
+        taught = None if taught is None else taught.repeat_interleave(task.copies, 0)
+    return augmented(x, task.stage.augment, generator), y, taught
 
 
 def _batches(members: Examples, task: Task, generator: Generator) -> Iterator[Tensor]:

@@ -127,6 +127,18 @@ def backward(setup: Setup, x: Tensor, y: Tensor, taught: Tensor | None, epoch: i
     return loss.detach(), logits
 
 
+def finish(setup: Setup) -> None:
+    """Do what an objective does to the gradients of a whole batch, once those of its parts are there.
+
+    Args:
+        setup: what stays the same from batch to batch, see ``setup_of``.
+    """
+    for objective in setup.task.objectives:
+        if objective.finished is not None:
+            assert isinstance(setup.generator, torch.Generator)  # see ``stackable``
+            objective.finished(setup.classifier.network, setup.members, setup.generator)
+
+
 def _moved_and_back(
     setup: Setup, batch: Batch, moved: Callable[[nn.Module], AbstractContextManager[None]]
 ) -> tuple[Tensor, Tensor]:

@@ -53,6 +53,16 @@ class Task:
         return max((each.replays for each in self.objectives), default=1)
 
     @property
+    def part(self) -> int | None:
+        """Examples of a batch that are trained on at a time; None for all."""
+        return next((each.part for each in self.objectives if each.part is not None), None)
+
+    @property
+    def copies(self) -> int:
+        """Augmented copies of each example in a batch."""
+        return max((each.copies for each in self.objectives), default=1)
+
+    @property
     def teacher_share(self) -> float:
         """Of the teacher's answers in the loss, where the members have a teacher."""
         return next((each.teacher_share for each in self.objectives if each.teacher_share > 0), 0.0)

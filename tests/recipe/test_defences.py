@@ -60,7 +60,7 @@ OWN = {
     | {"train.adversarial"},
     "flattening": {"train.flatten"},
     "relaxloss": {"train.relax"},
-    "dp": {"dp.epsilon", "dp.delta", "dp.clip"},
+    "dp": {"dp.epsilon", "dp.noise", "dp.delta", "dp.clip", "dp.augmentations"},
     "noise": {f"noise.{name}" for name in ("method", "tau", "eps", "beta", "alpha")},
     "regenerator": {f"head.{name}" for name in ("epochs", "batch_size", "lr")},
     "memguard": {f"head.{name}" for name in ("epsilon", "epochs", "batch_size", "lr")},

@@ -10,7 +10,7 @@ from edgepriv.recipe import Recipe
 from edgepriv.training import device, run_stages
 from edgepriv.training.augment import augmented
 from edgepriv.training.device import PROCESSOR, device_of, placed
-from edgepriv.training.dp import plan_of, set_private_gradients
+from edgepriv.training.dp import add_clipped_gradients, add_noise, plan_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.generators import filled
 from edgepriv.training.loss import backward, setup_of
@@ -99,7 +99,8 @@ def test_a_private_gradient_is_computed_where_the_network_is():
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).to(META)
     plan = plan_of(recipe.dp, recipe.train, 64)
     x, y = torch.zeros(8, 12, device=META), torch.zeros(8, dtype=torch.int64, device=META)
-    set_private_gradients(network, {}, x, y, plan, torch.Generator().manual_seed(0))
+    add_clipped_gradients(network, {}, x, y, plan)
+    add_noise(network, plan, torch.Generator().manual_seed(0))
     assert {value.grad.device.type for value in network.parameters()} == {"meta"}
 
 

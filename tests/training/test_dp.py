@@ -5,15 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from opacus.accountants import create_accountant
 from torch import nn
 from torch.nn import functional
 from weights import weights_of
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import Dp, Quantize, Recipe, Stage
+from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier, run_stages
-from edgepriv.training.clipped import clipped_sums, keeps_apart
-from edgepriv.training.dp import Plan, plan_of, refuse_unsupported, set_private_gradients
+from edgepriv.training.clipped import keeps_apart
+from edgepriv.training.dp import Plan, add_clipped_gradients, add_noise, plan_of, refuse_unsupported
+from edgepriv.training.objectives import Asked, Ground, objectives_of
 from edgepriv.training.simulation import simulation_of
 from edgepriv.training.stacked import stackable
 
@@ -23,6 +26,14 @@ RECIPE = Recipe(
     train={"epochs": 3, "batch_size": 32, "lr": 0.01},
     dp={"epsilon": 4.0, "clip": 0.5},
 )
+
+
+def set_private_gradients(network, weights, x, y, plan, generator):
+    """One step, its batch in one part."""
+    network.zero_grad(set_to_none=True)
+    answered = add_clipped_gradients(network, weights, x, y, plan)
+    add_noise(network, plan, generator)
+    return answered
 
 
 def by_hand(network, weights_now, x, y, clip):
@@ -61,29 +72,59 @@ def test_each_gradient_is_clipped_by_itself(classifier, batch, clip, rule, monke
     torch.testing.assert_close(loss, functional.cross_entropy(logits, y))
 
 
+@pytest.mark.parametrize("copies", [1, 3])
 @pytest.mark.parametrize(
-    ("model", "shape"),
+    ("model", "shape", "known"),
     [
-        ({"name": "lenet"}, (1, 12, 12)),
-        ({"name": "mlp", "args": {"widths": [8, 6]}}, (9,)),
-        ({"name": "linear", "features": "scattering"}, (1, 12, 12)),
+        ({"name": "lenet"}, (1, 12, 12), True),
+        ({"name": "mlp", "args": {"widths": [8, 6]}}, (9,), True),
+        ({"name": "linear", "features": "scattering"}, (1, 12, 12), True),
+        ({"name": "cnn", "args": {"width": 2}}, (1, 12, 12), False),
     ],
-    ids=["lenet", "mlp", "features"],
+    ids=["lenet", "mlp", "features", "each by itself"],
 )
-def test_one_pass_over_the_batch_gives_the_sum_of_clipped_gradients(model, shape):
+def test_the_mean_over_the_copies_of_each_example_is_clipped_once(model, shape, known, copies):
+    """De et al. 2022, section 3.2; one copy is DP-SGD as it always was."""
     network = new_classifier(Recipe(model=model), 3, shape).network
-    x, y = torch.rand(6, *shape), torch.tensor([0, 1, 2, 2, 1, 0])
+    x, y = torch.rand(6 * copies, *shape), torch.tensor([0, 1, 2, 2, 1, 0]).repeat_interleave(copies)
     trained = [value for value in network.parameters() if value.requires_grad]
-    gradients = [
-        torch.autograd.grad(functional.cross_entropy(network(x[i : i + 1]), y[i : i + 1]), trained) for i in range(6)
-    ]
+    own = [slice(start, start + copies) for start in range(0, len(x), copies)]
+    gradients = [torch.autograd.grad(functional.cross_entropy(network(x[i]), y[i]), trained) for i in own]
     norms = [torch.cat([each.flatten() for each in own]).norm() for own in gradients]
-    clip = float(sorted(norms)[3])
-    assert keeps_apart(network)
-    sums, _, _ = clipped_sums(network, x, y, clip)
+    plan = dataclasses.replace(QUIET, clip=float(sorted(norms)[3]), copies=copies)
+    assert keeps_apart(network) == known
+    _, logits = set_private_gradients(network, {}, x, y, plan, torch.Generator())
     for place, parameter in enumerate(trained):
-        expected = sum(own[place] * min(1.0, clip / float(norm)) for own, norm in zip(gradients, norms, strict=True))
-        torch.testing.assert_close(sums[parameter], expected, rtol=1e-3, atol=1e-6)
+        expected = sum(
+            own[place] * min(1.0, plan.clip / float(norm)) for own, norm in zip(gradients, norms, strict=True)
+        )
+        torch.testing.assert_close(parameter.grad * plan.expected, expected, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(logits, network(x))
+
+
+def test_a_large_batch_is_accumulated_in_parts(toy, split, monkeypatch):
+    """What is in memory at a time does not depend on the size of the batch, and nor does the result."""
+    changed = RECIPE.with_changes(train={"epochs": 2, "batch_size": 64, "augment": "crop_flip", "ema": 0.9})
+    recipe = changed.model_copy(update={"dp": Dp(noise=0.01, augmentations=2)})
+    split = dataclasses.replace(split, members=split.members[:100])
+
+    def trained(at_once):
+        monkeypatch.setattr("edgepriv.training.objectives.dp._AT_ONCE", at_once)
+        classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+        facts = run_stages(classifier, recipe, ("train",), toy, split, quiet=True).defences["dp"]
+        return weights_of(classifier), facts
+
+    monkeypatch.setattr("edgepriv.training.loop.augmented", lambda x, how, generator: x)  # whose draws go by parts
+    (whole, facts), (in_parts, _) = trained(10_000), trained(14)
+    torch.testing.assert_close(in_parts, whole, rtol=1e-3, atol=1e-5)
+    assert facts["augmentations"] == 2
+
+
+def test_tables_have_no_augmented_copies(toy):
+    recipe = RECIPE.with_changes(model={"name": "mlp", "args": {}}, train={"augment": "crop"}, dp={"augmentations": 4})
+    (objective,) = objectives_of(Asked(recipe, "train", (9,)))
+    with pytest.raises(UserError, match="only images are augmented"):
+        objective.refuse(Ground(nn.Linear(9, 2), 2, 100, 0))
 
 
 class Mixing(nn.Module):
@@ -239,6 +280,26 @@ def test_it_learns(toy, split):
 def test_the_budget_is_kept(epsilon, epochs):
     plan = plan_of(Dp(epsilon=epsilon), Stage(epochs=epochs, batch_size=100), 1000)
     assert 0.9 * epsilon < plan.spent(epochs)["epsilon"] <= epsilon
+
+
+@pytest.mark.filterwarnings("ignore:Optimal order is the")
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [(2.0, "no epsilon was asked for"), (0.05, "no guarantee in practice"), (0.0, "no differential privacy")],
+)
+def test_noise_that_is_given_has_the_epsilon_that_it_has(toy, split, noise, said):
+    recipe = RECIPE.with_changes(train={"epochs": 1}).model_copy(update={"dp": Dp(noise=noise, clip=0.5)})
+    classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+    facts = run_stages(classifier, recipe, ("train",), toy, split, quiet=True).defences["dp"]
+    assert (facts["noise_multiplier"], facts["claimed"]) == (noise, False)
+    if noise:
+        accountant = create_accountant(facts["accountant"])
+        accountant.history = [(noise, facts["sample_rate"], facts["steps"])]
+        assert facts["epsilon"] == pytest.approx(accountant.get_epsilon(facts["delta"]))
+    else:
+        assert facts["epsilon"] is None
+    (line,) = DEFENCES["dp"].terminal_lines(facts)
+    assert said in line
 
 
 def test_a_budget_that_no_noise_keeps_is_refused():

@@ -14,7 +14,7 @@ from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.lsq_steps import attach_step, load_state, steps_of
 from edgepriv.recipe import Quantize, Recipe
 from edgepriv.training import load_quantized, new_classifier, quantize_weights, run_stages
-from edgepriv.training.dp import Plan, set_private_gradients
+from edgepriv.training.dp import Plan, add_clipped_gradients, add_noise
 from edgepriv.training.quantization import attach_steps, fake_quantize
 from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.training.simulation import simulation_of
@@ -238,7 +238,8 @@ def test_private_gradients_of_steps_are_clipped_with_the_others(classifier, lsq_
     for clip in (1e6, 1e-3):
         plan = Plan(0.0, clip, 0.1, 1e-5, 100, 10)
         weights = simulation_of(found.network, lsq_recipe.quantize).weights()
-        set_private_gradients(found.network, weights, x, y, plan, torch.Generator())
+        add_clipped_gradients(found.network, weights, x, y, plan)
+        add_noise(found.network, plan, torch.Generator())
         own = {name: value.grad for name, value in found.network.named_parameters()}
         if clip > 1:
             for name, gradient in own.items():

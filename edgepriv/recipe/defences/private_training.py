@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from edgepriv.recipe.recipe import Recipe
 
 
+_WORTHLESS = 50.0
+"""An epsilon above this leaves an attacker all but certain: at 50, e^50 to one."""
+
+
 class Dp(Section):
     """Differentially private training (Abadi et al. 2016) of the stage ``train``. ``epsilon``: to spend, None for no DP.
 
-    ``delta``: None for 1 / (10 x members). ``clip``: bound on the L2 norm of each example's gradient.
+    ``noise``: instead of an epsilon, the standard deviation of the noise over ``clip``; 0 clips only. ``delta``: None for
+    1 / (10 x members). ``clip``: bound on the L2 norm of each example's gradient. ``augmentations``: so many augmented copies
+    of each example, whose mean gradient is clipped (De et al. 2022, section 3.2).
     """
 
     epsilon: Annotated[
@@ -32,6 +38,17 @@ class Dp(Section):
             default="no differential privacy",
         ),
     ] = Field(None, gt=0)
+    noise: Annotated[
+        float | None,
+        Option(
+            "DP-SGD with this noise multiplier, whatever epsilon it comes to; 0 clips gradients only and guarantees nothing.",
+            "Defences",
+            ("train", "harden"),
+            name="dp_noise",
+            hidden_on=("harden",),
+            default="what --dp-epsilon needs",
+        ),
+    ] = Field(None, ge=0, allow_inf_nan=False)
     delta: Annotated[
         float | None,
         Option("Its delta.", "Defences", ("train",), name="dp_delta", default="1 / (10 x members)"),
@@ -41,17 +58,46 @@ class Dp(Section):
         Option("Bound on the L2 norm of each example's gradient.", "Defences", ("train",), name="dp_clip"),
     ] = Field(1.0, gt=0)
 
+    augmentations: Annotated[
+        int,
+        Option(
+            "Clip the mean gradient of so many augmented copies of each example (with --augment); costs no privacy.",
+            "Defences",
+            ("train",),
+            name="dp_augmentations",
+        ),
+    ] = Field(1, ge=1)
+
     @property
     def active(self) -> bool:
-        """Whether any budget is set."""
-        return self.epsilon is not None
+        """Whether gradients are clipped, with a budget or with a noise that is given."""
+        return self.epsilon is not None or self.noise is not None
 
 
 def _lines(facts: Mapping[str, Any]) -> list[str]:
+    if facts["epsilon"] is None:
+        return [
+            f"gradients of single examples clipped to {facts['clip']:g} in {facts['steps']:,} steps, without noise: no "
+            "differential privacy and no guarantee (epsilon is infinite)"
+        ]
+    asked = "" if facts.get("claimed", True) else "; the noise was given, no epsilon was asked for"
     return [
         f"differential privacy: epsilon {facts['epsilon']:.3g} at delta {facts['delta']:.2g} spent in {facts['steps']:,} steps "
-        f"(noise multiplier {facts['noise_multiplier']:.3g}, gradients clipped to {facts['clip']:g})"
+        f"(noise multiplier {facts['noise_multiplier']:.3g}, gradients clipped to {facts['clip']:g}){asked}"
+        f"{in_words(facts['epsilon'])}"
     ]
+
+
+def in_words(epsilon: float) -> str:
+    """What a large epsilon is worth.
+
+    Args:
+        epsilon: that is proven.
+
+    Returns:
+        The rest of a sentence; empty below ``_WORTHLESS``.
+    """
+    return "" if epsilon <= _WORTHLESS else ", which is no guarantee in practice"
 
 
 def _later_stages(recipe: "Recipe") -> bool:
@@ -66,14 +112,25 @@ PRIVATE_TRAINING: Defence = Defence(
     source="Abadi et al. 2016",
     what="DP-SGD through Opacus, in `edgepriv train`: a proof, not a measurement. The epsilon spent is in the manifest, beside "
     "the audit's lower bound. It does not cover the choice of hyperparameters, the normalisation, or an attacker who knows the "
-    "seed of the noise; afterwards quantize with `--ptq`",
+    "seed of the noise; afterwards quantize with `--ptq`. `--dp-noise 0.1` gives the noise instead of an epsilon: the manifest "
+    "says which epsilon that still is",
     fields=("dp",),
+    unused={"dp.delta": lambda recipe: recipe.dp.noise is not None},  # it is what epsilon is counted at
     acts_in=lambda recipe, stage: recipe.dp.active and stage == "train",
     conflicts=(
         Conflict(
-            "delta and clip of differential privacy have no effect without an epsilon, and the training would not be private: "
-            "pass --dp-epsilon",
+            "delta, clip and augmentations of differential privacy have no effect without an epsilon, and the training would "
+            "not be private: pass --dp-epsilon",
             met=lambda recipe: not recipe.dp.active and recipe.dp != Dp(),
+        ),
+        Conflict(
+            "--dp-augmentations takes the mean over augmented copies of an example, which are all equal without augmentation: "
+            "pass --augment crop or crop_flip",
+            met=lambda recipe: recipe.dp.active and recipe.dp.augmentations > 1 and recipe.train.augment == "none",
+        ),
+        Conflict(
+            "--dp-epsilon chooses the noise, and --dp-noise gives it: use one or the other",
+            met=lambda recipe: recipe.dp.epsilon is not None and recipe.dp.noise is not None,
         ),
         Conflict(
             "differentially private training covers the stage 'train' only, and every later stage would read the members again "

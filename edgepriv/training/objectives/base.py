@@ -158,9 +158,12 @@ class Objective:
         teacher_share: weight, in [0, 1], of the divergence from the teacher's answers, where the members have a teacher;
             the loss has the rest.
         around: a context of the network, entered for each step.
-        gradient: sets ``grad`` of every parameter itself, instead of differentiating a loss; returns the batch's mean loss
+        gradient: adds to ``grad`` of every parameter itself, instead of differentiating a loss; returns the batch's mean loss
             and logits [N, K]. It is given full precision.
+        part: examples of a batch that ``gradient`` is given at a time; None for all.
+        finished: (network, members, generator): changes the gradients of a batch once those of all its parts are there.
         batches: (members, generator) -> the indices int64 of each batch of an epoch, instead of a shuffled pass.
+        copies: of each example in a batch, one after another, each augmented by itself.
         moved: a context of the network that moves its weights by the gradients that they have, and back: the gradient that
             counts is then taken of the same batch once more, where they are.
         replays: updates of the weights for each batch.
@@ -182,7 +185,10 @@ class Objective:
     teacher_share: float = 0.0
     around: Callable[[nn.Module], AbstractContextManager[None]] = lambda network: nullcontext()
     gradient: Callable[[Batch], tuple[Tensor, Tensor]] | None = None
+    part: int | None = None
+    finished: Callable[[nn.Module, int, torch.Generator], None] | None = None
     batches: Callable[[int, torch.Generator], Iterator[Tensor]] | None = None
+    copies: int = 1
     moved: Callable[[nn.Module], AbstractContextManager[None]] | None = None
     replays: int = 1
     retrained: Callable[[Retraining], tuple[Examples, dict[str, Any]]] | None = None

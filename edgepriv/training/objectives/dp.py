@@ -1,18 +1,21 @@
 """Differentially private training: clipped gradients of single examples, with noise on their sum (Abadi et al. 2016)."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from edgepriv.training.dp import Plan, plan_of, refuse_unsupported, set_private_gradients
+from edgepriv.errors import UserError
+from edgepriv.training.dp import Plan, add_clipped_gradients, add_noise, plan_of, refuse_unsupported
 from edgepriv.training.held import held_by
 from edgepriv.training.objectives.base import Asked, Batch, Ground, Objective
 
+_AT_ONCE = 4096
+"""Examples and copies of a batch that are in memory as the network sees them; it accumulates their gradients."""
 _TRIED = 1.0, 1e-5
 """Noise multiplier and delta of a rehearsal, which promises nothing."""
 
 
 def objective(asked: Asked) -> Objective:
-    """The recipe's epsilon, spent over the epochs of the stage.
+    """The recipe's epsilon, spent over the epochs of the stage, or its noise.
 
     Args:
         asked: which stage of which recipe.
@@ -25,23 +28,33 @@ def objective(asked: Asked) -> Objective:
     def planned(members: int) -> Plan:
         if asked.brief:
             noise, delta = _TRIED
-            return Plan(noise, dp.clip, 1.0, delta, members, 1)
+            return Plan(noise, dp.clip, 1.0, delta, members, 1, copies=dp.augmentations)
         return plan_of(dp, stage, members)
 
     def gradient(batch: Batch) -> tuple[Tensor, Tensor]:
-        assert isinstance(batch.generator, torch.Generator)  # see ``stackable``
         network, x = batch.classifier.network, batch.classifier.normalised(batch.x)
-        return set_private_gradients(network, batch.weights, x, batch.y, planned(batch.members), batch.generator)
+        return add_clipped_gradients(network, batch.weights, x, batch.y, planned(batch.members))
+
+    def finished(network: nn.Module, members: int, generator: torch.Generator) -> None:
+        add_noise(network, planned(members), generator)
 
     def refuse(ground: Ground) -> None:
+        if dp.augmentations > 1 and len(asked.input_shape) != 3:
+            raise UserError(
+                f"--dp-augmentations {dp.augmentations} takes the mean over augmented copies, and only images are augmented: "
+                "leave it out"
+            )
         refuse_unsupported(ground.network, held_by(ground.network, stage).modules)
         planned(ground.members)
 
     return Objective(
         gradient=gradient,
+        part=max(1, _AT_ONCE // dp.augmentations),
+        finished=finished,
+        copies=dp.augmentations,
         batches=lambda members, generator: planned(members).batches(generator),
         facts=lambda members, epochs: planned(members).spent(epochs),
         refuse=refuse,
-        title=f"DP, epsilon {dp.epsilon:g}",
-        remedy="a larger --dp-epsilon",
+        title=f"DP, noise {dp.noise:g}" if dp.epsilon is None else f"DP, epsilon {dp.epsilon:g}",
+        remedy="less --dp-noise" if dp.epsilon is None else "a larger --dp-epsilon",
     )
