@@ -108,7 +108,7 @@ def _squared_norms(layer: nn.Linear | nn.Conv2d, given: Tensor, back: Tensor, co
 def _products(vectors: Tensor, copies: int) -> Tensor:
     """Of the vectors [B x copies, n] of an example with each other: [B, copies, copies]."""
     own = vectors.unflatten(0, (-1, copies))
-    return own @ own.transpose(1, 2)
+    return torch.bmm(own, own.transpose(1, 2))
 
 
 def _weight_gradient(layer: nn.Linear | nn.Conv2d, given: Tensor, back: Tensor) -> Tensor:

@@ -234,7 +234,7 @@ def add_clipped_gradients(
     """
     parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
     for parameter in parameters.values():
-        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        _add(parameter, torch.zeros_like(parameter))
     most = max(1, _EXAMPLES_AT_ONCE // plan.copies)
     if not weights and keeps_apart(network):
         rows, summed = most, _without_gradients_of_each(network, parameters, plan)
@@ -249,7 +249,7 @@ def add_clipped_gradients(
     for start in range(0, len(x), rows):
         own, loss, answers = summed(x[start : start + rows], y[start : start + rows])
         for name, each in own.items():
-            parameters[name].grad += each
+            _add(parameters[name], each)
         losses.append(loss)
         logits.append(answers)
     if not losses:
@@ -268,8 +268,14 @@ def add_noise(network: nn.Module, plan: Plan, generator: torch.Generator) -> Non
     std = plan.noise_multiplier * plan.clip
     for parameter in network.parameters():
         if parameter.requires_grad:
-            noise = _noise(parameter, std, generator) if std > 0 else 0
-            parameter.grad = (parameter.grad + noise) / plan.expected
+            if std > 0:
+                _add(parameter, _noise(parameter, std, generator))
+            if parameter.grad is not None:
+                parameter.grad /= plan.expected
+
+
+def _add(parameter: nn.Parameter, gradient: Tensor) -> None:
+    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
 
 _Sums = Callable[[Tensor, Tensor], tuple[Mapping[str, Tensor], Tensor, Tensor]]

@@ -238,6 +238,7 @@ def test_private_gradients_of_steps_are_clipped_with_the_others(classifier, lsq_
     for clip in (1e6, 1e-3):
         plan = Plan(0.0, clip, 0.1, 1e-5, 100, 10)
         weights = simulation_of(found.network, lsq_recipe.quantize).weights()
+        found.network.zero_grad()
         add_clipped_gradients(found.network, weights, x, y, plan)
         add_noise(found.network, plan, torch.Generator())
         own = {name: value.grad for name, value in found.network.named_parameters()}
