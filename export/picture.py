@@ -71,7 +71,7 @@ def read(title: str, source: Any, channels: int | None = None) -> Picture:
                 raise PictureError(f"{title} holds {frames} pictures, and an example is one: save each to a file")
             opened.load()
             shortened = isinstance(source, Path) and _colour_of_16_bits(source, opened)
-            turned = opened.getexif().get(_ORIENTATION, 1) != 1
+            turned = opened.getexif().get(_ORIENTATION) in range(2, 9)
             if turned:
                 opened = ImageOps.exif_transpose(opened)
             planes = _values(title, opened, channels)

@@ -35,9 +35,9 @@ PYTHON = (
     "README.md",
     "requirements.txt",
 )
-SHARED = ("js/classifier.mjs", "js/table.mjs")
+SHARED = ("js/classifier.mjs", "js/table.mjs", "js/picture.mjs", "js/png.mjs", "js/jpeg.mjs")
 NODE = ("package.json", "README.md", "kit.mjs", "predict.mjs", "verify.mjs", "bench.mjs", "machine.mjs")
-WEB = ("package.json", "README.md", "serve.mjs", "index.html", "style.css", "app.mjs", "picture.mjs")
+WEB = ("package.json", "README.md", "serve.mjs", "index.html", "style.css", "app.mjs", "picture.mjs", "runtime.mjs")
 KIT = (*PYTHON, *SHARED, *(f"node/{name}" for name in NODE), *(f"web/{name}" for name in WEB))
 GOLDEN_EXAMPLES = 16
 GOLDEN_BYTES = 1 << 18

@@ -1,10 +1,12 @@
 // What the commands share: the kit's records, opening a model, reading inputs, ending with one sentence.
 
 import { createHash } from "node:crypto";
+import { createRequire } from "node:module";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { KitError, contractOf, refuseUnguarded } from "../js/classifier.mjs";
+import { decoderOf } from "../js/jpeg.mjs";
 
 export { KitError };
 
@@ -21,6 +23,16 @@ export async function runtime() {
     if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;
     throw new KitError(`onnxruntime-node is not installed: run npm install --ignore-scripts in ${path.join(KIT, "node")}`);
   }
+}
+
+/** Decodes JPEG files (see jpeg.mjs); the package is looked for when the first one comes. */
+export async function decodeJpeg(bytes) {
+  const absent = `@jsquash/jpeg, which reads JPEG files, is not installed: run npm install --ignore-scripts in ${path.join(KIT, "node")}`;
+  const codec = await import("@jsquash/jpeg/decode.js").catch(() => {
+    throw new KitError(absent);
+  });
+  const file = createRequire(import.meta.url).resolve("@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm");
+  return decoderOf(codec, await WebAssembly.compile(readFileSync(file)))(bytes);
 }
 
 /** A JSON file of the kit: device.json or golden.json. */
@@ -121,6 +133,16 @@ function readNpy(bytes) {
 export function wholeNumber(name, text, least) {
   if (!/^\d+$/.test(text) || Number(text) < least) throw new KitError(`--${name} ${text}: give a number from ${least} up`);
   return Number(text);
+}
+
+/** A range from the command line, such as 0:4095; null for none. */
+export function ends(text) {
+  if (text === undefined) return null;
+  const [low, high, more] = text.split(":").map((end) => (end.trim() === "" ? NaN : Number(end)));
+  if (!(low < high) || more !== undefined) {
+    throw new KitError(`--input-range ${text}: give two numbers such as 0:4095, the smaller one first`);
+  }
+  return [low, high];
 }
 
 /** Run a command; bad input is one line on standard error and exit code 2. */

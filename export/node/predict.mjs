@@ -1,18 +1,32 @@
-// Classify the rows of a .json, .csv or .npy file: node predict.mjs model.onnx inputs.npy
+// Classify pictures, or the rows of a .json, .csv or .npy file: node predict.mjs model.onnx picture.jpg
 
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { fitInputs, nameOf, read, run, saidOfBatch } from "../js/classifier.mjs";
+import { PICTURES, examples } from "../js/picture.mjs";
 import { encoded, readRows, tableOf, textOf } from "../js/table.mjs";
-import { KitError, bytesOf, openClassifier, readInputs, reasonOf, refuseUnprotected, runCommand, runtime, wholeNumber } from "./kit.mjs";
+import {
+  KitError, bytesOf, decodeJpeg, ends, openClassifier, readInputs, reasonOf, refuseUnprotected, runCommand, runtime, wholeNumber,
+} from "./kit.mjs";
 
-/** What the model takes of a file: rows of a table if that is what it was trained on, else numbers. */
-function inputsOf(file, table) {
-  if (table === null || !/\.(csv|tsv|txt)$/i.test(file)) return readInputs(file);
+/** What the files of a command line hold, as the model takes it: pictures, rows of a table, numbers. */
+async function inputsOf(paths, contract, device, span) {
+  const pictures = paths.filter((file) => PICTURES.test(file));
+  if (pictures.length === paths.length) {
+    const files = paths.map((file) => ({ name: file, bytes: bytesOf(file) }));
+    const x = await examples(files, contract.row, decodeJpeg, span ?? device?.picture_range ?? null);
+    if (contract.type === "uint8" && x.values instanceof Float32Array) {
+      throw new KitError(`${paths[0]}: the pixels have more than 8 bits, but the model takes bytes: save them with 8 bits`);
+    }
+    const scale = contract.own || contract.type === "uint8" ? [] : ["the model does not say how its inputs are scaled: black is 0 and white 1"];
+    return { ...x, notes: [...x.notes, ...scale] };
+  }
+  if (paths.length > 1) throw new KitError("give pictures alone, or one file of numbers");
+  const [file] = paths;
+  const table = tableOf(contract.metadata, device);
+  if (table === null || !/\.(csv|tsv|txt)$/i.test(file)) return { ...readInputs(file), notes: [] };
   try {
-    const { notes, ...inputs } = encoded(table, readRows(textOf(bytesOf(file)), table));
-    for (const note of notes) console.error(`note: ${note}`);
-    return inputs;
+    return encoded(table, readRows(textOf(bytesOf(file)), table));
   } catch (error) {
     if (error instanceof KitError && !error.message.includes(file)) error.message = `${file}: ${error.message}`;
     throw error;
@@ -22,15 +36,21 @@ function inputsOf(file, table) {
 async function main() {
   const { values: options, positionals } = parseArgs({
     allowPositionals: true,
-    options: { threads: { type: "string", default: "1" }, json: { type: "boolean", default: false } },
+    options: {
+      threads: { type: "string", default: "1" },
+      "input-range": { type: "string" },
+      json: { type: "boolean", default: false },
+    },
   });
-  if (positionals.length !== 2) throw new KitError("usage: node predict.mjs MODEL INPUTS [--threads N] [--json]");
-  const [model, inputs] = positionals;
+  if (positionals.length < 2) throw new KitError("usage: node predict.mjs MODEL INPUTS... [--threads N] [--input-range LO:HI] [--json]");
+  const [model, ...paths] = positionals;
   refuseUnprotected(model);
   const ort = await runtime();
   const { session, contract, device } = await openClassifier(ort, model, wholeNumber("threads", options.threads, 0));
-  const fitted = fitInputs(contract, inputsOf(inputs, tableOf(contract.metadata, device)));
-  if (!fitted.count) throw new KitError(`${inputs} holds no example`);
+  const { notes, ...inputs } = await inputsOf(paths, contract, device, ends(options["input-range"]));
+  for (const note of notes) console.error(`note: ${note}`);
+  const fitted = fitInputs(contract, inputs);
+  if (!fitted.count) throw new KitError(`${paths[0]} holds no example`);
   const outputs = await run(ort, session, contract, fitted).catch((error) => {
     throw new KitError(`${model} cannot classify these inputs: ${reasonOf(error)}`);
   });

@@ -1,11 +1,13 @@
 // The page: loads the shipped model (or another), classifies what is drawn, opened or typed, verifies and times.
 
-import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
 import {
   KitError, checkGolden, contractOf, fitInputs, nameOf, percentile, read, refuseUnguarded, run, saidOfBatch, sizeOf,
 } from "../js/classifier.mjs";
+import { decoderOf } from "../js/jpeg.mjs";
+import { examples, layoutOf } from "../js/picture.mjs";
 import { encoded, readRows, tableOf } from "../js/table.mjs";
-import { cropped, drawable, layoutOf, show, toBytes } from "./picture.mjs";
+import { drawable, inverted, pixelsOf, show, toBytes } from "./picture.mjs";
+import { loadRuntime, openFastest, wordsOf } from "./runtime.mjs";
 
 const KIT = new URL("../", import.meta.url);
 const BARS = 10;
@@ -13,15 +15,13 @@ const SAMPLES = 11;
 const SAMPLE_MS = 4;
 const at = (id) => document.getElementById(id);
 
-ort.env.wasm.wasmPaths = new URL("node_modules/onnxruntime-web/dist/", import.meta.url).href;
-ort.env.wasm.numThreads = 1;
-ort.env.logLevel = "fatal";
-
-/** What is open: {name, bytes, session, contract, layout, table}. */
+/** What is open: {name, bytes, session, provider, contract, layout, table}. */
 let open = null;
 let device = null;
 let pad = null;
-/** The picture that was opened last; null while drawing. */
+/** What runs models, see runtime.mjs. */
+let runtime = null;
+/** The example of the picture that was opened last, {values, shape, notes}; null while drawing. */
 let picture = null;
 
 async function bytesOf(url) {
@@ -42,17 +42,19 @@ async function openShipped(name) {
 
 async function openModel(name, bytes, names) {
   at("verify").disabled = true;
-  let session;
+  let opened;
   try {
-    session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 4 });
+    opened = await openFastest(runtime, bytes);
   } catch (error) {
     throw new KitError(`${name} cannot be opened as an ONNX model: ${String(error.message ?? error).split("\n")[0]}`);
   }
+  const { session, provider, tried } = opened;
   const contract = contractOf(session, bytes, names);
   if (contract.fixedBatch > 1) throw new KitError(`the model takes ${contract.fixedBatch} examples at once, not one`);
   await open?.session.release();
   const shipped = names === device.class_names ? device : null;
-  open = { name, bytes, session, contract, layout: layoutOf(contract.row), table: tableOf(contract.metadata, shipped) };
+  const layout = layoutOf(contract.row);
+  open = { name, bytes, session, provider, tried, contract, layout, table: tableOf(contract.metadata, shipped), shipped };
   describe();
 }
 
@@ -62,7 +64,8 @@ function describe() {
   document.title = at("name").textContent = name;
   at("facts").textContent =
     `${bytes.length.toLocaleString("en")} bytes, takes ${contract.type} [${contract.row.join(" × ")}]${classes}, ` +
-    `onnxruntime-web ${ort.env.versions.web}` + (contract.fixedBatch === null ? "" : `; ${saidOfBatch(contract)}`);
+    `onnxruntime-web ${runtime.ort.env.versions.web}, ${wordsOf(runtime, open.provider)}` +
+    (open.tried ? ` (${open.tried})` : "") + (contract.fixedBatch === null ? "" : `; ${saidOfBatch(contract)}`);
   at("classes").textContent = contract.classNames.join(", ") || "The file names none.";
   at("verified").className = "soft";
   at("verified").textContent = "Compares the file with device.json, and its outputs with those at export.";
@@ -111,26 +114,35 @@ function clear() {
 
 async function classifyPicture() {
   at("hint").hidden = true;
-  const bytes = toBytes(cropped(picture ?? at("drawing"), open.layout), open.layout, at("invert").checked);
-  show(at("seen"), bytes, open.layout);
-  return classify({ values: bytes, shape: open.contract.row });
+  const { layout, contract } = open;
+  const values = picture === null ? toBytes(pixelsOf(at("drawing")), layout) : picture.values;
+  const x = at("invert").checked ? inverted(values) : values;
+  show(at("seen"), x, layout);
+  await classify({ values: x, shape: contract.row });
+  if (picture?.notes.length) at("latency").textContent += ` ${picture.notes.map((note) => note.replace(": 1 of 1", "")).join("; ")}.`;
 }
 
 async function openPicture(file) {
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(file);
-  } catch {
-    throw new KitError(`${file.name} is not a picture that this browser can read`);
+  const { contract, shipped } = open;
+  const files = [{ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) }];
+  const x = await examples(files, contract.row, decodeJpeg, shipped?.picture_range ?? null);
+  if (contract.type === "uint8" && x.values instanceof Float32Array) {
+    throw new KitError(`${file.name}: the pixels have more than 8 bits, but the model takes bytes: save them with 8 bits`);
   }
-  picture = bitmap;
+  picture = x;
+  const small = document.createElement("canvas");
+  show(small, x.values, open.layout);
   const canvas = at("drawing");
-  const seen = cropped(bitmap, { width: canvas.width, height: canvas.height });
-  const part = document.createElement("canvas");
-  [part.width, part.height] = [seen.width, seen.height];
-  part.getContext("2d").putImageData(seen, 0, 0);
-  canvas.getContext("2d").drawImage(part, 0, 0, canvas.width, canvas.height);
+  canvas.getContext("2d").imageSmoothingEnabled = false;
+  canvas.getContext("2d").drawImage(small, 0, 0, canvas.width, canvas.height);
   return classifyPicture();
+}
+
+/** Decodes JPEG files (see jpeg.mjs); the decoder is loaded when the first one comes. */
+async function decodeJpeg(bytes) {
+  const codec = "node_modules/@jsquash/jpeg/";
+  const wasm = await bytesOf(new URL(`${codec}codec/dec/mozjpeg_dec.wasm`, import.meta.url));
+  return decoderOf(await import(`./${codec}decode.js`), await WebAssembly.compile(wasm))(bytes);
 }
 
 async function classifyNumbers() {
@@ -151,13 +163,13 @@ async function classify(x) {
   const { bytes, session, contract } = open;
   if (device.guard) refuseUnguarded(device, (await sha256Of(bytes)) ?? Object.values(device.files)[0]);
   const fitted = fitInputs(contract, x);
-  const answer = read(contract, await run(ort, session, contract, fitted));
+  const answer = read(contract, await run(runtime.ort, session, contract, fitted));
   const [label] = answer.labels;
   at("label").textContent = nameOf(contract, label);
   at("bars").replaceChildren(...bars(contract, answer.probabilities?.[0] ?? []));
-  const latency = await time(() => run(ort, session, contract, fitted));
+  const latency = await time(() => run(runtime.ort, session, contract, fitted));
   const only = answer.kind === "label" ? "The file returns the label alone. " : "";
-  at("latency").textContent = `${only}${latency.median.toPrecision(3)} ms for one example, median of ${SAMPLES} × ${latency.runs} runs, one thread`;
+  at("latency").textContent = `${only}${latency.median.toPrecision(3)} ms for one example, median of ${SAMPLES} × ${latency.runs} runs, ${wordsOf(runtime, open.provider).replace(/ \(.*/, "")}.`;
 }
 
 /** The largest probabilities as rows of name, bar and number. */
@@ -218,7 +230,7 @@ async function verify() {
     }
     identity = "The bytes are those that were shipped. ";
   }
-  const found = await checkGolden(ort, session, contract, await jsonOf("golden.json"), device);
+  const found = await checkGolden(runtime.ort, session, contract, await jsonOf("golden.json"), device);
   const outputs = found.labels
     ? `${found.examples} golden labels are the same.`
     : `${found.examples} golden outputs agree within ${found.difference.toExponential(1)} (allowed ${found.tolerance.toExponential(0)}).`;
@@ -280,6 +292,7 @@ function randomNumbers() {
 
 async function start() {
   connect();
+  runtime = await loadRuntime();
   device = await jsonOf("device.json");
   at("shipped").replaceChildren(...Object.keys(device.files).map((name) => new Option(name, name)));
   at("shipped").value = device.model;

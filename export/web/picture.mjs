@@ -1,41 +1,17 @@
-// Pictures -> the bytes that a model takes: cropped to its aspect, averaged down to its size, grey or colour.
+// The drawing on the page -> the bytes that a model takes, averaged down to its size; and what the model sees, shown.
+// Picture files are read by ../js/picture.mjs instead, as training reads them.
 
-const LARGEST = 1024;
+/** RGBA pixels of a canvas. */
+export const pixelsOf = (canvas) => canvas.getContext("2d", { willReadFrequently: true }).getImageData(0, 0, canvas.width, canvas.height);
 
-/**
- * Where a picture's numbers stand in one example: channels first or last. Null if the shape is not that of a picture.
- * @returns {{channels: number, height: number, width: number, last: boolean} | null}
- */
-export function layoutOf(row) {
-  if (row.length !== 3) return null;
-  const colours = (size) => size === 1 || size === 3;
-  if (colours(row[0])) return { channels: row[0], height: row[1], width: row[2], last: false };
-  if (colours(row[2])) return { channels: row[2], height: row[0], width: row[1], last: true };
-  return null;
-}
-
-/** RGBA pixels of a canvas, image or bitmap, the largest middle part with the layout's aspect. */
-export function cropped(source, layout) {
-  const [width, height] = [source.naturalWidth ?? source.width, source.naturalHeight ?? source.height];
-  const scale = Math.min(width / layout.width, height / layout.height);
-  const [w, h] = [layout.width * scale, layout.height * scale];
-  const shrink = Math.min(1, LARGEST / Math.max(w, h));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(w * shrink));
-  canvas.height = Math.max(1, Math.round(h * shrink));
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "#000"; // behind transparent pictures
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(source, (width - w) / 2, (height - h) / 2, w, h, 0, 0, canvas.width, canvas.height);
-  return context.getImageData(0, 0, canvas.width, canvas.height);
-}
+/** Light and dark swapped: of bytes, or of numbers in [0, 1]. */
+export const inverted = (values) => values.map((value) => (values instanceof Uint8Array ? 255 : 1) - value);
 
 /**
- * One example of bytes from RGBA pixels. Every target pixel is the mean of the area that it covers, so that a large
- * photograph does not alias.
+ * One example of bytes from RGBA pixels. Every target pixel is the mean of the area that it covers.
  * @returns {Uint8Array} in the order of the layout
  */
-export function toBytes({ data, width, height }, layout, invert = false) {
+export function toBytes({ data, width, height }, layout) {
   const columns = shares(width, layout.width);
   const rows = shares(height, layout.height);
   const { channels } = layout;
@@ -49,10 +25,10 @@ export function toBytes({ data, width, height }, layout, invert = false) {
           for (let c = 0; c < 3; c++) mean[c] += high * wide * data[at + c];
         }
       }
-      const values = channels === 3 ? mean : [0.299 * mean[0] + 0.587 * mean[1] + 0.114 * mean[2]];
+      const values = channels === 1 ? [0.299 * mean[0] + 0.587 * mean[1] + 0.114 * mean[2]] : [...mean, 255];
       for (let c = 0; c < channels; c++) {
         const at = layout.last ? (y * layout.width + x) * channels + c : (c * layout.height + y) * layout.width + x;
-        bytes[at] = Math.round(invert ? 255 - values[c] : values[c]);
+        bytes[at] = Math.round(values[c]);
       }
     }
   }
@@ -72,8 +48,9 @@ function shares(from, to) {
   });
 }
 
-/** Show one example on a canvas, pixel by pixel. */
-export function show(canvas, bytes, layout) {
+/** Show one example, bytes or numbers in [0, 1], on a canvas, pixel by pixel. */
+export function show(canvas, values, layout) {
+  const bytes = values instanceof Uint8Array ? values : values.map((value) => 255 * value);
   canvas.width = layout.width;
   canvas.height = layout.height;
   const context = canvas.getContext("2d");

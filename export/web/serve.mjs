@@ -10,11 +10,15 @@ import { parseArgs } from "node:util";
 const WEB = path.dirname(fileURLToPath(import.meta.url));
 const KIT = path.dirname(WEB);
 const RUNTIME = "node_modules/onnxruntime-web/dist/";
-const PAGE = ["index.html", "style.css", "app.mjs", "picture.mjs"];
+const CODEC = "node_modules/@jsquash/jpeg/";
+const DECODER = ["decode.js", "utils.js", "meta.js", "codec/dec/mozjpeg_dec.js", "codec/dec/mozjpeg_dec.wasm"].map((name) => CODEC + name);
+const PAGE = ["index.html", "style.css", "app.mjs", "picture.mjs", "runtime.mjs"];
+const SHARED = ["classifier", "table", "picture", "png", "jpeg"].map((name) => `js/${name}.mjs`);
 const TYPES = {
   ".html": "text/html; charset=utf-8",
   ".css": "text/css; charset=utf-8",
   ".mjs": "text/javascript; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
   ".json": "application/json",
   ".wasm": "application/wasm",
 };
@@ -26,11 +30,11 @@ function fileAt(place) {
   if (Object.hasOwn(files, name)) return [path.join(path.dirname(KIT), name), path.join(KIT, name)].find(existsSync) ?? null;
   if (place === "/device/web/") return path.join(WEB, "index.html");
   const inside = name.startsWith("device/") ? name.slice("device/".length) : "";
-  if (["device.json", "golden.json", "js/classifier.mjs", "js/table.mjs"].includes(inside)) return path.join(KIT, inside);
+  if (["device.json", "golden.json", ...SHARED].includes(inside)) return path.join(KIT, inside);
   const inWeb = inside.startsWith("web/") ? inside.slice("web/".length) : "";
   const runtime = inWeb.startsWith(RUNTIME) && /^[\w.-]+\.(mjs|wasm)$/.test(inWeb.slice(RUNTIME.length));
   const file = path.join(WEB, inWeb);
-  return (PAGE.includes(inWeb) || runtime) && existsSync(file) ? file : null;
+  return (PAGE.includes(inWeb) || DECODER.includes(inWeb) || runtime) && existsSync(file) ? file : null;
 }
 
 function answer(request, response) {
@@ -49,7 +53,7 @@ function answer(request, response) {
     "Content-Length": statSync(file).size,
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
-    // An isolated page reads a finer clock.
+    // A page that is isolated from other origins may use threads, and reads a finer clock.
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
   });

@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 from functools import cache
@@ -9,6 +10,7 @@ import onnx.parser
 import pytest
 
 import edgepriv.device.predict
+from edgepriv.device.table import KIND
 from edgepriv.measure.kit import write_kit
 from edgepriv.recipe import Export, Quantize
 
@@ -65,6 +67,27 @@ def pictured(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def titanic(tmp_path):
+    """A model.onnx that takes the rows of a table with age and sex, p(b) rising with the age, and its kit."""
+    graph = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> small (float[N, 3] input) => (float[N, 2] probabilities)'
+        "<float[3, 2] w = {0, 3, 0, 1, 0, 0}> { l = MatMul(input, w) probabilities = Softmax <axis = 1> (l) }"
+    )
+    columns = [
+        {"name": "age", "place": 0, "kind": "integer", "low": 17, "high": 90, "fill": 38, "missing": False},
+        {"name": "sex", "place": 1, "kind": "category", "categories": ["F", "M"], "missing": False, "other": False},
+    ]
+    record = {"version": 1, "columns": columns, "decimal": ".", "thousands": "", "missing": ["", "?"]}
+    record |= {"titled": True, "width": 3, "label": "who", "label_place": 2}
+    told = {"edgepriv_version": "0", "class_names": '["a", "b"]', KIND: json.dumps(record)}
+    onnx.helper.set_model_props(graph, told)
+    path = tmp_path / "model.onnx"
+    onnx.save(graph, path)
+    write_kit(path)
+    return path
 
 
 @cache

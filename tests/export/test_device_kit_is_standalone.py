@@ -53,13 +53,14 @@ def test_the_kit_is_every_file_of_its_folders_and_the_wheel_carries_them():
 
 
 @pytest.mark.parametrize("kind", ["node", "web"])
-def test_javascript_needs_its_runtime_alone_and_one_version_of_it(kind):
+def test_javascript_needs_its_runtime_and_a_decoder_of_jpeg_in_one_version_each(kind):
     package = json.loads((FOLDER / kind / "package.json").read_text())
-    assert package["dependencies"].keys() == {f"onnxruntime-{kind}"}
-    assert re.fullmatch(r"\d+\.\d+\.\d+", package["dependencies"][f"onnxruntime-{kind}"])
+    assert package["dependencies"].keys() == {f"onnxruntime-{kind}", "@jsquash/jpeg"}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in package["dependencies"].values())
     for source in FOLDER.glob(f"{kind}/*.mjs"):
         for imported in re.findall(r"""(?:from|import\()\s*["']([^"']+)""", source.read_text()):
-            assert imported.startswith(("node:", "./", "../")) or imported == f"onnxruntime-{kind}", (source, imported)
+            known = ("node:", "./", "../", *package["dependencies"])
+            assert imported.startswith(known), (source, imported)
 
 
 def test_the_page_asks_no_other_host():
