@@ -35,6 +35,7 @@ def audit(
     reference_models: str | os.PathLike[str] | None = None,
     reference_scores: str | os.PathLike[str] | None = None,
     loss_trace: str | os.PathLike[str] | None = None,
+    also: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     fail_if: str | Sequence[str] | None = None,
     baseline: str | os.PathLike[str] | None = None,
     show_records: bool = False,

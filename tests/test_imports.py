@@ -106,8 +106,9 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"existing", "agreement", "own_fleet"},
         {"brought"},
         # what is asked, what is examined, and who attacks it
+        {"lineage", "releases"},
         {"request", "subject"},
-        {"attackers"},
+        {"attackers", "combined"},
         {"steps"},
         {"with_files", "with_manifest"},
     ),

@@ -34,6 +34,15 @@ def audit(
     reference_models: given.ReferenceModels = None,
     reference_scores: given.ReferenceScores = None,
     loss_trace: given.LossTraceFile = None,
+    also: Annotated[
+        given.PathLike | Sequence[given.PathLike] | None,
+        Option(
+            "Another release of the same model: what an attacker learns who holds both (repeatable).",
+            "Audit",
+            default="none",
+            repeatable=True,
+        ),
+    ] = None,
     fail_if: Annotated[
         str | Sequence[str] | None,
         Option(
@@ -94,6 +103,8 @@ def audit(
         defence_free: the same training without your defence.
         reference_models: folder of reference models that exist; none are trained then.
         reference_scores: .npz of what reference models answer and what each was trained on; none are trained then.
+        also: other releases of the model (float and 4 bits, or two versions), trained on the same members: an attacker who
+            holds them as well combines what they tell.
         loss_trace: what ``train(trace_losses=True)`` wrote of this model's training; ranks members without reference models.
         fail_if: limits, such as "auc>0.55".
         baseline: audit of an earlier version, on the same data; worse than that beyond noise fails.
@@ -145,6 +156,7 @@ def audit(
             reference_models=given.path(reference_models),
             reference_scores=given.path(reference_scores),
             loss_trace=given.path(loss_trace),
+            also=given.paths(also),
             limits=limits,
             baseline=given.path(baseline),
             show_records=show_records,

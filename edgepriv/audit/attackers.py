@@ -17,6 +17,7 @@ from edgepriv.audit.existing import Existing, membership_in, of_models, scores_i
 from edgepriv.audit.feeding import Feeding, Told, feeding_of
 from edgepriv.audit.own_fleet import trained_by
 from edgepriv.audit.references import Fleet, candidates_of
+from edgepriv.audit.releases import Others
 from edgepriv.audit.run import answers, observed
 from edgepriv.audit.subject import Subject
 from edgepriv.audit.target import open_target
@@ -29,12 +30,14 @@ class Attackers:
     """``fleets``: threat model -> the models that this attacker compares with, the headline first; empty where nothing is
     trained. ``warnings``, ``notes``: what makes figures doubtful, and what else there is to say of them, in sentences.
     ``on_canaries``: threat model -> the same models on the canaries, which are not among the candidates of ``fleets``; empty
-    without canaries, and where nobody says that the models were trained on these."""
+    without canaries, and where nobody says that the models were trained on these. ``releases``: threat model -> what this
+    attacker knows of other releases of the model; empty without."""
 
     fleets: Mapping[str, Fleet] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     on_canaries: Mapping[str, Fleet] = field(default_factory=dict)
+    releases: Mapping[str, Others] = field(default_factory=dict)
 
     @property
     def references(self) -> int:

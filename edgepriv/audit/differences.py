@@ -119,7 +119,7 @@ def strongest_difference(
 
     Args:
         before: attacks on the one version.
-        after: the same attacks on the other.
+        after: the same attacks on the other, in the same order, or other attacks.
         fprs: false-positive rates that can be resolved on both sides.
         paired: whether both were run on the same records, in the same order.
         seed: of the draws.
@@ -129,8 +129,12 @@ def strongest_difference(
         One for the AUC, then one for each of ``fprs``.
     """
     observed = [_figures(side, fprs) for side in (before, after)]
-    running = sorted({int(row) for values in observed for column in values.T for row in np.argsort(-column)[:RUNNING]})
-    kept = [Side([side.attacks[row] for row in running], side.member, side.groups) for side in (before, after)]
+    same = [one.name for one in before.attacks] == [one.name for one in after.attacks]
+    running = [_running(observed if same else [values]) for values in observed]
+    kept = [
+        Side([side.attacks[row] for row in rows], side.member, side.groups)
+        for side, rows in zip((before, after), running, strict=True)
+    ]
     rngs = [np.random.default_rng([seed, 61]), np.random.default_rng([seed, 61 if paired else 62])]
     drawn = [_largest_drawn(side, fprs, rng) for side, rng in zip(kept, rngs, strict=True)]
     gaps, results = drawn[1] - drawn[0], []
@@ -149,6 +153,11 @@ def strongest_difference(
             interval = min(interval[0], wide[0]), max(interval[1], wide[1])
         results.append(Difference(values[0], values[1], interval, scored[0].name, scored[1].name))
     return results
+
+
+def _running(observed: Sequence[Floats]) -> list[int]:
+    """Attacks that may be the strongest in a draw, by the figures of one version or of both."""
+    return sorted({int(row) for values in observed for column in values.T for row in np.argsort(-column)[:RUNNING]})
 
 
 def _alone(attack: Scored, side: Side, fpr: float | None, alpha: float) -> tuple[Measured, bool]:

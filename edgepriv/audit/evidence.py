@@ -61,7 +61,10 @@ class Evidence:
     "worst-case" or "trajectory") or watched ("last-layer", "gradient-norm"). ``adversarial``: the models did not answer to the
     candidates as they are but to perturbed ones, each model to those that fool it. ``labels_only``: the target shows no
     probabilities; those in ``target`` are 1 for its label. ``lacks``: a need of an attack -> why it is not met.
-    ``copies``: the same of augmented copies of the candidates, the candidates as they are first.
+    ``copies``: the same of augmented copies of the candidates, the candidates as they are first. ``releases``: the same of
+    other releases of the model, with reference models that were trained on the same records as those of the target;
+    ``trainings``: which training the target, and then each of these, comes from: equal numbers are one training. Empty without
+    releases.
     """
 
     target: Outputs
@@ -76,6 +79,8 @@ class Evidence:
     labels_only: bool = False
     lacks: Mapping[str, str] = field(default_factory=dict)
     copies: tuple["Evidence", ...] = ()
+    releases: tuple["Evidence", ...] = ()
+    trainings: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         n, references, population = len(self.target.labels), self.references, self.population
@@ -92,6 +97,17 @@ class Evidence:
         generated, classes = self.generated, self.target.probabilities.shape[1]
         if generated is not None and (generated.ndim != 2 or len(generated) < 2 or generated.shape[1] != classes):
             raise UserError(f"generated answers must be [g >= 2, {classes}], got {generated.shape}")
+        self._check_releases()
+
+    def _check_releases(self) -> None:
+        if self.releases and len(self.trainings) != 1 + len(self.releases):
+            raise UserError("every release needs the training that it comes from")
+        for release in self.releases:
+            known, own = release.references, self.references
+            if len(release.target.labels) != len(self.target.labels):
+                raise UserError("the releases must be asked about the same candidates")
+            if known is not None and own is not None and not np.array_equal(known.member, own.member):
+                raise UserError("the reference models of all releases must be trained on the same candidates")
 
     @property
     def offers(self) -> frozenset[str]:
@@ -107,6 +123,7 @@ class Evidence:
         offered = {"labels"} | {name for name, value in optional.items() if value is not None}
         offered |= {"gradients"} if self.adversarial else set()
         offered |= {"augmentation"} if self.copies else set()
+        offered |= {"releases"} if self.releases else set()
         offered |= {"weights"} if set(WATCHED) & set(self.queried) else set()
         return frozenset(offered | ({"label-queries"} if LABEL_QUERIES & set(self.queried) else set()))
 
@@ -131,9 +148,11 @@ class Evidence:
         others = references.without(r, equally=equally)
         # What the target answered to other inputs is not what reference model r would have answered.
         copies = tuple(copy.with_reference_as_target(r, equally=equally)[0] for copy in self.copies)
+        releases = tuple(release.with_reference_as_target(r, equally=equally)[0] for release in self.releases)
         pretended = replace(
-            self, target=target, references=others, population=population, generated=None, inputs=None, copies=copies
-        )
+            self, target=target, references=others, population=population, generated=None, inputs=None, copies=copies,
+            releases=releases,
+        )  # fmt: skip
         return pretended, references.member[r]
 
     def with_shadow_as_target(self, learnt: Bools) -> tuple["Evidence", Bools]:
@@ -171,4 +190,5 @@ class Evidence:
             inputs=inputs and replace(inputs, candidates=inputs.candidates[index]),
             queried={name: Queried(asked.target[index], asked.shadow) for name, asked in self.queried.items()},
             copies=tuple(copy.take(index) for copy in self.copies),
+            releases=tuple(release.take(index) for release in self.releases),
         )

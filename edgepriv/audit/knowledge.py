@@ -1,6 +1,6 @@
-"""What an attacker must have to run an attack: answers alone, the file, or what is known of its training.
+"""What an attacker must have to run an attack: answers alone, the file, what is known of its training, or more releases.
 
-Three phrases, each of which includes those before it. An attack counts as the least of them that has all that it needs.
+Four phrases, each of which includes those before it. An attack counts as the least of them that has all that it needs.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from edgepriv.audit.attacks import ATTACKS
 
-Attacker = Literal["answers", "file", "training"]
+Attacker = Literal["answers", "file", "training", "releases"]
 
 PHRASES: dict[Attacker, str] = {
     "answers": "asks for answers",
     "file": "holds the file",
     "training": "knows the training",
+    "releases": "holds several releases",
 }
 """The word for an attacker in the audit's JSON -> the phrase for people; the weakest first."""
 
@@ -24,6 +25,7 @@ MEANINGS: dict[Attacker, str] = {
     "answers": "can ask the file, or a service that runs it, about any record, and sees the answer",
     "file": "has the weights as well, and so gradients, and can cut off what stands behind the logits",
     "training": "has records of the same kind as well, and trains models as this one was trained, to compare with",
+    "releases": "has other releases of the model as well, and combines what each of them tells",
 }
 """What each attacker has; an attacker has what those before have too."""
 
@@ -39,6 +41,7 @@ OF_NEEDS: dict[str, Attacker] = {
     "shadow": "training",
     "references": "training",
     "population": "training",
+    "releases": "releases",
 }
 """What an attack needs (``edgepriv.audit.attacks.NEEDS``) -> the attacker who has it. Records of one's own whose answers the
 attacker asks for ("population inputs") need nothing but answers; models trained like the target need the training."""

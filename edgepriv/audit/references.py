@@ -101,6 +101,7 @@ def train_fleet(
     engine: str = "local",
     jobs: int | None = None,
     trainer: Trainer | None = None,
+    drawn_by: int | None = None,
 ) -> Fleet:
     """Train, or read from the cache, the reference models and the shadow model of a recipe.
 
@@ -118,6 +119,8 @@ def train_fleet(
         engine: ``local``, or ``dask:ADDRESS`` (see ``workers``).
         jobs: processes of one thread each; None for one per processor.
         trainer: the user's own training function, instead of the stage ``train`` of the recipe.
+        drawn_by: seed by which the records of each model are drawn, None for that of the recipe: models of two recipes can be
+            set in pairs that were trained on the same records.
 
     Returns:
         The models' answers to the candidates and to the population.
@@ -129,11 +132,12 @@ def train_fleet(
     if trainer is not None and engine != LOCAL:
         raise UserError("--trainer runs your script on this machine: leave out --engine")
     canaries = None if dataset.canaries is None else canaries_in(split, dataset)
-    planned = plan(split, recipe.seed, dataset.groups, canaries)
+    drawn_by = recipe.seed if drawn_by is None else drawn_by
+    planned = plan(split, drawn_by, dataset.groups, canaries)
     if count:
         planned.refuse_too_large()
     candidates = planned.candidates
-    population_index = sample(planned.population, POPULATION, recipe.seed)
+    population_index = sample(planned.population, POPULATION, drawn_by)
     own = key_of(trainer, dataset) if trainer is not None else []
     keys = {"on": ["gpu", *own] if computed_on(recipe, engine) != PROCESSOR else own}
     folder = cache_dir / _key(recipe, dataset, split, planned, **keys)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.baseline import Baseline
 from edgepriv.audit.brought import NOTHING_BROUGHT, Brought
 from edgepriv.recipe import Model
@@ -21,7 +22,7 @@ class Request:
     manifest alone may not ask to import. ``loss_trace``: file of the losses of the model's training. ``brought``: the
     user's own reference models, or the function that trains them. ``show_records``: put the most exposed records into the
     audit, which is then as private as they are. ``baseline``: the audit of an earlier version, which must be of the same
-    data.
+    data. ``also``: other releases of the model, which an attacker may hold beside it.
     """
 
     cache_dir: Path
@@ -35,6 +36,7 @@ class Request:
     brought: Brought = NOTHING_BROUGHT
     baseline: Baseline | None = None
     show_records: bool = False
+    also: tuple[DeployedModel, ...] = ()
 
     def refuse_other_data(self, sha256: str) -> None:
         """Refuse data that the baseline, if there is one, was not measured on.

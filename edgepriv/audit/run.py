@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 from torch import nn
@@ -27,6 +28,20 @@ from edgepriv.recipe import Recipe
 
 _CHUNK = 2048
 _PATIENCE = 3  # seconds before a bar appears
+
+
+class Others(Protocol):
+    """What an attacker knows of other releases of the model."""
+
+    def beside(self, plain: Evidence) -> Evidence:
+        """The evidence on the target with that on the others.
+
+        Args:
+            plain: of the target.
+
+        Returns:
+            The same evidence with ``releases``.
+        """
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,7 @@ def _mixed(count: int, ask: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     return answers[np.argsort(order)]
 
 
+# Whom to ask, about what, by whom and how: one argument each.
 def membership_part(
     target: Target,
     dataset: Dataset,
@@ -113,6 +129,7 @@ def membership_part(
     attacks: Sequence[str],
     recipe: Recipe,
     pool: np.ndarray | None = None,
+    releases: Mapping[str, Others] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Run membership attacks by every attacker and judge them together.
 
@@ -128,6 +145,7 @@ def membership_part(
         attacks: names of ``ATTACKS``.
         recipe: seed, perturbations and sizes of the audit.
         pool: int64 [p], positions of the attacker's own examples, which the target was not trained on; None without.
+        releases: threat model -> what this attacker knows of other releases of the model.
 
     Returns:
         The audit's ``utility``, ``shadow_models`` (utility of the shadow model by threat model), ``attacks``, ``left_out``,
@@ -143,7 +161,7 @@ def membership_part(
     candidates = np.concatenate([members, non_members])
     membership = np.arange(len(candidates)) < len(members)
     outputs = observed(target, dataset, candidates)
-    attacks = _of_use(attacks, outputs, recipe.audit.attacks)
+    attacks = _of_use(attacks, outputs, recipe.audit.attacks, several=bool(releases))
     groups = None if dataset.groups is None else dataset.groups[candidates]
     result: dict[str, Any] = {"utility": utility(outputs, membership, groups), "attacks": [], "left_out": []}
     scores: dict[str, np.ndarray] = {"member": membership, "index": candidates}
@@ -164,7 +182,9 @@ def membership_part(
     for threat_model, fleet in each_attacker:
         first = not parts
         names = [name for name in attacks if first or ATTACKS[name].needs & TRAINED]
-        plain = _with_fleet(plainly, target, dataset, fleet)
+        names = [name for name in names if not releases or threat_model in releases or not _combines(name)]
+        plain = with_fleet(plainly, target, dataset, fleet)
+        plain = releases[threat_model].beside(plain) if threat_model in releases else plain
         for asks in dict.fromkeys(ATTACKS[name].asks for name in names):
             chosen, evidence = query_evidence.evidence(asks, plain, fleet, pool)
             these = [name for name in names if ATTACKS[name].asks == asks]
@@ -172,10 +192,7 @@ def membership_part(
             part = assess(evidence, membership[chosen], attacks=these, threat_model=threat_model, seed=seed, groups=own)
             parts.append((threat_model, chosen, part))
     _put(parts, result, scores)
-    result["simultaneous"] = add_simultaneous(result["attacks"], scores, FALSE_POSITIVE_RATES, seed)
-    if recipe.audit.prior is not None:
-        add_precision(result["attacks"], scores, recipe.audit.prior, FALSE_POSITIVE_RATES)
-        result["prior"] = recipe.audit.prior
+    result |= _of_all_together(result["attacks"], scores, recipe)
     result |= exposure(
         result["attacks"],
         scores,
@@ -188,6 +205,22 @@ def membership_part(
     )
     by_person = persons_part(result["attacks"], scores, membership, groups)
     return result | ({"persons": by_person} if by_person else {}), scores
+
+
+def _combines(name: str) -> bool:
+    """Whether an attack is of whoever holds other releases."""
+    return "releases" in ATTACKS[name].needs
+
+
+def _of_all_together(
+    rows: Sequence[dict[str, Any]], scores: Mapping[str, np.ndarray], recipe: Recipe
+) -> dict[str, Any]:
+    """``simultaneous`` and, where one was stated, ``prior``; the rows get what belongs to these."""
+    part: dict[str, Any] = {"simultaneous": add_simultaneous(rows, scores, FALSE_POSITIVE_RATES, recipe.seed)}
+    if recipe.audit.prior is not None:
+        add_precision(rows, scores, recipe.audit.prior, FALSE_POSITIVE_RATES)
+        part["prior"] = recipe.audit.prior
+    return part
 
 
 def _put(
@@ -204,12 +237,13 @@ def _put(
                 scores[f"{threat_model}/{name}/index"] = chosen
 
 
-def _of_use(attacks: Sequence[str], outputs: Outputs, asked: str) -> list[str]:
-    """Without those that read scores where there are none, as far as the user did not ``asked`` for them by name."""
+def _of_use(attacks: Sequence[str], outputs: Outputs, asked: str, *, several: bool) -> list[str]:
+    """Without those that read scores, or other releases, where there are none, as far as the user did not ``asked`` for them by
+    name."""
     named = {name.strip() for name in asked.split(",")}
-    return [
-        name for name in attacks if name in named or outputs.scores is not None or "scores" not in ATTACKS[name].needs
-    ]
+    missing = {"scores"} if outputs.scores is None else set[str]()
+    missing |= set() if several else {"releases"}
+    return [name for name in attacks if name in named or not missing & ATTACKS[name].needs]
 
 
 def _plainly(
@@ -234,7 +268,18 @@ def _plainly(
     return Evidence(outputs, generated=generated, inputs=inputs, labels_only=target.labels_only)
 
 
-def _with_fleet(plainly: Evidence, target: Target, dataset: Dataset, fleet: Fleet | None) -> Evidence:
+def with_fleet(plainly: Evidence, target: Target, dataset: Dataset, fleet: Fleet | None) -> Evidence:
+    """The evidence of a target with what an attacker's models answer.
+
+    Args:
+        plainly: what is seen without training anything.
+        target: the opened model.
+        dataset: the examples.
+        fleet: the attacker's models; None for an attacker who trains nothing.
+
+    Returns:
+        The evidence.
+    """
     if fleet is None:
         return plainly
     population = None

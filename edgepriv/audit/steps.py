@@ -15,11 +15,12 @@ from edgepriv.audit.beyond_shift import add_beyond_shift
 from edgepriv.audit.brought import Brought, of_another_size
 from edgepriv.audit.canaries import POOLED, Records, canaries_part
 from edgepriv.audit.classifier import classifier_part
+from edgepriv.audit.combined import combined_part
 from edgepriv.audit.described import described
 from edgepriv.audit.dp_guarantee import compare_with_guarantee
 from edgepriv.audit.epsilon import epsilon_part, why_not_drawn
 from edgepriv.audit.inversion import inversion_part
-from edgepriv.audit.knowledge import attacker_of, with_attackers
+from edgepriv.audit.knowledge import attacker_in, attacker_of, with_attackers
 from edgepriv.audit.query_evidence import balanced
 from edgepriv.audit.references import candidates_of
 from edgepriv.audit.robust import robustness_part
@@ -93,6 +94,7 @@ def membership_of(subject: Subject, attackers: Attackers) -> tuple[dict[str, Any
         attacks=subject.attacks,
         recipe=subject.recipe,
         pool=subject.split.reference,
+        releases=attackers.releases,
     )
     cut = subject.asked is not subject.model
     chosen = {key: content[key] for key in ("per_class", "most_exposed") if (content.get(key) or {}).get("attack")}
@@ -101,6 +103,37 @@ def membership_of(subject: Subject, attackers: Attackers) -> tuple[dict[str, Any
         for key, part in chosen.items()
     }
     return content | named | {key: with_attackers(content[key], cut=cut) for key in ("attacks", "left_out")}, scores
+
+
+def combined_of(
+    subject: Subject, attackers: Attackers, content: Mapping[str, Any], scores: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """``releases`` of the audit: what the combination with other releases of the model adds.
+
+    Args:
+        subject: what is examined.
+        attackers: with their models, and what they know of other releases.
+        content: of ``membership_of``.
+        scores: of it.
+
+    Returns:
+        ``combined_part`` under ``releases``; empty without other releases.
+    """
+    for name, known in attackers.releases.items():
+        references = attackers.fleets[name].references
+        if references is not None:
+            part = combined_part(
+                content["attacks"],
+                scores,
+                subject.releases,
+                known,
+                references,
+                file=subject.model.name,
+                threat_model=name,
+                seed=subject.recipe.seed,
+            )
+            return {"releases": part}
+    return {}
 
 
 def canaries_of(subject: Subject, attackers: Attackers) -> dict[str, Any]:
@@ -214,9 +247,11 @@ def epsilon_of(
     """
     why_not, seed = why_not_drawn(subject.dataset), subject.recipe.seed
     delta = None if dp is None else float(dp["delta"])
-    parts: dict[str, Any] = {"epsilon": epsilon_part(content["attacks"], scores, why_not, delta=delta, seed=seed)}
+    # What several releases tell together is more than this file's training has to answer for.
+    own = [row for row in content["attacks"] if attacker_in(row) != "releases"]
+    parts: dict[str, Any] = {"epsilon": epsilon_part(own, scores, why_not, delta=delta, seed=seed)}
     if dp is not None:
-        parts["dp"] = compare_with_guarantee(dp, content["attacks"], scores, seed, drawn=why_not is None)
+        parts["dp"] = compare_with_guarantee(dp, own, scores, seed, drawn=why_not is None)
     return parts
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.feeding import Told
+from edgepriv.audit.releases import Release
 from edgepriv.audit.run import Target
 from edgepriv.audit.target import Opened
 from edgepriv.data import Dataset, Split
@@ -20,7 +21,7 @@ class Subject:
     read, as the user ``told``. ``dataset``: members and others, in the parts of ``split``, which holds no canaries;
     ``planted``: the split with them, None where there are none. ``recipe``: settings of the audit. ``attacks``: names of
     membership attacks. ``free``: bool, the shape of an example: what may be perturbed, None for everything. ``notes``: what
-    was understood of data and file, in sentences.
+    was understood of data and file, in sentences. ``releases``: other releases of the model, which an attacker may hold too.
     """
 
     model: DeployedModel
@@ -34,6 +35,7 @@ class Subject:
     free: Bools | None
     notes: tuple[str, ...]
     planted: Split | None = None
+    releases: Sequence[Release] = ()
 
     @property
     def whole(self) -> Split:

@@ -1,6 +1,7 @@
 """The audit of any model on two files of the user's, which say who was a member."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from edgepriv.audit.columns import free_columns
 from edgepriv.audit.described import Audited
 from edgepriv.audit.examples import from_files
 from edgepriv.audit.feeding import told_of
+from edgepriv.audit.releases import known_of, refuse_idle, released_on_files
 from edgepriv.audit.request import Request
 from edgepriv.audit.robust import refuse_radius
 from edgepriv.audit.shown_records import shown_records
 from edgepriv.audit.steps import (
     accuracy_of,
     classifier_of,
+    combined_of,
     epsilon_of,
     likeness_of,
     membership_of,
@@ -69,6 +72,7 @@ def audit_on_files(model: DeployedModel, members: Path, non_members: Path, reque
         refuse_unlike(alike.get("adaptive"), who=brought.who)
     content, scores = membership_of(subject, attackers)
     _refuse_nothing_run(content)
+    content |= combined_of(subject, attackers, content, scores)
     content |= epsilon_of(subject, content, scores, None)
     content["likeness"] = alike
     content["classifier"], _ = classifier_of(subject)
@@ -103,10 +107,12 @@ def _opened(model: DeployedModel, members: Path, non_members: Path, request: Req
     told = told_of(recipe, request.accept_accuracy_loss)
     attacks = assess.select(recipe.audit.attacks)
     refuse_unused(request.brought, attacks, recipe.audit, on_files=True)
+    refuse_idle(request.also, attacks, request.brought, recipe, on_files=True)
     asked = model.cut_open() if request.cut_head else model
     inherited = _inherited(request.changes)
     examples_of = from_files(model, members, non_members, recipe.data, told.input_range, inherited)
     opened = open_target(asked, examples_of, told)
+    releases = released_on_files(model, request.also, examples_of, told, cut_head=request.cut_head)
     examples = opened.examples.dataset
     request.refuse_other_data(examples.sha256)
     if asked.contract.input_dtype in TOKENS:
@@ -125,7 +131,8 @@ def _opened(model: DeployedModel, members: Path, non_members: Path, request: Req
     for line in notes:
         project.say(line)
     split, resolved = _split(examples, recipe.seed), project.resolved(recipe, examples)
-    return Subject(model, asked, opened, told, examples, split, resolved, attacks, free, notes), recipe, unit
+    subject = Subject(model, asked, opened, told, examples, split, resolved, attacks, free, notes, releases=releases)
+    return subject, recipe, unit
 
 
 def _split(examples: Dataset, seed: int) -> Split:
@@ -145,7 +152,11 @@ def _attackers(subject: Subject, request: Request) -> Attackers:
         return Attackers()
     for line in attackers.notes:
         project.say(line)
-    return attackers
+    if not subject.releases:
+        return attackers
+    name, fleet = next(iter(attackers.fleets.items()))
+    fleets = [fleet] * len(subject.releases)
+    return replace(attackers, releases={name: known_of(subject.releases, subject.split, fleets, subject.recipe.seed)})
 
 
 def _refuse_nothing_run(content: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ from edgepriv.audit.examples import of_dataset
 from edgepriv.audit.feeding import Told, told_of
 from edgepriv.audit.loss_trace import loss_trace_part, refuse_other_training
 from edgepriv.audit.references import Fleet, train_fleet
+from edgepriv.audit.releases import Release, known_of, refuse_idle, released_with
 from edgepriv.audit.request import Request
 from edgepriv.audit.robust import refuse_radius
 from edgepriv.audit.shown_records import shown_records
@@ -38,6 +39,7 @@ from edgepriv.audit.steps import (
     accuracy_of,
     canaries_of,
     classifier_of,
+    combined_of,
     epsilon_of,
     fallen_subgroups,
     likeness_of,
@@ -81,6 +83,7 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
     twin = model.float_twin if request.float_twin else None
     accuracy = accuracy_of(subject, accept=request.accept_accuracy_loss, float_twin=twin)
     attackers = _attackers(subject, trained_by, request)
+    attackers = _with_releases(attackers, subject, trained_by, request)
     refuse_untrained_fleets(brought, attackers, subject)
     alike = likeness_of(subject, attackers)
     origin = _origin_of(attackers, known, trained_by, request)
@@ -89,6 +92,7 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
             refuse_unlearned_fleets(brought, attackers, subject)
         refuse_unlike(alike.get("adaptive"), origin, brought.who)
     content, scores = membership_of(subject, attackers)
+    content |= combined_of(subject, attackers, content, scores)
     content |= canaries_of(subject, attackers)
     if trace is not None:
         content["loss_trace"] = loss_trace_part(trace, content["attacks"], scores)
@@ -179,6 +183,7 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     trained_by = trained_by.with_changes(device=recipe.device)
     attacks = assess.select(recipe.audit.attacks)
     refuse_unused(request.brought, attacks, recipe.audit, on_files=False)
+    refuse_idle(request.also, attacks, request.brought, recipe, on_files=False)
     refuse_lost_defences(request.brought, trained_by, recipe.audit.threat_models)
     changed: list[str] = []
     if {need for name in attacks for need in ATTACKS[name].needs} & {"references", "shadow"}:
@@ -188,13 +193,17 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     told = told_of(recipe, request.accept_accuracy_loss)
     opened = open_target(asked, of_dataset(dataset), told)
     refuse_radius(opened.target, dataset, recipe)
+    shared, cut = request.brought.exists, request.cut_head
+    releases = released_with(model, known, request.also, dataset, split, told, cut_head=cut, shared=shared)
     free, left_alone = free_columns(dataset, recipe.audit.perturb, span=recipe.data.range)
     unused = unused_settings(request.brought, request.changes, on_files=False)
     notes = (*opened.notes, *left_alone, *changed, *unused)
     for line in notes:
         project.say(line)
     average, planted = data.ordinary(split, dataset), None if dataset.canaries is None else split
-    return Subject(model, asked, opened, told, dataset, average, recipe, attacks, free, notes, planted), trained_by
+    return Subject(
+        model, asked, opened, told, dataset, average, recipe, attacks, free, notes, planted, releases
+    ), trained_by
 
 
 def _with_start(trained_by: Recipe, known: Manifest, request: Request) -> Recipe:
@@ -246,6 +255,32 @@ def _attackers(subject: Subject, trained_by: Recipe, request: Request) -> Attack
     return _apart(subject, {name: trained[name] for name in asked.threat_models})
 
 
+def _with_releases(attackers: Attackers, subject: Subject, trained_by: Recipe, request: Request) -> Attackers:
+    """Attackers who hold other releases as well: reference models are brought through the chain of each."""
+    if not subject.releases or not attackers.fleets:
+        return attackers
+    name = "adaptive" if "adaptive" in attackers.fleets else next(iter(attackers.fleets))
+    fleets = [
+        attackers.fleets[name]
+        if release.recipe is None
+        else _fleet_of_release(subject, release, release.recipe, trained_by, attackers, request)
+        for release in subject.releases
+    ]
+    return replace(attackers, releases={name: known_of(subject.releases, subject.split, fleets, subject.recipe.seed)})
+
+
+def _fleet_of_release(
+    subject: Subject, release: Release, recipe: Recipe, trained_by: Recipe, attackers: Attackers, request: Request
+) -> Fleet:
+    """Reference models by the recipe of another release, each trained on the same records as that of the audited file."""
+    refuse_unconfirmed(recipe.model.name, request.confirmed, str(manifest.path_beside(release.model.path)))
+    start = {"path": trained_by.start.path} if recipe.start.active else {}
+    recipe = recipe.with_changes(device=subject.recipe.device, start=start)
+    label = f"adaptive, {release.model.name}"
+    fleet = _fleet(subject, recipe, label, attackers.references, request, drawn_by=trained_by.seed)
+    return _apart(subject, {label: fleet}).fleets[label]
+
+
 def _apart(subject: Subject, fleets: dict[str, Fleet]) -> Attackers:
     """Attackers with the same models on the ordinary candidates and, by themselves, on the canaries."""
     if subject.planted is None:
@@ -255,8 +290,11 @@ def _apart(subject: Subject, fleets: dict[str, Fleet]) -> Attackers:
     return Attackers(average, on_canaries=canaries)
 
 
-def _fleet(subject: Subject, trained_by: Recipe, label: str, count: int, request: Request) -> Fleet:
-    """``count`` reference models by a recipe, or by the user's function. ``label``: the threat model, or another name."""
+def _fleet(
+    subject: Subject, trained_by: Recipe, label: str, count: int, request: Request, drawn_by: int | None = None
+) -> Fleet:
+    """``count`` reference models by a recipe, or by the user's function. ``label``: the threat model, or another name;
+    ``drawn_by``: seed by which their records are drawn, None for the recipe's."""
     brought = request.brought
     trainers = {"oblivious": brought.defence_free or brought.trainer}
     trained_by, dataset = with_extra(trained_by, subject.dataset, subject.whole)
@@ -269,6 +307,7 @@ def _fleet(subject: Subject, trained_by: Recipe, label: str, count: int, request
         label=label,
         engine=subject.recipe.audit.engine,
         trainer=trainers.get(label, brought.trainer),
+        drawn_by=drawn_by,
     )
 
 

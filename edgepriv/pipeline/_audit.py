@@ -48,6 +48,7 @@ def audit(
     reference_models: Path | None = None,
     reference_scores: Path | None = None,
     loss_trace: Path | None = None,
+    also: Sequence[Path] = (),
     trainer: str | None = None,
     defence_free: str | None = None,
     limits: Sequence[str] = (),
@@ -81,6 +82,7 @@ def audit(
         reference_models: folder of the user's own reference models; none are trained then (see ``audit.existing``).
         reference_scores: file of what the user's own reference models answer; none are trained then.
         loss_trace: of the model's training; only of a model with a manifest.
+        also: other releases of the model, which an attacker may hold beside it.
         trainer: the user's own function that trains reference models (see ``audit.trainer``).
         defence_free: the function that trains them without the target's defence.
         force: replace files that exist.
@@ -98,7 +100,7 @@ def audit(
     written = [output, output.with_suffix(".html"), output.with_suffix(".npz")]
     kept = cache_dir or data.default_data_dir()
     read = [start_path(changes), model, members, non_members, recipe_file, reference_models, reference_scores]
-    read.append(loss_trace)
+    read += [loss_trace, *(path for each in also for path in (each, *_beside(each)))]
     read += [] if baseline is None else [baseline, baseline.with_suffix(".npz")]
     refuse_overwriting([*read, *_beside(model), kept / "references"], written)
     _refuse_reading_nothing(changes, members)
@@ -126,6 +128,7 @@ def audit(
         baseline=earlier,
         show_records=show_records,
         loss_trace=loss_trace,
+        also=tuple(_also(path) for path in also),
     )
     if members is not None and non_members is not None:
         content, scores = audit_on_files(opened, members, non_members, request)
@@ -142,6 +145,12 @@ def audit(
     if sentences:
         raise GateFailed("; ".join(sentences), content)
     return content
+
+
+def _also(path: Path) -> DeployedModel:
+    if not path.is_file():
+        raise UserError(f"--also {path}: no such file")
+    return DeployedModel.open(path)
 
 
 def _baseline(path: Path | None, opened: DeployedModel) -> Baseline | None:

@@ -83,6 +83,8 @@ def _notes(audit: Mapping[str, Any], file: str, shown: list[Mapping[str, Any]], 
         yield _wrapped(_beyond(audit["attacks"]))
         yield _wrapped(f"what each attacker adds: {added(audit)}")
     yield from (_wrapped(f"{finding.topic}: {finding.sentence}") for finding in at_prior(audit))
+    if audit.get("releases"):
+        yield _wrapped(f"several releases: {audit['releases']['sentence']}")
     if audit.get("loss_trace"):
         yield _wrapped(audit["loss_trace"]["sentence"])
     if any(attack.get("direction") == "reversed" for attack in shown):

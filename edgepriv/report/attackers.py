@@ -1,4 +1,4 @@
-"""The three attackers: who they are, and what each finds that a weaker one does not."""
+"""The attackers: who they are, and what each finds that a weaker one does not."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -60,7 +60,10 @@ def _membership(audit: Mapping[str, Any]) -> Iterator[Row]:
                 reason = "no models trained with the defence were asked for (--threat-model adaptive)"
                 yield _row(MEMBERSHIP, NOT_RUN, reason, attacker)
         else:
-            yield _row(MEMBERSHIP, NOT_RUN, "; ".join(reasons[:2]) or "no such attack was asked for", attacker)
+            otherwise = (
+                "no other release was named (--also)" if attacker == "releases" else "no such attack was asked for"
+            )
+            yield _row(MEMBERSHIP, NOT_RUN, "; ".join(reasons[:2]) or otherwise, attacker)
 
 
 def _screen(attack: str, part: Mapping[str, Any] | None, otherwise: str) -> Row:

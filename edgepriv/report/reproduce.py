@@ -18,6 +18,7 @@ _SHOWN_ELSEWHERE = {
     "per_class",
     "most_exposed",
     "shown_records",
+    "releases",
     "baseline",
     "limits",
     "settings",
@@ -60,6 +61,8 @@ def audit_command(model: str, audit: Mapping[str, Any] | None) -> str:
         arguments += ["--start-weights", settings["start_weights"]]
     for option, value in (settings.get("brought") or {}).items():
         arguments += [f"--{option}", value]
+    for release in (audit.get("releases") or {}).get("files", []):
+        arguments += ["--also", release["file"]]
     arguments += _asked(settings["audit"])
     robustness = audit.get("robustness")
     if robustness:

@@ -21,7 +21,7 @@ NEW_AUDIT_WHEN = (
     "the file changes: new weights, another quantization, another output or head (its sha256 is no longer the one above)",
     "the training data change, or people ask for their records to be removed",
     "it is released in another context, or to other people, than the one stated",
-    "another version of the same model is released beside it: two files can tell more than each",
+    "another version of the same model is released beside it: two files can tell more than each (edgepriv audit --also)",
     "stronger attacks become known, or a newer edgepriv has attacks that this one does not list",
     "an assumption of this audit turns out to be wrong: who was a member, whose records are whose, what non-members are like",
 )

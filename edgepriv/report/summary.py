@@ -39,6 +39,8 @@ def summary(audit: Audit | None, bench: Mapping[str, Any] | None) -> list[Findin
             Finding("What each attacker adds", added(audit)),
             Finding("What the worst attack finds", worst(audit)),
         ]
+        if audit.get("releases"):
+            findings.append(Finding("What several releases tell together", f"{audit['releases']['sentence']}."))
     findings += [
         Finding("Leakage, in figures", leakage(audit).sentence),
         *at_prior(audit),

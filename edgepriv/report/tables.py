@@ -49,6 +49,7 @@ def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | s
         first = heading.startswith("attack")
         table.add_column(Text(heading), no_wrap=first, justify="right" if heading == "queries" else "left")
     names, needed = {attack["name"] for attack in attacks}, set[str]()
+    needs_of = {attack["name"]: attack["needs"] for attack in attacks}
     for attacker, phrase in PHRASES.items():
         shown = set[str]()
         table.add_section()
@@ -59,7 +60,8 @@ def known_attacks_tables(attacks: Sequence[Mapping[str, Any]]) -> list[Table | s
             if kind not in shown or not kind:
                 queries = f"{attack['queries']:,}" + (" label" if attack["reads"] == "label" else "")
                 needs = ", ".join(attack["needs"]) or "nothing"
-                more = (f" {kind}/...", "as ..., gradients", queries, "as ...") if kind and base in names else None
+                besides = ", ".join(need for need in attack["needs"] if need not in needs_of.get(base, ()))
+                more = (f" {kind}/...", f"as ..., {besides}", queries, "as ...") if kind and base in names else None
                 add_row(table, *(more or (f" {attack['name']}", needs, queries, attack["paper"])))
             shown |= {kind}
     meanings = [f"  {need}: {meaning}" for need, meaning in NEEDS.items() if need in needed and need != meaning]

@@ -1,5 +1,7 @@
 """Evidence drawn from Gaussian logits, in which membership raises the true class's logit by a chosen amount."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from edgepriv.audit.answers import Outputs
@@ -15,8 +17,12 @@ def simulate(
     classes: int = 10,
     accuracy_shift: float = 2.0,
     seed: int = 0,
+    releases: bool = False,
 ) -> tuple[Evidence, np.ndarray]:
-    """Evidence on n candidates and their membership; every example has its own difficulty, shared by all models."""
+    """Evidence on n candidates and their membership; every example has its own difficulty, shared by all models.
+
+    ``releases``: with a second release of the same training, and a third of another.
+    """
     rng = np.random.default_rng(seed)
 
     def examples(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,4 +69,12 @@ def simulate(
         generated=target_on_strangers.probabilities,
         inputs=PopulationInputs(seen_from_outside(*candidates), seen_from_outside(*strangers), target_on_strangers),
     )
-    return evidence, membership
+    if not releases:
+        return evidence, membership
+
+    def release() -> Evidence:
+        known = [answers(*candidates, member) for member in trained_on]
+        odds, hot = np.stack([each.confidence for each in known]), np.stack([each.tempered for each in known], axis=1)
+        return Evidence(answers(*candidates, membership), references=References(odds, trained_on, hot))
+
+    return replace(evidence, releases=(release(), release()), trainings=(0, 0, 1)), membership

@@ -19,7 +19,7 @@ EVERY_ATTACK = pytest.mark.parametrize("name", [name for name, attack in ATTACKS
 
 @cache
 def leaky():
-    return simulate(2.0, n=600)[0]
+    return simulate(2.0, n=600, releases=True)[0]
 
 
 @cache
@@ -35,7 +35,7 @@ def test_evidence_holds_no_evaluated_membership():
     """A field added to Evidence must be weighed here: an attack may see everything in it."""
     assert {field.name for field in fields(Evidence)} == {
         "target", "shadow", "references", "population", "generated", "inputs", "seed",
-        "queried", "adversarial", "labels_only", "lacks", "copies",
+        "queried", "adversarial", "labels_only", "lacks", "copies", "releases", "trainings",
     }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_equal_evidence_scores_exactly_alike_wherever_it_stands(name):
 
 @EVERY_ATTACK
 def test_saturated_and_constant_outputs_give_finite_scores(name):
-    evidence, _ = simulate(1.0, n=200)
+    evidence, _ = simulate(1.0, n=200, releases=True)
     hard = np.eye(10, dtype=np.float32)[evidence.target.labels]
     for probabilities in (hard, np.roll(hard, 1, axis=1), np.full_like(hard, 0.1)):
         same = Outputs(probabilities, evidence.target.labels, scores=1e4 * probabilities.astype(np.float64))

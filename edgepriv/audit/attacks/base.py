@@ -34,6 +34,7 @@ NEEDS = {
     "weights": "the model's weights in a differentiable twin",
     "augmentation": "answers to augmented copies",
     "label-queries": "labels of many variants of each example",
+    "releases": "another release of the model (--also)",
 }
 """What an attack may need, in the evidence's words -> in people's."""
 
