@@ -196,6 +196,7 @@ BENCHMARKS: tuple[set[str], ...] = (
         "defences",
         "deploy",
         "devices",
+        "dp",
         "findings",
         "harden",
         "noise",
