@@ -309,6 +309,7 @@ def train(
     widths: str | Sequence[int] | None = None,
     model_arg: Sequence[str] | Mapping[str, Any] | None = None,
     features: Literal["none", "scattering"] | None = None,
+    norm: Literal["own", "group"] | None = None,
     baseline: Literal["dropout"] | None = None,
     mean: float | str | Sequence[float] | None = None,
     std: float | str | Sequence[float] | None = None,

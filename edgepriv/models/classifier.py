@@ -11,6 +11,7 @@ from edgepriv.errors import UserError, nearest
 from edgepriv.models import small, zoo
 from edgepriv.models.adapt import adapted, probe
 from edgepriv.models.features import FEATURES, Featured, network_shape
+from edgepriv.models.group_norm import with_group_norm
 from edgepriv.models.normalisation import in_unit_range
 from edgepriv.models.sources import imported, is_own
 from edgepriv.recipe import Model
@@ -194,6 +195,8 @@ def build_classifier(model: Model, num_classes: int, input_shape: Sequence[int])
         network, notes = _made_by(imported(model.name), model.name, num_classes, seen, model.args)
     else:
         network = build(model.name, num_classes, seen, **model.args)
+    if model.norm == "group":
+        with_group_norm(network)
     if model.features != "none":
         network = Featured(FEATURES[model.features](input_shape), network)
     classifier = Classifier(network, mean, std, alone=model.batch_dependent)

@@ -113,9 +113,29 @@ def start_from(network: nn.Module, start: Start, model: str) -> Taken:
     """
     refuse_absent(start)
     assert start.path is not None
-    taken = taken_by(network, _content(start.path, start.sha256), model, start.path)
+    content = _content(start.path, start.sha256)
+    taken = taken_by(network, content, model, start.path)
+    _refuse_other_norm(network, taken, content, start.path)
     network.load_state_dict(taken.state, strict=False)
     return taken
+
+
+def _refuse_other_norm(network: nn.Module, taken: Taken, content: Mapping[Any, Any], where: str) -> None:
+    """Weights that were trained with batch normalization rely on its statistics, which group normalization does not have."""
+    statistics = {
+        name.removesuffix(".running_mean")
+        for _, tensors in containers.dictionaries(content)
+        for name in tensors
+        if name.endswith(".running_mean")
+    }
+    for name, module in network.named_modules():
+        own = any(f".{layer}".endswith(f".{name}") or f".{name}".endswith(f".{layer}") for layer in statistics)
+        if isinstance(module, nn.GroupNorm) and f"{name}.weight" in taken.state and own:
+            raise UserError(
+                f"--start-weights {where} was trained with batch normalization, and its weights rely on that: group "
+                f"normalization cannot take its place at {name} now; leave out --norm group, and freeze these layers "
+                "(--freeze, --train-last)"
+            )
 
 
 @lru_cache(maxsize=1)

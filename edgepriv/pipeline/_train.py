@@ -22,7 +22,7 @@ from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.device import device_of
 from edgepriv.training.eps import refuse_guess
 from edgepriv.training.resume import remove_resume_state
-from edgepriv.training.starting import refuse_random_held, start_notes
+from edgepriv.training.starting import normalised_for_dp, refuse_random_held, start_notes
 from edgepriv.training.traces import LossTrace
 
 
@@ -101,6 +101,8 @@ def _trained(
     if recipe.adversary.eps is None:
         refuse_guess(recipe, ("train",), dataset, split)
     recipe, dataset = with_extra(project.resolved(recipe, dataset), dataset, split)
+    recipe, changed = normalised_for_dp(recipe, dataset.num_classes, dataset.input_shape)
+    say_all(changed)
     say_all(start_notes(recipe, dataset.num_classes, dataset.input_shape))
     refuse_random_held(recipe, "train", dataset.num_classes, dataset.input_shape)
     classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)

@@ -261,7 +261,8 @@ class Model(Section):
     0.5 and 0.25 of it, which say nothing about the training data, and tables are not normalised. ``dropout``: share of the
     inputs of every Linear but the network's first layer that training sets to zero (a defence of Salem et al. 2019); no
     weight depends on it. ``features``: fixed ones in front of the network, which sees them instead of the inputs; no data had
-    a part in them, so they cost no privacy. ``batch_dependent``: an answer depends on the rest of its batch, so the network
+    a part in them, so they cost no privacy. ``norm``: "group" puts group normalization in place of each batch normalization.
+    ``batch_dependent``: an answer depends on the rest of its batch, so the network
     is trained on batches, and asked and shipped with one input at a time.
     """
 
@@ -307,6 +308,15 @@ class Model(Section):
             default={"harden": "the checkpoint's", "export": "the checkpoint's"},
         ),
     ] = "none"
+    norm: Annotated[
+        Literal["own", "group"],
+        Option(
+            "Normalization of a network that is trained from random weights: its own, or group in place of batch.",
+            "Model",
+            ("train",),
+            default="own; group with --dp-epsilon and --dp-noise",
+        ),
+    ] = "own"
     dropout: Annotated[
         float,
         Option(

@@ -210,9 +210,9 @@ def refuse_unsupported(network: nn.Module, still: Collection[str] = ()) -> None:
         if isinstance(module, _BatchNorm) or refuses(module):
             raise UserError(
                 f"layer {name or 'the network'} ({type(module).__name__}) cannot be trained with differential privacy, which "
-                "needs the gradient of each example by itself: take a model without such layers (lenet, cnn, mlp), or group "
-                "normalization (resnet20 with model.args = { norm = 'group' }), or freeze such layers of a pretrained one "
-                "(--freeze, --train-last)"
+                "needs the gradient of each example by itself: take a model without such layers (lenet, cnn, mlp), or train it "
+                "from random weights with --norm group; trained weights rely on the normalization that they were trained with, so "
+                "freeze such layers of a pretrained network (--freeze, --train-last)"
             )
 
 

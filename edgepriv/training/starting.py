@@ -5,6 +5,7 @@ import torch
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier, build_classifier, zoo
 from edgepriv.models.containers import some
+from edgepriv.models.group_norm import with_group_norm
 from edgepriv.models.starting import start_from
 from edgepriv.recipe import Recipe
 from edgepriv.training.held import held_by, layers_of
@@ -29,6 +30,34 @@ def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...
     if recipe.start.active:
         start_from(classifier.network, recipe.start, recipe.model.name)
     return classifier
+
+
+def normalised_for_dp(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> tuple[Recipe, list[str]]:
+    """Group normalization for a network that is made for differentially private training, which batch normalization mixes.
+
+    Args:
+        recipe: of a run that starts from random weights, or from public ones, whose normalization stays as it is.
+        num_classes: K.
+        input_shape: of one example.
+
+    Returns:
+        The recipe, with ``model.norm`` "group" where that changes the network; and sentences that say so.
+
+    Raises:
+        UserError: for an architecture that does not fit.
+    """
+    if not recipe.dp.active or recipe.start.active or recipe.model.norm != "own":
+        return recipe, []
+    with torch.random.fork_rng(devices=[]):
+        network = build_classifier(recipe.model, num_classes, input_shape).network
+    replaced = with_group_norm(network)
+    if not replaced:
+        return recipe, []
+    note = (
+        f"group normalization stands in place of batch normalization ({some(replaced)}), which mixes the examples of a batch "
+        "and cannot be trained with differential privacy"
+    )
+    return recipe.with_changes(model={"norm": "group"}), [note]
 
 
 def start_notes(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> list[str]:

@@ -98,7 +98,9 @@ HOW_A_STAGE_TRAINS = ("epochs", "batch_size", "optimizer", "lr", "momentum", "we
 HOW_A_STAGE_TRAINS += ("select", "patience", "ema", "freeze", "train_last", "layer_rates")
 SHARED = {"seed", "precision", *(f"train.{name}" for name in HOW_A_STAGE_TRAINS)}
 SHARED |= {f"data.{name}" for name in ("name", "members", "non_members", "reference", "holdout", "validation")}
-SHARED |= {f"model.{name}" for name in ("name", "args", "features", "mean", "std", "input_range", "batch_dependent")}
+SHARED |= {
+    f"model.{name}" for name in ("name", "args", "features", "norm", "mean", "std", "input_range", "batch_dependent")
+}
 SHARED |= {"start.sha256"}
 """What an attacker who knows of no defence trains his models by. A field that is not here belongs to a defence, or to no
 training at all: a new one fails the tests of the table until somebody has decided."""

@@ -68,6 +68,7 @@ RECIPES = {
 }
 CAUTIOUS = {
     "model.name": "another network, which is not what is tried here",
+    "model.norm": "a perceptron has no batch normalization that it could replace",
     "model.features": "another network, of larger images than are at hand here",
     "start.sha256": "public weights, which are not at hand here",
     "data.name": "what was read is told by its digest, which stands beside the hash",

@@ -315,7 +315,7 @@ def test_a_delta_that_promises_nothing_is_refused():
 def test_layers_that_mix_examples_are_refused_before_training(toy, split):
     recipe = Recipe.model_validate(RECIPE.model_dump() | {"model": {"name": "resnet20"}})
     classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
-    with pytest.raises(UserError, match=r"bn1 \(BatchNorm2d\).*norm = 'group'"):
+    with pytest.raises(UserError, match=r"bn1 \(BatchNorm2d\).*--norm group; trained weights rely on"):
         run_stages(classifier, recipe, ("train",), toy, split, quiet=True)
     with pytest.raises(UserError, match="BatchNorm1d"):  # without weights of its own it still mixes
         refuse_unsupported(nn.Sequential(nn.BatchNorm1d(3, affine=False)))

@@ -1,0 +1,43 @@
+"""Group normalization (Wu & He 2018) in place of batch normalization, which mixes the examples of a batch."""
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+_MOST_GROUPS, _FEWEST_CHANNELS = 16, 2
+"""Groups of a layer, as De et al. 2022 have them; channels of a group, since a group of one number is normalised to 0."""
+
+
+def with_group_norm(network: nn.Module) -> list[str]:
+    """Put group normalization in place of each batch normalization; weights and shifts keep their names.
+
+    Args:
+        network: with new weights, changed in place.
+
+    Returns:
+        Names of the layers that were replaced; one that has a single channel is left as it is.
+    """
+    made: dict[nn.Module, nn.GroupNorm] = {}  # a layer that stands in several places stays one
+    replaced = []
+    for name, module in list(network.named_modules(remove_duplicate=False)):
+        if not isinstance(module, _BatchNorm) or module.num_features < _FEWEST_CHANNELS:
+            continue
+        groups = groups_of(module.num_features)
+        if module not in made:
+            made[module] = nn.GroupNorm(groups, module.num_features, eps=module.eps, affine=module.affine)
+        parent, _, own = name.rpartition(".")
+        setattr(network.get_submodule(parent), own, made[module])
+        replaced.append(name)
+    return replaced
+
+
+def groups_of(channels: int) -> int:
+    """How many groups a layer has.
+
+    Args:
+        channels: of the layer, 1 or more.
+
+    Returns:
+        The largest divisor that is at most 16 and leaves two channels or more to each group; 1 where there is none.
+    """
+    most = min(_MOST_GROUPS, channels // _FEWEST_CHANNELS)
+    return next((groups for groups in range(most, 1, -1) if channels % groups == 0), 1)
