@@ -211,7 +211,7 @@ def refuse_unsupported(network: nn.Module, still: Collection[str] = ()) -> None:
             raise UserError(
                 f"layer {name or 'the network'} ({type(module).__name__}) cannot be trained with differential privacy, which "
                 "needs the gradient of each example by itself: take a model without such layers (lenet, cnn, mlp), or train it "
-                "from random weights with --norm group; trained weights rely on the normalization that they were trained with, so "
+                "from random weights with --norm group; trained weights rely on the one that they had in training, so "
                 "freeze such layers of a pretrained network (--freeze, --train-last)"
             )
 
