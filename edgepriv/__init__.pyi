@@ -273,12 +273,15 @@ def quickstart(
 def show(
     path: str | os.PathLike[str],
     *,
-    model: str | None = None,
+    against: str | os.PathLike[str] | None = None,
+    data: str | None = None,
     sensitivity: bool = False,
     data_dir: str | os.PathLike[str] | None = None,
+    output_name: str | None = None,
+    model: str | None = None,
     progress: bool | Callable[[Step], object] = False,
 ) -> Shown:
-    """What a file is: weights by layer and bits, profile, recipe."""
+    """What a file is: weights by layer and bits, profile, recipe; with ``against`` what each layer loses."""
 
 def train(
     recipe: Recipe | str | os.PathLike[str] | None = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from edgepriv.api import arguments as given
 from edgepriv.api.results import Attacks, Audited, Benched, Compared, Defences, Shown
 from edgepriv.api.verb import verb
-from edgepriv.errors import GateFailed
+from edgepriv.errors import GateFailed, UserError
 from edgepriv.recipe import Option, Recipe, changes_of
 
 
@@ -353,29 +353,50 @@ def compare(
 def show(
     path: given.AnyFile,
     *,
-    model: given.OwnModel = None,
+    against: Annotated[
+        given.PathLike | None,
+        Option(
+            "Float .onnx, or checkpoint, that a quantized .onnx was made from: what each layer loses.",
+            "Data",
+            default="none",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        Option(
+            "Examples for --against: a data set, or an .npz with x as the model takes it.",
+            "Data",
+            default="held-out data that the manifest names",
+        ),
+    ] = None,
     sensitivity: Annotated[
         bool,
         Option("Measure what each layer of a checkpoint loses at 2 to 8 bits, one layer at a time.", "Quantization"),
     ] = False,
     data_dir: given.DataDir = None,
+    output_name: given.OutputName = None,
+    model: given.OwnModel = None,
     progress: given.Progress = False,
 ) -> Shown:
-    """What a file is: weights by layer and bits, profile, recipe.
+    """What a file is: weights by layer and bits, profile, recipe; with ``against`` what each layer loses.
 
     Args:
         path: a .onnx, a checkpoint, or weights from elsewhere.
+        against: the float .onnx, or the checkpoint, that a quantized .onnx was made from.
+        data: examples to compare both on, with ``against``: a data set, or an .npz with x as the model takes it and the labels
+            y if known; None for the held-out part of the data that the manifest names.
+        output_name: the output with the scores of the classes, of an .onnx from elsewhere.
         model: your own ``package.module:factory``, without which a checkpoint of such a network is refused.
         sensitivity: measure what each layer of a checkpoint loses at 2 to 8 bits, by rounding alone, the others at 32 bits, on
             non-members.
-        data_dir: folder of named data sets, for ``sensitivity``.
+        data_dir: folder of named data sets, for ``sensitivity`` and ``against``.
         progress: see ``edgepriv.api.arguments.Progress``.
 
     Returns:
-        What is known of it; the fields that its kind does not have are None.
+        What is known of it; the fields that its kind does not have are None. ``diagnosis`` holds what ``against`` tells.
 
     Raises:
-        UserError: for what is none of these.
+        UserError: for what is none of these, and for two files that are not of one network.
 
     Examples:
         >>> import edgepriv
@@ -384,5 +405,16 @@ def show(
     """
     from edgepriv import pipeline
 
-    shown = pipeline.show(Path(path), model, sensitivity=sensitivity, data_dir=given.path(data_dir))
-    return Shown.of(shown)
+    facts = pipeline.show(Path(path), model, sensitivity=sensitivity, data_dir=given.path(data_dir))
+    if against is not None:
+        facts["diagnosis"] = pipeline.diagnose(
+            Path(path),
+            Path(against),
+            data_name=data,
+            data_dir=given.path(data_dir),
+            output_name=output_name,
+            factory=model,
+        )
+    elif data is not None or output_name is not None:
+        raise UserError("--data and --output-name say what --against is measured on: give the float file with it")
+    return Shown.of(facts)

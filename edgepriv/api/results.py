@@ -374,13 +374,15 @@ class Shown(Result):
     data: Row | None = None
     kind: str | None = None
     sensitivity: Row | None = None
+    diagnosis: Row | None = None
 
     def readable(self) -> list[Any]:
-        """What is known of the file, its layers, and what each loses at fewer bits where that was measured."""
-        from edgepriv.report import sensitivity, tables
+        """What is known of the file, its layers, and what each loses where that was measured."""
+        from edgepriv.report import diagnosis, sensitivity, tables
 
         measured = [] if self.sensitivity is None else sensitivity.accuracy_lost(self.sensitivity)
-        return [*tables.show_tables(self._content), *measured]
+        compared = [] if self.diagnosis is None else diagnosis.diagnosis_parts(self.diagnosis)
+        return [*tables.show_tables(self._content), *measured, *compared]
 
 
 def _as_it_is(value: Any) -> Any:

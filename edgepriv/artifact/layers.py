@@ -18,6 +18,7 @@ _WEIGHTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "Conv": ((1,), ()),
     "ConvTranspose": ((1,), ()),
     "ConvInteger": ((1,), (3,)),
+    "Gather": ((0,), ()),
     "Gemm": ((1, 0), ()),
     "MatMul": ((1, 0), ()),
     "MatMulInteger": ((1,), (3,)),
@@ -65,7 +66,7 @@ class LayerSummary:
 
 
 def layers(model: onnx.ModelProto) -> list[LayerSummary]:
-    """The weights of convolutions and matrix products.
+    """The weights of convolutions and matrix products, and embeddings that edgepriv packed.
 
     Args:
         model: the graph.
@@ -80,8 +81,8 @@ def layers(model: onnx.ModelProto) -> list[LayerSummary]:
         places, companions = _WEIGHTS.get(node.op_type, ((), ()))
         for place in places:
             origins = _origins([node.input[place]], constants, producers)
-            if not origins:
-                continue
+            if not origins or (node.op_type == "Gather" and not any(name.endswith(SCALE) for name in origins)):
+                continue  # a table of shapes or positions is no weight, and of a float one nobody can tell
             beside = _origins(
                 [node.input[index] for index in companions if index < len(node.input)], constants, producers
             )

@@ -1,7 +1,7 @@
 """What each layer of a float model loses at each width, one layer at a time."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ SECONDS = 30.0
 """What the table may take unless it is said."""
 MOST, FEWEST = 200, 4
 """Inputs that each cell is measured on; fewer where all cells would take longer."""
+_ROWS = 32
 _TINY = 1e-12
 
 
@@ -46,29 +47,50 @@ class Overridable:
         Returns:
             float64 [n, K].
         """
+        return np.concatenate([answers for answers, _ in self.runs(x, replaced)])
+
+    def runs(
+        self,
+        x: np.ndarray,
+        replaced: Mapping[str, np.ndarray] | None = None,
+        also: Sequence[str] = (),
+        rows: int | None = None,
+    ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+        """Answers with other numbers in some weights, and other values of the graph, a batch at a time.
+
+        Args:
+            x: float32 [n, ...], as ``predict`` takes them.
+            replaced: rows of weights by name.
+            also: names of values that the session returns.
+            rows: in a batch, of a graph that leaves it open; None for a few.
+
+        Yields:
+            Probabilities float64 [batch, K], and the values.
+        """
         others = {
-            name: np.ascontiguousarray(rows.T if self.weights[name].turned else rows)
-            for name, rows in (replaced or {}).items()
+            name: np.ascontiguousarray(array.T if self.weights[name].turned else array)
+            for name, array in (replaced or {}).items()
         }
-        size = self.contract.fixed_batch or 32
-        parts = []
+        size = self.contract.fixed_batch or rows or _ROWS
+        scored = len(self.contract.outputs)
         for start in range(0, len(x), size):
             part = x[start : start + size]
             count = len(part)
             if self.contract.fixed_batch and count < size:
                 part = np.concatenate([part, np.repeat(part[-1:], size - count, axis=0)])
             fed = {self.contract.input_name: as_fed(part, self.contract.input_dtype)}
-            answers = self.session.run(list(self.contract.outputs), fed | others)
-            parts.append(scores_in(self.contract, [answer[:count] for answer in answers], count))
-        return as_probabilities(self.contract, np.concatenate(parts)).astype(np.float64)
+            answers = self.session.run([*self.contract.outputs, *also], fed | others)
+            scores = scores_in(self.contract, [answer[:count] for answer in answers[:scored]], count)
+            yield as_probabilities(self.contract, scores).astype(np.float64), answers[scored:]
 
 
-def overridable(model: onnx.ModelProto, contract: Contract) -> Overridable:
+def overridable(model: onnx.ModelProto, contract: Contract, also: Sequence[str] = ()) -> Overridable:
     """A session of a float graph whose weights can be replaced in each run.
 
     Args:
         model: the float graph; left as it is.
         contract: how it is read.
+        also: names of values in it that the session returns too, when it is asked for them.
 
     Returns:
         The session with its weights.
@@ -81,6 +103,8 @@ def overridable(model: onnx.ModelProto, contract: Contract) -> Overridable:
             proto.graph.input.append(
                 onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
             )
+    present = {output.name for output in proto.graph.output}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(also) if name not in present)
     return Overridable(started(proto.SerializeToString(), "the model"), contract, weights)
 
 
@@ -158,6 +182,28 @@ def of_network(classifier: nn.Module, network: nn.Module) -> Network:
     return Network(classifier, weights)
 
 
+def affordable_inputs(own: Replaceable, x: np.ndarray, cells: int, most: int = MOST, seconds: float = SECONDS) -> int:
+    """How many inputs a model can be run on so often in the time that there is.
+
+    Args:
+        own: the model.
+        x: float32 [n >= 1, ...].
+        cells: how often.
+        most: inputs, at most.
+        seconds: that all may take.
+
+    Returns:
+        From ``FEWEST``, or all there are, up to ``most``.
+    """
+    few = min(len(x), FEWEST)
+    started_at = time.monotonic()
+    own.probabilities(x[:few])
+    per_input = (time.monotonic() - started_at) / few
+    if len(x) <= FEWEST:
+        return len(x)
+    return int(np.clip(seconds / max(1, cells) / max(per_input, 1e-9), FEWEST, min(len(x), most)))
+
+
 def sensitivity(
     own: Replaceable,
     x: np.ndarray,
@@ -186,11 +232,7 @@ def sensitivity(
         ``points`` of accuracy lost by width and their ``ci`` (both None without classes), the layer that loses most at the
         narrowest width first; ``skipped``: layers for which there was no time.
     """
-    started_at = time.monotonic()
-    own.probabilities(x[: min(len(x), FEWEST)])
-    per_input = (time.monotonic() - started_at) / min(len(x), FEWEST)
-    cells = max(1, len(own.weights) * len(widths))
-    n = int(np.clip(seconds / cells / max(per_input, 1e-9), FEWEST, min(len(x), most))) if len(x) > FEWEST else len(x)
+    n = affordable_inputs(own, x, len(own.weights) * len(widths), most, seconds)
     x = x[:n]
     y, groups = (None if part is None else part[:n] for part in (y, groups))
     expected = own.probabilities(x)

@@ -9,10 +9,10 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
-from onnxscript import optimizer
 from torch import nn
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
+from edgepriv.artifact.simplify import simplify
 from edgepriv.errors import UserError
 from edgepriv.models.behaviour import place_of
 
@@ -58,10 +58,8 @@ def trace(classifier: nn.Module, input_shape: Sequence[int]) -> ir.Model:
     _refuse_narrow(model.graph)
     _compute_in_float32(model)
     names = _first_names(classifier)
-    _simplify(model, opaque=set(names))
+    simplify(model, opaque=set(names))
     _rename_parameters(model.graph, names)
-    _drop_idle_casts(model.graph)
-    _pool_globally(model.graph)
     _append_softmax(model.graph)
     model.ir_version = IR_VERSION
     return model
@@ -239,27 +237,6 @@ def _compute_in_float32(model: ir.Model) -> None:
                 output.dtype = ir.DataType.FLOAT
 
 
-def _simplify(model: ir.Model, opaque: set[str]) -> None:
-    """Fold shape arithmetic and drop what does nothing, with the parameters out of the optimizer's reach.
-
-    onnxscript's optimizer also fuses BatchNormalization and transposes small weights, which would put an end to
-    the parameters as such; as graph inputs they are opaque to it.
-    """
-    graph = model.graph
-    hidden = {}
-    for name in [name for name in graph.initializers if name in opaque]:
-        value = graph.initializers.pop(name)
-        hidden[value] = value.const_value
-        value.const_value = None
-        graph.inputs.append(value)
-    optimizer.optimize_ir(model, onnx_shape_inference=False)
-    for value, tensor in hidden.items():
-        graph.inputs.remove(value)
-        if value.uses():
-            value.const_value = tensor
-            graph.register_initializer(value)
-
-
 def _rename_parameters(graph: ir.Graph, names: dict[str, str]) -> None:
     """``network.fc.weight`` -> ``fc.weight``; torch.onnx keeps a shared tensor under whichever name it saw last."""
     parameters = {name: graph.initializers.pop(name) for name in list(graph.initializers) if name in names}
@@ -272,40 +249,6 @@ def _rename_parameters(graph: ir.Graph, names: dict[str, str]) -> None:
             value.replace_all_uses_with(graph.initializers[names[name]])
         else:
             graph.register_initializer(value)
-
-
-def _drop_idle_casts(graph: ir.Graph) -> None:
-    """Attention casts its float32 scale "like" a float32 value, which onnxruntime would do at every inference."""
-    for node in graph:
-        if node.op_type == "CastLike":
-            x, like = node.inputs
-            if x is not None and x.dtype is not None and x.dtype == _dtype_of(like):
-                node.outputs[0].replace_all_uses_with(x, replace_graph_outputs=True)
-                graph.remove(node, safe=True)
-
-
-def _dtype_of(value: ir.Value | None) -> ir.DataType | None:
-    """The type of a value, that of what it is a view of where the exporter does not say."""
-    while value is not None and value.dtype is None:
-        producer = value.producer()
-        views = producer is not None and producer.op_type in ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
-        value = producer.inputs[0] if producer is not None and views else None
-    return None if value is None else value.dtype
-
-
-def _pool_globally(graph: ir.Graph) -> None:
-    """The mean over height and width as GlobalAveragePool: onnxruntime keeps its blocked image layout across that one."""
-    for node in graph:
-        x, axes = node.inputs if node.op_type == "ReduceMean" and len(node.inputs) == 2 else (None, None)
-        if x is None or x.shape is None or len(x.shape) != 4 or axes is None or axes.const_value is None:
-            continue
-        keeps = "keepdims" not in node.attributes or node.attributes["keepdims"].value == 1
-        if keeps and sorted(axis % 4 for axis in axes.const_value.numpy().reshape(-1)) == [2, 3]:
-            pool = ir.node("GlobalAveragePool", [x])
-            pool.outputs[0].shape, pool.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
-            graph.insert_before(node, pool)
-            node.outputs[0].replace_all_uses_with(pool.outputs[0], replace_graph_outputs=True)
-            graph.remove(node, safe=True)
 
 
 def _append_softmax(graph: ir.Graph) -> None:

@@ -67,8 +67,11 @@ COMMANDS = {
         ("edgepriv compare out/model.onnx out/model.fp32.onnx", "edgepriv compare a.onnx b.onnx c.onnx --rounds 9"),
     ),
     "show": Command(
-        "What a file is: weights by layer and bits, profile, recipe.",
-        ("edgepriv show out/model.onnx", "edgepriv show weights.pth --json"),
+        "What a file is: weights by layer and bits, profile, recipe; with ``against`` what each layer loses.",
+        (
+            "edgepriv show out/model.onnx",
+            "edgepriv show packed.onnx --against theirs.onnx --data theirs.npz",
+        ),
         recipe=False,
     ),
     "quickstart": Command(

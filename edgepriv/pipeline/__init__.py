@@ -8,6 +8,7 @@ from edgepriv.pipeline._audit import attacks, audit, audit_file
 from edgepriv.pipeline._bench import bench
 from edgepriv.pipeline._compare import compare
 from edgepriv.pipeline._defences import defences
+from edgepriv.pipeline._diagnose import diagnose
 from edgepriv.pipeline._export import export
 from edgepriv.pipeline._export_foreign import export_foreign
 from edgepriv.pipeline._harden import harden
@@ -23,6 +24,7 @@ __all__ = [
     "bench",
     "compare",
     "defences",
+    "diagnose",
     "export",
     "export_foreign",
     "harden",

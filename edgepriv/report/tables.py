@@ -233,7 +233,8 @@ def show_tables(facts: Mapping[str, Any]) -> list[Table]:
     Returns:
         A table of names, nested ones joined by dots, and values; then ``layer_table``.
     """
-    shown = {key: value for key, value in facts.items() if key not in ("layers", "recipe", "data", "sensitivity")}
+    apart = ("layers", "recipe", "data", "sensitivity", "diagnosis")
+    shown = {key: value for key, value in facts.items() if key not in apart}
     if facts.get("recipe"):
         shown["recipe"] = differences(facts["recipe"])
     if facts.get("data"):

@@ -4,6 +4,7 @@ import torch
 from nets import IMAGE, TABLE, Convolutions, Table, Tokens
 from torch import nn
 
+from edgepriv.artifact.session import started
 from edgepriv.artifact.trace import trace
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
@@ -96,3 +97,39 @@ def test_networks_that_are_no_classifiers_are_refused_in_one_line(network, shape
     assert "\n" not in str(raised.value)
     assert capfd.readouterr() == ("", "")  # torch would print the graph that it gave up on
     assert network.training
+
+
+class AlmostIdle(nn.Module):
+    """Weight standardisation, and small numbers where they keep a root, a quotient and a logarithm finite."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
+        with torch.no_grad():
+            self.conv.weight[0] = 0.5  # without variance: without the 1e-8 its standardised weights are not numbers
+
+    def forward(self, x):
+        weight = self.conv.weight
+        spread = weight.std(dim=(1, 2, 3), keepdim=True) + 1e-8
+        x = nn.functional.conv2d(x, (weight - weight.mean(dim=(1, 2, 3), keepdim=True)) / spread)
+        x = x / (1e-9 + x.norm(dim=1, keepdim=True))
+        x = torch.sqrt(x.mean(dim=(2, 3)) ** 2 - -1e-12) * 1.000004 / 0.999997
+        return self.fc(torch.log(torch.relu(x) + torch.tensor(1e-5).double().float() * 1e-5))
+
+
+def test_small_numbers_and_numbers_near_one_are_kept():
+    torch.manual_seed(0)
+    graph = trace(plain(AlmostIdle()), IMAGE).graph
+    stored = [value.const_value.numpy() for value in graph.initializers.values()]
+    kept = sorted(float(array) for array in stored if array.size == 1 and array.dtype == "float32" and array.ndim == 0)
+    for number in (-1e-12, 1e-9, 1e-8, 1e-10, 0.999997, 1.000004):
+        assert any(abs(other - number) <= 1e-6 * abs(number) for other in kept), (number, kept)
+
+
+def test_what_divides_by_a_small_number_is_computed_as_in_torch():
+    torch.manual_seed(0)
+    classifier, x = plain(AlmostIdle()).eval(), torch.rand(5, *IMAGE)
+    session = started(ir.to_proto(trace(classifier, IMAGE)).SerializeToString(), "the model")
+    [answers] = session.run(None, {"input": x.numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(answers), classifier(x).softmax(1), rtol=0, atol=1e-3)

@@ -1,0 +1,230 @@
+"""Where a quantized file loses against its float network: noise and cost of each layer, and which to give more bits first."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgepriv import progress
+from edgepriv.artifact.foreign_graph import Weight
+from edgepriv.artifact.layer_pairs import Pair, Side, decibels, paired, powers
+from edgepriv.artifact.layers import LayerSummary
+from edgepriv.artifact.sensitivity import MOST, affordable_inputs, divergence
+from edgepriv.paired import loss
+from edgepriv.recipe import FULL_WIDTH, Quantize
+from edgepriv.training.quantization import quantized_tensor
+
+WIDENED = 3
+"""Layers that are proposed."""
+_WIDER = {2: 4, 3: 6, 4: 8, 5: 8, 6: 8, 7: 8}
+_MORE_THAN_ROUNDING = 6.0
+"""Decibels; quantizers that clip differ by less."""
+_FEW_ROWS = 16
+"""Examples at a time: every layer's output is in memory."""
+
+
+def diagnosed(
+    shipped: Side, floating: Side, summaries: Sequence[LayerSummary], x: np.ndarray, y: np.ndarray | None
+) -> dict[str, Any]:
+    """Compare a quantized file with the float network that it was made from, layer by layer.
+
+    Args:
+        shipped: the quantized file, without a head.
+        floating: the float graph, without a head.
+        summaries: of the shipped file's weights.
+        x: float32 [n >= 1, ...], as ``predict`` takes them.
+        y: int64 [n], the true classes; None where they are not known.
+
+    Returns:
+        JSON-ready: ``n`` inputs; ``accuracy``: ``float``, ``shipped``, None without classes; ``same_label``, ``divergence``
+        (nats), ``points`` of accuracy lost with their ``ci`` (None without classes) of the whole file; ``layers`` in the order of the graph, each with ``name``, ``op``, ``bits``, ``parameters``,
+        ``snr_db`` of its output in the shipped file, ``own_snr_db`` with its weights alone quantized, what these alone cost:
+        ``divergence``, ``points`` of accuracy (None without classes), ``same_label``; ``widen``; ``notes``.
+
+    Raises:
+        UserError: where the files are not of one network.
+    """
+    pair = paired(shipped, floating, summaries, x)
+    n = affordable_inputs(pair.own, x, 2 * len(pair.taps) + 4, 5 * MOST)
+    x, y = x[:n], None if y is None else y[:n]
+    expected, actual, ratios = _accumulated(pair, x)
+    rows = [
+        _row(pair, name, x, y, expected) | {"snr_db": ratios[name]}
+        for name in progress.each(pair.taps, "layers", unit="layer", total=len(pair.taps), delay=3)
+    ]
+    lost = _lost(expected, actual, y)
+    notes = _notes(pair, rows, y)
+    return {
+        "n": n,
+        "accuracy": None if y is None else {"float": _right(expected, y), "shipped": _right(actual, y)},
+        **lost,
+        "same_label": _agreement(expected, actual),
+        "layers": rows,
+        "widen": _widen(pair, rows, x, y, expected),
+        "notes": notes,
+    }
+
+
+def _accumulated(pair: Pair, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, float | None]]:
+    """Answers of both files, and each layer's signal-to-noise ratio in the shipped one."""
+    rows = pair.shipped.contract.fixed_batch or pair.own.contract.fixed_batch or _FEW_ROWS
+    names = list(pair.taps)
+    totals: dict[str, list[float] | None] = {name: [0.0, 0.0] for name in names}
+    sides = (
+        pair.own.runs(x, None, [pair.taps[name][0] for name in names], rows),
+        pair.shipped.runs(x, None, [pair.taps[name][1] for name in names], rows),
+    )
+    expected, actual = [], []
+    for (floats, signals), (answers, noisy) in zip(*sides, strict=True):
+        expected.append(floats)
+        actual.append(answers)
+        for name, signal, other in zip(names, signals, noisy, strict=True):
+            total = totals[name]
+            if total is None or signal.shape != other.shape:
+                totals[name] = None
+                continue
+            for place, power in enumerate(powers(signal, other)):
+                total[place] += power
+    ratios = {name: None if total is None else decibels(*total) for name, total in totals.items()}
+    return np.concatenate(expected), np.concatenate(actual), ratios
+
+
+def _row(pair: Pair, name: str, x: np.ndarray, y: np.ndarray | None, expected: np.ndarray) -> dict[str, Any]:
+    """What one layer's weights cost, all others at full width."""
+    weight, summary = pair.own.weights[name], pair.summaries.get(name)
+    row: dict[str, Any] = {
+        "name": weight.layer,
+        "op": weight.op,
+        "bits": summary.bits if summary is not None else None,
+        "parameters": weight.rows.size,
+        "own_snr_db": None,
+        "divergence": None,
+        "points": None,
+        "ci": None,
+        "same_label": None,
+        "trained": False,
+    }
+    if name not in pair.rows:
+        return row
+    replaced, tap = {name: pair.rows[name]}, [pair.taps[name][0]]
+    signal = noise = 0.0
+    answers = []
+    for (_, [float_output]), (alone, [output]) in zip(
+        pair.own.runs(x, None, tap), pair.own.runs(x, replaced, tap), strict=True
+    ):
+        more = powers(float_output, output)
+        signal, noise = signal + more[0], noise + more[1]
+        answers.append(alone)
+    actual = np.concatenate(answers)
+    return row | {
+        "own_snr_db": decibels(signal, noise),
+        **_lost(expected, actual, y),
+        "same_label": _agreement(expected, actual),
+        "trained": _is_trained(weight, pair.rows[name], summary),
+    }
+
+
+def _widen(
+    pair: Pair, rows: Sequence[Mapping[str, Any]], x: np.ndarray, y: np.ndarray | None, expected: np.ndarray
+) -> dict[str, Any] | None:
+    """The layers whose weights cost most, and what more bits for them would bring, with float activations."""
+    names = {weight.layer: name for name, weight in pair.own.weights.items()}
+    known = {row["name"]: row["bits"] for row in rows if row["bits"] is not None}
+    narrow = [row for row in rows if row["divergence"] is not None and known.get(row["name"], FULL_WIDTH) < FULL_WIDTH]
+    if not narrow:
+        return None
+    worst = sorted(narrow, key=lambda row: -row["divergence"])[:WIDENED]
+    wider = {row["name"]: _WIDER.get(row["bits"], 16 if row["bits"] < 16 else FULL_WIDTH) for row in worst}
+    replaced = dict(pair.rows)
+    for layer, bits in wider.items():
+        floats = pair.own.weights[names[layer]].rows
+        replaced[names[layer]] = _rounded(floats, bits, pair.summaries[names[layer]])
+    before = _lost(expected, pair.own.probabilities(x, pair.rows), y)
+    after = _lost(expected, pair.own.probabilities(x, replaced), y)
+    return {
+        "layers": [{"name": row["name"], "bits": row["bits"], "to": wider[row["name"]]} for row in worst],
+        "option": f"--bits '{option_of(known, wider)}'",
+        "before": before,
+        "after": after,
+    }
+
+
+def option_of(bits: Mapping[str, int], wider: Mapping[str, int]) -> str:
+    """The rules that give some layers of a file more bits, and leave the others as they are.
+
+    Args:
+        bits: of every layer, by name.
+        wider: new bits of some.
+
+    Returns:
+        What ``--bits`` takes.
+    """
+    usual, _ = (
+        Counter(width for name, width in bits.items() if name not in wider).most_common(1)[0]
+        if len(bits) > len(wider)
+        else (next(iter(wider.values())), 0)
+    )
+    others = {name: width for name, width in bits.items() if name not in wider and width != usual}
+    rules = [f"{_pattern(name)}={width}" for name, width in {**wider, **others}.items()]
+    return ",".join([*rules, f"*={usual}"])
+
+
+def _pattern(name: str) -> str:
+    """A name as the rules match it: what means something to them stands for any character."""
+    return re.sub(r"[\[\]*,='\s]", "?", name)
+
+
+def _notes(pair: Pair, rows: Sequence[Mapping[str, Any]], y: np.ndarray | None) -> list[str]:
+    notes = []
+    if y is None:
+        notes.append(
+            "the examples have no labels: what is measured is how often the float network's label is kept, not accuracy"
+        )
+    unread = [row["name"] for row in rows if row["own_snr_db"] is None]
+    if unread:
+        notes.append(f"the weights of {', '.join(unread)} cannot be read from this layout: they are not measured alone")
+    elsewhere = [row["name"] for row in rows if row["snr_db"] is None]
+    if elsewhere:
+        notes.append(
+            f"the output of {', '.join(elsewhere)} is laid out otherwise than in the float file: it is not compared"
+        )
+    trained = [row["name"] for row in rows if row["trained"]]
+    if trained:
+        notes.append(
+            f"the weights of {', '.join(trained[:6])}{', ...' if len(trained) > 6 else ''} differ from the float ones by more "
+            "than rounding: the file was trained in between, and that is in the figures; the checkpoint that it was exported "
+            "from shows rounding alone"
+        )
+    return notes
+
+
+def _rounded(rows: np.ndarray, bits: int, summary: LayerSummary) -> np.ndarray:
+    if bits > 16:
+        return rows
+    rule = Quantize(bits=bits, granularity="tensor" if summary.granularity == "tensor" else "channel")
+    return quantized_tensor(torch.tensor(rows), bits, rule).dequantize()
+
+
+def _is_trained(weight: Weight, shipped: np.ndarray, summary: LayerSummary | None) -> bool:
+    """Whether a weight is further from the float one than rounding it takes."""
+    if summary is None or summary.bits > 16:
+        return False
+    rounded = decibels(*powers(weight.rows, _rounded(weight.rows, summary.bits, summary)))
+    return rounded - decibels(*powers(weight.rows, shipped)) > _MORE_THAN_ROUNDING
+
+
+def _lost(expected: np.ndarray, actual: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
+    """``divergence`` in nats; ``points`` of accuracy lost and their ``ci``, None without classes."""
+    lost = {"points": None, "ci": None} if y is None else loss(expected.argmax(1) == y, actual.argmax(1) == y)
+    return {"divergence": divergence(expected, actual), "points": lost["points"], "ci": lost["ci"]}
+
+
+def _agreement(expected: np.ndarray, actual: np.ndarray) -> float:
+    return float(np.mean(expected.argmax(1) == actual.argmax(1)))
+
+
+def _right(answers: np.ndarray, y: np.ndarray) -> float:
+    return float(np.mean(answers.argmax(1) == y))
