@@ -39,10 +39,11 @@ def diagnosed(
         y: int64 [n], the true classes; None where they are not known.
 
     Returns:
-        JSON-ready: ``n`` inputs; ``accuracy``: ``float``, ``shipped``, None without classes; ``same_label``, ``divergence``
-        (nats), ``points`` of accuracy lost with their ``ci`` (None without classes) of the whole file; ``layers`` in the order of the graph, each with ``name``, ``op``, ``bits``, ``parameters``,
-        ``snr_db`` of its output in the shipped file, ``own_snr_db`` with its weights alone quantized, what these alone cost:
-        ``divergence``, ``points`` of accuracy (None without classes), ``same_label``; ``widen``; ``notes``.
+        JSON-ready: ``n`` inputs; of the whole file ``accuracy``: ``float``, ``shipped`` (None without classes), ``same_label``,
+        ``divergence`` in nats, ``points`` of accuracy lost and their ``ci`` (None without classes); ``layers`` in the order of
+        the graph, each with ``name``, ``op``, ``bits``, ``parameters``, ``snr_db`` of its output in the shipped file,
+        ``own_snr_db`` with its weights alone quantized, and what these alone cost: ``divergence``, ``points``, ``ci``,
+        ``same_label``; ``widen``; ``notes``.
 
     Raises:
         UserError: where the files are not of one network.

@@ -173,5 +173,10 @@ def _refuse_other(shipped: Side, floating: Side, y: np.ndarray | None) -> None:
         raise UserError(
             f"{shipped.name} and {floating.name} are not of one network: {classes[0]} classes against {classes[1]}"
         )
+    batches = shipped.contract.fixed_batch, floating.contract.fixed_batch
+    if None not in batches and batches[0] != batches[1]:
+        raise UserError(
+            f"{shipped.name} takes {batches[0]} inputs at a time, {floating.name} {batches[1]}: export both alike"
+        )
     if y is not None and y.max(initial=0) >= classes[0]:
         raise UserError(f"the labels go up to {y.max()}, but the model has {classes[0]} classes")
