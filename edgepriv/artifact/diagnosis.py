@@ -27,28 +27,28 @@ _FEW_ROWS = 16
 
 
 def diagnosed(
-    shipped: Side, floating: Side, summaries: Sequence[LayerSummary], x: np.ndarray, y: np.ndarray | None
+    deployed: Side, floating: Side, summaries: Sequence[LayerSummary], x: np.ndarray, y: np.ndarray | None
 ) -> dict[str, Any]:
     """Compare a quantized file with the float network that it was made from, layer by layer.
 
     Args:
-        shipped: the quantized file, without a head.
+        deployed: the quantized file, without a head.
         floating: the float graph, without a head.
-        summaries: of the shipped file's weights.
+        summaries: of the deployed file's weights.
         x: float32 [n >= 1, ...], as ``predict`` takes them.
         y: int64 [n], the true classes; None where they are not known.
 
     Returns:
-        JSON-ready: ``n`` inputs; of the whole file ``accuracy``: ``float``, ``shipped`` (None without classes), ``same_label``,
+        JSON-ready: ``n`` inputs; of the whole file ``accuracy``: ``float``, ``deployed`` (None without classes), ``same_label``,
         ``divergence`` in nats, ``points`` of accuracy lost and their ``ci`` (None without classes); ``layers`` in the order of
-        the graph, each with ``name``, ``op``, ``bits``, ``parameters``, ``snr_db`` of its output in the shipped file,
+        the graph, each with ``name``, ``op``, ``bits``, ``parameters``, ``snr_db`` of its output in the deployed file,
         ``own_snr_db`` with its weights alone quantized, and what these alone cost: ``divergence``, ``points``, ``ci``,
         ``same_label``; ``widen``; ``notes``.
 
     Raises:
         UserError: where the files are not of one network.
     """
-    pair = paired(shipped, floating, summaries, x)
+    pair = paired(deployed, floating, summaries, x)
     n = affordable_inputs(pair.own, x, 2 * len(pair.taps) + 4, 5 * MOST)
     x, y = x[:n], None if y is None else y[:n]
     expected, actual, ratios = _accumulated(pair, x)
@@ -60,7 +60,7 @@ def diagnosed(
     notes = _notes(pair, rows, y)
     return {
         "n": n,
-        "accuracy": None if y is None else {"float": _right(expected, y), "shipped": _right(actual, y)},
+        "accuracy": None if y is None else {"float": _right(expected, y), "deployed": _right(actual, y)},
         **lost,
         "same_label": _agreement(expected, actual),
         "layers": rows,
@@ -70,13 +70,13 @@ def diagnosed(
 
 
 def _accumulated(pair: Pair, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, float | None]]:
-    """Answers of both files, and each layer's signal-to-noise ratio in the shipped one."""
-    rows = pair.shipped.contract.fixed_batch or pair.own.contract.fixed_batch or _FEW_ROWS
+    """Answers of both files, and each layer's signal-to-noise ratio in the deployed one."""
+    rows = pair.deployed.contract.fixed_batch or pair.own.contract.fixed_batch or _FEW_ROWS
     names = list(pair.taps)
     totals: dict[str, list[float] | None] = {name: [0.0, 0.0] for name in names}
     sides = (
         pair.own.runs(x, None, [pair.taps[name][0] for name in names], rows),
-        pair.shipped.runs(x, None, [pair.taps[name][1] for name in names], rows),
+        pair.deployed.runs(x, None, [pair.taps[name][1] for name in names], rows),
     )
     expected, actual = [], []
     for (floats, signals), (answers, noisy) in zip(*sides, strict=True):
@@ -209,12 +209,12 @@ def _rounded(rows: np.ndarray, bits: int, summary: LayerSummary) -> np.ndarray:
     return quantized_tensor(torch.tensor(rows), bits, rule).dequantize()
 
 
-def _is_trained(weight: Weight, shipped: np.ndarray, summary: LayerSummary | None) -> bool:
+def _is_trained(weight: Weight, deployed: np.ndarray, summary: LayerSummary | None) -> bool:
     """Whether a weight is further from the float one than rounding it takes."""
     if summary is None or summary.bits > 16:
         return False
     rounded = decibels(*powers(weight.rows, _rounded(weight.rows, summary.bits, summary)))
-    return rounded - decibels(*powers(weight.rows, shipped)) > _MORE_THAN_ROUNDING
+    return rounded - decibels(*powers(weight.rows, deployed)) > _MORE_THAN_ROUNDING
 
 
 def _lost(expected: np.ndarray, actual: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:

@@ -38,24 +38,24 @@ class Side:
 @dataclass(frozen=True)
 class Pair:
     """The layers of both files. ``own``: the float graph with batch norms folded as in the other file, whose weights can be
-    replaced; ``shipped``: the other. ``taps``: weight -> the values of the layer's output in both. ``rows``: weight -> what the
-    shipped file has, in the shape of the float weight; without those that cannot be read. ``summaries``: weight -> how the
-    shipped file stores it; without those of which it does not say."""
+    replaced; ``deployed``: the other. ``taps``: weight -> the values of the layer's output in both. ``rows``: weight -> what the
+    deployed file has, in the shape of the float weight; without those that cannot be read. ``summaries``: weight -> how the
+    deployed file stores it; without those of which it does not say."""
 
     own: Overridable
-    shipped: Overridable
+    deployed: Overridable
     taps: Mapping[str, tuple[str, str]]
     rows: Mapping[str, np.ndarray]
     summaries: Mapping[str, LayerSummary]
 
 
-def paired(shipped: Side, floating: Side, summaries: Sequence[LayerSummary], x: np.ndarray) -> Pair:
+def paired(deployed: Side, floating: Side, summaries: Sequence[LayerSummary], x: np.ndarray) -> Pair:
     """Match the layers of two files.
 
     Args:
-        shipped: the quantized file, without a head.
+        deployed: the quantized file, without a head.
         floating: the float graph, without a head.
-        summaries: of the shipped file's weights.
+        summaries: of the deployed file's weights.
         x: float32 [n >= 1, ...], of which one batch is fed.
 
     Returns:
@@ -73,18 +73,20 @@ def paired(shipped: Side, floating: Side, summaries: Sequence[LayerSummary], x: 
     fold_batch_norms(parsed.graph, {})
     folded = ir.to_proto(parsed)
     weights, _ = weights_of(readied(folded).graph)
-    own, other = tapped(folded), tapped(shipped.model)
-    feed = {shipped.contract.input_name: as_fed(x[: shipped.contract.fixed_batch or 1], shipped.contract.input_dtype)}
+    own, other = tapped(folded), tapped(deployed.model)
+    feed = {
+        deployed.contract.input_name: as_fed(x[: deployed.contract.fixed_batch or 1], deployed.contract.input_dtype)
+    }
     floats = {name: layer for name in weights for layer in own.layers if name in layer.names}
     theirs = matched(other.layers, list(floats))
     if theirs is None:
         listed = ", ".join([*floats][:4])
         raise UserError(
-            f"{shipped.name} and {floating.name} are not of one network: {len(other.layers)} layers against {len(floats)} "
+            f"{deployed.name} and {floating.name} are not of one network: {len(other.layers)} layers against {len(floats)} "
             f"({listed}, ...), and their weights do not have the same names"
         )
-    if len(feed[shipped.contract.input_name]) < (shipped.contract.fixed_batch or 1):
-        raise UserError(f"{shipped.name} takes {shipped.contract.fixed_batch} inputs at a time: give as many")
+    if len(feed[deployed.contract.input_name]) < (deployed.contract.fixed_batch or 1):
+        raise UserError(f"{deployed.name} takes {deployed.contract.fixed_batch} inputs at a time: give as many")
     read = rows_of(other, feed)
     rows = {}
     for name, layer in theirs.items():
@@ -92,23 +94,23 @@ def paired(shipped: Side, floating: Side, summaries: Sequence[LayerSummary], x: 
             fitted = _in_shape(read[layer], weights[name].rows)
             if fitted is None and layer.node.op_type != "MatMulNBits":
                 raise UserError(
-                    f"{shipped.name} and {floating.name} are not of one network: the weight of {weights[name].layer} has shape "
+                    f"{deployed.name} and {floating.name} are not of one network: the weight of {weights[name].layer} has shape "
                     f"{list(read[layer].shape)} against {list(weights[name].rows.shape)}"
                 )
             if fitted is not None:
                 rows[name] = fitted
-    _refuse_unrelated(shipped, floating, weights, rows)
+    _refuse_unrelated(deployed, floating, weights, rows)
     taps = {name: (floats[name].output, theirs[name].output) for name in floats}
-    session = started(exposed(other.model, [tap for _, tap in taps.values()]).SerializeToString(), shipped.name)
+    session = started(exposed(other.model, [tap for _, tap in taps.values()]).SerializeToString(), deployed.name)
     return Pair(
         overridable(folded, floating.contract, [tap for tap, _ in taps.values()]),
-        Overridable(session, shipped.contract, {}),
+        Overridable(session, deployed.contract, {}),
         taps,
         rows,
         {
             name: summary
             for name, layer in theirs.items()
-            for summary in _as_asked(summaries, metadata_of(shipped.model))
+            for summary in _as_asked(summaries, metadata_of(deployed.model))
             if {summary.name, summary.name.replace(INTEGER_MARK, "_")} & layer.names
         },
     )
@@ -139,12 +141,12 @@ def _in_shape(array: np.ndarray, wanted: np.ndarray) -> np.ndarray | None:
 
 
 def _refuse_unrelated(
-    shipped: Side, floating: Side, weights: Mapping[str, Weight], rows: Mapping[str, np.ndarray]
+    deployed: Side, floating: Side, weights: Mapping[str, Weight], rows: Mapping[str, np.ndarray]
 ) -> None:
     ratios = [decibels(*powers(weights[name].rows, array)) for name, array in rows.items()]
     if ratios and np.median(ratios) < _UNRELATED:
         raise UserError(
-            f"the weights of {shipped.name} are not those of {floating.name} with fewer bits: they were trained in between, or "
+            f"the weights of {deployed.name} are not those of {floating.name} with fewer bits: they were trained in between, or "
             "are of another training. Give the float network that the file was exported from: of a hardened model that is "
             "its checkpoint, model.pt; model.fp32.onnx is the model before hardening"
         )

@@ -235,11 +235,11 @@ def _followed(
     """The value behind bias, saturation and codes."""
     name, names, scaled = str(node.output[0]), sums[node.output[0]], node.op_type not in _SUMS
     while name not in own:
-        behind = readers.get(name, [])
-        coded = behind and behind[0].op_type == "DequantizeLinear"
-        if len(behind) != 1 and not coded:
+        following = readers.get(name, [])
+        coded = following and following[0].op_type == "DequantizeLinear"
+        if len(following) != 1 and not coded:
             break
-        reader = behind[0]
+        reader = following[0]
         others = [other for other in reader.input if other and other != name]
         fits = reader.op_type in _FOLLOWED and all(
             other in origins or (reader.op_type == "Add" and sums.get(other) == names) for other in others

@@ -53,13 +53,13 @@ def diagnose(
     """
     if path.suffix != ".onnx":
         raise UserError(f"--against compares a quantized .onnx with its float network, and {path} is none")
-    shipped = DeployedModel.open(path)
-    x, y, told = _examples(shipped, data_name, data_dir)
+    deployed = DeployedModel.open(path)
+    x, y, told = _examples(deployed, data_name, data_dir)
     float_graph = _float_graph(against, factory)
     notes = []
-    graph = shipped.graph
-    if shipped.head is not None or shipped.chooses_label:
-        graph = shipped.cut_open().graph
+    graph = deployed.graph
+    if deployed.head is not None or deployed.chooses_label:
+        graph = deployed.cut_open().graph
         notes.append("both are compared without what stands behind the network: a head, or the choice of the label")
     sides: list[Side] = []
     for model, name in ((graph, str(path)), (float_graph, str(against))):
@@ -68,41 +68,41 @@ def diagnose(
         notes += read
     own, floating = sides
     _refuse_other(own, floating, y)
-    result = diagnosed(own, floating, shipped.layers, x, y)
-    if shipped.metadata.get("compute", "float32") != "float32":
+    result = diagnosed(own, floating, deployed.layers, x, y)
+    if deployed.metadata.get("compute", "float32") != "float32":
         notes.append(
-            f"the file computes {shipped.metadata['compute']}: a layer alone has its weights quantized, and what 8-bit "
+            f"the file computes {deployed.metadata['compute']}: a layer alone has its weights quantized, and what 8-bit "
             "activations add is in the accumulated ratio and the accuracy of the whole file"
         )
     return {"against": str(against), "inputs": told} | result | {"notes": notes + result["notes"]}
 
 
 def _examples(
-    shipped: DeployedModel, name: str | None, data_dir: Path | None
+    deployed: DeployedModel, name: str | None, data_dir: Path | None
 ) -> tuple[np.ndarray, np.ndarray | None, str]:
     """Inputs as ``predict`` takes them, their classes, and what they are in words."""
-    record = None if shipped.manifest is None else shipped.manifest.data
+    record = None if deployed.manifest is None else deployed.manifest.data
     if record is not None and (name is None or data.canonical_name(name) == record["name"]):
-        dataset, split = recorded_data(record, data_dir, str(shipped.path))
+        dataset, split = recorded_data(record, data_dir, str(deployed.path))
         return _drawn(dataset, dataset.y, split.non_members, f"held-out examples of {dataset.name}")
     if name is None:
         raise UserError(
-            f"nothing says what data {shipped.path} is for: pass --data, such as an .npz with x as the model takes it and the "
+            f"nothing says what data {deployed.path} is for: pass --data, such as an .npz with x as the model takes it and the "
             "labels y if known"
         )
     file = Path(name.removeprefix("npz:"))
-    if file.suffix == ".npz" and (not shipped.is_ours or _as_taken(file)):
+    if file.suffix == ".npz" and (not deployed.is_ours or _as_taken(file)):
         if not file.is_file():
             raise UserError(f"no such file: {file}")
-        x, y = given_examples(file, source_of(shipped.session))
+        x, y = given_examples(file, source_of(deployed.session))
         return x[:_EXAMPLES], None if y is None else y[:_EXAMPLES], f"{min(len(x), _EXAMPLES):,} inputs of {file}"
-    if not shipped.is_ours:
+    if not deployed.is_ours:
         raise UserError(
             f"--data {name}: with a file from elsewhere it names an .npz, with x exactly as the model takes it and the labels "
             "y if known"
         )
-    dataset = data.load(f"npz:{file}" if file.suffix == ".npz" else name, data_dir, encoding=shipped.table)
-    return _drawn(dataset, _classes(shipped, dataset), np.arange(len(dataset)), f"examples of {dataset.name}")
+    dataset = data.load(f"npz:{file}" if file.suffix == ".npz" else name, data_dir, encoding=deployed.table)
+    return _drawn(dataset, _classes(deployed, dataset), np.arange(len(dataset)), f"examples of {dataset.name}")
 
 
 def _as_taken(file: Path) -> bool:
@@ -116,13 +116,13 @@ def _drawn(dataset: data.Dataset, y: np.ndarray, index: np.ndarray, told: str) -
     return dataset.inputs(drawn), y[drawn], f"{len(drawn):,} {told}"
 
 
-def _classes(shipped: DeployedModel, dataset: data.Dataset) -> np.ndarray:
+def _classes(deployed: DeployedModel, dataset: data.Dataset) -> np.ndarray:
     """The labels of data as the file counts its classes."""
-    names = shipped.class_names or dataset.class_names
+    names = deployed.class_names or dataset.class_names
     strange = [name for name in dataset.class_names if name not in names]
     if strange:
         raise UserError(
-            f"{dataset.name} has classes that {shipped.path} does not know ({', '.join(strange[:4])}): its own are "
+            f"{dataset.name} has classes that {deployed.path} does not know ({', '.join(strange[:4])}): its own are "
             f"{', '.join(names[:8])}"
         )
     places: np.ndarray = np.array([names.index(name) for name in dataset.class_names], np.int64)[dataset.y]
@@ -167,16 +167,16 @@ def _read(
     return read_by(session, x[:_PROBED], output_name, None if y is None else y[:_PROBED])
 
 
-def _refuse_other(shipped: Side, floating: Side, y: np.ndarray | None) -> None:
-    classes = shipped.contract.classes, floating.contract.classes
+def _refuse_other(deployed: Side, floating: Side, y: np.ndarray | None) -> None:
+    classes = deployed.contract.classes, floating.contract.classes
     if classes[0] != classes[1]:
         raise UserError(
-            f"{shipped.name} and {floating.name} are not of one network: {classes[0]} classes against {classes[1]}"
+            f"{deployed.name} and {floating.name} are not of one network: {classes[0]} classes against {classes[1]}"
         )
-    batches = shipped.contract.fixed_batch, floating.contract.fixed_batch
+    batches = deployed.contract.fixed_batch, floating.contract.fixed_batch
     if None not in batches and batches[0] != batches[1]:
         raise UserError(
-            f"{shipped.name} takes {batches[0]} inputs at a time, {floating.name} {batches[1]}: export both alike"
+            f"{deployed.name} takes {batches[0]} inputs at a time, {floating.name} {batches[1]}: export both alike"
         )
     if y is not None and y.max(initial=0) >= classes[0]:
         raise UserError(f"the labels go up to {y.max()}, but the model has {classes[0]} classes")

@@ -25,7 +25,7 @@ def diagnosis_parts(result: Mapping[str, Any]) -> list[Table | str]:
     accuracy = result["accuracy"]
     whole = f"Against {result['against']} on {result['n']:,} of {result['inputs']}: "
     if accuracy is not None:
-        whole += f"accuracy {percent(accuracy['float'])} float, {percent(accuracy['shipped'])} here, "
+        whole += f"accuracy {percent(accuracy['float'])} float, {percent(accuracy['deployed'])} here, "
     whole += f"same label on {percent(result['same_label'])}, divergence {significant(result['divergence'])} nats"
     return [whole, _table(result), "\n".join([*_advice(result["widen"]), *result["notes"]])]
 

@@ -69,8 +69,8 @@ def made():
 )
 def test_the_layer_of_two_bits_is_found_in_every_layout(made, settings):
     build, weights, x, floating = made
-    shipped = side(build(weights, **settings))
-    result = diagnosed(shipped, floating, layers(shipped.model), x, floating_labels(floating, x))
+    deployed = side(build(weights, **settings))
+    result = diagnosed(deployed, floating, layers(deployed.model), x, floating_labels(floating, x))
     by_name = {row["name"]: row for row in result["layers"]}
     assert list(by_name) == ["first", "second", "third"]
     assert result["widen"]["layers"][0]["name"] == "second"
@@ -90,8 +90,8 @@ def floating_labels(floating, x):
 def test_the_ratio_is_that_of_the_outputs(made):
     """Checked against torch, with the weights of one layer rounded."""
     build, weights, x, floating = made
-    shipped = side(build(weights))
-    result = diagnosed(shipped, floating, layers(shipped.model), x, None)
+    deployed = side(build(weights))
+    result = diagnosed(deployed, floating, layers(deployed.model), x, None)
     network = Network(0).eval()
     with torch.no_grad():
         at = (torch.from_numpy(x) - 0.5) / 0.5
@@ -112,25 +112,25 @@ def test_a_foreign_file_is_compared_with_batch_norms_folded_and_matrices_turned(
     x = random_examples(session, (3, 8, 8), 8)
     contract = read_by(session, x, None)[0]
     packed = pack_graph(model, Quantize(bits=4), Export())
-    shipped = onnx.load_from_string(packed.content)
-    result = diagnosed(Side(shipped, contract, "packed"), Side(model, contract, "float"), layers(shipped), x, None)
+    deployed = onnx.load_from_string(packed.content)
+    result = diagnosed(Side(deployed, contract, "packed"), Side(model, contract, "float"), layers(deployed), x, None)
     assert [row["name"] for row in result["layers"]] == ["conv0.w", "se.w", "fc.w"]
     assert all(8 < row["own_snr_db"] < 60 and row["snr_db"] is not None for row in result["layers"])
 
 
 def test_another_network_and_another_training_are_refused(made):
     build, weights, x, _ = made
-    shipped = side(build(weights), "model.onnx")
+    deployed = side(build(weights), "model.onnx")
     other = angle_classifier()
     session = started(other.SerializeToString(), "angle")
     with pytest.raises(UserError, match="not of one network"):
         diagnosed(
-            shipped, Side(other, read_by(session, x[:4], None)[0], "other.onnx"), layers(shipped.model), x[:4], None
+            deployed, Side(other, read_by(session, x[:4], None)[0], "other.onnx"), layers(deployed.model), x[:4], None
         )
     own = Classifier(Network(1), mean=(0.5,), std=(0.5,)).eval()
     again = build_graph(own, {}, input_shape=(3, 8, 8), class_names=list("abcde")).content
     with pytest.raises(UserError, match=r"are of another training.*model.pt"):
-        diagnosed(shipped, side(again, "again.onnx"), layers(shipped.model), x, None)
+        diagnosed(deployed, side(again, "again.onnx"), layers(deployed.model), x, None)
 
 
 def test_the_option_gives_some_more_bits_and_leaves_the_others():
