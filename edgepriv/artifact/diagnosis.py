@@ -39,7 +39,8 @@ def diagnosed(
         y: int64 [n], the true classes; None where they are not known.
 
     Returns:
-        JSON-ready: ``n`` inputs; of the whole file ``accuracy``: ``float``, ``deployed`` (None without classes), ``same_label``,
+        JSON-ready: ``n`` inputs; of the whole file ``accuracy``: ``float``, ``deployed`` (None without classes),
+        ``same_label``,
         ``divergence`` in nats, ``points`` of accuracy lost and their ``ci`` (None without classes); ``layers`` in the order of
         the graph, each with ``name``, ``op``, ``bits``, ``parameters``, ``snr_db`` of its output in the deployed file,
         ``own_snr_db`` with its weights alone quantized, and what these alone cost: ``divergence``, ``points``, ``ci``,

@@ -38,8 +38,8 @@ class Side:
 @dataclass(frozen=True)
 class Pair:
     """The layers of both files. ``own``: the float graph with batch norms folded as in the other file, whose weights can be
-    replaced; ``deployed``: the other. ``taps``: weight -> the values of the layer's output in both. ``rows``: weight -> what the
-    deployed file has, in the shape of the float weight; without those that cannot be read. ``summaries``: weight -> how the
+    replaced; ``deployed``: the other. ``taps``: weight -> the values of the layer's output in both. ``rows``: weight -> what
+    the deployed file has, in the shape of the float weight; without those that cannot be read. ``summaries``: weight -> how the
     deployed file stores it; without those of which it does not say."""
 
     own: Overridable
@@ -94,8 +94,8 @@ def paired(deployed: Side, floating: Side, summaries: Sequence[LayerSummary], x:
             fitted = _in_shape(read[layer], weights[name].rows)
             if fitted is None and layer.node.op_type != "MatMulNBits":
                 raise UserError(
-                    f"{deployed.name} and {floating.name} are not of one network: the weight of {weights[name].layer} has shape "
-                    f"{list(read[layer].shape)} against {list(weights[name].rows.shape)}"
+                    f"{deployed.name} and {floating.name} are not of one network: the weight of {weights[name].layer} has "
+                    f"shape {list(read[layer].shape)} against {list(weights[name].rows.shape)}"
                 )
             if fitted is not None:
                 rows[name] = fitted
@@ -146,8 +146,8 @@ def _refuse_unrelated(
     ratios = [decibels(*powers(weights[name].rows, array)) for name, array in rows.items()]
     if ratios and np.median(ratios) < _UNRELATED:
         raise UserError(
-            f"the weights of {deployed.name} are not those of {floating.name} with fewer bits: they were trained in between, or "
-            "are of another training. Give the float network that the file was exported from: of a hardened model that is "
+            f"the weights of {deployed.name} are not those of {floating.name} with fewer bits: they were trained in between, "
+            "or are of another training. Give the float network that the file was exported from: of a hardened model that is "
             "its checkpoint, model.pt; model.fp32.onnx is the model before hardening"
         )
 
