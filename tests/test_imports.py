@@ -46,6 +46,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         # a network as a graph, and its parts
         {
             "trace",
+            "simplify",
             "fold",
             "head",
             "strip",
@@ -80,6 +81,8 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"computing"},
         {"export", "manifest", "rehearse"},
         {"foreign_export", "sensitivity"},
+        # a file beside its float network, layer by layer
+        {"taps", "layer_pairs", "diagnosis"},
         # files that are there
         {"deployed", "describe", "release"},
     ),
