@@ -15,7 +15,7 @@ const SAMPLES = 11;
 const SAMPLE_MS = 4;
 const at = (id) => document.getElementById(id);
 
-/** What is open: {name, bytes, session, provider, contract, layout, table}. */
+/** What is open: {name, bytes, ort, session, provider, contract, layout, table}. */
 let open = null;
 let device = null;
 let pad = null;
@@ -48,13 +48,13 @@ async function openModel(name, bytes, names) {
   } catch (error) {
     throw new KitError(`${name} cannot be opened as an ONNX model: ${String(error.message ?? error).split("\n")[0]}`);
   }
-  const { session, provider, tried } = opened;
+  const { ort, session, provider, tried } = opened;
   const contract = contractOf(session, bytes, names);
   if (contract.fixedBatch > 1) throw new KitError(`the model takes ${contract.fixedBatch} examples at once, not one`);
   await open?.session.release();
   const shipped = names === device.class_names ? device : null;
   const layout = layoutOf(contract.row);
-  open = { name, bytes, session, provider, tried, contract, layout, table: tableOf(contract.metadata, shipped), shipped };
+  open = { name, bytes, ort, session, provider, tried, contract, layout, table: tableOf(contract.metadata, shipped), shipped };
   describe();
 }
 
@@ -64,7 +64,7 @@ function describe() {
   document.title = at("name").textContent = name;
   at("facts").textContent =
     `${bytes.length.toLocaleString("en")} bytes, takes ${contract.type} [${contract.row.join(" × ")}]${classes}, ` +
-    `onnxruntime-web ${runtime.ort.env.versions.web}, ${wordsOf(runtime, open.provider)}` +
+    `onnxruntime-web ${open.ort.env.versions.web}, ${wordsOf(runtime, open.provider)}` +
     (open.tried ? ` (${open.tried})` : "") + (contract.fixedBatch === null ? "" : `; ${saidOfBatch(contract)}`);
   at("classes").textContent = contract.classNames.join(", ") || "The file names none.";
   at("verified").className = "soft";
@@ -160,14 +160,14 @@ async function classifyNumbers() {
 }
 
 async function classify(x) {
-  const { bytes, session, contract } = open;
+  const { bytes, ort, session, contract } = open;
   if (device.guard) refuseUnguarded(device, (await sha256Of(bytes)) ?? Object.values(device.files)[0]);
   const fitted = fitInputs(contract, x);
-  const answer = read(contract, await run(runtime.ort, session, contract, fitted));
+  const answer = read(contract, await run(ort, session, contract, fitted));
   const [label] = answer.labels;
   at("label").textContent = nameOf(contract, label);
   at("bars").replaceChildren(...bars(contract, answer.probabilities?.[0] ?? []));
-  const latency = await time(() => run(runtime.ort, session, contract, fitted));
+  const latency = await time(() => run(ort, session, contract, fitted));
   const only = answer.kind === "label" ? "The file returns the label alone. " : "";
   at("latency").textContent = `${only}${latency.median.toPrecision(3)} ms for one example, median of ${SAMPLES} × ${latency.runs} runs, ${wordsOf(runtime, open.provider).replace(/ \(.*/, "")}.`;
 }
@@ -221,7 +221,7 @@ async function sha256Of(bytes) {
 }
 
 async function verify() {
-  const { bytes, session, contract } = open;
+  const { bytes, ort, session, contract } = open;
   const sha256 = await sha256Of(bytes);
   let identity = "The bytes were not compared: a browser offers sha256 only over https or on localhost. ";
   if (sha256 !== null) {
@@ -230,7 +230,7 @@ async function verify() {
     }
     identity = "The bytes are those that were shipped. ";
   }
-  const found = await checkGolden(runtime.ort, session, contract, await jsonOf("golden.json"), device);
+  const found = await checkGolden(ort, session, contract, await jsonOf("golden.json"), device);
   const outputs = found.labels
     ? `${found.examples} golden labels are the same.`
     : `${found.examples} golden outputs agree within ${found.difference.toExponential(1)} (allowed ${found.tolerance.toExponential(0)}).`;

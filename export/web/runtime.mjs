@@ -4,6 +4,8 @@
 import { KitError, contractOf, run, sizeOf } from "../js/classifier.mjs";
 
 const DIST = new URL("node_modules/onnxruntime-web/dist/", import.meta.url).href;
+/** "webgpu.bundle" lacks the operators on 4-bit numbers that our files have. */
+const BUNDLES = { wasm: "wasm.bundle", webgpu: "bundle" };
 const MOST_THREADS = 4;
 const TRIED = 5;
 /** Largest difference of an output between the two, as verifying allows of another processor with 8-bit activations. */
@@ -11,9 +13,8 @@ const ALIKE = 1e-2;
 
 /**
  * @typedef {object} Runtime
- * @property {object} ort the module
+ * @property {{wasm: object, webgpu?: object}} modules that may run a model, by their execution provider
  * @property {number} threads that the processor works with
- * @property {string[]} providers of those that may run a model, the processor's first
  * @property {string} threadsReason why there is one thread; empty where there are more
  */
 
@@ -23,16 +24,23 @@ export async function loadRuntime() {
   const on = asked.get("on");
   const gpu = on !== "processor" && (await adapter()) !== null;
   if (on === "webgpu" && !gpu) throw new KitError("this browser offers no WebGPU here: open the page without ?on=webgpu");
-  // The one with WebGPU is twice as large, so it is loaded only where it can be used.
-  const ort = await import(`${DIST}ort.${gpu ? "webgpu" : "wasm"}.bundle.min.mjs`);
   const most = Math.min(MOST_THREADS, navigator.hardwareConcurrency ?? 1);
   const threads = crossOriginIsolated ? Number(asked.get("threads") ?? most) : 1;
   if (!Number.isInteger(threads) || threads < 1) throw new KitError(`?threads=${asked.get("threads")}: give a whole number from 1 up`);
+  const modules = {};
+  if (on !== "webgpu") modules.wasm = await loaded("wasm", threads);
+  // The one with WebGPU is twice as large, so it is loaded only where it can be used.
+  if (gpu) modules.webgpu = await loaded("webgpu", threads);
+  const threadsReason = crossOriginIsolated ? "" : " (more need a page that is cross-origin isolated: serve.mjs sends the headers, which count over https and on localhost)";
+  return { modules, threads, threadsReason };
+}
+
+async function loaded(provider, threads) {
+  const ort = await import(`${DIST}ort.${BUNDLES[provider]}.min.mjs`);
   ort.env.wasm.wasmPaths = DIST;
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = "fatal";
-  const threadsReason = crossOriginIsolated ? "" : " (more need a page that is cross-origin isolated: serve.mjs sends the headers over https or on localhost)";
-  return { ort, threads, providers: gpu ? (on === "webgpu" ? ["webgpu"] : ["wasm", "webgpu"]) : ["wasm"], threadsReason };
+  return ort;
 }
 
 async function adapter() {
@@ -49,16 +57,17 @@ export function wordsOf({ threads, threadsReason }, provider) {
 }
 
 /**
- * Open a model with the provider that is fastest here, of those that compute the same.
- * @returns {Promise<{session: object, provider: string, tried: string}>} `tried`: a sentence on what else was tried, or empty
+ * Open a model with the provider that is fastest here, of those that run it and compute the same.
+ * @returns {Promise<{ort: object, session: object, provider: string, tried: string}>} `tried`: what else was tried, or empty
  */
 export async function openFastest(runtime, bytes) {
   const opened = [];
   let tried = "";
-  for (const provider of runtime.providers) {
+  const several = Object.keys(runtime.modules).length > 1;
+  for (const [provider, ort] of Object.entries(runtime.modules)) {
     try {
-      const session = await runtime.ort.InferenceSession.create(bytes, { executionProviders: [provider], logSeverityLevel: 4 });
-      opened.push({ provider, session, ...(runtime.providers.length > 1 ? await timed(runtime.ort, session) : {}) });
+      const session = await ort.InferenceSession.create(bytes, { executionProviders: [provider], logSeverityLevel: 4 });
+      opened.push({ provider, ort, session, ...(several ? await timed(ort, session) : {}) });
     } catch (error) {
       if (!opened.length) throw error;
       tried = `${wordsOf(runtime, provider)} does not run it`;
@@ -69,8 +78,8 @@ export async function openFastest(runtime, bytes) {
   const differs = processor.data.some((value, at) => !(Math.abs(Number(value) - Number(gpu.data[at])) <= ALIKE));
   const [taken, left] = !differs && gpu.ms < processor.ms ? [gpu, processor] : [processor, gpu];
   await left.session.release();
-  tried = differs ? "WebGPU computes something else and is not used" : `${wordsOf(runtime, left.provider)}: ${left.ms.toPrecision(3)} ms, ${wordsOf(runtime, taken.provider)}: ${taken.ms.toPrecision(3)} ms`;
-  return { session: taken.session, provider: taken.provider, tried };
+  const times = [taken, left].map(({ provider, ms }) => `${wordsOf(runtime, provider)} ${ms.toPrecision(3)} ms`);
+  return { ...taken, tried: differs ? "WebGPU computes something else and is not used" : times.join(", ") };
 }
 
 /** The shortest of a few runs in milliseconds, and what the model answers. */
