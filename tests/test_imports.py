@@ -88,7 +88,18 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
     ),
     "audit": (
         # what is put in
-        {"examples", "feeding", "inputs", "units", "augment", "memberships", "table_rows", "weights", "kept"},
+        {
+            "examples",
+            "feeding",
+            "inputs",
+            "units",
+            "augment",
+            "memberships",
+            "table_rows",
+            "weights",
+            "gradients",
+            "kept",
+        },
         # what comes out, and what an attacker makes of it
         {"logarithms", "tempered", "answers", "trained_answers", "evidence"},
         {"clustered", "statistics", "rates", "ties", "significance", "prior", "one_run", "selected", "differences"},

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edgepriv import progress
-from edgepriv.audit import augment, boundary, distil, queries, weights
+from edgepriv.audit import augment, boundary, distil, gradients, queries, weights
 from edgepriv.audit.answers import Bools, Floats, Outputs, log_odds
 from edgepriv.audit.attacks import WORST_OF
 from edgepriv.audit.attacks.base import Asks
@@ -138,7 +138,7 @@ class QueryEvidence:
                 raise NoLastLayer("the shadow model cannot be differentiated")
             return WATCHED[kind](model, self.dataset.inputs(part), self.dataset.y[part])
 
-        return kept(path, [kind, digest(part)], (weights,), look)
+        return kept(path, [kind, digest(part)], (weights, gradients), look)
 
     def _adversarial(self, plain: Evidence, fleet: Fleet | None) -> Evidence:
         some = replace(

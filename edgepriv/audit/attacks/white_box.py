@@ -200,9 +200,10 @@ def iha(
     Returns:
         float64 [k]; lower for members.
     """
-    damped = hessian + damping * np.eye(len(hessian))
+    damped = hessian.copy(order="F")  # one copy, which becomes the factor: of many weights it is most of the memory
+    damped[np.diag_indices_from(damped)] += damping
     factor = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
-    solved = cho_solve(factor, np.vstack([gradients, mean_gradient]).T, check_finite=False).T
+    solved = cho_solve(factor, np.vstack([gradients, mean_gradient]).T, overwrite_b=True, check_finite=False).T
     own, mean = solved[:-1], solved[-1]
     others = (records * mean - own) / (records - 1)
     second = (own**2).sum(axis=1) / records
