@@ -5,7 +5,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-VERBS = ("attacks", "audit", "bench", "compare", "defences", "export", "harden", "quickstart", "show", "train")
+VERBS = ("attacks", "audit", "bench", "compare", "defences", "export", "harden", "quickstart", "show", "train", "tune")
 _ELSEWHERE = {"Recipe": "edgepriv.recipe", "UserError": "edgepriv.errors", "GateFailed": "edgepriv.errors"}
 
 __all__ = ["GateFailed", "Recipe", "UserError", *VERBS]

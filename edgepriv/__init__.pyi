@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from edgepriv.api.quickstart import Finished
-from edgepriv.api.results import Attacks, Audited, Benched, Compared, Defences, Exported, Hardened, Shown, Trained
+from edgepriv.api.results import Attacks, Audited, Benched, Compared, Defences, Exported, Hardened, Shown, Trained, Tuned
 from edgepriv.errors import GateFailed as GateFailed
 from edgepriv.errors import UserError as UserError
 from edgepriv.progress import Step
@@ -359,3 +359,18 @@ def train(
     progress: bool | Callable[[Step], object] = False,
 ) -> Trained:
     """Train a model from scratch."""
+
+def tune(
+    checkpoint: str | os.PathLike[str],
+    recipe: Recipe | str | os.PathLike[str] | None = None,
+    *,
+    out: str | os.PathLike[str] = "tuned",
+    max_size: str | None = None,
+    max_drop: float | None = None,
+    time: str | float | None = None,
+    candidates: int = 40,
+    data_dir: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    progress: bool | Callable[[Step], object] = False,
+) -> Tuned:
+    """Search the best file within budgets: bits by layer, quantizer, granularity, layout, epochs."""

@@ -17,7 +17,19 @@ def in_a_fresh_process(code: str) -> str:
 
 
 def test_the_verbs_what_they_take_and_what_they_raise():
-    verbs = ["attacks", "audit", "bench", "compare", "defences", "export", "harden", "quickstart", "show", "train"]
+    verbs = [
+        "attacks",
+        "audit",
+        "bench",
+        "compare",
+        "defences",
+        "export",
+        "harden",
+        "quickstart",
+        "show",
+        "train",
+        "tune",
+    ]
     assert edgepriv.__all__ == ["GateFailed", "Recipe", "UserError", *verbs]
     assert all(callable(getattr(edgepriv, name)) for name in edgepriv.__all__)
     assert set(edgepriv.__all__) <= set(dir(edgepriv))

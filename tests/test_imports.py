@@ -32,6 +32,7 @@ ORDER = (
     {"audit", "measure"},
     {"report", "companion_files"},
     {"pipeline"},
+    {"tuning"},
     {"api"},
     {"cli"},
     {"__main__"},

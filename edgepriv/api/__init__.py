@@ -3,5 +3,18 @@
 from edgepriv.api.building import export, harden, train
 from edgepriv.api.examining import attacks, audit, bench, compare, defences, show
 from edgepriv.api.quickstart import quickstart
+from edgepriv.api.tuning import tune
 
-__all__ = ["attacks", "audit", "bench", "compare", "defences", "export", "harden", "quickstart", "show", "train"]
+__all__ = [
+    "attacks",
+    "audit",
+    "bench",
+    "compare",
+    "defences",
+    "export",
+    "harden",
+    "quickstart",
+    "show",
+    "train",
+    "tune",
+]

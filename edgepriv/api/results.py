@@ -385,6 +385,36 @@ class Shown(Result):
         return [*tables.show_tables(self._content), *measured, *compared]
 
 
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Tuned(Result):
+    """The file that a search ended with.
+
+    ``recipe``: makes it again; ``figures``: of the file, on records that chose nothing; ``budgets``: each with ``met`` and
+    its ``sentence``; ``candidates``: all that were measured, the smallest first, with ``on_frontier``; ``winner``: name of the
+    one that was chosen; ``ties``: those that were as good within noise; ``sensitivity``: what each layer loses at each width.
+    """
+
+    model: Path
+    recipe: Recipe
+    figures: Row
+    budgets: Sequence[Row]
+    candidates: Sequence[Row]
+    winner: str
+    ties: Sequence[str]
+    sensitivity: Row
+
+    @property
+    def report(self) -> Path:
+        """The HTML page beside the file."""
+        return self.model.with_name("tune.html")
+
+    def readable(self) -> list[Any]:
+        """The verdict, then the frontier."""
+        from edgepriv.report import tuned
+
+        return ["\n".join(tuned.lines(self._content)), tuned.frontier_table(self._content)]
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 

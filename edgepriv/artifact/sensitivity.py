@@ -195,7 +195,8 @@ def affordable_inputs(own: Replaceable, x: np.ndarray, cells: int, most: int = M
     Returns:
         From ``FEWEST``, or all there are, up to ``most``.
     """
-    few = min(len(x), FEWEST)
+    few = min(len(x), FEWEST if most <= MOST else _ROWS)
+    own.probabilities(x[:FEWEST])  # the first call prepares the model
     started_at = time.monotonic()
     own.probabilities(x[:few])
     per_input = (time.monotonic() - started_at) / few

@@ -41,6 +41,13 @@ COMMANDS = {
             "edgepriv export theirs.onnx --bits 4 --data theirs.npz --input-shape 3,48,192 -o packed.onnx",
         ),
     ),
+    "tune": Command(
+        "Search the best file within budgets: bits by layer, quantizer, granularity, layout, epochs.",
+        (
+            "edgepriv tune model.pt --max-drop 1.0",
+            "edgepriv tune model.pt --max-size 60kB --max-drop 2 --time 2h -o small/",
+        ),
+    ),
     "audit": Command(
         "Attack a deployed model: what it leaks about its training data, how perturbed inputs break it.",
         (

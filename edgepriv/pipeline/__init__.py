@@ -11,9 +11,10 @@ from edgepriv.pipeline._defences import defences
 from edgepriv.pipeline._diagnose import diagnose
 from edgepriv.pipeline._export import export
 from edgepriv.pipeline._export_foreign import export_foreign
-from edgepriv.pipeline._harden import harden
+from edgepriv.pipeline._harden import harden, written_by_harden
 from edgepriv.pipeline._page import write_report
 from edgepriv.pipeline._quickstart import quickstart
+from edgepriv.pipeline._sensitivity import sensitivity_of
 from edgepriv.pipeline._show import show
 from edgepriv.pipeline._train import train
 
@@ -29,7 +30,9 @@ __all__ = [
     "export_foreign",
     "harden",
     "quickstart",
+    "sensitivity_of",
     "show",
     "train",
     "write_report",
+    "written_by_harden",
 ]

@@ -261,6 +261,18 @@ class Paths:
         return [*self.written, self.resume_file, self.resume_robust, self.resume_base]
 
 
+def written_by_harden(output: Path) -> list[Path]:
+    """Every file that hardening may leave in a folder.
+
+    Args:
+        output: the folder.
+
+    Returns:
+        Their paths.
+    """
+    return Paths(output).written
+
+
 def _recipe_of(
     model: Path, given: project.Trained, recipe: Recipe | None, changes: dict[str, Any], device: str
 ) -> Recipe:

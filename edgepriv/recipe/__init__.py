@@ -4,7 +4,7 @@ from edgepriv.recipe.bits import FULL_WIDTH, bit_rules, block_size
 from edgepriv.recipe.declared import Declared, changes_of, options_of, without_none
 from edgepriv.recipe.option import GROUPS, Option
 from edgepriv.recipe.recipe import Recipe, parse
-from edgepriv.recipe.resolve import MAX_DROP, differences, eps_for, load
+from edgepriv.recipe.resolve import MAX_DROP, as_toml, differences, eps_for, load
 from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Pipeline, Quantize
 from edgepriv.recipe.stages import STAGES, Distilled, Noisy, Qat, Robust, Stage, Train
 from edgepriv.recipe.starting import Start
@@ -35,6 +35,7 @@ __all__ = [
     "Stage",
     "Start",
     "Train",
+    "as_toml",
     "bit_rules",
     "block_size",
     "changes_of",

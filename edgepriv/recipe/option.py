@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-GROUPS = ("Data", "Model", "Training", "Defences", "Quantization", "Export", "Audit", "Timing", "Output")
+GROUPS = ("Budgets", "Data", "Model", "Training", "Defences", "Quantization", "Export", "Audit", "Timing", "Output")
 """Panels of the help, in its order."""
 
 BUILDING = ("train", "harden", "export")

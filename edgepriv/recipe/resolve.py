@@ -1,5 +1,6 @@
 """A recipe out of a TOML file, what a recipe changes of the defaults, and the customary value of what is left open."""
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,31 @@ def differences(content: dict[str, Any]) -> dict[str, Any]:
         if value not in (default, {}):
             changed[name] = value
     return changed
+
+
+def as_toml(recipe: Recipe) -> str:
+    """A recipe as TOML, without the fields that are at their default: ``load`` reads it back.
+
+    Args:
+        recipe: any.
+
+    Returns:
+        The text of the file.
+    """
+    changed = differences(recipe.model_dump(mode="json"))
+    own = [f"{name} = {_toml(value)}" for name, value in changed.items() if not isinstance(value, dict)]
+    tables = [
+        "\n".join([f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in section.items() if value is not None)])
+        for name, section in changed.items()
+        if isinstance(section, dict)
+    ]
+    return "\n\n".join([*(["\n".join(own)] if own else []), *tables]) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A value of JSON as TOML writes it: the same, but for tables. What JSON escapes is escaped alike in a basic string."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(entry)}" for key, entry in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    return json.dumps(value)

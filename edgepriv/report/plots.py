@@ -22,7 +22,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MEMBERS, NON_MEMBERS, FAINT = "#d55e00", "#0072b2", "#b8bec6"
 CROWDED = 40
 """Percent of a group in one bin from which a histogram is drawn on a logarithmic axis."""
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edgepriv",
     "font.family": "sans-serif",
@@ -55,8 +55,8 @@ def roc(model: str, attacks: Sequence[Mapping[str, Any]], utility: Mapping[str, 
     """
     ranked = _coloured_first(by_strength(attacks))
     floor = min(0.5 / utility["n_non_members"], 1e-2)
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(5.4, 4.6)
+    with mpl.rc_context(STYLE):
+        figure, axes = figure_of(5.4, 4.6)
         axes.plot([floor, 1], [floor, 1], "--", color="#333333", linewidth=1, label="guessing")
         for place, attack in reversed(list(enumerate(ranked))):
             fpr, tpr = (np.maximum(attack["roc"][key], floor) for key in ("fpr", "tpr"))
@@ -83,7 +83,7 @@ def roc(model: str, attacks: Sequence[Mapping[str, Any]], utility: Mapping[str, 
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(handles[::-1], labels[::-1], loc="lower right", fontsize=7)
     best = ranked[0]
-    return _inline(
+    return inline(
         figure,
         f"Log-log ROC curves of {len(ranked)} membership attacks ({model}) against the diagonal of guessing; "
         f"the largest AUC is that of {attack_name(best)}, {best['auc']:.3f}.",
@@ -100,8 +100,8 @@ def roc_of_versions(curves: Mapping[str, Mapping[str, Any]]) -> Markup:
         One svg element with a description for screen readers.
     """
     floor = min(1e-2, max(0.5 / curve["n_non_members"] for curve in curves.values()))
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(5.4, 4.6)
+    with mpl.rc_context(STYLE):
+        figure, axes = figure_of(5.4, 4.6)
         axes.plot([floor, 1], [floor, 1], "--", color="#333333", linewidth=1, label="guessing")
         for place, (name, curve) in enumerate(curves.items()):
             fpr, tpr = (np.maximum(curve[key], floor) for key in ("fpr", "tpr"))
@@ -112,7 +112,7 @@ def roc_of_versions(curves: Mapping[str, Mapping[str, Any]]) -> Markup:
             xlabel="false-positive rate (non-members taken for members)", ylabel="true-positive rate (members found)"
         )
         axes.legend(loc="lower right", fontsize=7)
-    return _inline(figure, f"Log-log ROC curves of the attack with the largest AUC on each: {', '.join(curves)}.")
+    return inline(figure, f"Log-log ROC curves of the attack with the largest AUC on each: {', '.join(curves)}.")
 
 
 def _coloured_first(attacks: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -143,8 +143,8 @@ def histogram(attack: Mapping[str, Any]) -> Markup:
         One svg element with a description for screen readers.
     """
     edges = np.asarray(attack["histogram"]["edges"])
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(4.2, 2.6)
+    with mpl.rc_context(STYLE):
+        figure, axes = figure_of(4.2, 2.6)
         for key, colour, label in (("members", MEMBERS, "members"), ("non_members", NON_MEMBERS, "non-members")):
             counts = np.asarray(attack["histogram"][key], dtype=float)
             shares = 100 * counts / max(counts.sum(), 1)
@@ -156,7 +156,7 @@ def histogram(attack: Mapping[str, Any]) -> Markup:
             axes.set(yscale="log", ylabel="% of each group, logarithmic")
         axes.set_title(f"{attack_name(attack)} ({phrase_of(attack)})", fontsize=9)
         axes.legend()
-    return _inline(
+    return inline(
         figure,
         f"Score histograms of members and non-members for {attack_name(attack)} ({phrase_of(attack)}); the two overlap "
         f"as the AUC of {attack['auc']:.3f} says.",
@@ -172,8 +172,8 @@ def robust_accuracy(curves: Mapping[str, Mapping[str, Any]]) -> Markup:
     Returns:
         One svg element with a description for screen readers.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(5.4, 3.4)
+    with mpl.rc_context(STYLE):
+        figure, axes = figure_of(5.4, 3.4)
         for place, (name, measured) in enumerate(curves.items()):
             points = _with_clean(measured)
             line = axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[place], markersize=3.5, label=name)
@@ -197,7 +197,7 @@ def robust_accuracy(curves: Mapping[str, Mapping[str, Any]]) -> Markup:
         f"{name}: " + ", ".join(f"{value:.1f}% at {eps:g}" for eps, value in _with_clean(measured))
         for name, measured in curves.items()
     )
-    return _inline(figure, f"Accuracy against the size of the perturbation. {text}.")
+    return inline(figure, f"Accuracy against the size of the perturbation. {text}.")
 
 
 def _with_clean(measured: Mapping[str, Any]) -> list[tuple[float, float]]:
@@ -205,7 +205,16 @@ def _with_clean(measured: Mapping[str, Any]) -> list[tuple[float, float]]:
     return [(eps, 100 * accuracy) for eps, accuracy in sorted(points.items())]
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def figure_of(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty plot.
+
+    Args:
+        width: in inches.
+        height: in inches.
+
+    Returns:
+        The figure and its axes, with a grid.
+    """
     left, right, bottom, top = 0.62, 0.12, 0.5, 0.3  # inches; measuring the labels instead would double the time
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height))
@@ -214,9 +223,18 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _inline(figure: Figure, description: str) -> Markup:
+def inline(figure: Figure, description: str) -> Markup:
+    """A plot as it stands in a page.
+
+    Args:
+        figure: that is drawn.
+        description: for screen readers.
+
+    Returns:
+        One svg element.
+    """
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata=_NO_METADATA, transparent=True)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace("'DejaVu Sans'", "system-ui")

@@ -14,7 +14,7 @@ from edgepriv import api, cli
 from edgepriv.progress import Step
 from edgepriv.recipe import Recipe
 
-IN_ORDER = ("attacks", "train", "harden", "export", "audit", "bench", "compare", "show")
+IN_ORDER = ("attacks", "train", "harden", "export", "audit", "bench", "compare", "show", "tune")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from edgepriv.cli.defaults import default_text
 from edgepriv.errors import UserError
 from edgepriv.recipe import GROUPS, Option, Recipe, changes_of, declared, options_of
 
-VERBS = ("train", "harden", "export", "audit", "bench", "compare", "show", "attacks", "defences", "quickstart")
+VERBS = ("train", "harden", "export", "audit", "bench", "compare", "show", "attacks", "defences", "quickstart", "tune")
 
 
 @pytest.fixture

@@ -1,0 +1,134 @@
+"""What the search says: where it is, which budget is kept, what tied."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgepriv import progress
+from edgepriv.report.formatting import count, rate
+from edgepriv.tuning.budgets import Kept
+from edgepriv.tuning.candidates import Candidate
+from edgepriv.tuning.frontier import Chosen
+
+
+def progressed(done: int, most: int, left: float, chosen: Chosen, on_frontier: int) -> str:
+    """A line while the search goes on.
+
+    Args:
+        done: candidates that were drawn.
+        most: that will be.
+        left: seconds.
+        chosen: the best so far.
+        on_frontier: how many are on it.
+
+    Returns:
+        The line.
+    """
+    best = chosen.winner
+    state = "best" if chosen.within else "nearest to the budgets"
+    return (
+        f"tune: {done} of {count(most, 'candidate')}, {progress.duration(left)} left; {state} {best.ratio:.3f}x, "
+        f"{best.figures['drop']['value']:.2f} points lost ({best.title}); {on_frontier} on the frontier"
+    )
+
+
+def verdict(kept: Kept, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """A budget of the file, and whether it is kept, in one sentence.
+
+    Args:
+        kept: the budget beside its figure.
+        figures: of the file.
+
+    Returns:
+        As JSON: ``budget``, ``limit``, ``value``, ``ci``, ``met``, ``excess``, ``sentence``.
+    """
+    what, short = _CLAUSES[kept.budget](kept, figures)
+    by = "is kept" if kept.met else f"is missed by {short}"
+    inside = kept.ci is not None and kept.ci[0] <= kept.limit <= kept.ci[1]
+    noise = ", and the limit is within noise" if inside else ""
+    return {
+        "budget": kept.budget,
+        "limit": kept.limit,
+        "value": kept.value,
+        "ci": None if kept.ci is None else list(kept.ci),
+        "met": kept.met,
+        "excess": kept.excess,
+        "sentence": f"{what}: the budget {by}{noise}",
+    }
+
+
+def _size(kept: Kept, figures: Mapping[str, Any]) -> tuple[str, str]:
+    floating = figures["float_bytes"]
+    return (
+        f"{kept.value:,.0f} bytes ({kept.value / floating:.3f}x of the float file), at most {kept.limit:,.0f} "
+        f"({kept.limit / floating:.3f}x)",
+        f"{kept.value - kept.limit:,.0f} bytes ({100 * kept.excess:.1f}%)",
+    )
+
+
+def _drop(kept: Kept, figures: Mapping[str, Any]) -> tuple[str, str]:
+    low, high = kept.ci or (0.0, 0.0)
+    n = figures["drop"]["n"]
+    return (
+        f"accuracy {kept.value:.2f} points [{low:.2f}, {high:.2f}] below the float file's on {n:,} non-members, at most "
+        f"{kept.limit:g}",
+        f"{kept.value - kept.limit:.2f} points",
+    )
+
+
+def _tpr(kept: Kept, figures: Mapping[str, Any]) -> tuple[str, str]:
+    low, high = kept.ci or (0.0, 0.0)
+    figure = figures["tpr"]
+    return (
+        f"{figure['attack']} finds {rate(kept.value)} [{rate(low)}, {rate(high)}] of the members at {figure['fpr']:g} false "
+        f"positives, at most {rate(kept.limit)}",
+        rate(kept.value - kept.limit),
+    )
+
+
+def _robust(kept: Kept, figures: Mapping[str, Any]) -> tuple[str, str]:
+    low, high = kept.ci or (0.0, 0.0)
+    return (
+        f"accuracy under attack {rate(kept.value)} [{rate(low)}, {rate(high)}] on {figures['robust']['n']:,} non-members, at "
+        f"least {rate(kept.limit)}",
+        f"{100 * (kept.limit - kept.value):.1f} points",
+    )
+
+
+_CLAUSES = {"size": _size, "drop": _drop, "tpr": _tpr, "robust": _robust}
+
+
+def tied(chosen: Chosen, goal: str) -> str:
+    """What the winner tied with.
+
+    Args:
+        chosen: of the search.
+        goal: "size" or "accuracy".
+
+    Returns:
+        A sentence; empty where it tied with none.
+    """
+    if not chosen.ties:
+        return ""
+    others = "; ".join(each.title for each in chosen.ties[:2])
+    more = f"; and {len(chosen.ties) - 2} more" if len(chosen.ties) > 2 else ""
+    alike = "within 1% of its size and not worse beyond noise" if goal == "size" else "as accurate within noise"
+    taken = "the simplest" if goal == "size" else "the smallest"
+    return f"a tie with {count(len(chosen.ties), 'other candidate')}, {alike} ({others}{more}): {taken} was taken"
+
+
+def not_the_same(candidate: Candidate, sha256: str) -> str:
+    """A warning where the file that the recipe made is another one than the search measured.
+
+    Args:
+        candidate: that was chosen.
+        sha256: of the file.
+
+    Returns:
+        A sentence; empty where it is the same.
+    """
+    if candidate.figures["sha256"] == sha256:
+        return ""
+    return (
+        "the file that the recipe made differs from the one that was measured in the search, so this machine does not repeat a "
+        "training exactly; the figures here are those of the file that was written"
+    )

@@ -1,0 +1,83 @@
+"""The search as a whole, with trainings that are simulated: it is killed, goes on, and ends in a file or in a refusal."""
+
+import json
+
+import pytest
+from simulated_search import Simulated, trained
+
+from edgepriv.errors import GateFailed
+from edgepriv.recipe import Recipe, as_toml, load
+from edgepriv.tuning import tune
+from edgepriv.tuning.budgets import budgets_of
+
+TIME = {"seconds": 600.0, "most": 6}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("tiny"))
+
+
+def test_the_smallest_file_within_the_budget_and_its_recipe(model, tmp_path, monkeypatch):
+    simulated = Simulated(model).patched(monkeypatch)
+    content = tune(model, None, budgets_of(None, 15.0, None, None), tmp_path / "tuned", **TIME)
+    uniform = next(row for row in content["candidates"] if row["bits"] == "*=4")
+    assert content["figures"]["size_bytes"] < uniform["size_bytes"]
+    assert content["figures"]["drop"]["value"] <= 15.0
+    assert [row["met"] for row in content["budgets"]] == [True]
+    assert content["chosen_on"] + content["told_on"] == 539
+    written = load(tmp_path / "tuned/recipe.toml")
+    assert written.quantize.model_dump() == content["recipe"]["quantize"]
+    assert simulated.trainings[-1]["quantize"]["bits"] == written.quantize.bits  # the file is made by that recipe
+    assert json.loads((tmp_path / "tuned/tune.json").read_text()) == content
+    page = (tmp_path / "tuned/tune.html").read_text()
+    assert "Frontier" in page
+    assert "(chosen)" in page
+
+
+def test_a_killed_search_goes_on_where_it_was(model, tmp_path, monkeypatch):
+    asked = budgets_of(None, 5.0, None, None)
+    with monkeypatch.context() as patch:
+        first = Simulated(model, dies_at=4).patched(patch)
+        with pytest.raises(KeyboardInterrupt):
+            tune(model, None, asked, tmp_path / "tuned", **TIME)
+    assert not (tmp_path / "tuned/tune.json").exists()
+    second = Simulated(model).patched(monkeypatch)
+    content = tune(model, None, asked, tmp_path / "tuned", **TIME)
+    made, again = (
+        set(map(json.dumps, one)) for one in (first.trainings, second.trainings[:-1])
+    )  # the last makes the winner
+    assert made
+    assert not made & again
+    assert content["trials"] == TIME["most"]
+    assert len(content["candidates"]) == len(made) + len(again)
+
+
+def test_a_budget_that_cannot_be_kept_ends_in_the_nearest_file(model, tmp_path, monkeypatch):
+    Simulated(model).patched(monkeypatch)
+    with pytest.raises(GateFailed, match=r"of the float file\), at most 4,000 .*: the budget is missed by") as failed:
+        tune(model, None, budgets_of("4000B", 0.5, None, None), tmp_path / "tuned", **TIME)
+    content = failed.value.audit
+    assert not content["within"]
+    assert (tmp_path / "tuned/model.onnx").exists()
+    missed = {row["budget"]: row for row in content["budgets"]}
+    assert missed["size"]["excess"] > 0
+    assert missed["size"]["sentence"].endswith("%)")
+    assert any(row["name"] == content["winner"] for row in content["candidates"])
+
+
+def test_time_ends_the_search_after_the_candidate_that_runs(model, tmp_path, monkeypatch):
+    simulated = Simulated(model).patched(monkeypatch)
+    content = tune(model, None, budgets_of(None, 60.0, None, None), tmp_path / "tuned", seconds=1e-6, most=6)
+    assert len(content["candidates"]) == 1
+    assert len(simulated.trainings) == 2  # and the file itself
+
+
+def test_a_recipe_is_read_as_it_was_written(tmp_path):
+    recipe = Recipe(seed=3).with_changes(
+        model={"args": {"widths": [8], "odd name": 'a "b"\n'}},
+        train={"lr": 1e-5, "freeze": ("a*", "b")},
+        quantize={"bits": "a=2,*=4"},
+    )
+    (tmp_path / "r.toml").write_text(as_toml(recipe))
+    assert load(tmp_path / "r.toml") == recipe
