@@ -14,6 +14,7 @@ import edgepriv
 from edgepriv import api
 from edgepriv.files import write_text
 
+_WIDTH = 120
 STUB = Path(edgepriv.__file__).with_suffix(".pyi")
 HEAD = '''"""Written by ``python -m edgepriv.api.stub`` from the options of the recipe: change those, not this file."""
 
@@ -37,11 +38,17 @@ def text() -> str:
     verbs = {name: getattr(api, name) for name in api.__all__}
     results = {inspect.signature(verb).return_annotation for verb in verbs.values()}
     imports = [
-        f"from {module} import {', '.join(sorted(each.__name__ for each in results if each.__module__ == module))}"
+        _imported(module, sorted(each.__name__ for each in results if each.__module__ == module))
         for module in sorted({each.__module__ for each in results})
     ]
     written = (_written(name, verb, inspect.signature(verb)) for name, verb in verbs.items())
     return HEAD.format(results="\n".join(imports)) + "\n".join(written)
+
+
+def _imported(module: str, names: list[str]) -> str:
+    """As ruff format leaves it."""
+    line = f"from {module} import {', '.join(names)}"
+    return line if len(line) <= _WIDTH else "\n".join([f"from {module} import (", *(f"    {each}," for each in names), ")"])
 
 
 def _written(name: str, verb: Any, signature: inspect.Signature) -> str:
