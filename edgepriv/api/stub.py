@@ -48,7 +48,11 @@ def text() -> str:
 def _imported(module: str, names: list[str]) -> str:
     """As ruff format leaves it."""
     line = f"from {module} import {', '.join(names)}"
-    return line if len(line) <= _WIDTH else "\n".join([f"from {module} import (", *(f"    {each}," for each in names), ")"])
+    return (
+        line
+        if len(line) <= _WIDTH
+        else "\n".join([f"from {module} import (", *(f"    {each}," for each in names), ")"])
+    )
 
 
 def _written(name: str, verb: Any, signature: inspect.Signature) -> str:
