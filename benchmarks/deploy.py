@@ -6,12 +6,17 @@
 Variants (variants.py, peers.py):
     float                float32, batch normalizations folded: the twin that every ratio refers to
     latency, memory,     our profiles; -int8 lets packed layers quantize their activations
-    portable
+    portable                 at inference (here, without calibration, dynamically); latency-int8-static on fixed grids
     naive-qdq            DequantizeLinear before each weight of the unfolded graph that torch.onnx exports
     ort-dynamic-int8     onnxruntime.quantization.quantize_dynamic after quant_pre_process
+    ort-static-int8      onnxruntime.quantization.quantize_static: QDQ, a scale for each channel
     ort-matmul-4bit      onnxruntime's MatMulNBitsQuantizer, which leaves every Conv in float32
     openvino-*           OpenVINO running our float and portable files, and its own 4-bit weight compression (NNCF: Conv at
-                         8 bits); packages openvino and nncf are optional
+                         8 bits) and post-training int8; packages openvino and nncf are optional
+    litert-*             LiteRT running its own conversion of the network, in float32 and as post-training int8; packages
+                         litert-torch, ai-edge-quantizer and ai-edge-litert are optional
+
+What calibrates (static int8, ours and the peers') sees the same 40 of the random inputs.
 
 Every variant is measured in fresh processes, all variants in turn, each round in the other direction. How many inferences
 a process times depends on how long the float twin takes for one (--seconds), and is the same for all variants.
@@ -32,7 +37,7 @@ from deploy_tables import markdown, network_tables, sizes_table, skipped_table, 
 from rich.console import Console
 from sizes import NAMES, sizes_of
 from targets import targets
-from variants import NETWORKS, OPENVINO_TIMER, VARIANTS, agreement, answers, reason_of, subject_of, written
+from variants import NETWORKS, TIMERS, VARIANTS, agreement, answers, reason_of, subject_of, written
 
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.errors import UserError
@@ -67,7 +72,7 @@ def measured(name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def timed(name: str, paths: Mapping[str, Path], asked: Mapping[str, Any]) -> dict[str, Any]:
     """``bench`` setting by setting, since the number of runs depends on it."""
-    timers = {variant: OPENVINO_TIMER for variant in paths if VARIANTS[variant].openvino}
+    timers = {variant: TIMERS[VARIANTS[variant].runtime] for variant in paths if VARIANTS[variant].runtime}
     models = {variant: DeployedModel.open(path) for variant, path in paths.items()}
     result: dict[str, Any] = {"settings": [], "variants": [], "ratios": []}
     for threads in asked["threads"]:

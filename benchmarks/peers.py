@@ -1,4 +1,4 @@
-"""What other tools make of the same float network: plain QDQ, onnxruntime's two quantizers, NNCF.
+"""What other tools make of the same float network: plain QDQ, onnxruntime's three quantizers, NNCF, LiteRT.
 
 Each peer gets its best chance by its own documentation. onnxruntime's quantizers run on a graph that its own
 ``quant_pre_process`` has prepared (batch normalizations folded), and its 4-bit quantizer, which knows MatMul only, on one
@@ -9,13 +9,16 @@ import contextlib
 import io
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader
+from torch import nn
 
 from edgepriv.training.quantization import QuantizedTensor
 
@@ -105,6 +108,77 @@ def matmul_nbits(model: onnx.ModelProto, path: Path) -> None:
         quantizer = MatMulNBitsQuantizer(wrapped.model)
         quantizer.process()
         quantizer.model.save_model_to_file(str(path))
+
+
+class _Examples(CalibrationDataReader):  # type: ignore[misc]
+    """Inputs one by one, as onnxruntime's quantizer asks for them."""
+
+    def __init__(self, name: str, x: np.ndarray) -> None:
+        self.left = iter([{name: row[None]} for row in x])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self.left, None)
+
+
+def quantized_statically(model: onnx.ModelProto, x: np.ndarray, path: Path) -> None:
+    """``quantize_static``: QDQ, int8 weights for each channel, uint8 activations, calibrated on ``x`` float32 [n, ...].
+
+    Without VNNI sums of 8-bit products saturate; its documentation has weights of 7 bits then (``reduce_range``).
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    with _prepared(model) as prepared:
+        quantize_static(
+            str(prepared),
+            str(path),
+            _Examples(model.graph.input[0].name, x),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range="vnni" not in Path("/proc/cpuinfo").read_text(),
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+def quantized_by_nncf(model: onnx.ModelProto, x: np.ndarray, path: Path) -> None:
+    """NNCF's ``quantize``, its default post-training int8 of weights and activations, calibrated on ``x`` float32 [n, ...]."""
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        import nncf
+        import openvino
+
+        source = Path(folder) / "float.onnx"
+        onnx.save(model, source)
+        data = nncf.Dataset([row[None] for row in x])
+        openvino.save_model(nncf.quantize(openvino.Core().read_model(source), data, subset_size=len(x)), path)
+
+
+def converted_to_litert(network: nn.Module, shape: Sequence[int], path: Path) -> None:
+    """LiteRT's own conversion of the torch network, float32, for one example at a time."""
+    with _quiet():
+        import litert_torch
+
+        litert_torch.convert(network.eval(), (torch.zeros(1, *shape),)).export(str(path))
+
+
+def quantized_for_litert(network: nn.Module, x: np.ndarray, path: Path) -> None:
+    """LiteRT's file with int8 weights and activations by its quantizer, calibrated on ``x`` float32 [n, ...]."""
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        from ai_edge_quantizer import quantizer, recipe
+
+        source = Path(folder) / "float.tflite"
+        converted_to_litert(network, x.shape[1:], source)
+        tool = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
+        name = litert_input(source)
+        ranges = tool.calibrate({"serving_default": [{name: row[None]} for row in x]})
+        tool.quantize(ranges).export_model(str(path))
+
+
+def litert_input(path: Path) -> str:
+    """Name of the input in the file's signature."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    (name,) = Interpreter(str(path)).get_signature_list()["serving_default"]["inputs"]
+    return str(name)
 
 
 def compressed_by_nncf(model: onnx.ModelProto, path: Path) -> None:

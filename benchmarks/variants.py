@@ -7,6 +7,7 @@ and the last layer, which tells apart the patterns that the inputs are noisy cop
 differences that any rounding changes.
 """
 
+import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import peers
 import torch
 from torch import nn
 
+from edgepriv.artifact.computing import Calibration
 from edgepriv.artifact.export import export
 from edgepriv.artifact.session import open_session, predict
 from edgepriv.artifact.trace import trace
@@ -38,7 +40,8 @@ NOISE = 0.3
 LOGIT_SPREAD = 10.0
 PROOF = 64
 """Inputs of the proof of parity."""
-OPENVINO_TIMER = Path(__file__).with_name("openvino_timer.py")
+TIMERS = {name: Path(__file__).with_name(f"{name}_timer.py") for name in ("openvino", "litert")}
+"""Scripts that time a file in another runtime than onnxruntime, and answer with it."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class Subject:
     traced: ir.Model
     x: np.ndarray
 
+    @property
+    def seen(self) -> np.ndarray:
+        """float32 [CALIBRATION, *shape]: what every tool that calibrates may look at."""
+        return self.x[:CALIBRATION]
+
     def float_proto(self) -> onnx.ModelProto:
         """A copy of the float32 graph for tools that take one."""
         return ir.to_proto(self.traced)
@@ -78,13 +86,13 @@ class Subject:
 
 @dataclass(frozen=True)
 class Variant:
-    """``write(subject, path)``: makes the file; else it is the file of the variant ``same_as``. ``needs``: package.
-    ``openvino``: run by OpenVINO instead of onnxruntime. ``suffix``: of the file."""
+    """``write(subject, path)``: makes the file; else it is the file of the variant ``same_as``. ``needs``: packages.
+    ``runtime``: a key of TIMERS, empty for onnxruntime. ``suffix``: of the file."""
 
     write: Callable[[Subject, Path], None] | None = None
     same_as: str = ""
-    needs: str = ""
-    openvino: bool = False
+    needs: tuple[str, ...] = ()
+    runtime: str = ""
     suffix: str = ".onnx"
 
 
@@ -149,8 +157,9 @@ def traced_once(traced: ir.Model) -> Iterator[None]:
         yield
 
 
-def own(settings: Export | None) -> Callable[[Subject, Path], None]:
-    """Writes our file for ``settings``; the float twin for None."""
+def own(settings: Export | None, calibrated: bool = False) -> Callable[[Subject, Path], None]:
+    """Writes our file for ``settings``; the float twin for None. ``calibrated``: ranges of activations are seen on the inputs
+    that the peers see."""
 
     def write(subject: Subject, path: Path) -> None:
         network = subject.network
@@ -164,6 +173,7 @@ def own(settings: Export | None) -> Callable[[Subject, Path], None]:
                 x=subject.x[:PROOF],
                 path=path,
                 settings=settings or Export(),
+                calibration=Calibration(subject.seen, "random inputs") if calibrated else None,
             )
 
     return write
@@ -176,16 +186,38 @@ VARIANTS = {
     "portable": Variant(own(Export(profile="portable"))),
     "latency-int8": Variant(own(Export(profile="latency", compute="int8"))),
     "memory-int8": Variant(own(Export(profile="memory", compute="int8"))),
+    "latency-int8-static": Variant(own(Export(profile="latency", compute="int8-static"), calibrated=True)),
     "naive-qdq": Variant(lambda subject, path: peers.naive_qdq(subject.float_proto(), subject.weights, path)),
     "ort-dynamic-int8": Variant(lambda subject, path: peers.quantized_dynamically(subject.float_proto(), path)),
+    "ort-static-int8": Variant(
+        lambda subject, path: peers.quantized_statically(subject.float_proto(), subject.seen, path)
+    ),
     "ort-matmul-4bit": Variant(lambda subject, path: peers.matmul_nbits(subject.float_proto(), path)),
-    "openvino-float": Variant(same_as="float", needs="openvino", openvino=True),
-    "openvino-portable": Variant(same_as="portable", needs="openvino", openvino=True),
+    "openvino-float": Variant(same_as="float", needs=("openvino",), runtime="openvino"),
+    "openvino-portable": Variant(same_as="portable", needs=("openvino",), runtime="openvino"),
     "openvino-nncf-4bit": Variant(
         lambda subject, path: peers.compressed_by_nncf(subject.float_proto(), path),
-        needs="nncf",
-        openvino=True,
+        needs=("nncf", "openvino"),
+        runtime="openvino",
         suffix=".xml",
+    ),
+    "openvino-nncf-int8": Variant(
+        lambda subject, path: peers.quantized_by_nncf(subject.float_proto(), subject.seen, path),
+        needs=("nncf", "openvino"),
+        runtime="openvino",
+        suffix=".xml",
+    ),
+    "litert-float": Variant(
+        lambda subject, path: peers.converted_to_litert(subject.classifier, subject.network.shape, path),
+        needs=("litert_torch", "ai_edge_litert"),
+        runtime="litert",
+        suffix=".tflite",
+    ),
+    "litert-int8": Variant(
+        lambda subject, path: peers.quantized_for_litert(subject.classifier, subject.seen, path),
+        needs=("litert_torch", "ai_edge_quantizer", "ai_edge_litert"),
+        runtime="litert",
+        suffix=".tflite",
     ),
 }
 
@@ -196,8 +228,7 @@ def written(subject: Subject, names: Sequence[str], folder: Path) -> tuple[dict[
     skipped: dict[str, str] = {}
     for name in names:
         variant = VARIANTS[name]
-        needed = [package for package in (variant.needs, "openvino" if variant.openvino else "") if package]
-        absent = next((package for package in needed if importlib.util.find_spec(package) is None), None)
+        absent = next((package for package in variant.needs if importlib.util.find_spec(package) is None), None)
         if absent:
             skipped[name] = f"{absent} is not installed"
             continue
@@ -218,10 +249,10 @@ def written(subject: Subject, names: Sequence[str], folder: Path) -> tuple[dict[
 
 def answers(name: str, path: Path, x: np.ndarray, threads: int = 0) -> np.ndarray:
     """float32 [n, K]: what the variant's runtime computes."""
-    if VARIANTS[name].openvino:
-        from openvino_timer import probabilities
-
-        return probabilities(path, x, threads)
+    runtime = VARIANTS[name].runtime
+    if runtime:
+        asked: np.ndarray = importlib.import_module(TIMERS[runtime].stem).probabilities(path, x, threads)
+        return asked
     return predict(open_session(path, threads), x, batch=32)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-TIMED = ("float", "latency", "naive-qdq", "ort-dynamic-int8")
+TIMED = ("float", "latency", "latency-int8-static", "naive-qdq", "ort-dynamic-int8", "ort-static-int8")
 SHORT = ["lenet", "--rounds", "1", "--runs", "2", "4", "--batch", "1", "--threads", "1", "--inputs", "40", "--markdown"]
 SHORT += ["--variants", *TIMED, "openvino-portable"]
 
@@ -68,6 +68,7 @@ def test_the_peers_run_what_their_names_say(network):
     ops = {row["name"]: row["ops"] for row in network["variants"]}
     assert ops["naive-qdq"]["DequantizeLinear"] == 5
     assert ops["ort-dynamic-int8"]["ConvInteger"] == 2
+    assert ops["ort-static-int8"]["QLinearConv"] == ops["latency-int8-static"]["QLinearConv"] == 2
     assert not {"DequantizeLinear", "ConvInteger"} & {*ops["latency"], *ops["float"]}
 
 
