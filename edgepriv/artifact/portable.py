@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from edgepriv.artifact.blocks import simplest
 from edgepriv.artifact.emit import SCALE, TAIL, ZERO_POINT, Emitter
+from edgepriv.artifact.lower import Linear, linear_uses
 from edgepriv.training.quantization import QuantizedTensor
 
 
@@ -19,8 +20,8 @@ def dequantize(emit: Emitter, name: str, tensor: QuantizedTensor, weight: ir.Val
     others it is dequantized apart, with a scale per channel, and appended: not every runtime reads ragged blocks (OpenVINO
     does not), all read this.
 
-    onnxruntime fuses DequantizeLinear and a MatMul behind it to a kernel that quantizes activations to 8 bits. A weight of
-    such a product is therefore given its shape by a Reshape, past which that fusion does not look.
+    onnxruntime fuses DequantizeLinear and a matrix product behind it to one kernel, which is fast for the weights of
+    ``turnable`` only. Other weights of a MatMul are given their shape by a Reshape, past which that fusion does not look.
 
     Args:
         emit: adds nodes and constants to the graph.
@@ -56,6 +57,74 @@ def dequantize(emit: Emitter, name: str, tensor: QuantizedTensor, weight: ir.Val
     if stored.shape != tensor.integers.shape:
         restored = emit.node("Reshape", [restored, emit.shape(*tensor.integers.shape)])
     return restored, len(parts)
+
+
+def turnable(tensor: QuantizedTensor, weight: ir.Value) -> list[Linear] | None:
+    """The Linears of a weight that onnxruntime (1.29 and later) keeps packed while they run, if its integers lie as [K, N].
+
+    Its kernel with float activations has 4 bits; a DequantizeLinear is fused into its only reader; blocks of a whole number to
+    a row are read by every runtime.
+
+    Args:
+        tensor: its integers.
+        weight: before it is replaced.
+
+    Returns:
+        The one Linear; None for weights of more bits, of several readers, or with a rest behind the last block.
+    """
+    if tensor.bits > 4 or tensor.integers.ndim != 2:
+        return None
+    block = simplest(tensor).block
+    if block is not None and tensor.integers.shape[1] % block:
+        return None
+    linears = linear_uses(weight)
+    return linears if linears is not None and len(linears) == 1 else None
+
+
+def dequantize_turned(emit: Emitter, name: str, tensor: QuantizedTensor, linear: Linear) -> int:
+    """``dequantize`` of a weight that is ``turnable``, with its integers as [K, N], and the Linear that reads it so.
+
+    onnxruntime fuses both to MatMulNBits, whose accuracy level is the session's: by default 4, which rounds activations to
+    8 bits; the device kit sets ``session.qdq_matmulnbits_accuracy_level`` to 1, float32. Other runtimes know no such thing.
+
+    Args:
+        emit: adds nodes and constants to the graph.
+        name: of the parameter.
+        tensor: its integers.
+        linear: what reads it.
+
+    Returns:
+        How many DequantizeLinear nodes it takes.
+    """
+    tensor = simplest(tensor)
+    turned = np.ascontiguousarray(tensor.integers.T)
+    scale, zero_point, attributes = tensor.scale, tensor.zero_point, {"axis": 1}
+    if tensor.block is not None:
+        attributes = {"axis": 0, "block_size": tensor.block}
+        scale, zero_point = (np.ascontiguousarray(numbers.T) for numbers in (scale, zero_point))
+    restored = _linear(emit, name, turned, scale, zero_point, tensor.bits, attributes)
+    multiplying = next(node for node in linear.nodes if node.op_type in ("Gemm", "MatMul"))
+    multiplying.replace_input_with(1, restored)
+    if multiplying.op_type == "Gemm":
+        multiplying.attributes["transB"] = ir.AttrInt64("transB", 0)
+    for node in linear.nodes:
+        if node.op_type == "Transpose" and not node.outputs[0].uses():
+            emit.graph.remove(node, safe=True)
+    _bend(emit.graph, linear.output)
+    return 1
+
+
+def _bend(graph: ir.Graph, output: ir.Value) -> None:
+    """A Relu behind a Linear as a leaky one of slope 0: onnxruntime takes the other for a part of some quantized product, and
+    leaves the Linear in front of it unfused."""
+    readers = [use.node for use in output.uses()]
+    if len(readers) == 1 and readers[0].op_type == "Relu" and not output.is_graph_output():
+        relu = readers[0]
+        bent = ir.node("LeakyRelu", [output], {"alpha": 0.0})
+        bent.outputs[0].shape, bent.outputs[0].type = relu.outputs[0].shape, relu.outputs[0].type
+        graph.insert_before(relu, bent)
+        relu.outputs[0].replace_all_uses_with(bent.outputs[0], replace_graph_outputs=True)
+        graph.remove(relu, safe=True)
 
 
 def _linear(

@@ -9,7 +9,7 @@ from edgepriv.artifact.fold import drop_unused_initializers
 from edgepriv.artifact.lower import Lowered, linear_uses, restore
 from edgepriv.artifact.memory import lower_for_memory
 from edgepriv.artifact.packed import PACKED_BITS, pack_matrix, replace_linears
-from edgepriv.artifact.portable import dequantize
+from edgepriv.artifact.portable import dequantize, dequantize_turned, turnable
 from edgepriv.errors import UserError
 from edgepriv.recipe import Export
 from edgepriv.training.quantization import QuantizedTensor
@@ -76,7 +76,8 @@ def _is_faster_packed(tensor: QuantizedTensor, settings: Export) -> bool:
 def lower_for_portable(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], settings: Export) -> Lowered:
     """Standard operators only, each weight behind DequantizeLinear: what compilers for other runtimes look for.
 
-    onnxruntime itself may unpack such weights at every inference.
+    onnxruntime (1.29 and later) keeps the weights of Linears of at most 4 bits packed while they run; it unpacks others at
+    every inference.
 
     Args:
         graph: changed in place.
@@ -102,7 +103,11 @@ def lower_for_portable(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], 
         if weight is None or not weight.uses():
             left_float[name] = "no operator of the exported graph reads it"
             continue
+        turned = turnable(tensor, weight)
         graph.initializers.pop(name)
+        if turned is not None:
+            dequantized += dequantize_turned(emit, name, tensor, turned[0])
+            continue
         restored, nodes = dequantize(emit, name, tensor, weight)
         weight.replace_all_uses_with(restored)
         dequantized += nodes

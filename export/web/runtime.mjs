@@ -10,6 +10,8 @@ const MOST_THREADS = 4;
 const TRIED = 5;
 /** Largest difference of an output between the two, as verifying allows of another processor with 8-bit activations. */
 const ALIKE = 1e-2;
+/** Weights of 4 bits in standard operators run in a kernel that rounds activations to 8 bits by itself; 1 is float32. */
+const FLOAT_ACTIVATIONS = { session: { qdq_matmulnbits_accuracy_level: "1" } };
 
 /**
  * @typedef {object} Runtime
@@ -66,7 +68,8 @@ export async function openFastest(runtime, bytes) {
   const several = Object.keys(runtime.modules).length > 1;
   for (const [provider, ort] of Object.entries(runtime.modules)) {
     try {
-      const session = await ort.InferenceSession.create(bytes, { executionProviders: [provider], logSeverityLevel: 4 });
+      const options = { executionProviders: [provider], logSeverityLevel: 4, extra: FLOAT_ACTIVATIONS };
+      const session = await ort.InferenceSession.create(bytes, options);
       opened.push({ provider, ort, session, ...(several ? await timed(ort, session) : {}) });
     } catch (error) {
       if (!opened.length) throw error;

@@ -3,9 +3,11 @@
 import numpy as np
 import onnx
 import pytest
+import torch
 from graphs import quantized
 from nets import CLASSES, MIXED, NETS, classifier_of, inputs_of, traced
 from onnx import TensorProto, numpy_helper
+from torch import nn
 
 from edgepriv.artifact.build import build_graph
 from edgepriv.artifact.export import prove_kernels
@@ -13,6 +15,7 @@ from edgepriv.artifact.layers import layers
 from edgepriv.artifact.parity import torch_probabilities
 from edgepriv.artifact.session import open_session, optimized_graph, predict
 from edgepriv.errors import UserError
+from edgepriv.models import Classifier
 from edgepriv.recipe import Export, Quantize
 from edgepriv.training.quantization import quantize_weights
 
@@ -67,8 +70,36 @@ def test_the_integers_are_those_that_torch_quantized():
     _, weights, file = built("table", Quantize(bits=3))
     stored = {tensor.name: tensor for tensor in onnx.load_from_string(file.content).graph.initializer}
     for name, tensor in weights.items():
-        np.testing.assert_array_equal(numpy_helper.to_array(stored[name]).astype(np.uint8), tensor.integers)
+        integers = numpy_helper.to_array(stored[name]).astype(np.uint8)
+        turned = name != "second.weight"  # which two layers read
+        np.testing.assert_array_equal(integers.T if turned else integers, tensor.integers)
         np.testing.assert_array_equal(numpy_helper.to_array(stored[name + ":scale"]), tensor.scale)
+
+
+@pytest.mark.parametrize("granularity", ["channel", "tensor", "block:16"])
+def test_linears_of_few_bits_stay_packed_and_compute_in_float(granularity):
+    """For a session as the device kit opens it; one without its option rounds the activations."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 32), nn.ReLU(), nn.Linear(32, CLASSES))
+    classifier = Classifier(network, (0.5,), (0.5,)).eval()
+    weights = quantize_weights(network, Quantize(bits=4, granularity=granularity))
+    file = build_graph(
+        classifier,
+        weights,
+        input_shape=(3, 4, 4),
+        class_names=list("abcde"),
+        settings=Export(profile="portable"),
+    )
+    optimized = optimized_graph(file.content)
+    packed = [node for node in optimized.graph.node if node.op_type == "MatMulNBits"]
+    levels = [entry.i for node in packed for entry in node.attribute if entry.name == "accuracy_level"]
+    assert (len(packed), levels, file.dequantized) == (2, [1, 1], 2)
+    assert not any(node.op_type == "DequantizeLinear" for node in optimized.graph.node)
+    prove_kernels(optimized, 0, file.dequantized)
+    x = np.random.default_rng(0).random((8, 3, 4, 4), dtype=np.float32)
+    expected = torch_probabilities(classifier, weights, x)
+    np.testing.assert_allclose(predict(open_session(file.content), x), expected, rtol=0, atol=1e-5)
 
 
 def test_a_last_block_that_is_shorter_is_stored_apart_without_padding():
