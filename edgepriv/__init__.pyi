@@ -243,6 +243,7 @@ def harden(
     noise_alpha: float | None = None,
     dp_epsilon: float | None = None,
     dp_noise: float | None = None,
+    dp_total_epsilon: float | None = None,
     regenerate: Literal["none", "member", "nonmember", "rank"] | None = None,
     bits: int | str | None = None,
     first_last: int | None = None,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepriv.errors import UserError
-from edgepriv.recipe import STAGES, Recipe, Stage, parse
+from edgepriv.recipe import STAGES, Dp, Recipe, Stage, parse
 from edgepriv.recipe.defences import DEFENCES, Defence
 from edgepriv.recipe.stages import InStages
 
@@ -40,19 +40,29 @@ def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[st
             f"{model} is {trained_by.model.name!r}, seed {trained_by.seed}"
         )
     asked_dp = {key: value for key, value in changes.get("dp", {}).items() if value is not None}
-    if asked_dp or (recipe is not None and recipe.dp.active and recipe.dp != trained_by.dp):
+    total = asked_dp.pop("total", None) or (None if recipe is None else recipe.dp.total)
+    if asked_dp or (recipe is not None and recipe.dp.active and _without_total(recipe) != _without_total(trained_by)):
         raise UserError(
             "differential privacy must see every step of the training, and this model has been trained already: give "
             "--dp-epsilon to edgepriv train"
         )
+    if total is not None and not trained_by.dp.active:
+        raise UserError(
+            f"--dp-total-epsilon {total:g} fine-tunes a model that was trained with differential privacy, and this one was "
+            "not: train it with --dp-epsilon"
+        )
+    trained_by = trained_by.with_changes(dp={"total": total})
     sections = [name for name in Recipe.model_fields if name not in (*FIXED_SECTIONS, "device")]
     if recipe is None or all(getattr(recipe, name) == getattr(Recipe(), name) for name in sections):
         chosen = trained_by.with_changes(**_left_open(trained_by)).with_changes(**changes)
-        private = trained_by.dp.active
+        private, more = trained_by.dp.active, trained_by.dp.total is not None
         attacked = changes.get("adversary", {}).get("method") if private else chosen.adversary.method
         robust = 10 if attacked not in (None, "none") else 0
-        qat = 5 if chosen.quantize.active and not private else 0
+        qat = 5 if chosen.quantize.active and (more or not private) else 0
         stages = {"robust": {"epochs": robust}, "qat": {"epochs": qat}}
+        if more:
+            unattacked = chosen.with_changes(adversary={"method": attacked or "none"})
+            chosen = _as_private(unattacked, trained_by).with_changes(**changes)
         asked = _held_as_trained(
             _with_retraining(chosen.with_changes(**stages), changes, trained_by), changes, trained_by
         )
@@ -62,6 +72,17 @@ def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[st
     }
     asked = _with_retraining(parse(trained_by.model_dump() | settings, "the recipe"), changes, recipe)
     return _as_trained(asked, trained_by)
+
+
+def _without_total(recipe: Recipe) -> Dp:
+    return recipe.dp.model_copy(update={"total": None})
+
+
+def _as_private(chosen: Recipe, trained_by: Recipe) -> Recipe:
+    """Fine-tuning under differential privacy takes the large batches of its training, at a tenth of its learning rate."""
+    names = ("batch_size", "optimizer", "momentum", "weight_decay", "schedule", "augment")
+    own = {name: getattr(trained_by.train, name) for name in names} | {"lr": trained_by.train.lr / 10}
+    return chosen.with_changes(robust=own, qat=own)
 
 
 def _left_open(trained_by: Recipe) -> dict[str, dict[str, Any]]:

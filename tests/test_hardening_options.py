@@ -7,6 +7,7 @@ import pytest
 from edgepriv import hardening_recipe as rules
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.conflicts import reasons
 from edgepriv.recipe.defences import DEFENCES
 
 TRAINED = Recipe(adversary={"eps": 0.1}, audit={"references": 3})
@@ -173,3 +174,21 @@ def test_a_private_model_is_not_trained_on():
     found = rules.hardening_recipe(private, None, {}, Path("model.pt"))
     assert tuple(found.stages()) == ("train",)
     assert found.quantize.bits == 4
+
+
+def test_private_fine_tuning_goes_on_as_training_did_and_attacks_only_where_that_is_asked(tmp_path):
+    trained_by = Recipe(train={"epochs": 3, "batch_size": 500, "optimizer": "sgd", "lr": 4.0}, dp={"epsilon": 8.0})
+    total = {"dp": {"total": 10.0}}
+    plain = rules.hardening_recipe(trained_by, None, total, tmp_path / "m.pt")
+    assert list(plain.stages()) == ["train", "qat"]
+    assert (plain.qat.batch_size, plain.qat.optimizer, plain.qat.lr, plain.adversary.method) == (
+        500,
+        "sgd",
+        0.4,
+        "none",
+    )
+    attacked = rules.hardening_recipe(trained_by, None, total | {"adversary": {"method": "pgd"}}, tmp_path / "m.pt")
+    assert list(attacked.stages()) == ["train", "robust", "qat"]
+    for own in (plain, attacked):
+        assert reasons(own) == []
+        assert DEFENCES["dp"].stages_in(own) == list(own.stages())

@@ -144,6 +144,28 @@ def test_layers_are_not_kept_at_random_weights(world, tmp_path):
         pipeline.train(recipe, tmp_path / "m.pt")
 
 
+def test_the_last_layers_are_trained_privately_behind_public_ones(world, tmp_path, capsys):
+    """What is held gets neither gradient nor noise."""
+    recipe = private(
+        world, start={"path": str(world / "public.pt")}, train={"train_last": 1, "epochs": 1}, dp={"noise": 2.0}
+    )
+    pipeline.train(recipe, tmp_path / "model.pt", **LAX)
+    public, own = (checkpoint.load(path).state_dict for path in (world / "public.pt", tmp_path / "model.pt"))
+    kept = {name for name, value in own.items() if name in public and torch.equal(value, public[name])}
+    assert {name for name in own if name.startswith(("layers.0", "layers.1"))} <= kept
+    assert not any(name.startswith("layers.2") for name in kept)
+    assert "public.pt was trained on 60 examples" in capsys.readouterr().err
+
+
+def test_weights_that_know_the_members_are_no_public_ones(world, tmp_path):
+    recipe = private(
+        world, start={"path": str(world / "public.pt")}, data={"name": f"npz:{world / 'public.npz'}"}, seed=1
+    )
+    with pytest.raises(UserError, match=r"was trained on \d+ of the 60 members, and no epsilon would"):
+        pipeline.train(recipe.with_changes(dp={"epsilon": 8.0}), tmp_path / "model.pt", **LAX)
+    assert not (tmp_path / "model.pt").exists()
+
+
 def test_a_retraining_on_noisy_members_starts_from_the_public_weights_again(world, tmp_path):
     pipeline.train(
         private(world, start={"path": str(world / "public.pt")}, train={"freeze": ["layers.0"]}),

@@ -94,6 +94,27 @@ def test_training_on_without_privacy_is_refused(private, tmp_path, changes):
     assert not (tmp_path / "out").exists()
 
 
+def test_fine_tuning_under_the_same_accountant(private, tmp_path):
+    changes = {"dp": {"total": 6.5}, "qat": {"epochs": 1}}
+    pipeline.harden(private[0] / "model.pt", None, changes, tmp_path / "out", accept_accuracy_loss=True)
+    record = json.loads((tmp_path / "out" / "model.manifest.json").read_text())
+    dp, trained = record["defences"]["dp"], private[1]["defences"]["dp"]
+    assert record["stages"] == ["train", "qat"]
+    assert 6.3 < dp["epsilon"] <= 6.5
+    assert [own["steps"] for own in dp["stages"]] == [trained["steps"], trained["steps"] // 2]
+    assert dp["stages"][0]["noise_multiplier"] == trained["noise_multiplier"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"), [({"qat": {"epochs": 0}}, "no stage trains here"), ({}, "must be larger")]
+)
+def test_a_total_that_nothing_spends_is_refused(private, tmp_path, changes, reason):
+    asked = {"dp": {"total": 6.5 if changes else 4.0}} | changes
+    with pytest.raises(UserError, match=reason):
+        pipeline.harden(private[0] / "model.pt", None, asked, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_privacy_cannot_be_added_afterwards(tmp_path):
     pipeline.train(
         Recipe(data={"name": "digits"}, model=RECIPE.model.model_dump(), train={"epochs": 1}),
@@ -104,6 +125,8 @@ def test_privacy_cannot_be_added_afterwards(tmp_path):
         pipeline.harden(tmp_path / "plain.pt", None, {"dp": {"epsilon": 2.0}}, tmp_path / "out")
     with pytest.raises(UserError, match="edgepriv train"):
         pipeline.harden(tmp_path / "plain.pt", RECIPE, {}, tmp_path / "out")
+    with pytest.raises(UserError, match="this one was not"):
+        pipeline.harden(tmp_path / "plain.pt", None, {"dp": {"total": 2.0}}, tmp_path / "out")
 
 
 def test_the_audit_sets_what_attacks_show_beside_the_proof(hardened, tmp_path):

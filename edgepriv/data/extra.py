@@ -134,6 +134,19 @@ def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split, 
         )
 
 
+def shared_with(x: np.ndarray, others: np.ndarray) -> int:
+    """How many examples stand in two sets.
+
+    Args:
+        x: inputs [N, ...], as a data set keeps them.
+        others: [M, ...], likewise.
+
+    Returns:
+        Different examples that are in both, by hash; images are compared as bytes.
+    """
+    return len(_prints(x) & _prints(others)) if x.shape[1:] == others.shape[1:] else 0
+
+
 def _prints(x: np.ndarray) -> set[bytes]:
     """A hash of each example; images as bytes, whether or not they are kept so."""
     inputs = x if x.dtype == np.uint8 else as_inputs(x)

@@ -14,6 +14,7 @@ from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.classifier import NAMED
 from edgepriv.models.starting import identified
 from edgepriv.pipeline._given import GO_ON, files_named, say_all
+from edgepriv.pipeline._start import refuse_members_of_public
 from edgepriv.pipeline._twin import as_audited, as_release, refuse_nothing_to_audit, with_canaries
 from edgepriv.project import beside
 from edgepriv.recipe import Recipe
@@ -101,6 +102,7 @@ def _trained(
     if recipe.adversary.eps is None:
         refuse_guess(recipe, ("train",), dataset, split)
     recipe, dataset = with_extra(project.resolved(recipe, dataset), dataset, split)
+    say_all(refuse_members_of_public(recipe, dataset, split, data_dir))
     recipe, changed = normalised_for_dp(recipe, dataset.num_classes, dataset.input_shape)
     say_all(changed)
     say_all(start_notes(recipe, dataset.num_classes, dataset.input_shape))

@@ -25,6 +25,7 @@ class Start(Section):
             "Training",
             ("train", "harden", "audit"),
             name="start_weights",
+            flags=("--start-weights", "--public-weights"),
             kind=str | os.PathLike[str],
             default={
                 "train": "random weights",

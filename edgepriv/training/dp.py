@@ -10,12 +10,7 @@ training losses in a checkpoint, which is the owner's own. The noise comes from 
 recipe's seed and not cryptographic: anyone who has the seed can subtract it.
 """
 
-import math
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -25,157 +20,12 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgepriv.errors import UserError
-from edgepriv.recipe import Dp, Stage
 from edgepriv.training.clipped import clipped_sums, keeps_apart
+from edgepriv.training.dp_plan import Plan
 from edgepriv.training.generators import filled
 
-_TIGHT = (0.5, 20.0)
-"""Epsilons that are accounted for by numerical composition of privacy loss random variables (Gopi, Lee & Wutschitz 2021), of
-which Opacus gives the upper end of the error interval: 2.66 against 3.00 by Renyi accounting (Mironov 2017) for noise 2.085,
-sample rate 0.2, 50 steps, delta 1.855e-4. Smaller ones are near its numerical error, and larger ones take it minutes: they have
-the Renyi bound, which has no such error."""
 _NUMBERS_AT_ONCE, _EXAMPLES_AT_ONCE = 16_000_000, 1024
 """Of the gradients of single examples that are held in memory at a time; of examples, where no such gradient is."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the steps of a stage are made private. ``noise_multiplier``: standard deviation of the noise over ``clip``;
-    ``sample_rate``: chance of each member to be in a batch; ``members``: how many there are; ``claimed``: whether the noise
-    was chosen for an epsilon; ``copies``: augmented ones of each example, whose mean gradient is clipped."""
-
-    noise_multiplier: float
-    clip: float
-    sample_rate: float
-    delta: float
-    members: int
-    steps_per_epoch: int
-    claimed: bool = True
-    copies: int = 1
-
-    @property
-    def expected(self) -> float:
-        """Examples in a batch, on average."""
-        return self.sample_rate * self.members
-
-    def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
-        """The batches of an epoch, drawn example by example (Poisson).
-
-        Args:
-            generator: of the draws.
-
-        Returns:
-            int64 indices of each batch, any of which may be empty.
-        """
-        for _ in range(self.steps_per_epoch):
-            chosen = torch.rand(self.members, generator=generator, dtype=torch.float64) < self.sample_rate
-            yield chosen.nonzero().flatten()
-
-    def spent(self, epochs: int) -> dict[str, Any]:
-        """What a number of epochs costs.
-
-        Args:
-            epochs: that have run.
-
-        Returns:
-            As JSON; ``epsilon`` is what was spent, which early stopping leaves below the target; None without noise.
-        """
-        steps = epochs * self.steps_per_epoch
-        augmented = {"augmentations": self.copies} if self.copies > 1 else {}
-        epsilon, accountant = _spent(self.noise_multiplier, self.sample_rate, steps, self.delta)
-        return {
-            "epsilon": epsilon if math.isfinite(epsilon) else None,
-            "claimed": self.claimed,
-            "delta": self.delta,
-            "noise_multiplier": self.noise_multiplier,
-            "clip": self.clip,
-            "sample_rate": self.sample_rate,
-            "steps": steps,
-            "accountant": accountant,
-            "sampling": "poisson",
-            **augmented,
-        }
-
-
-def plan_of(dp: Dp, stage: Stage, members: int) -> Plan:
-    """The noise with which all epochs of a stage spend the privacy budget, or that the recipe gives.
-
-    The sample rate is 1 over the steps of an epoch, as in Opacus, so that a batch has ``stage.batch_size`` examples on
-    average, or a few less.
-
-    Args:
-        dp: epsilon, delta and the norm that gradients are clipped to.
-        stage: epochs and batch size.
-        members: examples that are trained on.
-
-    Returns:
-        The plan.
-
-    Raises:
-        UserError: when no noise is enough, or when delta is too large to guarantee anything.
-    """
-    steps = max(1, math.ceil(members / stage.batch_size))
-    delta = dp.delta if dp.delta is not None else 1 / (10 * members)
-    if delta >= 1 / members:
-        raise UserError(
-            f"delta {delta:.2g} is not below 1 / members ({1 / members:.2g}): with such a delta, publishing a random "
-            "member would count as private; choose a smaller one, or leave it out for 1 / (10 members)"
-        )
-    if dp.noise is not None:
-        return Plan(dp.noise, dp.clip, 1 / steps, delta, members, steps, claimed=False, copies=dp.augmentations)
-    assert dp.epsilon is not None
-    try:
-        noise = _noise_multiplier(dp.epsilon, delta, 1 / steps, steps * stage.epochs)
-    except (ValueError, OverflowError):
-        raise UserError(
-            f"no amount of noise reaches epsilon {dp.epsilon:g} at delta {delta:.2g} in {stage.epochs} epochs: "
-            "ask for a larger epsilon, or fewer epochs"
-        ) from None
-    return Plan(noise, dp.clip, 1 / steps, delta, members, steps, copies=dp.augmentations)
-
-
-@cache
-def _noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
-    from opacus.accountants.utils import get_noise_multiplier  # here, because Opacus takes seconds to import
-
-    with _without_advice():
-        multiplier: float = get_noise_multiplier(
-            target_epsilon=epsilon,
-            target_delta=delta,
-            sample_rate=sample_rate,
-            steps=steps,
-            accountant="prv" if _TIGHT[0] <= epsilon <= _TIGHT[1] else "rdp",
-            epsilon_tolerance=min(0.01, epsilon / 100),
-        )
-        return multiplier
-
-
-def _spent(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> tuple[float, str]:
-    """The lower of two bounds on epsilon, and whose it is: either holds by itself. Without noise it is infinite."""
-    if noise_multiplier == 0 and steps > 0:
-        return math.inf, "none"
-    epsilon = _epsilon("rdp", noise_multiplier, sample_rate, steps, delta)
-    if not _TIGHT[0] <= epsilon <= 2 * _TIGHT[1]:
-        return epsilon, "rdp"
-    return min((epsilon, "rdp"), (_epsilon("prv", noise_multiplier, sample_rate, steps, delta), "prv"))
-
-
-def _epsilon(mechanism: str, noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
-    from opacus.accountants import create_accountant
-
-    accountant = create_accountant(mechanism=mechanism)
-    accountant.history = [(noise_multiplier, sample_rate, steps)]
-    with _without_advice():
-        return float(accountant.get_epsilon(delta=delta))
-
-
-@contextmanager
-def _without_advice() -> Iterator[None]:
-    """Opacus warns wherever more orders could make the bound tighter; it holds as it is."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Optimal order is the", UserWarning)
-        warnings.filterwarnings("ignore", module="opacus.accountants")
-        yield
 
 
 def refuse_unsupported(network: nn.Module, still: Collection[str] = ()) -> None:

@@ -33,6 +33,8 @@ def test_defences_compose(sections):
         ({"dp": {"epsilon": 8.0, "noise": 1.0}}, "use one or the other"),
         ({"dp": {"noise": 1.0, "augmentations": 4}}, "--augment crop"),
         ({"dp": {"noise": 0.0}, "qat": {"epochs": 2}}, "--ptq"),
+        ({"dp": {"epsilon": 8.0, "total": 7.0}}, "must be larger"),
+        ({"dp": {"epsilon": 8.0, "total": 9.0}} | NOISY, "--ptq"),
         (PRIVATE | {"train": {"flatten": 1.0}}, "mix the examples"),
         (PRIVATE | {"train": {"relax": 1.0}}, "mix the examples"),
         (PRIVATE | {"head": {"method": "member"}}, "--regenerate rank"),

@@ -10,7 +10,8 @@ from edgepriv.recipe import Recipe
 from edgepriv.training import device, run_stages
 from edgepriv.training.augment import augmented
 from edgepriv.training.device import PROCESSOR, device_of, placed
-from edgepriv.training.dp import add_clipped_gradients, add_noise, plan_of
+from edgepriv.training.dp import add_clipped_gradients, add_noise
+from edgepriv.training.dp_plan import plan_of
 from edgepriv.training.examples import Examples
 from edgepriv.training.generators import filled
 from edgepriv.training.loss import backward, setup_of

@@ -15,7 +15,8 @@ from edgepriv.recipe import Dp, Quantize, Recipe, Stage
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.clipped import keeps_apart
-from edgepriv.training.dp import Plan, add_clipped_gradients, add_noise, plan_of, refuse_unsupported
+from edgepriv.training.dp import add_clipped_gradients, add_noise, refuse_unsupported
+from edgepriv.training.dp_plan import Plan, later_plan, plan_of
 from edgepriv.training.objectives import Asked, Ground, objectives_of
 from edgepriv.training.simulation import simulation_of
 from edgepriv.training.stacked import stackable
@@ -338,3 +339,24 @@ def test_shared_weights_are_refused():
 def test_each_reference_model_is_trained_by_itself():
     assert stackable(Recipe(model={"name": "mlp"}))
     assert not stackable(Recipe(model={"name": "mlp"}, dp={"epsilon": 1.0}))
+
+
+def test_quantized_fine_tuning_spends_what_training_has_left(toy, split):
+    """Both stages are of one accountant's history, and their sum is what was asked for."""
+    tuned = {"epochs": 2, "batch_size": 64, "lr": 0.001, "select": "last"}
+    recipe = RECIPE.with_changes(
+        train={"epochs": 1}, qat=tuned, quantize={"bits": 4, "quantizer": "lsq"}, dp={"epsilon": 2.0, "total": 3.0}
+    )
+    classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+    facts = run_stages(classifier, recipe, ("train", "qat"), toy, split, quiet=True).defences["dp"]
+    accountant = create_accountant(facts["accountant"])
+    accountant.history = [tuple(own.values()) for own in facts["stages"]]
+    assert facts["epsilon"] == pytest.approx(accountant.get_epsilon(facts["delta"]))
+    assert 2.9 < facts["epsilon"] <= 3.0
+    assert [own["steps"] for own in facts["stages"]] == [5, 6]
+
+
+def test_a_budget_that_training_has_spent_leaves_none():
+    recipe = RECIPE.with_changes(qat={"epochs": 2}, dp={"epsilon": 4.0, "total": 3.0})
+    with pytest.raises(UserError, match="larger --dp-total-epsilon"):
+        later_plan(recipe, "qat", 130)

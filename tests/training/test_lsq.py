@@ -14,7 +14,8 @@ from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.lsq_steps import attach_step, load_state, steps_of
 from edgepriv.recipe import Quantize, Recipe
 from edgepriv.training import load_quantized, new_classifier, quantize_weights, run_stages
-from edgepriv.training.dp import Plan, add_clipped_gradients, add_noise
+from edgepriv.training.dp import add_clipped_gradients, add_noise
+from edgepriv.training.dp_plan import Plan
 from edgepriv.training.quantization import attach_steps, fake_quantize
 from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.training.simulation import simulation_of

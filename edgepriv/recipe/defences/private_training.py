@@ -1,5 +1,6 @@
 """Differentially private training."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,8 @@ class Dp(Section):
 
     ``noise``: instead of an epsilon, the standard deviation of the noise over ``clip``; 0 clips only. ``delta``: None for
     1 / (10 x members). ``clip``: bound on the L2 norm of each example's gradient. ``augmentations``: so many augmented copies
-    of each example, whose mean gradient is clipped (De et al. 2022, section 3.2).
+    of each example, whose mean gradient is clipped (De et al. 2022, section 3.2). ``total``: epsilon that ``train`` and the
+    stages ``robust`` and ``qat`` after it spend together; None for none after it.
     """
 
     epsilon: Annotated[
@@ -68,10 +70,25 @@ class Dp(Section):
         ),
     ] = Field(1, ge=1)
 
+    total: Annotated[
+        float | None,
+        Option(
+            "Fine-tune a private model privately: the epsilon that its training and these stages spend together.",
+            "Defences",
+            ("harden",),
+            name="dp_total_epsilon",
+            default="that of the training: nothing is fine-tuned",
+        ),
+    ] = Field(None, gt=0)
+
     @property
     def active(self) -> bool:
         """Whether gradients are clipped, with a budget or with a noise that is given."""
         return self.epsilon is not None or self.noise is not None
+
+
+_FINE_TUNING = ("robust", "qat")
+"""Stages that go on from the weights of ``train``, and may do so under the same accountant."""
 
 
 def _lines(facts: Mapping[str, Any]) -> list[str]:
@@ -101,7 +118,8 @@ def in_words(epsilon: float) -> str:
 
 
 def _later_stages(recipe: "Recipe") -> bool:
-    return recipe.dp.active and bool(recipe.stages().keys() - {"train"})
+    private = {"train"} if recipe.dp.total is None else {"train", *_FINE_TUNING}
+    return recipe.dp.active and bool(recipe.stages().keys() - private)
 
 
 PRIVATE_TRAINING: Defence = Defence(
@@ -112,16 +130,27 @@ PRIVATE_TRAINING: Defence = Defence(
     source="Abadi et al. 2016",
     what="DP-SGD through Opacus, in `edgepriv train`: a proof, not a measurement. The epsilon spent is in the manifest, beside "
     "the audit's lower bound. It does not cover the choice of hyperparameters, the normalisation, or an attacker who knows the "
-    "seed of the noise; afterwards quantize with `--ptq`. `--dp-noise 0.1` gives the noise instead of an epsilon: the manifest "
-    "says which epsilon that still is",
+    "seed of the noise; afterwards quantize with `--ptq`, or fine-tune under the same accountant (`--dp-total-epsilon 10`). "
+    "`--dp-noise 0.1` gives the noise instead of an epsilon: the manifest says which epsilon that still is",
     fields=("dp",),
-    unused={"dp.delta": lambda recipe: recipe.dp.noise is not None},  # it is what epsilon is counted at
-    acts_in=lambda recipe, stage: recipe.dp.active and stage == "train",
+    unused={
+        "dp.delta": lambda recipe: recipe.dp.noise is not None,  # it is what epsilon is counted at
+        "dp.total": lambda recipe: not recipe.stages().keys() & set(_FINE_TUNING),
+    },
+    acts_in=lambda recipe, stage: (
+        recipe.dp.active and (stage == "train" or (recipe.dp.total is not None and stage in _FINE_TUNING))
+    ),
+    idle="--dp-total-epsilon is spent by fine-tuning, and no stage trains here: leave it out, or pass --qat-epochs",
     conflicts=(
         Conflict(
             "delta, clip and augmentations of differential privacy have no effect without an epsilon, and the training would "
             "not be private: pass --dp-epsilon",
             met=lambda recipe: not recipe.dp.active and recipe.dp != Dp(),
+        ),
+        Conflict(
+            "--dp-total-epsilon is what training and fine-tuning spend together, so it must be larger than the --dp-epsilon of "
+            "the training",
+            met=lambda recipe: (recipe.dp.total or math.inf) <= (recipe.dp.epsilon or 0.0),
         ),
         Conflict(
             "--dp-augmentations takes the mean over augmented copies of an example, which are all equal without augmentation: "
@@ -135,7 +164,8 @@ PRIVATE_TRAINING: Defence = Defence(
         Conflict(
             "differentially private training covers the stage 'train' only, and every later stage would read the members again "
             "without it: leave [noisy], [distilled], [robust] and [qat] out of the recipe, give --adv and --bits to edgepriv "
-            "train if need be, then harden with --ptq, which costs no privacy",
+            "train if need be, then harden with --ptq, which costs no privacy; or fine-tune (robust, qat) under the same "
+            "accountant with --dp-total-epsilon",
             beside=("noise",),
             met=_later_stages,
         ),

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from edgepriv.errors import UserError
-from edgepriv.training.dp import Plan, add_clipped_gradients, add_noise, plan_of, refuse_unsupported
+from edgepriv.training.dp import add_clipped_gradients, add_noise, refuse_unsupported
+from edgepriv.training.dp_plan import Plan, later_plan, plan_of
 from edgepriv.training.held import held_by
 from edgepriv.training.objectives.base import Asked, Batch, Ground, Objective
 
@@ -29,6 +30,8 @@ def objective(asked: Asked) -> Objective:
         if asked.brief:
             noise, delta = _TRIED
             return Plan(noise, dp.clip, 1.0, delta, members, 1, copies=dp.augmentations)
+        if asked.stage != "train":
+            return later_plan(asked.recipe, asked.stage, members)
         return plan_of(dp, stage, members)
 
     def gradient(batch: Batch) -> tuple[Tensor, Tensor]:
