@@ -1,9 +1,13 @@
 """edgepriv: from a PyTorch classifier to one small, robust, private and audited ONNX file."""
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""onnxruntime sends usage events to its makers unless this is set before it is imported."""
 
 VERBS = ("attacks", "audit", "bench", "compare", "defences", "export", "harden", "quickstart", "show", "train", "tune")
 _ELSEWHERE = {"Recipe": "edgepriv.recipe", "UserError": "edgepriv.errors", "GateFailed": "edgepriv.errors"}

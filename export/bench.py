@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 if __package__:
     from .command import KitError, run_command
     from .machine import Memory, machine
     from .ops import executed_ops
-    from .session import fixed_batch, open_or_explain, reason_of
+    from .session import fixed_batch, open_or_explain, ort, reason_of
 else:
     from command import KitError, run_command  # type: ignore
     from machine import Memory, machine  # type: ignore
     from ops import executed_ops  # type: ignore
-    from session import fixed_batch, open_or_explain, reason_of  # type: ignore
+    from session import fixed_batch, open_or_explain, ort, reason_of  # type: ignore
 
 WARMUP = 20
 SEED = 0

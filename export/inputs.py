@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 if __package__:
     from .command import KitError
     from .memguard import UNREADABLE
+    from .session import ort
     from .table import KIND, TableError, encoded, read_rows, table_of, text_of
 else:
     from command import KitError  # type: ignore
     from memguard import UNREADABLE  # type: ignore
+    from session import ort  # type: ignore
     from table import KIND, TableError, encoded, read_rows, table_of, text_of  # type: ignore
 
 TABLES = (".csv", ".tsv", ".txt")

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
+
+if __package__:
+    from .session import ort
+else:
+    from session import ort  # type: ignore
 
 
 class Memory:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 if __package__:
     from .command import KitError, run_command
@@ -25,6 +24,7 @@ if __package__:
         fixed_batch,
         open_or_explain,
         open_session,
+        ort,
         output_kind,
         predict,
         reason_of,
@@ -40,6 +40,7 @@ else:
         fixed_batch,
         open_or_explain,
         open_session,
+        ort,
         output_kind,
         predict,
         reason_of,

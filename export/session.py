@@ -12,6 +12,10 @@ import re
 from pathlib import Path
 
 import numpy as np
+
+# Builds of onnxruntime send usage events to its makers, under a number for this device. They read this when they are
+# imported, before they can be asked to stop, so this module imports onnxruntime for all others.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 if __package__:
@@ -19,7 +23,21 @@ if __package__:
 else:
     from command import KitError  # type: ignore
 
-ort.disable_telemetry_events()  # Windows builds send usage events otherwise; elsewhere there are none
+__all__ = (
+    "batch_note",
+    "class_names",
+    "fixed_batch",
+    "open_or_explain",
+    "open_session",
+    "ort",
+    "output_kind",
+    "predict",
+    "reason_of",
+    "softmax",
+)
+
+if os.environ["ORT_DISABLE_TELEMETRY"] == "1":
+    ort.disable_telemetry_events()  # older Windows builds know this alone
 
 
 def open_session(

@@ -15,6 +15,8 @@ export const KIT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 /** The module onnxruntime-node. */
 export async function runtime() {
+  // Sends usage events to its makers otherwise, under a number for this device; read when it is imported.
+  process.env.ORT_DISABLE_TELEMETRY ??= "1";
   try {
     const ort = (await import("onnxruntime-node")).default;
     ort.env.logLevel = "fatal"; // an error is thrown anyway; logged as well, it would reach the terminal twice
