@@ -34,6 +34,7 @@ def audit(
     reference_models: given.ReferenceModels = None,
     reference_scores: given.ReferenceScores = None,
     loss_trace: given.LossTraceFile = None,
+    input_shape: given.InputShape = None,
     also: Annotated[
         given.PathLike | Sequence[given.PathLike] | None,
         Option(
@@ -106,6 +107,7 @@ def audit(
         also: other releases of the model (float and 4 bits, or two versions), trained on the same members: an attacker who
             holds them as well combines what they tell.
         loss_trace: what ``train(trace_losses=True)`` wrote of this model's training; ranks members without reference models.
+        input_shape: sizes of one example where the file leaves them open; the examples must have them.
         fail_if: limits, such as "auc>0.55".
         baseline: audit of an earlier version, on the same data; worse than that beyond noise fails.
         show_records: put the most exposed records into JSON and report, which are then as private as these.
@@ -157,6 +159,7 @@ def audit(
             reference_scores=given.path(reference_scores),
             loss_trace=given.path(loss_trace),
             also=given.paths(also),
+            input_shape=given.input_shape(input_shape),
             limits=limits,
             baseline=given.path(baseline),
             show_records=show_records,
@@ -349,6 +352,7 @@ def compare(
     return Compared.of(rows, file=given.path(out))
 
 
+# One argument for each option of `edgepriv show`.
 @verb
 def show(
     path: given.AnyFile,
@@ -374,6 +378,7 @@ def show(
         Option("Measure what each layer of a checkpoint loses at 2 to 8 bits, one layer at a time.", "Quantization"),
     ] = False,
     data_dir: given.DataDir = None,
+    input_shape: given.InputShape = None,
     output_name: given.OutputName = None,
     model: given.OwnModel = None,
     progress: given.Progress = False,
@@ -385,6 +390,7 @@ def show(
         against: the float .onnx, or the checkpoint, that a quantized .onnx was made from.
         data: examples to compare both on, with ``against``: a data set, or an .npz with x as the model takes it and the labels
             y if known; None for the held-out part of the data that the manifest names.
+        input_shape: sizes of one example where an .onnx leaves them open.
         output_name: the output with the scores of the classes, of an .onnx from elsewhere.
         model: your own ``package.module:factory``, without which a checkpoint of such a network is refused.
         sensitivity: measure what each layer of a checkpoint loses at 2 to 8 bits, by rounding alone, the others at 32 bits, on
@@ -405,7 +411,8 @@ def show(
     """
     from edgepriv import pipeline
 
-    facts = pipeline.show(Path(path), model, sensitivity=sensitivity, data_dir=given.path(data_dir))
+    sizes = given.input_shape(input_shape)
+    facts = pipeline.show(Path(path), model, sensitivity=sensitivity, data_dir=given.path(data_dir), input_shape=sizes)
     if against is not None:
         facts["diagnosis"] = pipeline.diagnose(
             Path(path),

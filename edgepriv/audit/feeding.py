@@ -17,7 +17,7 @@ class Told:
     is fed ``(low + u * (high - low) - mean) / std`` of inputs ``u`` in [0, 1]. ``output_name``: of the output that holds the
     scores.
     ``batch_dependent``: that its answers depend on the batch, and it is deployed with one input at a time. ``accept``: that
-    an audit goes on though the model is hardly ever right."""
+    an audit goes on though the model is hardly ever right. ``input_shape``: sizes of one example."""
 
     input_range: tuple[float, float] | None = None
     mean: tuple[float, ...] | None = None
@@ -25,6 +25,7 @@ class Told:
     output_name: str | None = None
     batch_dependent: bool = False
     accept: bool = False
+    input_shape: tuple[int, ...] | None = None
 
     @property
     def of_inputs(self) -> bool:
@@ -32,18 +33,19 @@ class Told:
         return not (self.input_range is None and self.mean is None and self.std is None)
 
 
-def told_of(recipe: Recipe, accept: bool) -> Told:
+def told_of(recipe: Recipe, accept: bool, input_shape: tuple[int, ...] | None = None) -> Told:
     """What a recipe says of how a file is fed and read.
 
     Args:
         recipe: settings of the audit.
         accept: go on though the model is hardly ever right.
+        input_shape: of one example; None where nothing is said of it.
 
     Returns:
         What is stated.
     """
     asked = recipe.audit
-    return Told(asked.input_range, asked.mean, asked.std, asked.output_name, asked.batch_dependent, accept)
+    return Told(asked.input_range, asked.mean, asked.std, asked.output_name, asked.batch_dependent, accept, input_shape)
 
 
 @dataclass(frozen=True)

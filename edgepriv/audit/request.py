@@ -22,7 +22,8 @@ class Request:
     manifest alone may not ask to import. ``loss_trace``: file of the losses of the model's training. ``brought``: the
     user's own reference models, or the function that trains them. ``show_records``: put the most exposed records into the
     audit, which is then as private as they are. ``baseline``: the audit of an earlier version, which must be of the same
-    data. ``also``: other releases of the model, which an attacker may hold beside it.
+    data. ``also``: other releases of the model, which an attacker may hold beside it. ``input_shape``: of one example, as the
+    user states it for a file that leaves sizes open.
     """
 
     cache_dir: Path
@@ -37,6 +38,7 @@ class Request:
     baseline: Baseline | None = None
     show_records: bool = False
     also: tuple[DeployedModel, ...] = ()
+    input_shape: tuple[int, ...] | None = None
 
     def refuse_other_data(self, sha256: str) -> None:
         """Refuse data that the baseline, if there is one, was not measured on.

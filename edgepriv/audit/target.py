@@ -12,8 +12,9 @@ from edgepriv import data
 from edgepriv.artifact import session
 from edgepriv.artifact.batches import steadiness, tolerance_of
 from edgepriv.artifact.compiler import Untwinnable
-from edgepriv.artifact.contract import TOKENS, as_fed, row_shape
+from edgepriv.artifact.contract import TOKENS, as_fed, row_shape, source_of
 from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.artifact.foreign_inputs import example_shape
 from edgepriv.audit.examples import Examples
 from edgepriv.audit.feeding import Fed, Feeding, Told, feeding_of
 from edgepriv.audit.reading import read
@@ -63,6 +64,8 @@ def open_target(model: DeployedModel, examples: Examples, told: Told) -> Opened:
     def turned(x: np.ndarray) -> np.ndarray:
         return x if axes is None else x.transpose(axes)
 
+    if told.input_shape is not None:
+        _refuse_other_sizes(model, turned(examples.dataset.inputs(slice(1))).shape[1:], told.input_shape)
     notes: list[str] = []
     doubts: tuple[str, ...] = ()
     facts: dict[str, object] = {}
@@ -150,6 +153,16 @@ def _refuse_told(path: Path, told: Told) -> None:
     if asked:
         raise UserError(
             f"{path} was written by edgepriv and states how it is fed and read: leave out {' and '.join(asked)}"
+        )
+
+
+def _refuse_other_sizes(model: DeployedModel, fed: tuple[int, ...], asked: tuple[int, ...]) -> None:
+    """The examples have the sizes that the file gets; a user who states others means other examples, or another file."""
+    example_shape(source_of(model.open_session()), asked)
+    if fed != asked:
+        own, stated = (",".join(map(str, sizes)) for sizes in (fed, asked))
+        raise UserError(
+            f"--input-shape {stated}: {model.path} would be fed examples of {own}, as members and non-members are"
         )
 
 

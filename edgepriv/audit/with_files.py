@@ -104,7 +104,7 @@ def _opened(model: DeployedModel, members: Path, non_members: Path, request: Req
     recipe = recipe.with_changes(**request.changes)
     refuse_unused_start(request.brought, recipe.start.path, on_files=True)
     device_of(recipe.device)  # one that is not there is refused before anything is computed
-    told = told_of(recipe, request.accept_accuracy_loss)
+    told = told_of(recipe, request.accept_accuracy_loss, request.input_shape)
     attacks = assess.select(recipe.audit.attacks)
     refuse_unused(request.brought, attacks, recipe.audit, on_files=True)
     refuse_idle(request.also, attacks, request.brought, recipe, on_files=True)

@@ -190,7 +190,7 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
         changed = refuse_lost_pipeline(request.brought, trained_by, recipe.audit.threat_models)
         changed += _start_of_references(request.brought, trained_by, known)
     asked = model.cut_open() if request.cut_head else model
-    told = told_of(recipe, request.accept_accuracy_loss)
+    told = told_of(recipe, request.accept_accuracy_loss, request.input_shape)
     opened = open_target(asked, of_dataset(dataset), told)
     refuse_radius(opened.target, dataset, recipe)
     shared, cut = request.brought.exists, request.cut_head

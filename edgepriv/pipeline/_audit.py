@@ -49,6 +49,7 @@ def audit(
     reference_scores: Path | None = None,
     loss_trace: Path | None = None,
     also: Sequence[Path] = (),
+    input_shape: tuple[int, ...] | None = None,
     trainer: str | None = None,
     defence_free: str | None = None,
     limits: Sequence[str] = (),
@@ -83,6 +84,7 @@ def audit(
         reference_scores: file of what the user's own reference models answer; none are trained then.
         loss_trace: of the model's training; only of a model with a manifest.
         also: other releases of the model, which an attacker may hold beside it.
+        input_shape: of one example, as the user states it for a file that leaves sizes open; None where nothing is said.
         trainer: the user's own function that trains reference models (see ``audit.trainer``).
         defence_free: the function that trains them without the target's defence.
         force: replace files that exist.
@@ -129,6 +131,7 @@ def audit(
         show_records=show_records,
         loss_trace=loss_trace,
         also=tuple(_also(path) for path in also),
+        input_shape=input_shape,
     )
     if members is not None and non_members is not None:
         content, scores = audit_on_files(opened, members, non_members, request)

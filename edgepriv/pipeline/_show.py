@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgepriv.artifact.contract import source_of
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.describe import describe
+from edgepriv.artifact.foreign_inputs import example_shape
 from edgepriv.artifact.left_float import BY_RECIPE
 from edgepriv.errors import UserError
 from edgepriv.models import checkpoint
@@ -20,7 +22,12 @@ from edgepriv.training import quantize_weights
 
 
 def show(
-    path: Path, factory: str | None = None, *, sensitivity: bool = False, data_dir: Path | None = None
+    path: Path,
+    factory: str | None = None,
+    *,
+    sensitivity: bool = False,
+    data_dir: Path | None = None,
+    input_shape: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """What a model.onnx or model.pt is: weights by layer and bits, profile; recipe and data where they are known.
 
@@ -29,6 +36,7 @@ def show(
         factory: the user's own ``package.module:factory``, without which a checkpoint of such a network is refused.
         sensitivity: measure what each layer of a checkpoint loses at each width.
         data_dir: folder of the data sets, for that; None for the default one.
+        input_shape: of one example, where an .onnx file leaves sizes open; None where it does not.
 
     Returns:
         Facts by name, JSON-ready; ``layers`` is one dictionary for each weight; ``sensitivity`` where it was asked for.
@@ -43,9 +51,13 @@ def show(
         return show(path, factory) | {"sensitivity": measured}
     if data_dir is not None:
         raise UserError("--data-dir is for --sensitivity, which reads the data: pass both or neither")
+    if input_shape is not None and is_of_tensors(path):
+        raise UserError(f"--input-shape says which sizes an .onnx file is fed, and {path} is none: leave it out")
     if not is_of_tensors(path):
         model = DeployedModel.open(path)
         known, facts = model.manifest, describe(model)
+        if input_shape is not None:
+            _with_sizes(facts, model, input_shape)
         if known is None:
             return facts
         left = {"left_float": _unasked(known.left_float), "notes": known.notes, "defences": known.defences}
@@ -74,6 +86,15 @@ def show(
         "recipe": saved.recipe.model_dump(mode="json"),
         "data": saved.data,
     }
+
+
+def _with_sizes(facts: dict[str, Any], model: DeployedModel, asked: Sequence[int]) -> None:
+    """Put what the user says of one example in place of the sizes that the file leaves open."""
+    source = source_of(model.open_session())
+    sizes = example_shape(source, asked)
+    for each in facts["inputs"]:
+        if each["name"] == source.name:
+            each["shape"][1:] = sizes
 
 
 def _defended_by(recipe: dict[str, Any], stages: Sequence[str]) -> list[str]:

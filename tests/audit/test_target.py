@@ -258,3 +258,14 @@ def test_a_file_of_ours_says_itself_how_it_is_fed(tmp_path):
     with pytest.raises(UserError, match="states how it is fed and read: leave out --mean"):
         audited(path, given, {"mean": (0.5,), "std": (0.5,)})
     assert audited(path, given)["utility"]["member_accuracy"] == 7 / 8
+
+
+def test_sizes_that_a_file_leaves_open_may_be_stated_and_are_compared_with_the_examples(tmp_path):
+    given = files(tmp_path, IMAGES, labelled(FLAT @ PIXELS))
+    path = of_images(tmp_path / "open.onnx", shape=("N", 1, "h", "w"))
+    audited(path, given, input_shape=(1, 6, 6))
+    assert pipeline.show(path, input_shape=(1, 6, 6))["inputs"][0]["shape"] == ["N", 1, 6, 6]
+    with pytest.raises(UserError, match=r"--input-shape 1,8,8: .* would be fed examples of 1,6,6"):
+        audited(path, given, input_shape=(1, 8, 8))
+    with pytest.raises(UserError, match=r"--input-shape 3,6,6: the model's input 'x' is \[N, 1, \?, \?\]"):
+        pipeline.show(path, input_shape=(3, 6, 6))
