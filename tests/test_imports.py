@@ -112,6 +112,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"attacks", "knowledge", "augmented", "loss_trace"},
         {"assess", "persons", "bootstrapped", "classifier", "subgroups", "query_evidence", "run", "robust"},
         {"canaries"},
+        {"change"},
         {"gate", "dp_guarantee", "regression"},
         # the opened model as the target
         {"ways", "reading", "target", "alike", "upfront", "described"},

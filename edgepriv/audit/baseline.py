@@ -12,19 +12,10 @@ from typing import Any
 import numpy as np
 
 from edgepriv.artifact.deployed import DeployedModel
+from edgepriv.audit.change.leakage import STRONGEST
+from edgepriv.audit.change.versions import ACCURACY, BETTER, LEAKAGE, NOISE, ROBUSTNESS, UNKNOWN, WORSE, Version
 from edgepriv.audit.described import FORMAT, network_of
-from edgepriv.audit.regression import (
-    ACCURACY,
-    BETTER,
-    LEAKAGE,
-    NOISE,
-    ROBUSTNESS,
-    STRONGEST,
-    UNKNOWN,
-    WORSE,
-    Version,
-    compared,
-)
+from edgepriv.audit.regression import compared
 from edgepriv.errors import UserError
 from edgepriv.files import UNREADABLE, read_json
 

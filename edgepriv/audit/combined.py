@@ -11,6 +11,7 @@ from edgepriv.audit.assess import FALSE_POSITIVE_RATES
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.attacks.base import Unavailable
 from edgepriv.audit.attacks.several import correlation
+from edgepriv.audit.change.leakage import FEWEST_ALARMS
 from edgepriv.audit.clustered import Groups
 from edgepriv.audit.differences import Difference, Scored, Side, strongest_difference
 from edgepriv.audit.evidence import Evidence
@@ -22,8 +23,6 @@ from edgepriv.audit.trained_answers import References
 
 ALONE = ("lira-offline", "lira-online", "rmia-offline", "rmia-online")
 """Attacks on each other release by itself: those that are combined."""
-FEWEST_ALARMS = 5
-"""False positives that a rate must allow for a difference, as in ``regression``."""
 MORE, LESS, NOISE = "more", "less", "within noise"
 
 Row = Mapping[str, Any]

@@ -6,9 +6,10 @@ from typing import Any
 
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.baseline import scores_beside
+from edgepriv.audit.change.versions import Version
 from edgepriv.audit.described import FORMAT
 from edgepriv.audit.knowledge import phrase_of
-from edgepriv.audit.regression import Version, compared
+from edgepriv.audit.regression import compared
 from edgepriv.companion_files import audit_beside, has_stale_audit, unique_names
 from edgepriv.errors import UserError
 from edgepriv.files import refuse_existing, refuse_overwriting, write_json, write_text

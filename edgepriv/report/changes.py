@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from edgepriv.audit.regression import ACCURACY, BETTER, LEAKAGE, NOISE, ROBUSTNESS, UNKNOWN, WORSE
+from edgepriv.audit.change.versions import ACCURACY, BETTER, LEAKAGE, NOISE, ROBUSTNESS, UNKNOWN, WORSE
 from edgepriv.report.formatting import area, file_size, milliseconds, percent, significant
 
 SIZE, LATENCY = "size", "latency"

@@ -8,8 +8,9 @@ import pytest
 from edgepriv.audit import gate, statistics
 from edgepriv.audit.assess import roc_points
 from edgepriv.audit.baseline import Baseline, judged_against
+from edgepriv.audit.change.versions import Version
 from edgepriv.audit.evasion.rows import outcomes_in, outcomes_of
-from edgepriv.audit.regression import Version, compared
+from edgepriv.audit.regression import compared
 from edgepriv.errors import UserError
 
 N = 600

@@ -1,0 +1,1 @@
+"""What changed from one audited version of a model to the next, one topic each."""
