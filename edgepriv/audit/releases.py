@@ -10,6 +10,7 @@ from edgepriv import data
 from edgepriv.artifact.contract import Contract
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.manifest import Manifest, path_beside
+from edgepriv.audit.alike import likeness, warnings_of
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.brought import Brought
 from edgepriv.audit.evidence import Evidence
@@ -41,10 +42,11 @@ class Release:
 @dataclass(frozen=True, eq=False)
 class Others:
     """What an attacker knows of other releases: ``evidence`` on each, and which ``trainings`` the audited file, and then each
-    of these, come from."""
+    of these, come from. ``warnings``: where reference models are not like the release that they stand for, in sentences."""
 
     evidence: tuple[Evidence, ...]
     trainings: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
 
     def beside(self, plain: Evidence) -> Evidence:
         """The evidence on the audited file with that on the others.
@@ -196,9 +198,19 @@ def released_on_files(
     """
     releases: list[Release] = []
     for other in also:
+        _refuse_manifest_of_others(model, other)
         _, opened = opened_release(other, examples, told, model.contract, cut_head=cut_head)
         releases.append(_placed(model, releases, other, opened, None))
     return releases
+
+
+def _refuse_manifest_of_others(model: DeployedModel, other: DeployedModel) -> None:
+    """The user says who was a member of both files; where both have manifests, these must not say otherwise."""
+    own = other.verified_manifest()
+    records = [each.data for each in (model.manifest, own) if each is not None and each.data is not None]
+    told = [(each["sha256"], each["split"]["sha256"]["members"], each.get("canaries")) for each in records]
+    if len(told) == 2 and told[0] != told[1]:
+        raise UserError(f"--also {other.path}: its members are not those of {model.path}, as their manifests tell")
 
 
 def _placed(
@@ -240,7 +252,12 @@ def known_of(releases: Sequence[Release], split: Split, fleets: Sequence[Fleet],
         The evidence on each, with the trainings that they come from.
     """
     evidence = [evidence_of(release, split, fleet, seed) for release, fleet in zip(releases, fleets, strict=True)]
-    return Others(tuple(evidence), (0, *(release.training for release in releases)))
+    warnings = []
+    for release, fleet in zip(releases, fleets, strict=True):
+        target, dataset = release.opened.target, release.opened.examples.dataset
+        unlike = warnings_of(likeness(target, dataset, split, fleet))
+        warnings += [f"{release.model.name}: {sentence}" for sentence in unlike]
+    return Others(tuple(evidence), (0, *(release.training for release in releases)), tuple(warnings))
 
 
 def _refuse_other_members(

@@ -350,6 +350,10 @@ def report_of(
     # Models of an attacker who does not know the defence are expected to differ from the target.
     report["warnings"] += warnings_of(content["likeness"].get("adaptive"), origin)
     report["warnings"] += [*attackers.warnings, *subject.opened.warnings]
+    for release in subject.releases:
+        doubts = (*release.opened.doubts, *release.opened.warnings)
+        report["warnings"] += [f"{release.model.name}: {sentence}" for sentence in doubts]
+    report["warnings"] += [sentence for known in attackers.releases.values() for sentence in known.warnings]
     if attackers.references:
         records = next(iter(attackers.fleets.values())).records
         report["reference_records"] = records

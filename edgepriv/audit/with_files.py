@@ -127,6 +127,7 @@ def _opened(model: DeployedModel, members: Path, non_members: Path, request: Req
         span=recipe.data.range,
     )
     notes = (*project.files_notes(examples), *opened.notes, *unit.notes, *left_alone)
+    notes += tuple(f"{release.model.name}: {note}" for release in releases for note in release.opened.notes)
     notes += tuple(unused_settings(request.brought, request.changes, on_files=True))
     for line in notes:
         project.say(line)

@@ -198,6 +198,7 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     free, left_alone = free_columns(dataset, recipe.audit.perturb, span=recipe.data.range)
     unused = unused_settings(request.brought, request.changes, on_files=False)
     notes = (*opened.notes, *left_alone, *changed, *unused)
+    notes += tuple(f"{release.model.name}: {note}" for release in releases for note in release.opened.notes)
     for line in notes:
         project.say(line)
     average, planted = data.ordinary(split, dataset), None if dataset.canaries is None else split
