@@ -61,7 +61,18 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
             "layers",
         },
         # the graph as a profile lays it out
-        {"lower", "portable", "packed", "memory", "profiles", "integer_plan", "calibration", "static", "build"},
+        {
+            "lower",
+            "portable",
+            "packed",
+            "memory",
+            "profiles",
+            "small",
+            "integer_plan",
+            "calibration",
+            "static",
+            "build",
+        },
         # a graph from elsewhere
         {"foreign_graph", "foreign_integers"},
         # the graph as torch computes it

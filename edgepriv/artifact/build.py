@@ -16,6 +16,7 @@ from edgepriv.artifact.graph_io import apply_io_options
 from edgepriv.artifact.head import append_head
 from edgepriv.artifact.left_float import weights_left_float
 from edgepriv.artifact.lower import Static
+from edgepriv.artifact.profiles import Lowering
 from edgepriv.artifact.profiles import profile as lowering_of
 from edgepriv.artifact.static import lower_statically
 from edgepriv.artifact.strip import strip
@@ -57,6 +58,7 @@ def build_graph(
     table: Mapping[str, Any] | None = None,
     traced: ir.Model | None = None,
     calibration: np.ndarray | None = None,
+    lowering: Lowering | None = None,
 ) -> Built:
     """Build the graph of a file: trace, fold, pack, lower to the profile, strip.
 
@@ -75,6 +77,7 @@ def build_graph(
         traced: what ``trace`` made of this classifier, which is changed here; None traces it.
         calibration: float32 [n >= 1, *input_shape] in [0, 1], nobody's training data, from which the ranges of activations come
             where ``settings`` quantize them statically.
+        lowering: in place of the profile's own.
 
     Returns:
         The bytes of the file, and what is in it.
@@ -83,7 +86,7 @@ def build_graph(
         UserError: when the network cannot be traced, a weight does not fit its parameter, or the file would pass the 2 GB of
             the format.
     """
-    lower = lowering_of(settings.profile)
+    lower = lowering or lowering_of(settings.profile)
     model = traced if traced is not None else trace(classifier, input_shape)
     names = graph_names(classifier)
     _check_classes(model.graph, class_names)

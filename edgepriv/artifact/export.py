@@ -21,6 +21,7 @@ from edgepriv.artifact.lower import Static
 from edgepriv.artifact.ort_format import to_ort
 from edgepriv.artifact.parity import Parity, TooFar, measure_int8, prove_head, prove_parity
 from edgepriv.artifact.session import histogram, open_session, optimized_graph
+from edgepriv.artifact.small import fitted
 from edgepriv.artifact.trace import trace
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes, written_aside
@@ -43,7 +44,8 @@ class Exported:
     """What was written and what was proven about it. ``ops``: operators of the optimized graph with their counts.
     ``left_float``: parameter of a quantized file -> why it is not in it as integers. ``ort``: name, sha256 and size of the
     .ort file, if one was asked for. ``batch``: the only number of inputs that the file takes at a time, None for any.
-    ``compute``: as ``computing.record_of`` returns it, None for a file that was asked for with float activations."""
+    ``compute``: as ``computing.record_of`` returns it, None for a file that was asked for with float activations.
+    ``layout``: a sentence where the weights are not laid out as the profile says."""
 
     path: Path
     size_bytes: int
@@ -55,6 +57,7 @@ class Exported:
     ort: dict[str, Any] | None = None
     batch: int | None = None
     compute: dict[str, Any] | None = None
+    layout: str | None = None
 
 
 # The network with its integers, and all that a file may carry, or is proven on, beside it.
@@ -102,16 +105,18 @@ def export(
     traced = trace(classifier, input_shape)
 
     def build(compute: str) -> Built:
+        own = settings.model_copy(update={"compute": compute})
         return build_graph(
             classifier,
             weights,
             input_shape=input_shape,
             class_names=class_names,
-            settings=settings.model_copy(update={"compute": compute}),
+            settings=own,
             head=head,
             table=table,
             traced=traced.clone(),
             calibration=None if calibration is None else calibration.inputs,
+            lowering=fitted(own, weights)[0],
         )
 
     taken, parity, compute = _chosen(classifier, weights, build, choices, x, settings.compute, calibration)
@@ -141,6 +146,7 @@ def export(
         facts,
         source_of(whole).fixed_batch,
         compute,
+        fitted(settings.model_copy(update={"compute": taken.compute}), weights)[1],
     )
 
 

@@ -17,8 +17,8 @@ from edgepriv.artifact.fold import drop_unused_initializers, fold_batch_norms
 from edgepriv.artifact.foreign_graph import Weight, at_one_opset, readied, turn, weights_of, with_values
 from edgepriv.artifact.foreign_integers import integers_of_weights
 from edgepriv.artifact.parity import Parity, compare, in_time, tolerance_of
-from edgepriv.artifact.profiles import profile as lowering_of
 from edgepriv.artifact.session import agree_on, answers, optimized_graph, predict, started
+from edgepriv.artifact.small import fitted
 from edgepriv.artifact.strip import strip
 from edgepriv.errors import UserError
 from edgepriv.recipe import Export, Quantize
@@ -31,7 +31,8 @@ PACKED_BY = "edgepriv_packed"
 @dataclass(frozen=True)
 class Packed:
     """``content``: the bytes of the .onnx. ``weights``: all that could be packed. ``integers``: of those that are.
-    ``left_float``: weight -> why it is not. ``packed_linears``, ``dequantized``: as in ``build.Built``."""
+    ``left_float``: weight -> why it is not. ``packed_linears``, ``dequantized``: as in ``build.Built``. ``layout``: a sentence
+    where the weights are not laid out as the profile says."""
 
     content: bytes
     weights: Mapping[str, Weight]
@@ -39,6 +40,7 @@ class Packed:
     left_float: Mapping[str, str]
     packed_linears: int
     dequantized: int
+    layout: str | None = None
 
 
 def pack_graph(model: onnx.ModelProto, rule: Quantize, settings: Export) -> Packed:
@@ -55,7 +57,6 @@ def pack_graph(model: onnx.ModelProto, rule: Quantize, settings: Export) -> Pack
     Raises:
         UserError: for a graph that is quantized already or has no float weight, and for a rule that does not fit it.
     """
-    lower = lowering_of(settings.profile)
     parsed = readied(at_one_opset(model))
     graph = parsed.graph
     weights, left_float = weights_of(graph)
@@ -69,6 +70,7 @@ def pack_graph(model: onnx.ModelProto, rule: Quantize, settings: Export) -> Pack
     kept = {entry.key: entry.value for entry in model.metadata_props}
     folded = fold_batch_norms(graph, {name: simplest(tensor) for name, tensor in integers.items()})
     outputs = [(value.name, value.shape, value.type) for value in graph.outputs]
+    lower, layout = fitted(settings, integers)
     lowered = lower(graph, folded, settings)
     for value, (name, shape, kind) in zip(graph.outputs, outputs, strict=True):
         value.name, value.shape, value.type = name, shape, kind  # a packed Linear at the end has an output of its own
@@ -89,6 +91,7 @@ def pack_graph(model: onnx.ModelProto, rule: Quantize, settings: Export) -> Pack
         {**left_float, **by_recipe, **lowered.left_float},
         lowered.packed_linears,
         lowered.dequantized,
+        layout,
     )
 
 

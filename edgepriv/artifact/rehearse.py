@@ -21,6 +21,7 @@ from edgepriv.artifact.integers import integers_of
 from edgepriv.artifact.ort_format import to_ort
 from edgepriv.artifact.parity import prove_parity
 from edgepriv.artifact.session import open_session, predict
+from edgepriv.artifact.small import fitted
 from edgepriv.artifact.trace import trace
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
@@ -153,15 +154,17 @@ def _try_form(
     choices = choices_of(settings, weights, Calibration(x, "rehearsal") if calibrated else None)
 
     def build(compute: str) -> Built:
+        own = settings.model_copy(update={"compute": compute})
         return build_graph(
             classifier,
             weights,
             input_shape=checkpoint.input_shape,
             class_names=checkpoint.class_names,
-            settings=settings.model_copy(update={"compute": compute}),
+            settings=own,
             head=head,
             traced=traced.clone(),
             calibration=x,
+            lowering=fitted(own, weights)[0],
         )
 
     # Of several forms one that cannot be had is passed over by the export, too; float activations can always be had.

@@ -110,7 +110,7 @@ def export_with_twin(
         "parity": asdict(exported.parity),
         "ops": exported.ops,
         "left_float": exported.left_float,
-        "notes": [*notes_of(trained.checkpoint.recipe.quantize), *(exported.compute or {}).get("notes", [])],
+        "notes": [*_notes(trained.checkpoint, exported), *(exported.compute or {}).get("notes", [])],
         "compute": exported.compute,
         "export": trained.checkpoint.recipe.export.model_dump(mode="json"),
         "ort": exported.ort,
@@ -177,11 +177,17 @@ def _write_manifest(
         defences=checkpoint.defences,
         float_twin=float_twin,
         guard=write_memguard(exported.path, checkpoint),
-        notes=notes_of(checkpoint.recipe.quantize),
+        notes=_notes(checkpoint, exported),
         accuracy=accuracy,
         elsewhere=checkpoint.elsewhere,
     )
     record.write(manifest.path_beside(exported.path))
+
+
+def _notes(checkpoint: Checkpoint, exported: Exported) -> list[str]:
+    """What there is to know of the quantizer, and of weights that are laid out otherwise than asked."""
+    layout = [] if exported.layout is None else [exported.layout]
+    return [*notes_of(checkpoint.recipe.quantize), *layout]
 
 
 def _named(checkpoint: Checkpoint, twin_of: Checkpoint) -> str:

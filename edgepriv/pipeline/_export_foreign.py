@@ -94,6 +94,9 @@ def export_foreign(
     notes += read_notes
     say_all(notes)
     packed = pack_graph(graph, recipe.quantize, recipe.export)
+    if packed.layout is not None:
+        notes.append(packed.layout)
+        say_all([packed.layout])
     parity, own = prove_packed(graph, packed, contract, x)
     x, y = x[: parity.n], None if y is None else y[: parity.n]
     change = _change(predict(session, x), predict(own, x), y) | {"inputs": inputs, "random": data is None}
@@ -146,7 +149,7 @@ def _settings(changes: dict[str, Any]) -> tuple[Recipe, Path | None]:
             "--profile and the other options of quantization, --data with an .npz, --input-shape and --output-name"
         )
     recipe = Recipe().with_changes(**{key: value for key, value in changes.items() if key in _SECTIONS})
-    plain = Export(profile=recipe.export.profile)
+    plain = Export(profile=recipe.export.profile, keep_packed=recipe.export.keep_packed)
     if recipe.export != plain:
         asked = [key for key, value in recipe.export.model_dump().items() if value != getattr(plain, key)]
         raise UserError(

@@ -13,13 +13,22 @@ class Export(Section):
     that whole stretches of the network compute on integers (profile latency); ``int8-dynamic`` lets packed layers quantize
     theirs inside the kernel. ``int8`` takes the faster of the two, and ``auto`` either of them only where it is faster than
     ``float32``, by a measurement on this machine. Of these only ``float32`` is weight-only. ``input = "uint8"`` takes a
-    camera's bytes. ``ort`` writes a ``.ort`` file beside the .onnx as well.
+    camera's bytes. ``keep_packed`` keeps the weights of a network of up to 2^20 of them packed in ``memory`` and ``portable``,
+    where it is slower than float. ``ort`` writes a ``.ort`` file beside the .onnx as well.
     """
 
     profile: Annotated[
         Literal["latency", "memory", "portable"],
         Option("Layout of the integer weights: latency, memory or portable.", "Export", ("harden", "export")),
     ] = "latency"
+    keep_packed: Annotated[
+        bool,
+        Option(
+            "Lay a small network out as its profile says, even where that is slower than float.",
+            "Export",
+            ("harden", "export"),
+        ),
+    ] = False
     compute: Annotated[
         Literal["float32", "int8", "int8-static", "int8-dynamic", "auto"],
         Option(

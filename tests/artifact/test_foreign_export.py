@@ -92,7 +92,7 @@ def test_a_packed_linear_at_the_end_keeps_the_name_of_the_output():
     nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["theirs"])]
     weights = [("w", normal(0, 1024, 16)), ("b", normal(1, 16))]
     model = model_of(nodes, [floats("x", ["N", 1024])], [floats("theirs", ["N", 16])], 13, weights)
-    packed = pack_graph(model, Quantize(bits=4), Export(profile="memory"))
+    packed = pack_graph(model, Quantize(bits=4), Export(profile="memory", keep_packed=True))
     assert packed.packed_linears == 1
     (output,) = started(packed.content, "packed").get_outputs()
     assert (output.name, output.shape) == ("theirs", ["N", 16])

@@ -157,7 +157,10 @@ def test_bits_for_layers_that_do_not_exist_name_those_that_do(refused: Refused, 
     ("options", "reason"),
     [
         (("--profile", "portable", "--compute", "int8"), "the profile portable cannot compute in int8"),
-        (("--profile", "portable", "--bits", "4", "--ort"), "cannot hold the weights of profile portable"),
+        (
+            ("--profile", "portable", "--bits", "4", "--keep-packed", "--ort"),
+            "cannot hold the weights of profile portable",
+        ),
         (("--bits", "nope=4"), "matches no layer"),
         (("--bits", "conv1=8,nope=4"), "nope matches no layer"),
         (("--bits", "4", "--seed", "3"), "a checkpoint keeps its own"),

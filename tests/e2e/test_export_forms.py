@@ -67,7 +67,7 @@ def test_int8_and_ort_are_measured_and_recorded(edgepriv, hardened: Path, tmp_pa
     [
         (("--output", "some/path"), "the file to write is named by -o"),
         (("--profile", "tiny"), "profile"),
-        (("--profile", "portable", "--ort"), "use --profile memory"),
+        (("--profile", "portable", "--keep-packed", "--ort"), "use --profile memory"),
         (("--profile", "portable", "--compute", "int8"), "int8"),
     ],
 )
