@@ -158,7 +158,7 @@ def _refuse_told(path: Path, told: Told) -> None:
 
 def _refuse_other_sizes(model: DeployedModel, fed: tuple[int, ...], asked: tuple[int, ...]) -> None:
     """The examples have the sizes that the file gets; a user who states others means other examples, or another file."""
-    example_shape(source_of(model.open_session()), asked)
+    example_shape(source_of(model.session), asked)
     if fed != asked:
         own, stated = (",".join(map(str, sizes)) for sizes in (fed, asked))
         raise UserError(
