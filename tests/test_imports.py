@@ -224,6 +224,7 @@ BENCHMARKS: tuple[set[str], ...] = (
         "deploy",
         "devices",
         "dp",
+        "dp_speed",
         "findings",
         "harden",
         "noise",

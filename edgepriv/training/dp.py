@@ -24,7 +24,7 @@ from edgepriv.training.clipped import clipped_sums, keeps_apart
 from edgepriv.training.dp_plan import Plan
 from edgepriv.training.generators import filled
 
-_NUMBERS_AT_ONCE, _EXAMPLES_AT_ONCE = 16_000_000, 1024
+_NUMBERS_AT_ONCE, _EXAMPLES_AT_ONCE = 4_000_000, 1024
 """Of the gradients of single examples that are held in memory at a time; of examples, where no such gradient is."""
 
 

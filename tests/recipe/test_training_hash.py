@@ -66,6 +66,10 @@ HASHES = {
         "d7ae8686aee2eb9c6aa39cb018c3d9e031485948c4edbe3ee9304d70c7344e30",
         "45a9a944b61f93379a9eb2c7b196c66259dcd3264d5737a25aecc9a90144fea0",
     ),
+    "dp_cifar.toml": (
+        "60c1f2f6db07b64aa0fae43344444ffcab3199d176407160ec88099f3d370595",
+        "996fbe0898ad7dc03458e995010d4f6a8c9b47443b68d342db279b7c64d0e4d7",
+    ),
     "dp_fashion.toml": (
         "aeeaa316eb8f1806d1651533cedda44cc09bf0d0ce944dadaa80206fbbf0ae12",
         "e845f028c6d4f46971ed34a513d6bf143da97d21e3bcc2bc450fdfda0eb80788",
