@@ -111,3 +111,28 @@ def test_what_cannot_be_combined_is_refused_in_one_sentence(releases, refused, t
     assert "--references 0 trains none" in refused(*audit, *also, "--references", "0")
     assert "--threat-model adaptive" in refused(*audit, *also, "--threat-model", "oblivious")
     assert not list(tmp_path.glob("x.*"))
+
+
+def test_for_two_files_the_reference_models_that_are_brought_stand_for_all_releases(releases, refused, tmp_path):
+    examples, rng = data.load("digits"), np.random.default_rng(0)
+    for name, start in (("members", 0), ("others", 80)):
+        np.savez(tmp_path / f"{name}.npz", x=examples.x[start : start + 80], y=examples.y[start : start + 80])
+    member = np.argsort(rng.random((8, 160)), axis=0) < 4
+    logits = rng.normal(size=(8, 160, 10))
+    np.put_along_axis(logits, np.tile(examples.y[:160], (8, 1))[..., None], 4 + rng.normal(size=(8, 160, 1)), axis=2)
+    np.savez(tmp_path / "references.npz", logits=logits, member=member, labels=examples.y[:160])
+    for name in ("v1.onnx", "v2.onnx"):
+        shutil.copy(releases / name, tmp_path / name)
+    files = {"members": tmp_path / "members.npz", "non_members": tmp_path / "others.npz"}
+    brought = {"reference_scores": tmp_path / "references.npz", "accept_weak_references": True}
+    audited = package.audit(
+        tmp_path / "v1.onnx", **files, **brought, also=tmp_path / "v2.onnx", attacks=ASKED["attacks"], robust="none"
+    )
+    part = json.loads(audited.file.read_text())["releases"]
+    assert part["files"][0]["relation"] == "not known"
+    assert part["files"][0]["references"] == "those of the audited file"
+    assert "not known to be of the same training" in part["sentence"]
+    given = ("--members", files["members"], "--non-members", files["non_members"])
+    audit = ("audit", releases / "v1.onnx", *given, "-o", tmp_path / "x.json", "--also", releases / "others.onnx")
+    assert "for two files none are trained" in refused(*audit)
+    assert "as their manifests tell" in refused(*audit, "--reference-scores", tmp_path / "references.npz")
