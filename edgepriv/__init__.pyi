@@ -383,6 +383,8 @@ def tune(
     out: str | os.PathLike[str] = "tuned",
     max_size: str | None = None,
     max_drop: float | None = None,
+    max_tpr: str | None = None,
+    min_robust: float | None = None,
     time: str | float | None = None,
     candidates: int = 40,
     data_dir: str | os.PathLike[str] | None = None,

@@ -30,6 +30,18 @@ def tune(
         float | None,
         Option("Points of accuracy that the file may lose to the float file.", "Budgets", default="none"),
     ] = None,
+    max_tpr: Annotated[
+        str | None,
+        Option(
+            "The largest true-positive rate of any membership attack, at a false-positive rate: 0.01@0.001.",
+            "Budgets",
+            default="none",
+        ),
+    ] = None,
+    min_robust: Annotated[
+        float | None,
+        Option("The least accuracy under attack by perturbed inputs, a share: 0.45.", "Budgets", default="none"),
+    ] = None,
     time: Annotated[
         str | float | None,
         Option("Time for the search, such as 30m or 2h.", "Timing", default=TIME),
@@ -49,6 +61,8 @@ def tune(
         max_size: the largest file, such as "0.15x" of the float file, or "60kB". Without it the smallest file is searched
             that keeps the other budgets, with it the most accurate one.
         max_drop: points of accuracy that the file may lose to the float file.
+        max_tpr: the largest share of the members that an adaptive attack may find, at a false-positive rate: "0.01@0.001".
+        min_robust: the least accuracy under attack, a share from 0 to 1, by perturbations as the recipe has them.
         time: of all runs of the same question together, such as "30m"; no candidate is begun that would take longer.
         candidates: that the search draws at most.
         data_dir: folder of named data sets.
@@ -71,7 +85,7 @@ def tune(
     from edgepriv import tuning
     from edgepriv.tuning.budgets import budgets_of
 
-    budgets = budgets_of(max_size, max_drop, None, None)
+    budgets = budgets_of(max_size, max_drop, max_tpr, min_robust)
     if candidates < 1:
         raise UserError(f"--candidates {candidates}: expected 1 or more")
     settings, file = given.opened(recipe)

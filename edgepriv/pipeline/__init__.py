@@ -14,6 +14,7 @@ from edgepriv.pipeline._export_foreign import export_foreign
 from edgepriv.pipeline._harden import harden, written_by_harden
 from edgepriv.pipeline._page import write_report
 from edgepriv.pipeline._quickstart import quickstart
+from edgepriv.pipeline._robust import robustness_of
 from edgepriv.pipeline._sensitivity import sensitivity_of
 from edgepriv.pipeline._show import show
 from edgepriv.pipeline._train import train
@@ -30,6 +31,7 @@ __all__ = [
     "export_foreign",
     "harden",
     "quickstart",
+    "robustness_of",
     "sensitivity_of",
     "show",
     "train",

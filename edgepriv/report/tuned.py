@@ -9,12 +9,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from edgepriv.report.formatting import count, percent
+from edgepriv.report.formatting import count, percent, rate, with_interval
 from edgepriv.report.html import templates
 from edgepriv.report.plots import COLOURS, FAINT, STYLE, figure_of, inline
 
 Row = Mapping[str, Any]
-COLUMNS = ("candidate", "of float", "bytes", "accuracy", "points lost")
+COLUMNS = ("candidate", "of float", "bytes", "accuracy", "points lost", "members found", "under attack")
 
 
 def lines(content: Row) -> list[str]:
@@ -57,7 +57,7 @@ def cells(row: Row) -> tuple[str, ...]:
         row: of ``candidates``.
 
     Returns:
-        One cell for each of COLUMNS.
+        One cell for each of COLUMNS, empty where it was not measured.
     """
     low, high = row["drop"]["ci"]
     return (
@@ -66,6 +66,10 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row['size_bytes']:,}",
         percent(row["accuracy"]),
         f"{row['drop']['value']:+.2f} [{low:+.2f}, {high:+.2f}]",
+        ""
+        if "tpr" not in row
+        else f"{with_interval(row['tpr']['value'], row['tpr']['ci'], rate)} ({row['tpr']['attack']})",
+        "" if "robust" not in row else with_interval(row["robust"]["value"], row["robust"]["ci"], percent),
     )
 
 

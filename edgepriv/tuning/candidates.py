@@ -16,6 +16,7 @@ from edgepriv.files import sha256_of
 from edgepriv.paired import loss
 from edgepriv.project import beside
 from edgepriv.tuning.question import Question, Work
+from edgepriv.tuning.risks import Effort, risks
 from edgepriv.tuning.space import Plan
 
 FIGURES = "figures"
@@ -94,7 +95,7 @@ def groups_of(question: Question, split: Split) -> np.ndarray | None:
     return None if groups is None else groups[split.non_members]
 
 
-def made(question: Question, plan: Plan, epochs: int, work: Work) -> Candidate:
+def made(question: Question, plan: Plan, epochs: int, work: Work, effort: Effort | None = None) -> Candidate:
     """Carry a plan out, or read what an earlier run has kept of it.
 
     Args:
@@ -102,6 +103,7 @@ def made(question: Question, plan: Plan, epochs: int, work: Work) -> Candidate:
         plan: of the candidate.
         epochs: of fine-tuning.
         work: where files and figures are kept.
+        effort: spent on leakage and robustness, where they have a budget; None leaves them out.
 
     Returns:
         The candidate with its figures.
@@ -127,14 +129,40 @@ def made(question: Question, plan: Plan, epochs: int, work: Work) -> Candidate:
         )
         right = right_of(folder / "model.onnx", question, question.halves.choosing)
         floating = _floating(question, beside(folder / "model.onnx", "fp32.onnx"), work)
+        harms = {} if effort is None else risks(folder / "model.onnx", question, question.halves.choosing, effort)
     figures = {
         "size_bytes": done["size_bytes"],
         "float_bytes": done["float"]["size_bytes"],
         **accuracy_figures(floating, right, groups_of(question, question.halves.choosing)),
+        **harms,
         "sha256": sha256_of(folder / "model.onnx"),
         "seconds": time.monotonic() - began,
     }
-    return _keep(Candidate(plan, epochs, figures, right), work)
+    return _keep(Candidate(plan, epochs, figures, right), work, whole=bool(harms))
+
+
+def audited(question: Question, candidate: Candidate, work: Work, effort: Effort) -> Candidate:
+    """A finalist, measured with the effort of an audit.
+
+    Args:
+        question: what is asked.
+        candidate: whose files are kept.
+        work: where they are.
+        effort: that is spent.
+
+    Returns:
+        The candidate with other figures of leakage and robustness.
+
+    Raises:
+        UserError: where they cannot be measured.
+    """
+    if candidate.figures.get("audited"):
+        return candidate
+    with progress.told(False):
+        onnx = work.candidate(candidate.name) / "model.onnx"
+        harms = risks(onnx, question, question.halves.choosing, effort)
+    figures = {**candidate.figures, **harms, "audited": True}
+    return _keep(replace(candidate, figures=figures), work, whole=True)
 
 
 def all_kept(work: Work) -> list[Candidate]:
@@ -156,9 +184,11 @@ def _read(kept: Mapping[str, Any]) -> Candidate:
     return Candidate(plan, kept["epochs"], kept["figures"], np.array(kept["right"], dtype=bool))
 
 
-def _keep(candidate: Candidate, work: Work) -> Candidate:
+def _keep(candidate: Candidate, work: Work, *, whole: bool = False) -> Candidate:
+    """``whole``: with all of its files, which an audit still needs."""
     work.write(f"{FIGURES}/{candidate.name}", candidate.kept())
-    work.trim(candidate.name)
+    if not whole:
+        work.trim(candidate.name)
     return candidate
 
 

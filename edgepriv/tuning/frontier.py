@@ -8,7 +8,8 @@ import numpy as np
 from edgepriv.paired import loss
 from edgepriv.tuning.budgets import Budgets, judged
 from edgepriv.tuning.candidates import Candidate
-from edgepriv.tuning.space import EPOCHS, GRANULARITIES, QUANTIZERS, VARIANTS
+from edgepriv.tuning.risks import complete
+from edgepriv.tuning.space import DEFENCES, EPOCHS, GRANULARITIES, QUANTIZERS, VARIANTS
 
 MARGIN = 1.0
 """Standard errors by which a figure must keep its budget to be chosen: the other half of the records then rarely disagrees."""
@@ -74,7 +75,8 @@ def choose(candidates: Sequence[Candidate], budgets: Budgets, groups: np.ndarray
     Returns:
         The winner, and what it tied with.
     """
-    within = [each for each in candidates if violation(each, budgets) <= 0]
+    candidates = [each for each in candidates if complete(each.figures, budgets)] or candidates
+    within = [each for each in candidates if violation(each, budgets) <= 0 and complete(each.figures, budgets)]
     if not within:
         return Chosen(min(candidates, key=lambda each: (violation(each, budgets), each.size)), (), False)
     best = min(within, key=lambda each: (score(each, budgets), simplicity(each)))
@@ -111,7 +113,7 @@ def simplicity(candidate: Candidate) -> tuple[int, ...]:
         candidate: any.
 
     Returns:
-        Places of layout, quantizer and granularity among the known ones, number of rules, epochs.
+        Places of layout, quantizer, granularity and defence among the known ones, number of rules, epochs.
     """
     plan = candidate.plan
     layouts = [tuple(each.values()) for each in VARIANTS]
@@ -119,6 +121,7 @@ def simplicity(candidate: Candidate) -> tuple[int, ...]:
         0 if plan.layout is None else layouts.index(plan.layout),
         QUANTIZERS.index(plan.quantizer),
         GRANULARITIES.index(plan.granularity),
+        list(DEFENCES).index(plan.defence),
         plan.bits.count("="),
         candidate.epochs + plan.robust_epochs,
     )

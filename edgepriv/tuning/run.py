@@ -14,9 +14,10 @@ from edgepriv.recipe import Quantize, Recipe, as_toml
 from edgepriv.report import tuned
 from edgepriv.tuning.bits import least_bytes
 from edgepriv.tuning.budgets import Budgets, judged, refuse_too_small, refuse_unresolvable
-from edgepriv.tuning.candidates import accuracy_figures, all_kept, groups_of, relaid, right_of
+from edgepriv.tuning.candidates import Candidate, accuracy_figures, all_kept, audited, groups_of, relaid, right_of
 from edgepriv.tuning.frontier import Chosen, choose, frontier, score
 from edgepriv.tuning.question import Question, Work, hash_of
+from edgepriv.tuning.risks import full_effort, risks
 from edgepriv.tuning.saying import not_the_same, progressed, tied, verdict
 from edgepriv.tuning.search import Clock, Search, opened_study, run
 from edgepriv.tuning.space import VARIANTS, first_points
@@ -25,6 +26,7 @@ FINALISTS = 3
 """Candidates, the best ones, whose weights are laid out in every other way too."""
 EVERY = 10.0
 """Seconds between two writings of the page while the search goes on."""
+_SHOWN = ("size_bytes", "float_bytes", "accuracy", "drop", "tpr", "robust", "audited", "seconds")
 REPORT = "tune"
 """Name of the JSON and of the page."""
 
@@ -162,7 +164,8 @@ def _chosen(search: Search) -> Chosen:
     """The winner, after the best ones have been laid out in every other way."""
     question, groups = search.question, groups_of(search.question, search.question.halves.choosing)
     budgets = question.budgets
-    fixed = question.recipe is not None and question.recipe.export != Recipe().export
+    risky = budgets.leakage is not None or budgets.robust is not None
+    fixed = risky or (question.recipe is not None and question.recipe.export != Recipe().export)
     ranked = sorted(search.candidates.values(), key=lambda each: score(each, budgets))
     for candidate in [] if fixed else ranked[:FINALISTS]:
         for layout in VARIANTS[1:]:
@@ -171,7 +174,24 @@ def _chosen(search: Search) -> Chosen:
             other = relaid(question, candidate, (layout["profile"], layout["compute"]), search.work)
             if other is not None:
                 search.candidates[other.name] = other
-    return choose(list(search.candidates.values()), budgets, groups)
+    chosen = choose(list(search.candidates.values()), budgets, groups)
+    return chosen if budgets.leakage is None and budgets.robust is None else _audited(search, chosen)
+
+
+def _audited(search: Search, chosen: Chosen) -> Chosen:
+    """The choice among finalists that were measured with the effort of an audit."""
+    question, work = search.question, search.work
+    effort = full_effort(question.recipe or question.given.checkpoint.recipe)
+    kept = [each for each in search.candidates.values() if (work.candidate(each.name) / "model.onnx").exists()]
+    ranked = sorted(kept, key=lambda each: (each is not chosen.winner, score(each, question.budgets)))
+    finalists: list[Candidate] = []
+    for candidate in ranked[:FINALISTS]:
+        if finalists and search.clock.left <= 0:
+            break
+        progress.announce(f"tune: audit of {candidate.title}")
+        finalists.append(audited(question, candidate, work, effort))
+        search.candidates[candidate.name] = finalists[-1]
+    return choose(finalists or [chosen.winner], question.budgets, groups_of(question, question.halves.choosing))
 
 
 def _told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
@@ -197,6 +217,7 @@ def _told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
         "size_bytes": done["size_bytes"],
         "float_bytes": done["float"]["size_bytes"],
         **accuracy_figures(floating, right, groups_of(question, telling)),
+        **_risks(question, output),
     }
     digest = sha256_of(output / "model.onnx")
     remarks = [line for line in (tied(chosen, question.budgets.goal), not_the_same(winner, digest)) if line]
@@ -211,6 +232,15 @@ def _told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
         "said": remarks,
         "command": f"edgepriv harden {question.model} --recipe {output / 'recipe.toml'} -o again/",
     }
+
+
+def _risks(question: Question, output: Path) -> dict[str, Any]:
+    if question.budgets.leakage is None and question.budgets.robust is None:
+        return {}
+    progress.announce("tune: audit of the file, on the records that chose nothing")
+    effort = full_effort(question.recipe or question.given.checkpoint.recipe)
+    with progress.told(False):
+        return risks(output / "model.onnx", question, question.halves.telling, effort)
 
 
 def _recipe_of(output: Path) -> Recipe:
@@ -240,7 +270,7 @@ def _summary(search: Search, chosen: Chosen) -> dict[str, Any]:
                 "title": each.title,
                 "bits": each.plan.bits,
                 "epochs": each.epochs,
-                **{key: each.figures[key] for key in ("size_bytes", "float_bytes", "accuracy", "drop", "seconds")},
+                **{key: each.figures[key] for key in _SHOWN if key in each.figures},
                 "on_frontier": each.name in front,
             }
             for each in sorted(every, key=lambda one: (one.size, one.name))

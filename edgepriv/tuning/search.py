@@ -10,6 +10,7 @@ from edgepriv.errors import UserError
 from edgepriv.tuning.candidates import Candidate, made
 from edgepriv.tuning.frontier import score
 from edgepriv.tuning.question import Question, Work
+from edgepriv.tuning.risks import PROXY
 from edgepriv.tuning.space import suggested
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ def run(search: Search, study: "Study", most: int) -> None:
                 pruned = True
                 break
             try:
-                candidate = made(search.question, plan, epochs, search.work)
+                effort = PROXY if epochs == rungs[-1] else None
+                candidate = made(search.question, plan, epochs, search.work, effort)
             except UserError as error:
                 search.failed.append(f"{plan.title(epochs)}: {error}")
                 break

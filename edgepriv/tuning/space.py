@@ -27,6 +27,16 @@ VARIANTS = (
     {"profile": "latency", "compute": "int8-static"},
 )
 """Layouts of the same weights that the finalists are exported in; the simplest first."""
+DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
+    "none": {},
+    "label smoothing 0.1": {"smoothing": {"share": 0.1}},
+    "label smoothing 0.3": {"smoothing": {"share": 0.3}},
+    "HAMP 0.3": {"hamp": {"entropy": 0.3}},
+    "HAMP 0.6": {"hamp": {"entropy": 0.6}},
+    "SELENA 10 of 4": {"selena": {"sub_models": 10, "unseen": 4}},
+}
+"""Defences of training with their strength, searched where leakage has a budget. A head that hides scores is none of them: who
+holds the file can cut it off."""
 _UNIFORM = 4
 _STARTS = (2.5, 2.25, 3.0, 2.0, 4.0)
 
@@ -59,6 +69,7 @@ class Plan:
             "adversary": {"method": "pgd" if attacked else "none"},
             "robust": {"epochs": self.robust_epochs if attacked else 0},
             **({"export": layout} if layout else {}),
+            **DEFENCES[self.defence],
         }
 
     def named(self, epochs: int) -> str:
@@ -70,7 +81,7 @@ class Plan:
         Returns:
             12 hex digits.
         """
-        return sha256(dumps([self.changes(epochs), self.defence], sort_keys=True).encode()).hexdigest()[:12]
+        return sha256(dumps(self.changes(epochs), sort_keys=True).encode()).hexdigest()[:12]
 
     def title(self, epochs: int) -> str:
         """In words, for tables.
@@ -107,7 +118,8 @@ def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets) -> Pla
     granularity = trial.suggest_categorical("granularity", list(GRANULARITIES))
     rules = allocated(table, bits) if spread == "by sensitivity" else even(table, bits)
     robust = 0 if budgets.robust is None else trial.suggest_int("robust_epochs", 3, 12, step=3)
-    return Plan(rules, quantizer, granularity, robust_epochs=robust)
+    defence = "none" if budgets.leakage is None else trial.suggest_categorical("defence", list(DEFENCES))
+    return Plan(rules, quantizer, granularity, defence, robust)
 
 
 def even(table: Mapping[str, Any], mean_bits: float) -> str:
@@ -132,7 +144,9 @@ def first_points(budgets: Budgets) -> list[dict[str, Any]]:
     Returns:
         Parameters of trials.
     """
-    robust = {} if budgets.robust is None else {"robust_epochs": 6}
+    others: dict[str, Any] = {} if budgets.robust is None else {"robust_epochs": 6}
+    if budgets.leakage is not None:
+        others |= {"defence": "none"}
     uniform = {"mean_bits": float(_UNIFORM), "spread": "even", "quantizer": "minmax", "granularity": "channel"}
     learned = {"spread": "by sensitivity", "quantizer": "lsq", "granularity": "channel"}
-    return [uniform | robust, *({"mean_bits": bits} | learned | robust for bits in _STARTS)]
+    return [uniform | others, *({"mean_bits": bits} | learned | others for bits in _STARTS)]

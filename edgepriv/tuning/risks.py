@@ -1,0 +1,150 @@
+"""What a file leaks and how it breaks, on one half of the records: by attacks of the audit, few while the search goes on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepriv import data, pipeline
+from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.statistics import tpr_at_fpr
+from edgepriv.data import Split
+from edgepriv.errors import UserError
+from edgepriv.models import checkpoint
+from edgepriv.project import beside
+from edgepriv.recipe import Recipe
+from edgepriv.tuning.budgets import Budgets
+from edgepriv.tuning.question import Question
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is spent on a measurement. ``references``: models; ``attacks``: names with commas; ``robust``: level;
+    ``examples``: that are perturbed."""
+
+    references: int
+    attacks: str
+    robust: str
+    examples: int
+
+
+PROXY = Effort(4, ",".join(name for name, attack in ATTACKS.items() if attack.queries <= 1), "quick", 200)
+"""While the search goes on: few reference models, and no attack that asks the file many times for each record."""
+
+
+def full_effort(recipe: Recipe) -> Effort:
+    """What an audit spends.
+
+    Args:
+        recipe: whose section ``audit`` says it.
+
+    Returns:
+        Of the finalists, and of the file that is written.
+    """
+    return Effort(recipe.audit.references, recipe.audit.attacks, recipe.audit.robust, recipe.audit.robust_examples)
+
+
+def risks(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[str, Any]:
+    """Leakage and robustness of a file, where there is a budget for them.
+
+    Args:
+        onnx: the file, with its manifest beside it. model.audit.json, .html and .npz are written beside it.
+        question: the budgets and the data.
+        split: of whose members and non-members the figures are.
+        effort: what is spent.
+
+    Returns:
+        ``tpr``: ``value``, ``ci``, ``attack``, ``fpr``, ``references``; ``robust``: ``value``, ``ci``, ``n``, ``level``.
+
+    Raises:
+        UserError: where one cannot be measured.
+    """
+    measured: dict[str, Any] = {}
+    if question.budgets.leakage is not None:
+        asked = {"references": effort.references, "attacks": effort.attacks, "robust": "none"}
+        content = pipeline.audit(
+            onnx,
+            {"audit": asked | {"threat_models": ("adaptive",)}},
+            data_dir=question.data_dir,
+            float_twin=False,
+            accept_accuracy_loss=True,
+            force=True,
+        )
+        with np.load(beside(onnx, "audit.npz")) as archive:
+            scores = dict(archive)
+        fpr = question.budgets.leakage.fpr
+        worst = strongest(content["attacks"], scores, split, fpr, question.given.dataset.groups)
+        measured["tpr"] = worst | {"references": effort.references}
+    if question.budgets.robust is not None:
+        measured["robust"] = _robust(onnx, question, split, effort)
+    return measured
+
+
+def strongest(
+    attacks: Sequence[Mapping[str, Any]],
+    scores: Mapping[str, np.ndarray],
+    split: Split,
+    fpr: float,
+    groups: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """The attack that finds most members of a half at a false-positive rate.
+
+    Args:
+        attacks: of an audit.
+        scores: of the same audit, see ``audit.run.membership_part``.
+        split: whose members and non-members count.
+        fpr: false-positive rate.
+        groups: int64 [N], whose records they are; None where each is by itself.
+
+    Returns:
+        ``value``, ``ci`` (Clopper-Pearson; it lies high, as the attack is the strongest of many), ``attack`` and ``fpr``.
+
+    Raises:
+        UserError: where no attack resolves the rate.
+    """
+    index, member = scores["index"], scores["member"]
+    inside = np.isin(index, np.concatenate([split.members, split.non_members]))
+    best: dict[str, Any] | None = None
+    for row in attacks:
+        name = f"{row['threat_model']}/{row['name']}"
+        place = scores.get(f"{name}/index", np.arange(len(member)))
+        kept = inside[place]
+        truth = member[place][kept]
+        if truth.all() or not truth.any():
+            continue
+        own = None if groups is None else groups[index[place][kept]]
+        rate = tpr_at_fpr(scores[name][kept], truth, fpr, own)
+        if rate["value"] is not None and (best is None or rate["value"] > best["value"]):
+            best = {"value": rate["value"], "ci": list(rate["ci"]), "attack": row["name"], "fpr": fpr}
+    if best is None:
+        raise UserError(f"no attack of the audit resolves a false-positive rate of {fpr:g}")
+    return best
+
+
+def _robust(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[str, Any]:
+    """Accuracy under attack on the half's non-members."""
+    made_by = checkpoint.load(beside(onnx, "pt"), question.given.checkpoint.recipe.model).recipe
+    asked = made_by.with_changes(audit={"robust": effort.robust, "robust_examples": effort.examples})
+    cache = question.data_dir or data.default_data_dir()
+    report = pipeline.robustness_of(onnx, replace(question.given, split=split), asked, cache)
+    if report is None or report.get("worst_case_accuracy") is None:
+        why = "" if report is None else "; ".join(report["warnings"])
+        raise UserError(f"the accuracy under attack could not be measured{': ' if why else ''}{why}")
+    n = min(effort.examples, len(split.non_members))
+    return {"value": report["worst_case_accuracy"], "ci": list(report["ci"]), "n": n, "level": effort.robust}
+
+
+def complete(figures: Mapping[str, Any], budgets: Budgets) -> bool:
+    """Whether every figure that has a budget was measured.
+
+    Args:
+        figures: of a candidate.
+        budgets: that were asked for.
+
+    Returns:
+        False for a candidate of a low rung where leakage or robustness has a budget.
+    """
+    wanted = [("tpr", budgets.leakage), ("robust", budgets.robust)]
+    return all(name in figures for name, budget in wanted if budget is not None)
