@@ -38,6 +38,8 @@ def allocated(table: Mapping[str, Any], mean_bits: float) -> str:
         gain = _gain(rows[name], widths, place[name])
         if gain is not None:
             heapq.heappush(steps, (-gain, name))
+    if len(set(place.values())) == 1 and not table["skipped"]:
+        return f"*={widths[next(iter(place.values()))]}"
     rules = [f"{name}={widths[at]}" for name, at in sorted(place.items())]
     return ",".join([*rules, *(f"{name}={FULL_WIDTH}" for name in table["skipped"])])
 

@@ -72,7 +72,7 @@ def risks(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[
             accept_accuracy_loss=True,
             force=True,
         )
-        with np.load(beside(onnx, "audit.npz")) as archive:
+        with np.load(beside(onnx, "audit.npz"), allow_pickle=False) as archive:
             scores = dict(archive)
         fpr = question.budgets.leakage.fpr
         worst = strongest(content["attacks"], scores, split, fpr, question.given.dataset.groups)
