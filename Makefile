@@ -11,7 +11,7 @@ ORACLES := --no-deps --ignore-requires-python tensorflow-empirical-privacy jax-p
 # Bytecode is kept: the tests start many processes, and each would compile the package again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install install-all quickstart check test oracles lint bench docs clean
+.PHONY: install install-all quickstart check test oracles lint bench docs arm64 clean
 
 install: $(VENV)/.installed
 
@@ -66,6 +66,11 @@ $(VENV)/.docs: $(VENV)/.installed
 
 bench: install
 	$(BIN)/python benchmarks/harden.py
+
+# For the night: the Python kit's golden outputs under arm64 emulation. Skips with a sentence where qemu-user-static is missing.
+arm64: install
+	OMP_NUM_THREADS=1 $(BIN)/python tests/export/write_kit.py build/arm64
+	.ci/arm64 build/arm64
 
 clean:
 	rm -rf $(VENV) build site *.egg-info

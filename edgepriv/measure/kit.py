@@ -38,7 +38,19 @@ PYTHON = (
 SHARED = ("js/classifier.mjs", "js/table.mjs", "js/picture.mjs", "js/png.mjs", "js/jpeg.mjs")
 NODE = ("package.json", "README.md", "kit.mjs", "predict.mjs", "verify.mjs", "bench.mjs", "machine.mjs")
 WEB = ("package.json", "README.md", "serve.mjs", "index.html", "style.css", "app.mjs", "picture.mjs", "runtime.mjs")
-KIT = (*PYTHON, *SHARED, *(f"node/{name}" for name in NODE), *(f"web/{name}" for name in WEB))
+EXAMPLES = (
+    "cpp/CMakeLists.txt",
+    "cpp/main.cpp",
+    "cpp/README.md",
+    "android/Classifier.kt",
+    "android/Check.kt",
+    "android/README.md",
+    "ios/Classifier.swift",
+    "ios/README.md",
+    "board/Containerfile",
+    "board/README.md",
+)
+KIT = (*PYTHON, *SHARED, *(f"node/{name}" for name in NODE), *(f"web/{name}" for name in WEB), *EXAMPLES)
 GOLDEN_EXAMPLES = 16
 GOLDEN_BYTES = 1 << 18
 TOLERANCE = 1e-3
