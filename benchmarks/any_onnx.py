@@ -6,8 +6,7 @@
 
 Each network is written by torch at its native size, or at 96 x 96 where it takes any, read back as a file from anywhere,
 packed, and proven against its own float graph. The smallest networks come first. Writes JSON after each: size as a share of
-the float file, parity, or why it was refused. A network above --largest parameters is left out by name: the default leaves
-out those that need more than 16 GB in a profile.
+the float file, parity, or why it was refused. A network above --largest parameters is left out by name.
 """
 
 import argparse
@@ -34,7 +33,7 @@ NATIVE = ("vit_", "inception", "maxvit", "googlenet")
 """Beginnings of the names of networks that take no other size than their own, or hardly any smaller one."""
 INPUTS = 2
 LARGEST = 200_000_000
-"""Parameters: one of 300 million needs more than 16 GB, for its float graph, its packed one and two sessions."""
+"""Parameters; its float graph, its packed one and two sessions of it are held at once."""
 
 
 def size_of(name: str) -> int:
