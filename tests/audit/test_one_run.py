@@ -1,6 +1,8 @@
 """Epsilon from one training: published code's numbers, coins that are fair, and a proof that is spent but kept."""
 
 import importlib
+import math
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,44 @@ def test_bounds_are_those_of_jax_privacy(records, guesses, right, alpha, delta, 
     """``_epsilon_one_run`` and ``_epsilon_one_run_fdp`` of jax_privacy/auditing.py, run on the same counts."""
     assert one_run.steinke(records, guesses, right, alpha, delta) == pytest.approx(steinke, abs=1e-5)
     assert one_run.gaussian(records, guesses, right, alpha, delta) == pytest.approx(gaussian, abs=1e-5)
+
+
+def p_value_of_the_theorem(records, guesses, right, epsilon, delta):
+    """Corollary 5.4 of Steinke et al. 2023 from exact binomial coefficients, summed term by term."""
+    chance = [1 / (1 + math.exp(epsilon)), 1 / (1 + math.exp(-epsilon))]
+    logs = [math.log(one) for one in chance]
+    mass = [
+        math.exp(math.log(math.comb(guesses, k)) + k * logs[1] + (guesses - k) * logs[0]) for k in range(guesses + 1)
+    ]
+    fewer = accumulate(reversed(mass[:right]))  # P[right > Binomial >= right - i], for i = 1, 2, ...
+    steepest = max((total / i for i, total in enumerate(fewer, 1)), default=0.0)
+    return min(1.0, math.fsum(mass[right:]) + 2 * records * delta * steepest)
+
+
+@pytest.mark.parametrize("delta", [0.0, 1e-6, 1e-4, 1e-3])
+@pytest.mark.parametrize(("records", "guesses"), [(20, 20), (100, 60), (1000, 100), (1000, 400), (20_000, 40)])
+def test_p_values_and_bounds_are_those_of_the_theorem(records, guesses, delta):
+    """At an epsilon next above the bound the p-value exceeds the significance, and next below it does not."""
+    for share in (0.0, 0.5, 0.6, 0.75, 0.9, 1.0):
+        right = round(share * guesses)
+        for epsilon in (0.0, 0.3, 1.0, 2.5, 6.0):
+            expected = p_value_of_the_theorem(records, guesses, right, epsilon, delta)
+            ours = one_run.p_value(records, guesses, right, epsilon, delta)
+            assert ours == pytest.approx(expected, rel=1e-8, abs=1e-14)
+        for significance in (0.05, 0.001):
+            bound = one_run.steinke(records, guesses, right, significance, delta)
+            assert p_value_of_the_theorem(records, guesses, right, bound + 1e-5, delta) > significance
+            if bound > 0:
+                assert p_value_of_the_theorem(records, guesses, right, bound - 1e-5, delta) <= significance
+
+
+@pytest.mark.parametrize(
+    ("records", "guesses", "right", "delta", "printed"),
+    [(1000, 100, 75, 1e-4, 0.673), (100_000, 1510, 1439, 1e-5, 2.675)],
+)
+def test_the_paper_prints_these_bounds(records, guesses, right, delta, printed):
+    """Steinke et al. 2023, appendix D and section 7, at 95%: one is rounded, the other cut after its third digit."""
+    assert one_run.steinke(records, guesses, right, 0.05, delta) == pytest.approx(printed, abs=1e-3)
 
 
 def test_without_delta_it_is_the_binomial_tail():
