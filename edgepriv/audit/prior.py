@@ -3,6 +3,11 @@
 An audit asks about as many members as it has, often half of the candidates. An attacker who draws records from the world meets
 a member more rarely, and most of those named are then false alarms. The precision (positive predictive value) at a prior is
 ``prior * TPR / (prior * TPR + (1 - prior) * FPR)`` (Jayaraman, Wang, Knipmeyer, Gu & Evans 2021, section 3).
+
+The attack of a headline is chosen among many because it looks best. ``ci_simultaneous`` holds for all attacks at once, as
+those of ``audit.selected`` do: intervals of both rates of every attack, at 5% divided by their number, 2 for each attack
+(Bonferroni). The precision rises with the TPR and falls with the FPR, so that its bounds follow from theirs (interval
+arithmetic). Whenever all rates lie within their intervals, so do all precisions, at every prior.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +28,7 @@ def add_precision(
     prior: float,
     fprs: Sequence[float],
 ) -> None:
-    """Give every attack its ``precision_at_fpr``.
+    """Give every attack its ``precision_at_fpr``, with an interval of its own and one that holds for all of them at once.
 
     Args:
         rows: of the audit's ``attacks``, changed in place.
@@ -36,10 +41,14 @@ def add_precision(
         name = f"{row['threat_model']}/{row['name']}"
         asked = scores.get(f"{name}/index", np.arange(len(member)))
         own = None if groups is None else groups[asked]
-        row["precision_at_fpr"] = {str(fpr): precision(scores[name], member[asked], fpr, prior, own) for fpr in fprs}
+        row["precision_at_fpr"] = {
+            str(fpr): precision(scores[name], member[asked], fpr, prior, own, len(rows)) for fpr in fprs
+        }
 
 
-def precision(scores: Floats, member: Bools, fpr: float, prior: float, groups: Groups = None) -> dict[str, Any]:
+def precision(
+    scores: Floats, member: Bools, fpr: float, prior: float, groups: Groups = None, attacks: int = 1
+) -> dict[str, Any]:
     """Precision at the threshold of ``statistics.tpr_at_fpr``.
 
     The false-positive rate is the one that this threshold has: with tied scores, or few non-members, it is below ``fpr``. The
@@ -52,10 +61,12 @@ def precision(scores: Floats, member: Bools, fpr: float, prior: float, groups: G
         fpr: false-positive rate in (0, 1), at most.
         prior: share of members, in (0, 1).
         groups: int [n], whose records they are.
+        attacks: 1 or more, among which this one may be chosen for its figure.
 
     Returns:
-        ``value`` and ``ci`` in [0, 1], and ``fpr``, the rate of the threshold. Where it cannot be resolved, or nobody is named,
-        ``value`` is None and ``note`` says why.
+        ``value``, ``ci`` and ``ci_simultaneous`` (at 95% for so many attacks at once) in [0, 1], and ``fpr``, the rate of the
+        threshold. Where nobody is named, ``value`` is None and ``note`` says why. Where the rate cannot be resolved, the
+        intervals are None as well.
 
     Raises:
         UserError: for scores that are not finite, and where one kind is missing.
@@ -63,18 +74,24 @@ def precision(scores: Floats, member: Bools, fpr: float, prior: float, groups: G
     s, m = statistics.checked(scores, member)
     cut = statistics.cut_at_fpr(s, m, fpr)
     if cut is None:
-        return {"value": None, "ci": None, "fpr": None, "note": statistics.unresolvable(m)}
+        nothing = {"value": None, "ci": None, "ci_simultaneous": None, "fpr": None}
+        return nothing | {"note": statistics.unresolvable(m)}
     named = s > cut
-    rates, bounds = [], []
-    for side in (m, ~m):
-        rates.append(float(named[side].mean()))
-        own = None if groups is None else groups[side]
-        bounds.append(statistics.clopper_pearson(*counted(named[side], own), statistics.ALPHA / 2))
-    (tpr, observed), ((low_tpr, high_tpr), (low_fpr, high_fpr)) = rates, bounds
-    interval = [at_prior(low_tpr, high_fpr, prior), at_prior(high_tpr, low_fpr, prior)]
+    counts = [counted(named[side], None if groups is None else groups[side]) for side in (m, ~m)]
+    tpr, observed = (float(named[side].mean()) for side in (m, ~m))
+    intervals = {
+        "ci": _interval(counts, prior, statistics.ALPHA),
+        "ci_simultaneous": _interval(counts, prior, statistics.ALPHA / attacks),
+    }
     if tpr + observed == 0:
-        return {"value": None, "ci": interval, "fpr": 0.0, "note": UNNAMED}
-    return {"value": at_prior(tpr, observed, prior), "ci": interval, "fpr": observed}
+        return {"value": None, "fpr": 0.0, "note": UNNAMED} | intervals
+    return {"value": at_prior(tpr, observed, prior), "fpr": observed} | intervals
+
+
+def _interval(counts: Sequence[tuple[float, float]], prior: float, alpha: float) -> list[float]:
+    """Of how many are named among how many, members and others: both rates lie within their bounds with 1 - alpha or more."""
+    (low_tpr, high_tpr), (low_fpr, high_fpr) = (statistics.clopper_pearson(*count, alpha / 2) for count in counts)
+    return [at_prior(low_tpr, high_fpr, prior), at_prior(high_tpr, low_fpr, prior)]
 
 
 def at_prior(tpr: float, fpr: float, prior: float) -> float:

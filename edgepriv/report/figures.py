@@ -96,8 +96,10 @@ def _membership(audit: Mapping[str, Any]) -> Iterator[Figure]:
         named = (top.get("precision_at_fpr") or {}).get(fpr)
         if named is not None and audit.get("prior") is not None:
             title = f"members among those named then, if {100 * audit['prior']:g}% of all records are"
-            note = named.get("note", "") or "the attack's own interval, not corrected for the choice of the attack"
-            yield _figure(title, MEMBERSHIP, named["value"], named["ci"], audit["prior"], "percent", _by(top), note)
+            interval = None if named["ci"] is None else chosen_ci(named)
+            yield _figure(
+                title, MEMBERSHIP, named["value"], interval, audit["prior"], "percent", _by(top), named.get("note", "")
+            )
 
 
 def _persons(audit: Mapping[str, Any]) -> Iterator[Figure]:

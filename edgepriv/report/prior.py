@@ -5,13 +5,13 @@ from typing import Any
 
 from edgepriv.audit.knowledge import phrase_of
 from edgepriv.report.formatting import attack_name, rate, with_interval
-from edgepriv.report.verdict import Finding, beyond_guessing, strongest
+from edgepriv.report.verdict import Finding, beyond_guessing, chosen_ci, strongest
 
 FPRS = ("0.01", "0.001")
 
 
 def at_prior(audit: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """The precision of the strongest attack.
+    """The precision of the strongest attack, with the interval that holds for whichever was chosen.
 
     Args:
         audit: content of model.audit.json, or None.
@@ -23,17 +23,20 @@ def at_prior(audit: Mapping[str, Any] | None) -> Iterator[Finding]:
     best = None if audit is None or prior is None else strongest(audit["attacks"])
     if audit is None or prior is None or best is None:
         return
+    measured = [(fpr, best["precision_at_fpr"][fpr]) for fpr in FPRS]
     told = [
-        f"{_cell(best, fpr)} at {100 * float(fpr):g}% false alarms"
-        for fpr in FPRS
-        if best["precision_at_fpr"][fpr]["value"] is not None
+        f"{with_interval(one['value'], chosen_ci(one), rate)} at {100 * float(fpr):g}% false alarms"
+        for fpr, one in measured
+        if one["value"] is not None
     ]
+    several = len(audit["attacks"]) > 1 and any("ci_simultaneous" in one for _, one in measured)
+    chosen = f" Intervals hold for all {len(audit['attacks'])} attacks at once." if told and several else ""
     guess = "" if beyond_guessing(audit["attacks"]) else "; no attack is beyond guessing"
     what = " and ".join(told) or "not known, as neither rate of false alarms names anybody or can be resolved"
     yield Finding(
         "Precision at the prior",
         f"If {rate(prior)} of the records that an attacker meets are members, the share of members among those that "
-        f"{attack_name(best)} ({phrase_of(best)}) names is {what} (guessing: {rate(prior)}{guess}).",
+        f"{attack_name(best)} ({phrase_of(best)}) names is {what} (guessing: {rate(prior)}{guess}).{chosen}",
     )
 
 
@@ -44,7 +47,7 @@ def precision_cells(attack: Mapping[str, Any]) -> list[str]:
         attack: a row of an audit's ``attacks``.
 
     Returns:
-        Percentages with their 95% intervals; "-" where there is none.
+        Percentages with the attack's own 95% intervals; "-" where there is none.
     """
     return [_cell(attack, fpr) for fpr in FPRS]
 

@@ -118,10 +118,11 @@ def chosen_ci(measured: Mapping[str, Any]) -> list[float]:
     """The interval of a figure that was chosen because it is the largest of many.
 
     Args:
-        measured: a row of an audit's ``attacks``, or one of its ``tpr_at_fpr``.
+        measured: a row of an audit's ``attacks``, or one of its ``tpr_at_fpr`` or ``precision_at_fpr``, with an interval.
 
     Returns:
-        The interval that holds for all attacks at once (``audit.selected``); its own in an audit of an earlier version.
+        The interval that holds for all attacks at once (``audit.selected``, ``audit.prior``); its own in an audit of an
+        earlier version.
     """
     for name in ("auc_ci_simultaneous", "ci_simultaneous", "auc_ci"):
         if name in measured:

@@ -6,7 +6,7 @@ from scipy.stats import beta, norm
 from sklearn.metrics import precision_score
 
 from edgepriv.audit.gate import exceeded, judged, parse_limit, refuse_without_prior
-from edgepriv.audit.prior import UNNAMED, add_precision, precision
+from edgepriv.audit.prior import UNNAMED, add_precision, at_prior, precision
 from edgepriv.errors import UserError
 from edgepriv.recipe import written
 
@@ -49,6 +49,43 @@ def test_the_interval_covers_the_precision_at_its_own_threshold():
     assert covered >= 276, "fewer come once in 2,000 times where an interval covers 95%"
 
 
+def test_the_interval_of_all_attacks_divides_the_error_by_their_number():
+    """Three attacks that name 40 of 100 members and 10 of 1,000 others: six rates, and 5% for all of them."""
+    scores, member = sides(np.r_[np.full(40, 9.0), np.zeros(60)], np.r_[np.full(10, 8.0), np.linspace(1, 0, 990)])
+    rows = [{"name": name, "threat_model": "none"} for name in "abc"]
+    add_precision(rows, {"member": member} | {f"none/{name}": scores for name in "abc"}, 0.02, [0.01])
+    tail = 0.05 / 6 / 2
+    low, high = (
+        0.02 * t / (0.02 * t + 0.98 * f)
+        for t, f in (
+            (beta.ppf(tail, 40, 61), beta.isf(tail, 11, 990)),
+            (beta.isf(tail, 41, 60), beta.ppf(tail, 10, 991)),
+        )
+    )
+    for row in rows:
+        assert row["precision_at_fpr"]["0.01"]["ci_simultaneous"] == pytest.approx([low, high])
+    alone = precision(scores, member, 0.01, 0.02)
+    assert alone["ci_simultaneous"] == alone["ci"] == rows[0]["precision_at_fpr"]["0.01"]["ci"]
+
+
+def test_intervals_of_all_attacks_hold_together_and_their_own_do_not():
+    """Sixty attacks, 25 runs; so many others that their rate is known. Fewer than 21 come once in 140 times if 95% hold."""
+    rng, held, own = np.random.default_rng(0), 0, 0
+    others = norm.ppf((np.arange(10_000) + 0.5) / 10_000)
+    member = np.arange(10_040) < 40
+    cut = others[-501]
+    true = at_prior(norm.sf(cut - 1), 0.05, 0.1)
+    rows = [{"name": str(k), "threat_model": "none"} for k in range(60)]
+    for _ in range(25):
+        known = {f"none/{k}": np.r_[rng.normal(1, 1, 40), others] for k in range(60)}
+        add_precision(rows, known | {"member": member}, 0.1, [0.05])
+        told = [row["precision_at_fpr"]["0.05"] for row in rows]
+        held += all(low <= true <= high for low, high in (one["ci_simultaneous"] for one in told))
+        own += all(low <= true <= high for low, high in (one["ci"] for one in told))
+    assert held >= 21
+    assert own < 21, "the attacks' own intervals would have done"
+
+
 def test_what_cannot_be_said_is_none_with_its_reason():
     scores, member = sides(np.arange(50), np.arange(50))
     assert precision(scores, member, 0.01, 0.1)["note"] == "not resolvable with 50 non-members"
@@ -70,7 +107,8 @@ def test_a_limit_on_a_precision_needs_a_prior_and_names_the_attack():
     with pytest.raises(UserError, match="state that share, such as"):
         refuse_without_prior([limit], None)
     refuse_without_prior([limit], 0.1)
-    row = {"name": "loss", "threat_model": "none", "precision_at_fpr": {"0.01": {"value": 0.3, "ci": [0.1, 0.5]}}}
+    measured = {"value": 0.3, "ci": [0.2, 0.4], "ci_simultaneous": [0.1, 0.5]}
+    row = {"name": "loss", "threat_model": "none", "precision_at_fpr": {"0.01": measured}}
     assert exceeded(judged([limit], {"attacks": [row], "robustness": None})) == [
         "precision@0.01>0.2 is exceeded: 0.3000 [0.1000, 0.5000] (loss, asks for answers)"
     ]

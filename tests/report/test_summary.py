@@ -1,5 +1,6 @@
 from edgepriv.report import summary as page
 from edgepriv.report.attackers import attackers
+from edgepriv.report.prior import at_prior, precision_cells
 from edgepriv.report.summary import defended, limits, summary, worst
 
 
@@ -32,6 +33,19 @@ def test_the_rarest_false_alarms_that_can_be_counted_come_first():
 
 def test_no_more_than_guessing_is_said_when_the_interval_allows_it():
     assert "includes guessing" in worst(audit_of(row("weak", 0.011, ci=(0.005, 0.02))))
+
+
+def test_the_precision_of_the_attack_that_was_chosen_has_the_interval_of_all():
+    unknown = {"value": None, "ci": None, "ci_simultaneous": None, "note": "not resolvable with 500 non-members"}
+    known = {"value": 0.2, "ci": [0.15, 0.25], "ci_simultaneous": [0.1, 0.3]}
+    rows = [row(name, 0.1, auc=auc) for name, auc in (("weak", 0.55), ("strong", 0.6))]
+    for one in rows:
+        one["precision_at_fpr"] = {"0.01": known, "0.001": unknown}
+    (finding,) = at_prior(audit_of(*rows, prior=0.01))
+    assert "strong" in finding.sentence
+    assert "names is 20.0% [10.0%, 30.0%] at 1% false alarms (guessing" in finding.sentence
+    assert finding.sentence.endswith("Intervals hold for all 2 attacks at once.")
+    assert precision_cells(rows[0])[0] == "20.0% [15.0%, 25.0%]"
 
 
 def test_what_a_guess_names_is_nobody():

@@ -130,12 +130,12 @@
       fprSlider.setAttribute("aria-valuetext", percent(fpr));
       priorSlider.setAttribute("aria-valuetext", percent(share));
       const best = rows
-        .map(({ attack }) => [attack, edgepriv.tprAtFpr(attack, fpr)])
+        .map(({ attack }) => [attack, edgepriv.tprAtFpr(attack, fpr, attacks.length)])
         .filter(([, figure]) => figure !== null)
         .reduce((top, each) => (top && top[1].value >= each[1].value ? top : each), null);
       element("explore-says").textContent = best
         ? `At ${percent(fpr)} false positives ${best[0].name} (${best[0].by}) finds the most: ${measured(best[1])} of the members. ` +
-          `If ${percent(share)} of all records are members, so are ${measured(edgepriv.precision(best[0], fpr, share))} of those it names.`
+          `If ${percent(share)} of all records are members, so are ${measured(edgepriv.precision(best[0], fpr, share, attacks.length))} of those it names.`
         : `No attack has enough non-members for ${percent(fpr)} false positives.`;
       chart?.redraw();
     }

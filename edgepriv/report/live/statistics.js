@@ -75,10 +75,11 @@ const edgepriv = (() => {
     return clopperPearson((hits / records) * persons, persons, alpha);
   }
 
-  function tprAtFpr(attack, fpr) {
+  // Intervals hold for so many attacks at once (Bonferroni): one that was chosen for its figure needs the number chosen from.
+  function tprAtFpr(attack, fpr, attacks = 1) {
     const named = at(attack, fpr);
     if (named === null) return null;
-    return { value: named.tp / attack.members, ci: interval(named.tp, attack.members, attack.memberPersons, 0.05) };
+    return { value: named.tp / attack.members, ci: interval(named.tp, attack.members, attack.memberPersons, 0.05 / attacks) };
   }
 
   function atPrior(tpr, fpr, prior) {
@@ -86,12 +87,12 @@ const edgepriv = (() => {
     return named > 0 ? (prior * tpr) / named : 0;
   }
 
-  // Each of the two rates at 97.5%, as the precision rises with the one and falls with the other.
-  function precision(attack, fpr, prior) {
+  // Each of the two rates at half of the allowed error, as the precision rises with the one and falls with the other.
+  function precision(attack, fpr, prior, attacks = 1) {
     const named = at(attack, fpr);
     if (named === null) return null;
-    const [lowTpr, highTpr] = interval(named.tp, attack.members, attack.memberPersons, 0.025);
-    const [lowFpr, highFpr] = interval(named.fp, attack.others, attack.otherPersons, 0.025);
+    const [lowTpr, highTpr] = interval(named.tp, attack.members, attack.memberPersons, 0.025 / attacks);
+    const [lowFpr, highFpr] = interval(named.fp, attack.others, attack.otherPersons, 0.025 / attacks);
     const ci = [atPrior(lowTpr, highFpr, prior), atPrior(highTpr, lowFpr, prior)];
     if (named.tp + named.fp === 0) return { value: null, ci };
     return { value: atPrior(named.tp / attack.members, named.fp / attack.others, prior), ci };
