@@ -237,8 +237,14 @@ def _of_training(dp: Mapping[str, Any]) -> str:
     noise = f"noise {dp['noise_multiplier']:.3g} times the clipping norm, {dp['steps']:,} steps"
     proof = f"epsilon {dp['epsilon']:.3g} at delta {dp['delta']:.2g}"
     if dp.get("claimed", True):
-        return f"Trained with differential privacy: {proof} is proven ({noise}){in_words(dp['epsilon'])}."
-    return f"Trained with noise that was given, for no epsilon ({noise}): {proof} is what it proves{in_words(dp['epsilon'])}."
+        of_what = f"Trained with differential privacy: {proof} is proven ({noise}){in_words(dp['epsilon'])}."
+    else:
+        of_what = (
+            f"Trained with noise that was given, for no epsilon ({noise}): {proof} is what it "
+            f"proves{in_words(dp['epsilon'])}."
+        )
+    rest = dp.get("not_covered")
+    return f"{of_what} It does not cover {'; nor '.join(rest)}." if rest else of_what
 
 
 def limits(audit: Audit | None) -> Iterator[Finding]:

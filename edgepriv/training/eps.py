@@ -107,7 +107,15 @@ def _probe(recipe: Recipe, dataset: Dataset, split: Split, classifier: Classifie
     if there are any."""
     split = ordinary(split, dataset)
     norm, guess = recipe.adversary.norm, eps_for(dataset.input_shape, recipe.adversary.norm)
-    pool = split.validation if len(split.validation) >= 20 else split.members
+    if recipe.dp.active:  # whose epsilon knows of no look at the members
+        pool = np.concatenate([split.validation, split.holdout])
+        if not len(pool):
+            raise UserError(
+                f"{_asked_for(dataset)}, and without validation and holdout examples it could be chosen on the members alone, "
+                "which differential privacy does not cover: pass --eps"
+            )
+    else:
+        pool = split.validation if len(split.validation) >= 20 else split.members
     index = np.sort(np.random.default_rng([split.seed, 9]).permutation(pool)[:_PROBED])
     x, y = torch.from_numpy(dataset.inputs(index)), torch.from_numpy(dataset.y[index])
     classifier.eval()

@@ -217,7 +217,8 @@ def _material(run: _Run, stage: str, position: int, start: dict[str, torch.Tenso
 def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], state: State) -> None:
     """Run one stage, from its ``state``; add its rows and what its defences measured."""
     classifier, members = run.classifier, run.members
-    task = task_of(classifier.network, run.recipe, name, run.dataset.input_shape)
+    encoded = run.dataset.encoding is not None
+    task = task_of(classifier.network, run.recipe, name, run.dataset.input_shape, encoded=encoded)
     task = replace(task, pipeline=None if name == "train" else run.pipeline, extra=_extra_of(run, name, task))
     if not run.quiet and task.budget is not None and classifier.alone and state.epoch == 0:
         _warn_of_slow_attack(classifier, members, task)

@@ -69,7 +69,13 @@ class Task:
 
 
 def task_of(
-    network: nn.Module, recipe: Recipe, name: str, input_shape: tuple[int, ...], *, brief: bool = False
+    network: nn.Module,
+    recipe: Recipe,
+    name: str,
+    input_shape: tuple[int, ...],
+    *,
+    brief: bool = False,
+    encoded: bool = False,
 ) -> Task:
     """What a stage minimises.
 
@@ -79,12 +85,13 @@ def task_of(
         name: of the stage.
         input_shape: of one example.
         brief: for a rehearsal, see ``Asked``.
+        encoded: whether the inputs are made of a table's columns, as there.
 
     Returns:
         The task.
     """
     image_network, stacked = len(input_shape) == 3, isinstance(network, Stacked)
-    objectives = objectives_of(Asked(recipe, name, input_shape, brief))
+    objectives = objectives_of(Asked(recipe, name, input_shape, brief, encoded))
     full = any(each.gradient is not None for each in objectives)
     device = device_of(recipe.device)
     return Task(

@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional
 from weights import weights_of
 
+from edgepriv.data import fitted, load, make_split
 from edgepriv.errors import UserError
-from edgepriv.recipe import Dp, Quantize, Recipe, Stage
+from edgepriv.recipe import Data, Dp, Quantize, Recipe, Stage
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.clipped import keeps_apart
@@ -299,8 +300,24 @@ def test_noise_that_is_given_has_the_epsilon_that_it_has(toy, split, noise, said
         assert facts["epsilon"] == pytest.approx(accountant.get_epsilon(facts["delta"]))
     else:
         assert facts["epsilon"] is None
-    (line,) = DEFENCES["dp"].terminal_lines(facts)
+    line, *rest = DEFENCES["dp"].terminal_lines(facts)
     assert said in line
+    assert [of_rest for of_rest in rest if "the seed of the noise (0)" in of_rest] == rest
+    assert len(rest) == (noise > 0)
+
+
+def test_what_was_learnt_of_a_table_is_said_to_be_outside_the_proof(tmp_path):
+    path, drawn = tmp_path / "t.csv", np.random.default_rng(0)
+    rows = [f"{age},{'ill' if age > 50 else 'well'}" for age in drawn.integers(20, 80, 200)]
+    path.write_text("\n".join(["age,diagnosis", *rows]))
+    table = load(f"csv:{path}", asked=Data(label="diagnosis"))
+    split = make_split(table, Data(), 0)
+    table = fitted(table, split.members)
+    recipe = RECIPE.with_changes(model={"name": "mlp", "args": {"widths": [4]}}, train={"epochs": 1})
+    classifier = new_classifier(recipe, table.num_classes, table.input_shape)
+    facts = run_stages(classifier, recipe, ("train",), table, split, quiet=True).defences["dp"]
+    assert "table's columns, which were learnt from the members" in facts["not_covered"][0]
+    assert "does not cover the categories" in DEFENCES["dp"].terminal_lines(facts)[1]
 
 
 def test_a_budget_that_no_noise_keeps_is_refused():

@@ -1,6 +1,7 @@
 """The radius of adversarial training: customary where there is a custom, else asked for with what it costs."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,3 +69,15 @@ def test_who_has_said_which_radius_is_meant():
     assert stated({}, None, RECIPE.with_changes(adversary={"eps": 0.03}), shape)
     assert stated({}, None, filled_in.with_changes(train={"adversarial": True}), shape)
     assert not stated({"adversary": {"norm": "l2"}}, None, RECIPE.with_changes(adversary={"eps": 0.03}), shape)
+
+
+def test_no_member_chooses_the_radius_of_a_private_model(unknown):
+    dataset, split = unknown
+    private = RECIPE.with_changes(dp={"epsilon": 8.0, "total": 10.0})
+    classifier = new_classifier(private, 10, dataset.input_shape)
+    few = replace(split, validation=split.validation[:5])
+    _, why = probed(private, ("robust",), dataset, few, classifier, asked=False)
+    assert "on 5 inputs" in why
+    nobody = replace(split, validation=split.validation[:0])
+    with pytest.raises(UserError, match=r"members alone.*pass --eps"):
+        probed(private, ("robust",), dataset, nobody, classifier, asked=False)

@@ -97,11 +97,13 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
             f"gradients of single examples clipped to {facts['clip']:g} in {facts['steps']:,} steps, without noise: no "
             "differential privacy and no guarantee (epsilon is infinite)"
         ]
+    rest = [f"epsilon does not cover {'; nor '.join(facts['not_covered'])}"] if facts.get("not_covered") else []
     asked = "" if facts.get("claimed", True) else "; the noise was given, no epsilon was asked for"
     return [
         f"differential privacy: epsilon {facts['epsilon']:.3g} at delta {facts['delta']:.2g} spent in {facts['steps']:,} steps "
         f"(noise multiplier {facts['noise_multiplier']:.3g}, gradients clipped to {facts['clip']:g}){asked}"
-        f"{in_words(facts['epsilon'])}"
+        f"{in_words(facts['epsilon'])}",
+        *rest,
     ]
 
 
@@ -129,9 +131,10 @@ PRIVATE_TRAINING: Defence = Defence(
     option="--dp-epsilon 8",
     source="Abadi et al. 2016",
     what="DP-SGD through Opacus, in `edgepriv train`: a proof, not a measurement. The epsilon spent is in the manifest, beside "
-    "the audit's lower bound. It does not cover the choice of hyperparameters, the normalisation, or an attacker who knows the "
-    "seed of the noise; afterwards quantize with `--ptq`, or fine-tune under the same accountant (`--dp-total-epsilon 10`). "
-    "`--dp-noise 0.1` gives the noise instead of an epsilon: the manifest says which epsilon that still is",
+    "the audit's lower bound. It does not cover the choice of hyperparameters, the normalisation, the encoding of a table's "
+    "columns, or an attacker who knows the seed of the noise; afterwards quantize with `--ptq`, or fine-tune under the same "
+    "accountant (`--dp-total-epsilon 10`). `--dp-noise 0.1` gives the noise instead of an epsilon: the manifest says which "
+    "epsilon that still is",
     fields=("dp",),
     unused={
         "dp.delta": lambda recipe: recipe.dp.noise is not None,  # it is what epsilon is counted at

@@ -61,12 +61,14 @@ class Asked:
         stage: name of the stage that trains.
         input_shape: of one example.
         brief: for a rehearsal: one step of whatever takes many, on a handful of examples.
+        encoded: whether the inputs are made of a table's columns, by an encoding that is learnt from the members.
     """
 
     recipe: Recipe
     stage: str
     input_shape: tuple[int, ...]
     brief: bool = False
+    encoded: bool = False
 
     @property
     def settings(self) -> Stage:

@@ -56,8 +56,17 @@ def objective(asked: Asked) -> Objective:
         finished=finished,
         copies=dp.augmentations,
         batches=lambda members, generator: planned(members).batches(generator),
-        facts=lambda members, epochs: planned(members).spent(epochs),
+        facts=lambda members, epochs: planned(members).spent(epochs) | {"not_covered": _not_covered(asked)},
         refuse=refuse,
         title=f"DP, noise {dp.noise:g}" if dp.epsilon is None else f"DP, epsilon {dp.epsilon:g}",
         remedy="less --dp-noise" if dp.epsilon is None else "a larger --dp-epsilon",
     )
+
+
+def _not_covered(asked: Asked) -> list[str]:
+    """What is known of the members without having been accounted for, and what the proof rests on."""
+    recipe = asked.recipe
+    encoding = "the categories, ranges, means and deviations of the table's columns, which were learnt from the members"
+    public = f"what the weights of {recipe.start.file} know of the members, if they were trained on any"
+    seed = f"an attacker who knows the seed of the noise ({recipe.seed})"
+    return [*[encoding] * asked.encoded, *[public] * recipe.start.active, seed]
