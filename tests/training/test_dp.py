@@ -12,7 +12,7 @@ from weights import weights_of
 
 from edgepriv.data import fitted, load, make_split
 from edgepriv.errors import UserError
-from edgepriv.recipe import Data, Dp, Quantize, Recipe, Stage
+from edgepriv.recipe import Data, Dp, Quantize, Recipe, Stage, parse
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.clipped import keeps_apart
@@ -377,3 +377,9 @@ def test_a_budget_that_training_has_spent_leaves_none():
     recipe = RECIPE.with_changes(qat={"epochs": 2}, dp={"epsilon": 4.0, "total": 3.0})
     with pytest.raises(UserError, match="larger --dp-total-epsilon"):
         later_plan(recipe, "qat", 130)
+
+
+@pytest.mark.parametrize("name", ["epsilon", "noise", "clip", "total"])
+def test_what_is_not_finite_is_refused(name):
+    with pytest.raises(UserError, match=f"dp.{name}"):
+        parse({"dp": {"epsilon": 8.0} | {name: float("inf")}}, "the options")

@@ -39,7 +39,7 @@ class Dp(Section):
             hidden_on=("harden",),
             default="no differential privacy",
         ),
-    ] = Field(None, gt=0)
+    ] = Field(None, gt=0, allow_inf_nan=False)
     noise: Annotated[
         float | None,
         Option(
@@ -58,7 +58,7 @@ class Dp(Section):
     clip: Annotated[
         float,
         Option("Bound on the L2 norm of each example's gradient.", "Defences", ("train",), name="dp_clip"),
-    ] = Field(1.0, gt=0)
+    ] = Field(1.0, gt=0, allow_inf_nan=False)
 
     augmentations: Annotated[
         int,
@@ -79,7 +79,7 @@ class Dp(Section):
             name="dp_total_epsilon",
             default="that of the training: nothing is fine-tuned",
         ),
-    ] = Field(None, gt=0)
+    ] = Field(None, gt=0, allow_inf_nan=False)
 
     @property
     def active(self) -> bool:
@@ -146,8 +146,8 @@ PRIVATE_TRAINING: Defence = Defence(
     idle="--dp-total-epsilon is spent by fine-tuning, and no stage trains here: leave it out, or pass --qat-epochs",
     conflicts=(
         Conflict(
-            "delta, clip and augmentations of differential privacy have no effect without an epsilon, and the training would "
-            "not be private: pass --dp-epsilon",
+            "delta, clip and augmentations of differential privacy have no effect without an epsilon or a noise, and the "
+            "training would not be private: pass --dp-epsilon or --dp-noise",
             met=lambda recipe: not recipe.dp.active and recipe.dp != Dp(),
         ),
         Conflict(
