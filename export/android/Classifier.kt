@@ -25,6 +25,8 @@ class Classifier(model: ByteArray, threads: Int = 1) : AutoCloseable {
         val options = OrtSession.SessionOptions()
         options.setIntraOpNumThreads(threads)
         options.setInterOpNumThreads(1)
+        // Weights of 4 bits in standard operators run in a kernel that rounds activations to 8 bits by itself; 1 is float32.
+        options.addConfigEntry("session.qdq_matmulnbits_accuracy_level", "1")
         session = environment.createSession(model, options)
     }
 

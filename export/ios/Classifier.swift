@@ -16,6 +16,8 @@ final class Classifier {
         environment = try ORTEnv(loggingLevel: .error)
         let options = try ORTSessionOptions()
         try options.setIntraOpNumThreads(threads)
+        // Weights of 4 bits in standard operators run in a kernel that rounds activations to 8 bits by itself; 1 is float32.
+        try options.addConfigEntry(withKey: "session.qdq_matmulnbits_accuracy_level", value: "1")
         session = try ORTSession(env: environment, modelPath: model.path, sessionOptions: options)
     }
 
