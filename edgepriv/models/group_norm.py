@@ -3,6 +3,8 @@
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+_PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""A subclass may do more than normalise, such as timm's, which activates too: that would be lost."""
 _MOST_GROUPS, _FEWEST_CHANNELS = 16, 2
 """Groups of a layer, as De et al. 2022 have them; channels of a group, since a group of one number is normalised to 0."""
 
@@ -14,12 +16,12 @@ def with_group_norm(network: nn.Module) -> list[str]:
         network: with new weights, changed in place.
 
     Returns:
-        Names of the layers that were replaced; one that has a single channel is left as it is.
+        Names of the layers that were replaced; one that has a single channel, or is a class of its own, is left as it is.
     """
     made: dict[nn.Module, nn.GroupNorm] = {}  # a layer that stands in several places stays one
     replaced = []
     for name, module in list(network.named_modules(remove_duplicate=False)):
-        if not isinstance(module, _BatchNorm) or module.num_features < _FEWEST_CHANNELS:
+        if not isinstance(module, _BatchNorm) or type(module) not in _PLAIN or module.num_features < _FEWEST_CHANNELS:
             continue
         groups = groups_of(module.num_features)
         if module not in made:

@@ -47,6 +47,20 @@ def test_a_layer_in_several_places_stays_one():
     assert isinstance(network[4], nn.BatchNorm1d)  # of one number nothing would be left
 
 
+class NormAndRelu(nn.BatchNorm1d):
+    """As timm has them: the activation is inside."""
+
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+def test_a_normalization_that_does_more_is_refused_rather_than_replaced():
+    network = nn.Sequential(nn.Linear(2, 4), NormAndRelu(4))
+    assert with_group_norm(network) == []
+    with pytest.raises(UserError, match=r"layer 1 \(NormAndRelu\) cannot be trained"):
+        refuse_unsupported(network)
+
+
 def test_weights_that_were_trained_with_batches_are_refused(tmp_path):
     trained = new_classifier(Recipe(model={"name": "resnet20"}), 10, SHAPE).network
     torch.save(trained.state_dict(), tmp_path / "public.pt")
