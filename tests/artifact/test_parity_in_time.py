@@ -13,8 +13,16 @@ from edgepriv.models.small import MLP
 X = np.random.default_rng(0).random((1000, 6), dtype=np.float32)
 
 
+@pytest.fixture(scope="module")
+def built():
+    """A classifier and the session of its file."""
+    torch.manual_seed(0)
+    classifier = Classifier(MLP(3, (6,), (8,)), [0.5], [0.25])
+    return classifier, open_session(build_graph(classifier, {}, input_shape=(6,), class_names="abc").content)
+
+
 @pytest.fixture
-def proven(monkeypatch):
+def proven(monkeypatch, built):
     """Parity of a network that takes so many seconds of the test's own time for each input."""
 
     def prove(seconds_each):
@@ -26,10 +34,8 @@ def proven(monkeypatch):
 
         monkeypatch.setattr(parity, "predict", slow)
         monkeypatch.setattr(parity.time, "monotonic", lambda: clock[0])
-        torch.manual_seed(0)
-        classifier = Classifier(MLP(3, (6,), (8,)), [0.5], [0.25])
-        content = build_graph(classifier, {}, input_shape=(6,), class_names="abc").content
-        return parity.prove_parity(classifier, {}, open_session(content), X)
+        classifier, session = built
+        return parity.prove_parity(classifier, {}, session, X)
 
     return prove
 

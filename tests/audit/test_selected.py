@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, rankdata
 from sklearn.metrics import roc_auc_score
 
 from edgepriv.audit import selected, statistics
@@ -12,12 +12,18 @@ from edgepriv.audit.significance import holm
 FPRS = (0.1,)
 
 
+def area(values, member):
+    """Mann and Whitney's statistic: scikit-learn's function takes most of a simulation's time."""
+    inside = int(member.sum())
+    return (rankdata(values)[member].sum() - inside * (inside + 1) / 2) / (inside * int((~member).sum()))
+
+
 def rows_of(scores, member):
     return [
         {
             "threat_model": "none",
             "name": name,
-            "auc": roc_auc_score(member, values),
+            "auc": area(values, member),
             "tpr_at_fpr": {str(fpr): statistics.tpr_at_fpr(values, member, fpr) for fpr in FPRS},
         }
         for name, values in scores.items()
