@@ -387,6 +387,7 @@ def tune(
     min_robust: float | None = None,
     time: str | float | None = None,
     candidates: int = 40,
+    model: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     force: bool = False,
     progress: bool | Callable[[Step], object] = False,

@@ -37,7 +37,7 @@ def hardening_recipe(trained_by: Recipe, recipe: Recipe | None, changes: dict[st
     if recipe is not None and (recipe.model.name != trained_by.model.name or recipe.seed != trained_by.seed):
         raise UserError(
             f"the recipe is for model {recipe.model.name!r}, seed {recipe.seed}; "
-            f"{model} is {trained_by.model.name!r}, seed {trained_by.seed}"
+            f"{model} is {trained_by.model.name!r}, seed {trained_by.seed}: write both into the recipe as they are there"
         )
     asked_dp = {key: value for key, value in changes.get("dp", {}).items() if value is not None}
     total = asked_dp.pop("total", None) or (None if recipe is None else recipe.dp.total)

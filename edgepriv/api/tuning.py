@@ -7,7 +7,7 @@ from edgepriv.api import arguments as given
 from edgepriv.api.results import Tuned
 from edgepriv.api.verb import verb
 from edgepriv.errors import GateFailed, UserError
-from edgepriv.recipe import Option
+from edgepriv.recipe import Option, Recipe
 from edgepriv.recipe.written import duration
 
 TIME, CANDIDATES = "1h", 40
@@ -47,6 +47,7 @@ def tune(
         Option("Time for the search, such as 30m or 2h.", "Timing", default=TIME),
     ] = None,
     candidates: Annotated[int, Option("Candidates to draw, at most.", "Timing")] = CANDIDATES,
+    model: given.OwnModel = None,
     data_dir: given.DataDir = None,
     force: given.Force = False,
     progress: given.Progress = False,
@@ -65,6 +66,7 @@ def tune(
         min_robust: the least accuracy under attack, a share from 0 to 1, by perturbations as the recipe has them.
         time: of all runs of the same question together, such as "30m"; no candidate is begun that would take longer.
         candidates: that the search draws at most.
+        model: your own ``package.module:factory``, without which a checkpoint of such a network is refused.
         data_dir: folder of named data sets.
         force: replace files that exist.
         progress: see ``edgepriv.api.arguments.Progress``.
@@ -89,6 +91,8 @@ def tune(
     if candidates < 1:
         raise UserError(f"--candidates {candidates}: expected 1 or more")
     settings, file = given.opened(recipe)
+    if model is not None:
+        settings = (settings or Recipe()).with_changes(model={"name": model})
     try:
         content = tuning.tune(
             Path(checkpoint),

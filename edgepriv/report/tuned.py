@@ -84,12 +84,13 @@ def frontier_table(content: Row) -> Table:
     """
     title = f"Frontier, on the {content['chosen_on']:,} non-members by which the file was chosen"
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for place, name in enumerate(COLUMNS):
-        table.add_column(name, justify="right" if place else "left", overflow="fold")
-    for row in content["candidates"]:
-        if row["on_frontier"] or row["name"] == content["winner"]:
-            first, *rest = cells(row)
-            table.add_row(Text(("> " if row["name"] == content["winner"] else "") + first), *rest)
+    shown = [row for row in content["candidates"] if row["on_frontier"] or row["name"] == content["winner"]]
+    measured = [place for place in range(len(COLUMNS)) if any(cells(row)[place] for row in shown)]
+    for place in measured:
+        table.add_column(COLUMNS[place], justify="right" if place else "left", overflow="fold")
+    for row in shown:
+        first, *rest = (cells(row)[place] for place in measured)
+        table.add_row(Text(("> " if row["name"] == content["winner"] else "") + first), *rest)
     return table
 
 

@@ -15,6 +15,7 @@ from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
 from edgepriv.paired import loss
 from edgepriv.project import beside
+from edgepriv.recipe import Model, Recipe
 from edgepriv.tuning.question import Question, Work
 from edgepriv.tuning.risks import Effort, risks
 from edgepriv.tuning.space import Plan
@@ -217,7 +218,13 @@ def relaid(question: Question, candidate: Candidate, layout: tuple[str, str], wo
     try:
         with progress.told(False):
             done = pipeline.export(
-                source, None, changes, onnx, accept_accuracy_loss=True, data_dir=question.data_dir, force=True
+                source,
+                Recipe(model=Model(name=question.network.name)),
+                changes,
+                onnx,
+                accept_accuracy_loss=True,
+                data_dir=question.data_dir,
+                force=True,
             )
             right = right_of(onnx, question, question.halves.choosing)
     except UserError:

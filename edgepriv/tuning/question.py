@@ -10,7 +10,7 @@ from typing import Any
 from edgepriv.data import Halves
 from edgepriv.files import read_bytes, read_json, write_json
 from edgepriv.project import Trained
-from edgepriv.recipe import Recipe
+from edgepriv.recipe import Model, Recipe
 from edgepriv.tuning.budgets import Budgets
 from edgepriv.tuning.space import EPOCHS
 
@@ -29,6 +29,16 @@ class Question:
     budgets: Budgets
     halves: Halves
     data_dir: Path | None
+
+    @property
+    def network(self) -> Model:
+        """What confirms the user's own network wherever a file names it: it has been confirmed for the checkpoint."""
+        return self.given.checkpoint.recipe.model
+
+    @property
+    def factory(self) -> str | None:
+        """The user's own ``package.module:factory``, None for a network that edgepriv knows."""
+        return self.network.name if ":" in self.network.name else None
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -69,6 +69,7 @@ def risks(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[
             {"audit": asked | {"threat_models": ("adaptive",)}},
             data_dir=question.data_dir,
             float_twin=False,
+            factory=question.factory,
             accept_accuracy_loss=True,
             force=True,
         )
@@ -125,7 +126,7 @@ def strongest(
 
 def _robust(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[str, Any]:
     """Accuracy under attack on the half's non-members."""
-    made_by = checkpoint.load(beside(onnx, "pt"), question.given.checkpoint.recipe.model).recipe
+    made_by = checkpoint.load(beside(onnx, "pt"), question.network).recipe
     asked = made_by.with_changes(audit={"robust": effort.robust, "robust_examples": effort.examples})
     cache = question.data_dir or data.default_data_dir()
     report = pipeline.robustness_of(onnx, replace(question.given, split=split), asked, cache)

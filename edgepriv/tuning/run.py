@@ -1,7 +1,8 @@
 """``edgepriv tune``: the list of its steps."""
 
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from edgepriv import data, pipeline, progress, project
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.files import refuse_existing, refuse_overwriting, sha256_of, write_json, write_text
+from edgepriv.hardening_recipe import hardening_recipe
 from edgepriv.models import checkpoint
 from edgepriv.recipe import Quantize, Recipe, as_toml
 from edgepriv.report import tuned
@@ -18,7 +20,7 @@ from edgepriv.tuning.candidates import Candidate, accuracy_figures, all_kept, au
 from edgepriv.tuning.frontier import Chosen, choose, frontier, score
 from edgepriv.tuning.question import Question, Work, hash_of
 from edgepriv.tuning.risks import full_effort, risks
-from edgepriv.tuning.saying import not_the_same, progressed, tied, verdict
+from edgepriv.tuning.saying import accuracy_told, not_made, not_the_same, progressed, tied, verdict
 from edgepriv.tuning.search import Clock, Search, opened_study, run
 from edgepriv.tuning.space import VARIANTS, first_points
 
@@ -102,6 +104,9 @@ def _asked(model: Path, recipe: Recipe | None, budgets: Budgets, data_dir: Path 
             f"{model} has been hardened already (stages {', '.join(given.checkpoint.stages)}): tune the checkpoint that it was "
             "made from"
         )
+    hardening_recipe(
+        given.checkpoint.recipe, recipe, {}, model
+    )  # one of another model is refused before anything is measured
     halves = data.halves_of(given.dataset, given.split)
     if min(len(split.non_members) for split in halves) < 2:
         raise UserError(
@@ -208,7 +213,7 @@ def _told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
             data_dir=question.data_dir,
             force=True,
         )
-    hardened = _recipe_of(output)
+    hardened = checkpoint.load(output / "model.pt", question.network).recipe
     write_text(output / "recipe.toml", as_toml(hardened))
     telling = question.halves.telling
     twin = project.beside(output / "model.onnx", "fp32.onnx")
@@ -220,7 +225,13 @@ def _told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
         **_risks(question, output),
     }
     digest = sha256_of(output / "model.onnx")
-    remarks = [line for line in (tied(chosen, question.budgets.goal), not_the_same(winner, digest)) if line]
+    accepted = [line for line in done.get("accuracy", {}).get("warnings", []) if "--accept-accuracy-loss" in line]
+    unasked = accuracy_told(figures) if question.budgets.drop is None else ""
+    remarks = [
+        *(line for line in (unasked, tied(chosen, question.budgets.goal), not_the_same(winner, digest)) if line),
+        *accepted,
+        *not_made(search.failed),
+    ]
     rows = [verdict(kept, figures) for kept in judged(question.budgets, figures)]
     return _summary(search, chosen) | {
         "finished": True,
@@ -230,7 +241,7 @@ def _told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
         "figures": figures,
         "budgets": rows,
         "said": remarks,
-        "command": f"edgepriv harden {question.model} --recipe {output / 'recipe.toml'} -o again/",
+        "command": _command(question, output, accepted),
     }
 
 
@@ -243,8 +254,12 @@ def _risks(question: Question, output: Path) -> dict[str, Any]:
         return risks(output / "model.onnx", question, question.halves.telling, effort)
 
 
-def _recipe_of(output: Path) -> Recipe:
-    return checkpoint.load(output / "model.pt", None).recipe
+def _command(question: Question, output: Path, accepted: Sequence[str]) -> str:
+    """What makes the same file again."""
+    words = ["edgepriv", "harden", str(question.model), "--recipe", str(output / "recipe.toml"), "-o", "again/"]
+    words += ["--accept-accuracy-loss"] if accepted else []
+    words += ["--data-dir", str(question.data_dir)] if question.data_dir is not None else []
+    return shlex.join(words)
 
 
 def _summary(search: Search, chosen: Chosen) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the search says: where it is, which budget is kept, what tied."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgepriv import progress
@@ -56,6 +56,32 @@ def verdict(kept: Kept, figures: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def accuracy_told(figures: Mapping[str, Any]) -> str:
+    """What the file loses to the float file.
+
+    Args:
+        figures: of the file.
+
+    Returns:
+        A clause with the interval.
+    """
+    drop = figures["drop"]
+    low, high = drop["ci"]
+    return f"accuracy {drop['value']:.2f} points [{low:.2f}, {high:.2f}] below the float file's on {drop['n']:,} non-members"
+
+
+def not_made(failed: Sequence[str]) -> list[str]:
+    """Candidates that came to nothing.
+
+    Args:
+        failed: why, for each.
+
+    Returns:
+        A sentence with the first reason; none where all were made.
+    """
+    return [f"{count(len(failed), 'candidate')} could not be made; the first: {failed[0]}"] if failed else []
+
+
 def _size(kept: Kept, figures: Mapping[str, Any]) -> tuple[str, str]:
     floating = figures["float_bytes"]
     return (
@@ -66,11 +92,8 @@ def _size(kept: Kept, figures: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _drop(kept: Kept, figures: Mapping[str, Any]) -> tuple[str, str]:
-    low, high = kept.ci or (0.0, 0.0)
-    n = figures["drop"]["n"]
     return (
-        f"accuracy {kept.value:.2f} points [{low:.2f}, {high:.2f}] below the float file's on {n:,} non-members, at most "
-        f"{kept.limit:g}",
+        f"{accuracy_told(figures)}, at most {kept.limit:g}",
         f"{kept.value - kept.limit:.2f} points",
     )
 

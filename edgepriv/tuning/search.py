@@ -4,9 +4,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepriv.errors import UserError
+from edgepriv.files import write_bytes
 from edgepriv.tuning.candidates import Candidate, made
 from edgepriv.tuning.frontier import score
 from edgepriv.tuning.question import Question, Work
@@ -14,12 +16,15 @@ from edgepriv.tuning.risks import PROXY
 from edgepriv.tuning.space import suggested
 
 if TYPE_CHECKING:
+    from optuna.samplers import TPESampler
     from optuna.study import Study
 
 RANDOM = 8
 """Trials, with those that the search begins with, after which it is led by what was measured."""
 _KEEP = 3
 """One of so many goes on to the next rung."""
+_ALWAYS = "compared with"
+"""Marks the trial that goes on to the last rung whatever it is worth, also where a killed run began it."""
 _HOPELESS = 3
 """Plans that failed, after which a search that has made none ends."""
 
@@ -110,20 +115,37 @@ def opened_study(work: Work, seed: int, first: list[dict[str, Any]]) -> "Study":
     from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(logging.ERROR)
+    # Its lock is a link to the journal: by a relative path the link would lead nowhere, and a lock that a killed run has left
+    # would be waited for without end.
+    journal = work.study.resolve()
+    _whole_lines(journal)
     study = optuna.create_study(
         study_name="tune",
-        storage=JournalStorage(JournalFileBackend(str(work.study))),
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM),
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        sampler=_sampler(seed),
         pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=_KEEP),
         load_if_exists=True,
     )
-    if not study.trials:
-        for point in first:
-            study.enqueue_trial(point)
+    for place, point in enumerate(first[len(study.trials) :], len(study.trials)):
+        study.enqueue_trial(point, user_attrs={} if place else {_ALWAYS: True})
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+        study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
     return study
+
+
+def _sampler(seed: int) -> "TPESampler":
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed, n_startup_trials=RANDOM)
+
+
+def _whole_lines(journal: Path) -> None:
+    """Cut off a last line that a power cut or a full disk has left half written: Optuna would refuse the whole file."""
+    if journal.exists():
+        content = journal.read_bytes()
+        if not content.endswith(b"\n"):
+            write_bytes(journal, content[: content.rfind(b"\n") + 1])
 
 
 def run(search: Search, study: "Study", most: int) -> None:
@@ -142,11 +164,14 @@ def run(search: Search, study: "Study", most: int) -> None:
     while search.trials < most and (search.clock.suffices(rungs[0]) or not search.candidates):
         if len(search.failed) >= _HOPELESS and not search.candidates:
             break
+        study.sampler = _sampler(
+            search.question.given.split.seed + search.trials
+        )  # a run that goes on draws as one that was not killed
         trial = study.ask()
         plan = suggested(trial, search.table, search.question.budgets)
         value, pruned = None, False
         for rung, epochs in enumerate(rungs):
-            always = trial.number == 0  # the file that all others are compared with
+            always = _ALWAYS in trial.user_attrs  # the file that all others are compared with
             if rung and not (search.clock.suffices(epochs) and (always or not trial.should_prune())):
                 pruned = True
                 break

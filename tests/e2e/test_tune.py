@@ -41,5 +41,11 @@ def test_bad_budgets_are_refused_before_the_work(refused, hardened, tmp_path, op
 
 
 def test_what_cannot_be_tuned_is_refused(refused, hardened, tmp_path):
+    (tmp_path / "other.toml").write_text('seed = 5\n[export]\ninput = "uint8"\n')
+    other = refused(
+        "tune", hardened / "float.pt", "--max-drop", 1, "--recipe", tmp_path / "other.toml", "-o", tmp_path / "t"
+    )
+    assert "the recipe is for model 'cnn', seed 5" in other
+    assert "no candidate" not in other
     assert "has been hardened already" in refused("tune", hardened / "out/model.pt", "--max-drop", 1, "-o", tmp_path)
     assert "no such file" in refused("tune", tmp_path / "no.pt", "--max-drop", 1, "-o", tmp_path)

@@ -14,11 +14,13 @@ SHARE = {"layers.0": 0.9, "layers.1": 0.1, "*": 1.0}
 """Of the weights, by layer."""
 
 
-def trained(folder: Path) -> Path:
-    """A checkpoint of a tiny MLP on digits."""
+def trained(folder: Path, network: dict | None = None) -> Path:
+    """A checkpoint of a tiny MLP on digits, or of another ``network``."""
     model = folder / "tiny.pt"
     recipe = Recipe().with_changes(
-        data={"name": "digits"}, model={"name": "mlp", "args": {"widths": [8]}}, train={"epochs": 2, "lr": 0.01}
+        data={"name": "digits"},
+        model=network or {"name": "mlp", "args": {"widths": [8]}},
+        train={"epochs": 2, "lr": 0.01},
     )
     pipeline.train(recipe, model, accept_accuracy_loss=True)
     return model
@@ -39,7 +41,7 @@ class Simulated:
         lost = 0.3 * 2.0 ** (2 - bits) / changes["qat"]["epochs"] ** 0.5
         for name, share in (("model.onnx", lost), ("model.fp32.onnx", 0.0)):
             (output / name).write_text(json.dumps(share))
-        saved = checkpoint.load(self.model, None)
+        saved = checkpoint.load(self.model, None if recipe is None else recipe.model)
         checkpoint.save(output / "model.pt", saved.with_recipe(saved.recipe.with_changes(**changes)))
         size = int(2_000 + PARAMETERS * bits / 8)
         return {"size_bytes": size, "float": {"size_bytes": FLOAT_BYTES}}

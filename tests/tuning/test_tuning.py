@@ -1,6 +1,7 @@
 """The search as a whole, with trainings that are simulated: it is killed, goes on, and ends in a file or in a refusal."""
 
 import json
+from pathlib import Path
 
 import pytest
 from simulated_search import Simulated, trained
@@ -51,6 +52,54 @@ def test_a_killed_search_goes_on_where_it_was(model, tmp_path, monkeypatch):
     assert not made & again
     assert content["trials"] == TIME["most"]
     assert len(content["candidates"]) == len(made) + len(again)
+
+
+def test_a_search_that_is_killed_in_its_first_candidate_still_has_four_bits_to_compare_with(
+    model, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    asked, folder = budgets_of(None, 5.0, None, None), Path("tuned")
+    with monkeypatch.context() as patch:
+        Simulated(model, dies_at=1).patched(patch)
+        with pytest.raises(KeyboardInterrupt):
+            tune(model, None, asked, folder, **TIME)
+    [journal] = folder.glob("work/*/study.journal")
+    with journal.open("ab") as file:
+        file.write(b'{"op_code":')  # a power cut leaves half a line
+    Simulated(model).patched(monkeypatch)
+    for force in (False, True):
+        content = tune(model, None, asked, folder, **TIME, force=force)
+        assert {row["epochs"] for row in content["candidates"] if row["bits"] == "*=4"} == {1, 4, 12}
+        assert content["trials"] == TIME["most"]
+
+
+def test_a_search_that_goes_on_draws_what_it_would_have_drawn(model, tmp_path, monkeypatch):
+    asked, more = budgets_of(None, 5.0, None, None), {"seconds": 600.0, "most": 9}
+    Simulated(model).patched(monkeypatch)
+    whole = tune(model, None, asked, tmp_path / "whole", **more)
+    tune(model, None, asked, tmp_path / "parts", seconds=600.0, most=7)
+    parts = tune(model, None, asked, tmp_path / "parts", **more, force=True)
+    assert [row["name"] for row in parts["candidates"]] == [row["name"] for row in whole["candidates"]]
+
+
+def test_a_network_of_ones_own_is_tuned_to_the_end(tmp_path, monkeypatch):
+    (tmp_path / "own_tiny.py").write_text(
+        "from torch import nn\n\n\ndef make(input_shape, num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, num_classes))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = trained(tmp_path, {"name": "own_tiny:make"})
+    Simulated(model).patched(monkeypatch)
+    own = Recipe().with_changes(model={"name": "own_tiny:make"})
+    content = tune(model, own, budgets_of(None, 60.0, None, None), tmp_path / "with space", seconds=1e-6, most=1)
+    assert content["recipe"]["model"]["name"] == "own_tiny:make"
+    assert f"--recipe '{tmp_path / 'with space/recipe.toml'}'" in content["command"]
+
+
+def test_a_size_alone_tells_of_the_accuracy_too(model, tmp_path, monkeypatch):
+    Simulated(model).patched(monkeypatch)
+    content = tune(model, None, budgets_of("0.5x", None, None, None), tmp_path / "t", seconds=1e-6, most=1)
+    assert [line for line in content["said"] if "below the float file's on" in line]
 
 
 def test_a_budget_that_cannot_be_kept_ends_in_the_nearest_file(model, tmp_path, monkeypatch):
