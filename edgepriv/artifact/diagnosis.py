@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +26,20 @@ _FEW_ROWS = 16
 """Examples at a time: every layer's output is in memory."""
 
 
+class Truth(NamedTuple):
+    """``y``: int64 [n], the true classes; ``groups``: int64 [n], whose records they are, None where each is by itself."""
+
+    y: np.ndarray
+    groups: np.ndarray | None
+
+
 def diagnosed(
-    deployed: Side, floating: Side, summaries: Sequence[LayerSummary], x: np.ndarray, y: np.ndarray | None
+    deployed: Side,
+    floating: Side,
+    summaries: Sequence[LayerSummary],
+    x: np.ndarray,
+    y: np.ndarray | None,
+    groups: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Compare a quantized file with the float network that it was made from, layer by layer.
 
@@ -37,6 +49,7 @@ def diagnosed(
         summaries: of the deployed file's weights.
         x: float32 [n >= 1, ...], as ``predict`` takes them.
         y: int64 [n], the true classes; None where they are not known.
+        groups: int64 [n], whose records they are; None where each is by itself.
 
     Returns:
         JSON-ready: ``n`` inputs; of the whole file ``accuracy``: ``float``, ``deployed`` (None without classes),
@@ -51,21 +64,24 @@ def diagnosed(
     """
     pair = paired(deployed, floating, summaries, x)
     n = affordable_inputs(pair.own, x, 2 * len(pair.taps) + 4, 5 * MOST)
-    x, y = x[:n], None if y is None else y[:n]
+    x = x[:n]
+    truth = None if y is None else Truth(y[:n], None if groups is None else groups[:n])
     expected, actual, ratios = _accumulated(pair, x)
     rows = [
-        _row(pair, name, x, y, expected) | {"snr_db": ratios[name]}
+        _row(pair, name, x, truth, expected) | {"snr_db": ratios[name]}
         for name in progress.each(pair.taps, "layers", unit="layer", total=len(pair.taps), delay=3)
     ]
-    lost = _lost(expected, actual, y)
-    notes = _notes(pair, rows, y)
+    lost = _lost(expected, actual, truth)
+    notes = _notes(pair, rows, truth)
     return {
         "n": n,
-        "accuracy": None if y is None else {"float": _right(expected, y), "deployed": _right(actual, y)},
+        "accuracy": None
+        if truth is None
+        else {"float": _right(expected, truth.y), "deployed": _right(actual, truth.y)},
         **lost,
         "same_label": _agreement(expected, actual),
         "layers": rows,
-        "widen": _widen(pair, rows, x, y, expected),
+        "widen": _widen(pair, rows, x, truth, expected),
         "notes": notes,
     }
 
@@ -94,7 +110,7 @@ def _accumulated(pair: Pair, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, dic
     return np.concatenate(expected), np.concatenate(actual), ratios
 
 
-def _row(pair: Pair, name: str, x: np.ndarray, y: np.ndarray | None, expected: np.ndarray) -> dict[str, Any]:
+def _row(pair: Pair, name: str, x: np.ndarray, truth: Truth | None, expected: np.ndarray) -> dict[str, Any]:
     """What one layer's weights cost, all others at full width."""
     weight, summary = pair.own.weights[name], pair.summaries.get(name)
     row: dict[str, Any] = {
@@ -123,14 +139,14 @@ def _row(pair: Pair, name: str, x: np.ndarray, y: np.ndarray | None, expected: n
     actual = np.concatenate(answers)
     return row | {
         "own_snr_db": decibels(signal, noise),
-        **_lost(expected, actual, y),
+        **_lost(expected, actual, truth),
         "same_label": _agreement(expected, actual),
         "trained": _is_trained(weight, pair.rows[name], summary),
     }
 
 
 def _widen(
-    pair: Pair, rows: Sequence[Mapping[str, Any]], x: np.ndarray, y: np.ndarray | None, expected: np.ndarray
+    pair: Pair, rows: Sequence[Mapping[str, Any]], x: np.ndarray, truth: Truth | None, expected: np.ndarray
 ) -> dict[str, Any] | None:
     """The layers whose weights cost most, and what more bits for them would bring, with float activations."""
     names = {weight.layer: name for name, weight in pair.own.weights.items()}
@@ -144,8 +160,8 @@ def _widen(
     for layer, bits in wider.items():
         floats = pair.own.weights[names[layer]].rows
         replaced[names[layer]] = _rounded(floats, bits, pair.summaries[names[layer]])
-    before = _lost(expected, pair.own.probabilities(x, pair.rows), y)
-    after = _lost(expected, pair.own.probabilities(x, replaced), y)
+    before = _lost(expected, pair.own.probabilities(x, pair.rows), truth)
+    after = _lost(expected, pair.own.probabilities(x, replaced), truth)
     return {
         "layers": [{"name": row["name"], "bits": row["bits"], "to": wider[row["name"]]} for row in worst],
         "option": f"--bits '{option_of(known, wider)}'",
@@ -179,9 +195,9 @@ def _pattern(name: str) -> str:
     return re.sub(r"[\[\]*,='\s]", "?", name)
 
 
-def _notes(pair: Pair, rows: Sequence[Mapping[str, Any]], y: np.ndarray | None) -> list[str]:
+def _notes(pair: Pair, rows: Sequence[Mapping[str, Any]], truth: Truth | None) -> list[str]:
     notes = []
-    if y is None:
+    if truth is None:
         notes.append(
             "the examples have no labels: what is measured is how often the float network's label is kept, not accuracy"
         )
@@ -218,9 +234,11 @@ def _is_trained(weight: Weight, deployed: np.ndarray, summary: LayerSummary | No
     return rounded - decibels(*powers(weight.rows, deployed)) > _MORE_THAN_ROUNDING
 
 
-def _lost(expected: np.ndarray, actual: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
+def _lost(expected: np.ndarray, actual: np.ndarray, truth: Truth | None) -> dict[str, Any]:
     """``divergence`` in nats; ``points`` of accuracy lost and their ``ci``, None without classes."""
-    lost = {"points": None, "ci": None} if y is None else loss(expected.argmax(1) == y, actual.argmax(1) == y)
+    lost: dict[str, Any] = {"points": None, "ci": None}
+    if truth is not None:
+        lost = loss(expected.argmax(1) == truth.y, actual.argmax(1) == truth.y, truth.groups)
     return {"divergence": divergence(expected, actual), "points": lost["points"], "ci": lost["ci"]}
 
 

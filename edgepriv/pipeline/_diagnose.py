@@ -54,7 +54,7 @@ def diagnose(
     if path.suffix != ".onnx":
         raise UserError(f"--against compares a quantized .onnx with its float network, and {path} is none")
     deployed = DeployedModel.open(path)
-    x, y, told = _examples(deployed, data_name, data_dir)
+    x, y, groups, told = _examples(deployed, data_name, data_dir)
     float_graph = _float_graph(against, factory)
     notes = []
     graph = deployed.graph
@@ -68,7 +68,7 @@ def diagnose(
         notes += read
     own, floating = sides
     _refuse_other(own, floating, y)
-    result = diagnosed(own, floating, deployed.layers, x, y)
+    result = diagnosed(own, floating, deployed.layers, x, y, groups)
     if deployed.metadata.get("compute", "float32") != "float32":
         notes.append(
             f"the file computes {deployed.metadata['compute']}: a layer alone has its weights quantized, and what 8-bit "
@@ -79,8 +79,8 @@ def diagnose(
 
 def _examples(
     deployed: DeployedModel, name: str | None, data_dir: Path | None
-) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """Inputs as ``predict`` takes them, their classes, and what they are in words."""
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None, str]:
+    """Inputs as ``predict`` takes them, their classes, whose they are, and what they are in words."""
     record = None if deployed.manifest is None else deployed.manifest.data
     if record is not None and (name is None or data.canonical_name(name) == record["name"]):
         dataset, split = recorded_data(record, data_dir, str(deployed.path))
@@ -95,7 +95,7 @@ def _examples(
         if not file.is_file():
             raise UserError(f"no such file: {file}")
         x, y = given_examples(file, source_of(deployed.session))
-        return x[:_EXAMPLES], None if y is None else y[:_EXAMPLES], f"{min(len(x), _EXAMPLES):,} inputs of {file}"
+        return x[:_EXAMPLES], None if y is None else y[:_EXAMPLES], None, f"{min(len(x), _EXAMPLES):,} inputs of {file}"
     if not deployed.is_ours:
         raise UserError(
             f"--data {name}: with a file from elsewhere it names an .npz, with x exactly as the model takes it and the labels "
@@ -111,9 +111,12 @@ def _as_taken(file: Path) -> bool:
     return not arrays or "y" not in arrays or ("x" in arrays and arrays["x"].dtype.kind == "f")
 
 
-def _drawn(dataset: data.Dataset, y: np.ndarray, index: np.ndarray, told: str) -> tuple[np.ndarray, np.ndarray, str]:
+def _drawn(
+    dataset: data.Dataset, y: np.ndarray, index: np.ndarray, told: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str]:
     drawn = np.sort(np.random.default_rng(0).permutation(index)[:_EXAMPLES])
-    return dataset.inputs(drawn), y[drawn], f"{len(drawn):,} {told}"
+    groups = None if dataset.groups is None else dataset.groups[drawn]
+    return dataset.inputs(drawn), y[drawn], groups, f"{len(drawn):,} {told}"
 
 
 def _classes(deployed: DeployedModel, dataset: data.Dataset) -> np.ndarray:

@@ -8,7 +8,7 @@ from foreign_nets import angle_classifier
 from torch import nn
 
 from edgepriv.artifact.build import build_graph
-from edgepriv.artifact.diagnosis import diagnosed, option_of
+from edgepriv.artifact.diagnosis import Truth, _lost, diagnosed, option_of
 from edgepriv.artifact.foreign_export import pack_graph
 from edgepriv.artifact.foreign_inputs import random_examples, read_by
 from edgepriv.artifact.layer_pairs import Side, decibels, powers
@@ -138,3 +138,11 @@ def test_the_option_gives_some_more_bits_and_leaves_the_others():
     assert option == "e??1?=8,d=8,*=4"
     assert dict(bit_rules(option)) == {"e??1?": 8, "d": 8, "*": 4}
     assert option_of({"a": 4}, {"a": 8}) == "a=8,*=8"
+
+
+def test_records_of_few_persons_widen_the_interval():
+    y = np.zeros(400, np.int64)
+    before, after = np.eye(2)[y], np.eye(2)[(np.arange(400) < 40).astype(int)]
+    alone, persons = (_lost(before, after, Truth(y, groups)) for groups in (None, np.arange(400) // 20))
+    assert alone["points"] == persons["points"] == 10
+    assert np.ptp(persons["ci"]) > 2 * np.ptp(alone["ci"])
