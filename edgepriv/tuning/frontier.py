@@ -63,9 +63,11 @@ def score(candidate: Candidate, budgets: Budgets, *, final: bool = True) -> floa
 def choose(candidates: Sequence[Candidate], budgets: Budgets, groups: np.ndarray | None = None) -> Chosen:
     """The best candidate on the half by which files are chosen.
 
-    Of those that keep all budgets the one that is best at the goal; of those that are as good within noise (size: 1%;
-    accuracy: the 95% interval of the difference, record by record, holds 0) the smallest, then the simplest. Where none keeps
-    them, the one that misses them by least.
+    Of those that keep all budgets the one that is best at the goal. Size: of those within 1% of it that are not less accurate
+    beyond noise (the 95% interval of the difference, record by record, holds 0) the simplest. Accuracy: the highest, and of
+    equals the smallest. Others that are as accurate within noise are named as ties and not taken: where records are few that
+    interval is wide, and a file that loses many points may lie in it. Where none keeps the budgets, the one that misses
+    them by least.
 
     Args:
         candidates: that were measured, at least one.
@@ -86,7 +88,7 @@ def choose(candidates: Sequence[Candidate], budgets: Budgets, groups: np.ndarray
         ranked = sorted(alike, key=lambda each: (simplicity(each), each.size))
     else:
         alike = [each for each in within if not _worse(each, best, groups)]
-        ranked = sorted(alike, key=lambda each: (each.size, simplicity(each)))
+        ranked = sorted(alike, key=lambda each: (-each.figures["accuracy"], each.size, simplicity(each)))
     return Chosen(ranked[0], tuple(ranked[1:]), True)
 
 

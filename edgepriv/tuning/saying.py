@@ -135,7 +135,7 @@ def tied(chosen: Chosen, goal: str) -> str:
     others = "; ".join(each.title for each in chosen.ties[:2])
     more = f"; and {len(chosen.ties) - 2} more" if len(chosen.ties) > 2 else ""
     alike = "within 1% of its size and not worse beyond noise" if goal == "size" else "as accurate within noise"
-    taken = "the simplest" if goal == "size" else "the smallest"
+    taken = "the simplest" if goal == "size" else "the highest accuracy"
     return f"a tie with {count(len(chosen.ties), 'other candidate')}, {alike} ({others}{more}): {taken} was taken"
 
 
