@@ -5,7 +5,7 @@
 Each row trains, exports with 4 bits and asks the file for every non-member of its split. A row that is in the JSON already is
 left alone, so a run that was cut off goes on. Hyperparameters were chosen on records that are neither members nor non-members
 of the seeds that are reported, but for those with 60,000 members, which have the settings of 15,000. --table prints the table,
---docs FILE puts it between the marks ``<!-- table dp -->`` and ``<!-- end -->``.
+--docs FILE puts it between the marks ``<!-- rows of dp.json -->`` and ``<!-- end of rows -->``.
 """
 
 import argparse
@@ -190,10 +190,13 @@ def put_into(file: Path, lines: str) -> None:
     """
     text = file.read_text()
     new, count = re.subn(
-        r"(<!-- table dp -->\n).*?(\n<!-- end -->)", lambda own: own[1] + lines + own[2], text, flags=re.S
+        r"(<!-- rows of dp\.json -->\n).*?(\n<!-- end of rows -->)",
+        lambda own: own[1] + lines + own[2],
+        text,
+        flags=re.S,
     )
     if not count:
-        raise UserError(f"{file} has no <!-- table dp -->")
+        raise UserError(f"{file} has no <!-- rows of dp.json -->")
     file.write_text(new)
 
 

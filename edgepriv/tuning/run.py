@@ -256,10 +256,10 @@ def _risks(question: Question, output: Path) -> dict[str, Any]:
 
 def _command(question: Question, output: Path, accepted: Sequence[str]) -> str:
     """What makes the same file again."""
-    words = ["edgepriv", "harden", str(question.model), "--recipe", str(output / "recipe.toml"), "-o", "again/"]
-    words += ["--accept-accuracy-loss"] if accepted else []
-    words += ["--data-dir", str(question.data_dir)] if question.data_dir is not None else []
-    return shlex.join(words)
+    command = ["edgepriv", "harden", str(question.model), "--recipe", str(output / "recipe.toml"), "-o", "again/"]
+    command += ["--accept-accuracy-loss"] if accepted else []
+    command += ["--data-dir", str(question.data_dir)] if question.data_dir is not None else []
+    return shlex.join(command)
 
 
 def _summary(search: Search, chosen: Chosen) -> dict[str, Any]:

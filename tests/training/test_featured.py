@@ -1,11 +1,11 @@
 """Training behind fixed features: computed once or for each batch, the weights are the same; the filters stay, and ship."""
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
 from edgepriv.artifact.build import build_graph
+from edgepriv.artifact.session import started
 from edgepriv.errors import UserError
 from edgepriv.recipe import Quantize, Recipe
 from edgepriv.training import featured, load_quantized, new_classifier, quantize_weights
@@ -91,7 +91,7 @@ def test_the_file_computes_features_and_answers(profile):
     load_quantized(classifier.network, weights)
     x = torch.rand(5, *SHAPE)
     x[:2, :, 4:] = 0.0  # flat, as the margins of real images are
-    session = onnxruntime.InferenceSession(built.content, providers=["CPUExecutionProvider"])
+    session = started(built.content, profile)
     with torch.no_grad():
         expected = classifier(x).softmax(1).numpy()
     np.testing.assert_allclose(session.run(None, {"input": x.numpy()})[0], expected, atol=1e-4)

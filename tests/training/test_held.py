@@ -141,7 +141,7 @@ def test_a_computed_weight_belongs_to_its_layer():
 
 
 def test_a_held_batch_normalization_is_trained_around_with_differential_privacy(network):
-    with pytest.raises(UserError, match="or freeze such layers of a pretrained one"):
+    with pytest.raises(UserError, match="so freeze such layers of a pretrained network"):
         refuse_unsupported(network)
     refuse_unsupported(network, held_by(network, Stage(freeze=["block*"])).modules)
 
