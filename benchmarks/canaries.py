@@ -35,7 +35,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "undefended": {},
     "relaxloss": {"train": {"relax": RELAXED}},
     "early-stop": {"train": {"select": "best"}},
-    "dp-sgd": {"dp": {"epsilon": EPSILON}},
+    "dp-sgd": {"dp": {"epsilon": EPSILON}, "robust": {"epochs": 0}, "qat": {"epochs": 0}},  # no later stage
     "rank": {},
 }
 """Defence -> what it changes in the recipe; ``rank`` stands behind the softmax of the undefended network."""
