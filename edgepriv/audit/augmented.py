@@ -27,6 +27,8 @@ from edgepriv.recipe import Recipe
 
 Inputs = npt.NDArray[np.float32]
 
+_WIDEST = ("none", "crop", "crop_flip")
+"""The last shows the model the most copies."""
 PREFIX = "augmented/"
 """Of the names of attacks that ask for copies."""
 
@@ -77,7 +79,9 @@ def augmentation_of(recipe: Recipe, dataset: Dataset) -> tuple[str, str]:
     Returns:
         "crop" or "crop_flip", and an empty reason; or an empty string, and the reason why it is asked about none.
     """
-    images, trained = len(dataset.input_shape) == 3, recipe.train.augment
+    images = len(dataset.input_shape) == 3
+    # Of all stages: hardening may augment what the first training did not.
+    trained = max((stage.augment for stage in recipe.stages().values()), key=_WIDEST.index, default="none")
     if not images:
         return "", "a table has no augmented copies: noise would make other records of it"
     if trained != "none":

@@ -124,6 +124,12 @@ def test_where_there_are_no_copies_the_reason_is_given(tmp_path, shape, changes,
         ATTACKS["augmented/lira-online"].run(evidence)
 
 
+def test_augmentation_that_came_with_hardening_counts(tmp_path):
+    recipe = {"robust": {"epochs": 2, "augment": "crop_flip"}, "qat": {"epochs": 1, "augment": "crop"}}
+    _, evidence = asked_about(tmp_path, (1, 16, 16), recipe)
+    assert len(evidence.copies) == copies_asked("crop_flip")
+
+
 def test_an_attack_that_is_named_is_run_without_augmentation_in_training(tmp_path):
     _, evidence = asked_about(tmp_path, (3, 16, 16), {"audit": {"attacks": "augmented/lira-online"}})
     assert len(evidence.copies) == copies_asked("crop_flip")

@@ -111,7 +111,7 @@ HASHES = {
         "461ed04522636f5e56992bd584cecb1917d0ef2b813c40ac0da1d1d25d4c015e",
     ),
     "quickstart.toml": (
-        "3529d45acad72bd761c2df9064ef4ba77d8a82c331670a73aa5c71a4f162c139",
+        "42a1c0c3f3543b45a646839fc290d88260fc3db78bdb7ed9244772b1447f843b",
         "fd0930324cf2eed9ea6400f73b75d2a0c39a31ce38791e05da44d8ee22594506",
     ),
     "robust/cifar_resnet20_fgsm.toml": (
