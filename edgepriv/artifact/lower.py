@@ -1,6 +1,6 @@
 """Quantized weights -> integers in the file and the arithmetic by which a runtime gets them back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,27 @@ class Linear:
     bias: ir.Value | None
     output: ir.Value
     nodes: tuple[ir.Node, ...]
+
+
+def weights_read(
+    graph: ir.Graph, weights: Mapping[str, QuantizedTensor], left_float: dict[str, str]
+) -> Iterator[tuple[str, QuantizedTensor, ir.Value]]:
+    """The weights that operators of a graph read.
+
+    Args:
+        graph: exported, with float weights; what is yielded may be changed in it.
+        weights: integers by name.
+        left_float: gets the reason of each weight that nothing reads.
+
+    Yields:
+        Name, integers, and the float weight in the graph.
+    """
+    for name, tensor in weights.items():
+        weight = graph.initializers.get(name)
+        if weight is None or not weight.uses():
+            left_float[name] = "no operator of the exported graph reads it"
+            continue
+        yield name, tensor, weight
 
 
 def restore(emit: Emitter, name: str, tensor: QuantizedTensor) -> ir.Value:

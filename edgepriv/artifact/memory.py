@@ -8,7 +8,7 @@ import onnx_ir as ir
 from edgepriv.artifact.emit import Emitter
 from edgepriv.artifact.fold import drop_unused_initializers
 from edgepriv.artifact.im2col import Windows, window_matrix, windows_of
-from edgepriv.artifact.lower import Lowered, linear_uses, restore
+from edgepriv.artifact.lower import Lowered, linear_uses, restore, weights_read
 from edgepriv.artifact.packed import PACKED_BITS, Compute, pack_matrix, replace_linears
 from edgepriv.artifact.portable import dequantize
 from edgepriv.recipe import Export
@@ -46,11 +46,7 @@ def lower_for_memory(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], se
     left_float: dict[str, str] = {}
     channels_last: dict[ir.Value, ir.Value] = {}
     dequantized = 0
-    for name, tensor in weights.items():
-        weight = graph.initializers.get(name)
-        if weight is None or not weight.uses():
-            left_float[name] = "no operator of the exported graph reads it"
-            continue
+    for name, tensor, weight in weights_read(graph, weights, left_float):
         large = tensor.integers.size >= PACKED_FROM and tensor.bits <= PACKED_BITS
         linears = linear_uses(weight) if large and tensor.integers.ndim == 2 else None
         convolutions = _packable_convolutions(weight, tensor) if large else None

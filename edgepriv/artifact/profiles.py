@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from edgepriv.artifact.emit import Emitter
 from edgepriv.artifact.fold import drop_unused_initializers
-from edgepriv.artifact.lower import Lowered, linear_uses, restore
+from edgepriv.artifact.lower import Lowered, linear_uses, restore, weights_read
 from edgepriv.artifact.memory import lower_for_memory
 from edgepriv.artifact.packed import PACKED_BITS, pack_matrix, replace_linears
 from edgepriv.artifact.portable import dequantize, dequantize_turned, turnable
@@ -50,11 +50,7 @@ def lower_for_latency(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], s
     """
     emit = Emitter(graph)
     left_float: dict[str, str] = {}
-    for name, tensor in weights.items():
-        weight = graph.initializers.get(name)
-        if weight is None or not weight.uses():
-            left_float[name] = "no operator of the exported graph reads it"
-            continue
+    for name, tensor, weight in weights_read(graph, weights, left_float):
         linears = linear_uses(weight) if _is_faster_packed(tensor, settings) else None
         graph.initializers.pop(name)
         if linears is None:
@@ -98,11 +94,7 @@ def lower_for_portable(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], 
     emit = Emitter(graph)
     left_float: dict[str, str] = {}
     dequantized = 0
-    for name, tensor in weights.items():
-        weight = graph.initializers.get(name)
-        if weight is None or not weight.uses():
-            left_float[name] = "no operator of the exported graph reads it"
-            continue
+    for name, tensor, weight in weights_read(graph, weights, left_float):
         turned = turnable(tensor, weight)
         graph.initializers.pop(name)
         if turned is not None:

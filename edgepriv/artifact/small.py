@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from edgepriv.artifact.emit import Emitter
 from edgepriv.artifact.fold import drop_unused_initializers
-from edgepriv.artifact.lower import Lowered, restore
+from edgepriv.artifact.lower import Lowered, restore, weights_read
 from edgepriv.artifact.profiles import Lowering, lower_for_latency, profile
 from edgepriv.recipe import Export
 from edgepriv.training.quantization import QuantizedTensor
@@ -56,11 +56,7 @@ def restore_plainly(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], set
     """
     emit = Emitter(graph)
     left_float: dict[str, str] = {}
-    for name, tensor in weights.items():
-        weight = graph.initializers.get(name)
-        if weight is None or not weight.uses():
-            left_float[name] = "no operator of the exported graph reads it"
-            continue
+    for name, tensor, weight in weights_read(graph, weights, left_float):
         graph.initializers.pop(name)
         # Without planes of bits: only 4, 8 and 16 have a type.
         container = 4 if tensor.bits <= 4 else max(8, tensor.bits)

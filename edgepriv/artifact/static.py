@@ -17,7 +17,7 @@ from edgepriv.artifact.calibration import LEVELS, Grid, Ranges, calibrate
 from edgepriv.artifact.emit import SCALE, ZERO_POINT, Emitter
 from edgepriv.artifact.fold import drop_unused_initializers
 from edgepriv.artifact.integer_plan import COMPUTING, KEEPING, Plan, Product, plan_integers
-from edgepriv.artifact.lower import Lowered, Static, integers_of, restore
+from edgepriv.artifact.lower import Lowered, Static, integers_of, restore, weights_read
 from edgepriv.training.quantization import QuantizedTensor
 
 _LARGEST_BIAS = 2**30
@@ -49,11 +49,8 @@ def lower_statically(model: ir.Model, weights: Mapping[str, QuantizedTensor], in
     writer = _Writer(graph, plan, ranges, weights)
     writer.write()
     left_float: dict[str, str] = {}
-    for name in [name for name in weights if name not in writer.stored]:
-        weight, tensor = graph.initializers.get(name), weights[name]
-        if weight is None or not weight.uses():
-            left_float[name] = "no operator of the exported graph reads it"
-            continue
+    rest = {name: tensor for name, tensor in weights.items() if name not in writer.stored}
+    for name, tensor, weight in weights_read(graph, rest, left_float):
         graph.initializers.pop(name)
         weight.replace_all_uses_with(restore(writer.emit, name, tensor))
     drop_unused_initializers(graph)

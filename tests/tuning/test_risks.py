@@ -85,5 +85,5 @@ def test_leakage_that_no_candidate_avoids_is_said(model, tmp_path, monkeypatch):
 def test_every_defence_of_the_search_is_one_that_recipes_know():
     from edgepriv.recipe import Recipe
 
-    for changes in DEFENCES.values():
-        Recipe().with_changes(**changes)
+    asked = {name: Recipe().with_changes(**changes) for name, changes in DEFENCES.items()}
+    assert [name for name, recipe in asked.items() if recipe == Recipe()] == ["none"]
