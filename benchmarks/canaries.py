@@ -1,8 +1,8 @@
 """What an average hides: attacks on canaries and on the average record, for one network under several defences.
 
     python benchmarks/canaries.py [--defences undefended relaxloss ...] [--canaries mislabelled:500] [--recipe FILE.toml]
-                                  [--members N] [--epochs N] [--batch-size N] [--width N] [--references 16] [--folder DIR]
-                                  [--again]
+                                  [--members N] [--epochs N] [--batch-size N] [--width N] [--epsilon 8] [--references 16]
+                                  [--folder DIR] [--again]
 
 By default CIFAR-10 and the small convolutional network of recipes/cifar_cnn.toml, after Table 1 of Aerni et al. (2024), who
 have a WideResNet-16-4, all of CIFAR-10 and 64 models. What is left out is the recipe's own. Each defence is one run of
@@ -29,16 +29,16 @@ from edgepriv.report.canaries import best_of
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "cifar_cnn.toml"
 RESULTS = Path(__file__).parent / "results" / "canaries.json"
-RELAXED, EPSILON = 1.0, 8.0
-"""Loss at which RelaxLoss holds the training, as its authors have it for CIFAR-10; the epsilon of DP-SGD."""
+RELAXED = 1.0
+"""Loss at which RelaxLoss holds the training, as its authors have it for CIFAR-10."""
 TRAINING: dict[str, dict[str, Any]] = {
     "undefended": {},
     "relaxloss": {"train": {"relax": RELAXED}},
     "early-stop": {"train": {"select": "best"}},
-    "dp-sgd": {"dp": {"epsilon": EPSILON}, "robust": {"epochs": 0}, "qat": {"epochs": 0}},  # no later stage
+    "dp-sgd": {"robust": {"epochs": 0}, "qat": {"epochs": 0}},  # no later stage
     "rank": {},
 }
-"""Defence -> what it changes in the recipe; ``rank`` stands behind the softmax of the undefended network."""
+"""Defence -> what it changes in the recipe, beside ``--epsilon``; ``rank`` stands behind the softmax of the undefended network."""
 LIRA = "lira-online"
 
 
@@ -53,7 +53,7 @@ def recipe_of(options: argparse.Namespace, defence: str) -> Recipe:
             train={"epochs": options.epochs, "batch_size": options.batch_size},
             audit={"references": options.references, "threat_models": ("adaptive",), "attacks": LIRA, "robust": "none"},
         )
-        .with_changes(**TRAINING[defence])
+        .with_changes(**TRAINING[defence], dp={"epsilon": options.epsilon} if defence == "dp-sgd" else {})
     )
 
 
@@ -89,9 +89,9 @@ def measured(options: argparse.Namespace, defence: str) -> dict[str, Any]:
     }
 
 
-def settings(options: argparse.Namespace) -> dict[str, Any]:
+def settings(options: argparse.Namespace, defence: str) -> dict[str, Any]:
     """All that rows with equal figures have in common."""
-    recipe = recipe_of(options, "undefended")
+    recipe = recipe_of(options, defence)
     return {
         "recipe": options.recipe.name,
         "canaries": recipe.data.canaries,
@@ -100,6 +100,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "epochs": recipe.train.epochs,
         "batch_size": recipe.train.batch_size,
         "references": options.references,
+        "epsilon": recipe.dp.epsilon,
     }
 
 
@@ -134,6 +135,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     for name in ("members", "epochs", "batch-size", "width"):
         parser.add_argument(f"--{name}", type=int, help="instead of the recipe's")
+    parser.add_argument("--epsilon", type=float, default=8.0, help="of dp-sgd")
     parser.add_argument("--references", type=int, default=16)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "edgepriv-canaries")
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -141,7 +143,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = read_json(options.output, "results")["rows"] if options.output.exists() else []
     for defence in options.defences:
-        this = {"defence": defence, **settings(options)}
+        this = {"defence": defence, **settings(options, defence)}
         same = [row for row in rows if {name: row.get(name) for name in this} == this]
         if same and not options.again:
             continue

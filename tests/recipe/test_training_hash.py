@@ -71,8 +71,8 @@ HASHES = {
         "996fbe0898ad7dc03458e995010d4f6a8c9b47443b68d342db279b7c64d0e4d7",
     ),
     "dp_fashion.toml": (
-        "aeeaa316eb8f1806d1651533cedda44cc09bf0d0ce944dadaa80206fbbf0ae12",
-        "e845f028c6d4f46971ed34a513d6bf143da97d21e3bcc2bc450fdfda0eb80788",
+        "7de9a7770afe4b4f3ad444a06e8376b8d67b5e19f4d09fbecf1a2278017e78c2",
+        "f411feca28adc0c219fb464edede68fea65edcae38f0742209654f7d0f3e807c",
     ),
     "fashion_lenet.toml": (
         "b4c9c2827f3bd58aaf9b5fdf7104f5009bdd9a6994f56475bf08489a07309c62",
