@@ -38,7 +38,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "dp-sgd": {"robust": {"epochs": 0}, "qat": {"epochs": 0}},  # no later stage
     "rank": {},
 }
-"""Defence -> what it changes in the recipe, beside ``--epsilon``; ``rank`` stands behind the softmax of the undefended network."""
+"""Defence -> what it changes in the recipe, beside ``--epsilon``; ``rank`` stands behind the undefended network."""
 LIRA = "lira-online"
 
 
