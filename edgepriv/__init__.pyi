@@ -5,18 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from edgepriv.api.quickstart import Finished
-from edgepriv.api.results import (
-    Attacks,
-    Audited,
-    Benched,
-    Compared,
-    Defences,
-    Exported,
-    Hardened,
-    Shown,
-    Trained,
-    Tuned,
-)
+from edgepriv.api.results.examined import Attacks, Audited, Benched, Compared, Defences, Shown
+from edgepriv.api.results.made import Exported, Hardened, Trained, Tuned
 from edgepriv.errors import GateFailed as GateFailed
 from edgepriv.errors import UserError as UserError
 from edgepriv.progress import Step

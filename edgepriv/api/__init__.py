@@ -1,7 +1,8 @@
 """The commands as typed functions: what ``import edgepriv`` offers. Heavy libraries are imported when one is called."""
 
+from edgepriv.api.auditing import attacks, audit, defences
 from edgepriv.api.building import export, harden, train
-from edgepriv.api.examining import attacks, audit, bench, compare, defences, show
+from edgepriv.api.examining import bench, compare, show
 from edgepriv.api.quickstart import quickstart
 from edgepriv.api.tuning import tune
 

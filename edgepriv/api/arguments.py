@@ -133,7 +133,8 @@ AcceptAccuracyLoss = Annotated[
     bool, Option("Go on, with a warning, where accuracy says that the model is broken.", "Output")
 ]
 Force = Annotated[bool, Option("Replace files that exist.", "Output")]
-JsonFile = ("-o", "--out", "--output")
+OUT = ("-o", "--out", "--output")
+"""Flags of what is written."""
 
 
 def opened(recipe: Recipe | PathLike | None) -> tuple[Recipe | None, Path | None]:

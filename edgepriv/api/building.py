@@ -20,9 +20,7 @@ ASKED_OF_DATA = ("canaries",)
 def train(
     recipe: given.Settings = None,
     *,
-    out: Annotated[
-        given.PathLike, Option("Checkpoint to write.", "Output", flags=("-o", "--out", "--output"))
-    ] = "model.pt",
+    out: Annotated[given.PathLike, Option("Checkpoint to write.", "Output", flags=given.OUT)] = "model.pt",
     members: given.Members = None,
     non_members: given.NonMembers = None,
     audit_twin: given.AuditTwin = False,

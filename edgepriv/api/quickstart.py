@@ -32,9 +32,7 @@ class Finished(Result):
 @verb
 def quickstart(
     *,
-    out: Annotated[
-        given.PathLike, Option("Folder to write into.", "Output", flags=("-o", "--out", "--output"))
-    ] = "quickstart",
+    out: Annotated[given.PathLike, Option("Folder to write into.", "Output", flags=given.OUT)] = "quickstart",
     force: given.Force = False,
     progress: given.Progress = False,
 ) -> Finished:
