@@ -1,4 +1,4 @@
-"""Write the tables of docs/findings.md anew from the cells that are kept in benchmarks/results/papers/cells.
+"""Write the tables of docs/findings.md and docs/papers.md anew from the cells that are kept in benchmarks/results/papers/cells.
 
     python benchmarks/papers.py all best --gather     # first, where cells have been run since
     python benchmarks/findings.py [--check]
@@ -22,7 +22,7 @@ from papers_tables import at_low_fpr as rate_at_low_fpr
 from edgepriv.errors import UserError
 from edgepriv.files import read_json, write_text
 
-PAGE = Path(__file__).parents[1] / "docs" / "findings.md"
+PAGES = tuple(Path(__file__).parents[1] / "docs" / name for name in ("findings.md", "papers.md"))
 CELLS = Path(__file__).parent / "results" / "papers" / "cells"
 FIELD = Path(__file__).parent / "results" / "defences.json"
 FIELD_LABELS = {
@@ -354,7 +354,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "best-fashion_mnist": lambda: defences("best-fashion_mnist"),
     "field-location30": lambda: of_the_field("location_mlp.toml"),
 }
-"""By the name that stands in the page."""
+"""By the name that stands in a page."""
 
 
 def filled(page: str) -> str:
@@ -363,7 +363,7 @@ def filled(page: str) -> str:
     def written(match: re.Match[str]) -> str:
         name = match[1]
         if name not in TABLES:
-            raise UserError(f"{PAGE.name}: no table {name}: known are {', '.join(TABLES)}")
+            raise UserError(f"no table {name}: known are {', '.join(TABLES)}")
         return f"<!-- table {name} -->\n{TABLES[name]()}\n<!-- end -->"
 
     return re.sub(r"<!-- table (\S+) -->\n.*?<!-- end -->", written, page, flags=re.DOTALL)
@@ -375,12 +375,13 @@ def main() -> None:
         "--check", action="store_true", help="change nothing; fail when a table is not what the cells say"
     )
     options = parser.parse_args()
-    page = PAGE.read_text()
-    new = filled(page)
-    if options.check and new != page:
-        raise UserError(f"the tables of {PAGE.name} are not those of the cells: run python benchmarks/findings.py")
-    if not options.check:
-        write_text(PAGE, new)
+    for path in PAGES:
+        page = path.read_text()
+        new = filled(page)
+        if options.check and new != page:
+            raise UserError(f"the tables of {path.name} are not those of the cells: run python benchmarks/findings.py")
+        if not options.check:
+            write_text(path, new)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Links to results, which lie outside the documentation's folder in the repository, lead to their copies on the site."""
-    return (
-        markdown.replace("](../benchmarks/results/", "](results/") if page.file.src_uri == "findings.md" else markdown
-    )
+    in_root = "/" not in page.file.src_uri
+    return markdown.replace("](../benchmarks/results/", "](results/") if in_root else markdown
 
 
 def commands() -> str:
