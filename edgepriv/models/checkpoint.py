@@ -11,7 +11,8 @@ from edgepriv.errors import UserError
 from edgepriv.files import written_aside
 from edgepriv.models.bake import bake, computed_weights
 from edgepriv.models.classifier import Classifier, build_classifier
-from edgepriv.models.containers import refuse_misfit, state_for
+from edgepriv.models.containers import state_for
+from edgepriv.models.fitting import refuse_misfit
 from edgepriv.models.lsq_steps import load_state, without_steps
 from edgepriv.models.reading import load_tensors
 from edgepriv.models.sources import refuse_unconfirmed

@@ -1,11 +1,10 @@
-"""Where in a file of tensors the network's own are, and how they are called there: containers, prefixes, dtypes.
+"""Where in a file of tensors the network's own are: containers, prefixes, dtypes.
 
 Training code wraps a state_dict in a dictionary of its own, in a module (DataParallel, torch.compile, a Lightning module, an
 averaged model), or both. Here the names of the network that is asked for decide: what fits them is read, whatever stands
 around it, and what was recognised is told in ``notes``.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,18 +14,11 @@ import torch
 from torch import Tensor
 
 from edgepriv.errors import UserError
+from edgepriv.models.fitting import Candidate, misfit
 from edgepriv.models.lsq_steps import is_step
+from edgepriv.models.tensor_names import WRAPPERS, State, is_counter, renamed, some, unwrapped_name
 
-State = Mapping[str, Tensor]
-
-WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-"""What torch's own wrappers put into the names of what they wrap, in any order and at any depth."""
-_COUNTERS = ("total_ops", "total_params", "n_averaged", "num_batches_tracked", "_metadata", "_extra_state")
-"""Entries that profilers, averaging and torch keep beside weights, and that no answer depends on."""
-_AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|average[ds]?|shadow)([._]|$)|n_averaged", re.IGNORECASE)
-_OLD_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 _DEPTH = 6
-_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -35,63 +27,6 @@ class NamedTensors:
 
     state: dict[str, Tensor]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """``container``: the keys on the way to a dictionary of tensors, joined by dots; ``prefix``: before the names."""
-
-    container: str
-    prefix: str
-    tensors: State
-    unwrapped: bool
-    wanted: State
-
-    @property
-    def title(self) -> str:
-        inside = self.container or "the state_dict"
-        return f"{inside} without the prefix {self.prefix}" if self.prefix else inside
-
-    @property
-    def averaged(self) -> bool:
-        return is_averaged(f"{self.container}.{self.prefix}", self.tensors)
-
-    def missing(self) -> list[str]:
-        return [name for name in self.wanted if self.tensor(name) is None and not is_counter(name)]
-
-    def tensor(self, name: str) -> Tensor | None:
-        """What the file has for ``name``; files that store a shared tensor once have it under another of its names."""
-        own = self.tensors.get(self.prefix + name)
-        if own is not None:
-            return own
-        shared = self.wanted[name].data_ptr()
-        names = (other for other, value in self.wanted.items() if shared and value.data_ptr() == shared)
-        return next((self.tensors[self.prefix + other] for other in names if self.prefix + other in self.tensors), None)
-
-    def others(self) -> list[str]:
-        """Tensors under the prefix that the network has no place for."""
-        own = (name for name in self.tensors if name.startswith(self.prefix))
-        return [
-            name
-            for name in own
-            if name.removeprefix(self.prefix) not in self.wanted and not is_counter(name) and not is_step(name)
-        ]
-
-    def misshapen(self) -> list[str]:
-        pairs = ((name, self.tensor(name), like) for name, like in self.wanted.items())
-        return [
-            f"{name} is {list(own.shape)} where the model has {list(like.shape)}"
-            for name, own, like in pairs
-            if own is not None and own.shape != like.shape and not is_counter(name)
-        ]
-
-    @property
-    def fits(self) -> bool:
-        return not (self.missing() or self.others() or self.misshapen())
-
-    @property
-    def misfit(self) -> int:
-        return len(self.missing()) + len(self.others()) + len(self.misshapen())
 
 
 def state_for(content: Mapping[Any, Any], wanted: Sequence[State], model: str, where: str) -> NamedTensors:
@@ -115,7 +50,7 @@ def state_for(content: Mapping[Any, Any], wanted: Sequence[State], model: str, w
         raise UserError(f"{where} holds no state_dict: expected a dictionary of tensors")
     fitting = [own for own in candidates if own.fits]
     if not fitting:
-        raise UserError(f"{where}: {misfit(min(candidates, key=lambda own: own.misfit), model)}")
+        raise UserError(f"{where}: {misfit(min(candidates, key=lambda own: own.misfits), model)}")
     chosen, notes = _chosen(fitting, where)
     state, converted = _converted(chosen, where)
     return NamedTensors(state, tuple([*notes, *_left_out(chosen), *converted]))
@@ -149,45 +84,7 @@ def tensors_in(content: Mapping[Any, Any]) -> NamedTensors:
     return NamedTensors(state, (*place, *((f"without the prefix {prefix}",) if prefix else ()), *others))
 
 
-def misfit(candidate: "_Candidate", model: str) -> str:
-    """What does not fit, the names that matter first: never cut before them.
-
-    Args:
-        candidate: a dictionary of tensors, with the names that the network wants.
-        model: name of the network.
-
-    Returns:
-        A sentence.
-    """
-    missing, others, misshapen = candidate.missing(), candidate.others(), candidate.misshapen()
-    parts = []
-    if misshapen:
-        parts.append(f"{some(misshapen)}")
-    if others:
-        parts.append(f"the model has no {some(others)}")
-    if missing:
-        parts.append(f"the file has no {some(missing)}")
-    return f"the weights do not fit model {model!r}: {'; '.join(parts)}"
-
-
-def refuse_misfit(state: State, wanted: State, model: str, where: str = "") -> None:
-    """Raise UserError when the names or shapes of tensors are not just those that a network has.
-
-    Args:
-        state: the tensors by name.
-        wanted: the network's own.
-        model: name of the network, for the sentence.
-        where: name of the file, for the sentence; empty for none.
-
-    Raises:
-        UserError: naming what is missing, too much or of another shape.
-    """
-    own = _Candidate("", "", state, False, wanted)
-    if not own.fits:
-        raise UserError(f"{where}{': ' if where else ''}{misfit(own, model)}")
-
-
-def _candidates(content: Mapping[Any, Any], wanted: State) -> Iterator[_Candidate]:
+def _candidates(content: Mapping[Any, Any], wanted: State) -> Iterator[Candidate]:
     """Every dictionary of tensors under every prefix that could be the network's; the best readings of names only."""
     anchor = max((name for name in wanted if not is_counter(name)), key=len, default="")
     for container, tensors in dictionaries(content):
@@ -203,12 +100,12 @@ def _candidates(content: Mapping[Any, Any], wanted: State) -> Iterator[_Candidat
         for names, unwrapped in readings:
             prefixes = {name[: -len(anchor)] for name in names if anchor and name.endswith(anchor)}
             for prefix in sorted(prefix for prefix in prefixes if not prefix or prefix.endswith(".")):
-                own = _Candidate(container, prefix, names, unwrapped, wanted)
+                own = Candidate(container, prefix, names, unwrapped, wanted)
                 yield own
                 seen = seen or own.fits
             if seen:
                 break
-        yield _Candidate(container, "", tensors, False, wanted)
+        yield Candidate(container, "", tensors, False, wanted)
 
 
 def dictionaries(content: Mapping[Any, Any], container: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
@@ -253,34 +150,7 @@ def _tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else torch.from_numpy(value)
 
 
-def unwrapped_name(name: str) -> str:
-    """A name without what torch's wrappers put into it.
-
-    Args:
-        name: of a tensor, dotted.
-
-    Returns:
-        The name inside.
-    """
-    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
-
-
-def renamed(name: str, wanted: State) -> str:
-    """A name as a network has it: weight norm's two forms in torch have their own names for the same two tensors.
-
-    Args:
-        name: in the file.
-        wanted: the network's own.
-
-    Returns:
-        The name in the network's form; others as they are.
-    """
-    layer, _, last = name.rpartition(".")
-    other = f"{layer}.{_OLD_NORM.get(last, last)}" if layer else _OLD_NORM.get(last, last)
-    return other if name not in wanted and any(own.endswith(_OLD_NORM.get(last, "\n")) for own in wanted) else name
-
-
-def _chosen(fitting: Sequence[_Candidate], where: str) -> tuple[_Candidate, list[str]]:
+def _chosen(fitting: Sequence[Candidate], where: str) -> tuple[Candidate, list[str]]:
     """The weights themselves rather than their average, which is named where it differs."""
     plain = [own for own in fitting if not own.averaged] or list(fitting)
     first, *others = plain
@@ -304,7 +174,7 @@ def _chosen(fitting: Sequence[_Candidate], where: str) -> tuple[_Candidate, list
     return first, notes
 
 
-def _equal(one: _Candidate, other: _Candidate) -> bool:
+def _equal(one: Candidate, other: Candidate) -> bool:
     if one.wanted.keys() != other.wanted.keys():
         return False
     pairs = ((one.tensor(name), other.tensor(name)) for name in one.wanted if not is_counter(name))
@@ -316,12 +186,12 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return known and one.shape == other.shape and torch.equal(dense(one), dense(other))
 
 
-def _left_out(chosen: _Candidate) -> list[str]:
+def _left_out(chosen: Candidate) -> list[str]:
     outside = [name for name in chosen.tensors if not name.startswith(chosen.prefix) and not is_counter(name)]
     return [f"left out what does not stand under {chosen.prefix}: {some(outside)}"] if outside else []
 
 
-def _converted(chosen: _Candidate, where: str) -> tuple[dict[str, Tensor], list[str]]:
+def _converted(chosen: Candidate, where: str) -> tuple[dict[str, Tensor], list[str]]:
     state: dict[str, Tensor] = {}
     became: dict[str, None] = {}
     for name, like in chosen.wanted.items():
@@ -364,41 +234,3 @@ def dense(value: Tensor) -> Tensor:
 
 def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def is_counter(name: str) -> bool:
-    """Whether a tensor is no weight: no answer depends on it.
-
-    Args:
-        name: dotted.
-
-    Returns:
-        True by its last part.
-    """
-    return name.rpartition(".")[2] in _COUNTERS
-
-
-def is_averaged(title: str, tensors: State) -> bool:
-    """Whether a dictionary of tensors holds averaged weights.
-
-    Args:
-        title: where it stands, prefix included.
-        tensors: by name.
-
-    Returns:
-        True by its names.
-    """
-    return bool(_AVERAGED.search(title)) or "n_averaged" in tensors
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few of many names.
-
-    Args:
-        names: any number.
-
-    Returns:
-        Them, and how many more there are.
-    """
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from edgepriv.errors import UserError
 from edgepriv.files import sha256_of
-from edgepriv.models import containers
+from edgepriv.models.containers import dense, dictionaries, tensors_in
 from edgepriv.models.lsq_steps import is_step
 from edgepriv.models.reading import load_tensors
+from edgepriv.models.tensor_names import is_averaged, is_counter, renamed, some, unwrapped_name
 from edgepriv.recipe import Model, Recipe, Start, parse
 
 _PREFIXES = 3
@@ -46,10 +47,10 @@ class Taken:
         Returns:
             A sentence.
         """
-        known = sum(not containers.is_counter(name) for name in self.state)
+        known = sum(not is_counter(name) for name in self.state)
         count = known + len(self.fresh)
         anew = [f"{name}{why}" for name, why in self.fresh.items()]
-        rest = f"; new: {containers.some(anew)}" if anew else ""
+        rest = f"; new: {some(anew)}" if anew else ""
         recognised = f" ({'; '.join(self.notes)})" if self.notes else ""
         return f"{file}: {known} of the network's {count} tensors are taken from it{recognised}{rest}"
 
@@ -124,7 +125,7 @@ def _refuse_other_norm(network: nn.Module, taken: Taken, content: Mapping[Any, A
     """Weights that were trained with batch normalization rely on its statistics, which group normalization does not have."""
     statistics = {
         name.removesuffix(".running_mean")
-        for _, tensors in containers.dictionaries(content)
+        for _, tensors in dictionaries(content)
         for name in tensors
         if name.endswith(".running_mean")
     }
@@ -166,11 +167,7 @@ def taken_by(network: nn.Module, content: Mapping[Any, Any], model: str, where: 
     wanted = {name: value for name, value in network.state_dict().items() if not is_step(name)}
     first = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
     readings = sorted(
-        (
-            own
-            for place, tensors in containers.dictionaries(content)
-            for own in _readings(place, tensors, wanted, first)
-        ),
+        (own for place, tensors in dictionaries(content) for own in _readings(place, tensors, wanted, first)),
         key=lambda own: (-own.numbers, own.averaged),
     )
     if not readings or not any(value.ndim > 1 for value in readings[0].state.values()):
@@ -185,11 +182,7 @@ def taken_by(network: nn.Module, content: Mapping[Any, Any], model: str, where: 
                 f"--start-weights {where} holds several sets of weights that fit: {best.place or 'the state_dict'} and "
                 f"{other.place or 'the state_dict'}; save the one that you mean in a file of its own"
             )
-    fresh = {
-        name: best.instead.get(name, "")
-        for name in wanted
-        if name not in best.state and not containers.is_counter(name)
-    }
+    fresh = {name: best.instead.get(name, "") for name in wanted if name not in best.state and not is_counter(name)}
     tied = {value.data_ptr() for name, value in wanted.items() if name in best.state and value.numel()}
     fresh = {name: why for name, why in fresh.items() if wanted[name].data_ptr() not in tied}
     return Taken(best.state, fresh, best.notes, _fed(content))
@@ -221,7 +214,7 @@ class _Reading:
 def _readings(
     place: str, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], first: str | None
 ) -> Iterator[_Reading]:
-    plain = {containers.renamed(containers.unwrapped_name(name), wanted): value for name, value in tensors.items()}
+    plain = {renamed(unwrapped_name(name), wanted): value for name, value in tensors.items()}
     named = tensors if len(plain) != len(tensors) else plain
     for strip, add in _prefixes(named, wanted):
         own = {add + name.removeprefix(strip): value for name, value in named.items() if name.startswith(strip)}
@@ -233,13 +226,13 @@ def _readings(
             if value is None or not _usable(value, like):
                 continue
             if value.shape == like.shape:
-                state[name] = containers.dense(value).detach().to(like.dtype).clone()
+                state[name] = dense(value).detach().to(like.dtype).clone()
             elif name == f"{first}.weight" and _other_channels(value, like):
-                state[name] = _adapted(containers.dense(value).detach().to(like.dtype), like.shape[1])
+                state[name] = _adapted(dense(value).detach().to(like.dtype), like.shape[1])
                 notes.append(f"{name} made of {value.shape[1]} channels for {like.shape[1]}")
             else:
                 instead[name] = f" ({list(like.shape)}, the file has {list(value.shape)})"
-        yield _Reading(place, state, instead, tuple(notes), containers.is_averaged(f"{place}.{strip}", tensors))
+        yield _Reading(place, state, instead, tuple(notes), is_averaged(f"{place}.{strip}", tensors))
 
 
 def _prefixes(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[tuple[str, str]]:
@@ -285,10 +278,10 @@ def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 
 def _names_of(content: Mapping[Any, Any], wanted: Mapping[str, Tensor]) -> str:
-    own = containers.tensors_in(content).state
+    own = tensors_in(content).state
     if not own:
         return ""
-    return f": it holds {containers.some(list(own))}, the network {containers.some(list(wanted))}"
+    return f": it holds {some(list(own))}, the network {some(list(wanted))}"
 
 
 def held_in(state: Mapping[str, Tensor], taken: Taken, layers: Mapping[str, list[str]]) -> tuple[str, ...]:
@@ -305,9 +298,7 @@ def held_in(state: Mapping[str, Tensor], taken: Taken, layers: Mapping[str, list
     kept: list[str] = []
     for layer, names in layers.items():
         inside = layer and any(other.startswith(f"{layer}.") for other in layers)  # whose names its own would stand for
-        beside = [
-            name for name in state if layer and name.rpartition(".")[0] == layer and not containers.is_counter(name)
-        ]
+        beside = [name for name in state if layer and name.rpartition(".")[0] == layer and not is_counter(name)]
         own = {*names, *beside}
         if all(name in taken.state and name in state and torch.equal(state[name], taken.state[name]) for name in own):
             kept += [layer] if layer and not inside else sorted(names)

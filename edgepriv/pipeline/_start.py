@@ -10,9 +10,9 @@ from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint
 from edgepriv.models.checkpoint import is_checkpoint
-from edgepriv.models.containers import some
 from edgepriv.models.reading import load_tensors
 from edgepriv.models.starting import held_in, identified, is_unrelated, start_from
+from edgepriv.models.tensor_names import some
 from edgepriv.project import Trained, recorded_data, say, warn
 from edgepriv.recipe import Recipe, Start
 from edgepriv.recipe.layers import is_within

@@ -4,9 +4,9 @@ import torch
 
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier, build_classifier, zoo
-from edgepriv.models.containers import some
 from edgepriv.models.group_norm import with_group_norm
 from edgepriv.models.starting import start_from
+from edgepriv.models.tensor_names import some
 from edgepriv.recipe import Recipe
 from edgepriv.training.held import held_by, layers_of
 
