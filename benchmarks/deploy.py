@@ -14,7 +14,7 @@ Variants (variants.py, peers.py):
     openvino-*           OpenVINO running our float and portable files, and its own 4-bit weight compression (NNCF: Conv at
                          8 bits) and post-training int8; packages openvino and nncf are optional
     litert-*             LiteRT running its own conversion of the network, in float32 and as post-training int8; packages
-                         litert-torch, ai-edge-quantizer and ai-edge-litert are optional
+                         litert-torch, ai-edge-quantizer and ai-edge-litert are optional; one example at a time
 
 What calibrates (static int8, ours and the peers') sees the same 40 of the random inputs.
 
@@ -87,8 +87,11 @@ def timed(name: str, paths: Mapping[str, Path], asked: Mapping[str, Any]) -> dic
             def tell(done: int, total: int | None, what: str, _: float | None) -> None:
                 note(f"{name} {done + 1}/{total}: {what}")
 
+            fitting = {
+                variant: model for variant, model in models.items() if batch == 1 or not VARIANTS[variant].one_at_a_time
+            }
             measured_here = bench(
-                models, **at, runs=runs, rounds=asked["rounds"], warmup=warmup, timers=timers, progress=tell
+                fitting, **at, runs=runs, rounds=asked["rounds"], warmup=warmup, timers=timers, progress=tell
             )
             result["settings"].append({"batch": batch, "threads": threads, "runs": runs, "warmup": warmup})
             result["variants"] += measured_here["variants"]

@@ -87,13 +87,15 @@ class Subject:
 @dataclass(frozen=True)
 class Variant:
     """``write(subject, path)``: makes the file; else it is the file of the variant ``same_as``. ``needs``: packages.
-    ``runtime``: a key of TIMERS, empty for onnxruntime. ``suffix``: of the file."""
+    ``runtime``: a key of TIMERS, empty for onnxruntime. ``suffix``: of the file. ``one_at_a_time``: whether the file takes a
+    batch of one example alone."""
 
     write: Callable[[Subject, Path], None] | None = None
     same_as: str = ""
     needs: tuple[str, ...] = ()
     runtime: str = ""
     suffix: str = ".onnx"
+    one_at_a_time: bool = False
 
 
 def subject_of(network: Network, rule: Quantize, inputs: int) -> Subject:
@@ -212,12 +214,14 @@ VARIANTS = {
         needs=("litert_torch", "ai_edge_litert"),
         runtime="litert",
         suffix=".tflite",
+        one_at_a_time=True,
     ),
     "litert-int8": Variant(
         lambda subject, path: peers.quantized_for_litert(subject.classifier, subject.seen, path),
         needs=("litert_torch", "ai_edge_quantizer", "ai_edge_litert"),
         runtime="litert",
         suffix=".tflite",
+        one_at_a_time=True,
     ),
 }
 
