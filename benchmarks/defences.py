@@ -1,11 +1,12 @@
 """The empirical defences that the field compares with, under the attacker who knows them.
 
     python benchmarks/defences.py [--recipe FILE.toml] [--defences undefended relaxloss ...] [--bits 4] [--seeds 0 ...]
-                                  [--references 16] [--folder DIR] [--output FILE.json] [--again]
+                                  [--data KEY=VALUE ...] [--references 16] [--folder DIR] [--output FILE.json] [--again]
 
 By default Location-30 and the perceptron of recipes/location_mlp.toml. Each row is one run of ``edgepriv train``, ``harden``
 and ``audit``: the file that ships, and reference models that repeat the whole defence. Most of what the recipe leaves to the
-attacker's pool is the privacy holdout here (2,000 of 2,500), on which DMP distils, for every row alike. Reference models are
+attacker's pool is the privacy holdout here (2,000 of 2,500), on which DMP distils, for every row alike. ``--data`` names other
+data, and how many records play which role, by the recipe's keys (``name=npz:scans.npz members=1500 ...``). Reference models are
 kept in ``--folder``: a run that was killed goes on where it stopped. Prints a table and writes
 benchmarks/results/defences.json row by row: rows that stand there for the same setting are not run again without ``--again``.
 """
@@ -37,6 +38,9 @@ DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
     "hamp": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}}},
     "hamp-best": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}, "train": {"select": "best"}}},
     "hamp-rank": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}}, "harden": {"regenerate": "rank"}},
+    "augment": {"train": {"train": {"augment": "crop"}, "qat": {"augment": "crop"}}},
+    "rank": {"harden": {"regenerate": "rank"}},
+    "early-rank": {"train": {"train": {"select": "best"}}, "harden": {"regenerate": "rank"}},
     "selena-5": {"harden": {"selena": 5, "selena_unseen": 2}},
     "selena": {"harden": {"selena": 25, "selena_unseen": 10}},
     "dmp": {"harden": {"dmp": 1.0}},
@@ -51,7 +55,9 @@ def measured(options: argparse.Namespace, defence: str, seed: int) -> dict[str, 
     folder = options.folder / options.recipe.stem / f"{defence}-{options.bits}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     asked, started = DEFENCES[defence], time.perf_counter()
-    recipe: Recipe = load(options.recipe).with_changes(seed=seed, data=DATA).with_changes(**asked.get("train", {}))
+    recipe: Recipe = (
+        load(options.recipe).with_changes(seed=seed, data=options.data).with_changes(**asked.get("train", {}))
+    )
     shared = {"force": True, "progress": True, "accept_accuracy_loss": True}
     trained = edgepriv.train(recipe, out=folder / "model.pt", **shared)
     hardened = edgepriv.harden(
@@ -89,7 +95,14 @@ def measured(options: argparse.Namespace, defence: str, seed: int) -> dict[str, 
 def settings(options: argparse.Namespace, defence: str, seed: int) -> dict[str, Any]:
     """All that a row with the same figures would have in common."""
     names = {"recipe": options.recipe.name, "bits": options.bits, "references": options.references}
-    return {"defence": defence, "seed": seed, **names, "data": DATA, "asked": DEFENCES[defence]}
+    data = options.data | ({"name": Path(options.data["name"]).name} if "name" in options.data else {})
+    return {"defence": defence, "seed": seed, **names, "data": data, "asked": DEFENCES[defence]}
+
+
+def data_asked(pairs: list[str]) -> dict[str, Any]:
+    """``["name=npz:a.npz", "members=100"]`` as the recipe's section has it."""
+    given = dict(pair.split("=", 1) for pair in pairs)
+    return {key: value if key == "name" else int(value) for key, value in given.items()}
 
 
 def shown(rows: list[dict[str, Any]]) -> Table:
@@ -131,11 +144,13 @@ def main() -> None:
     parser.add_argument("--defences", nargs="+", choices=tuple(DEFENCES), default=list(DEFENCES))
     parser.add_argument("--bits", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--data", nargs="+", help="KEY=VALUE of the recipe's [data], instead of Location-30's roles")
     parser.add_argument("--references", type=int, default=16)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "edgepriv-defences")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--again", action="store_true", help="run settings that are in the output already")
     options = parser.parse_args()
+    options.data = data_asked(options.data) if options.data else DATA
     rows = read_json(options.output, "results")["rows"] if options.output.exists() else []
     for seed in options.seeds:
         for defence in options.defences:

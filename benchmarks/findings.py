@@ -33,6 +33,9 @@ FIELD_LABELS = {
     "hamp-best": "HAMP, best held-out epoch",
     "selena-5": "SELENA, 5 sub-models",
     "dmp": "DMP",
+    "augment": "moved copies (`crop`)",
+    "rank": "`rank`",
+    "early-rank": "best held-out epoch, `rank`",
 }
 LIRA, RMIA = ("lira-online", "adaptive"), ("rmia-online", "adaptive")
 
@@ -274,8 +277,8 @@ def defences(experiment: str) -> str:
     return table(headings, {row: cells_of(experiment, row) for row in BEST[experiment].rows}, line)
 
 
-def of_the_field(recipe: str) -> str:
-    """The rows of ``benchmarks/defences.py`` for one recipe, one for each defence and seed."""
+def of_the_field(recipe: str, data: str | None = None) -> str:
+    """The rows of ``benchmarks/defences.py`` for one recipe and data set, one for each defence and seed."""
     headings = (
         "defence",
         "seed",
@@ -288,7 +291,7 @@ def of_the_field(recipe: str) -> str:
     )
     lines: Rows = []
     for row in read_json(FIELD, "results")["rows"]:
-        if row["recipe"] != recipe:
+        if row["recipe"] != recipe or row["data"].get("name") != data:
             continue
         for place, attack in enumerate(row["attacks"]):
             own = [FIELD_LABELS.get(row["defence"], row["defence"]), str(row["seed"]), str(row["references"])]
