@@ -64,11 +64,12 @@ def tune(
         max_drop: points of accuracy that the file may lose to the float file.
         max_tpr: the largest share of the members that an adaptive attack may find, at a false-positive rate: "0.01@0.001".
         min_robust: the least accuracy under attack, a share from 0 to 1, by perturbations as the recipe has them.
-        time: of all runs of the same question together, such as "30m"; no candidate is begun that would take longer.
+        time: of all runs of the same question together, such as "30m", with the audits of the finalists and the making of the
+            file; nothing is begun that would take longer, and what is left out for it is said.
         candidates: that the search draws at most.
         model: your own ``package.module:factory``, without which a checkpoint of such a network is refused.
         data_dir: folder of named data sets.
-        force: replace files that exist.
+        force: replace files that exist, and begin a search anew; without it a finished one is shown.
         progress: see ``edgepriv.api.arguments.Progress``.
 
     Returns:

@@ -187,6 +187,19 @@ def limit_in_bytes(size: Size, floating: int) -> float:
     return size.limit * floating if size.relative else size.limit
 
 
+def size_kept(figures: Mapping[str, Any], budgets: Budgets) -> bool:
+    """Whether a file is as small as it must be.
+
+    Args:
+        figures: ``size_bytes`` and ``float_bytes``.
+        budgets: that were asked for.
+
+    Returns:
+        True without a budget.
+    """
+    return budgets.size is None or figures["size_bytes"] <= limit_in_bytes(budgets.size, figures["float_bytes"])
+
+
 def judged(budgets: Budgets, figures: Mapping[str, Any], *, margin: float = 0.0, slack: float = 1.0) -> list[Kept]:
     """Each budget beside its figure.
 

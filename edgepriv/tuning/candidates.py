@@ -1,6 +1,5 @@
 """One candidate: it is hardened and exported as any file is, and measured on the half by which files are chosen."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgepriv.files import sha256_of
 from edgepriv.paired import loss
 from edgepriv.project import beside
 from edgepriv.recipe import Model, Recipe
+from edgepriv.tuning import clock as timing
 from edgepriv.tuning.question import Question, Work
 from edgepriv.tuning.risks import Effort, risks
 from edgepriv.tuning.space import Plan
@@ -96,7 +96,7 @@ def groups_of(question: Question, split: Split) -> np.ndarray | None:
     return None if groups is None else groups[split.non_members]
 
 
-def made(question: Question, plan: Plan, epochs: int, work: Work, effort: Effort | None = None) -> Candidate:
+def made(question: Question, plan: Plan, epochs: int, work: Work, *, whole: bool = False) -> Candidate:
     """Carry a plan out, or read what an earlier run has kept of it.
 
     Args:
@@ -104,10 +104,10 @@ def made(question: Question, plan: Plan, epochs: int, work: Work, effort: Effort
         plan: of the candidate.
         epochs: of fine-tuning.
         work: where files and figures are kept.
-        effort: spent on leakage and robustness, where they have a budget; None leaves them out.
+        whole: keep all of its files, which leakage and robustness are measured of.
 
     Returns:
-        The candidate with its figures.
+        The candidate with its size and accuracy.
 
     Raises:
         UserError: where the plan cannot be carried out.
@@ -116,7 +116,7 @@ def made(question: Question, plan: Plan, epochs: int, work: Work, effort: Effort
     kept = work.read(f"{FIGURES}/{name}")
     if kept is not None:
         return _read(kept)
-    began = time.monotonic()
+    began = timing.now()
     folder = work.candidate(name)
     with progress.told(False):
         done = pipeline.harden(
@@ -130,20 +130,19 @@ def made(question: Question, plan: Plan, epochs: int, work: Work, effort: Effort
         )
         right = right_of(folder / "model.onnx", question, question.halves.choosing)
         floating = _floating(question, beside(folder / "model.onnx", "fp32.onnx"), work)
-        harms = {} if effort is None else risks(folder / "model.onnx", question, question.halves.choosing, effort)
     figures = {
         "size_bytes": done["size_bytes"],
         "float_bytes": done["float"]["size_bytes"],
         **accuracy_figures(floating, right, groups_of(question, question.halves.choosing)),
-        **harms,
         "sha256": sha256_of(folder / "model.onnx"),
-        "seconds": time.monotonic() - began,
+        "seconds": timing.now() - began,
+        "passes": plan.passes(epochs, question.setting),
     }
-    return _keep(Candidate(plan, epochs, figures, right), work, whole=bool(harms))
+    return _keep(Candidate(plan, epochs, figures, right), work, whole=whole)
 
 
-def audited(question: Question, candidate: Candidate, work: Work, effort: Effort) -> Candidate:
-    """A finalist, measured with the effort of an audit.
+def measured(question: Question, candidate: Candidate, work: Work, effort: Effort) -> Candidate:
+    """A candidate with its leakage and robustness on the half by which files are chosen.
 
     Args:
         question: what is asked.
@@ -152,17 +151,20 @@ def audited(question: Question, candidate: Candidate, work: Work, effort: Effort
         effort: that is spent.
 
     Returns:
-        The candidate with other figures of leakage and robustness.
+        The candidate with these figures, and with ``seconds_proxy`` or ``seconds_audit``: what they took.
 
     Raises:
         UserError: where they cannot be measured.
     """
-    if candidate.figures.get("audited"):
+    audit = "audit" if effort.full else "proxy"
+    if f"seconds_{audit}" in candidate.figures or "seconds_audit" in candidate.figures:
         return candidate
+    began = timing.now()
     with progress.told(False):
         onnx = work.candidate(candidate.name) / "model.onnx"
         harms = risks(onnx, question, question.halves.choosing, effort)
-    figures = {**candidate.figures, **harms, "audited": True}
+    took = {f"seconds_{audit}": timing.now() - began}
+    figures = {**candidate.figures, **harms, **took, "audited": effort.full}
     return _keep(replace(candidate, figures=figures), work, whole=True)
 
 
@@ -214,7 +216,7 @@ def relaid(question: Question, candidate: Candidate, layout: tuple[str, str], wo
     if not source.exists():
         return None
     changes = {"export": dict(zip(("profile", "compute"), layout, strict=True))}
-    began = time.monotonic()
+    began = timing.now()
     try:
         with progress.told(False):
             done = pipeline.export(
@@ -235,7 +237,8 @@ def relaid(question: Question, candidate: Candidate, layout: tuple[str, str], wo
         "size_bytes": done["size_bytes"],
         **accuracy_figures(floating, right, groups_of(question, question.halves.choosing)),
         "sha256": sha256_of(onnx),
-        "seconds": time.monotonic() - began,
+        "seconds": timing.now() - began,
+        "passes": 0.0,
     }
     return _keep(Candidate(plan, candidate.epochs, figures, right), work)
 

@@ -2,19 +2,24 @@
 
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from json import dumps
 from pathlib import Path
 from typing import Any
 
 from edgepriv.data import Halves
-from edgepriv.files import read_bytes, read_json, write_json
+from edgepriv.files import read_bytes, read_json, sha256_of, write_json
+from edgepriv.models.sources import code_of
 from edgepriv.project import Trained
 from edgepriv.recipe import Model, Recipe
-from edgepriv.tuning.budgets import Budgets
-from edgepriv.tuning.space import EPOCHS
+from edgepriv.recipe.defences.dmp import Dmp
+from edgepriv.recipe.defences.extra import Extra
+from edgepriv.training.resume import code_version
+from edgepriv.tuning.budgets import Budgets, limit_in_bytes
+from edgepriv.tuning.space import EPOCHS, Setting
 
-VERSION = 1
+VERSION = 2
 """Of the search: another one begins anew."""
 
 
@@ -45,24 +50,71 @@ class Question:
         """Epochs of fine-tuning on each rung. A model that was trained with differential privacy is rounded as it is."""
         return (0,) if self.given.checkpoint.recipe.dp.active else EPOCHS
 
+    @property
+    def parameters(self) -> int:
+        """Of the network."""
+        return sum(value.numel() for value in self.given.checkpoint.classifier().network.parameters())
 
-def hash_of(model: Path, recipe: Recipe | None, budgets: Budgets) -> str:
+    @cached_property
+    def setting(self) -> Setting:
+        """What is searched depends on it."""
+        split, recipe, size = self.given.split, self.given.checkpoint.recipe, self.budgets.size
+        shape, parameters = self.given.dataset.input_shape, self.parameters
+        return Setting(
+            trains=not recipe.dp.active,
+            images=len(shape) == 3,
+            epochs=recipe.train.epochs,
+            holdout=len(split.holdout) / len(split.members),
+            most_bits=None if size is None else 8 * limit_in_bytes(size, 4 * parameters) / parameters,
+            steps=(self.recipe or recipe).adversary.steps,
+        )
+
+
+def hash_of(question: Question) -> str:
     """Of everything that changes what is found; neither the time nor the number of candidates does.
 
     Args:
-        model: the checkpoint's file.
-        recipe: what the candidates have in common.
-        budgets: that were asked for.
+        question: that is asked. The data of its checkpoint have been proved to be those that it was trained on.
 
     Returns:
-        16 hex digits.
+        16 hex digits. They change with the checkpoint, the recipe, every file that it names, the user's own code, the code of
+        training and the budgets.
 
     Raises:
-        UserError: where there is no such file.
+        UserError: where a file is missing.
     """
+    dataset, recipe = question.given.dataset, question.recipe
     asked = None if recipe is None else recipe.model_dump(mode="json")
-    told = [VERSION, sha256(read_bytes(model, "a checkpoint")).hexdigest(), asked, budgets.record()]
+    told = [
+        VERSION,
+        sha256(read_bytes(question.model, "a checkpoint")).hexdigest(),
+        asked,
+        question.budgets.record(),
+        dataset.sha256,
+        code_of(question.network, dataset.num_classes, dataset.input_shape),
+        code_version(),
+        [_content_of(path) for path in _files_of(question)],
+    ]
     return sha256(dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _files_of(question: Question) -> list[Path]:
+    """What is trained on beside the data, distilled on or started from."""
+    files: list[Path | None] = []
+    for recipe in (question.given.checkpoint.recipe, question.recipe):
+        if recipe is not None:
+            extra = recipe.own(Extra)
+            start = None if recipe.start.path is None else Path(recipe.start.path)
+            files += [extra.path, extra.labelled_by, recipe.own(Dmp).path, start]
+    return [path for path in files if path is not None]
+
+
+def _content_of(path: Path) -> list[str]:
+    """Hashes of a file, or of all files of a folder by name; empty for one that is missing, which is told where it is read."""
+    if path.is_dir():
+        inside = sorted(each for each in path.rglob("*") if each.is_file())
+        return [f"{each.relative_to(path)} {sha256_of(each)}" for each in inside]
+    return [sha256_of(path)] if path.is_file() else []
 
 
 @dataclass(frozen=True)
@@ -126,6 +178,10 @@ class Work:
                 shutil.rmtree(path, ignore_errors=True)
             elif path != kept:
                 path.unlink()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def checkpoint(self, name: str) -> Path:
         """The trained weights of a candidate.

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from edgepriv import data, pipeline
+from edgepriv import data, pipeline, progress
 from edgepriv.audit.attacks import ATTACKS
+from edgepriv.audit.references import train_fleet
 from edgepriv.audit.statistics import tpr_at_fpr
 from edgepriv.data import Split
 from edgepriv.errors import UserError
+from edgepriv.files import read_json
 from edgepriv.models import checkpoint
 from edgepriv.project import beside
 from edgepriv.recipe import Recipe
@@ -22,15 +24,16 @@ from edgepriv.tuning.question import Question
 @dataclass(frozen=True)
 class Effort:
     """How much is spent on a measurement. ``references``: models; ``attacks``: names with commas; ``robust``: level;
-    ``examples``: that are perturbed."""
+    ``examples``: that are perturbed; ``full``: whether it is that of an audit."""
 
     references: int
     attacks: str
     robust: str
     examples: int
+    full: bool
 
 
-PROXY = Effort(4, ",".join(name for name, attack in ATTACKS.items() if attack.queries <= 1), "quick", 200)
+PROXY = Effort(4, ",".join(name for name, attack in ATTACKS.items() if attack.queries <= 1), "quick", 200, False)
 """While the search goes on: few reference models, and no attack that asks the file many times for each record."""
 
 
@@ -43,7 +46,8 @@ def full_effort(recipe: Recipe) -> Effort:
     Returns:
         Of the finalists, and of the file that is written.
     """
-    return Effort(recipe.audit.references, recipe.audit.attacks, recipe.audit.robust, recipe.audit.robust_examples)
+    asked = recipe.audit
+    return Effort(asked.references, asked.attacks, asked.robust, asked.robust_examples, True)
 
 
 def risks(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[str, Any]:
@@ -64,7 +68,7 @@ def risks(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[
     measured: dict[str, Any] = {}
     if question.budgets.leakage is not None:
         asked = {"references": effort.references, "attacks": effort.attacks, "robust": "none"}
-        content = pipeline.audit(
+        pipeline.audit(
             onnx,
             {"audit": asked | {"threat_models": ("adaptive",)}},
             data_dir=question.data_dir,
@@ -73,14 +77,57 @@ def risks(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[
             accept_accuracy_loss=True,
             force=True,
         )
-        with np.load(beside(onnx, "audit.npz"), allow_pickle=False) as archive:
-            scores = dict(archive)
-        fpr = question.budgets.leakage.fpr
-        worst = strongest(content["attacks"], scores, split, fpr, question.given.dataset.groups)
-        measured["tpr"] = worst | {"references": effort.references}
+        measured["tpr"] = leakage_of(onnx, question, split)
     if question.budgets.robust is not None:
-        measured["robust"] = _robust(onnx, question, split, effort)
+        measured["robust"] = robust_of(onnx, question, split, effort)
     return measured
+
+
+def leakage_of(onnx: Path, question: Question, split: Split) -> dict[str, Any]:
+    """What the strongest attack of an audit finds of a half.
+
+    Args:
+        onnx: the file that was audited, with the audit and its scores beside it.
+        question: the budgets and the data.
+        split: of whose members and non-members the figure is.
+
+    Returns:
+        As ``strongest``, with ``references``.
+
+    Raises:
+        UserError: where no attack resolves the rate.
+    """
+    assert question.budgets.leakage is not None
+    audit = read_json(beside(onnx, "audit.json"), "audit")
+    with np.load(beside(onnx, "audit.npz"), allow_pickle=False) as archive:
+        scores = dict(archive)
+    fpr = question.budgets.leakage.fpr
+    worst = strongest(audit["attacks"], scores, split, fpr, question.given.dataset.groups)
+    return worst | {"references": audit["references"]}
+
+
+def train_references(onnx: Path, question: Question, references: int) -> bool:
+    """Train the reference models up to where candidates begin to differ, once for all of them.
+
+    Args:
+        onnx: a candidate's file, whose checkpoint is beside it.
+        question: the data.
+        references: models.
+
+    Returns:
+        False where they have no stage in common.
+
+    Raises:
+        UserError: for a training that diverged.
+    """
+    made_by = checkpoint.load(beside(onnx, "pt"), question.network)
+    start = made_by.recipe.as_run(made_by.stages).undefended_start()
+    if start is None:
+        return False  # they begin to differ in the stage `train`
+    given, kept = question.given, data.default_data_dir() / "references"  # where an audit keeps its own
+    with progress.told(False):
+        train_fleet(start, given.dataset, given.split, count=references, cache_dir=kept, label="first stage")
+    return True
 
 
 def strongest(
@@ -124,8 +171,21 @@ def strongest(
     return best
 
 
-def _robust(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[str, Any]:
-    """Accuracy under attack on the half's non-members."""
+def robust_of(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[str, Any]:
+    """Accuracy under attack on the half's non-members.
+
+    Args:
+        onnx: the file, with its checkpoint beside it.
+        question: the data.
+        split: the half.
+        effort: what is spent.
+
+    Returns:
+        ``value``, ``ci``, ``n`` and ``level``.
+
+    Raises:
+        UserError: where it cannot be measured.
+    """
     made_by = checkpoint.load(beside(onnx, "pt"), question.network).recipe
     asked = made_by.with_changes(audit={"robust": effort.robust, "robust_examples": effort.examples})
     cache = question.data_dir or data.default_data_dir()
@@ -135,6 +195,20 @@ def _robust(onnx: Path, question: Question, split: Split, effort: Effort) -> dic
         raise UserError(f"the accuracy under attack could not be measured{': ' if why else ''}{why}")
     n = min(effort.examples, len(split.non_members))
     return {"value": report["worst_case_accuracy"], "ci": list(report["ci"]), "n": n, "level": effort.robust}
+
+
+def missing(figures: Mapping[str, Any], budgets: Budgets) -> list[str]:
+    """Figures that have a budget and were not measured.
+
+    Args:
+        figures: of a candidate.
+        budgets: that were asked for.
+
+    Returns:
+        Of "tpr" and "robust".
+    """
+    wanted = [("tpr", budgets.leakage), ("robust", budgets.robust)]
+    return [name for name, budget in wanted if budget is not None and name not in figures]
 
 
 def complete(figures: Mapping[str, Any], budgets: Budgets) -> bool:
@@ -147,5 +221,4 @@ def complete(figures: Mapping[str, Any], budgets: Budgets) -> bool:
     Returns:
         False for a candidate of a low rung where leakage or robustness has a budget.
     """
-    wanted = [("tpr", budgets.leakage), ("robust", budgets.robust)]
-    return all(name in figures for name, budget in wanted if budget is not None)
+    return not missing(figures, budgets)

@@ -3,29 +3,51 @@
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgepriv import data, pipeline, progress, project
 from edgepriv.errors import GateFailed, UserError
-from edgepriv.files import refuse_existing, refuse_overwriting, sha256_of, write_json, write_text
+from edgepriv.files import (
+    read_bytes,
+    read_json,
+    refuse_existing,
+    refuse_overwriting,
+    sha256_of,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from edgepriv.hardening_recipe import hardening_recipe
 from edgepriv.models import checkpoint
 from edgepriv.recipe import Quantize, Recipe, as_toml
 from edgepriv.report import tuned
+from edgepriv.report.formatting import count
+from edgepriv.tuning.auditing import FINALISTS, FULL, Auditor
 from edgepriv.tuning.bits import least_bytes
 from edgepriv.tuning.budgets import Budgets, judged, refuse_too_small, refuse_unresolvable
-from edgepriv.tuning.candidates import Candidate, accuracy_figures, all_kept, audited, groups_of, relaid, right_of
+from edgepriv.tuning.candidates import Candidate, accuracy_figures, all_kept, groups_of, relaid, right_of
+from edgepriv.tuning.clock import LAYOUT, Clock
 from edgepriv.tuning.frontier import Chosen, choose, frontier, score
 from edgepriv.tuning.question import Question, Work, hash_of
-from edgepriv.tuning.risks import full_effort, risks
-from edgepriv.tuning.saying import accuracy_told, not_made, not_the_same, progressed, tied, verdict
-from edgepriv.tuning.search import Clock, Search, opened_study, run
-from edgepriv.tuning.space import VARIANTS, first_points
+from edgepriv.tuning.risks import PROXY, complete, leakage_of, missing, risks, robust_of
+from edgepriv.tuning.saying import (
+    accuracy_told,
+    beside_uniform,
+    not_made,
+    not_measured,
+    not_the_same,
+    progressed,
+    tied,
+    verdict,
+    without_time,
+)
+from edgepriv.tuning.search import Search, opened_study, run
+from edgepriv.tuning.space import VARIANTS, first_points, uniform
 
-FINALISTS = 3
-"""Candidates, the best ones, whose weights are laid out in every other way too."""
+AUDIT_FILES = ("audit.json", "audit.html", "audit.npz")
+"""Endings of what an audit writes beside a model."""
 EVERY = 10.0
 """Seconds between two writings of the page while the search goes on."""
 _SHOWN = ("size_bytes", "float_bytes", "accuracy", "drop", "tpr", "robust", "audited", "seconds")
@@ -66,25 +88,73 @@ def tune(
         UserError: for bad input, before the search.
         GateFailed: after writing, where a budget is not kept; with the same content.
     """
-    work = Work(output / "work" / hash_of(model, recipe, budgets))
-    own = [
-        output / "recipe.toml",
-        output / f"{REPORT}.json",
-        output / f"{REPORT}.html",
-        *pipeline.written_by_harden(output),
-    ]
+    limits = _Limits(seconds, most)
+    own = _written(output)
     refuse_overwriting([model, recipe_file], own)
-    goes_on = work.folder.exists() and not own[1].exists()  # what an interrupted run has left is its own
-    refuse_existing(own, force or goes_on)
+    _refuse_strange(own, output, force)
     with project.each_note_once():
-        question = _asked(model, recipe, budgets, data_dir)
+        question = question_of(model, recipe, budgets, data_dir)
+        digest = hash_of(question)
+        earlier = None if force else finished(output, digest)
+        if earlier is not None and not limits.more_than(earlier["limits"]):
+            project.say(
+                f"{output}: this search is finished, after {progress.duration(earlier['seconds'])} and "
+                f"{count(earlier['trials'], 'candidate')}; a larger --time or --candidates goes on, --force begins anew"
+            )
+            return _judged(earlier)
+        work = Work(output / "work" / digest)
+        refuse_existing(own, force or earlier is not None or (work.folder.exists() and not _report(output).exists()))
+        if force:
+            work.forget()
         table = _sensitivity(question, work)
         _refuse_impossible(question, table)
-        search = _searched(question, table, work, _Limits(seconds, most), output)
+        search = _searched(question, table, work, limits, output)
         chosen = _chosen(search)
-        content = _told(search, chosen, output)
-    write_json(output / f"{REPORT}.json", content)
+        content = _told(search, chosen, output) | {"question": digest, "limits": asdict(limits)}
+    write_json(_report(output), content)
     _write_page(content, output)
+    return _judged(content)
+
+
+def _report(output: Path) -> Path:
+    return output / f"{REPORT}.json"
+
+
+def _written(output: Path) -> list[Path]:
+    """Every file that a search may leave."""
+    audit = [project.beside(output / "model.onnx", ending) for ending in AUDIT_FILES]
+    return [
+        output / "recipe.toml",
+        _report(output),
+        output / f"{REPORT}.html",
+        *pipeline.written_by_harden(output),
+        *audit,
+    ]
+
+
+def _refuse_strange(own: Sequence[Path], output: Path, force: bool) -> None:
+    """What no search has left is refused before any data are read."""
+    refuse_existing([] if (output / "work").exists() else own, force)
+
+
+def finished(output: Path, digest: str) -> dict[str, Any] | None:
+    """What a search for the same has ended with.
+
+    Args:
+        output: folder that it wrote into.
+        digest: of the question.
+
+    Returns:
+        Content of tune.json; None where there is none of this question, or where its file has been replaced since.
+    """
+    path, onnx = _report(output), output / "model.onnx"
+    content = read_json(path, "the report of edgepriv tune") if path.exists() else None
+    if not isinstance(content, dict) or content.get("question") != digest:
+        return None
+    return content if onnx.exists() and sha256_of(onnx) == content["sha256"] else None
+
+
+def _judged(content: dict[str, Any]) -> dict[str, Any]:
     missed = [row["sentence"] for row in content["budgets"] if not row["met"]]
     if missed:
         raise GateFailed("; ".join(missed), content)
@@ -94,10 +164,28 @@ def tune(
 @dataclass(frozen=True)
 class _Limits:
     seconds: float
-    most: int
+    candidates: int
+
+    def more_than(self, earlier: Mapping[str, float]) -> bool:
+        """Whether a search that has ended by earlier limits would go on."""
+        return self.seconds > earlier["seconds"] or self.candidates > earlier["candidates"]
 
 
-def _asked(model: Path, recipe: Recipe | None, budgets: Budgets, data_dir: Path | None) -> Question:
+def question_of(model: Path, recipe: Recipe | None, budgets: Budgets, data_dir: Path | None) -> Question:
+    """Open what is searched for.
+
+    Args:
+        model: a checkpoint of ``edgepriv train``.
+        recipe: what all candidates have in common; None for the usual.
+        budgets: that the file must keep.
+        data_dir: folder of the data sets; None for the default one.
+
+    Returns:
+        The question, with the checkpoint's data, proved to be those that it was trained on.
+
+    Raises:
+        UserError: for a checkpoint that cannot be tuned, and for budgets that its non-members cannot resolve.
+    """
     given = project.open_checkpoint(model, recipe, data_dir)
     if set(given.checkpoint.stages) - {"train"}:
         raise UserError(
@@ -129,20 +217,19 @@ def _sensitivity(question: Question, work: Work) -> dict[str, Any]:
 
 def _refuse_impossible(question: Question, table: Mapping[str, Any]) -> None:
     """A size that no file reaches, by the numbers alone: 4 bytes each stand for the float file, which is no smaller."""
-    network = question.given.checkpoint.classifier().network
-    parameters = sum(value.numel() for value in network.parameters())
+    parameters = question.parameters
     refuse_too_small(question.budgets, least_bytes(table, parameters), 4 * parameters)
 
 
 def _searched(question: Question, table: Mapping[str, Any], work: Work, limits: _Limits, output: Path) -> Search:
     clock = Clock(limits.seconds, spent=(work.read("clock") or {"spent": 0.0})["spent"])
     teller = _Teller(output, limits)
-    search = Search(question, table, work, clock, teller)
+    search = Search(question, table, work, clock, Auditor(question, work, clock), teller)
     for candidate in all_kept(work):
-        search.candidates[candidate.name] = candidate
-        clock.learn(candidate)
-    study = opened_study(work, question.given.split.seed, first_points(question.budgets))
-    run(search, study, limits.most)
+        search.take(candidate)
+    search.auditor.go_on(search.candidates.values())
+    study = opened_study(work, question.given.split.seed, first_points(question.budgets, question.setting))
+    run(search, study, limits.candidates)
     if not search.candidates:
         raise UserError(f"no candidate could be made: {search.failed[-1] if search.failed else 'there was no time'}")
     return search
@@ -158,7 +245,7 @@ class _Teller:
         every = list(search.candidates.values())
         chosen = choose(every, search.question.budgets, groups_of(search.question, search.question.halves.choosing))
         progress.announce(
-            progressed(search.trials + 1, self.limits.most, search.clock.left, chosen, len(frontier(every)))
+            progressed(search.trials + 1, self.limits.candidates, search.clock.left, chosen, len(frontier(every)))
         )
         if time.monotonic() - self._drawn > EVERY:
             self._drawn = time.monotonic()
@@ -166,37 +253,56 @@ class _Teller:
 
 
 def _chosen(search: Search) -> Chosen:
-    """The winner, after the best ones have been laid out in every other way."""
+    """The winner, after the best ones have been laid out in every other way, or audited in full."""
     question, groups = search.question, groups_of(search.question, search.question.halves.choosing)
-    budgets = question.budgets
-    risky = budgets.leakage is not None or budgets.robust is not None
-    fixed = risky or (question.recipe is not None and question.recipe.export != Recipe().export)
-    ranked = sorted(search.candidates.values(), key=lambda each: score(each, budgets))
-    for candidate in [] if fixed else ranked[:FINALISTS]:
+    if search.auditor.asked:
+        return choose(_audited(search), question.budgets, groups)
+    if question.recipe is None or question.recipe.export == Recipe().export:
+        _lay_out(search)
+    return choose(list(search.candidates.values()), question.budgets, groups)
+
+
+def _lay_out(search: Search) -> None:
+    """Every other layout of the best candidates' weights."""
+    question, clock, late = search.question, search.clock, 0
+    ranked = sorted(search.candidates.values(), key=lambda each: score(each, question.budgets))
+    for candidate in ranked[:FINALISTS]:
         for layout in VARIANTS[1:]:
-            if search.clock.left <= 0:
-                break
+            if clock.left <= search.auditor.ending(candidate.plan) + (clock.about(LAYOUT, 0) or 0.0):
+                late += 1
+                continue
             other = relaid(question, candidate, (layout["profile"], layout["compute"]), search.work)
             if other is not None:
+                clock.learn(LAYOUT, 0, other.figures["seconds"])
                 search.candidates[other.name] = other
-    chosen = choose(list(search.candidates.values()), budgets, groups)
-    return chosen if budgets.leakage is None and budgets.robust is None else _audited(search, chosen)
+    if late:
+        search.auditor.said.append(f"{count(late, 'other layout')} of the best candidates: --time left none for them")
 
 
-def _audited(search: Search, chosen: Chosen) -> Chosen:
-    """The choice among finalists that were measured with the effort of an audit."""
-    question, work = search.question, search.work
-    effort = full_effort(question.recipe or question.given.checkpoint.recipe)
-    kept = [each for each in search.candidates.values() if (work.candidate(each.name) / "model.onnx").exists()]
-    ranked = sorted(kept, key=lambda each: (each is not chosen.winner, score(each, question.budgets)))
-    finalists: list[Candidate] = []
-    for candidate in ranked[:FINALISTS]:
-        if finalists and search.clock.left <= 0:
-            break
-        progress.announce(f"tune: audit of {candidate.title}")
-        finalists.append(audited(question, candidate, work, effort))
-        search.candidates[candidate.name] = finalists[-1]
-    return choose(finalists or [chosen.winner], question.budgets, groups_of(question, question.halves.choosing))
+def _audited(search: Search) -> list[Candidate]:
+    """The finalists, audited in full where there is time for it."""
+    question, auditor = search.question, search.auditor
+    kept = [each for each in search.candidates.values() if complete(each.figures, question.budgets)]
+    if auditor.level != FULL:
+        return kept or list(search.candidates.values())
+    ranked = sorted(kept, key=lambda each: score(each, question.budgets))
+    done, late = [each for each in kept if each.figures.get("audited")], []
+    compared = uniform(question.budgets).named(question.rungs[-1])
+    finalists = [each for each in ranked if not each.figures.get("audited") and each.name != compared][:FINALISTS]
+    for candidate in [*finalists, *(each for each in ranked if each.name == compared and each not in done)]:
+        if search.clock.left <= auditor.of_audit(candidate.plan) + auditor.ending(candidate.plan):
+            late.append(candidate)
+            continue
+        progress.announce(f"tune: audit of {candidate.title}, {progress.duration(search.clock.left)} left")
+        done.append(auditor.in_full(candidate))
+        search.candidates[candidate.name] = done[-1]
+    if late:
+        about = progress.duration(max(auditor.of_audit(each.plan) for each in late))
+        auditor.said.append(
+            f"{count(len(late), 'finalist')} could not be audited in full, which takes about {about} each, as --time is over: "
+            + "; ".join(each.title for each in late)
+        )
+    return done
 
 
 def _told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
@@ -218,40 +324,58 @@ def _told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
     telling = question.halves.telling
     twin = project.beside(output / "model.onnx", "fp32.onnx")
     right, floating = (right_of(path, question, telling) for path in (output / "model.onnx", twin))
+    digest = sha256_of(output / "model.onnx")
     figures = {
         "size_bytes": done["size_bytes"],
         "float_bytes": done["float"]["size_bytes"],
         **accuracy_figures(floating, right, groups_of(question, telling)),
-        **_risks(question, output),
+        **_risks(search, winner, output, digest),
     }
-    digest = sha256_of(output / "model.onnx")
     accepted = [line for line in done.get("accuracy", {}).get("warnings", []) if "--accept-accuracy-loss" in line]
     unasked = accuracy_told(figures) if question.budgets.drop is None else ""
+    compared = uniform(question.budgets).named(question.rungs[-1])
     remarks = [
         *(line for line in (unasked, tied(chosen, question.budgets.goal), not_the_same(winner, digest)) if line),
+        *(beside_uniform(winner, search.candidates[name]) for name in (compared,) if name in search.candidates),
+        *search.auditor.said,
+        *without_time(search.left_out),
         *accepted,
         *not_made(search.failed),
     ]
-    rows = [verdict(kept, figures) for kept in judged(question.budgets, figures)]
     return _summary(search, chosen) | {
         "finished": True,
         "model": str(output / "model.onnx"),
         "sha256": digest,
         "recipe": hardened.model_dump(mode="json"),
         "figures": figures,
-        "budgets": rows,
+        "budgets": [verdict(kept, figures) for kept in judged(question.budgets, figures)]
+        + [not_measured(name) for name in missing(figures, question.budgets)],
         "said": remarks,
         "command": _command(question, output, accepted),
     }
 
 
-def _risks(question: Question, output: Path) -> dict[str, Any]:
-    if question.budgets.leakage is None and question.budgets.robust is None:
+def _risks(search: Search, winner: Candidate, output: Path, digest: str) -> dict[str, Any]:
+    """Leakage and robustness on the half that chose nothing. An audit asks about both halves: that of the same file is taken
+    over."""
+    question, auditor = search.question, search.auditor
+    if not complete(winner.figures, question.budgets) or not auditor.asked:
         return {}
-    progress.announce("tune: audit of the file, on the records that chose nothing")
-    effort = full_effort(question.recipe or question.given.checkpoint.recipe)
+    progress.announce("tune: leakage and robustness on the records that chose nothing")
+    effort = auditor.effort if winner.figures.get("audited") else PROXY
+    own, telling = output / "model.onnx", question.halves.telling
+    audited = search.work.candidate(winner.name) / "model.onnx"
     with progress.told(False):
-        return risks(output / "model.onnx", question, question.halves.telling, effort)
+        if winner.figures["sha256"] != digest:
+            return risks(own, question, telling, effort)
+        measured = {}
+        if question.budgets.leakage is not None:
+            for ending in AUDIT_FILES:
+                write_bytes(project.beside(own, ending), read_bytes(project.beside(audited, ending), "an audit"))
+            measured["tpr"] = leakage_of(own, question, telling)
+        if question.budgets.robust is not None:
+            measured["robust"] = robust_of(own, question, telling, effort)
+    return measured
 
 
 def _command(question: Question, output: Path, accepted: Sequence[str]) -> str:

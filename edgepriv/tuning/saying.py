@@ -70,6 +70,61 @@ def accuracy_told(figures: Mapping[str, Any]) -> str:
     return f"accuracy {drop['value']:.2f} points [{low:.2f}, {high:.2f}] below the float file's on {drop['n']:,} non-members"
 
 
+def not_measured(budget: str) -> dict[str, Any]:
+    """A budget that there was no time to judge, which is not kept then.
+
+    Args:
+        budget: "tpr" or "robust".
+
+    Returns:
+        As ``verdict``, without figures.
+    """
+    what = "leakage" if budget == "tpr" else "accuracy under attack"
+    unknown = dict.fromkeys(("limit", "value", "ci", "excess"))
+    sentence = f"{what} was not measured, so nothing shows that its budget is kept: give more --time"
+    return {"budget": budget, **unknown, "met": False, "sentence": sentence}
+
+
+def without_time(left_out: Sequence[str]) -> list[str]:
+    """Candidates that were drawn and would not have ended in time.
+
+    Args:
+        left_out: their titles.
+
+    Returns:
+        A sentence; none where there are none.
+    """
+    if not left_out:
+        return []
+    shown = "; ".join(left_out[:3]) + (f"; and {len(left_out) - 3} more" if len(left_out) > 3 else "")
+    return [f"{count(len(left_out), 'candidate')} would not have ended in --time and were left out: {shown}"]
+
+
+def beside_uniform(winner: Candidate, uniform: Candidate) -> str:
+    """The winner beside 4 bits everywhere, on the records that chose.
+
+    Args:
+        winner: of the search.
+        uniform: trained as long, measured as well.
+
+    Returns:
+        A sentence; without the winner's figures where it is that file itself.
+    """
+
+    def told(candidate: Candidate) -> str:
+        figures = candidate.figures
+        parts = [f"{candidate.ratio:.3f}x", f"{figures['drop']['value']:.2f} points lost"]
+        if "tpr" in figures:
+            parts.append(f"{rate(figures['tpr']['value'])} found by {figures['tpr']['attack']}")
+        if "robust" in figures:
+            parts.append(f"{rate(figures['robust']['value'])} right under attack")
+        return ", ".join(parts)
+
+    if winner.plan.changes(winner.epochs) == uniform.plan.changes(uniform.epochs):
+        return f"the file is 4 bits everywhere, by the records that chose: {told(uniform)}"
+    return f"by the records that chose: {told(winner)}; 4 bits everywhere: {told(uniform)}"
+
+
 def not_made(failed: Sequence[str]) -> list[str]:
     """Candidates that came to nothing.
 

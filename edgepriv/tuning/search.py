@@ -1,7 +1,6 @@
 """The search itself: Optuna draws, successive halving gives the promising ones more epochs."""
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes
+from edgepriv.tuning.auditing import Auditor
+from edgepriv.tuning.budgets import size_kept
 from edgepriv.tuning.candidates import Candidate, made
+from edgepriv.tuning.clock import MADE, Clock
 from edgepriv.tuning.frontier import score
 from edgepriv.tuning.question import Question, Work
-from edgepriv.tuning.risks import PROXY
-from edgepriv.tuning.space import suggested
+from edgepriv.tuning.space import Plan, suggested, uniform
 
 if TYPE_CHECKING:
     from optuna.samplers import TPESampler
     from optuna.study import Study
+    from optuna.trial import Trial
 
 RANDOM = 8
 """Trials, with those that the search begins with, after which it is led by what was measured."""
@@ -30,61 +32,18 @@ _HOPELESS = 3
 
 
 @dataclass
-class Clock:
-    """Time of the runs of one question together. ``limit``: seconds; ``spent``: by earlier runs; ``longest``: seconds of the
-    slowest candidate by epochs of fine-tuning."""
-
-    limit: float
-    spent: float = 0.0
-    longest: dict[int, float] = field(default_factory=dict)
-    _began: float = field(default_factory=time.monotonic)
-
-    @property
-    def used(self) -> float:
-        """Seconds since the question was first asked, but for those between the runs."""
-        return self.spent + time.monotonic() - self._began
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left; 0 where none are."""
-        return max(0.0, self.limit - self.used)
-
-    def learn(self, candidate: Candidate) -> None:
-        """Take note of how long a candidate took.
-
-        Args:
-            candidate: that was measured, by this run or an earlier one.
-        """
-        seconds = float(candidate.figures["seconds"])
-        self.longest[candidate.epochs] = max(seconds, self.longest.get(candidate.epochs, 0.0))
-
-    def suffices(self, epochs: int) -> bool:
-        """Whether there is time for a candidate, and to make the winner once more by its recipe.
-
-        Args:
-            epochs: of fine-tuning.
-
-        Returns:
-            True where none has been timed yet, too.
-        """
-        if not self.longest:
-            return self.left > 0
-        known = max(self.longest)
-        own = self.longest.get(epochs) or self.longest[known] * max(1.0, epochs / known)
-        return self.left > own + max(self.longest.values())
-
-
-@dataclass
 class Search:
-    """What has been found so far. ``told``: called after each candidate."""
+    """What has been found so far. ``told``: called after each candidate. ``left_out``: what there was no time for."""
 
     question: Question
     table: Mapping[str, Any]
     work: Work
     clock: Clock
+    auditor: Auditor
     told: Callable[["Search"], None]
     candidates: dict[str, Candidate] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     trials: int = 0
 
     def add(self, candidate: Candidate) -> None:
@@ -93,10 +52,32 @@ class Search:
         Args:
             candidate: that was measured.
         """
-        self.candidates[candidate.name] = candidate
-        self.clock.learn(candidate)
+        self.take(candidate)
         self.work.write("clock", {"spent": self.clock.used})
         self.told(self)
+
+    def take(self, candidate: Candidate) -> None:
+        """Take a candidate in.
+
+        Args:
+            candidate: that was measured, by this run or an earlier one.
+        """
+        self.candidates[candidate.name] = candidate
+        self.auditor.learn(candidate)
+
+    def lacks(self, plan: Plan, epochs: int) -> float:
+        """How much more time a candidate would need, with all that comes after it.
+
+        Args:
+            plan: of it.
+            epochs: of fine-tuning.
+
+        Returns:
+            Seconds; 0 or less where the time suffices.
+        """
+        passes = plan.passes(epochs, self.question.setting)
+        own = self.clock.about(MADE, passes) or 0.0
+        return own + self.auditor.of_search(plan, epochs) + self.auditor.reserved(plan) - self.clock.left
 
 
 def opened_study(work: Work, seed: int, first: list[dict[str, Any]]) -> "Study":
@@ -105,7 +86,7 @@ def opened_study(work: Work, seed: int, first: list[dict[str, Any]]) -> "Study":
     Args:
         work: where it is kept.
         seed: of the sampler.
-        first: the points that a new one begins with.
+        first: the points that a new one begins with, after the file that all others are compared with.
 
     Returns:
         Optuna's study. It minimises one number.
@@ -126,8 +107,10 @@ def opened_study(work: Work, seed: int, first: list[dict[str, Any]]) -> "Study":
         pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=_KEEP),
         load_if_exists=True,
     )
-    for place, point in enumerate(first[len(study.trials) :], len(study.trials)):
-        study.enqueue_trial(point, user_attrs={} if place else {_ALWAYS: True})
+    if not study.trials:
+        study.enqueue_trial({}, user_attrs={_ALWAYS: True})
+    for point in first[len(study.trials) - 1 :]:
+        study.enqueue_trial(point)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
@@ -158,36 +141,53 @@ def run(search: Search, study: "Study", most: int) -> None:
     """
     from optuna.trial import TrialState
 
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    search.trials = len(study.get_trials(deepcopy=False, states=ended))
-    rungs = search.question.rungs
-    while search.trials < most and (search.clock.suffices(rungs[0]) or not search.candidates):
+    search.trials = len(
+        study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+    )
+    question = search.question
+    cheapest = uniform(question.budgets)
+    while search.trials < most and (not search.candidates or search.lacks(cheapest, question.rungs[0]) < 0):
         if len(search.failed) >= _HOPELESS and not search.candidates:
             break
-        study.sampler = _sampler(
-            search.question.given.split.seed + search.trials
-        )  # a run that goes on draws as one that was not killed
-        trial = study.ask()
-        plan = suggested(trial, search.table, search.question.budgets)
-        value, pruned = None, False
-        for rung, epochs in enumerate(rungs):
-            always = _ALWAYS in trial.user_attrs  # the file that all others are compared with
-            if rung and not (search.clock.suffices(epochs) and (always or not trial.should_prune())):
-                pruned = True
-                break
-            try:
-                effort = PROXY if epochs == rungs[-1] else None
-                candidate = made(search.question, plan, epochs, search.work, effort)
-            except UserError as error:
-                search.failed.append(f"{plan.title(epochs)}: {error}")
-                break
-            search.add(candidate)
-            value = score(candidate, search.question.budgets, final=epochs == rungs[-1])
-            trial.report(value, _KEEP**rung)
-        if value is None:
-            study.tell(trial, state=TrialState.FAIL)
-        elif pruned:
-            study.tell(trial, state=TrialState.PRUNED)  # with the value that was reported last
-        else:
-            study.tell(trial, value)
+        # A run that goes on draws as one that was not killed.
+        study.sampler = _sampler(question.given.split.seed + search.trials)
+        _carried_out(search, study, study.ask())
         search.trials += 1
+
+
+def _carried_out(search: Search, study: "Study", trial: "Trial") -> None:
+    """Train a plan on one rung after the other, as long as it is promising and there is time."""
+    from optuna.trial import TrialState
+
+    question = search.question
+    always = _ALWAYS in trial.user_attrs  # the file that all others are compared with
+    plan = uniform(question.budgets) if always else suggested(trial, search.table, question.budgets, question.setting)
+    value, pruned = None, False
+    for rung, epochs in enumerate(question.rungs):
+        first = not search.candidates
+        if rung and not always and trial.should_prune():
+            pruned = True
+            break
+        if not first and search.lacks(plan, epochs) >= 0:
+            pruned = rung > 0
+            if not rung:
+                search.left_out.append(plan.title(epochs))
+            break
+        last = epochs == question.rungs[-1]
+        try:
+            candidate = made(question, plan, epochs, search.work, whole=last and search.auditor.asked)
+            if last and (always or size_kept(candidate.figures, question.budgets)):
+                search.auditor.learn(candidate)
+                candidate = search.auditor.measure(candidate)
+        except UserError as error:
+            search.failed.append(f"{plan.title(epochs)}: {error}")
+            break
+        search.add(candidate)
+        value = score(candidate, question.budgets, final=last)
+        trial.report(value, _KEEP**rung)
+    if value is None:
+        study.tell(trial, state=TrialState.FAIL)
+    elif pruned:
+        study.tell(trial, state=TrialState.PRUNED)  # with the value that was reported last
+    else:
+        study.tell(trial, value)

@@ -27,12 +27,17 @@ VARIANTS = (
     {"profile": "latency", "compute": "int8-static"},
 )
 """Layouts of the same weights that the finalists are exported in; the simplest first."""
+MOVED = "moved copies"
 DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
     "none": {},
+    MOVED: {"qat": {"augment": "crop"}},
     "label smoothing 0.1": {"smoothing": {"share": 0.1}},
     "label smoothing 0.3": {"smoothing": {"share": 0.3}},
+    "mixup 0.2": {"mixup": {"alpha": 0.2}},
+    "RelaxLoss 0.3": {"qat": {"relax": 0.3}},
     "HAMP 0.3": {"hamp": {"entropy": 0.3}},
     "HAMP 0.6": {"hamp": {"entropy": 0.6}},
+    "DMP": {"dmp": {"share": 1.0}},
     "SELENA 10 of 4": {"selena": {"sub_models": 10, "unseen": 4}},
 }
 """Defences of training with their strength, searched where leakage has a budget. A head that hides scores is none of them: who
@@ -42,8 +47,31 @@ _STARTS = (2.5, 2.25, 3.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What a search depends on beside its budgets. ``trains``: whether candidates are trained at all; ``images``: whether they
+    can be moved; ``epochs``: of the training that the checkpoint is of; ``holdout``: its examples, as a share of the members;
+    ``most_bits``: of a weight on average, what the budget of size leaves, None without one; ``steps``: of an attack in
+    adversarial training."""
+
+    trains: bool
+    images: bool
+    epochs: int
+    holdout: float
+    most_bits: float | None
+    steps: int
+
+    def defences(self) -> list[str]:
+        """Those that fit the model and its data, by name."""
+        if not self.trains:
+            return ["none"]
+        unfit = ({MOVED} if not self.images else set()) | ({"DMP"} if self.holdout == 0 else set())
+        return [name for name in DEFENCES if name not in unfit]
+
+
+@dataclass(frozen=True)
 class Plan:
-    """One candidate: what it asks of the recipe, but for the epochs of fine-tuning. ``bits``: by layer."""
+    """One candidate: what it asks of the recipe, but for the epochs of fine-tuning. ``bits``: by layer; ``distil_epochs``: of a
+    defence that distils a new model."""
 
     bits: str
     quantizer: str
@@ -51,6 +79,7 @@ class Plan:
     defence: str = "none"
     robust_epochs: int = 0
     layout: tuple[str, str] | None = None
+    distil_epochs: int = 0
 
     def changes(self, epochs: int) -> dict[str, dict[str, Any]]:
         """Sections of the recipe.
@@ -62,15 +91,33 @@ class Plan:
             As ``Recipe.with_changes`` takes them.
         """
         attacked = self.robust_epochs > 0
+        defended = DEFENCES[self.defence]
         layout = {} if self.layout is None else dict(zip(("profile", "compute"), self.layout, strict=True))
         return {
+            **defended,
             "quantize": {"bits": self.bits, "quantizer": self.quantizer, "granularity": self.granularity},
-            "qat": {"epochs": epochs},
+            "qat": {"epochs": epochs} | (defended.get("qat", {}) if epochs else {}),
             "adversary": {"method": "pgd" if attacked else "none"},
             "robust": {"epochs": self.robust_epochs if attacked else 0},
+            **({"distilled": {"epochs": self.distil_epochs}} if self.distil_epochs else {}),
             **({"export": layout} if layout else {}),
-            **DEFENCES[self.defence],
         }
+
+    def passes(self, epochs: int, setting: Setting) -> float:
+        """How often all members are gone through, which its time follows.
+
+        Args:
+            epochs: of fine-tuning.
+            setting: of the search.
+
+        Returns:
+            Passes forward and backward.
+        """
+        of_selena = DEFENCES[self.defence].get("selena")
+        sub_models = 0.0 if of_selena is None else of_selena["sub_models"] - of_selena["unseen"]
+        share = setting.holdout if self.defence == "DMP" else 1.0 + sub_models
+        attacked = setting.steps + 1 if self.robust_epochs else 1
+        return attacked * (epochs + self.robust_epochs) + self.distil_epochs * share
 
     def named(self, epochs: int) -> str:
         """A name by what it asks for.
@@ -100,26 +147,56 @@ class Plan:
         )
 
 
-def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets) -> Plan:
+def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, setting: Setting) -> Plan:
     """The plan of a trial.
 
     Args:
         trial: of Optuna, which draws.
         table: what each layer loses at each width.
         budgets: which decide what is searched: without one on robustness no attack is trained against.
+        setting: of the search.
 
     Returns:
         The plan.
     """
-    low, high, step = MEAN_BITS
-    bits = trial.suggest_float("mean_bits", low, high, step=step)
+    bits = trial.suggest_float("mean_bits", MEAN_BITS[0], most_bits(setting), step=MEAN_BITS[2])
     spread = trial.suggest_categorical("spread", ["by sensitivity", "even"])
     quantizer = trial.suggest_categorical("quantizer", list(QUANTIZERS))
     granularity = trial.suggest_categorical("granularity", list(GRANULARITIES))
     rules = allocated(table, bits) if spread == "by sensitivity" else even(table, bits)
     robust = 0 if budgets.robust is None else trial.suggest_int("robust_epochs", 3, 12, step=3)
-    defence = "none" if budgets.leakage is None else trial.suggest_categorical("defence", list(DEFENCES))
-    return Plan(rules, quantizer, granularity, defence, robust)
+    defence = "none" if budgets.leakage is None else trial.suggest_categorical("defence", setting.defences())
+    return Plan(rules, quantizer, granularity, defence, robust, distil_epochs=distil_epochs(defence, setting))
+
+
+def distil_epochs(defence: str, setting: Setting) -> int:
+    """Epochs of a defence that distils a new model: as many steps as the training of the checkpoint had.
+
+    Args:
+        defence: a name of DEFENCES.
+        setting: of the search.
+
+    Returns:
+        0 for one that distils none.
+    """
+    if defence == "DMP":
+        return round(setting.epochs / setting.holdout)
+    return setting.epochs if "selena" in DEFENCES[defence] else 0
+
+
+def most_bits(setting: Setting) -> float:
+    """The most bits of a weight, on average, that are searched: a file of more would miss the budget of size.
+
+    Args:
+        setting: of the search.
+
+    Returns:
+        A multiple of the step.
+    """
+    low, high, step = MEAN_BITS
+    if setting.most_bits is None:
+        return high
+    return min(high, low + step * max(0, int((setting.most_bits - low) / step)))
 
 
 def even(table: Mapping[str, Any], mean_bits: float) -> str:
@@ -135,18 +212,33 @@ def even(table: Mapping[str, Any], mean_bits: float) -> str:
     return f"*={max(width for width in sorted(table['widths']) if width <= max(mean_bits, min(table['widths'])))}"
 
 
-def first_points(budgets: Budgets) -> list[dict[str, Any]]:
-    """Where the search begins: 4 bits everywhere, to compare with, then fewer bits by sensitivity.
+def uniform(budgets: Budgets) -> Plan:
+    """What all candidates are compared with: 4 bits everywhere, undefended.
+
+    Args:
+        budgets: that were asked for.
+
+    Returns:
+        The plan.
+    """
+    return Plan(f"*={_UNIFORM}", QUANTIZERS[0], GRANULARITIES[0], robust_epochs=0 if budgets.robust is None else 6)
+
+
+def first_points(budgets: Budgets, setting: Setting) -> list[dict[str, Any]]:
+    """Where the search begins, after 4 bits everywhere: fewer bits by sensitivity, with each defence in turn.
 
     Args:
         budgets: as for ``suggested``.
+        setting: of the search.
 
     Returns:
         Parameters of trials.
     """
     others: dict[str, Any] = {} if budgets.robust is None else {"robust_epochs": 6}
-    if budgets.leakage is not None:
-        others |= {"defence": "none"}
-    uniform = {"mean_bits": float(_UNIFORM), "spread": "even", "quantizer": "minmax", "granularity": "channel"}
-    learned = {"spread": "by sensitivity", "quantizer": "lsq", "granularity": "channel"}
-    return [uniform | others, *({"mean_bits": bits} | learned | others for bits in _STARTS)]
+    learned = {"spread": "by sensitivity", "quantizer": "lsq", "granularity": "channel"} | others
+    bits = list(dict.fromkeys(min(each, most_bits(setting)) for each in _STARTS))
+    if budgets.leakage is None:
+        return [{"mean_bits": each} | learned for each in bits]
+    plain = [{"mean_bits": each, "defence": "none"} | learned for each in bits]
+    defended = [{"mean_bits": bits[0], "defence": name} | learned for name in setting.defences()[1:]]
+    return [plain[0], *defended, *plain[1:]]

@@ -49,37 +49,84 @@ def model(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("tiny"))
 
 
-def leaking(value):
-    """Stands in for the audit: every file leaks so much."""
+class Leaking:
+    """Stands in for the audit: every file leaks ``value``, and each audit takes ``seconds``, by a clock of its own."""
 
-    def risks(onnx, question, split, effort):
-        figure = {"value": value, "ci": [value / 2, value * 1.5], "attack": "rmia", "fpr": 0.05}
-        return {"tpr": figure | {"references": effort.references}}
+    def __init__(self, value, seconds=0.0):
+        self.value, self.seconds, self.now, self.efforts = value, seconds, 0.0, []
 
-    return risks
+    def risks(self, onnx, question, split, effort):
+        self.efforts.append(effort.references)
+        self.now += self.seconds * (effort.references + 1)
+        return {"tpr": self.leakage_of(onnx, question, split) | {"references": effort.references}}
+
+    def leakage_of(self, onnx, question, split):
+        return {
+            "value": self.value,
+            "ci": [self.value / 2, self.value * 1.5],
+            "attack": "rmia",
+            "fpr": 0.05,
+            "references": 16,
+        }
+
+    def patched(self, patch):
+        from edgepriv.tuning import auditing, candidates, clock, run
+
+        patch.setattr(candidates, "risks", self.risks)
+        patch.setattr(run, "leakage_of", self.leakage_of)
+        patch.setattr(run, "AUDIT_FILES", ())
+        patch.setattr(auditing, "train_references", lambda onnx, question, references: True)
+        patch.setattr(clock, "now", lambda: self.now)
+        return self
 
 
-def tuned(model, folder, monkeypatch, value):
-    from edgepriv.tuning import candidates, run
-
+def tuned(model, folder, monkeypatch, value, *, each=0.0, seconds=600.0):
+    simulated = Leaking(value, each).patched(monkeypatch)
     Simulated(model).patched(monkeypatch)
-    for module in (candidates, run):
-        monkeypatch.setattr(module, "risks", leaking(value))
-    return tune(model, None, budgets_of(None, 15.0, "0.1@0.05", None), folder, seconds=600.0, most=4)
+    asked = budgets_of(None, 15.0, "0.1@0.05", None)
+    return tune(model, None, asked, folder, seconds=seconds, most=4), simulated
 
 
 def test_the_winner_is_a_file_whose_leakage_was_measured(model, tmp_path, monkeypatch):
-    content = tuned(model, tmp_path, monkeypatch, 0.06)
+    content, simulated = tuned(model, tmp_path, monkeypatch, 0.06)
     assert content["within"]
-    assert content["figures"]["tpr"]["references"] == 16  # the audit's own, not the few of the search
+    assert simulated.efforts[-1] == 16  # the audit's own, not the few of the search
     winner = next(row for row in content["candidates"] if row["name"] == content["winner"])
+    assert winner["audited"]
     assert complete(winner, budgets_of(None, None, "0.1@0.05", None))
     assert "rmia finds 6.00% [3.00%, 9.00%] of the members at 0.05 false positives" in content["budgets"][1]["sentence"]
+    assert any("4 bits everywhere: 0.145x" in line for line in content["said"])
 
 
 def test_leakage_that_no_candidate_avoids_is_said(model, tmp_path, monkeypatch):
     with pytest.raises(GateFailed, match=r"at most 10.0%: the budget is missed by 10.0%"):
         tuned(model, tmp_path, monkeypatch, 0.2)
+
+
+def test_the_audits_of_the_finalists_are_kept_free_of_the_search(model, tmp_path, monkeypatch):
+    content, simulated = tuned(model, tmp_path, monkeypatch, 0.06, each=10.0, seconds=450.0)
+    assert simulated.now <= 450
+    assert simulated.efforts.count(16) == 1  # 170 s each: one is audited in full, and the search has the rest
+    assert content["within"]
+    assert any("could not be audited in full, which takes about 2 min 50 s each" in line for line in content["said"])
+
+
+def test_where_no_audit_fits_the_few_models_of_the_search_tell(model, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        slow = Simulated(model)
+        patch.setattr(
+            "edgepriv.tuning.auditing.Auditor._estimated", lambda self, first, effort: 20.0 * effort.references
+        )
+        leaking = Leaking(0.06, 10.0).patched(patch)
+        slow.patched(patch)
+        asked = budgets_of(None, 15.0, "0.1@0.05", None)
+        content = tune(model, None, asked, tmp_path / "few", seconds=300.0, most=4)
+        assert leaking.now <= 300
+        assert set(leaking.efforts) == {4}
+        assert any(line.startswith("no file was audited in full") for line in content["said"])
+        with pytest.raises(GateFailed, match="leakage was not measured") as failed:
+            tune(model, None, asked, tmp_path / "none", seconds=50.0, most=4)
+    assert failed.value.audit["budgets"][-1]["met"] is False
 
 
 def test_every_defence_of_the_search_is_one_that_recipes_know():

@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from simulated_search import Simulated, trained
 
-from edgepriv.errors import GateFailed
+from edgepriv.errors import GateFailed, UserError
 from edgepriv.recipe import Recipe, as_toml, load
 from edgepriv.tuning import tune
 from edgepriv.tuning.budgets import budgets_of
+from edgepriv.tuning.question import hash_of
+from edgepriv.tuning.run import question_of
 
 TIME = {"seconds": 600.0, "most": 6}
 
@@ -67,8 +70,8 @@ def test_a_search_that_is_killed_in_its_first_candidate_still_has_four_bits_to_c
     with journal.open("ab") as file:
         file.write(b'{"op_code":')  # a power cut leaves half a line
     Simulated(model).patched(monkeypatch)
-    for force in (False, True):
-        content = tune(model, None, asked, folder, **TIME, force=force)
+    for _ in range(2):
+        content = tune(model, None, asked, folder, **TIME)
         assert {row["epochs"] for row in content["candidates"] if row["bits"] == "*=4"} == {1, 4, 12}
         assert content["trials"] == TIME["most"]
 
@@ -78,8 +81,51 @@ def test_a_search_that_goes_on_draws_what_it_would_have_drawn(model, tmp_path, m
     Simulated(model).patched(monkeypatch)
     whole = tune(model, None, asked, tmp_path / "whole", **more)
     tune(model, None, asked, tmp_path / "parts", seconds=600.0, most=7)
-    parts = tune(model, None, asked, tmp_path / "parts", **more, force=True)
+    parts = tune(model, None, asked, tmp_path / "parts", **more)
     assert [row["name"] for row in parts["candidates"]] == [row["name"] for row in whole["candidates"]]
+
+
+def test_a_search_that_is_finished_is_shown_and_not_run_again(model, tmp_path, monkeypatch, capsys):
+    asked = budgets_of(None, 15.0, None, None)
+    Simulated(model).patched(monkeypatch)
+    content = tune(model, None, asked, tmp_path / "t", **TIME)
+    with monkeypatch.context() as patch:
+        again = Simulated(model).patched(patch)
+        assert tune(model, None, asked, tmp_path / "t", **TIME) == content
+        assert again.trainings == []
+        assert "this search is finished" in capsys.readouterr().err
+        anew = Simulated(model).patched(patch)
+        new = tune(model, None, asked, tmp_path / "t", **TIME, force=True)
+        assert [row["name"] for row in new["candidates"]] == [row["name"] for row in content["candidates"]]
+        assert len(anew.trainings) == len(content["candidates"]) + 1
+    (tmp_path / "t/model.onnx").write_text("another file")
+    with pytest.raises(UserError, match="exists already"):
+        tune(model, None, asked, tmp_path / "t", **TIME)
+
+
+def test_what_a_search_depends_on_is_part_of_its_question(tmp_path, monkeypatch):
+    network = tmp_path / "own_asked.py"
+    layers = "nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, num_classes)"
+    network.write_text(
+        f"from torch import nn\n\n\ndef make(input_shape, num_classes):\n    return nn.Sequential({layers})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = trained(tmp_path, {"name": "own_asked:make"})
+    np.savez(tmp_path / "more.npz", x=np.zeros((4, 1, 8, 8), np.float32), y=np.arange(4))
+    own = Recipe().with_changes(model={"name": "own_asked:make"})
+    beside = own.with_changes(extra={"file": f"npz:{tmp_path}/more.npz", "share": 0.5})
+
+    def digest(recipe):
+        question = question_of(model, recipe, budgets_of(None, 5.0, None, None), None)
+        return hash_of(question)
+
+    first, with_extra = digest(own), digest(beside)
+    assert first != with_extra
+    np.savez(tmp_path / "more.npz", x=np.ones((4, 1, 8, 8), np.float32), y=np.arange(4))
+    assert digest(beside) != with_extra  # the same name, other content
+    assert digest(own) == first
+    network.write_text(network.read_text().replace("ReLU", "Tanh"))
+    assert digest(own) != first
 
 
 def test_a_network_of_ones_own_is_tuned_to_the_end(tmp_path, monkeypatch):

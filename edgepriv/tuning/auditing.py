@@ -1,0 +1,244 @@
+"""How much is spent on leakage and robustness: audits in full for the finalists, within the time that there is.
+
+The first candidate, 4 bits everywhere, is measured by few reference models and all attacks. That tells how long an audit takes,
+and the time of the finalists' is kept free from then on. Where it does not fit, files are compared by the few reference models,
+and where these do not fit either, by nothing; both are said.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from edgepriv import progress
+from edgepriv.audit.workers import processors
+from edgepriv.tuning import clock as timing
+from edgepriv.tuning.candidates import Candidate, measured
+from edgepriv.tuning.clock import AUDIT, MADE, PROXY, Clock
+from edgepriv.tuning.question import Question, Work
+from edgepriv.tuning.risks import PROXY as FEW
+from edgepriv.tuning.risks import Effort, full_effort, train_references
+from edgepriv.tuning.space import Plan
+
+FINALISTS = 3
+"""Candidates that are audited in full."""
+_FOR_FINALISTS = 0.4
+"""Share of all the time that their audits may take, if more than one is audited."""
+_CAUTION = 1.25
+"""Factor of what was only estimated."""
+_AUTOATTACK = 15.0
+"""How many times as long as the quick attacks AutoAttack takes for an input, see ``audit.robust``."""
+FULL, QUICK, NONE = "full", "quick", "none"
+_REFERENCES = "references"
+
+
+@dataclass
+class Auditor:
+    """Measures leakage and robustness where they have a budget. ``level``: FULL, QUICK or NONE, decided by the first candidate;
+    None before. ``said``: what was left out, and why."""
+
+    question: Question
+    work: Work
+    clock: Clock
+    level: str | None = None
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def asked(self) -> bool:
+        """Whether leakage or robustness has a budget."""
+        return self.question.budgets.leakage is not None or self.question.budgets.robust is not None
+
+    @property
+    def effort(self) -> Effort:
+        """Of an audit in full."""
+        return full_effort(self.question.recipe or self.question.given.checkpoint.recipe)
+
+    def learn(self, candidate: Candidate) -> None:
+        """Take note of how long a candidate took.
+
+        Args:
+            candidate: that was made, by this run or an earlier one.
+        """
+        figures = candidate.figures
+        for step, name in ((MADE, "seconds"), (PROXY, "seconds_proxy"), (AUDIT, "seconds_audit")):
+            if name in figures:
+                self.clock.learn(step, figures["passes"], figures[name])
+
+    def measure(self, candidate: Candidate) -> Candidate:
+        """Measure a candidate that was trained in full.
+
+        Args:
+            candidate: whose files are kept.
+
+        Returns:
+            The candidate with what was measured of it; as it is where there is no budget or no time for it.
+
+        Raises:
+            UserError: where it cannot be measured.
+        """
+        if not self.asked:
+            return candidate
+        if self.level is None:
+            self.level = self._decided(candidate)
+            if self.level == FULL:
+                attacks = replace(FEW, attacks=self.effort.attacks)
+                return self._spent(candidate, attacks)
+        return candidate if self.level == NONE else self._spent(candidate, FEW)
+
+    def go_on(self, candidates: Iterable[Candidate]) -> None:
+        """Decide how much is spent after an interruption, by what was measured before it.
+
+        Args:
+            candidates: of earlier runs.
+        """
+        known = [each for each in candidates if "seconds_proxy" in each.figures]
+        if not known:
+            return
+        self.level, plan = FULL, known[0].plan
+        in_full = self.of_audit(plan)
+        if self.clock.left <= in_full + self.ending(plan) and not any(each.figures["audited"] for each in known):
+            self.level = QUICK
+            self._say_less(QUICK, in_full)
+
+    def in_full(self, candidate: Candidate) -> Candidate:
+        """Audit a finalist.
+
+        Args:
+            candidate: whose files are kept.
+
+        Returns:
+            The candidate with figures of leakage and robustness by the effort of an audit.
+
+        Raises:
+            UserError: where it cannot be measured.
+        """
+        return self._spent(candidate, self.effort)
+
+    def of_search(self, plan: Plan, epochs: int) -> float:
+        """Seconds that the search will spend on measuring a candidate.
+
+        Args:
+            plan: of the candidate.
+            epochs: of fine-tuning.
+
+        Returns:
+            An estimate; 0 below the last rung.
+        """
+        if self.level in (None, NONE) or epochs != self.question.rungs[-1]:
+            return 0.0
+        return self.clock.about(PROXY, plan.passes(epochs, self.question.setting)) or 0.0
+
+    def of_audit(self, plan: Plan) -> float:
+        """Seconds of the audit of a finalist.
+
+        Args:
+            plan: of the candidate.
+
+        Returns:
+            An estimate, from the audits that there were, or from what few reference models took; 0 where there is none.
+        """
+        if self.level != FULL:
+            return 0.0
+        passes = plan.passes(self.question.rungs[-1], self.question.setting)
+        known = self.clock.about(AUDIT, passes)
+        own = known if known is not None else self._more_than_few() * (self.clock.about(PROXY, passes) or 0.0)
+        return own + self._missing_references()
+
+    def _missing_references(self) -> float:
+        """Seconds of the first stage of the reference models that are not trained yet."""
+        kept = self.work.read(_REFERENCES)
+        if kept is None or not kept["seconds"]:
+            return 0.0
+        missing = max(0, self.effort.references - kept["models"])
+        return float(missing * kept["seconds"] / (kept["models"] + 1))
+
+    def _more_than_few(self) -> float:
+        """How many times as long as the first measurement, which ran all attacks, an audit in full takes."""
+        models = (self.effort.references + 1) / (FEW.references + 1)
+        robust = self.question.budgets.robust is not None
+        return max(models if self.question.budgets.leakage is not None else 1.0, self._perturbing() if robust else 1.0)
+
+    def _perturbing(self) -> float:
+        more = _AUTOATTACK if self.effort.robust == "autoattack" else 1.0
+        return more * self.effort.examples / FEW.examples
+
+    def reserved(self, plan: Plan) -> float:
+        """Seconds that are kept free for what comes after the search.
+
+        Args:
+            plan: of a candidate that may win.
+
+        Returns:
+            Of the audits of the finalists, and of making and measuring the file that is written.
+        """
+        audit = self.of_audit(plan)
+        if audit == 0:
+            return self.ending(plan)
+        once = self._missing_references()
+        finalists = min(FINALISTS, max(1, int((_FOR_FINALISTS * self.clock.limit - once) / max(audit - once, 1.0))))
+        return once + finalists * (audit - once) + self.ending(plan)
+
+    def ending(self, plan: Plan) -> float:
+        """Seconds of making the file by its recipe and of measuring it on the other half.
+
+        Args:
+            plan: of the winner.
+
+        Returns:
+            An estimate. The audit of a finalist has asked about both halves; perturbed inputs are made anew.
+        """
+        made = self.clock.about(MADE, plan.passes(self.question.rungs[-1], self.question.setting)) or 0.0
+        return made + (self.of_audit(plan) if self.question.budgets.robust is not None else 0.0)
+
+    def _spent(self, candidate: Candidate, effort: Effort) -> Candidate:
+        if self.question.budgets.leakage is not None:
+            self._share_first_stage(candidate, effort.references)
+        candidate = measured(self.question, candidate, self.work, effort)
+        self.learn(candidate)
+        return candidate
+
+    def _decided(self, first: Candidate) -> str:
+        """What there is time for."""
+        in_full, few = (self._estimated(first, effort) for effort in (self.effort, FEW))
+        ending = self.ending(first.plan)
+        if self.clock.left > few + in_full + ending:
+            return FULL
+        level = QUICK if self.clock.left > few + ending else NONE
+        self._say_less(level, in_full if level == QUICK else few)
+        return level
+
+    def _share_first_stage(self, candidate: Candidate, models: int) -> None:
+        """Train reference models up to where candidates begin to differ, as far as that has not been done."""
+        kept = self.work.read(_REFERENCES) or {"models": 0, "seconds": 0.0}
+        if kept["models"] >= models:
+            return
+        progress.announce(f"tune: first stage of {models} reference models, which all candidates share")
+        began = timing.now()
+        if train_references(self.work.candidate(candidate.name) / "model.onnx", self.question, models):
+            kept["seconds"] += timing.now() - began
+        self.work.write(_REFERENCES, {"models": models, "seconds": kept["seconds"]})
+
+    def _estimated(self, first: Candidate, effort: Effort) -> float:
+        """Seconds of measuring the first candidate, by how long it took to make it."""
+        seconds = 0.0
+        if self.question.budgets.leakage is not None:
+            passes = max(first.figures["passes"], 1.0)
+            models = (effort.references + 1) / processors()
+            seconds += models * first.figures["seconds"] * (1 + self.question.setting.epochs / passes)
+        if self.question.budgets.robust is not None:
+            seconds += first.figures["seconds"] / 10 * (self._perturbing() if effort.full else 1.0)
+        return _CAUTION * seconds
+
+    def _say_less(self, level: str, needed: float) -> None:
+        about = progress.duration(needed)
+        if level == QUICK:
+            self.said.append(
+                f"no file was audited in full, as --time is too short for it (about {about} for one): leakage was measured by "
+                f"{FEW.references} reference models"
+                if self.question.budgets.leakage is not None
+                else f"no file was attacked in full, as --time is too short for it (about {about} for one): inputs were "
+                "perturbed by the quick attacks"
+            )
+        else:
+            what = "leakage" if self.question.budgets.leakage is not None else "accuracy under attack"
+            self.said.append(
+                f"{what} was not measured: it takes about {about} for a file, and --time is too short for it"
+            )

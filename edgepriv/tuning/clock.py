@@ -1,0 +1,67 @@
+"""Time that a search has, and what it has measured of the time that its steps take."""
+
+import time
+from dataclasses import dataclass, field
+
+MADE, PROXY, AUDIT, LAYOUT = "made", "proxy", "audit", "layout"
+"""Steps: a candidate is trained and exported; it is measured while the search goes on; it is audited in full; its weights are
+written in another layout."""
+
+
+def now() -> float:
+    """Seconds since some moment.
+
+    Returns:
+        By a clock that never goes back.
+    """
+    return time.monotonic()
+
+
+@dataclass
+class Clock:
+    """Time of the runs of one question together. ``limit``: seconds; ``spent``: by earlier runs; ``costs``: step -> passes over
+    the members -> seconds of the slowest."""
+
+    limit: float
+    spent: float = 0.0
+    costs: dict[str, dict[float, float]] = field(default_factory=dict)
+    _began: float = field(default_factory=lambda: now())
+
+    @property
+    def used(self) -> float:
+        """Seconds since the question was first asked, but for those between the runs."""
+        return self.spent + now() - self._began
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left; 0 where none are."""
+        return max(0.0, self.limit - self.used)
+
+    def learn(self, step: str, passes: float, seconds: float) -> None:
+        """Take note of how long a step took.
+
+        Args:
+            step: one of those above.
+            passes: over the members, of the candidate that it was for.
+            seconds: that it took, in this run or an earlier one.
+        """
+        known = self.costs.setdefault(step, {})
+        known[passes] = max(seconds, known.get(passes, 0.0))
+
+    def about(self, step: str, passes: float) -> float | None:
+        """How long a step will take, rather too long than too short: no less than one that took fewer passes.
+
+        Args:
+            step: one of those above.
+            passes: over the members.
+
+        Returns:
+            Seconds; None where none has been timed yet.
+        """
+        known = self.costs.get(step)
+        if not known:
+            return None
+        above = [seconds for each, seconds in known.items() if each >= passes]
+        below = [seconds * passes / max(each, 1.0) for each, seconds in known.items() if each <= passes]
+        least = max((seconds for each, seconds in known.items() if each <= passes), default=0.0)
+        return max(least, min([*above, *below]))
