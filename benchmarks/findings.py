@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from papers_experiments import EPOCHS_004, EPOCHS_EARLY
 from papers_grid import BEST
-from papers_tables import REFERENCES_LEFT_OUT, attack_row, best_adaptive
-from papers_tables import at_low_fpr as rate_at_low_fpr
+from papers_measures import REFERENCES_LEFT_OUT, attack_row, best_adaptive
+from papers_measures import at_low_fpr as rate_at_low_fpr
 
 from edgepriv.errors import UserError
 from edgepriv.files import read_json, write_text

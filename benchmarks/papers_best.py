@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox, offset_copy
 from papers_experiments import scale_factors
 from papers_grid import BEST
+from papers_measures import MEASURES, attack_row, lira_at_low_fpr, over_seeds
 from papers_print import low_fpr, ours
-from papers_tables import MEASURES, attack_row, lira_at_low_fpr, over_seeds
 from rich.console import Console
 from rich.table import Table
 

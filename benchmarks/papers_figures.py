@@ -12,7 +12,7 @@ mpl.use("Agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from papers_tables import MEASURES
+from papers_measures import MEASURES
 
 from edgepriv.files import write_bytes
 

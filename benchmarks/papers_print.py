@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from papers_tables import FEWEST_SEEDS, MEASURES, OURS
+from papers_measures import FEWEST_SEEDS, MEASURES, OURS
 from rich.console import Console
 from rich.table import Table
 

@@ -22,6 +22,7 @@ NAMES = (
     "papers_grid",
     "papers_experiments",
     "papers_cells",
+    "papers_measures",
     "papers_tables",
     "papers_print",
     "papers_figures",
@@ -32,7 +33,7 @@ NAMES = (
 
 
 class Modules:
-    rows, grid, experiments, cells, tables, prints, figures, best, papers, findings = (None,) * 10
+    rows, grid, experiments, cells, measures, tables, prints, figures, best, papers, findings = (None,) * 11
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +203,7 @@ def test_a_cell_whose_reference_attacks_are_left_out_gives_no_best_attack(module
     cells = modules.cells.measured_cells("001-lenet", "4-bit", full=False, work=tmp_path, stale=False)
     assert modules.findings.best_attack(cells) == "0.700 (shadow-mlp), seed 0"
     assert modules.findings.best_attack(cells[1:]) == "-"
-    assert modules.tables.adaptive_at_low_fpr(cells[1:]) is None
+    assert modules.measures.adaptive_at_low_fpr(cells[1:]) is None
 
 
 def test_too_few_non_members_are_said(modules, tmp_path):
@@ -380,7 +381,7 @@ def test_one_real_cell(modules, tmp_path, monkeypatch):
 
 
 def test_the_interval_of_a_share_is_cut_where_shares_end(modules):
-    wide = modules.tables.over_seeds([0.0, 0.5, 1.0])
+    wide = modules.measures.over_seeds([0.0, 0.5, 1.0])
     assert wide["ci"][0] < 0
     assert wide["ci"][1] > 1
     assert modules.prints.ours("recall", wide) == "50.0% [0.0, 100.0]"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgepriv import pipeline
-from edgepriv.audit import with_manifest
+from edgepriv.audit import trained_attackers
 from edgepriv.audit.brought import NOTHING_BROUGHT
 from edgepriv.data import checked, make_split
 from edgepriv.errors import UserError
@@ -124,8 +124,8 @@ def test_reference_models_of_an_attacker_who_knows_of_them_are_trained_on_the_sa
     recipe, dataset = with_extra(asked(saved(x=OTHERS, y=LABELS)), PICTURES, SPLIT)
     subject = SimpleNamespace(dataset=PICTURES, whole=SPLIT, recipe=recipe)
     request = SimpleNamespace(brought=NOTHING_BROUGHT, cache_dir=tmp_path)
-    monkeypatch.setattr(with_manifest, "train_fleet", lambda recipe, dataset, split, **how: (recipe, dataset))
-    adaptive = with_manifest._fleet(subject, recipe, "adaptive", 2, request)
+    monkeypatch.setattr(trained_attackers, "train_fleet", lambda recipe, dataset, split, **how: (recipe, dataset))
+    adaptive = trained_attackers.trained_fleet(subject, recipe, "adaptive", 2, request)
     assert adaptive[0] == recipe
     assert adaptive[1].extra.sha256 == dataset.extra.sha256
-    assert with_manifest._fleet(subject, recipe.undefended(), "oblivious", 2, request)[1].extra is None
+    assert trained_attackers.trained_fleet(subject, recipe.undefended(), "oblivious", 2, request)[1].extra is None

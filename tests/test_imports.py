@@ -136,7 +136,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         {"lineage", "releases"},
         {"request", "subject"},
         {"attackers", "combined"},
-        {"steps"},
+        {"trained_attackers", "steps"},
         {"with_files", "with_manifest"},
     ),
 }
@@ -208,7 +208,17 @@ def test_imports_inside_a_package_run_one_way(package):
 BENCHMARKS: tuple[set[str], ...] = (
     {"chest_script"},
     # what is measured with, and what the peers are given
-    {"timers", "spent", "peers", "openvino_timer", "litert_timer", "peers_given", "peers_tables", "papers_rows"},
+    {
+        "timers",
+        "spent",
+        "peers",
+        "openvino_timer",
+        "litert_timer",
+        "peers_given",
+        "peers_tables",
+        "papers_rows",
+        "papers_measures",
+    },
     # what is compared
     {"variants", "rivals", "papers_grid"},
     {"targets", "sizes", "papers_experiments", "peers_cell"},

@@ -10,7 +10,7 @@ from edgepriv.audit import statistics
 from edgepriv.audit.assess import FALSE_POSITIVE_RATES
 from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.attacks.base import Unavailable
-from edgepriv.audit.attacks.several import correlation
+from edgepriv.audit.attacks.moments import correlation
 from edgepriv.audit.change.leakage import FEWEST_ALARMS
 from edgepriv.audit.clustered import Groups
 from edgepriv.audit.differences import Difference, Scored, Side, strongest_difference

@@ -12,7 +12,6 @@ from edgepriv.audit.alike import FROM_RANDOM, refuse_unlike
 from edgepriv.audit.answers import Bools
 from edgepriv.audit.attackers import (
     Attackers,
-    existing_attackers,
     refuse_unlearned_fleets,
     refuse_untrained_fleets,
 )
@@ -30,8 +29,7 @@ from edgepriv.audit.described import Audited
 from edgepriv.audit.examples import of_dataset
 from edgepriv.audit.feeding import Told, told_of
 from edgepriv.audit.loss_trace import loss_trace_part, refuse_other_training
-from edgepriv.audit.references import Fleet, train_fleet
-from edgepriv.audit.releases import Release, known_of, refuse_idle, released_with
+from edgepriv.audit.releases import refuse_idle, released_with
 from edgepriv.audit.request import Request
 from edgepriv.audit.robust import refuse_radius
 from edgepriv.audit.shown_records import shown_records
@@ -52,10 +50,10 @@ from edgepriv.audit.steps import (
 )
 from edgepriv.audit.subject import Subject
 from edgepriv.audit.target import open_target
+from edgepriv.audit.trained_attackers import apart, attackers_of, trained_fleet
 from edgepriv.errors import UserError
-from edgepriv.extra_data import with_extra
 from edgepriv.files import read_json
-from edgepriv.models.sources import is_own, refuse_unconfirmed
+from edgepriv.models.sources import is_own
 from edgepriv.models.starting import identified, refuse_absent
 from edgepriv.recipe import FULL_WIDTH, Recipe, parse
 from edgepriv.recipe.defences import anew, defences_of
@@ -82,8 +80,7 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
     trace = _trace_of(request, subject)
     twin = model.float_twin if request.float_twin else None
     accuracy = accuracy_of(subject, accept=request.accept_accuracy_loss, float_twin=twin)
-    attackers = _attackers(subject, trained_by, request)
-    attackers = _with_releases(attackers, subject, trained_by, request)
+    attackers = attackers_of(subject, trained_by, request)
     refuse_untrained_fleets(brought, attackers, subject)
     alike = likeness_of(subject, attackers)
     origin = _origin_of(attackers, known, trained_by, request)
@@ -232,86 +229,6 @@ def _start_of_references(brought: Brought, trained_by: Recipe, known: Manifest) 
     return told
 
 
-def _attackers(subject: Subject, trained_by: Recipe, request: Request) -> Attackers:
-    """Those whose models exist, or are trained here where an attack needs any."""
-    asked, brought, target = subject.recipe.audit, request.brought, subject.target
-    if brought.exists:
-        attackers = existing_attackers(brought, subject)
-        for line in attackers.notes:
-            project.say(line)
-        return attackers
-    usable = [
-        ATTACKS[name] for name in subject.attacks if ATTACKS[name].reads != "probabilities" or not target.labels_only
-    ]
-    needed = {need for attack in usable for need in attack.needs}
-    if not needed & {"references", "shadow"}:
-        return Attackers()
-    where = str(manifest.path_beside(subject.model.path))
-    refuse_unconfirmed(trained_by.model.name, request.confirmed, where)
-    recipes = {"adaptive": trained_by, "oblivious": trained_by.undefended()}
-    count = asked.references if "references" in needed else 0
-    # The plainest first: what follows goes on from it where it can.
-    plainest_first = sorted(asked.threat_models, reverse=True)
-    trained = {name: _fleet(subject, recipes[name], name, count, request) for name in plainest_first}
-    return _apart(subject, {name: trained[name] for name in asked.threat_models})
-
-
-def _with_releases(attackers: Attackers, subject: Subject, trained_by: Recipe, request: Request) -> Attackers:
-    """Attackers who hold other releases as well: reference models are brought through the chain of each."""
-    if not subject.releases or not attackers.fleets:
-        return attackers
-    name = "adaptive" if "adaptive" in attackers.fleets else next(iter(attackers.fleets))
-    fleets = [
-        attackers.fleets[name]
-        if release.recipe is None
-        else _fleet_of_release(subject, release, release.recipe, trained_by, attackers, request)
-        for release in subject.releases
-    ]
-    return replace(attackers, releases={name: known_of(subject.releases, subject.split, fleets, subject.recipe.seed)})
-
-
-def _fleet_of_release(
-    subject: Subject, release: Release, recipe: Recipe, trained_by: Recipe, attackers: Attackers, request: Request
-) -> Fleet:
-    """Reference models by the recipe of another release, each trained on the same records as that of the audited file."""
-    refuse_unconfirmed(recipe.model.name, request.confirmed, str(manifest.path_beside(release.model.path)))
-    start = {"path": trained_by.start.path} if recipe.start.active else {}
-    recipe = recipe.with_changes(device=subject.recipe.device, start=start)
-    label = f"adaptive, {release.model.name}"
-    fleet = _fleet(subject, recipe, label, attackers.references, request, drawn_by=trained_by.seed)
-    return _apart(subject, {label: fleet}).fleets[label]
-
-
-def _apart(subject: Subject, fleets: dict[str, Fleet]) -> Attackers:
-    """Attackers with the same models on the ordinary candidates and, by themselves, on the canaries."""
-    if subject.planted is None:
-        return Attackers(fleets)
-    planted = data.canaries_in(subject.whole, subject.dataset)
-    average, canaries = ({name: fleet.take(side) for name, fleet in fleets.items()} for side in (~planted, planted))
-    return Attackers(average, on_canaries=canaries)
-
-
-def _fleet(
-    subject: Subject, trained_by: Recipe, label: str, count: int, request: Request, drawn_by: int | None = None
-) -> Fleet:
-    """``count`` reference models by a recipe, or by the user's function. ``label``: the threat model, or another name;
-    ``drawn_by``: seed by which their records are drawn, None for the recipe's."""
-    brought = request.brought
-    trainers = {"oblivious": brought.defence_free or brought.trainer}
-    trained_by, dataset = with_extra(trained_by, subject.dataset, subject.whole)
-    return train_fleet(
-        trained_by,
-        dataset,
-        subject.whole,
-        count=count,
-        cache_dir=request.cache_dir / "references",
-        label=label,
-        engine=subject.recipe.audit.engine,
-        trainer=trainers.get(label, brought.trainer),
-        drawn_by=drawn_by,
-    )
-
-
 def _of_the_float_twin(
     twin: DeployedModel, subject: Subject, attackers: Attackers, trained_by: Recipe, request: Request
 ) -> tuple[dict[str, Any], Bools]:
@@ -323,7 +240,7 @@ def _of_the_float_twin(
     recipe = recipe.with_changes(quantize={"bits": FULL_WIDTH}, device=subject.recipe.device, start=start)
     own = Attackers()
     if attackers.fleets and not request.brought.exists:
-        own = _apart(subject, {"adaptive": _fleet(subject, recipe, "float twin", attackers.references, request)})
+        own = apart(subject, {"adaptive": trained_fleet(subject, recipe, "float twin", attackers.references, request)})
     told = Told(batch_dependent=subject.recipe.audit.batch_dependent)
     opened = open_target(twin, of_dataset(subject.dataset), told)
     subject = replace(subject, model=twin, asked=twin, opened=opened, told=told)

@@ -123,7 +123,7 @@ def audited(tmp_path_factory):
     """An overfitted perceptron with canaries, its subject and its attackers, as an audit by manifest has them."""
     from types import SimpleNamespace
 
-    from edgepriv.audit.with_manifest import _apart
+    from edgepriv.audit.trained_attackers import apart
     from edgepriv.data import ordinary
     from edgepriv.training import new_classifier, run_stages
     from edgepriv.training.answers import softmax_of
@@ -154,7 +154,7 @@ def audited(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("fleet")
     fleet = train_fleet(recipe, dataset, split, count=6, cache_dir=folder, label="test", jobs=1)
-    return subject, {"adaptive": fleet}, _apart
+    return subject, {"adaptive": fleet}, apart
 
 
 @pytest.fixture(scope="module")

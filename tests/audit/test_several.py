@@ -9,7 +9,8 @@ from simulated import simulate
 
 from edgepriv.audit.answers import Outputs
 from edgepriv.audit.attacks import ATTACKS, Unavailable
-from edgepriv.audit.attacks.several import correlation, lira_online_of_all, log_density
+from edgepriv.audit.attacks.moments import correlation, log_density
+from edgepriv.audit.attacks.several import lira_online_of_all
 from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.statistics import auc
 from edgepriv.audit.trained_answers import References

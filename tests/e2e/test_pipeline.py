@@ -204,7 +204,7 @@ def test_what_is_measured_does_not_change_how_references_are_trained(edgepriv, a
 def test_references_are_trained_by_the_stages_that_have_run(
     edgepriv, hardened: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    from edgepriv.audit import with_manifest
+    from edgepriv.audit import trained_attackers
     from edgepriv.errors import UserError
 
     edgepriv("export", hardened / "float.pt", "--bits", 4, "--accept-accuracy-loss", "-o", tmp_path / "m.onnx")
@@ -215,7 +215,7 @@ def test_references_are_trained_by_the_stages_that_have_run(
         if len(asked) == 2:
             raise UserError("enough")
 
-    monkeypatch.setattr(with_manifest, "train_fleet", train_fleet)
+    monkeypatch.setattr(trained_attackers, "train_fleet", train_fleet)
     assert edgepriv("audit", tmp_path / "m.onnx").code == 2
     assert [tuple(recipe.stages()) for recipe in asked] == [("train",), ("train",)]
     assert [recipe.quantize.bits for recipe in asked] == [

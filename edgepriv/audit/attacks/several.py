@@ -22,51 +22,19 @@ over the releases of a training, so that one training does not count twice, and 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import gammaln
 
-from edgepriv.audit.answers import Bools, Floats
+from edgepriv.audit.answers import Floats
 from edgepriv.audit.attacks.base import Unavailable
-from edgepriv.audit.attacks.lira import MINIMUM, OWN_IN_MODELS, STRENGTH, lira_offline, lira_online
+from edgepriv.audit.attacks.lira import MINIMUM, OWN_IN_MODELS, lira_offline, lira_online
+from edgepriv.audit.attacks.moments import Moments, all_alike, fixed, log_density, moments, shrunk, times, uncorrelated
 from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.trained_answers import References
 
 Covariance = Literal["shrunk", "per-example"]
-
-SAME = 1e-8
-"""Share of the largest variance, of standardised scores, below which a direction is rounding."""
-FLOOR = 1e-12
-"""Added to variances in units of that of all candidates: keeps scores finite where the models of a side never disagree."""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Models on one side (IN or OUT) of each candidate, by their scores from d releases. count: float64 [n]. mean: float64
-    [n, d], NaN for no models. scatter: float64 [n, d, d], products of deviations, summed over models."""
-
-    count: Floats
-    mean: Floats
-    scatter: Floats
-
-    @property
-    def freedom(self) -> Floats:
-        """Degrees of freedom of the scatter, float64 [n]."""
-        return np.maximum(self.count - 1, 0)
-
-    def along(self, basis: Floats) -> "Moments":
-        """The same in other coordinates.
-
-        Args:
-            basis: float64 [d, k].
-
-        Returns:
-            Moments of k coordinates.
-        """
-        half = _times(np.swapaxes(self.scatter, 1, 2), basis)
-        return Moments(self.count, _times(self.mean[:, None], basis)[:, 0], _times(np.swapaxes(half, 1, 2), basis))
 
 
 def lira_online_of_all(evidence: Evidence, covariance: Covariance = "shrunk") -> Floats:
@@ -197,70 +165,6 @@ def _places(evidence: Evidence) -> list[list[int]]:
     return [[place for place, own in enumerate(trainings) if own == training] for training in dict.fromkeys(trainings)]
 
 
-def moments(scores: Floats, chosen: Bools) -> Moments:
-    """Mean and scatter of some models around each candidate.
-
-    Args:
-        scores: float64 [R, n, d], of d releases of each of R models.
-        chosen: bool [R, n], the models of each candidate.
-
-    Returns:
-        The moments.
-    """
-    count = chosen.sum(axis=0).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        mean = np.where(chosen[..., None], scores, 0.0).sum(axis=0) / count[:, None]
-    apart = np.where(chosen[..., None], scores - mean, 0.0)
-    size = scores.shape[2]
-    scatter = np.empty((len(count), size, size))
-    for one in range(size):
-        for other in range(one + 1):
-            scatter[:, one, other] = scatter[:, other, one] = (apart[..., one] * apart[..., other]).sum(axis=0)
-    return Moments(count, mean, scatter)
-
-
-def correlation(one: References, other: References) -> tuple[float, float]:
-    """How alike two releases of reference models score the same record.
-
-    Args:
-        one: the models' answers from one release.
-        other: from the other, trained on the same records.
-
-    Returns:
-        Correlation of the scores around each candidate's mean, pooled over candidates, of IN and of OUT models; NaN where one
-        of them does not vary.
-    """
-    scores = np.stack([one.confidence, other.confidence], axis=2)
-    pooled = [moments(scores, side).scatter.sum(axis=0) for side in (one.inside, one.out)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        inside, out = (float(each[0, 1] / np.sqrt(each[0, 0] * each[1, 1])) for each in pooled)
-    return inside, out
-
-
-def log_density(observed: Floats, mean: Floats, covariance: Floats, freedom: Floats | None) -> Floats:
-    """Of a multivariate Gaussian, or of a multivariate Student's t.
-
-    Args:
-        observed: float64 [n, d].
-        mean: float64 [n, d].
-        covariance: float64 [n, d, d], positive definite; of Student's t its scale matrix.
-        freedom: float64 [n], degrees of freedom; None for a Gaussian.
-
-    Returns:
-        float64 [n].
-    """
-    apart, size = observed - mean, observed.shape[1]
-    distance = (apart * np.linalg.solve(covariance, apart[..., None])[..., 0]).sum(axis=1)
-    volume = np.linalg.slogdet(covariance)[1]
-    if freedom is None:
-        gaussian: Floats = -(size * np.log(2 * np.pi) + volume + distance) / 2
-        return gaussian
-    half = (freedom + size) / 2
-    constant = gammaln(half) - gammaln(freedom / 2) - size * np.log(freedom * np.pi) / 2
-    density: Floats = constant - volume / 2 - half * np.log1p(distance / freedom)
-    return density
-
-
 def _joint_online(group: Sequence[Evidence], covariance: Covariance) -> Floats:
     """The log-likelihood ratio of the releases of one training."""
     if len(group) == 1:
@@ -270,8 +174,8 @@ def _joint_online(group: Sequence[Evidence], covariance: Covariance) -> Floats:
     observed = np.stack([release.target.confidence for release in group], axis=1)
     inside, out = (moments(scores, side) for side in (references[0].inside, references[0].out))
     _refuse_few(inside, out, covariance)
-    basis = _uncorrelated(inside, out)
-    observed, inside, out = _times(observed[:, None], basis)[:, 0], inside.along(basis), out.along(basis)
+    basis = uncorrelated(inside, out)
+    observed, inside, out = times(observed[:, None], basis)[:, 0], inside.along(basis), out.along(basis)
     both = (inside.count > 0) & (out.count > 0)
     if not both.any():
         raise Unavailable("no candidate has both a reference model trained with it and one trained without it")
@@ -279,7 +183,7 @@ def _joint_online(group: Sequence[Evidence], covariance: Covariance) -> Floats:
     few = covariance == "shrunk" and bool(inside.count.min() < OWN_IN_MODELS)
     if few:
         # Who has IN models must not show in the scores: one gap and one spread for all candidates, as of one release.
-        inside = _all_alike(references[0].inside, _times(scores, basis), out)
+        inside = all_alike(references[0].inside, times(scores, basis), out)
     mean_in = np.where((inside.count > 0)[:, None], inside.mean, out.mean + gap)
     mean_out = np.where((out.count > 0)[:, None], out.mean, inside.mean - gap)
     if covariance == "per-example":
@@ -288,8 +192,8 @@ def _joint_online(group: Sequence[Evidence], covariance: Covariance) -> Floats:
             for mean, side in ((mean_in, inside), (mean_out, out))
         ]
         return densities[0] - densities[1]
-    of_in = log_density(observed, mean_in, *(_fixed(inside) if few else _shrunk(inside)))
-    return of_in - log_density(observed, mean_out, *_shrunk(out))
+    of_in = log_density(observed, mean_in, *(fixed(inside) if few else shrunk(inside)))
+    return of_in - log_density(observed, mean_out, *shrunk(out))
 
 
 def _joint_offline(group: Sequence[Evidence]) -> Floats:
@@ -320,52 +224,3 @@ def _refuse_few(inside: Moments, out: Moments, covariance: Covariance) -> None:
         few = which == "IN" and covariance == "shrunk" and side.count.min() < OWN_IN_MODELS
         if enough < minimum and not few:
             raise Unavailable(f"needs a candidate with {minimum} or more {which} reference models, found {enough:.0f}")
-
-
-def _uncorrelated(inside: Moments, out: Moments) -> Floats:
-    """Coordinates [d, k] in which the scores around their means, of all candidates together, have variance one each and are not
-    correlated; without those in which models do not differ."""
-    freedom = inside.freedom.sum() + out.freedom.sum()
-    pooled = (inside.scatter.sum(axis=0) + out.scatter.sum(axis=0)) / max(freedom, 1.0)
-    spread = np.sqrt(np.diag(pooled))
-    if not spread.any():
-        return np.full((len(spread), 1), 1 / len(spread))
-    known = spread > 0
-    units = np.where(known, spread, 1.0)
-    values, vectors = np.linalg.eigh(pooled / np.outer(units, units))
-    kept = values > SAME * values.max()
-    basis: Floats = vectors[:, kept] / np.sqrt(values[kept]) / units[:, None]
-    return basis
-
-
-def _all_alike(inside: Bools, scores: Floats, out: Moments) -> Moments:
-    """IN models as one gap above each candidate's OUT models, with one scatter; ``count`` is that of one model each."""
-    known = inside & (out.count > 0)
-    if not known.any():
-        missing = "found 0" if not inside.any() else "and as many OUT"
-        raise Unavailable(f"needs candidates with IN reference models, {missing}")
-    apart = (scores - out.mean)[known]
-    gap, size = apart.mean(axis=0), scores.shape[2]
-    middle = np.where((out.count > 0)[:, None], out.mean, np.nanmean(out.mean, axis=0))
-    scatter = (apart - gap).T @ (apart - gap) / len(apart)
-    count = len(out.count)
-    return Moments(np.ones(count), middle + gap, np.broadcast_to(scatter, (count, size, size)))
-
-
-def _fixed(side: Moments) -> tuple[Floats, Floats]:
-    """The scatter itself for a scale matrix [n, d, d], with the degrees of freedom [n] of ``lira``'s one spread."""
-    return side.scatter + FLOOR * np.eye(side.mean.shape[1]), np.full(len(side.count), STRENGTH)
-
-
-def _shrunk(side: Moments) -> tuple[Floats, Floats]:
-    """Scale matrix [n, d, d] and degrees of freedom [n] of one more model's scores (an inverse Wishart prior)."""
-    usual = side.scatter.sum(axis=0) / side.freedom.sum()
-    freedom = STRENGTH + side.freedom
-    scale = (STRENGTH * usual + side.scatter) / freedom[:, None, None]
-    scale = scale * (1 + 1 / np.maximum(side.count, 1))[:, None, None]
-    return scale + FLOOR * np.eye(len(usual)), freedom
-
-
-def _times(rows: Floats, basis: Floats) -> Floats:
-    """``rows @ basis``, [..., d] and [d, k]; equal rows give equal numbers wherever they stand, which BLAS does not promise."""
-    return np.asarray(sum(rows[..., place, None] * basis[place] for place in range(len(basis))))
