@@ -10,7 +10,7 @@ from simulated import simulate
 from edgepriv.audit.answers import Outputs
 from edgepriv.audit.attacks import ATTACKS, Unavailable
 from edgepriv.audit.attacks.moments import correlation, log_density
-from edgepriv.audit.attacks.several import lira_online_of_all
+from edgepriv.audit.attacks.several import choose_way, lira_offline_of_all, lira_online_of_all, ways_of
 from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.statistics import auc
 from edgepriv.audit.trained_answers import References
@@ -135,6 +135,51 @@ def test_scores_of_one_training_are_not_counted_twice():
     doubled = np.polyfit(alone, ATTACKS["releases/lira-online"].run(replace(evidence, trainings=(0, 1))), 1)[0]
     assert slope == pytest.approx(1.0, abs=0.1)
     assert doubled == pytest.approx(2.0, abs=0.1)
+
+
+def chosen(evidence, name="lira-online"):
+    run, parameters = ATTACKS[f"releases/{name}"].tuned(evidence)
+    return run(evidence), parameters["way"]
+
+
+def test_the_ways_are_those_that_differ():
+    assert ways_of(drawn()[0], mean=True) == ["joint", "mean", "release 1 alone", "release 2 alone"]
+    assert ways_of(drawn(trainings=(0, 1))[0], mean=True) == ["joint", "release 1 alone", "release 2 alone"]
+
+
+def test_a_release_that_tells_nothing_is_left_out_by_what_reference_models_show():
+    """Few models of a second release that is noise: the joint Gaussian finds less than the first release alone."""
+    evidence, truth = drawn(shift=(2.0, 0.0), n=2000, models=6)
+    alone = replace(evidence, releases=(), trainings=())
+    scores, way = chosen(evidence)
+    assert way == "release 1 alone"
+    np.testing.assert_array_equal(scores, ATTACKS["lira-online"].run(alone))
+    assert auc(scores, truth)[0] > auc(lira_online_of_all(evidence), truth)[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_noise_of_their_own_makes_it_choose_all_releases(name):
+    evidence, _ = drawn(shift=(1.5, 1.5), n=2000, trainings=(0, 1))
+    assert chosen(evidence, name)[1] == "joint"
+
+
+def test_a_difference_that_tells_makes_it_choose_the_joint_gaussian():
+    assert chosen(drawn(shift=(0.5, 0.0), alike=0.99, n=2000)[0])[1] == "joint"
+
+
+def test_one_reference_model_leaves_the_way_as_it_is():
+    evidence, _ = drawn(models=2)
+    one, other = (
+        replace(
+            each,
+            references=References(each.references.confidence[:1], each.references.member[:1]),
+            releases=(),
+            trainings=(),
+        )
+        for each in (evidence, *evidence.releases)
+    )
+    way = choose_way(lira_offline_of_all)(replace(one, releases=(other,), trainings=(0, 0)))
+    assert way == {"way": "joint", "by": "default, since no reference model can be attacked by others"}
 
 
 def test_correlation_is_that_of_the_models_around_each_candidate():

@@ -13,7 +13,13 @@ from edgepriv.audit.attacks.lira import lira_offline, lira_online
 from edgepriv.audit.attacks.ml_leaks import ml_leaks
 from edgepriv.audit.attacks.quantile import quantile_regression
 from edgepriv.audit.attacks.rmia import choose_offline, choose_online, rmia_offline, rmia_online
-from edgepriv.audit.attacks.several import choose_of_all, lira_offline_of_all, lira_online_of_all, rmia_of_all
+from edgepriv.audit.attacks.several import (
+    choose_of_all,
+    choose_way,
+    lira_offline_of_all,
+    lira_online_of_all,
+    rmia_of_all,
+)
 from edgepriv.audit.attacks.shadow_mlp import shadow_mlp
 from edgepriv.audit.attacks.three_subnet import three_subnet
 from edgepriv.audit.attacks.white_box import gradient_norm, gradients_and_activations, inverse_hessian
@@ -145,12 +151,14 @@ _AUGMENTED = tuple(
 # The same by who holds several releases of the model.
 RELEASES = REFERENCES | {"releases"}
 _SEVERAL = (
-    Attack("releases/lira-offline", "LiRA offline, on several releases", CARLINI, RELEASES, lira_offline_of_all),
-    Attack("releases/lira-online", "LiRA online, on several releases", CARLINI, RELEASES, lira_online_of_all),
+    Attack("releases/lira-offline", "LiRA offline, on several releases", CARLINI, RELEASES, lira_offline_of_all,
+           tune=choose_way(lira_offline_of_all)),
+    Attack("releases/lira-online", "LiRA online, on several releases", CARLINI, RELEASES, lira_online_of_all,
+           tune=choose_way(lira_online_of_all, mean=True)),
     Attack("releases/rmia-offline", "RMIA offline, on several releases", ZARIFZADEH, RELEASES, rmia_of_all(rmia_offline),
-           tune=choose_of_all(choose_offline)),
+           tune=choose_of_all(rmia_offline, choose_offline)),
     Attack("releases/rmia-online", "RMIA online, on several releases", ZARIFZADEH, RELEASES, rmia_of_all(rmia_online),
-           tune=choose_of_all(choose_online)),
+           tune=choose_of_all(rmia_online, choose_online)),
 )  # fmt: skip
 
 ATTACKS: dict[str, Attack] = {

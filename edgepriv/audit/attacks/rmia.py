@@ -16,13 +16,13 @@ Probabilities are taken at a temperature of the softmax. At 1 a network that is 
 and the ratio cannot tell one from another; at 2 or 3 it can. Where networks are less sure, a temperature above 1 throws
 away what tells most. So the temperature, and ``a`` offline, are chosen by attacking reference models, whose members are
 known (``choose_online``, ``choose_offline``), by the rates of members found at few false alarms, their geometric mean over
-``RATES``, in the scores of all of them together: by AUC another temperature would win.
+``trials.RATES``, in the scores of all of them together: by AUC another temperature would win.
 
 Thin evidence. Where some candidate has no IN model, p_in = a p_out + 1 - a stands for all of them, as offline: who has IN
 models must not show in the scores. A candidate without an OUT model takes the average p_out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,19 +30,14 @@ import numpy as np
 
 from edgepriv.audit.answers import Bools, Floats
 from edgepriv.audit.attacks.base import Unavailable
+from edgepriv.audit.attacks.trials import measure, tried_in_turn
 from edgepriv.audit.evidence import Evidence
-from edgepriv.audit.statistics import auc
 from edgepriv.audit.tempered import HOTTER, TEMPERATURES, Tempered
 from edgepriv.audit.trained_answers import References
 
 DEFAULT_TEMPERATURE, DEFAULT_A = 2.0, 0.3
 GRID = tuple(round(0.1 * step, 1) for step in range(11))
 """Of ``a``."""
-MOST_TRIALS, MOST_POOLED = 16, 200_000
-"""Reference models attacked to choose the parameters, spread over all of them; fewer where their candidates are more."""
-RATES = (0.001, 0.002, 0.005, 0.01)
-"""False-positive rates by which they are chosen, as far as the non-members are enough to resolve them. Four, since at the
-first of them alone, few references leave the choice to a handful of false alarms."""
 
 
 def rmia_offline(evidence: Evidence, temperature: float | None = None, a: float | None = None) -> Floats:
@@ -129,7 +124,7 @@ def _chosen(evidence: Evidence, *, online: bool, grid: Sequence[float]) -> dict[
             "by": "default, since no reference model can be attacked by others",
         }
     member = np.concatenate([_references(evidence).member[trial.target] for trial in trials])
-    measure, objective = _measure(member)
+    by, objective = measure(member)
     best, temperature, a = -np.inf, DEFAULT_TEMPERATURE, DEFAULT_A
     for tried in TEMPERATURES if _tempered(evidence) else TEMPERATURES[:1]:
         ratios = _ratios(evidence, trials, tried, online)
@@ -137,7 +132,7 @@ def _chosen(evidence: Evidence, *, online: bool, grid: Sequence[float]) -> dict[
             value = objective(np.concatenate([ratio.score(share) for ratio in ratios]))
             if value > best:
                 best, temperature, a = value, tried, share
-    return {"temperature": temperature, "a": a, "by": f"{measure}, {len(trials)} reference models attacked in turn"}
+    return {"temperature": temperature, "a": a, "by": f"{by}, {len(trials)} reference models attacked in turn"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,34 +209,12 @@ def _ratios(evidence: Evidence, trials: Sequence[_Trial], temperature: float, on
 
 def _trials(references: References, online: bool) -> list[_Trial]:
     """Those reference models that the others can attack with OUT models, and online with IN models, of every candidate."""
-    member = references.member
-    mixed = np.flatnonzero(member.any(axis=1) & ~member.all(axis=1))
-    most = int(np.clip(MOST_POOLED // member.shape[1], 2, MOST_TRIALS))
     trials = []
-    for r in mixed[np.unique(np.linspace(0, len(mixed) - 1, most).astype(int))] if len(mixed) else mixed:
-        inside, out = references.asked_without(int(r))
+    for r in tried_in_turn(references):
+        inside, out = references.asked_without(r)
         if out.any(axis=0).all() and (not online or inside.any(axis=0).all()):
-            trials.append(_Trial(int(r), inside, out))
+            trials.append(_Trial(r, inside, out))
     return trials
-
-
-def _measure(member: Bools) -> tuple[str, Callable[[Floats], float]]:
-    """What is to be as large as possible, in words and as a function of scores [n]."""
-    strangers = np.count_nonzero(~member)
-    # The added sliver undoes binary rounding: 1000 non-members at 0.001 allow one false alarm.
-    rates = {rate: int(strangers * rate + 1e-9) for rate in RATES}
-    allowed = np.array([count for count in rates.values() if count])
-    if not len(allowed):
-        return "the area under the curve", lambda scores: auc(scores, member)[0]
-    least = 1 / np.count_nonzero(member)
-
-    def mean_log_rate(scores: Floats) -> float:
-        cuts = np.partition(scores[~member], strangers - 1 - allowed)[strangers - 1 - allowed]
-        shares = (scores[member][:, None] > cuts).mean(axis=0)
-        return float(np.log(np.maximum(shares, least)).mean())
-
-    lowest = min(rate for rate, count in rates.items() if count)
-    return f"the members found at {lowest:.1%} to {RATES[-1]:.0%} false alarms", mean_log_rate
 
 
 def _references(evidence: Evidence) -> References:
