@@ -85,11 +85,11 @@ def imported_runs(model: DeployedModel, files: dict[str, Any], paths: Sequence[P
     Raises:
         UserError: for those of other files.
     """
-    names = {facts["sha256"]: name for name, facts in files.items()}
+    known = {facts["sha256"]: (name, facts["size_bytes"]) for name, facts in files.items()}
     ort_file = beside(model.path, "ort")
     if paths and ort_file.exists():
-        names.setdefault(sha256_of(ort_file), ort_file.name)
-    return [run for path in paths for run in read_devices(path, names)]
+        known.setdefault(sha256_of(ort_file), (ort_file.name, ort_file.stat().st_size))
+    return [run for path in paths for run in read_devices(path, known)]
 
 
 def bench_in(benched: Path, model: DeployedModel) -> dict[str, Any] | None:

@@ -85,12 +85,23 @@ def without(content, *keys):
     return changed
 
 
+def latency(content, **changes):
+    return content | {"latency_ms": content["latency_ms"] | changes}
+
+
 def test_what_is_no_measurement_of_this_model_is_refused(model, board, tmp_path):
     path, content = board
     for wrong, reason in [
         (content | {"sha256": "f" * 64}, "measured another file (model.onnx, sha256 ffffffffffff)"),
-        (content | {"load_ms": -1}, "load_ms is missing or of another kind"),
-        (content | {"load_ms": float("nan")}, "load_ms is missing or of another kind"),
+        (content | {"load_ms": -1}, "load_ms is -1, and must be greater than or equal to 0"),
+        (content | {"load_ms": float("nan")}, "load_ms is nan, and must be a finite number"),
+        (content | {"batch": True}, "batch is True, which is no number"),
+        (latency(content, p50=3.0, p90=2.0), "p50, p90 and p99 are 3, 2 and"),
+        (latency(content, p99=0.001), "percentiles never fall"),
+        (latency(content, p50=-1), "latency_ms.p50 is -1, and must be greater than or equal to 0"),
+        (latency(content, p90=float("inf")), "latency_ms.p90 is inf"),
+        (latency(content, n=0), "latency_ms.n is 0, and must be greater than or equal to 1"),
+        (content | {"size_bytes": content["size_bytes"] + 1}, "bytes, and that file has"),
         (without(content, "latency_ms", "p99"), "latency_ms.p99 is missing"),
         (without(content, "machine", "cpu"), "machine.cpu is missing"),
         ([content, 3], "measurement 2, is not what"),
@@ -107,7 +118,9 @@ def test_the_ort_file_of_the_model_belongs_to_it(model, board):
     path, content = board
     twin = model.with_suffix(".ort")
     twin.write_bytes(b"the same model in another format")
-    path.write_text(json.dumps(content | {"model": "model.ort", "sha256": sha256_of(twin)}))
+    path.write_text(
+        json.dumps(content | {"model": "model.ort", "sha256": sha256_of(twin), "size_bytes": twin.stat().st_size})
+    )
     (device,) = pipeline.bench(model, QUICK, imports=[path])["devices"]
     assert device["name"] == "model.ort"
 

@@ -21,6 +21,7 @@ ORDER = (
         "torchvision_compat",
         "device",
         "progress",
+        "records",
     },
     {"data"},
     {"models"},
@@ -128,7 +129,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
         # the opened model as the target
         {"ways", "reading", "target", "alike", "upfront", "described"},
         # the audit of an earlier version
-        {"baseline"},
+        {"recorded", "baseline"},
         # reference models that the user brings
         {"existing", "agreement", "own_fleet"},
         {"brought"},

@@ -13,6 +13,7 @@ from edgepriv.artifact.foreign_graph import Weight
 from edgepriv.artifact.layer_pairs import Pair, Side, decibels, paired, powers
 from edgepriv.artifact.layers import LayerSummary
 from edgepriv.artifact.sensitivity import MOST, affordable_inputs, divergence
+from edgepriv.data.groups import halved
 from edgepriv.paired import loss
 from edgepriv.recipe import FULL_WIDTH, Quantize
 from edgepriv.training.quantization import quantized_tensor
@@ -31,6 +32,30 @@ class Truth(NamedTuple):
 
     y: np.ndarray
     groups: np.ndarray | None
+
+    def take(self, index: np.ndarray) -> "Truth":
+        """Of some of the inputs.
+
+        Args:
+            index: int64 [m].
+
+        Returns:
+            The same of these.
+        """
+        return Truth(self.y[index], None if self.groups is None else self.groups[index])
+
+
+class Halves(NamedTuple):
+    """``choosing``: int64, places of the inputs by which layers are chosen; ``telling``: of those on which it is told what more
+    bits for these bring."""
+
+    choosing: np.ndarray
+    telling: np.ndarray
+
+    @property
+    def same(self) -> bool:
+        """Whether both are all inputs."""
+        return len(np.intersect1d(self.choosing, self.telling)) > 0
 
 
 def diagnosed(
@@ -57,7 +82,9 @@ def diagnosed(
         ``divergence`` in nats, ``points`` of accuracy lost and their ``ci`` (None without classes); ``layers`` in the order of
         the graph, each with ``name``, ``op``, ``bits``, ``parameters``, ``snr_db`` of its output in the deployed file,
         ``own_snr_db`` with its weights alone quantized, and what these alone cost: ``divergence``, ``points``, ``ci``,
-        ``same_label``; ``widen``; ``notes``.
+        ``same_label``; ``widen``: the ``layers`` to give more bits first, chosen by one half of the inputs (``chosen_on``), and
+        what that brings, ``before`` and ``after``, on the other (``told_on``; ``others``: False where
+        these are the same, as inputs are too few); ``notes``.
 
     Raises:
         UserError: where the files are not of one network.
@@ -67,12 +94,14 @@ def diagnosed(
     x = x[:n]
     truth = None if y is None else Truth(y[:n], None if groups is None else groups[:n])
     expected, actual, ratios = _accumulated(pair, x)
+    halves = _halved(n, None if groups is None else groups[:n])
+    by: dict[str, float] = {}
     rows = [
-        _row(pair, name, x, truth, expected) | {"snr_db": ratios[name]}
+        _row(pair, name, x, truth, expected, halves, by) | {"snr_db": ratios[name]}
         for name in progress.each(pair.taps, "layers", unit="layer", total=len(pair.taps), delay=3)
     ]
     lost = _lost(expected, actual, truth)
-    notes = _notes(pair, rows, truth)
+    notes = _notes(pair, rows, truth, halves)
     return {
         "n": n,
         "accuracy": None
@@ -81,7 +110,7 @@ def diagnosed(
         **lost,
         "same_label": _agreement(expected, actual),
         "layers": rows,
-        "widen": _widen(pair, rows, x, truth, expected),
+        "widen": _widen(pair, rows, by, x, truth, expected, halves),
         "notes": notes,
     }
 
@@ -110,8 +139,24 @@ def _accumulated(pair: Pair, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, dic
     return np.concatenate(expected), np.concatenate(actual), ratios
 
 
-def _row(pair: Pair, name: str, x: np.ndarray, truth: Truth | None, expected: np.ndarray) -> dict[str, Any]:
-    """What one layer's weights cost, all others at full width."""
+def _halved(n: int, groups: np.ndarray | None) -> Halves:
+    """Both are all inputs where these are too few to be halved."""
+    everything = np.arange(n)
+    choosing = np.sort(halved(groups, everything, np.random.default_rng(17)))
+    telling = np.setdiff1d(everything, choosing)
+    return Halves(choosing, telling) if len(choosing) and len(telling) else Halves(everything, everything)
+
+
+def _row(
+    pair: Pair,
+    name: str,
+    x: np.ndarray,
+    truth: Truth | None,
+    expected: np.ndarray,
+    halves: Halves,
+    by: dict[str, float],
+) -> dict[str, Any]:
+    """What one layer's weights cost, all others at full width; into ``by`` what they cost the inputs that choose."""
     weight, summary = pair.own.weights[name], pair.summaries.get(name)
     row: dict[str, Any] = {
         "name": weight.layer,
@@ -137,6 +182,7 @@ def _row(pair: Pair, name: str, x: np.ndarray, truth: Truth | None, expected: np
         signal, noise = signal + more[0], noise + more[1]
         answers.append(alone)
     actual = np.concatenate(answers)
+    by[weight.layer] = divergence(expected[halves.choosing], actual[halves.choosing])
     return row | {
         "own_snr_db": decibels(signal, noise),
         **_lost(expected, actual, truth),
@@ -146,25 +192,37 @@ def _row(pair: Pair, name: str, x: np.ndarray, truth: Truth | None, expected: np
 
 
 def _widen(
-    pair: Pair, rows: Sequence[Mapping[str, Any]], x: np.ndarray, truth: Truth | None, expected: np.ndarray
+    pair: Pair,
+    rows: Sequence[Mapping[str, Any]],
+    by: Mapping[str, float],
+    x: np.ndarray,
+    truth: Truth | None,
+    expected: np.ndarray,
+    halves: Halves,
 ) -> dict[str, Any] | None:
-    """The layers whose weights cost most, and what more bits for them would bring, with float activations."""
+    """The layers whose weights cost most on one half of the inputs, and what more bits for them would bring the other half,
+    with float activations. On the half that chose them it would look like more."""
     names = {weight.layer: name for name, weight in pair.own.weights.items()}
     known = {row["name"]: row["bits"] for row in rows if row["bits"] is not None}
-    narrow = [row for row in rows if row["divergence"] is not None and known.get(row["name"], FULL_WIDTH) < FULL_WIDTH]
+    narrow = [row for row in rows if row["name"] in by and known.get(row["name"], FULL_WIDTH) < FULL_WIDTH]
     if not narrow:
         return None
-    worst = sorted(narrow, key=lambda row: -row["divergence"])[:WIDENED]
+    worst = sorted(narrow, key=lambda row: -by[row["name"]])[:WIDENED]
     wider = {row["name"]: _WIDER.get(row["bits"], 16 if row["bits"] < 16 else FULL_WIDTH) for row in worst}
     replaced = dict(pair.rows)
     for layer, bits in wider.items():
         floats = pair.own.weights[names[layer]].rows
         replaced[names[layer]] = _rounded(floats, bits, pair.summaries[names[layer]])
+    x, expected = x[halves.telling], expected[halves.telling]
+    truth = None if truth is None else truth.take(halves.telling)
     before = _lost(expected, pair.own.probabilities(x, pair.rows), truth)
     after = _lost(expected, pair.own.probabilities(x, replaced), truth)
     return {
         "layers": [{"name": row["name"], "bits": row["bits"], "to": wider[row["name"]]} for row in worst],
         "option": f"--bits '{option_of(known, wider)}'",
+        "chosen_on": len(halves.choosing),
+        "told_on": len(halves.telling),
+        "others": not halves.same,
         "before": before,
         "after": after,
     }
@@ -195,8 +253,13 @@ def _pattern(name: str) -> str:
     return re.sub(r"[\[\]*,='\s]", "?", name)
 
 
-def _notes(pair: Pair, rows: Sequence[Mapping[str, Any]], truth: Truth | None) -> list[str]:
+def _notes(pair: Pair, rows: Sequence[Mapping[str, Any]], truth: Truth | None, halves: Halves) -> list[str]:
     notes = []
+    if halves.same:
+        notes.append(
+            "the inputs are too few to choose layers by one half of them and to tell of the other: both are of all, which "
+            "flatters the bits that are proposed"
+        )
     if truth is None:
         notes.append(
             "the examples have no labels: what is measured is how often the float network's label is kept, not accuracy"

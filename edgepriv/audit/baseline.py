@@ -15,9 +15,11 @@ from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.audit.change.leakage import STRONGEST
 from edgepriv.audit.change.versions import ACCURACY, BETTER, LEAKAGE, NOISE, ROBUSTNESS, UNKNOWN, WORSE, Version
 from edgepriv.audit.described import FORMAT, network_of
+from edgepriv.audit.recorded import RecordedAudit
 from edgepriv.audit.regression import compared
 from edgepriv.errors import UserError
 from edgepriv.files import UNREADABLE, read_json
+from edgepriv.records import checked
 
 OPTION = "--baseline"
 
@@ -40,7 +42,7 @@ class Baseline:
             The baseline.
 
         Raises:
-            UserError: for a file that is no audit, and for one of another format.
+            UserError: for a file that is no audit, for one of another format, and for figures that cannot be.
         """
         content = read_json(path, "audit")
         if not isinstance(content, dict) or not {"attacks", "utility", "sha256"} <= set(content):
@@ -50,6 +52,7 @@ class Baseline:
             raise UserError(
                 f"{OPTION} {path}: an audit {told}, and this edgepriv compares format {FORMAT}: audit the earlier model again"
             )
+        checked(RecordedAudit, content, f"{OPTION} {path} is no audit as edgepriv writes it")
         return cls(path, Version(str(path), content, scores_beside(path)))
 
     def refuse_other_network(self, model: DeployedModel) -> None:

@@ -5,74 +5,83 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, model_validator
 
 from edgepriv.errors import UserError
 from edgepriv.files import read_json
+from edgepriv.records import Count, Record, checked
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+class Latency(Record):
+    """Milliseconds of ``n`` inferences; a coarse clock may read 0."""
 
-
-class Latency(_Part):
-    """Milliseconds of ``n`` inferences."""
+    model_config = ConfigDict(extra="ignore")
 
     p50: float = Field(ge=0)
     p90: float = Field(ge=0)
     p99: float = Field(ge=0)
-    n: int = Field(ge=1)
+    n: Count
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Latency":
+        if not self.p50 <= self.p90 <= self.p99:
+            raise ValueError(
+                f"p50, p90 and p99 are {self.p50:g}, {self.p90:g} and {self.p99:g} ms, and percentiles never fall"
+            )
+        return self
 
 
-class Memory(_Part):
+class Memory(Record):
     """Megabytes of 10^6 bytes; ``loaded`` and ``peak`` less ``baseline``; None where a platform does not tell."""
 
-    baseline: float | None = None
+    model_config = ConfigDict(extra="ignore")
+
+    baseline: float | None = Field(None, gt=0)
     loaded: float | None = None
     peak: float | None = None
 
 
-class Machine(_Part):
+class Machine(Record):
     """Where it ran. Whatever else a kit says of the machine is kept too."""
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="allow")
-
     cpu: str
-    cores: int | None
+    cores: Count | None
     onnxruntime: str
     os: str
 
 
-class DeviceRun(_Part):
+class DeviceRun(Record):
     """One object that the kit's bench.py or bench.mjs prints with --json; single samples are dropped."""
+
+    model_config = ConfigDict(extra="ignore")
 
     model: str
     runtime: str = "onnxruntime"
     sha256: str
-    size_bytes: int = Field(ge=0)
-    batch: int = Field(ge=1)
+    size_bytes: Count
+    batch: Count
     threads: int = Field(ge=0)
     load_ms: float = Field(ge=0)
     first_ms: float = Field(ge=0)
     latency_ms: Latency
     rss_mb: Memory
-    ops: dict[str, int] = Field(default_factory=dict)
+    ops: dict[str, Count] = Field(default_factory=dict)
     method: dict[str, Any] = Field(default_factory=dict)
     machine: Machine
 
 
-def read_devices(path: Path, names: Mapping[str, str]) -> list[dict[str, Any]]:
+def read_devices(path: Path, files: Mapping[str, tuple[str, int]]) -> list[dict[str, Any]]:
     """Read the measurements of a JSON file, one object or a list.
 
     Args:
         path: the file that the device kit's bench wrote.
-        names: sha256 -> name of every file that may have been measured.
+        files: sha256 -> name and bytes of every file that may have been measured.
 
     Returns:
         Each measurement as ``DeviceRun`` has it, with its variant's ``name``.
 
     Raises:
-        UserError: when the file is not what the kit writes, or measured another model.
+        UserError: when the file is not what the kit writes, holds figures that cannot be, or measured another model.
     """
     content = read_json(path, "measurement of the device kit")
     entries = content if isinstance(content, list) else [content]
@@ -81,21 +90,18 @@ def read_devices(path: Path, names: Mapping[str, str]) -> list[dict[str, Any]]:
     runs = []
     for number, entry in enumerate(entries, 1):
         where = f"{path}, measurement {number}," if len(entries) > 1 else str(path)
-        try:
-            run = DeviceRun.model_validate(entry).model_dump(mode="json")
-        except ValidationError as error:
-            field = ".".join(map(str, error.errors()[0]["loc"])) or "the object itself"
-            raise UserError(
-                f"{where} is not what the device kit's bench.py --json or bench.mjs --json prints: "
-                f"{field} is missing or of another kind"
-            ) from error
-        if run["sha256"] not in names:
-            known = ", ".join(f"{name} {sha256[:12]}" for sha256, name in names.items())
+        no_kit = f"{where} is not what the device kit's bench.py --json or bench.mjs --json prints"
+        run = checked(DeviceRun, entry, no_kit).model_dump(mode="json")
+        if run["sha256"] not in files:
+            known = ", ".join(f"{name} {sha256[:12]}" for sha256, (name, _) in files.items())
             raise UserError(
                 f"{where} measured another file ({run['model']}, sha256 {run['sha256'][:12]}): "
                 f"the files of this bench are {known}"
             )
-        runs.append({"name": names[run["sha256"]], **run})
+        name, size = files[run["sha256"]]
+        if run["size_bytes"] != size:
+            raise UserError(f"{where} measured {name} of {run['size_bytes']:,} bytes, and that file has {size:,}")
+        runs.append({"name": name, **run})
     return runs
 
 

@@ -61,14 +61,18 @@ def _decibels(ratio: float | None) -> str:
     return "same" if ratio > _SAME else f"{ratio:.1f} dB"
 
 
+def _told_on(widen: Mapping[str, Any]) -> str:
+    return f"{widen['told_on']:,} others" if widen["others"] else "the same"
+
+
 def _advice(widen: Mapping[str, Any] | None) -> list[str]:
     if widen is None:
         return ["no layer of it can be given more bits"]
     each = ", ".join(f"{row['name']} ({row['bits']} to {row['to']} bits)" for row in widen["layers"])
     before, after = widen["before"], widen["after"]
     line = (
-        f"to widen first: {each}; with float activations the divergence goes from {significant(before['divergence'])} to "
-        f"{significant(after['divergence'])} nats"
+        f"to widen first, by {widen['chosen_on']:,} of the inputs: {each}; on {_told_on(widen)} with float activations the "
+        f"divergence goes from {significant(before['divergence'])} to {significant(after['divergence'])} nats"
     )
     if before["points"] is not None:
         line += f", the accuracy lost from {before['points']:.1f} to {after['points']:.1f} points"

@@ -13,6 +13,7 @@ from edgepriv.artifact.foreign_export import pack_graph
 from edgepriv.artifact.foreign_inputs import random_examples, read_by
 from edgepriv.artifact.layer_pairs import Side, decibels, powers
 from edgepriv.artifact.layers import layers
+from edgepriv.artifact.sensitivity import Overridable
 from edgepriv.artifact.session import check_contract, started
 from edgepriv.artifact.trace import trace
 from edgepriv.errors import UserError
@@ -78,6 +79,8 @@ def test_the_layer_of_two_bits_is_found_in_every_layout(made, settings):
     assert by_name["second"]["snr_db"] <= by_name["second"]["own_snr_db"] + 0.1
     assert by_name["third"]["snr_db"] < by_name["third"]["own_snr_db"]  # behind a layer that is noisy
     assert result["widen"]["after"]["divergence"] < result["divergence"] / 4
+    widen = result["widen"]
+    assert (widen["chosen_on"], widen["told_on"], widen["others"]) == (len(x) // 2, len(x) - len(x) // 2, True)
     assert result["accuracy"]["float"] == 1.0
     assert not any(row["trained"] for row in result["layers"])
 
@@ -146,3 +149,23 @@ def test_records_of_few_persons_widen_the_interval():
     alone, persons = (_lost(before, after, Truth(y, groups)) for groups in (None, np.arange(400) // 20))
     assert alone["points"] == persons["points"] == 10
     assert np.ptp(persons["ci"]) > 2 * np.ptp(alone["ci"])
+
+
+def test_what_more_bits_bring_is_told_of_inputs_that_chose_nothing(made, monkeypatch):
+    """Half of the inputs choose, whole persons: what is told of the proposal is measured on the others alone."""
+    build, weights, x, floating = made
+    deployed = side(build(weights))
+    persons = np.arange(len(x)) // 4
+    asked = []
+    probabilities = Overridable.probabilities
+    monkeypatch.setattr(
+        Overridable, "probabilities", lambda self, x, *rest: asked.append(x) or probabilities(self, x, *rest)
+    )
+    result = diagnosed(deployed, floating, layers(deployed.model), x, floating_labels(floating, x), persons)
+    places = {row.tobytes(): place for place, row in enumerate(x)}
+    told = {places[row.tobytes()] for row in asked[-1]}
+    assert len(told) == result["widen"]["told_on"] < len(x)
+    assert not {persons[place] for place in told} & {persons[place] for place in set(range(len(x))) - told}
+    few = diagnosed(deployed, floating, layers(deployed.model), x[:1], None)
+    assert not few["widen"]["others"]
+    assert any("too few to choose layers" in note for note in few["notes"])

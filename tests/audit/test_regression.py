@@ -247,6 +247,33 @@ def test_baselines_that_say_nothing_about_this_model_are_refused(tmp_path):
         baseline.refuse_other_data("e")
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "reason"),
+    [
+        (("attacks", 0, "auc"), 1.4, "attacks.0.auc is 1.4, and must be less than or equal to 1"),
+        (("attacks", 0, "auc_ci"), [0.9, 0.2], "the interval of the AUC is [0.9, 0.2]"),
+        (("attacks", 0, "auc_ci"), [0.0, 0.001], "outside its own interval"),
+        (("attacks", 1, "n_members"), 0, "attacks.1.n_members is 0"),
+        (("attacks", 0, "tpr_at_fpr"), {"0.01": {"value": -0.2, "ci": [0, 1]}}, "tpr_at_fpr.0.01.value is -0.2"),
+        (("attacks", 0, "roc"), {"fpr": [0, 0.5, 0.2], "tpr": [0, 1, 1]}, "which no ROC does"),
+        (("utility", "non_member_accuracy"), float("nan"), "utility.non_member_accuracy is nan"),
+        (("utility", "n_non_members"), "600", "n_non_members is '600', which is no number"),
+        (("robustness", "clean_accuracy"), 0.1, "is above that without one"),
+    ],
+)
+def test_a_baseline_whose_figures_cannot_be_is_refused(tmp_path, place, value, reason):
+    path = kept(tmp_path, version("v1", 0.4))
+    content = json.loads(path.read_text())
+    part = content
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError) as refused:
+        Baseline.read(path)
+    assert reason in str(refused.value)
+
+
 def test_a_baseline_of_another_network_is_refused(tmp_path, monkeypatch):
     baseline = Baseline.read(kept(tmp_path, version("v1", 0.4)))
     for own, refused in (("cnn", False), (None, False), ("mlp", True)):

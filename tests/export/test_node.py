@@ -106,7 +106,7 @@ def test_bench_prints_what_python_prints(deployed, node, tmp_path):
     assert 0 < theirs["latency_ms"]["p50"] <= theirs["latency_ms"]["p99"]
     assert theirs["ops"]["Softmax"] == ours["ops"]["Softmax"] == 1
     (tmp_path / "both.json").write_text(json.dumps([ours, theirs]))
-    imported = read_devices(tmp_path / "both.json", {ours["sha256"]: "model"})
+    imported = read_devices(tmp_path / "both.json", {ours["sha256"]: ("model", ours["size_bytes"])})
     assert [run["machine"]["cores"] for run in imported] == [ours["machine"]["cores"]] * 2
 
 
