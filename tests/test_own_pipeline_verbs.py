@@ -13,7 +13,7 @@ from edgepriv.errors import UserError
 from edgepriv.models.scripts import loaded, script_of
 from edgepriv.pipeline import _audit
 from edgepriv.recipe import Recipe
-from edgepriv.training import stages
+from edgepriv.training import upfront
 
 SCRIPT = """
 import torch
@@ -86,9 +86,9 @@ def test_reference_models_go_through_the_same_batches_and_loss(folder, hardened,
     content = hardened(trainer="mine.py:train")
     assert content["history"][0]["stage"] == "robust"
     model, asked = folder / "out" / "model.onnx", []
-    pipeline_of = stages.pipeline_of
+    pipeline_of = upfront.pipeline_of
     monkeypatch.setattr(
-        stages,
+        upfront,
         "pipeline_of",
         lambda script, data, *rest, **more: asked.append(len(data)) or pipeline_of(script, data, *rest, **more),
     )

@@ -38,13 +38,9 @@ from edgepriv.training.held import holding
 from edgepriv.training.loop import fit
 from edgepriv.training.pipeline import Pipeline
 from edgepriv.training.retraining import given_to, retraining_in
-from edgepriv.training.stages import (
-    examples_of,
-    own_pipeline,
-    refuse_unfit_objectives,
-    refuse_unmatched_layers,
-)
+from edgepriv.training.stages import examples_of
 from edgepriv.training.task import Task, task_of
+from edgepriv.training.upfront import own_pipeline, refuse_unfit_objectives, refuse_unmatched_layers
 
 FEW = 8
 """Real examples that a network is tried on."""

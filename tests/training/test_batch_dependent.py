@@ -6,7 +6,7 @@ from torch import nn
 
 from edgepriv.models import Classifier
 from edgepriv.recipe import Stage
-from edgepriv.training import stages
+from edgepriv.training import upfront
 from edgepriv.training.batch_dependent import each_alone, why_not_in_one_pass
 from edgepriv.training.examples import Examples
 from edgepriv.training.generators import generator_of
@@ -74,6 +74,6 @@ def test_a_network_that_torch_cannot_map_is_asked_one_by_one():
 @pytest.mark.parametrize(("network", "warned"), [(Centred, False), (Looking, True)])
 def test_how_much_slower_it_is_is_said_before_training(network, warned, capsys):
     task = Task(Stage(epochs=1, batch_size=12), (against(BUDGET),))
-    stages._warn_of_slow_attack(alone(network()).train(), Examples(X, Y), task)
+    upfront.warn_of_slow_attack(alone(network()).train(), Examples(X, Y), task)
     err = capsys.readouterr().err
     assert ("times as long" in err) is warned
