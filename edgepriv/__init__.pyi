@@ -223,6 +223,7 @@ def harden(
     ptq: bool | None = None,
     qat_epochs: int | None = None,
     flatten: float | None = None,
+    qat_activations: int | None = None,
     adv: Literal["none", "fgsm", "pgd", "pgd-l2", "nfgsm", "free", "trades", "mart"] | None = None,
     eps: float | None = None,
     steps: int | None = None,

@@ -110,6 +110,11 @@ def refuse_idle(hardened_by: Recipe, trained_by: Recipe, changes: dict[str, Any]
         UserError: for such an option.
     """
     stages = hardened_by.stages().keys() - {"train"}
+    if hardened_by.qat.activations is not None and hardened_by.export.compute in ("float32", "int8-dynamic"):
+        raise UserError(
+            f"--qat-activations trains for activations on fixed grids, which a file of --compute {hardened_by.export.compute} "
+            "does not have: take --compute int8-static"
+        )
     for defence in DEFENCES.values():
         acts = any(defence.acts_in(hardened_by, name) for name in stages)
         if defence.idle and not acts and _is_asked(defence, hardened_by, trained_by):

@@ -25,6 +25,14 @@ def test_what_options_leave_open_is_pgd_then_four_bits(recipe):
     assert found.audit.references == 3
 
 
+def test_rounded_activations_are_trained_for_a_file_that_rounds_them():
+    asked = {"qat": {"activations": 8}, "adversary": {"method": "none"}}
+    for compute in ("float32", "int8-dynamic"):
+        with pytest.raises(UserError, match=f"a file of --compute {compute} does not have: take --compute int8-static"):
+            rules.refuse_idle(hardening(None, export={"compute": compute}, **asked), TRAINED, asked)
+    rules.refuse_idle(hardening(None, export={"compute": "int8-static"}, **asked), TRAINED, asked)
+
+
 def test_a_recipe_that_says_how_is_followed():
     found = hardening(Recipe(robust={"epochs": 2}, adversary={"method": "fgsm"}))
     assert (found.robust.epochs, found.qat.epochs, found.adversary.method) == (2, 0, "fgsm")

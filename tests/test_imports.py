@@ -239,6 +239,7 @@ BENCHMARKS: tuple[set[str], ...] = (
         "findings",
         "harden",
         "noise",
+        "activations",
         "any_onnx",
         "null_audit",
         "violation_audit",

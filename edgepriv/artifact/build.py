@@ -11,6 +11,7 @@ import onnx_ir as ir
 from torch import nn
 
 from edgepriv.artifact.blocks import simplest
+from edgepriv.artifact.calibration import TrainedRanges
 from edgepriv.artifact.fold import drop_zero_biases, fold_batch_norms
 from edgepriv.artifact.graph_io import apply_io_options
 from edgepriv.artifact.head import append_head
@@ -57,7 +58,7 @@ def build_graph(
     head: Mask | None = None,
     table: Mapping[str, Any] | None = None,
     traced: ir.Model | None = None,
-    calibration: np.ndarray | None = None,
+    calibration: np.ndarray | TrainedRanges | None = None,
     lowering: Lowering | None = None,
 ) -> Built:
     """Build the graph of a file: trace, fold, pack, lower to the profile, strip.
@@ -75,8 +76,8 @@ def build_graph(
         head: a mask behind the softmax, in the same plain operators for every profile; None for none.
         table: how the rows of a table become inputs, which goes into the metadata; None for inputs that are not such rows.
         traced: what ``trace`` made of this classifier, which is changed here; None traces it.
-        calibration: float32 [n >= 1, *input_shape] in [0, 1], nobody's training data, from which the ranges of activations come
-            where ``settings`` quantize them statically.
+        calibration: what the ranges of activations come from where ``settings`` quantize them statically: float32
+            [n >= 1, *input_shape] in [0, 1], nobody's training data; or those that the network was trained with.
         lowering: in place of the profile's own.
 
     Returns:

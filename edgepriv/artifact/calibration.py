@@ -12,9 +12,10 @@ from edgepriv.artifact.fold import drop_unused_initializers
 from edgepriv.artifact.integer_plan import Plan
 from edgepriv.artifact.lower import restore
 from edgepriv.artifact.session import open_session
+from edgepriv.errors import UserError
+from edgepriv.models.rounded_activations import grids
 from edgepriv.training.quantization import QuantizedTensor
 
-LEVELS = 255
 METHOD = "smallest and largest value seen"
 _LARGEST_BATCH = 2**18
 """Numbers fed at once: every activation of the batch is held."""
@@ -31,6 +32,36 @@ class Grid:
     def low(self) -> float:
         """The value of code 0."""
         return -self.zero_point * float(self.scale)
+
+
+@dataclass(frozen=True)
+class TrainedRanges:
+    """Ranges that a network was trained with. ``ranges``: float32 [P, 2] of ``Plan.ranged``, then of ``Plan.entering``.
+    ``examples``: that they were seen on."""
+
+    ranges: np.ndarray
+    examples: int
+
+    def of(self, plan: Plan) -> "Ranges":
+        """The same by the names that values have in a graph.
+
+        Args:
+            plan: of the graph.
+
+        Returns:
+            The ranges.
+
+        Raises:
+            UserError: for a plan that quantizes something else.
+        """
+        values = [*plan.ranged, *(product.x for product in plan.entering)]
+        if len(values) != len(self.ranges):
+            raise UserError(
+                f"the network was trained to round {len(self.ranges)} activations, and its file would round {len(values)}: "
+                "train it again with this version"
+            )
+        pairs = zip(values, self.ranges.tolist(), strict=True)
+        return Ranges({str(value.name): (low, high) for value, (low, high) in pairs}, self.examples)
 
 
 @dataclass(frozen=True)
@@ -65,8 +96,8 @@ def grid_over(low: float, high: float) -> Grid:
     Returns:
         255 steps; the zero point is rounded, so the grid may lie half a step beside the range.
     """
-    scale = np.float32((high - low) / LEVELS) if high > low else np.float32(1 / LEVELS)
-    return Grid(scale, int(np.clip(np.rint(-low / float(scale)), 0, LEVELS)))
+    scale, zero_point = grids(np.array([[low, high]]))
+    return Grid(scale[0], int(zero_point[0]))
 
 
 def calibrate(model: ir.Model, weights: Mapping[str, QuantizedTensor], plan: Plan, inputs: np.ndarray) -> Ranges:
@@ -91,12 +122,12 @@ def calibrate(model: ir.Model, weights: Mapping[str, QuantizedTensor], plan: Pla
     seen = {name: (np.inf, -np.inf) for name in names}
     extremes = np.stack([np.zeros_like(inputs[0]), np.ones_like(inputs[0])])
     if names:
-        session = open_session(_showing(model, weights, names))
+        session = open_session(showing(model, weights, names))
         alone = source.shape is not None and source.shape[0] == 1
         rows = 1 if alone else max(1, _LARGEST_BATCH // inputs[0].size)
         for values in _runs(session, names, inputs, rows):
             _widen(seen, values, names)
-        entering = [value.name for value in plan.entries if value.name in seen and not _behind_weights(value, weights)]
+        entering = [value.name for value in plan.entries if value.name in seen and not behind_weights(value, weights)]
         for values in _runs(session, names, extremes, rows):
             _widen(seen, values, entering)
     assert source.name is not None
@@ -119,7 +150,16 @@ def _widen(seen: dict[str, tuple[float, float]], values: Mapping[str, np.ndarray
         seen[name] = (min(low, float(values[name].min())), max(high, float(values[name].max())))
 
 
-def _behind_weights(value: ir.Value, weights: Mapping[str, QuantizedTensor]) -> bool:
+def behind_weights(value: ir.Value, weights: Mapping[str, QuantizedTensor]) -> bool:
+    """Whether a value depends on a quantized weight.
+
+    Args:
+        value: of the graph.
+        weights: integers by name.
+
+    Returns:
+        False for what is made of the input alone.
+    """
     pending, met = [value], set()
     while pending:
         producer = pending.pop().producer()
@@ -132,8 +172,17 @@ def _behind_weights(value: ir.Value, weights: Mapping[str, QuantizedTensor]) -> 
     return False
 
 
-def _showing(model: ir.Model, weights: Mapping[str, QuantizedTensor], names: list[str]) -> bytes:
-    """The file that returns these values."""
+def showing(model: ir.Model, weights: Mapping[str, QuantizedTensor], names: list[str]) -> bytes:
+    """The file that returns values of a graph, computed with its integer weights and float activations.
+
+    Args:
+        model: with batch normalizations folded; left as it is.
+        weights: integers by name.
+        names: of the values.
+
+    Returns:
+        The file.
+    """
     shown = model.clone()
     graph = shown.graph
     emit = Emitter(graph)

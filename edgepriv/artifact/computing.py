@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgepriv.artifact.build import Built
-from edgepriv.artifact.calibration import METHOD
+from edgepriv.artifact.calibration import METHOD, TrainedRanges
 from edgepriv.artifact.contract import as_fed
 from edgepriv.artifact.session import check_contract, open_session
 from edgepriv.device.machine import machine
@@ -33,10 +33,16 @@ _LONGEST_TURN = 1e-3
 @dataclass(frozen=True)
 class Calibration:
     """``inputs``: float32 [n >= 1, ...] in [0, 1], from which the ranges of activations come; nobody's training data.
-    ``role``: what they are in the split."""
+    ``role``: what they are in the split. ``trained``: ranges that training has seen on them; None to see them after it."""
 
     inputs: np.ndarray
     role: str
+    trained: TrainedRanges | None = None
+
+    @property
+    def source(self) -> np.ndarray | TrainedRanges:
+        """What the ranges are read from."""
+        return self.inputs if self.trained is None else self.trained
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,8 @@ def choices_of(settings: Export, weights: Mapping[str, QuantizedTensor], calibra
     if compute == STATIC and not static:
         raise UserError(
             f"--compute {STATIC} takes the ranges of activations from the privacy holdout or the validation part, never from "
-            f"members, and these data have neither: train with --holdout or --validation, or take --compute {DYNAMIC}"
+            f"members, and these data have neither: train with data.holdout or data.validation above 0 in a recipe, or take "
+            f"--compute {DYNAMIC}"
             if settings.profile == "latency"
             else f"--compute {STATIC} is a layout of the profile latency: leave out --profile {settings.profile}"
         )
@@ -171,6 +178,7 @@ def record_of(
         record["activations"] = {
             "bits": 8,
             "ranges_from": calibration.role,
+            "trained": calibration.trained is not None,
             "examples": static.examples,
             "method": METHOD,
         }
@@ -196,8 +204,9 @@ def _notes(record: Mapping[str, Any], calibration: Calibration | None) -> list[s
         )
     if "activations" in record:
         own = record["activations"]
+        seen = "seen by quantization-aware training on" if own["trained"] else "from"
         lines.append(
-            f"activations on fixed grids of 8 bits, ranges from {own['examples']} examples of the {own['ranges_from']} "
+            f"activations on fixed grids of 8 bits, ranges {seen} {own['examples']} examples of the {own['ranges_from']} "
             f"({own['method']}), none of them members"
         )
         left = {name: count for name, count in record["float_operators"].items() if name != "Softmax"}

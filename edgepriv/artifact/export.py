@@ -19,13 +19,14 @@ from edgepriv.artifact.head import bytes_of, cut_open, without_head
 from edgepriv.artifact.layers import LayerSummary, layers
 from edgepriv.artifact.lower import Static
 from edgepriv.artifact.ort_format import to_ort
-from edgepriv.artifact.parity import Parity, TooFar, measure_int8, prove_head, prove_parity
+from edgepriv.artifact.parity import Parity, TooFar, measure_int8, prove_head, prove_parity, prove_rounded
 from edgepriv.artifact.session import histogram, open_session, optimized_graph
 from edgepriv.artifact.small import fitted
-from edgepriv.artifact.trace import trace
+from edgepriv.artifact.trace import network_of, trace
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes, written_aside
 from edgepriv.heads.masks import Mask
+from edgepriv.models.rounded_activations import exact_activations, ranges_of
 from edgepriv.recipe import Export
 from edgepriv.training.quantization import QuantizedTensor
 
@@ -79,7 +80,9 @@ def export(
     Two proofs are made on the bytes that ship. First, torch and onnxruntime agree (``parity.prove_parity``). Second, in the
     graph that onnxruntime executes, weights are unpacked at inference only where the profile means them to be, every
     packed Linear runs as MatMulNBits, and what is meant to compute on integers does. Where activations are rounded the first
-    proof is made on what the same integers give with float activations, and the difference of the shipped bytes is measured.
+    proof is made on what the same integers give with float activations, and the difference of the shipped bytes is measured;
+    of a network that was trained with rounded activations they must compute what it does with these
+    (``parity.prove_rounded``).
     With a ``head`` the first proof is made on the file without it, and one more shows that the whole file answers what the head
     makes of those answers.
 
@@ -101,8 +104,9 @@ def export(
     Raises:
         UserError: when a proof fails, or the network cannot be exported.
     """
+    with exact_activations(network_of(classifier)):
+        traced = trace(classifier, input_shape)
     choices = choices_of(settings, weights, calibration)
-    traced = trace(classifier, input_shape)
 
     def build(compute: str) -> Built:
         own = settings.model_copy(update={"compute": compute})
@@ -115,7 +119,7 @@ def export(
             head=head,
             table=table,
             traced=traced.clone(),
-            calibration=None if calibration is None else calibration.inputs,
+            calibration=None if calibration is None else calibration.source,
             lowering=fitted(own, weights)[0],
         )
 
@@ -199,15 +203,18 @@ def _proven(
     """Parity of a form with torch, or with what it computes on float activations and by how much those make a difference."""
     open_session(candidate.built.content)  # what no runtime opens is refused in its words
     bare = without_head(onnx.load_from_string(candidate.built.content))
-    if not candidate.compute.startswith("int8"):
-        return prove_parity(classifier, weights, open_session(bytes_of(bare)), x)
     session = open_session(bytes_of(bare))
-    if candidate.compute == STATIC:
-        exact = bytes_of(without_head(onnx.load_from_string(build(FLOAT).content)))
-    else:
-        exact = with_float_activations(bare)
-    parity = prove_parity(classifier, weights, open_session(exact), x)
-    return replace(parity, int8=measure_int8(classifier, weights, session, x))
+    trained = candidate.compute == STATIC and ranges_of(network_of(classifier)) is not None
+    with exact_activations(network_of(classifier)):
+        if not candidate.compute.startswith("int8"):
+            return prove_parity(classifier, weights, session, x)
+        if candidate.compute == STATIC:
+            exact = bytes_of(without_head(onnx.load_from_string(build(FLOAT).content)))
+        else:
+            exact = with_float_activations(bare)
+        parity = prove_parity(classifier, weights, open_session(exact), x)
+        parity = replace(parity, int8=measure_int8(classifier, weights, session, x))
+    return replace(parity, trained=prove_rounded(classifier, weights, session, x)) if trained else parity
 
 
 def with_float_activations(model: onnx.ModelProto) -> bytes:

@@ -60,10 +60,25 @@ class Plan:
     @property
     def entries(self) -> list[ir.Value]:
         """Floats that products read, which are quantized for them alone."""
-        return list(dict.fromkeys(product.x for product in self.products if product.x not in self.grids))
+        return list(dict.fromkeys(product.x for product in self.entering))
+
+    @property
+    def entering(self) -> list[Product]:
+        """Products that read such floats."""
+        return [product for product in self.products if product.x not in self.grids]
+
+    @property
+    def ranged(self) -> list[ir.Value]:
+        """Values with a range of their own: sources of the grids, without those whose codes a hard sigmoid fixes."""
+        return [value for value in dict.fromkeys(self.grids.values()) if not self._fixed(value)]
+
+    def _fixed(self, value: ir.Value) -> bool:
+        producer, reader = value.producer(), _only_reader(value)
+        hard = [node for node in (producer, reader) if node is not None and node.op_type == "HardSigmoid"]
+        return any(node is producer or node in self.computed for node in hard)
 
 
-def plan_integers(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> Plan:
+def plan_integers(graph: ir.Graph, weights: Mapping[str, QuantizedTensor], *, trained: bool = False) -> Plan:
     """Decide what computes on codes.
 
     Products with integer weights do. So does a node of another kind if all that it reads are codes already and some node that
@@ -72,12 +87,13 @@ def plan_integers(graph: ir.Graph, weights: Mapping[str, QuantizedTensor]) -> Pl
     Args:
         graph: with batch normalizations folded; left as it is.
         weights: integers by name.
+        trained: make the plan for any integers of these widths, as training needs it, which changes them.
 
     Returns:
         The plan.
     """
     plan = Plan()
-    products = _products(graph, weights, plan.left_float)
+    products = _products(graph, weights, plan.left_float, trained)
     sources: dict[ir.Value, ir.Value] = {}
     candidates: list[ir.Node] = []
     saturating: set[ir.Node] = set()
@@ -122,14 +138,14 @@ def _keep_what_is_read(plan: Plan, candidates: list[ir.Node], sources: Mapping[i
 
 
 def _products(
-    graph: ir.Graph, weights: Mapping[str, QuantizedTensor], left_float: dict[str, str]
+    graph: ir.Graph, weights: Mapping[str, QuantizedTensor], left_float: dict[str, str], trained: bool
 ) -> dict[ir.Node, Product]:
     products: dict[ir.Node, Product] = {}
     for name, tensor in weights.items():
         weight = graph.initializers.get(name)
         if weight is None or not weight.uses():
             continue
-        reason = _unfit(tensor)
+        reason = _unfit(tensor, trained)
         own = None if reason else list(_uses(weight))
         if own is None or None in own:
             left_float[name] = reason or "not the weight of a convolution or Linear alone"
@@ -138,9 +154,11 @@ def _products(
     return products
 
 
-def _unfit(tensor: QuantizedTensor) -> str | None:
+def _unfit(tensor: QuantizedTensor, trained: bool) -> str | None:
     if tensor.block is not None:
         return "a scale for each block, where the kernels have one for a channel"
+    if trained and 2**tensor.bits - 1 > LARGEST_WEIGHT:
+        return f"{tensor.bits}-bit integers may lie further than {LARGEST_WEIGHT} from their zero point after training"
     if np.abs(offsets(tensor)).max(initial=0) > LARGEST_WEIGHT:
         return f"{tensor.bits}-bit integers further than {LARGEST_WEIGHT} from their zero point, which 16-bit sums may not hold"
     return None

@@ -24,6 +24,8 @@ TIE = 1e-6
 """Two probabilities closer than this are equal as far as float32 can tell: which one wins is rounding."""
 LARGEST_CHANGE = 0.05
 """Share of the labels that activations of 8 bits may change before an export is refused."""
+LARGEST_ROUNDED = 0.02
+"""Share of the labels that may differ between torch and a file that round activations alike."""
 
 FEWEST = 64
 """Inputs that are compared however long they take, if there are as many."""
@@ -46,7 +48,8 @@ class Parity:
     where the file returns labels only; ``labels_changed``: rows whose most likely class differs, other than the ``ties``,
     whose two best probabilities are within TIE of each other. ``int8``: the same of the file as it runs with activations of
     8 bits, which is measured and not proven; None where activations stay float. ``head``: of the whole file from what its
-    head makes of the answers of the file without it; None without a head."""
+    head makes of the answers of the file without it; None without a head. ``trained``: of the file from torch with activations
+    rounded as they were in training; None where they were not."""
 
     n: int
     max_difference: float | None
@@ -55,6 +58,7 @@ class Parity:
     tolerance: float = TOLERANCE
     int8: "Difference | None" = None
     head: "Difference | None" = None
+    trained: "Difference | None" = None
     changed_at_most: float = 1.0
     """Share of such inputs whose label changes, at 95% confidence: about 3 / n where none has."""
 
@@ -245,6 +249,35 @@ def measure_int8(
         raise TooFar(
             f"with --compute int8 {parity.labels_changed} of {parity.n} labels change (at most {LARGEST_CHANGE:.0%} is "
             "allowed): export with --compute float32"
+        )
+    return _difference(parity)
+
+
+def prove_rounded(
+    classifier: nn.Module, weights: Mapping[str, QuantizedTensor], session: ort.InferenceSession, x: np.ndarray
+) -> Difference:
+    """Compare the shipped bytes with torch where both round activations alike.
+
+    They sum in another order, and biases are integers in the file alone, so that a number that lies between two codes may have
+    either: answers differ a little, here and there.
+
+    Args:
+        classifier: in eval mode, with the ranges that it was trained with.
+        weights: integers by parameter name.
+        session: of the file.
+        x: float32 [n >= 1, ...] in [0, 1].
+
+    Returns:
+        How far the two differ.
+
+    Raises:
+        UserError: when they do not round alike.
+    """
+    parity = _measured(classifier, weights, session, x)
+    if parity.labels_changed > LARGEST_ROUNDED * parity.n:
+        raise UserError(
+            f"the exported file does not round activations as training did: on {parity.n} inputs "
+            f"{parity.labels_changed} labels change (at most {LARGEST_ROUNDED:.0%} is allowed): leave out --qat-activations"
         )
     return _difference(parity)
 

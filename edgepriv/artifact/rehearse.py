@@ -13,7 +13,9 @@ import onnx
 import onnx_ir as ir
 import torch
 
+from edgepriv.artifact.activation_places import activation_places
 from edgepriv.artifact.build import Built, build_graph
+from edgepriv.artifact.calibration import TrainedRanges
 from edgepriv.artifact.computing import FLOAT, STATIC, Calibration, choices_of
 from edgepriv.artifact.export import prove_runs, with_float_activations
 from edgepriv.artifact.head import bytes_of, without_head
@@ -29,6 +31,7 @@ from edgepriv.heads.masks import IN_GRAPH
 from edgepriv.heads.masks import build as build_mask
 from edgepriv.models import Checkpoint, Classifier
 from edgepriv.models.behaviour import cause_of, refuse_unsteady
+from edgepriv.models.rounded_activations import exact_activations, seen_ranges
 from edgepriv.models.scripts import Script
 from edgepriv.recipe import FULL_WIDTH, Export
 from edgepriv.recipe.defences import DEFENCES
@@ -37,6 +40,7 @@ from edgepriv.training.examples import Examples
 from edgepriv.training.held import holding
 from edgepriv.training.loop import fit
 from edgepriv.training.pipeline import Pipeline
+from edgepriv.training.ranges import refuse_nobody, rounding, watched_of
 from edgepriv.training.retraining import given_to, retraining_in
 from edgepriv.training.stages import examples_of
 from edgepriv.training.task import Task, task_of
@@ -109,12 +113,34 @@ def _try_stage(
             few, _ = retraining.retrained(given)
         task = _shortened(task_of(classifier.network, recipe, name, dataset.input_shape, brief=True))
         task = replace(task, pipeline=pipeline)
+        if task.activations is not None:
+            watched = refuse_nobody(watched_of(dataset, split))
+            task = rounding(task, classifier, recipe, activation_places, watched)
         with holding(classifier, task.stage):
             fit(classifier, few, task, seed=recipe.seed, holdout=examples_of(dataset, split.holdout[:FEW]))
+        if task.activations is not None:
+            _try_rounding(checkpoint, classifier)
     except UserError:
         raise
     except Exception as error:  # whatever the network's own code and torch raise
         raise UserError(f"the stage {name!r} cannot train this network: {cause_of(error)}") from error
+
+
+def _try_rounding(checkpoint: Checkpoint, classifier: Classifier) -> None:
+    """Whether there is a file that rounds what was rounded, and computes on integers."""
+    ranges = seen_ranges(classifier.network)
+    assert ranges is not None
+    weights = integers_of(checkpoint, classifier)
+    with exact_activations(classifier.network):
+        built = build_graph(
+            classifier,
+            weights,
+            input_shape=checkpoint.input_shape,
+            class_names=checkpoint.class_names,
+            settings=Export(compute=STATIC),
+            calibration=TrainedRanges(ranges, FEW),
+        )
+    prove_runs(built)
 
 
 def _shortened(task: Task) -> Task:

@@ -10,26 +10,26 @@ from edgepriv.accuracy import Standard
 from edgepriv.artifact import manifest
 from edgepriv.artifact.accuracies import Measured, Sample, in_session, in_torch, judged, sample, unjudged
 from edgepriv.artifact.attached_head import mask_of, write_memguard
+from edgepriv.artifact.calibration import TrainedRanges
 from edgepriv.artifact.computing import Calibration
 from edgepriv.artifact.export import Exported, export
 from edgepriv.artifact.integers import integers_of
 from edgepriv.artifact.session import open_session, predict
-from edgepriv.data import Dataset, Split
+from edgepriv.data import Dataset
 from edgepriv.device import memguard
 from edgepriv.files import folder_aside
-from edgepriv.models import Checkpoint
+from edgepriv.models import Checkpoint, Classifier
+from edgepriv.models.rounded_activations import exact_activations, seen_ranges
 from edgepriv.project import Trained, beside
 from edgepriv.recipe import FULL_WIDTH, STAGES
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.recipe.defences.heads import MEMGUARD_METHOD
 from edgepriv.training import load_quantized
 from edgepriv.training.quantizers import notes_of
+from edgepriv.training.ranges import Watched, watched_of
 
 CHECKED_AGAINST = 2_000
 """Real inputs that an export proves parity on, if there are as many and they do not take too long (``parity.SECONDS``)."""
-CALIBRATED_ON = 256
-"""Examples from which the ranges of activations come."""
-_CALLED = {"holdout": "privacy holdout", "validation": "validation part"}
 COMPARED_WITH_TWIN = 500
 """About so many of these are asked of the float twin too: parity is with the quantized torch model, and does not tell what
 quantization and hardening have changed."""
@@ -89,8 +89,8 @@ def export_with_twin(
             _write_manifest(float_checkpoint, exported, unjudged(twin), None)
             facts["float"] = {"file": exported.path.name, "sha256": exported.sha256, "size_bytes": exported.size_bytes}
         rounding = trained.checkpoint.recipe.export.compute != "float32"
-        calibration = calibration_of(trained.dataset, trained.split) if rounding else None
-        exported, measured = _export_one(trained.checkpoint, inputs, aside, asked, calibration)
+        watched = watched_of(trained.dataset, trained.split) if rounding else None
+        exported, measured = _export_one(trained.checkpoint, inputs, aside, asked, watched)
         done = _named(trained.checkpoint, twin_of)
         accuracy = judged(measured, twin, twin_of.class_names, standard, done, what_now)
         accuracy["warnings"] = [*trained.warnings, *accuracy["warnings"]]
@@ -126,30 +126,31 @@ def _agreement(model: Path, twin: Path, inputs: np.ndarray) -> dict[str, Any]:
     return {"same_label": float(np.mean(labels[0] == labels[1])), "compared": len(some)}
 
 
-def calibration_of(dataset: Dataset, split: Split) -> Calibration | None:
-    """What the ranges of activations come from: the privacy holdout, else the validation part; never members.
+def calibration_of(classifier: Classifier, watched: Watched | None) -> Calibration | None:
+    """What the ranges of activations come from.
 
     Args:
-        dataset: the examples.
-        split: who is a member.
+        classifier: with those that it was trained with, if any.
+        watched: non-members; None where there are none.
 
     Returns:
-        ``CALIBRATED_ON`` examples or all there are; None where there are neither.
+        The trained ranges or else the inputs; None where there are neither.
     """
-    for role in ("holdout", "validation"):
-        index = getattr(split, role)
-        if len(index):
-            drawn = np.sort(np.random.default_rng([split.seed, 6]).permutation(index)[:CALIBRATED_ON])
-            return Calibration(dataset.inputs(drawn), _CALLED[role])
-    return None
+    if watched is None:
+        return None
+    ranges = seen_ranges(classifier.network)
+    return Calibration(
+        watched.inputs, watched.role, None if ranges is None else TrainedRanges(ranges, len(watched.inputs))
+    )
 
 
 def _export_one(
-    checkpoint: Checkpoint, inputs: np.ndarray, output: Path, asked: Sample, calibration: Calibration | None = None
+    checkpoint: Checkpoint, inputs: np.ndarray, output: Path, asked: Sample, watched: Watched | None = None
 ) -> tuple[Exported, Measured]:
     classifier, head = checkpoint.classifier(), mask_of(checkpoint)
     weights = integers_of(checkpoint, classifier)
-    floating = in_torch(classifier, asked, head=head)
+    with exact_activations(classifier.network):
+        floating = in_torch(classifier, asked, head=head)
     load_quantized(classifier.network, weights)
     exported = export(
         classifier,
@@ -161,7 +162,7 @@ def _export_one(
         settings=checkpoint.recipe.export,
         head=head,
         table=(checkpoint.data or {}).get("encoding"),
-        calibration=calibration,
+        calibration=calibration_of(classifier, watched),
     )
     return exported, Measured(output.name, floating, in_session(open_session(output), asked))
 
@@ -187,6 +188,11 @@ def _write_manifest(
 def _notes(checkpoint: Checkpoint, exported: Exported) -> list[str]:
     """What there is to know of the quantizer, and of weights that are laid out otherwise than asked."""
     layout = [] if exported.layout is None else [exported.layout]
+    rounds = "activations" in (exported.compute or {})
+    if checkpoint.recipe.qat.activations is not None and "qat" in checkpoint.stages and not rounds:
+        layout.append(
+            "the weights were trained with activations of 8 bits on fixed grids, and this file computes otherwise"
+        )
     return [*notes_of(checkpoint.recipe.quantize), *layout]
 
 

@@ -13,11 +13,12 @@ import numpy as np
 import onnx_ir as ir
 
 from edgepriv.artifact.blocks import column, one_if_equal
-from edgepriv.artifact.calibration import LEVELS, Grid, Ranges, calibrate
+from edgepriv.artifact.calibration import Grid, Ranges, TrainedRanges, calibrate
 from edgepriv.artifact.emit import SCALE, ZERO_POINT, Emitter
 from edgepriv.artifact.fold import drop_unused_initializers
 from edgepriv.artifact.integer_plan import COMPUTING, KEEPING, Plan, Product, plan_integers
 from edgepriv.artifact.lower import Lowered, Static, integers_of, restore, weights_read
+from edgepriv.models.rounded_activations import LEVELS
 from edgepriv.training.quantization import QuantizedTensor
 
 _LARGEST_BIAS = 2**30
@@ -29,7 +30,9 @@ _HARD = {"HardSigmoid": (0.2, 0.5), "HardSwish": (1 / 6, 0.5)}
 """Slope and offset of a hard sigmoid where its node does not say."""
 
 
-def lower_statically(model: ir.Model, weights: Mapping[str, QuantizedTensor], inputs: np.ndarray) -> Lowered:
+def lower_statically(
+    model: ir.Model, weights: Mapping[str, QuantizedTensor], calibration: np.ndarray | TrainedRanges
+) -> Lowered:
     """Rewrite a graph so that what ``plan_integers`` names computes on 8-bit codes.
 
     Weights are stored at exactly their bits. ``integer - zero_point`` becomes int8 by constant arithmetic; zero points of
@@ -38,14 +41,17 @@ def lower_statically(model: ir.Model, weights: Mapping[str, QuantizedTensor], in
     Args:
         model: with batch normalizations folded; changed in place.
         weights: integers by name.
-        inputs: float32 [n >= 1, ...] in [0, 1], real ones, whose activations are the ranges.
+        calibration: the ranges that the network was trained with, or real inputs float32 [n >= 1, ...] in [0, 1], whose
+            activations are the ranges.
 
     Returns:
         What became of the weights, and what computes on integers.
     """
     graph = model.graph
-    plan = plan_integers(graph, weights)
-    ranges = calibrate(model, weights, plan, inputs)
+    plan = plan_integers(graph, weights, trained=isinstance(calibration, TrainedRanges))
+    ranges = (
+        calibration.of(plan) if isinstance(calibration, TrainedRanges) else calibrate(model, weights, plan, calibration)
+    )
     writer = _Writer(graph, plan, ranges, weights)
     writer.write()
     left_float: dict[str, str] = {}
@@ -81,7 +87,7 @@ class _Writer:
         bent = [node for node in self.plan.computed if node.op_type in _HARD or node.op_type == "Relu"]
         for value, source in self.plan.grids.items():
             if not self._made_hard(value):
-                self._quantize(value, self._grid(source))
+                self._quantize(value, source)
         for value in self.plan.entries:
             self._quantize_entry(value)
         for node in bent:
@@ -136,8 +142,8 @@ class _Writer:
             self.emit.constant(np.array(grid.zero_point, np.uint8)),
         ]
 
-    def _quantize(self, value: ir.Value, grid: Grid) -> None:
-        """All readers of a value read its codes instead."""
+    def _quantize(self, value: ir.Value, source: ir.Value) -> None:
+        """All readers of a value read its codes instead, on the grid of ``source``."""
         producer, x = value.producer(), value
         assert producer is not None
         saturating = next((own for own, cut in self.plan.saturated.items() if cut is value), None)
@@ -152,6 +158,7 @@ class _Writer:
             hard.outputs[0].replace_all_uses_with(codes)
             self.graph.remove(hard, safe=True)
         else:
+            grid = self._grid(source)
             codes = self._pair(x, grid, grid, producer, None)
             for use in readers:
                 use.node.replace_input_with(use.idx, codes)
@@ -229,19 +236,23 @@ class _Writer:
             self.regridded += int(coarse.sum())
             tensor = _coarsened(tensor, np.maximum(tensor.scale, least).astype(np.float32))
         self.graph.initializers.pop(name)
-        value = self.emit.node("Cast", [integers_of(self.emit, name, tensor)], to=ir.DataType.INT32)
+        # What is computed as the file is opened stays in memory until all of it is: a byte for each weight, where that will do.
+        wide = ir.DataType.INT8 if tensor.bits < 8 else ir.DataType.INT32
+        value = self.emit.node("Cast", [integers_of(self.emit, name, tensor)], to=wide)
         zero_point = one_if_equal(tensor.zero_point)
         if zero_point.any():
             shaped = column(zero_point, tensor)
             if zero_point.size == 1:
-                stored = self.emit.constant(shaped.astype(np.int32))
+                stored = self.emit.constant(shaped.astype(wide.numpy()))
             else:
                 store = self.emit.nibbles if tensor.bits <= 4 else self.emit.named
-                stored = self.emit.node("Cast", [store(name + ZERO_POINT, shaped)], to=ir.DataType.INT32)
+                stored = self.emit.node("Cast", [store(name + ZERO_POINT, shaped)], to=wide)
             value = self.emit.node("Sub", [value, stored])
+        if wide != ir.DataType.INT8:
+            value = self.emit.node("Cast", [value], to=ir.DataType.INT8)
         scale = one_if_equal(tensor.scale)
         scale = scale.reshape(()) if scale.size == 1 else scale
-        return self.emit.node("Cast", [value], to=ir.DataType.INT8), self.emit.named(name + SCALE, scale), scale
+        return value, self.emit.named(name + SCALE, scale), scale
 
     def _least_scales(self) -> dict[str, np.ndarray]:
         """Weight -> the smallest scale of each channel with which every bias fits 32 bits: a dead channel's is too small."""

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from edgepriv import progress
+from edgepriv.artifact.activation_places import activation_places
 from edgepriv.audit.processes import done_by_processes
 from edgepriv.audit.trainer import Trainer, load_trained, made
 from edgepriv.data import Dataset, Split, ordinary
@@ -289,7 +290,17 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
             stages = tuple(job.recipe.stages())
             placed = job.recipe.with_changes(device=str(device))
             script = None if job.trainer is None else job.trainer.script
-            run_stages(classifier, placed, stages, dataset, job.split, quiet=True, done_before=done, script=script)
+            run_stages(
+                classifier,
+                placed,
+                stages,
+                dataset,
+                job.split,
+                quiet=True,
+                done_before=done,
+                script=script,
+                places=activation_places,
+            )
         bake(classifier.network)
         load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
         weights = {f"weights/{name}": _array(value) for name, value in classifier.network.state_dict().items()}

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from edgepriv.errors import UserError, nearest
 from edgepriv.models import small, zoo
@@ -13,6 +12,7 @@ from edgepriv.models.adapt import adapted, probe
 from edgepriv.models.features import FEATURES, Featured, network_shape
 from edgepriv.models.group_norm import with_group_norm
 from edgepriv.models.normalisation import in_unit_range
+from edgepriv.models.rounded_activations import called
 from edgepriv.models.sources import imported, is_own
 from edgepriv.recipe import Model
 
@@ -74,8 +74,7 @@ class Classifier(nn.Module):
         """
         if self.alone and not self.training and len(inputs) > 1:
             return torch.cat([self.logits(row, weights) for row in inputs.split(1)])
-        logits: Tensor = functional_call(self.network, dict(weights), (inputs,)) if weights else self.network(inputs)
-        return logits
+        return called(self.network, weights, inputs)
 
     def train(self, mode: bool = True) -> "Classifier":
         """As of every module, but for what is to stay in eval mode.

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from edgepriv.errors import UserError
 from edgepriv.models.lsq_steps import is_step
+from edgepriv.models.rounded_activations import is_rounding
 from edgepriv.models.tensor_names import State, is_averaged, is_counter, some
 
 
@@ -57,7 +58,10 @@ class Candidate:
         return [
             name
             for name in own
-            if name.removeprefix(self.prefix) not in self.wanted and not is_counter(name) and not is_step(name)
+            if name.removeprefix(self.prefix) not in self.wanted
+            and not is_counter(name)
+            and not is_step(name)
+            and not is_rounding(name.removeprefix(self.prefix))
         ]
 
     def misshapen(self) -> list[str]:

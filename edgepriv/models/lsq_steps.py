@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgepriv.models.bake import bake, computed_weights
+from edgepriv.models.rounded_activations import PLACES, RANGES, attach, detach, is_rounding
 
 SUFFIX = "_lsq_step"
 
@@ -69,7 +70,7 @@ def drop_steps(network: nn.Module) -> None:
 
 
 def without_steps(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state_dict without its steps.
+    """A state_dict without what was learned for one quantization: its steps, and the ranges of its activations.
 
     Args:
         state: by name.
@@ -77,20 +78,24 @@ def without_steps(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Returns:
         The other entries.
     """
-    return {name: value for name, value in state.items() if not is_step(name)}
+    return {name: value for name, value in state.items() if not is_step(name) and not is_rounding(name)}
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """``network.load_state_dict(state)``, after which the network has just the steps that ``state`` has.
+    """``network.load_state_dict(state)``, after which the network has just the steps that ``state`` has, and the ranges of
+    activations.
 
     Args:
         network: changed in place; its computed weights become plain first where the state holds these.
         state: by name.
 
     Raises:
-        RuntimeError: when the state does not fit the network, or a step is not a vector of positive numbers.
+        RuntimeError: when the state does not fit the network, a step is not a vector of positive numbers, or a range is none.
     """
     drop_steps(network)
+    detach(network)
+    if PLACES in state and RANGES in state:
+        attach(network, state[PLACES], state[RANGES])
     if not network.state_dict().keys() <= state.keys() and any(name in state for name in computed_weights(network)):
         bake(network)
     weights = {name for name, _ in network.named_parameters(remove_duplicate=False)}

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgepriv import data, project
 from edgepriv.accuracy import Standard
+from edgepriv.artifact.activation_places import activation_places
 from edgepriv.artifact.attached_head import save_head, transferred, with_head
 from edgepriv.artifact.rehearse import rehearse
 from edgepriv.artifact.release import export_with_twin, written_by_export
@@ -355,6 +356,7 @@ def _trained(
         given.split,
         resume_file=paths.resume_file,
         script=script,
+        places=activation_places,
         after_stage=keep_robust,
     )
     return after(run, classifier, stages, hardened_by), run

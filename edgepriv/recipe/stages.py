@@ -191,7 +191,18 @@ class Robust(Stage):
 
 
 class Qat(Robust):
-    """From robust weights, with fake-quantized ones."""
+    """From robust weights, with fake-quantized ones. ``activations``: their bits too, where a file on fixed grids rounds them;
+    None leaves them in floating point."""
 
     quantized: bool = True
+    activations: Annotated[
+        int | None,
+        Option(
+            "Fine-tune with activations of so many bits (8), rounded where --compute int8-static rounds them.",
+            "Quantization",
+            {"harden": ("qat",)},
+            name="qat_activations",
+            default="float32",
+        ),
+    ] = Field(None, ge=8, le=8)
     lr: float = Field(2e-4, gt=0)

@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import grad_and_value, vmap
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgepriv.errors import UserError
+from edgepriv.models.rounded_activations import calling
 from edgepriv.training.clipped import clipped_sums, keeps_apart
 from edgepriv.training.dp_plan import Plan
 from edgepriv.training.generators import filled
@@ -168,8 +169,10 @@ def _per_example(network: nn.Module, weights: Mapping[str, Tensor]) -> _Gradient
     constants = {name: value.detach() for name, value in weights.items() if value.requires_grad}
     others = {name: value.detach() for name, value in weights.items() if not value.requires_grad}
 
+    asked = calling(network)
+
     def loss_of(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = functional_call(network, others | weights, (x,)).float()
+        logits = asked(others | weights, x).float()
         return functional.cross_entropy(logits, y), logits
 
     # Dropout draws for each example by itself.

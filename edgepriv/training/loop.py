@@ -23,6 +23,7 @@ from edgepriv.training.optimizer import optimizer_of, scheduled
 from edgepriv.training.pgd import perturbed, pgd_budget
 from edgepriv.training.quantization import attach_steps
 from edgepriv.training.quantizers import SMALLEST_STEP
+from edgepriv.training.ranges import see_ranges, seen_in
 from edgepriv.training.selection import Best, remember, take_best
 from edgepriv.training.stacked import models_in
 from edgepriv.training.task import Task
@@ -133,9 +134,13 @@ def fit(
     for epoch in range(state.epoch, stage.epochs):
         if state.best and all(own.stopped for own in state.best):
             break
+        see_ranges(training.setup)
         row = _train_epoch(training, state, epoch, hooks.after_step)
         answered: list[Tensor] = []
         with in_place(state.average, classifier):
+            see_ranges(training.setup)
+            if state.average is not None:
+                state.average |= seen_in(classifier)
             if validation and len(validation) and stage.select == "best":
                 row |= _choose(training, state, epoch, answered)
             if hooks.watch is not None:

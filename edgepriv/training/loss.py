@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgepriv.models import Classifier
+from edgepriv.models.rounded_activations import has_places
 from edgepriv.training.batch_dependent import each_alone, why_not_in_one_pass
 from edgepriv.training.device import generator_state, set_generator_state
 from edgepriv.training.examples import Examples
@@ -76,7 +77,8 @@ def setup_of(
         What stays the same from batch to batch.
     """
     network = classifier.network
-    attacked_fused = task.budget is not None and task.fold_norms and not classifier.alone
+    # A folded network makes other calls than those at which activations are rounded.
+    attacked_fused = task.budget is not None and task.fold_norms and not classifier.alone and not has_places(network)
     return Setup(
         classifier,
         task,

@@ -26,8 +26,9 @@ def code_version() -> str:
     code (its syntax, so comments and docstrings do not count)."""
     digest = hashlib.sha256(f"{torch.__version__} {multiplies_bfloat16()}".encode())
     package = Path(__file__).parent.parent
+    placing = [package / "artifact" / name for name in ("activation_places.py", "integer_plan.py")]
     for source in sorted(
-        source for part in ("models", "training", "heads") for source in (package / part).rglob("*.py")
+        [source for part in ("models", "training", "heads") for source in (package / part).rglob("*.py")] + placing
     ):
         tree = ast.parse(source.read_text())
         for node in ast.walk(tree):

@@ -165,7 +165,8 @@ def stackable(recipe: Recipe) -> bool:
         True if they can.
     """
     quantizer = quantizer_of(recipe.quantize)
-    of_one = recipe.quantize.active and (quantizer.activations or quantizer.learned)
+    rounding = quantizer.activations or recipe.qat.activations is not None
+    of_one = recipe.quantize.active and (rounding or quantizer.learned)
     defended = not all(defence.stacked for defence in acting(recipe))
     one_by_one = of_one or defended or recipe.model.batch_dependent or recipe.model.features != "none"
     return not one_by_one and recipe.model.name in NAMED and recipe.precision != "bfloat16"

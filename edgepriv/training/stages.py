@@ -28,6 +28,7 @@ from edgepriv.training.objectives import Answers, Retraining
 from edgepriv.training.pipeline import Pipeline
 from edgepriv.training.quantization import refuse_unmatched
 from edgepriv.training.quantizers import refuse_unfit
+from edgepriv.training.ranges import Placing, refuse_nobody, rounding, watched_of
 from edgepriv.training.resume import key_of, read_resume_state, write_resume_state
 from edgepriv.training.retraining import given_to, retrained, retraining_in, with_sub_models
 from edgepriv.training.starting import new_classifier
@@ -103,6 +104,7 @@ class _Run:
     answers: Answers | None = None
     remade: bool = False
     trace: LossTrace | None = None
+    places: Placing | None = None
 
 
 # What is run on what, and how a kill is survived and who is told: one argument each.
@@ -118,6 +120,7 @@ def run_stages(
     done_before: int = 0,
     script: Script | None = None,
     trace: LossTrace | None = None,
+    places: Placing | None = None,
     after_stage: Callable[[str, Classifier, TrainingRun], None] = lambda stage, classifier, so_far: None,
 ) -> TrainingRun:
     """Run ``stages`` of ``recipe`` on the split's members, in place.
@@ -140,6 +143,7 @@ def run_stages(
         done_before: how many of the first stages the classifier's weights have behind them already, ``train`` at most.
         script: of the user's own batches and loss, where the recipe names one; they act in every stage but ``train``.
         trace: records the members' losses in the stage ``train``; epochs that ran before a kill are not in it.
+        places: finds where activations are to be rounded; needed where the recipe rounds them.
         after_stage: called as each stage ends, with its name, the classifier and what has been run so far.
 
     Returns:
@@ -175,6 +179,7 @@ def run_stages(
         done["extra_labels"],
         None if done["answers"] is None else Answers(**done["answers"]),
         trace=trace,
+        places=places,
     )
     for position, name in list(enumerate(stages))[max(done["position"], done_before) :]:
         state = done["state"] if position == done["position"] else State()
@@ -222,6 +227,9 @@ def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], 
     encoded = run.dataset.encoding is not None
     task = task_of(classifier.network, run.recipe, name, run.dataset.input_shape, encoded=encoded)
     task = replace(task, pipeline=None if name == "train" else run.pipeline, extra=_extra_of(run, name, task))
+    if task.activations is not None:
+        watched = refuse_nobody(watched_of(run.dataset, run.split))
+        task = rounding(task, classifier, run.recipe, run.places, watched)
     if not run.quiet and task.budget is not None and classifier.alone and state.epoch == 0:
         warn_of_slow_attack(classifier, members, task)
     batches_per_epoch = steps_of(len(members), task)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgepriv.models.features import Featured
 from edgepriv.recipe import Quantize, Recipe, Stage
@@ -24,7 +24,8 @@ class Task:
 
     "squared" is the mean squared error of probabilities against soft labels. ``bfloat16``, ``channels_last``, ``fold_norms``
     (in attacks) say how it is computed. ``device``: where; the classifier is moved there and back. ``pipeline``: the user's own
-    batches and loss. ``extra``: what takes a share of each batch.
+    batches and loss. ``extra``: what takes a share of each batch. ``watched``: inputs of non-members, float32 [n, ...], from
+    which the ranges of rounded activations come.
     """
 
     stage: Stage
@@ -36,6 +37,7 @@ class Task:
     device: torch.device = PROCESSOR
     pipeline: Pipeline | None = None
     extra: Extra | None = None
+    watched: Tensor | None = None
 
     @property
     def budget(self) -> Budget | None:
@@ -46,6 +48,11 @@ class Task:
     def quantize(self) -> Quantize | None:
         """How weights are rounded; None for full width."""
         return next((each.quantize for each in self.objectives if each.quantize is not None), None)
+
+    @property
+    def activations(self) -> int | None:
+        """Bits of the activations, where the file is to round them; None for floats."""
+        return next((each.activations for each in self.objectives if each.activations is not None), None)
 
     @property
     def replays(self) -> int:
@@ -93,11 +100,12 @@ def task_of(
     image_network, stacked = len(input_shape) == 3, isinstance(network, Stacked)
     objectives = objectives_of(Asked(recipe, name, input_shape, brief, encoded))
     full = any(each.gradient is not None for each in objectives)
+    exact = full or any(each.activations is not None for each in objectives)  # bfloat16 cannot tell 256 levels apart
     device = device_of(recipe.device)
     return Task(
         stage=getattr(recipe, name),
         objectives=objectives,
-        bfloat16=not full
+        bfloat16=not exact
         and (
             recipe.precision == "bfloat16"
             or (recipe.precision == "auto" and _gains_from_bfloat16(network, image_network, device))

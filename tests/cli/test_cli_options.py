@@ -89,13 +89,21 @@ def test_values_become_changes_of_the_sections_that_the_command_works_on():
         "train": {"epochs": 3, "patience": 2, "select": "best"}
     }
     hardening = changes_of(
-        "harden", {"epochs": 3, "qat_epochs": 2, "relax": 0.5, "adv": "pgd-l2", "baseline": "memguard"}
+        "harden",
+        {
+            "epochs": 3,
+            "qat_epochs": 2,
+            "qat_activations": 8,
+            "relax": 0.5,
+            "adv": "pgd-l2",
+            "baseline": "memguard",
+        },
     )
     assert hardening == {
         "noisy": {"relax": 0.5},
         "distilled": {"relax": 0.5},
         "robust": {"epochs": 3, "relax": 0.5},
-        "qat": {"epochs": 2, "relax": 0.5},
+        "qat": {"epochs": 2, "activations": 8, "relax": 0.5},
         "adversary": {"method": "pgd", "norm": "l2"},
         "head": {"method": "memguard"},
     }

@@ -7,6 +7,7 @@ from edgepriv.recipe import Recipe
 from edgepriv.recipe.conflicts import reasons, refuse_impossible
 
 PRIVATE = {"dp": {"epsilon": 8.0}}
+ROUNDED = {"quantize": {"bits": 4}, "qat": {"epochs": 1, "activations": 8}}
 NOISY = {"noise": {"method": "shapley"}, "noisy": {"epochs": 2}}
 
 
@@ -17,6 +18,7 @@ NOISY = {"noise": {"method": "shapley"}, "noisy": {"epochs": 2}}
         NOISY | {"adversary": {"method": "pgd"}, "robust": {"epochs": 1}, "head": {"method": "member"}},
         PRIVATE | {"adversary": {"method": "pgd"}, "train": {"adversarial": True}, "quantize": {"bits": 4}},
         PRIVATE | {"head": {"method": "rank"}, "export": {"output": "label"}},
+        ROUNDED | {"adversary": {"method": "pgd"}, "export": {"compute": "int8-static"}},
         {"model": {"dropout": 0.5}, "head": {"method": "memguard"}, "quantize": {"bits": 4, "last_k": 5}},
     ],
 )
@@ -44,6 +46,11 @@ def test_defences_compose(sections):
         ({"noise": {"tau": 1.0}}, "without a method"),
         ({"quantize": {"last_k": 5}}, "give --bits"),
         ({"quantize": {"first_last": 8}}, "give --bits"),
+        (ROUNDED | {"quantize": {"bits": 32}}, "give --bits"),
+        (ROUNDED | {"qat": {"epochs": 0, "activations": 8}}, "leave out --ptq"),
+        (ROUNDED | {"quantize": {"bits": 4, "quantizer": "dorefa"}}, "dorefa"),
+        (ROUNDED | {"quantize": {"bits": 4, "granularity": "block:32"}}, "--granularity"),
+        (ROUNDED | {"model": {"batch_dependent": True}}, "one input at a time"),
         ({"head": {"method": "rank"}, "export": {"output": "logits"}}, "no logits"),
         ({"head": {"method": "memguard"}, "export": {"output": "label"}}, "never the label"),
     ],

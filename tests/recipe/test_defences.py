@@ -86,7 +86,8 @@ def wrongly_known(base):
     known = base.undefended().training_hash()
     settings = everywhere(base)
     moved = {path for path, changed in settings.items() if changed.undefended().training_hash() != known}
-    return moved ^ (SHARED & settings.keys())
+    impossible = {path for path, changed in settings.items() if reasons(changed.undefended())}
+    return impossible | (moved ^ (SHARED & settings.keys()))
 
 
 def hash_of(name):

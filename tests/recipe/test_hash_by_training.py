@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from every_field import HOW_A_STAGE_TRAINS, SHARED, everywhere, of_stages
 
+from edgepriv.artifact.activation_places import activation_places
 from edgepriv.data import ExtraData, checked, make_split
 from edgepriv.heads import trained_head
 from edgepriv.recipe import Recipe
@@ -108,7 +109,8 @@ def weights(images):
         pictures = replace(images, extra=extra_of(recipe))
         split = make_split(pictures, recipe.data, recipe.seed)
         classifier = new_classifier(recipe, pictures.num_classes, pictures.input_shape)
-        run_stages(classifier, recipe, tuple(recipe.stages()), pictures, split, quiet=True)
+        stages = tuple(recipe.stages())
+        run_stages(classifier, recipe, stages, pictures, split, quiet=True, places=activation_places)
         load_quantized(classifier.network, quantize_weights(classifier.network, recipe.quantize))
         head = trained_head(recipe, classifier, pictures, split)
         state = {**classifier.state_dict(), **(head["state_dict"] if head else {})}

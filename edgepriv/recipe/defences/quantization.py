@@ -99,6 +99,10 @@ def _in_training(recipe: "Recipe", stage: str) -> bool:
     return recipe.quantize.active and getattr(recipe, stage).quantized
 
 
+def _rounds(recipe: "Recipe") -> bool:
+    return recipe.qat.activations is not None
+
+
 def _layers_without_bits(recipe: "Recipe") -> bool:
     quantize = recipe.quantize
     return not quantize.active and (quantize.last_k or quantize.first_last) is not None
@@ -112,8 +116,8 @@ QUANTIZATION = Defence(
     source="Drif & Berrabah 2025; Famili & Lao 2023; Zhou et al. 2016; Esser et al. 2020",
     what="integer weights in the loop (`--ptq`: rounded after training, for comparison); also `famili`, `famili-printed`, "
     "`dorefa`, `lsq`; `--granularity tensor`, `channel`, `block:N`; `--last-k 5` for the last layers only; 9 to 16 bits are "
-    "kept as uint16",
-    fields=("quantize", "*.quantized"),
+    "kept as uint16; `--qat-activations 8` rounds activations too",
+    fields=("quantize", "*.quantized", "qat.activations"),
     stage="qat",
     acts_in=_in_training,
     acts_after=lambda recipe: recipe.quantize.active,
@@ -121,6 +125,29 @@ QUANTIZATION = Defence(
         Conflict(
             "--last-k and --first-last say which layers are quantized how, and no bits are asked for: give --bits as well",
             met=_layers_without_bits,
+        ),
+        Conflict(
+            "--qat-activations rounds activations for products with integer weights, and no bits are asked for: give --bits",
+            met=lambda recipe: _rounds(recipe) and not recipe.quantize.active,
+        ),
+        Conflict(
+            "--qat-activations acts in quantization-aware fine-tuning, which has no epochs here: leave it out (--compute "
+            "int8-static finds ranges without training), or leave out --ptq",
+            met=lambda recipe: _rounds(recipe) and recipe.qat.epochs == 0,
+        ),
+        Conflict(
+            "--qat-activations rounds activations to 8 bits, and --quantizer dorefa to those of the weights: leave out one",
+            met=lambda recipe: _rounds(recipe) and recipe.quantize.quantizer == "dorefa",
+        ),
+        Conflict(
+            "--qat-activations trains for products of integers, whose kernels have one scale for a channel: take --granularity "
+            "channel or tensor",
+            met=lambda recipe: _rounds(recipe) and recipe.quantize.block is not None,
+        ),
+        Conflict(
+            "--qat-activations is not there for a network that is asked for one input at a time, or that stands behind fixed "
+            "features: leave it out",
+            met=lambda recipe: _rounds(recipe) and (recipe.model.batch_dependent or recipe.model.features != "none"),
         ),
     ),
 )

@@ -175,6 +175,7 @@ class Objective:
         refuse: raises UserError, before anything is trained, where it cannot work.
         budget: perturbations that it trains against; held-out accuracy is measured under the same radius.
         quantize: how the weights are rounded while the stage trains.
+        activations: bits of the activations, rounded where the file that ships rounds them; None for floats.
         epochs: after which all that it does has happened once.
         title: what the progress bar says of it.
         remedy: what helps when the model stops learning, in the words of an option.
@@ -198,6 +199,7 @@ class Objective:
     refuse: Callable[[Ground], None] = _nothing
     budget: Budget | None = None
     quantize: Quantize | None = None
+    activations: int | None = None
     epochs: int = 1
     title: str = ""
     remedy: str = ""

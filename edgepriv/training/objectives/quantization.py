@@ -1,4 +1,4 @@
-"""Quantization-aware training: the update sees the weights as they are rounded."""
+"""Quantization-aware training: the update sees the weights as they are rounded, and activations where that is asked for."""
 
 from edgepriv.recipe import Quantize
 from edgepriv.training.objectives.base import Asked, Objective
@@ -13,17 +13,19 @@ def objective(asked: Asked) -> Objective:
     Returns:
         What the defence does in it.
     """
-    return rounded(asked.recipe.quantize)
+    return rounded(asked.recipe.quantize, asked.recipe.qat.activations if asked.stage == "qat" else None)
 
 
-def rounded(rule: Quantize) -> Objective:
-    """Train with rounded weights.
+def rounded(rule: Quantize, activations: int | None = None) -> Objective:
+    """Train with rounded weights, and activations.
 
     Args:
-        rule: by which they are rounded.
+        rule: by which weights are rounded.
+        activations: bits of the activations; None for floats.
 
     Returns:
         The objective.
     """
     narrow = isinstance(rule.bits, int) and rule.bits < 8
-    return Objective(quantize=rule, title=f"{rule.bits} bits", remedy="more --bits" if narrow else "")
+    title = f"{rule.bits} bits" if activations is None else f"{rule.bits} bits, activations of {activations}"
+    return Objective(quantize=rule, activations=activations, title=title, remedy="more --bits" if narrow else "")
