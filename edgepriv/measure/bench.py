@@ -15,12 +15,21 @@ import numpy as np
 
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.errors import UserError
-from edgepriv.measure.budget import INFERENCES, Budget, Round, Setting, interval_over_rounds, next_setting, remarks
+from edgepriv.measure.budget import (
+    INFERENCES,
+    ROUNDS_SHARE,
+    Budget,
+    Round,
+    Setting,
+    interval_over_rounds,
+    next_setting,
+    remarks,
+)
 
 REFERENCE = "float"
-ROUNDS_AIMED_AT = 10
+ROUNDS_AIMED_AT = 20
 """Into how many rounds the time of a setting is divided, where no seconds of a process are given: they differ more than the
-inferences within them."""
+inferences within them, and what a setting does not need is left to the others."""
 
 Progress = Callable[[int, int | None, str, float | None], object]
 """Called before each process with the number of processes done, their total (None where it is not fixed), what is measured
@@ -66,9 +75,10 @@ def bench(
         threads: 0 takes all cores.
         runs: timed inferences of a process, 1 or more.
         rounds: exactly so many, 1 or more, whatever time they take; None for as many as the budget allows and needs.
-        budget: time for each model over all settings, and precision of the ratios; None for the default.
+        budget: time for each model over all settings, and precision of the ratios; None for the default. Rounds take
+            ``ROUNDS_SHARE`` of it.
         warmup: inferences before those that are timed; None for the device kit's number.
-        seconds: as in the kit's bench.py; None for no bound, and within a budget for a tenth of a setting's time.
+        seconds: as in the kit's bench.py; None for no bound, and within a budget for a twentieth of a setting's time.
         timers: names whose files another script times, which takes the arguments of the kit's bench.py and prints its JSON
             (another runtime).
         shape: of one example, where the models leave sizes open; None where they do not.
@@ -142,7 +152,7 @@ class _Bencher:
         """Seconds."""
         if self.budget is None:
             return None
-        return max(0.0, self.budget.seconds * len(self.models) - (time.monotonic() - self.begun))
+        return max(0.0, ROUNDS_SHARE * self.budget.seconds * len(self.models) - (time.monotonic() - self.begun))
 
     def as_needed(self) -> Iterator[Setting]:
         assert self.budget is not None

@@ -14,8 +14,13 @@ OUTER = 0.2
 """Share of the rounds that is left out at either end, so that a machine that was busy for a while decides nothing."""
 MARGIN = 1.2
 """A round is begun only where one so much longer than the last would still fit."""
-INFERENCES = 3
-"""Inferences that a process makes at least: the first one, and two that are timed."""
+INFERENCES = 2
+"""Inferences that a process makes at least: the first one, and one that is timed. Where an inference takes seconds, rounds
+differ more than the inferences within them, so the time is better spent on another round."""
+STARTING = 0.5
+"""Seconds in which a process starts, beside loading its model."""
+ROUNDS_SHARE = 0.95
+"""Of the budget; the rest is for the command's own start and for what it writes."""
 
 
 @dataclass(frozen=True)
@@ -126,19 +131,26 @@ def next_setting(
         precision: to which the ratios are to be known, as a share.
 
     Returns:
-        One that has no round yet and is not too long for the time left, though something is measured in any case; else, of
-        those that are not known well enough and whose last round would fit, the one that has had the least time. None where
-        nothing is left to do.
+        One that has no round yet and is not too long for the time left, though something is measured in any case; then, of
+        those whose last round would fit, one with too few rounds for an interval, the one that has had the least time first;
+        then the one that is furthest from the precision for the time that a round of it takes. None where nothing is left to
+        do.
     """
     for setting, rounds in measured.items():
         if not rounds and least_seconds(setting, measured) <= left:
             return setting
-    open_ones = [
-        (sum(each.seconds for each in rounds), number, setting)
-        for number, (setting, rounds) in enumerate(measured.items())
-        if rounds and not _is_settled(rounds, reference, precision) and MARGIN * rounds[-1].seconds <= left
-    ]
-    return min(open_ones)[-1] if open_ones else None
+    fitting = {
+        setting: rounds for setting, rounds in measured.items() if rounds and MARGIN * rounds[-1].seconds <= left
+    }
+    few = [setting for setting, rounds in fitting.items() if len(rounds) < FEWEST_ROUNDS]
+    if few:
+        return min(few, key=lambda setting: sum(each.seconds for each in fitting[setting]))
+    missing = {
+        setting: ((known_to(rounds, reference) or 0.0) - precision) / rounds[-1].seconds
+        for setting, rounds in fitting.items()
+    }
+    worst = max(missing, key=lambda setting: missing[setting], default=None)
+    return worst if worst is not None and missing[worst] > 0 else None
 
 
 def least_seconds(setting: Setting, measured: Mapping[Setting, Sequence[Round]]) -> float:
@@ -149,8 +161,8 @@ def least_seconds(setting: Setting, measured: Mapping[Setting, Sequence[Round]])
         measured: rounds of every setting.
 
     Returns:
-        A guess from the setting measured whose batch is the nearest: so many inferences, as much longer as the batch is larger.
-        0 where nothing was measured.
+        A guess from the setting measured whose batch is the nearest: its processes started and loaded, and so many inferences,
+        as much longer as the batch is larger. 0 where nothing was measured.
     """
     known = [
         (abs(other.batch - setting.batch), other.batch, rounds[-1]) for other, rounds in measured.items() if rounds
@@ -159,7 +171,8 @@ def least_seconds(setting: Setting, measured: Mapping[Setting, Sequence[Round]])
         return 0.0
     _, batch, last = min(known, key=lambda each: each[0])
     inference = sum(last.p50(name) for name in last.results) / 1e3
-    return INFERENCES * inference * setting.batch / batch
+    loading = sum(float(result.get("load_ms", 0.0)) / 1e3 + STARTING for result in last.results.values())
+    return loading + INFERENCES * inference * setting.batch / batch
 
 
 def remarks(measured: Mapping[Setting, Sequence[Round]], reference: str, budget: Budget) -> list[str]:
@@ -194,8 +207,3 @@ def remarks(measured: Mapping[Setting, Sequence[Round]], reference: str, budget:
                 "quieter machine narrows it"
             )
     return sentences
-
-
-def _is_settled(rounds: Sequence[Round], reference: str, precision: float) -> bool:
-    width = known_to(rounds, reference)
-    return len(rounds) >= FEWEST_ROUNDS and width is not None and width <= precision

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from edgepriv.measure.budget import (
+    STARTING,
     Budget,
     Round,
     Setting,
@@ -52,6 +53,17 @@ def test_every_setting_is_measured_once_then_what_is_unsure_and_had_the_least_ti
     assert next_setting({ONE: [sure] * 3, MANY: [sure] * 3}, "float", 60, 0.05) is None
 
 
+def test_time_goes_where_it_narrows_most_and_not_into_what_is_known():
+    def rounds(seconds, *values):
+        return [round_of(seconds, float=1.0, small=value) for value in values]
+
+    known, nearly, unknown = (rounds(3.0, 1, 1, 1), rounds(3.0, 1, 1.04, 1, 1.04), rounds(9.0, 1, 1.5, 1))
+    assert next_setting({ONE: known, MANY: unknown}, "float", 60, 0.05) == MANY
+    assert next_setting({ONE: nearly, MANY: unknown}, "float", 60, 0.05) == MANY
+    # What is left is too short for a round of many.
+    assert next_setting({ONE: rounds(3.0, 1, 1.2, 1), MANY: unknown}, "float", 10, 0.05) == ONE
+
+
 def test_three_rounds_are_the_least_where_there_is_time():
     equal = round_of(2.0, float=1.0, small=1.0)
     assert next_setting({ONE: [equal] * 2}, "float", 60, 0.05) == ONE
@@ -60,10 +72,10 @@ def test_three_rounds_are_the_least_where_there_is_time():
 
 def test_a_batch_that_would_take_too_long_is_left_out_and_named():
     slow = round_of(9.0, float=500.0, small=500.0)
-    assert least_seconds(MANY, {ONE: [slow], MANY: []}) == 3 * 32 * 1.0
+    assert least_seconds(MANY, {ONE: [slow], MANY: []}) == 2 * STARTING + 2 * 32 * 1.0
     assert next_setting({ONE: [slow] * 3, MANY: []}, "float", 33, 0.05) is None
     assert remarks({ONE: [slow] * 3, MANY: []}, "float", Budget()) == [
-        "batch 32, 1 thread: not timed, since one round would take about 96 s; a longer --time leaves room for it"
+        "batch 32, 1 thread: not timed, since one round would take about 65 s; a longer --time leaves room for it"
     ]
 
 
