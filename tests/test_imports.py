@@ -71,6 +71,7 @@ ROOMS: dict[str, tuple[set[str], ...]] = {
             "small",
             "integer_plan",
             "calibration",
+            "activation_places",
             "static",
             "build",
         },

@@ -165,9 +165,9 @@ class _Search:
         if number is not None:
             self.at[output] = number
         if cut is not output:
-            behind = self._first(cut, start if number is None else number + 1)
-            if behind is not None:
-                self.at[cut] = behind
+            later = self._first(cut, start if number is None else number + 1)
+            if later is not None:
+                self.at[cut] = later
 
     def _first(self, value: ir.Value, start: int) -> int | None:
         assert value.name is not None

@@ -230,15 +230,42 @@ class Counting(TorchFunctionMode):
         return result
 
     def before(self, func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments that are passed on."""
+        """What is passed on to a function.
+
+        Args:
+            func: of torch.
+            args: that it was called with.
+
+        Returns:
+            Arguments.
+        """
         return args
 
     def compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What the function returns."""
+        """Call a function.
+
+        Args:
+            func: of torch.
+            args: of ``before``.
+            kwargs: named arguments.
+
+        Returns:
+            What it returns.
+        """
         return func(*args, **kwargs)
 
     def after(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> Tensor:
-        """The result that the network goes on with."""
+        """What the network goes on with.
+
+        Args:
+            func: of torch.
+            args: of ``before``.
+            kwargs: named arguments.
+            result: floating point, what the function returned.
+
+        Returns:
+            A result of the same shape.
+        """
         return result
 
 

@@ -216,7 +216,7 @@ def test_an_export_says_what_it_took_and_what_the_ranges_come_from(
     assert exported.compute is not None
     assert exported.compute["taken"] == "int8-static"
     assert exported.compute["activations"] == {
-        "bits": 8, "ranges_from": "privacy holdout", "examples": 64, "method": computing.METHOD,
+        "bits": 8, "ranges_from": "privacy holdout", "trained": False, "examples": 64, "method": computing.METHOD,
     }  # fmt: skip
     assert exported.parity.int8 is not None
     assert any("64 examples of the privacy holdout" in line for line in exported.compute["notes"])
