@@ -1,6 +1,8 @@
 """Extra and public data of a recipe: opened, labelled, checked against the data, and proved the same when needed again."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -16,13 +18,14 @@ from edgepriv.training.extra import labels_by
 from edgepriv.training.objectives.dmp import FEWEST
 
 
-def with_extra(recipe: Recipe, dataset: Dataset, split: Split) -> tuple[Recipe, Dataset]:
+def with_extra(recipe: Recipe, dataset: Dataset, split: Split, *, quiet: bool = False) -> tuple[Recipe, Dataset]:
     """Open what a recipe trains on beside the members, or distils on in their place.
 
     Args:
         recipe: that may ask for extra data.
         dataset: that they go with.
         split: who plays which role in it.
+        quiet: say nothing of them, as it has been said.
 
     Returns:
         The recipe, which says then who labels extra data and the hash of all, and the data set with them; both as they are
@@ -31,15 +34,17 @@ def with_extra(recipe: Recipe, dataset: Dataset, split: Split) -> tuple[Recipe, 
     Raises:
         UserError: for a file that does not fit, shares examples with the data, or is not the one that the recipe was run with.
     """
-    return _with_extra(*_with_public(recipe, dataset, split), split)
+    tell = (lambda note: None) if quiet else say
+    return _with_extra(*_with_public(recipe, dataset, split, tell), split, tell)
 
 
-def _with_public(recipe: Recipe, dataset: Dataset, split: Split) -> tuple[Recipe, Dataset]:
+def _with_public(recipe: Recipe, dataset: Dataset, split: Split, tell: Callable[[str], None]) -> tuple[Recipe, Dataset]:
     asked = recipe.own(Dmp)
     if not DMP.active(recipe) or asked.file is None:
         return recipe, dataset
     path = asked.path
     assert path is not None
+    _refuse_absent(path, "--public", asked.sha256)
     public = data.read_public(asked.file, dataset, recipe.data)
     if asked.sha256 and asked.sha256 != public.sha256:
         raise UserError(
@@ -51,19 +56,22 @@ def _with_public(recipe: Recipe, dataset: Dataset, split: Split) -> tuple[Recipe
             "or a larger file"
         )
     data.refuse_shared(public, path, dataset, split, "Public examples")
-    say(
+    tell(
         f"public examples: {len(public):,} of {path}, whose labels are not read; none of them plays a part in {dataset.name}, "
         "as a member, a non-member, held out or in the attacker's pool"
     )
     return recipe.with_changes(dmp={"sha256": public.sha256}), replace(dataset, public=public)
 
 
-def _with_extra(recipe: Recipe, dataset: Dataset, split: Split) -> tuple[Recipe, Dataset]:
+def _with_extra(recipe: Recipe, dataset: Dataset, split: Split, tell: Callable[[str], None]) -> tuple[Recipe, Dataset]:
     if not EXTRA.active(recipe):
         return recipe, dataset
     asked = recipe.own(Extra)
     path = asked.path
     assert path is not None
+    _refuse_absent(path, "--extra", asked.sha256)
+    if asked.labelled_by is not None:
+        _refuse_absent(asked.labelled_by, "--extra-labels", asked.sha256)
     extra = data.read_extra(path, dataset, recipe.data)
     labels = asked.labels or (BY_MODEL if extra.y is None else GIVEN)
     if labels == GIVEN and extra.y is None:
@@ -81,8 +89,17 @@ def _with_extra(recipe: Recipe, dataset: Dataset, split: Split) -> tuple[Recipe,
             f"{path} has changed since the model was trained with it (--extra): bring back the file as it was"
         )
     data.refuse_shared(extra, path, dataset, split)
-    say(_described(extra, asked, labels, dataset))
+    tell(_described(extra, asked, labels, dataset))
     return recipe.with_changes(extra={"labels": labels, "sha256": extra.sha256}), replace(dataset, extra=extra)
+
+
+def _refuse_absent(path: Path, option: str, known: str) -> None:
+    """``known``: hash of what the model was trained with, empty where it is yet to be trained."""
+    if known and not path.exists():
+        raise UserError(
+            f"{path} is gone, with which the model was trained ({option}): reference models need it too, so put it back there, "
+            "or audit by an attacker who knows of no defence (--threat-model oblivious)"
+        )
 
 
 def _labelled_by_checkpoint(extra: ExtraData, asked: Extra, dataset: Dataset) -> ExtraData:

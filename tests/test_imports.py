@@ -29,6 +29,7 @@ ORDER = (
     {"project"},
     {"training"},
     {"heads", "extra_data"},
+    {"extra_doubts"},
     {"artifact"},
     {"audit", "measure"},
     {"report", "companion_files"},
@@ -230,6 +231,7 @@ BENCHMARKS: tuple[set[str], ...] = (
     {"papers_best"},
     # programs, which measure and print
     {
+        "adversarial_leakage",
         "audit",
         "canaries",
         "defences",

@@ -120,7 +120,7 @@ def trained_fleet(
     """
     brought = request.brought
     trainers = {"oblivious": brought.defence_free or brought.trainer}
-    trained_by, dataset = with_extra(trained_by, subject.dataset, subject.whole)
+    trained_by, dataset = with_extra(trained_by, subject.dataset, subject.whole, quiet=True)
     return train_fleet(
         trained_by,
         dataset,

@@ -41,6 +41,7 @@ from edgepriv.audit.target import open_target
 from edgepriv.audit.units import Unit, in_unit_range
 from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
+from edgepriv.extra_doubts import refuse_trained_on
 from edgepriv.recipe import Recipe, parse
 from edgepriv.training.device import device_of
 
@@ -129,9 +130,12 @@ def _opened(model: DeployedModel, members: Path, non_members: Path, request: Req
     notes = (*project.files_notes(examples), *opened.notes, *unit.notes, *left_alone)
     notes += tuple(f"{release.model.name}: {note}" for release in releases for note in release.opened.notes)
     notes += tuple(unused_settings(request.brought, request.changes, on_files=True))
+    split, resolved = _split(examples, recipe.seed), project.resolved(recipe, examples)
+    notes += tuple(
+        refuse_trained_on(recipe.as_run(known.stages) if known and known.stages else recipe, examples, split)
+    )
     for line in notes:
         project.say(line)
-    split, resolved = _split(examples, recipe.seed), project.resolved(recipe, examples)
     subject = Subject(model, asked, opened, told, examples, split, resolved, attacks, free, notes, releases=releases)
     return subject, recipe, unit
 

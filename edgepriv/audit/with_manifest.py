@@ -52,6 +52,8 @@ from edgepriv.audit.subject import Subject
 from edgepriv.audit.target import open_target
 from edgepriv.audit.trained_attackers import apart, attackers_of, trained_fleet
 from edgepriv.errors import UserError
+from edgepriv.extra_data import with_extra
+from edgepriv.extra_doubts import known_by_labels
 from edgepriv.files import read_json
 from edgepriv.models.sources import is_own
 from edgepriv.models.starting import identified, refuse_absent
@@ -123,6 +125,8 @@ def audit_by_manifest(model: DeployedModel, request: Request) -> Audited:
         origin=origin,
     )
     report["warnings"] += [*fallen, *lost]
+    if "adaptive" in attackers.fleets and not brought.exists:
+        report["warnings"] += known_by_labels(trained_by, subject.dataset, subject.whole)
     if attackers.fleets and not brought.exists and trained_by.start.path is not None:
         report["settings"]["start_weights"] = trained_by.start.file
     if attackers.fleets and not brought.exists and is_own(trained_by.model.name):
@@ -186,6 +190,10 @@ def _opened(model: DeployedModel, known: Manifest, request: Request) -> tuple[Su
     if {need for name in attacks for need in ATTACKS[name].needs} & {"references", "shadow"}:
         changed = refuse_lost_pipeline(request.brought, trained_by, recipe.audit.threat_models)
         changed += _start_of_references(request.brought, trained_by, known)
+        if "adaptive" in recipe.audit.threat_models and not request.brought.exists:
+            with_extra(
+                trained_by, dataset, split
+            )  # a file that is gone, or another, is told before anything is trained
     asked = model.cut_open() if request.cut_head else model
     told = told_of(recipe, request.accept_accuracy_loss, request.input_shape)
     opened = open_target(asked, of_dataset(dataset), told)

@@ -127,7 +127,8 @@ def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split, 
     }
     shared = {role: len(own & _prints(dataset.x[index])) for role, index in roles.items()}
     if any(shared.values()):
-        counted = " and ".join(f"{count:,} {role}" for role, count in shared.items() if count)
+        *most, last = [f"{count:,} {role}" for role, count in shared.items() if count]
+        counted = " and ".join([", ".join(most), last] if most else [last])
         raise UserError(
             f"{path} shares examples with the data: {counted} are in it. {what} must be of nobody whom the audit asks "
             "about: remove them from the file"

@@ -15,6 +15,7 @@ from edgepriv.artifact.release import export_with_twin, written_by_export
 from edgepriv.audit.trainer import trainer_of
 from edgepriv.errors import UserError
 from edgepriv.extra_data import with_extra
+from edgepriv.extra_doubts import known_by_labels, remarks_on_labels
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.hardening_recipe import hardening_recipe, refuse_idle
 from edgepriv.measure.kit import kit_paths, write_kit
@@ -177,7 +178,10 @@ def _hardened(
     base: project.Trained, hardened_by: Recipe, wanted: _Wanted, script: Script | None, head: Path | None
 ) -> _Hardened:
     hardened_by, dataset = with_extra(hardened_by, base.dataset, base.split)
-    base = replace(base, dataset=dataset)
+    notes, doubts = remarks_on_labels(hardened_by, dataset, base.split, base.checkpoint.classifier())
+    say_all(notes)
+    doubts += known_by_labels(hardened_by, dataset, base.split)
+    base = replace(base, dataset=dataset, warnings=(*base.warnings, *doubts))
     given_head = transferred(head, hardened_by, base.dataset, base.split)
     stages = _stages(hardened_by)
     say_all(rehearse(base.checkpoint.with_recipe(hardened_by), stages, base.dataset, base.split, script))
