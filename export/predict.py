@@ -93,6 +93,10 @@ def main() -> None:
     except Exception as error:
         raise KitError(f"{options.model} cannot classify these inputs: {reason_of(error)}") from error
     kind = output_kind(session, outputs)
+    if kind != "label":
+        strange = np.flatnonzero((np.isnan(outputs) | np.isposinf(outputs)).any(axis=1))
+        if len(strange):
+            raise KitError(f"the model answers example {strange[0]} with values that are not numbers")
     if kind == "probabilities":
         outputs = guarded_answers(options.model, outputs, x)
     labels = (outputs if kind == "label" else outputs.argmax(axis=1)).tolist()

@@ -11,6 +11,7 @@
 #include <iostream>
 #include <iterator>
 #include <limits>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -35,6 +36,7 @@ std::string value_of(const std::string& json, const std::string& key) {
   const auto at = json.find("\"" + key + "\":");
   if (at == std::string::npos) throw std::runtime_error("the kit's records have no " + key + ": copy the kit again");
   const auto start = json.find_first_not_of(" \n", at + key.size() + 3);
+  if (start == std::string::npos) throw std::runtime_error("the kit's records are cut short: copy the kit again");
   if (json[start] == '"') return json.substr(start + 1, json.find('"', start + 1) - start - 1);
   int depth = 0;
   for (auto end = start; end < json.size(); ++end) {
@@ -94,30 +96,49 @@ std::vector<double> classify(Ort::Session& session, const std::vector<uint8_t>& 
   const char* const inputs[] = {input.get()};
   const char* const outputs[] = {output.get()};
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-  const auto takes = session.GetInputTypeInfo(0).GetTensorTypeAndShapeInfo().GetElementType();
-
-  std::vector<float> scaled;
-  std::vector<uint8_t> plain;
-  Ort::Value x{nullptr};
-  if (takes == ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8) {
-    plain = bytes;
-    x = Ort::Value::CreateTensor<uint8_t>(memory, plain.data(), plain.size(), shape.data(), shape.size());
-  } else if (takes == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {
-    scaled.assign(bytes.begin(), bytes.end());
-    for (float& value : scaled) value /= 255.0f;
-    x = Ort::Value::CreateTensor<float>(memory, scaled.data(), scaled.size(), shape.data(), shape.size());
-  } else {
+  const auto type = session.GetInputTypeInfo(0);
+  const auto about = type.GetTensorTypeAndShapeInfo();
+  const auto takes = about.GetElementType();
+  if (takes != ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8 && takes != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {
     throw std::runtime_error("the model takes neither float32 nor bytes");
   }
-  auto answers = session.Run(Ort::RunOptions{nullptr}, inputs, &x, 1, outputs, 1);
-  const auto about = answers.front().GetTensorTypeAndShapeInfo();
-  const auto count = about.GetElementCount();
-  if (about.GetElementType() == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64) {
-    const auto* labels = answers.front().GetTensorData<int64_t>();
-    return {labels, labels + count};
+  const int64_t fixed = about.GetShape().at(0);  // examples that the model takes at a time, -1 if any number
+  const int64_t step = fixed > 0 ? fixed : shape.at(0);
+  const std::size_t row = bytes.size() / static_cast<std::size_t>(shape.at(0));
+
+  std::vector<double> answers;
+  for (int64_t first = 0; first < shape[0]; first += step) {
+    const auto taken = static_cast<std::size_t>(std::min(step, shape[0] - first));
+    const auto begin = bytes.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(first) * row);
+    std::vector<uint8_t> plain(begin, begin + static_cast<std::ptrdiff_t>(taken * row));
+    plain.resize(static_cast<std::size_t>(step) * row);  // what is left over is filled up with zeros
+    std::vector<float> scaled(plain.begin(), plain.end());
+    for (float& value : scaled) value /= 255.0f;
+    auto part = shape;
+    part[0] = step;
+    const auto x = takes == ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8
+                       ? Ort::Value::CreateTensor<uint8_t>(memory, plain.data(), plain.size(), part.data(), part.size())
+                       : Ort::Value::CreateTensor<float>(memory, scaled.data(), scaled.size(), part.data(), part.size());
+    const auto returned = session.Run(Ort::RunOptions{nullptr}, inputs, &x, 1, outputs, 1);
+    const auto result = returned.front().GetTensorTypeAndShapeInfo();
+    const auto count = result.GetElementCount() / static_cast<std::size_t>(step) * taken;
+    if (result.GetElementType() == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64) {
+      const auto* labels = returned.front().GetTensorData<int64_t>();
+      answers.insert(answers.end(), labels, labels + count);
+    } else {
+      const auto* scores = returned.front().GetTensorData<float>();
+      answers.insert(answers.end(), scores, scores + count);
+    }
   }
-  const auto* scores = answers.front().GetTensorData<float>();
-  return {scores, scores + count};
+  return answers;
+}
+
+// A number of threads from the command line, 0 for all cores.
+int threads_in(const std::string& text) {
+  if (text.empty() || text.size() > 4 || text.find_first_not_of("0123456789") != std::string::npos) {
+    throw std::runtime_error("THREADS " + text + ": give a whole number, 0 for all cores");
+  }
+  return std::stoi(text);
 }
 
 void check(const std::string& model, const std::string& kit, int threads) {
@@ -151,8 +172,10 @@ void check(const std::string& model, const std::string& kit, int threads) {
   const bool labels = session.GetOutputTypeInfo(0).GetTensorTypeAndShapeInfo().GetElementType() == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
   const double allowed = labels ? 0 : golden.tolerance;
   if (!(difference <= allowed)) {
-    throw std::runtime_error(model + " computes something else here: outputs differ by up to " + std::to_string(difference) +
-                             " from those at export; try another version of onnxruntime");
+    std::ostringstream told;
+    told << model << " computes something else here: outputs differ by up to " << difference
+         << " from those at export; try another version of onnxruntime";
+    throw std::runtime_error(told.str());
   }
   std::cout << golden.shape[0] << " golden outputs agree within " << difference << " (allowed " << allowed << ")\n";
 }
@@ -162,7 +185,7 @@ void check(const std::string& model, const std::string& kit, int threads) {
 int main(int count, char** arguments) {
   try {
     if (count < 3 || count > 4) throw std::runtime_error("usage: check MODEL.onnx KIT [THREADS]");
-    check(arguments[1], arguments[2], count == 4 ? std::stoi(arguments[3]) : 1);
+    check(arguments[1], arguments[2], count == 4 ? threads_in(arguments[3]) : 1);
     return 0;
   } catch (const std::exception& error) {
     std::cerr << "error: " << error.what() << "\n";

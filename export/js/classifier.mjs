@@ -196,6 +196,8 @@ export function read(contract, { data, dims }) {
     throw new KitError(`the model returns shape [${dims}] first, not one number per class`);
   }
   const scores = Array.from({ length: count }, (_, row) => Array.from(data.subarray(row * classes, (row + 1) * classes)));
+  const strange = scores.findIndex((row) => row.some((score) => Number.isNaN(score) || score === Infinity));
+  if (strange >= 0) throw new KitError(`the model answers example ${strange} with values that are not numbers`);
   const sumsToOne = (row) => Math.abs(row.reduce((sum, score) => sum + score, 0) - 1) < 1e-3 && row.every((p) => p >= 0);
   const named = contract.output === "probabilities" || contract.output === "logits";
   const kind = named ? contract.output : scores.every(sumsToOne) ? "probabilities" : "logits";

@@ -30,7 +30,8 @@ export const decoderOf = ({ default: decode, init }, wasm) => async (bytes) => {
  */
 export async function readJpeg(bytes, decode) {
   const { count, exif, xmp, pictures } = headerOf(bytes);
-  if (count !== 1 && count !== 3) throw new KitError("its colours are those of printers (CMYK), which predict.py alone reads");
+  if (count === 4) throw new KitError("its colours are those of printers (CMYK), which predict.py alone reads");
+  if (count !== 1 && count !== 3) throw new KitError("it is damaged or cut short: it does not say what colours it has");
   if (pictures > 1) throw new KitError(`it holds ${pictures} pictures, and an example is one: save each to a file`);
   const { width, height, data } = await decode(bytes);
   const samples = new Uint8Array(width * height * count);

@@ -36,7 +36,7 @@ export async function readPng(bytes) {
     if (name === "IDAT") data.push(content);
     else if (!chunks.has(name)) chunks.set(name, content);
     if (name === "iTXt" && latin(content.subarray(0, 18)) === XMP) chunks.set("XMP", content);
-    if (name === "acTL" && view(content).getUint32(0) > 1) throw new KitError("it holds several pictures, and an example is one");
+    if (name === "acTL" && content.length >= 4 && view(content).getUint32(0) > 1) throw new KitError("it holds several pictures, and an example is one");
     if (/^[tz]TXt$/.test(name) && latin(content).startsWith("Raw profile type exif\0")) {
       throw new KitError("it holds its EXIF data as text, which predict.py alone reads");
     }

@@ -106,14 +106,20 @@ export function readInputs(file) {
     const rows = file.endsWith(".csv")
       ? text.split(/\r?\n/).map((line) => line.split(",").map((cell) => (cell.trim() === "" ? NaN : Number(cell))))
       : JSON.parse(text);
+    if (!Array.isArray(rows)) throw new Error("it holds no list");
     const shape = [];
     for (let level = rows; Array.isArray(level); level = level[0]) shape.push(level.length);
-    const values = rows.flat(Infinity);
-    if (values.length !== shape.reduce((product, size) => product * size, 1)) throw new Error("its rows differ in length");
-    return { values, shape };
+    if (!isRegular(rows, shape)) throw new Error("its rows differ in length");
+    return { values: rows.flat(Infinity), shape };
   } catch (error) {
     throw new KitError(`${file} is not a readable .json, .csv or .npy file of numbers: ${error.message}`);
   }
+}
+
+/** Whether nested lists are an array of `shape`. */
+function isRegular(rows, [size, ...inner]) {
+  if (size === undefined) return !Array.isArray(rows);
+  return Array.isArray(rows) && rows.length === size && rows.every((row) => isRegular(row, inner));
 }
 
 /** NumPy's format (NEP 1): magic, version, header length, a Python dictionary, then the numbers. */
@@ -144,7 +150,7 @@ export function wholeNumber(name, text, least) {
 export function ends(text) {
   if (text === undefined) return null;
   const [low, high, more] = text.split(":").map((end) => (end.trim() === "" ? NaN : Number(end)));
-  if (!(low < high) || more !== undefined) {
+  if (!(low < high) || !Number.isFinite(high - low) || more !== undefined) {
     throw new KitError(`--input-range ${text}: give two numbers such as 0:4095, the smaller one first`);
   }
   return [low, high];

@@ -41,20 +41,24 @@ async function openShipped(name) {
 }
 
 async function openModel(name, bytes, names) {
-  at("verify").disabled = true;
   let opened;
   try {
     opened = await openFastest(runtime, bytes);
   } catch (error) {
     throw new KitError(`${name} cannot be opened as an ONNX model: ${String(error.message ?? error).split("\n")[0]}`);
   }
-  const { ort, session, provider, tried } = opened;
-  const contract = contractOf(session, bytes, names);
-  if (contract.fixedBatch > 1) throw new KitError(`the model takes ${contract.fixedBatch} examples at once, not one`);
-  await open?.session.release();
   const shipped = names === device.class_names ? device : null;
-  const layout = layoutOf(contract.row);
-  open = { name, bytes, ort, session, provider, tried, contract, layout, table: tableOf(contract.metadata, shipped), shipped };
+  let read;
+  try {
+    const contract = contractOf(opened.session, bytes, names);
+    if (contract.fixedBatch > 1) throw new KitError(`the model takes ${contract.fixedBatch} examples at once, not one`);
+    read = { contract, layout: layoutOf(contract.row), table: tableOf(contract.metadata, shipped) };
+  } catch (error) {
+    await opened.session.release(); // the model that was open before stays
+    throw error;
+  }
+  await open?.session.release();
+  open = { name, bytes, shipped, ...opened, ...read };
   describe();
 }
 
@@ -116,7 +120,7 @@ async function classifyPicture() {
   at("hint").hidden = true;
   const { layout, contract } = open;
   const values = picture === null ? toBytes(pixelsOf(at("drawing")), layout) : picture.values;
-  const x = at("invert").checked ? inverted(values) : values;
+  const x = at("invert").checked ? inverted(values, layout) : values;
   show(at("seen"), x, layout);
   await classify({ values: x, shape: contract.row });
   if (picture?.notes.length) at("latency").textContent += ` ${picture.notes.map((note) => note.replace(": 1 of 1", "")).join("; ")}.`;

@@ -4,8 +4,12 @@
 /** RGBA pixels of a canvas. */
 export const pixelsOf = (canvas) => canvas.getContext("2d", { willReadFrequently: true }).getImageData(0, 0, canvas.width, canvas.height);
 
-/** Light and dark swapped: of bytes, or of numbers in [0, 1]. */
-export const inverted = (values) => values.map((value) => (values instanceof Uint8Array ? 255 : 1) - value);
+/** Light and dark swapped, of bytes or of numbers in [0, 1]; an alpha channel, the fourth one, stays. */
+export function inverted(values, { channels, last }) {
+  const white = values instanceof Uint8Array ? 255 : 1;
+  const channelOf = (at) => (last ? at % channels : Math.floor(at / (values.length / channels)));
+  return values.map((value, at) => (channelOf(at) === 3 ? value : white - value));
+}
 
 /**
  * One example of bytes from RGBA pixels. Every target pixel is the mean of the area that it covers.

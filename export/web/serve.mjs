@@ -61,13 +61,22 @@ function answer(request, response) {
   else createReadStream(file).pipe(response);
 }
 
-const { values: options } = parseArgs({
-  options: { port: { type: "string", default: "8080" }, host: { type: "string", default: "127.0.0.1" } },
-});
-if (!existsSync(path.join(WEB, RUNTIME))) {
-  console.error(`error: onnxruntime-web is not installed: run npm install --ignore-scripts in ${WEB}`);
+function fail(message) {
+  console.error(`error: ${message}`);
   process.exit(2);
 }
+
+function options() {
+  try {
+    return parseArgs({ options: { port: { type: "string", default: "8080" }, host: { type: "string", default: "127.0.0.1" } } }).values;
+  } catch (error) {
+    return fail(error.message.split(/\s+/).join(" "));
+  }
+}
+
+const { port, host } = options();
+if (!/^\d{1,5}$/.test(port) || Number(port) > 65535) fail(`--port ${port}: give a number from 0 to 65535`);
+if (!existsSync(path.join(WEB, RUNTIME))) fail(`onnxruntime-web is not installed: run npm install --ignore-scripts in ${WEB}`);
 const server = createServer((request, response) => {
   try {
     answer(request, response);
@@ -75,10 +84,7 @@ const server = createServer((request, response) => {
     response.writeHead(error instanceof URIError || error.code === "ERR_INVALID_URL" ? 400 : 500).end(`${error.message}\n`);
   }
 });
-server.on("error", (error) => {
-  console.error(`error: cannot listen on ${options.host}:${options.port} (${error.code}): choose another --port`);
-  process.exit(2);
-});
-server.listen(Number(options.port), options.host, () => {
-  console.log(`http://${options.host}:${server.address().port}/ (Ctrl-C ends it)`);
+server.on("error", (error) => fail(`cannot listen on ${host}:${port} (${error.code}): choose another --port`));
+server.listen(Number(port), host, () => {
+  console.log(`http://${host}:${server.address().port}/ (Ctrl-C ends it)`);
 });

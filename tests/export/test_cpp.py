@@ -26,9 +26,9 @@ def check(tmp_path_factory):
     subprocess.run(["cmake", "-S", source, "-B", build, f"-DONNXRUNTIME_ROOT={ROOT}"], check=True, capture_output=True)
     subprocess.run(["cmake", "--build", build], check=True, capture_output=True)
 
-    def run(model):
+    def run(model, *threads):
         where = os.environ | {"LD_LIBRARY_PATH": f"{ROOT}/lib"}
-        command = [build / "check", model, model.parent / "device"]
+        command = [build / "check", model, model.parent / "device", *threads]
         return subprocess.run(command, capture_output=True, text=True, env=where)
 
     return run
@@ -47,6 +47,16 @@ def test_golden_outputs_are_checked(takes, pictured, check):
     ended = check(model)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert "computes something else here" in ended.stderr
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_a_fixed_batch_is_kept(size, model_of, check):
+    model = model_of(f"g (float[{size}, 3] input) => (float[{size}, 3] out) {{ out = Softmax <axis = 1> (input) }}")
+    write_kit(model)
+    ended = check(model)
+    assert ended.returncode == 0, ended.stderr
+    assert "16 golden outputs agree within" in ended.stdout
+    assert check(model, "many").stderr == "error: THREADS many: give a whole number, 0 for all cores\n"
 
 
 def test_labels_are_equal_or_not(model_of, check):

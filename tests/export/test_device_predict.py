@@ -77,7 +77,9 @@ def test_command_prints_one_line_per_example(model, tmp_path):
     assert run(model, tmp_path / "x.npy").stdout.split() == ["0", "b", f"{sigmoid(4):.4f}"]
 
 
-def test_failures_are_one_sentence_and_exit_2(model, tmp_path):
+def test_failures_are_one_sentence_and_exit_2(model, model_of, tmp_path):
+    divided = model_of("g (float[N, 3] a) => (float[N, 3] out) { out = Div(a, a) }", "divided.onnx")
+    np.save(tmp_path / "zeros.npy", np.zeros((1, 3), np.float32))
     np.save(tmp_path / "x.npy", np.ones((1, 7)))
     np.savez(tmp_path / "many.npz", left=1, right=2)
     (tmp_path / "broken.onnx").write_text("not a model")
@@ -87,6 +89,7 @@ def test_failures_are_one_sentence_and_exit_2(model, tmp_path):
     for arguments, reason in [
         ((model, tmp_path / "x.npy"), "shape [1, 7], but the model takes [N, 3]"),
         ((model, tmp_path / "absent.npy"), "no such file"),
+        ((divided, tmp_path / "zeros.npy"), "example 0 with values that are not numbers"),
         ((model, tmp_path / "many.npz"), "left, right"),
         ((model, tmp_path / "broken.npy"), "not a readable"),
         ((model, tmp_path / "broken.npz"), "not a readable"),

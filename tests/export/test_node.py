@@ -128,13 +128,18 @@ def test_failures_are_one_sentence_and_exit_2(model, model_of, node, tmp_path):
     write_kit(model)
     other = model_of("g (float[N, 2] a) => (float[N, 2] out) { out = Softmax(a) }")
     (tmp_path / "wide.json").write_text("[[0, 0, 0, 0]]")
-    (tmp_path / "ragged.json").write_text("[[0, 0, 0], [0]]")
+    (tmp_path / "ragged.json").write_text("[[0, 0, 0], [0, 0], [0, 0, 0, 0]]")
+    (tmp_path / "single.json").write_text("3")
+    (tmp_path / "zeros.json").write_text("[[0, 0, 0]]")
+    divided = model_of("g (float[N, 3] a) => (float[N, 3] out) { out = Div(a, a) }", "divided.onnx")
     (tmp_path / "words.csv").write_text("a,b,c")
     (tmp_path / "large.json").write_text("[[0, 0, 9]]")
     (tmp_path / "broken.onnx").write_text("not a model")
     for command, arguments, reason in [
         ("predict", (model, tmp_path / "wide.json"), "shape [1, 4], but the model takes [N, 3]"),
         ("predict", (model, tmp_path / "ragged.json"), "differ in length"),
+        ("predict", (model, tmp_path / "single.json"), "holds no list"),
+        ("predict", (divided, tmp_path / "zeros.json"), "example 0 with values that are not numbers"),
         ("predict", (model, tmp_path / "words.csv"), "not finite numbers"),
         ("predict", (model, tmp_path / "large.json"), "but the model takes [0, 1]"),
         ("predict", (model, tmp_path / "absent.json"), "no such file"),

@@ -84,7 +84,7 @@ def test_what_cannot_be_used_is_one_sentence(kit, tmp_path):
         ("ink.jpg", "CMYK"),
         ("dark.png", "--input-range 0:4095 or --input-range 0:65535"),
         ("cut.jpg", "cut short"),
-        ("torn.jpg", "torn.jpg cannot be used"),
+        ("torn.jpg", "torn.jpg cannot be used: it is damaged or cut short"),
         ("cut.png", "cut short"),
         ("damaged.png", "chunk IDAT is damaged"),
         ("text.png", "neither a JPEG nor a PNG"),

@@ -179,6 +179,15 @@ def test_light_and_dark_are_swapped(deployed, page, tmp_path):
     assert answer(opened)[1] == pytest.approx(shares(model, 255 - pixels.transpose(2, 0, 1)[None]), abs=0.1)
 
 
+def test_an_alpha_channel_is_not_swapped(deployed, page):
+    opened = page(deployed())
+    swapped = (
+        "import('./picture.mjs').then(({inverted}) => [true, false].map((last) => "
+        "[...inverted(Uint8Array.of(1, 2, 3, 255), {channels: 4, last})]))"
+    )
+    assert opened.value(swapped) == [[254, 253, 252, 255]] * 2
+
+
 def test_a_drawing_is_classified(deployed, page):
     opened = page(deployed(input="uint8", output="logits"))
     box = opened.value(
@@ -232,6 +241,14 @@ def test_another_file_is_opened_but_does_not_verify(model, deployed, page):
     opened.wait("document.querySelector('#classes').textContent === 'a, b'")
     state, sentence = verified(opened)
     assert (state, sentence) == ("bad", "this is not the file that was shipped (its sha256 differs): copy it again")
+
+
+def test_a_file_that_cannot_be_used_leaves_the_model_that_was_open(model_of, deployed, page):
+    opened = page(deployed())
+    opened.upload("#other", model_of("g (float[2, 3] a) => (float[2, 3] out) { out = Softmax(a) }"))
+    opened.wait("!document.querySelector('#problem').hidden")
+    assert text(opened, "#problem") == "the model takes 2 examples at once, not one"
+    assert verified(opened)[0] == "good"
 
 
 def test_the_server_hands_out_what_ships_and_nothing_else(model, serve):
