@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
@@ -60,6 +60,7 @@ def bench(
     seconds: float | None = None,
     timers: Mapping[str, Path] | None = None,
     shape: Sequence[int] | None = None,
+    begun: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure models and compare each with the one named "float", else with the first.
@@ -82,6 +83,7 @@ def bench(
         timers: names whose files another script times, which takes the arguments of the kit's bench.py and prints its JSON
             (another runtime).
         shape: of one example, where the models leave sizes open; None where they do not.
+        begun: when the budget's time begins, by ``time.monotonic``; None for now.
         progress: called before each process.
 
     Returns:
@@ -108,6 +110,7 @@ def bench(
         progress=progress or (lambda *_: None),
         measured={setting: [] for setting in settings},
         total=None if rounds is None else rounds * len(settings) * len(models),
+        begun=time.monotonic() if begun is None else begun,
     )
     schedule = bencher.as_needed() if rounds is None else (setting for _ in range(rounds) for setting in settings)
     for setting in schedule:
@@ -144,7 +147,7 @@ class _Bencher:
     progress: Progress
     measured: dict[Setting, list[Round]]
     total: int | None
-    begun: float = field(default_factory=time.monotonic)
+    begun: float
     done: int = 0
 
     @property

@@ -1,5 +1,6 @@
 """Measure a file beside its float twin and others."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def bench(
     Raises:
         UserError: for files that cannot be run, and measurements of other files.
     """
+    begun = time.monotonic()
     output = json_name(output) or beside(model, "bench.json")
     refuse_overwriting([model, *against, *imports, recipe_file], [output, beside(model, "audit.html")])
     opened = DeployedModel.open(model)
@@ -59,7 +61,7 @@ def bench(
         batches, skipped = batches_for(fixed_batches(variants), recipe.bench.batches)
         files = {name: variant.facts() for name, variant in variants.items()}
         devices = imported_runs(opened, files, imports)
-        measured = measured_together(variants, recipe.bench, batches, recipe.bench.threads, input_shape)
+        measured = measured_together(variants, recipe.bench, batches, recipe.bench.threads, input_shape, begun)
         content = measured | {"model": model.name, "files": files, "said": [*skipped, *measured["said"]]}
     else:
         devices = imported_runs(opened, content["files"], imports)
@@ -90,6 +92,7 @@ def measured_together(
     batches: Sequence[int],
     threads: Sequence[int],
     input_shape: Sequence[int] | None = None,
+    begun: float | None = None,
 ) -> dict[str, Any]:
     """Time files in turns, each in a fresh process.
 
@@ -99,6 +102,7 @@ def measured_together(
         batches: inputs at a time.
         threads: 0 for all cores.
         input_shape: of one example, where the files leave sizes open.
+        begun: see there.
 
     Returns:
         See ``edgepriv.measure.bench.bench``.
@@ -120,5 +124,6 @@ def measured_together(
             budget=Budget(settings.time or Budget.seconds, settings.precision),
             seconds=settings.seconds,
             shape=input_shape,
+            begun=begun,
             progress=follow,
         )
