@@ -12,7 +12,7 @@ from edgepriv import progress
 from edgepriv.audit.workers import processors
 from edgepriv.tuning import clock as timing
 from edgepriv.tuning.candidates import Candidate, measured
-from edgepriv.tuning.clock import AUDIT, MADE, PROXY, Clock
+from edgepriv.tuning.clock import AUDIT, LEAKED, MADE, PERTURBED, PROXY, Clock
 from edgepriv.tuning.question import Question, Work
 from edgepriv.tuning.risks import PROXY as FEW
 from edgepriv.tuning.risks import Effort, full_effort, train_references
@@ -27,19 +27,38 @@ _CAUTION = 1.25
 _AUTOATTACK = 15.0
 """How many times as long as the quick attacks AutoAttack takes for an input, see ``audit.robust``."""
 FULL, QUICK, NONE = "full", "quick", "none"
-_REFERENCES = "references"
+_REFERENCES, _LAST = "references", "last"
 
 
 @dataclass
 class Auditor:
     """Measures leakage and robustness where they have a budget. ``level``: FULL, QUICK or NONE, decided by the first candidate;
-    None before. ``said``: what was left out, and why."""
+    None before. ``last``: epochs of fine-tuning of a candidate that is trained in full, fewer than usual where the first had no
+    time for more. ``said``: what was left out, and why."""
 
     question: Question
     work: Work
     clock: Clock
     level: str | None = None
+    last: int = 0
     said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.last = (self.work.read(_LAST) or {"epochs": self.question.rungs[-1]})["epochs"]
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs of fine-tuning on each rung that there is time for."""
+        return tuple(epochs for epochs in self.question.rungs if epochs <= self.last)
+
+    def shorten(self, epochs: int) -> None:
+        """Train no candidate longer than the first one was.
+
+        Args:
+            epochs: of fine-tuning that it had.
+        """
+        self.last = epochs
+        self.work.write(_LAST, {"epochs": epochs})
 
     @property
     def asked(self) -> bool:
@@ -61,6 +80,9 @@ class Auditor:
         for step, name in ((MADE, "seconds"), (PROXY, "seconds_proxy"), (AUDIT, "seconds_audit")):
             if name in figures:
                 self.clock.learn(step, figures["passes"], figures[name])
+        for step, name in ((LEAKED, "tpr"), (PERTURBED, "robust")):
+            if name in figures and not figures["audited"] and "seconds" in figures[name]:
+                self.clock.learn(step, figures["passes"], figures[name]["seconds"])
 
     def measure(self, candidate: Candidate) -> Candidate:
         """Measure a candidate that was trained in full.
@@ -79,8 +101,9 @@ class Auditor:
         if self.level is None:
             self.level = self._decided(candidate)
             if self.level == FULL:
-                attacks = replace(FEW, attacks=self.effort.attacks)
-                return self._spent(candidate, attacks)
+                candidate = self._spent(candidate, replace(FEW, attacks=self.effort.attacks))
+                self._if_it_fits(candidate.plan)
+                return candidate
         return candidate if self.level == NONE else self._spent(candidate, FEW)
 
     def go_on(self, candidates: Iterable[Candidate]) -> None:
@@ -92,9 +115,14 @@ class Auditor:
         known = [each for each in candidates if "seconds_proxy" in each.figures]
         if not known:
             return
-        self.level, plan = FULL, known[0].plan
+        self.level = FULL
+        if not any(each.figures["audited"] for each in known):
+            self._if_it_fits(known[0].plan)
+
+    def _if_it_fits(self, plan: Plan) -> None:
+        """No audit in full where the time is too short for one, by what was measured."""
         in_full = self.of_audit(plan)
-        if self.clock.left <= in_full + self.ending(plan) and not any(each.figures["audited"] for each in known):
+        if self.clock.left <= in_full + self.ending(plan):
             self.level = QUICK
             self._say_less(QUICK, in_full)
 
@@ -122,7 +150,7 @@ class Auditor:
         Returns:
             An estimate; 0 below the last rung.
         """
-        if self.level in (None, NONE) or epochs != self.question.rungs[-1]:
+        if self.level in (None, NONE) or epochs != self.last:
             return 0.0
         return self.clock.about(PROXY, plan.passes(epochs, self.question.setting)) or 0.0
 
@@ -137,10 +165,12 @@ class Auditor:
         """
         if self.level != FULL:
             return 0.0
-        passes = plan.passes(self.question.rungs[-1], self.question.setting)
+        passes = plan.passes(self.last, self.question.setting)
         known = self.clock.about(AUDIT, passes)
-        own = known if known is not None else self._more_than_few() * (self.clock.about(PROXY, passes) or 0.0)
-        return own + self._missing_references()
+        if known is None:
+            models = (self.effort.references + 1) / (FEW.references + 1)
+            known = models * (self.clock.about(LEAKED, passes) or 0.0) + self._perturbing(passes)
+        return known + self._missing_references()
 
     def _missing_references(self) -> float:
         """Seconds of the first stage of the reference models that are not trained yet."""
@@ -150,15 +180,10 @@ class Auditor:
         missing = max(0, self.effort.references - kept["models"])
         return float(missing * kept["seconds"] / (kept["models"] + 1))
 
-    def _more_than_few(self) -> float:
-        """How many times as long as the first measurement, which ran all attacks, an audit in full takes."""
-        models = (self.effort.references + 1) / (FEW.references + 1)
-        robust = self.question.budgets.robust is not None
-        return max(models if self.question.budgets.leakage is not None else 1.0, self._perturbing() if robust else 1.0)
-
-    def _perturbing(self) -> float:
+    def _perturbing(self, passes: float) -> float:
+        """Seconds of perturbing as many inputs as an audit does, by how long the quick attacks took on few."""
         more = _AUTOATTACK if self.effort.robust == "autoattack" else 1.0
-        return more * self.effort.examples / FEW.examples
+        return more * self.effort.examples / FEW.examples * (self.clock.about(PERTURBED, passes) or 0.0)
 
     def reserved(self, plan: Plan) -> float:
         """Seconds that are kept free for what comes after the search.
@@ -185,8 +210,9 @@ class Auditor:
         Returns:
             An estimate. The audit of a finalist has asked about both halves; perturbed inputs are made anew.
         """
-        made = self.clock.about(MADE, plan.passes(self.question.rungs[-1], self.question.setting)) or 0.0
-        return made + (self.of_audit(plan) if self.question.budgets.robust is not None else 0.0)
+        passes = plan.passes(self.last, self.question.setting)
+        perturbing = self._perturbing(passes) if self.level == FULL else self.clock.about(PERTURBED, passes)
+        return (self.clock.about(MADE, passes) or 0.0) + (perturbing or 0.0)
 
     def _spent(self, candidate: Candidate, effort: Effort) -> Candidate:
         if self.question.budgets.leakage is not None:
@@ -217,15 +243,13 @@ class Auditor:
         self.work.write(_REFERENCES, {"models": models, "seconds": kept["seconds"]})
 
     def _estimated(self, first: Candidate, effort: Effort) -> float:
-        """Seconds of measuring the first candidate, by how long it took to make it."""
-        seconds = 0.0
-        if self.question.budgets.leakage is not None:
-            passes = max(first.figures["passes"], 1.0)
-            models = (effort.references + 1) / processors()
-            seconds += models * first.figures["seconds"] * (1 + self.question.setting.epochs / passes)
-        if self.question.budgets.robust is not None:
-            seconds += first.figures["seconds"] / 10 * (self._perturbing() if effort.full else 1.0)
-        return _CAUTION * seconds
+        """Seconds of measuring the leakage of the first candidate, by how long it took to make it. Perturbing few inputs takes
+        next to nothing, and tells what many would take."""
+        if self.question.budgets.leakage is None:
+            return 0.0
+        models = (effort.references + 1) / processors()
+        trained = 1 + self.question.setting.epochs / max(first.figures["passes"], 1.0)
+        return float(_CAUTION * models * first.figures["seconds"] * trained)
 
     def _say_less(self, level: str, needed: float) -> None:
         about = progress.duration(needed)

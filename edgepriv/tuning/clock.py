@@ -4,8 +4,9 @@ import time
 from dataclasses import dataclass, field
 
 MADE, PROXY, AUDIT, LAYOUT = "made", "proxy", "audit", "layout"
+LEAKED, PERTURBED = "leaked", "perturbed"
 """Steps: a candidate is trained and exported; it is measured while the search goes on; it is audited in full; its weights are
-written in another layout."""
+written in another layout. Of what is measured while the search goes on: its leakage, its accuracy under attack."""
 
 
 def now() -> float:

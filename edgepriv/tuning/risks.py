@@ -18,6 +18,7 @@ from edgepriv.models import checkpoint
 from edgepriv.project import beside
 from edgepriv.recipe import Recipe
 from edgepriv.tuning.budgets import Budgets
+from edgepriv.tuning.clock import now
 from edgepriv.tuning.question import Question
 
 
@@ -60,12 +61,14 @@ def risks(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[
         effort: what is spent.
 
     Returns:
-        ``tpr``: ``value``, ``ci``, ``attack``, ``fpr``, ``references``; ``robust``: ``value``, ``ci``, ``n``, ``level``.
+        ``tpr``: ``value``, ``ci``, ``attack``, ``fpr``, ``references``; ``robust``: ``value``, ``ci``, ``n``, ``level``;
+        both with ``seconds``.
 
     Raises:
         UserError: where one cannot be measured.
     """
     measured: dict[str, Any] = {}
+    began = now()
     if question.budgets.leakage is not None:
         asked = {"references": effort.references, "attacks": effort.attacks, "robust": "none"}
         pipeline.audit(
@@ -77,9 +80,10 @@ def risks(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[
             accept_accuracy_loss=True,
             force=True,
         )
-        measured["tpr"] = leakage_of(onnx, question, split)
+        measured["tpr"] = leakage_of(onnx, question, split) | {"seconds": now() - began}
     if question.budgets.robust is not None:
-        measured["robust"] = robust_of(onnx, question, split, effort)
+        began = now()
+        measured["robust"] = robust_of(onnx, question, split, effort) | {"seconds": now() - began}
     return measured
 
 

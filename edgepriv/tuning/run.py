@@ -35,6 +35,7 @@ from edgepriv.tuning.risks import PROXY, complete, leakage_of, missing, risks, r
 from edgepriv.tuning.saying import (
     accuracy_told,
     beside_uniform,
+    fewer_epochs,
     not_made,
     not_measured,
     not_the_same,
@@ -287,7 +288,7 @@ def _audited(search: Search) -> list[Candidate]:
         return kept or list(search.candidates.values())
     ranked = sorted(kept, key=lambda each: score(each, question.budgets))
     done, late = [each for each in kept if each.figures.get("audited")], []
-    compared = uniform(question.budgets).named(question.rungs[-1])
+    compared = uniform(question.budgets).named(search.auditor.last)
     finalists = [each for each in ranked if not each.figures.get("audited") and each.name != compared][:FINALISTS]
     for candidate in [*finalists, *(each for each in ranked if each.name == compared and each not in done)]:
         if search.clock.left <= auditor.of_audit(candidate.plan) + auditor.ending(candidate.plan):
@@ -333,10 +334,11 @@ def _told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
     }
     accepted = [line for line in done.get("accuracy", {}).get("warnings", []) if "--accept-accuracy-loss" in line]
     unasked = accuracy_told(figures) if question.budgets.drop is None else ""
-    compared = uniform(question.budgets).named(question.rungs[-1])
+    compared = uniform(question.budgets).named(search.auditor.last)
     remarks = [
         *(line for line in (unasked, tied(chosen, question.budgets.goal), not_the_same(winner, digest)) if line),
         *(beside_uniform(winner, search.candidates[name]) for name in (compared,) if name in search.candidates),
+        *fewer_epochs(search.auditor.last, question.rungs[-1]),
         *search.auditor.said,
         *without_time(search.left_out),
         *accepted,
@@ -399,7 +401,7 @@ def _summary(search: Search, chosen: Chosen) -> dict[str, Any]:
         "told_on": len(halves.telling.non_members),
         "seconds": search.clock.used,
         "trials": search.trials,
-        "epochs": list(search.question.rungs),
+        "epochs": list(search.auditor.rungs),
         "winner": chosen.winner.name,
         "within": chosen.within,
         "ties": sorted(names),

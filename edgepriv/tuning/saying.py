@@ -85,6 +85,21 @@ def not_measured(budget: str) -> dict[str, Any]:
     return {"budget": budget, **unknown, "met": False, "sentence": sentence}
 
 
+def fewer_epochs(last: int, usual: int) -> list[str]:
+    """That candidates were trained less than usual.
+
+    Args:
+        last: epochs of fine-tuning of those that were trained longest.
+        usual: of the search.
+
+    Returns:
+        A sentence; none where they were trained in full.
+    """
+    if last >= usual:
+        return []
+    return [f"no candidate was fine-tuned for more than {count(last, 'epoch')}, as --time is too short for {usual}"]
+
+
 def without_time(left_out: Sequence[str]) -> list[str]:
     """Candidates that were drawn and would not have ended in time.
 

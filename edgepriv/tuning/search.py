@@ -163,27 +163,22 @@ def _carried_out(search: Search, study: "Study", trial: "Trial") -> None:
     always = _ALWAYS in trial.user_attrs  # the file that all others are compared with
     plan = uniform(question.budgets) if always else suggested(trial, search.table, question.budgets, question.setting)
     value, pruned = None, False
-    for rung, epochs in enumerate(question.rungs):
-        first = not search.candidates
+    for rung, epochs in enumerate(search.auditor.rungs):
+        if epochs > search.auditor.last:
+            break
         if rung and not always and trial.should_prune():
             pruned = True
             break
-        if not first and search.lacks(plan, epochs) >= 0:
+        if not always and search.lacks(plan, epochs) >= 0:
             pruned = rung > 0
             if not rung:
                 search.left_out.append(plan.title(epochs))
             break
-        last = epochs == question.rungs[-1]
         try:
-            candidate = made(question, plan, epochs, search.work, whole=last and search.auditor.asked)
-            if last and (always or size_kept(candidate.figures, question.budgets)):
-                search.auditor.learn(candidate)
-                candidate = search.auditor.measure(candidate)
+            value = _scored(search, plan, epochs, always=always)
         except UserError as error:
             search.failed.append(f"{plan.title(epochs)}: {error}")
             break
-        search.add(candidate)
-        value = score(candidate, question.budgets, final=last)
         trial.report(value, _KEEP**rung)
     if value is None:
         study.tell(trial, state=TrialState.FAIL)
@@ -191,3 +186,25 @@ def _carried_out(search: Search, study: "Study", trial: "Trial") -> None:
         study.tell(trial, state=TrialState.PRUNED)  # with the value that was reported last
     else:
         study.tell(trial, value)
+
+
+def _scored(search: Search, plan: Plan, epochs: int, *, always: bool) -> float:
+    """Make a candidate and measure what its rung asks for. The first one, ``always``, decides how many rungs there are."""
+    question, auditor = search.question, search.auditor
+    whole = auditor.asked and (always or epochs == auditor.last)
+    candidate = made(question, plan, epochs, search.work, whole=whole)
+    auditor.learn(candidate)
+    if always and epochs < auditor.last and not _affords_next(search, plan, epochs):
+        auditor.shorten(epochs)
+    last = epochs == auditor.last
+    if last and (always or size_kept(candidate.figures, question.budgets)):
+        candidate = auditor.measure(candidate)
+    search.add(candidate)
+    return score(candidate, question.budgets, final=epochs == question.rungs[-1])
+
+
+def _affords_next(search: Search, plan: Plan, epochs: int) -> bool:
+    """Whether the first candidate can be trained on the next rung, and the file be made of it at the end."""
+    following = next(each for each in search.question.rungs if each > epochs)
+    made_in = search.clock.about(MADE, plan.passes(following, search.question.setting)) or 0.0
+    return search.clock.left > 2 * made_in

@@ -57,8 +57,9 @@ class Leaking:
 
     def risks(self, onnx, question, split, effort):
         self.efforts.append(effort.references)
-        self.now += self.seconds * (effort.references + 1)
-        return {"tpr": self.leakage_of(onnx, question, split) | {"references": effort.references}}
+        took = self.seconds * (effort.references + 1)
+        self.now += took
+        return {"tpr": self.leakage_of(onnx, question, split) | {"references": effort.references, "seconds": took}}
 
     def leakage_of(self, onnx, question, split):
         return {
@@ -127,6 +128,22 @@ def test_where_no_audit_fits_the_few_models_of_the_search_tell(model, tmp_path, 
         with pytest.raises(GateFailed, match="leakage was not measured") as failed:
             tune(model, None, asked, tmp_path / "none", seconds=50.0, most=4)
     assert failed.value.audit["budgets"][-1]["met"] is False
+
+
+def test_a_first_candidate_without_time_for_more_epochs_is_measured_as_it_is(model, tmp_path, monkeypatch):
+    simulated, slow = Leaking(0.06, 1.0).patched(monkeypatch), Simulated(model).patched(monkeypatch)
+
+    def harden(model, recipe, changes, output, **options):
+        simulated.now += 20.0 + 5.0 * changes["qat"]["epochs"]
+        return slow.harden(model, recipe, changes, output, **options)
+
+    monkeypatch.setattr("edgepriv.pipeline.harden", harden)
+    monkeypatch.setattr("edgepriv.tuning.auditing.processors", lambda: 5)
+    content = tune(model, None, budgets_of(None, 15.0, "0.1@0.05", None), tmp_path / "t", seconds=300.0, most=4)
+    assert simulated.now <= 300
+    assert content["epochs"] == [1, 4]
+    assert content["within"]
+    assert "no candidate was fine-tuned for more than 4 epochs, as --time is too short for 12" in content["said"]
 
 
 def test_every_defence_of_the_search_is_one_that_recipes_know():
