@@ -41,6 +41,8 @@ POOLED = "adaptive"
 """The attacker whose reference models stand for the file: they are trained as it was, defence included."""
 ORDINARY = 2_000
 """Records for the average's figure, at most."""
+ENOUGH = 6
+"""Reference models with which all but ``AS_AERNI`` can be run: 2 IN and 2 OUT of each canary beside the attacked one."""
 DRAWS = 500
 _WEIGHTS = 4_000_000  # of draws at a time
 
@@ -89,7 +91,8 @@ def canaries_part(
 
     Returns:
         ``threat_model``, ``reference_models``; for each attack a row with ``canaries`` and ``average``, pooled over reference
-        models (None where these were not trained as the target was), and ``file``, of the audited file's own canaries;
+        models (None where these were not trained as the target was; of the average also where it cannot be made, with the
+        reason as ``no_average``), and ``file``, of the audited file's own canaries;
         ``strongest``, the attack that finds most canaries at the lowest rate that is resolved, None without any; ``left_out``,
         with reasons; ``epsilon`` that the file's own canaries show (``epsilon.epsilon_part``). As JSON.
     """
@@ -117,10 +120,13 @@ def canaries_part(
             row |= {"file": _of_the_file(own_scores[attack.name], canaries.member), "canaries": None, "average": None}
             if threat_model == POOLED:
                 row["canaries"] = figures(pooled(attack, on_canaries), seed)
-                row["average"] = figures(pooled(attack, on_average), seed)
         except Unavailable as reason:
-            left_out.append({"name": attack.name, "reason": str(reason)})
+            few = "" if attack.name == AS_AERNI else _of_few(len(references.member))
+            left_out.append({"name": attack.name, "reason": f"{reason}{few}"})
+            own_scores.pop(attack.name, None)
             continue
+        if row["canaries"] is not None:
+            row |= _average(attack, on_average, seed)
         rows.append(row)
     return {
         "threat_model": threat_model,
@@ -130,6 +136,24 @@ def canaries_part(
         "left_out": left_out,
         "epsilon": of_canaries(own_scores, canaries.member, why_not_drawn(dataset, canaries=True), seed),
     }
+
+
+def _of_few(models: int) -> str:
+    """Why so few reference models say nothing of each other; empty for more."""
+    if models >= ENOUGH:
+        return ""
+    return (
+        f" (each of {models} reference models is attacked with the others, equally many for each canary: --references {ENOUGH} "
+        "or more)"
+    )
+
+
+def _average(attack: Attack, evidence: Evidence, seed: int) -> dict[str, Any]:
+    """The same of ordinary candidates, which reference models may share less evenly than they share the canaries."""
+    try:
+        return {"average": figures(pooled(attack, evidence), seed)}
+    except Unavailable as reason:
+        return {"average": None, "no_average": str(reason)}
 
 
 def _evidence(target: Target, dataset: Dataset, records: Records, seed: int) -> Evidence:

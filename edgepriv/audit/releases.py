@@ -216,7 +216,11 @@ def _refuse_manifest_of_others(model: DeployedModel, other: DeployedModel) -> No
 def _placed(
     model: DeployedModel, before: Sequence[Release], other: DeployedModel, opened: Opened, recipe: Recipe | None
 ) -> Release:
-    """A release, by how it is related to the audited file and to the releases before it."""
+    """A release, by how it is related to the audited file and to the releases before it. Raises UserError for one that is
+    named twice: its scores would count twice."""
+    twice = next((one.model for one in before if one.model.sha256 == other.sha256), None)
+    if twice is not None:
+        raise UserError(f"--also {other.path} is the same file as --also {twice.path}, byte for byte: name it once")
     relations = [related(one, other) for one in (model, *(release.model for release in before))]
     training = training_of(relations, [0, *(release.training for release in before)])
     return Release(other, opened, *relations[0], training, recipe)
@@ -270,7 +274,7 @@ def _refuse_other_members(
     for key, which in (
         ("sha256", "other data"),
         ("encoding", "rows encoded in another way"),
-        ("canaries", "other canaries"),
+        ("canaries", "other canaries, or with none where this one has some"),
     ):
         if records[0].get(key) != records[1].get(key):
             raise UserError(f"{what}: it was trained on {which}")

@@ -11,6 +11,9 @@ paper does not have, every column of its own takes a value at random among those
 ``near-duplicate``: a copy of an ordinary candidate, changed a little (a picture moved by one pixel, a row with one other cell),
 under a wrong label; who holds the original is drawn independently (the paper's canaries for defences that rely on neighbours,
 which copies exactly). A file: the user's own records, shuffled.
+
+A canary that equals another record, label included, would be trained on through that one even where it is meant to be out. So
+each is a record of its own (``data.equal_records``): those that are not are drawn again, and a file of them is refused.
 """
 
 import hashlib
@@ -22,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from edgepriv.data.dataset import Dataset, as_inputs, with_classes
+from edgepriv.data.equal_records import EqualRecords
 from edgepriv.data.files import from_file, kind_of
 from edgepriv.data.splits import Split
 from edgepriv.errors import UserError
@@ -34,6 +38,7 @@ _STREAM = 21  # of the split's seed
 _VALUES = 2_000  # candidates among whom a column's values are looked for
 _ROUNDING = 1e-3
 _SHOWN = 8
+_TRIES = 50  # of drawing a record that there is not yet
 _SIDES = ("members", "non_members")
 
 Examples = tuple[np.ndarray, np.ndarray]
@@ -85,12 +90,15 @@ def with_canaries(dataset: Dataset, split: Split, asked: Data) -> Dataset:
     generator = np.random.default_rng([split.seed, _STREAM])
     own = None if wanted.file is None else _of_file(wanted.file, dataset, asked)
     count = len(own[1]) if own is not None else wanted.count or 0
-    index, members = _places(dataset, split, count, generator)
+    known = EqualRecords(dataset)
+    index, members = _places(dataset, split, count, generator, known if wanted.kind == "mislabelled" else None)
+    known.leave_out(index)
     if own is not None:
+        _refuse_equal(wanted, dataset, known, own)
         order = generator.permutation(count)
         x, y = own[0][order], own[1][order]
     else:
-        x, y = _MAKERS[wanted.kind](dataset, _ordinary(split, index), index, generator)
+        x, y = _each_its_own(wanted, dataset, known, _ordinary(split, index), index, generator)
     return _planted(dataset, wanted, index, members, (x, y))
 
 
@@ -192,23 +200,71 @@ def _planted(dataset: Dataset, wanted: Planted, index: np.ndarray, members: int,
     return replace(dataset, x=inputs, y=labels, canaries=known)
 
 
-def _places(dataset: Dataset, split: Split, count: int, generator: np.random.Generator) -> tuple[np.ndarray, int]:
-    """int64 [count], ascending; and how many of them are members' places, half."""
+def _each_its_own(
+    wanted: Planted,
+    dataset: Dataset,
+    known: EqualRecords,
+    others: np.ndarray,
+    index: np.ndarray,
+    generator: np.random.Generator,
+) -> Examples:
+    """Canaries of a kind; those that equal another record are drawn again."""
+    make, by_inputs = _MAKERS[wanted.kind], wanted.kind == "rare"
+    x, y = make(dataset, others, index, generator)
+    for _ in range(_TRIES):
+        again = known.repeated(x, y, by_inputs=by_inputs)
+        if not again.any():
+            return x, y
+        x = x.copy()
+        x[again], y[again] = make(dataset, others, index[again], generator)
+    raise UserError(
+        f"{dataset.name}: {wanted} needs records of their own, and the data have too few different ones: "
+        f"{int(known.repeated(x, y, by_inputs=by_inputs).sum()):,} canaries would equal another record, which is trained on "
+        "where they are not. Ask for fewer, for another kind, or bring a file of your own"
+    )
+
+
+def _refuse_equal(wanted: Planted, dataset: Dataset, known: EqualRecords, own: Examples) -> None:
+    """Refuse the user's records that are in the data, or twice in the file."""
+    there, twice = known.there(*own), known.repeated(*own)
+    if twice.any():
+        told = [f"{int(there.sum()):,} are in {dataset.name} too"] if there.any() else []
+        told += [f"{int((twice & ~there).sum()):,} stand there twice"] if (twice & ~there).any() else []
+        raise UserError(
+            f"{wanted}: of {len(twice):,} canaries {' and '.join(told)}, label included, as the model sees them. Such a record "
+            "is trained on where the canary is left out: remove it from the file"
+        )
+
+
+def _places(
+    dataset: Dataset,
+    split: Split,
+    count: int,
+    generator: np.random.Generator,
+    known: EqualRecords | None = None,
+) -> tuple[np.ndarray, int]:
+    """int64 [count], ascending; and how many of them are members' places, half. ``known``: where the records there stay, under
+    another label, which must leave each of them unlike all others."""
     if count * MOST_SHARE > len(split.members):
         raise UserError(
             f"{count:,} canaries are more than a quarter of the {len(split.members):,} members: ask for fewer canaries, or "
             "for more members"
         )
     half = count // 2
-    drawn = []
+    drawn: list[np.ndarray] = []
     for name in _SIDES:
         side = getattr(split, name)
         order = generator.permutation(side)
+        if known is not None:
+            order = known.relabelable(order, besides=np.concatenate([*drawn, np.empty(0, np.int64)]))
+        usable = len(order)
         if dataset.groups is not None:  # one record of each person
             order = order[np.sort(np.unique(dataset.groups[order], return_index=True)[1])]
         if 2 * half > len(order):
             title = name.replace("_", "-")
             there = f"{len(side):,} {title}"
+            if usable < len(side):
+                there = f"{usable:,} of the {there} whose inputs have a label left under which they are not in the data"
             if dataset.groups is not None:
                 there = f"{len(order):,} groups among the {there}, which give one canary each"
             raise UserError(

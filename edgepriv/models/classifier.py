@@ -145,7 +145,8 @@ def _made_by(
     try:
         network = factory(num_classes=num_classes, input_shape=tuple(input_shape), **arguments)
     except TypeError as error:
-        raise UserError(f"model {name!r} does not take these arguments: {error}") from error
+        given = ", ".join(["num_classes", "input_shape", *arguments])
+        raise UserError(f"model {name!r} does not take these arguments ({given}): {error}") from error
     except Exception as error:
         raise UserError(f"model {name!r} cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):

@@ -148,6 +148,8 @@ def canary_notes(part: Part) -> list[str]:
         )
     reasons = dict.fromkeys(side["tpr_at_fpr"][fpr].get("note", "") for side in pooled for fpr in RARE_FIRST)
     notes += [f"-: {reason}" for reason in reasons if reason]
+    without = [row for row in part["attacks"] if row.get("no_average")]
+    notes += [f"no figure of the average record by {row['name']}: {row['no_average']}" for row in without]
     return notes + [f"left out: {row['name']}: {row['reason']}" for row in part["left_out"]]
 
 

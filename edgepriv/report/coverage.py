@@ -52,7 +52,7 @@ def _membership(audit: Mapping[str, Any]) -> Iterator[Row]:
         missing = [row for row in audit.get("left_out", ()) if attacker_in(row) == attacker]
         reasons = list(dict.fromkeys(row["reason"] for row in missing))
         if run:
-            left = f"; {count(len(missing), 'more was' if len(missing) == 1 else 'more')} left out" if missing else ""
+            left = f"; {len(missing):,} more {'was' if len(missing) == 1 else 'were'} left out" if missing else ""
             blind = attacker == "training" and all(row["threat_model"] == "oblivious" for row in run)
             without = ", by models trained without the defence alone" if blind else ""
             yield _row(MEMBERSHIP, EXECUTED, f"{count(len(run), 'attack')}{without}{left}", attacker)

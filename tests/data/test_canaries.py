@@ -228,3 +228,37 @@ def test_canaries_are_part_of_the_training_hash_and_their_absence_is_not():
     assert plain.training_hash() == Recipe(data={"name": "digits", "canaries": None}).training_hash()
     hashes = {plain.with_changes(data={"canaries": each}).training_hash() for each in ("rare:4", "rare:6")}
     assert len(hashes | {plain.training_hash()}) == 3
+
+
+def test_a_mislabelled_record_takes_a_label_under_which_it_is_not_in_the_data():
+    """Six different rows, each often there under two of three labels: only the third makes a canary of its own."""
+    generator = np.random.default_rng(0)
+    kinds, y = generator.integers(0, 6, 600), generator.integers(0, 2, 600)
+    x = np.stack([kinds / 5, np.arange(600) / 600], axis=1)
+    x[50:, 1] = 0.5  # only the first 50 are like no other
+    y[:3] = 2
+    dataset = checked("rows", x.astype(np.float32), y)
+    changed, _ = planted(dataset, "mislabelled:4")
+    own = {(tuple(row), int(label)) for row, label in zip(changed.x, changed.y, strict=True)}
+    others = np.setdiff1d(np.arange(600), changed.canaries.index)
+    there = {(tuple(changed.x[place]), int(changed.y[place])) for place in others}
+    assert len(own - there) == 4
+
+
+@pytest.mark.parametrize("kind", ["mislabelled", "rare", "near-duplicate"])
+def test_data_without_room_for_records_of_their_own_are_refused(kind):
+    """Two columns of yes and no under two labels: every row that can be made is there already."""
+    cells = np.array([[a, b, label] for a in (0, 1) for b in (0, 1) for label in (0, 1)] * 75)
+    dataset = checked("few", cells[:, :2].astype(np.float32), cells[:, 2])
+    with pytest.raises(
+        UserError, match=r"would equal another record|have a label left under which they are not in the data"
+    ):
+        planted(dataset, f"{kind}:20")
+
+
+def test_records_of_a_file_that_are_in_the_data_or_twice_in_it_are_refused(digits, tmp_path):
+    x = np.concatenate([digits.x[:3], np.full((2, *digits.input_shape), 0.25, np.float32), 1 - digits.x[:1]])
+    y = np.concatenate([digits.y[:2], [(digits.y[2] + 1) % 10], [4, 4, 5]])
+    np.savez(tmp_path / "own.npz", x=x, y=y)
+    with pytest.raises(UserError, match=r"of 6 canaries 2 are in digits too and 1 stand there twice, label included"):
+        planted(digits, str(tmp_path / "own.npz"))

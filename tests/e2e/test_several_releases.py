@@ -107,6 +107,7 @@ def test_what_cannot_be_combined_is_refused_in_one_sentence(releases, refused, t
     shutil.copy(releases / "v2.onnx", tmp_path / "bare.onnx")
     assert "no bare.manifest.json beside it" in refused(*audit, "--also", tmp_path / "bare.onnx")
     also = ("--also", releases / "v2.onnx")
+    assert "v2.onnx, byte for byte: name it once" in refused(*audit, *also, *also)
     assert "none of the attacks combines releases" in refused(*audit, *also, "--attacks", "quick")
     assert "--references 0 trains none" in refused(*audit, *also, "--references", "0")
     assert "--threat-model adaptive" in refused(*audit, *also, "--threat-model", "oblivious")
