@@ -212,21 +212,21 @@ def _each_its_own(
     make, by_inputs = _MAKERS[wanted.kind], wanted.kind == "rare"
     x, y = make(dataset, others, index, generator)
     for _ in range(_TRIES):
-        again = known.repeated(x, y, by_inputs=by_inputs)
+        again = known.not_new(x, y, by_inputs=by_inputs)
         if not again.any():
             return x, y
         x = x.copy()
         x[again], y[again] = make(dataset, others, index[again], generator)
     raise UserError(
         f"{dataset.name}: {wanted} needs records of their own, and the data have too few different ones: "
-        f"{int(known.repeated(x, y, by_inputs=by_inputs).sum()):,} canaries would equal another record, which is trained on "
+        f"{int(known.not_new(x, y, by_inputs=by_inputs).sum()):,} canaries would equal another record, which is trained on "
         "where they are not. Ask for fewer, for another kind, or bring a file of your own"
     )
 
 
 def _refuse_equal(wanted: Planted, dataset: Dataset, known: EqualRecords, own: Examples) -> None:
     """Refuse the user's records that are in the data, or twice in the file."""
-    there, twice = known.there(*own), known.repeated(*own)
+    there, twice = known.there(*own), known.not_new(*own)
     if twice.any():
         told = [f"{int(there.sum()):,} are in {dataset.name} too"] if there.any() else []
         told += [f"{int((twice & ~there).sum()):,} stand there twice"] if (twice & ~there).any() else []

@@ -68,7 +68,7 @@ class EqualRecords:
         seen = (self._known.get(own, Counter[int]()) for own in prints(x))
         return np.array([bool(labels) if by_inputs else y[n] in labels for n, labels in enumerate(seen)], dtype=bool)
 
-    def repeated(self, x: np.ndarray, y: np.ndarray, *, by_inputs: bool = False) -> np.ndarray:
+    def not_new(self, x: np.ndarray, y: np.ndarray, *, by_inputs: bool = False) -> np.ndarray:
         """Which new records are in the data, or equal a new one before them.
 
         Args:
