@@ -2,7 +2,8 @@
 
     python benchmarks/adversarial_leakage.py [--ways natural longer fgsm pgd trades] [--seeds 0 1 2] [--members 2000]
                                              [--references 16] [--epochs 20] [--robust-epochs 10] [--eps 0.1]
-                                             [--queried 1000] [--robust-examples 300] [--folder DIR] [--output FILE.json]
+                                             [--queried 1000] [--robust autoattack] [--robust-examples 300]
+                                             [--folder DIR] [--output FILE.json]
 
 LeNet-5 on Fashion-MNIST. Every way starts from the same kind of natural training, and goes on for --robust-epochs as ``edgepriv
 harden`` does; ``longer`` goes on without perturbations. All models of all ways have the same members and non-members; seeds
@@ -16,7 +17,6 @@ are kept in --folder, where a run that was killed goes on.
 
 import argparse
 import hashlib
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -75,7 +75,7 @@ def recipe_of(options: argparse.Namespace, way: str, seed: int) -> Recipe:
             train=stage | {"epochs": options.epochs},
             robust=stage | {"epochs": options.robust_epochs},
             adversary={"eps": options.eps},
-            audit={"queried_examples": options.queried},
+            audit={"queried_examples": max(2, options.queried)},
         )
         .with_changes(**WAYS[way])
     )
@@ -110,18 +110,19 @@ def measured(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Figures of one target, and every attack's scores; read from the folder where they are there."""
     recipe = recipe_of(options, way, seed)
-    made_of = json.dumps([recipe.training_hash(), code_version(), options.references, options.queried])
-    cell = options.folder / f"{way}-{seed}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.json"
+    made_by = hashlib.sha256(f"{recipe.training_hash()} {code_version()}".encode()).hexdigest()[:16]
+    target = options.folder / f"{way}-{seed}-{made_by}.onnx"
+    cell = target.with_suffix(f".{options.references}-{options.queried}.json")
     if not cell.exists():
         started = time.process_time()
-        model = target_of(recipe, dataset, split, cell.with_suffix(".onnx"))
+        model = target_of(recipe, dataset, split, target)
         content, scores = membership_part(
             open_target(model, of_dataset(dataset), Told()).target,
             dataset,
             split.members,
             split.non_members,
             {"adaptive": fleet},
-            attacks=ATTACKS,
+            attacks=attacks_of(options),
             recipe=recipe_of(options, way, SPLIT_SEED),
             pool=split.reference,
         )
@@ -129,12 +130,17 @@ def measured(
         row |= {"sha256": model.sha256, "cpu_seconds": round(time.process_time() - started, 1)}
         np.savez(cell.with_suffix(".npz"), **{name.replace("/", "|"): values for name, values in scores.items()})
         write_json(cell, row)
-    robust = cell.with_suffix(f".robust-{options.robust_examples}.json")
+    robust = target.with_suffix(f".{options.robust}-{options.robust_examples}.json")
     if options.robust_examples and not robust.exists():
-        write_json(robust, robust_accuracy(DeployedModel.open(cell.with_suffix(".onnx")), dataset, split, options))
+        write_json(robust, robust_accuracy(DeployedModel.open(target), dataset, split, options))
     row = read_json(cell, "cell") | ({"robustness": read_json(robust, "cell")} if robust.exists() else {})
     with np.load(cell.with_suffix(".npz"), allow_pickle=False) as archive:
         return row, {name.replace("|", "/"): archive[name] for name in archive.files}
+
+
+def attacks_of(options: argparse.Namespace) -> list[str]:
+    """Those that are run: without candidates to perturb, those that ask about the candidates as they are."""
+    return [name for name in ATTACKS if options.queried or "/" not in name]
 
 
 def kept_of(row: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +151,7 @@ def kept_of(row: dict[str, Any]) -> dict[str, Any]:
 def robust_accuracy(
     model: DeployedModel, dataset: Dataset, split: Split, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """What the standard AutoAttack leaves of some non-members, the same ones for every model."""
+    """What attacks leave of some non-members, the same ones for every model."""
     chosen = np.random.default_rng(SPLIT_SEED).permutation(split.non_members)[: options.robust_examples]
     x, y = dataset.inputs(chosen), dataset.y[chosen]
     result = robustness(
@@ -155,7 +161,7 @@ def robust_accuracy(
         y,
         norm="linf",
         eps=options.eps,
-        level="autoattack",
+        level=options.robust,
     )
     return {name: result[name] for name in ("n", "clean_accuracy", "worst_case_accuracy", "ci", "warnings")}
 
@@ -163,7 +169,7 @@ def robust_accuracy(
 def pooled(scores: list[dict[str, np.ndarray]]) -> dict[str, Side]:
     """Attack -> the answers of all seeds' targets about its candidates; a candidate is a person, with one of each seed."""
     sides = {}
-    for name in ATTACKS:
+    for name in (name for name in ATTACKS if f"adaptive/{name}" in scores[0]):
         place = scores[0].get(f"adaptive/{name}/index", np.arange(len(scores[0]["member"])))
         values = np.concatenate([own[f"adaptive/{name}"] for own in scores])
         persons = np.tile(place, len(scores))
@@ -226,8 +232,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="of natural training")
     parser.add_argument("--robust-epochs", type=int, default=10, help="after it")
     parser.add_argument("--eps", type=float, default=0.1, help="L-infinity")
-    parser.add_argument("--queried", type=int, default=1000, help="candidates that are perturbed")
-    parser.add_argument("--robust-examples", type=int, default=300, help="for AutoAttack; 0 leaves it out")
+    parser.add_argument("--queried", type=int, default=1000, help="candidates that are perturbed; 0 for none")
+    parser.add_argument("--robust", choices=("quick", "autoattack"), default="autoattack")
+    parser.add_argument("--robust-examples", type=int, default=300, help="0 leaves robust accuracy out")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "edgepriv-adversarial-leakage")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -37,6 +37,14 @@ FIELD_LABELS = {
     "rank": "`rank`",
     "early-rank": "best held-out epoch, `rank`",
 }
+ADVERSARIAL = Path(__file__).parent / "results" / "adversarial_leakage.json"
+WAY_LABELS = {
+    "natural": "natural",
+    "longer": "natural, as many epochs more",
+    "fgsm": "FGSM",
+    "pgd": "PGD-7",
+    "trades": "TRADES-7, beta 6",
+}
 LIRA, RMIA = ("lira-online", "adaptive"), ("rmia-online", "adaptive")
 
 Cells = Sequence[Mapping[str, Any]]
@@ -303,6 +311,39 @@ def of_the_field(recipe: str, data: str | None = None) -> str:
     return markdown(headings, lines)
 
 
+def of_adversarial_training() -> str:
+    """The ways of ``benchmarks/adversarial_leakage.py``: all seeds together, and what exceeds natural training."""
+    headings = (
+        "training",
+        "accuracy, members / others",
+        "robust accuracy",
+        "attack",
+        "AUC",
+        "more than natural",
+        "TPR at 1% FPR",
+        "more",
+        "at 0.1%",
+    )
+    lines: Rows = []
+    for way, measured in read_json(ADVERSARIAL, "results")["ways"].items():
+        left = [row["robustness"]["worst_case_accuracy"] for row in measured["seeds"] if "robustness" in row]
+        own = [WAY_LABELS.get(way, way), both_accuracies(measured["seeds"]), percent(left) if left else "-"]
+        for place, attack in enumerate(measured["together"]):
+            rates, more = attack["tpr_at_fpr"], attack["more"]
+            low = [with_interval(f"{100 * rate['value']:.2f}%", rate["ci"], 2, 100) for rate in rates.values()]
+            line = [*(own if not place else [""] * len(own)), attack["name"]]
+            line.append(with_interval(f"{attack['auc']:.3f}", attack["auc_ci"], 3))
+            base = way == "natural"
+            gaps = [
+                with_interval(f"{scale * gap['value']:+.{digits}f}", gap["ci"], digits, scale)
+                for gap, scale, digits in ((more["auc"], 1, 3), (more["0.01"], 100, 1))
+                if not base
+            ]
+            line += [gaps[0] if gaps else "", low[0], gaps[1] if gaps else "", *(low[1:] or ["-"])]
+            lines.append(line)
+    return markdown(headings, lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "001-lenet": lambda: widths_001(
         "001-lenet",
@@ -356,6 +397,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "best-cifar10": lambda: defences("best-cifar10"),
     "best-fashion_mnist": lambda: defences("best-fashion_mnist"),
     "field-location30": lambda: of_the_field("location_mlp.toml"),
+    "adversarial-leakage": of_adversarial_training,
 }
 """By the name that stands in a page."""
 
