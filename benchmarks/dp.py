@@ -61,11 +61,11 @@ class Cell:
 
 CELLS = (
     Cell("fashion_mnist", 3_000, 8, 84.5, batch_size=3_000, epochs=100, lr=4.0, ema=0.9, non_members=5_000),
-    Cell("fashion_mnist", 3_000, 3, 83.0, batch_size=3_000, epochs=80, lr=3.0, ema=0.95, non_members=5_000),
+    Cell("fashion_mnist", 3_000, 3, 83.0, batch_size=3_000, epochs=160, lr=1.0, ema=0.98, non_members=5_000),
     Cell("fashion_mnist", 15_000, 3, 86.0, batch_size=3_750, epochs=40, lr=4.0, ema=0.95, non_members=5_000),
     Cell("fashion_mnist", 60_000, 3, 89.0, batch_size=15_000, epochs=40, lr=4.0, ema=0.98, non_members=9_000, seeds=1),
     Cell("cifar10", 4_000, 8, 53.0, batch_size=4_000, epochs=80, lr=2.0, ema=0.9, non_members=5_000),
-    Cell("cifar10", 1_000, 8, 42.0, batch_size=1_000, epochs=80, lr=2.0, ema=0.9, non_members=5_000),
+    Cell("cifar10", 1_000, 8, 42.0, batch_size=1_000, epochs=80, lr=0.5, ema=0.9, non_members=5_000),
     Cell("mnist", 60_000, 3, 98.5, batch_size=15_000, epochs=40, lr=4.0, ema=0.98, non_members=9_000, seeds=1),
     Cell("location30", 1_000, 8, None, 1_000, 60, 4.0, ema=0.9, non_members=1_000, features="none"),
 )

@@ -397,6 +397,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "best-cifar10": lambda: defences("best-cifar10"),
     "best-fashion_mnist": lambda: defences("best-fashion_mnist"),
     "field-location30": lambda: of_the_field("location_mlp.toml"),
+    "field-pneumonia": lambda: of_the_field("fashion_lenet.toml", "pneumonia.npz"),
     "adversarial-leakage": of_adversarial_training,
 }
 """By the name that stands in a page."""
