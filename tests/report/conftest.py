@@ -162,7 +162,7 @@ def bench():
             for batch, slower in ((1, 1.02), (32, 1.3))
         ],
         "machine": {"cpu": "A CPU", "cores": 2, "onnxruntime": "1.32.0", "python": "3.11.7", "os": "Linux"},
-        "method": {"runs": 200, "rounds": 5, "warmup": 20, "memory": "VmRSS"},
+        "method": {"runs": 200, "time": 30.0, "precision": 0.05, "warmup": 20, "memory": "VmRSS"},
     }
 
 
