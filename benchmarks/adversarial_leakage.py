@@ -206,12 +206,12 @@ def shown(ways: dict[str, Any]) -> Table:
         "0.1%",
     ):
         table.add_column(heading)
-    for way, found in ways.items():
+    for way, cells in ways.items():
         means = [
-            np.mean([row["utility"][f"{side}_accuracy"] for row in found["seeds"]]) for side in ("member", "non_member")
+            np.mean([row["utility"][f"{side}_accuracy"] for row in cells["seeds"]]) for side in ("member", "non_member")
         ]
-        left = [row["robustness"]["worst_case_accuracy"] for row in found["seeds"] if "robustness" in row]
-        for row in found["together"]:
+        left = [row["robustness"]["worst_case_accuracy"] for row in cells["seeds"] if "robustness" in row]
+        for row in cells["together"]:
             rates = [f"{100 * rate['value']:.2f}%" for rate in row["tpr_at_fpr"].values()]
             areas = [f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, (low, high) in _areas(row)]
             accuracies = " / ".join(f"{100 * mean:.1f}%" for mean in means)

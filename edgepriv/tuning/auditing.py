@@ -34,14 +34,14 @@ _REFERENCES, _LAST = "references", "last"
 class Auditor:
     """Measures leakage and robustness where they have a budget. ``level``: FULL, QUICK or NONE, decided by the first candidate;
     None before. ``last``: epochs of fine-tuning of a candidate that is trained in full, fewer than usual where the first had no
-    time for more. ``said``: what was left out, and why."""
+    time for more. ``remarks``: what was left out, and why."""
 
     question: Question
     work: Work
     clock: Clock
     level: str | None = None
     last: int = 0
-    said: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.last = (self.work.read(_LAST) or {"epochs": self.question.rungs[-1]})["epochs"]
@@ -254,7 +254,7 @@ class Auditor:
     def _say_less(self, level: str, needed: float) -> None:
         about = progress.duration(needed)
         if level == QUICK:
-            self.said.append(
+            self.remarks.append(
                 f"no file was audited in full, as --time is too short for it (about {about} for one): leakage was measured by "
                 f"{FEW.references} reference models"
                 if self.question.budgets.leakage is not None
@@ -263,6 +263,6 @@ class Auditor:
             )
         else:
             what = "leakage" if self.question.budgets.leakage is not None else "accuracy under attack"
-            self.said.append(
+            self.remarks.append(
                 f"{what} was not measured: it takes about {about} for a file, and --time is too short for it"
             )

@@ -277,7 +277,9 @@ def _lay_out(search: Search) -> None:
                 clock.learn(LAYOUT, 0, other.figures["seconds"])
                 search.candidates[other.name] = other
     if late:
-        search.auditor.said.append(f"{count(late, 'other layout')} of the best candidates: --time left none for them")
+        search.auditor.remarks.append(
+            f"{count(late, 'other layout')} of the best candidates: --time left none for them"
+        )
 
 
 def _audited(search: Search) -> list[Candidate]:
@@ -299,7 +301,7 @@ def _audited(search: Search) -> list[Candidate]:
         search.candidates[candidate.name] = done[-1]
     if late:
         about = progress.duration(max(auditor.of_audit(each.plan) for each in late))
-        auditor.said.append(
+        auditor.remarks.append(
             f"{count(len(late), 'finalist')} could not be audited in full, which takes about {about} each, as --time is over: "
             + "; ".join(each.title for each in late)
         )
@@ -339,7 +341,7 @@ def _told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
         *(line for line in (unasked, tied(chosen, question.budgets.goal), not_the_same(winner, digest)) if line),
         *(beside_uniform(winner, search.candidates[name]) for name in (compared,) if name in search.candidates),
         *fewer_epochs(search.auditor.last, question.rungs[-1]),
-        *search.auditor.said,
+        *search.auditor.remarks,
         *without_time(search.left_out),
         *accepted,
         *not_made(search.failed),
