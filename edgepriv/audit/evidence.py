@@ -155,6 +155,24 @@ class Evidence:
         )  # fmt: skip
         return pretended, references.member[r]
 
+    def with_models(self, models: npt.NDArray[np.int64]) -> "Evidence":
+        """The same evidence with some of the reference models.
+
+        Args:
+            models: int64, 0 .. R - 1.
+
+        Returns:
+            The evidence; without reference models, as it is.
+        """
+        references, population = self.references, self.population
+        return replace(
+            self,
+            references=references and references.of_models(models),
+            population=population and population.of_models(models),
+            copies=tuple(copy.with_models(models) for copy in self.copies),
+            releases=tuple(release.with_models(models) for release in self.releases),
+        )
+
     def with_shadow_as_target(self, learnt: Bools) -> tuple["Evidence", Bools]:
         """Pretend that the shadow model is the target, of which a part is known.
 

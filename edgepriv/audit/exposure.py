@@ -4,7 +4,7 @@ Only an attack that is beyond guessing singles anybody out: the members that a g
 For the owner's eyes: these tables name training examples. They belong into the audit's JSON and nowhere else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ import numpy as np
 from edgepriv.audit import statistics
 from edgepriv.audit.answers import Bools, Floats
 from edgepriv.audit.clustered import Groups, of_persons
+from edgepriv.audit.most_exposed import exposed_persons, exposed_records
 from edgepriv.audit.significance import SIGNIFICANT, higher, holm
+from edgepriv.audit.stability import Again
 
-MOST_EXPOSED = 20
 RATE = 0.01
 
 
@@ -28,6 +29,7 @@ def exposure(
     class_names: Sequence[str],
     threat_model: str,
     groups: Groups = None,
+    again: Callable[[Mapping[str, Any]], Again] | None = None,
 ) -> dict[str, Any]:
     """Leakage by class, and the most exposed members, by the strongest attack of one attacker.
 
@@ -43,10 +45,12 @@ def exposure(
         class_names: by class.
         threat_model: the attacker.
         groups: int64 [n], whose records they are.
+        again: row of an attack -> its scores with half of the reference models; None for those that are not known.
 
     Returns:
-        ``per_class`` and ``most_exposed`` as JSON. Empty if no attack was run on all candidates; without rows, and with the
-        reason in ``note``, if none of those is beyond guessing.
+        ``per_class`` and ``most_exposed`` as JSON; the latter has ``stability``, how often the attack was run again, and
+        ``persons`` where the data say whose records they are. Empty if no attack was run on all candidates; without rows, and
+        with the reason in ``note``, if none of those is beyond guessing.
     """
     on_all = [
         row
@@ -73,6 +77,9 @@ def exposure(
         f"beyond guessing, corrected for the {len(attacks)} that were tried (Holm): chosen on the same results, so its "
         "figures are biased upwards."
     )
+    half_again = again(best) if again is not None else Again(None, why_not="nothing was trained")
+    sides = f"{(~membership).sum():,} non-members"
+    persons = exposed_persons(chosen, membership, index, groups, half_again)
     about = {"attack": strongest, "threat_model": threat_model, "direction": direction}
     return {
         "per_class": {
@@ -83,9 +90,11 @@ def exposure(
         },
         "most_exposed": {
             **about,
-            "note": f"{note} fpr is the share of the {(~membership).sum():,} non-members that score as high or higher; "
+            "note": f"{note} fpr is the share of the {sides} that score as high or higher; "
             f"at least {1 / (~membership).sum():.2g}, the smallest that so many resolve.",
-            "rows": _most_exposed(chosen, membership, labels, index),
+            "stability": half_again.told,
+            "rows": exposed_records(chosen, membership, labels, index, tuple(class_names), half_again),
+            **({"persons": persons} if persons else {}),
         },
     }
 
@@ -132,19 +141,3 @@ def _of_class(name: str, scores: Floats, membership: Bools, groups: Groups) -> d
     chance = higher(*of_persons(scores, membership, groups), (RATE,))
     row |= {"auc": area, "auc_ci": list(interval), f"tpr_at_{RATE}": rate["value"], "p_adjusted": chance}
     return row | ({"note": rate["note"]} if "note" in rate else {})
-
-
-def _most_exposed(scores: Floats, membership: Bools, labels: np.ndarray, index: np.ndarray) -> list[dict[str, Any]]:
-    members, strangers = np.flatnonzero(membership), np.sort(scores[~membership])
-    top = members[np.argsort(-scores[members], kind="stable")[:MOST_EXPOSED]]
-    as_high = len(strangers) - np.searchsorted(strangers, scores[top])
-    return [
-        {
-            "index": int(index[candidate]),
-            "label": int(labels[candidate]),
-            "score": float(scores[candidate]),
-            "fpr": max(int(count), 1) / len(strangers),
-            "rank": rank,
-        }
-        for rank, (candidate, count) in enumerate(zip(top, as_high, strict=True), 1)
-    ]

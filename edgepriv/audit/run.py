@@ -22,6 +22,7 @@ from edgepriv.audit.queries import Asked
 from edgepriv.audit.query_evidence import QueryEvidence, balanced
 from edgepriv.audit.references import POPULATION, Fleet
 from edgepriv.audit.selected import add_simultaneous
+from edgepriv.audit.stability import Again, with_half_of_the_models
 from edgepriv.audit.trained_answers import Population
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe
@@ -179,6 +180,7 @@ def membership_part(
         attackers.items(), "membership attacks", unit="attacker", total=len(attackers), delay=_PATIENCE
     )
     parts: list[tuple[str, np.ndarray, Assessment]] = []
+    asked_first: dict[str, Evidence] = {}  # of the first attacker, by what is asked
     for threat_model, fleet in each_attacker:
         first = not parts
         names = [name for name in attacks if first or ATTACKS[name].needs & TRAINED]
@@ -189,6 +191,7 @@ def membership_part(
             chosen, evidence = query_evidence.evidence(asks, plain, fleet, pool)
             these = [name for name in names if ATTACKS[name].asks == asks]
             own = None if groups is None else groups[chosen]
+            asked_first |= {asks: evidence} if first else {}
             part = assess(evidence, membership[chosen], attacks=these, threat_model=threat_model, seed=seed, groups=own)
             parts.append((threat_model, chosen, part))
     _put(parts, result, scores)
@@ -202,9 +205,14 @@ def membership_part(
         class_names=dataset.class_names,
         threat_model=next(iter(attackers)),
         groups=groups,
+        again=lambda row: _again(row, asked_first, seed),
     )
     by_person = persons_part(result["attacks"], scores, membership, groups)
     return result | ({"persons": by_person} if by_person else {}), scores
+
+
+def _again(row: Mapping[str, Any], evidence: Mapping[str, Evidence], seed: int) -> Again:
+    return with_half_of_the_models(row, evidence[ATTACKS[row["name"]].asks], seed)
 
 
 def _combines(name: str) -> bool:

@@ -94,6 +94,22 @@ class References:
             None if self.unused is None else self.unused[:, index],
         )
 
+    def of_models(self, models: npt.NDArray[np.int64]) -> "References":
+        """Some of the models.
+
+        Args:
+            models: int64, 0 .. R - 1.
+
+        Returns:
+            Their answers to all candidates.
+        """
+        return References(
+            self.confidence[models],
+            self.member[models],
+            None if self.tempered is None else self.tempered[:, models],
+            None if self.unused is None else self.unused[models],
+        )
+
     def asked_without(self, r: int) -> tuple[Bools, Bools]:
         """Whom to ask about each candidate when a model is attacked by the others.
 
@@ -150,6 +166,20 @@ class Population:
     references: Floats
     tempered_target: Tempered | None = None
     tempered_references: Tempered | None = None
+
+    def of_models(self, models: npt.NDArray[np.int64]) -> "Population":
+        """The same examples, with some of the reference models.
+
+        Args:
+            models: int64, 0 .. R - 1.
+
+        Returns:
+            The examples.
+        """
+        hot = self.tempered_references
+        return Population(
+            self.target, self.references[models], self.tempered_target, None if hot is None else hot[:, models]
+        )
 
     def as_target(self, r: int) -> "Population":
         """The same examples, with a reference model as the target of the others.

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from edgepriv.audit.exposure import MOST_EXPOSED, exposure
+from edgepriv.audit.answers import Outputs
+from edgepriv.audit.evidence import Evidence
+from edgepriv.audit.exposure import exposure
+from edgepriv.audit.most_exposed import MOST_EXPOSED
+from edgepriv.audit.stability import Again, with_half_of_the_models
+from edgepriv.audit.trained_answers import References
 
 N = 600
 LABELS = np.arange(N) % 3
@@ -50,7 +55,7 @@ def found(scores):
 def test_it_is_the_strongest_of_the_headline_on_all_candidates_and_says_that_it_was_picked(found):
     json.dumps(found, allow_nan=False)
     for table in found.values():
-        assert set(table) == {"attack", "threat_model", "direction", "note", "rows"}
+        assert set(table) - {"stability"} == {"attack", "threat_model", "direction", "note", "rows"}
         assert (table["attack"], table["threat_model"]) == ("strong", "adaptive")
         assert "the largest AUC of the 2 attacks on all candidates, out of 3, that are beyond guessing" in table["note"]
         assert "corrected for the 5 that were tried" in table["note"]
@@ -128,3 +133,38 @@ def test_a_class_without_non_members_has_no_area():
 def test_without_an_attack_on_all_candidates_there_are_no_tables(scores):
     arguments = {"labels": LABELS, "index": LABELS, "class_names": ("a",), "threat_model": "adaptive"}
     assert exposure([row("on-a-part", 0.9)], scores, MEMBER, **arguments) == {}
+
+
+def test_a_member_is_stable_that_half_of_the_reference_models_find_as_well():
+    """Of 80 members one is known by all ten draws, and one by a single one of them."""
+    rng, member = np.random.default_rng(2), np.arange(160) < 80
+    draws = rng.normal(size=(10, 160))
+    draws[:, 5] = 9
+    draws[0, 7], draws[1:, 7] = 9, -9
+    scores = {"adaptive/a": draws[0]}
+    found = exposure(
+        [row("a", 0.6)], scores, member, labels=np.zeros(160, int), index=np.arange(160), class_names=("x",),
+        threat_model="adaptive", groups=np.arange(160) // 2, again=lambda best: Again(draws, 2, 4),
+    )["most_exposed"]  # fmt: skip
+    assert found["stability"] == {"draws": 10, "reference_models": 2, "of": 4}
+    by_index = {each["index"]: each["stability"] for each in found["rows"]}
+    assert by_index[5] == {"fpr": [1 / 80, 1 / 80], "among_first": 10}
+    assert by_index[7] == {"fpr": [1 / 80, 1.0], "among_first": 1}
+    first = {tuple(person["index"]): person for person in found["persons"]}
+    assert (first[4, 5]["records"], first[4, 5]["rank"] <= 2) == (2, True)
+    assert first[4, 5]["fpr"] == 1 / 40
+
+
+def test_half_of_the_models_keep_pairs_and_the_direction_and_too_few_are_told():
+    rng = np.random.default_rng(3)
+    halves = rng.random((4, 40)) < 0.5
+    references = References(rng.normal(size=(8, 40)), np.stack([halves, ~halves], axis=1).reshape(8, 40))
+    target = Outputs(np.tile([0.6, 0.4], (40, 1)), np.zeros(40, np.int64))
+    lira = row("lira-online", 0.6) | {"direction": "reversed"}
+    again = with_half_of_the_models(lira, Evidence(target, references=references), 0)
+    assert (again.scores.shape, again.models, again.of) == ((10, 40), 4, 8)
+    stated = with_half_of_the_models(row("lira-online", 0.6), Evidence(target, references=references), 0)
+    np.testing.assert_array_equal(again.scores, -stated.scores)
+    few = Evidence(target, references=references.of_models(np.arange(4)))
+    assert "half of 4 reference models are too few" in with_half_of_the_models(lira, few, 0).why_not
+    assert "no reference models" in with_half_of_the_models(row("loss", 0.6), few, 0).why_not
