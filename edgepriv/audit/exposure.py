@@ -19,6 +19,7 @@ from edgepriv.audit.stability import Again
 RATE = 0.01
 
 
+# What was found, whom it is about, and how the attack is run again: one argument each.
 def exposure(
     attacks: Sequence[Mapping[str, Any]],
     scores: Mapping[str, Floats],
