@@ -12,9 +12,8 @@ import numpy as np
 from edgepriv.audit import statistics
 from edgepriv.audit.answers import Bools, Floats
 from edgepriv.audit.clustered import Groups, of_persons
-from edgepriv.audit.most_exposed import exposed_persons, exposed_records
+from edgepriv.audit.most_exposed import Again, exposed_persons, exposed_records
 from edgepriv.audit.significance import SIGNIFICANT, higher, holm
-from edgepriv.audit.stability import Again
 
 RATE = 0.01
 

@@ -3,17 +3,32 @@
 Persons are named by the places of their records: an audit keeps no names.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgepriv.audit.answers import Bools, Floats
 from edgepriv.audit.clustered import Groups, of_persons
-from edgepriv.audit.stability import Again
 
 MOST_EXPOSED = 20
 RECORDS = 10
 """Records of a person that are listed, at most."""
+
+
+class Again(NamedTuple):
+    """``scores``: float64 [draws, n], each with ``models`` reference models of ``of``; None with the reason ``why_not``."""
+
+    scores: Floats | None
+    models: int = 0
+    of: int = 0
+    why_not: str = ""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As JSON, without the scores."""
+        if self.scores is None:
+            return {"not_run": self.why_not}
+        return {"draws": len(self.scores), "reference_models": self.models, "of": self.of}
 
 
 def exposed_records(

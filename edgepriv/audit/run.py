@@ -16,13 +16,14 @@ from edgepriv.audit.attacks import ATTACKS, TRAINED
 from edgepriv.audit.evidence import Evidence, PopulationInputs
 from edgepriv.audit.exposure import exposure
 from edgepriv.audit.inputs import features, generated_inputs
+from edgepriv.audit.most_exposed import Again
 from edgepriv.audit.persons import persons_part
 from edgepriv.audit.prior import add_precision
 from edgepriv.audit.queries import Asked
 from edgepriv.audit.query_evidence import QueryEvidence, balanced
 from edgepriv.audit.references import POPULATION, Fleet
 from edgepriv.audit.selected import add_simultaneous
-from edgepriv.audit.stability import Again, with_half_of_the_models
+from edgepriv.audit.stability import with_half_of_the_models
 from edgepriv.audit.trained_answers import Population
 from edgepriv.data import Dataset
 from edgepriv.recipe import Recipe

@@ -6,33 +6,17 @@ has half of them, so pairs are drawn: each candidate keeps as many IN as OUT mod
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from edgepriv.audit.answers import Floats
 from edgepriv.audit.attacks import ATTACKS, Unavailable
 from edgepriv.audit.evidence import Evidence
+from edgepriv.audit.most_exposed import Again
 from edgepriv.audit.significance import REVERSED
 from edgepriv.audit.ties import settled
 
 DRAWS = 10
-
-
-class Again(NamedTuple):
-    """``scores``: float64 [draws, n], each with ``models`` reference models of ``of``; None with the reason ``why_not``."""
-
-    scores: Floats | None
-    models: int = 0
-    of: int = 0
-    why_not: str = ""
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """As JSON, without the scores."""
-        if self.scores is None:
-            return {"not_run": self.why_not}
-        return {"draws": len(self.scores), "reference_models": self.models, "of": self.of}
 
 
 def with_half_of_the_models(row: Mapping[str, Any], evidence: Evidence, seed: int) -> Again:

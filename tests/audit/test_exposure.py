@@ -7,8 +7,8 @@ from sklearn.metrics import roc_auc_score
 from edgepriv.audit.answers import Outputs
 from edgepriv.audit.evidence import Evidence
 from edgepriv.audit.exposure import exposure
-from edgepriv.audit.most_exposed import MOST_EXPOSED
-from edgepriv.audit.stability import Again, with_half_of_the_models
+from edgepriv.audit.most_exposed import MOST_EXPOSED, Again
+from edgepriv.audit.stability import with_half_of_the_models
 from edgepriv.audit.trained_answers import References
 
 N = 600
