@@ -75,7 +75,10 @@ def described(
 
 
 def _read_as_logits(model: DeployedModel) -> list[str]:
-    """A warning where outputs that each were a probability by themselves are taken for logits of one label."""
+    """A warning where outputs that each were a probability by themselves are taken for logits of one label; a single one, of
+    two classes, is such a logit."""
+    if model.contract.layout == "single":
+        return []
     graph = model.graph.graph
     outputs = {value.name for value in graph.output}
     if not any(node.op_type in ("Sigmoid", "HardSigmoid") and outputs & set(node.output) for node in graph.node):

@@ -64,21 +64,22 @@ def loss_trace_part(
         scores: of the audit.
 
     Returns:
-        ``method``, ``epochs`` (first, last, how many), ``most_exposed`` (``index`` into the data set, ``lt_iqr``), and
-        ``agreement``: with which ``attack``, ``ranked`` (how many), ``precision`` (share of those ranked first that it finds
-        at 0.1% false alarms) and ``base_rate`` (share of all members that it finds); None where no attack was run on all
-        candidates, or the false-positive rate cannot be resolved; and the ``sentence`` of every report. As JSON.
+        ``method``, ``epochs`` (first, last, how many), ``members`` (how many are ranked: canaries are not), ``most_exposed``
+        (``index`` into the data set, ``lt_iqr``), and ``agreement``: with which ``attack``, ``ranked`` (how many),
+        ``precision`` (share of those ranked first that it finds at 0.1% false alarms) and ``base_rate`` (share of all members
+        that it finds); None where no attack was run on all candidates, or the false-positive rate cannot be resolved; and the
+        ``sentence`` of every report. As JSON.
     """
-    ranges = lt_iqr(np.stack(trace.losses))
+    # Canaries learn as no ordinary member does: figures of the average record, of which this is one, leave them out.
+    ordinary = np.isin(trace.members, scores["index"][scores["member"]])
+    members, ranges = trace.members[ordinary], lt_iqr(np.stack(trace.losses)[:, ordinary])
     order = np.argsort(-ranges, kind="stable")
     part: dict[str, Any] = {
         "method": "LT-IQR",
         "epochs": {"first": trace.epochs[0], "last": trace.epochs[-1], "count": len(trace.epochs)},
         "members": len(ranges),
-        "most_exposed": [
-            {"index": int(trace.members[place]), "lt_iqr": float(ranges[place])} for place in order[:SHOWN]
-        ],
-        "agreement": _agreement(trace.members[order], rows, scores),
+        "most_exposed": [{"index": int(members[place]), "lt_iqr": float(ranges[place])} for place in order[:SHOWN]],
+        "agreement": _agreement(members[order], rows, scores),
     }
     return part | {"sentence": _in_words(part)}
 
@@ -111,7 +112,6 @@ def _agreement(
     if cut is None:
         return None
     exposed = set(index[member & (values > cut)].tolist())
-    ranked = ranked[np.isin(ranked, index[member])]  # canaries are not among the candidates
     first = ranked[: max(1, round(SHARE * len(ranked)))].tolist()
     return {
         "attack": strongest["name"],

@@ -7,7 +7,7 @@ from edgepriv.errors import nearest
 
 KINDS = {
     "mislabelled": "records under a wrong label, drawn from the other classes",
-    "rare": "records unlike all others: pictures of one colour, rows of cells drawn apart; the label is drawn too",
+    "rare": "records unlike all others (of one colour, or with cells drawn one by one), under a drawn label",
     "near-duplicate": "near copies of ordinary records, under a wrong label",
 }
 """Kinds of canaries -> what they are, in words."""

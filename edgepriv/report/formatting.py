@@ -217,13 +217,15 @@ def attack_name(attack: Mapping[str, Any]) -> str:
 
 
 def parameters(attack: Mapping[str, Any]) -> str:
-    """What was chosen for the attack on reference models: "temperature 2, a 0.3", empty where nothing is.
+    """What was chosen for the attack on reference models: "temperature 2, release 1 alone", empty where nothing is.
 
     Args:
         attack: a row of the audit's ``attacks``.
 
     Returns:
-        Names and values joined by commas.
+        Names and numbers, and ways as they are called, joined by commas.
     """
     chosen = attack.get("chosen", {})
-    return ", ".join(f"{name} {value:g}" for name, value in chosen.items() if name != "by")
+    return ", ".join(
+        value if isinstance(value, str) else f"{name} {value:g}" for name, value in chosen.items() if name != "by"
+    )

@@ -43,7 +43,7 @@ def test_manifest_is_plain_json_with_everything_in_it(shipped):
     assert content["data"] == {"name": "digits"}
     assert content["parity"] == {
         "n": 1000, "max_difference": 1e-6, "labels_changed": 0, "ties": 0, "tolerance": 1e-4, "int8": None, "head": None,
-        "changed_at_most": 1.0
+        "changed_at_most": 1.0, "trained": None
     }  # fmt: skip
     assert content["layers"][0]["name"] == "first.weight"
     assert content["left_float"] == {"aux": "unused"}

@@ -49,6 +49,17 @@ def test_the_first_are_compared_with_whom_the_strongest_attack_finds():
     assert loss_trace_part(trace, [], {"member": member, "index": index})["agreement"] is None
 
 
+def test_canaries_are_not_ranked_among_the_members():
+    """Record 0 is a canary: it is trained on, its loss falls last, and the audit's candidates leave it out."""
+    losses = np.tile(np.linspace(1, 2, 10, dtype=np.float32)[:, None], (1, 4)) * np.array(
+        [9, 1, 3, 2], dtype=np.float32
+    )
+    trace = LossTrace(np.arange(4), "data", list(losses), list(range(1, 11)))
+    part = loss_trace_part(trace, [], {"member": np.array([True] * 3 + [False]), "index": np.array([1, 2, 3, 7])})
+    assert [shown["index"] for shown in part["most_exposed"]] == [2, 3, 1]
+    assert part["members"] == 3
+
+
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory):
     folder = tmp_path_factory.mktemp("traced")

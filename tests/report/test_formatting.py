@@ -42,6 +42,7 @@ def test_parameters_are_named_with_their_values_and_not_how_they_were_chosen():
         == "temperature 2, a 0.3"
     )
     assert formatting.parameters({"chosen": {}}) == formatting.parameters({}) == ""
+    assert formatting.parameters({"chosen": {"way": "release 1 alone", "by": "members"}}) == "release 1 alone"
 
 
 def test_a_radius_says_its_unit_where_inputs_are_not_in_0_to_1():
