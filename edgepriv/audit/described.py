@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import onnx
 
 from edgepriv.artifact import manifest
 from edgepriv.artifact.deployed import DeployedModel
@@ -75,18 +76,22 @@ def described(
 
 
 def _read_as_logits(model: DeployedModel) -> list[str]:
-    """A warning where outputs that each were a probability by themselves are taken for logits of one label; a single one, of
-    two classes, is such a logit."""
-    if model.contract.layout == "single":
-        return []
+    """A warning where outputs that each were a probability by themselves are taken for logits of one label. One number for
+    each example is not: it is read as the probability of the second of two classes."""
     graph = model.graph.graph
-    outputs = {value.name for value in graph.output}
-    if not any(node.op_type in ("Sigmoid", "HardSigmoid") and outputs & set(node.output) for node in graph.node):
+    many = {value.name for value in graph.output if not _one_number(value)}
+    if not any(node.op_type in ("Sigmoid", "HardSigmoid") and many & set(node.output) for node in graph.node):
         return []
     return [
         f"{model.name} ends with a sigmoid, a separate probability for each output; the audit assumes one label for each "
         "example, and compares them with each other"
     ]
+
+
+def _one_number(value: onnx.ValueInfoProto) -> bool:
+    """Whether an output is stated to be [N] or [N, 1]."""
+    sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    return len(sizes) == 1 or sizes[1:] == [1]
 
 
 def _warnings(model: DeployedModel, cut: bool) -> list[str]:

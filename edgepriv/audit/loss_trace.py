@@ -72,7 +72,7 @@ def loss_trace_part(
     """
     # Canaries learn as no ordinary member does: figures of the average record, of which this is one, leave them out.
     ordinary = np.isin(trace.members, scores["index"][scores["member"]])
-    members, ranges = trace.members[ordinary], lt_iqr(np.stack(trace.losses)[:, ordinary])
+    members, ranges = trace.members[ordinary], lt_iqr(np.stack(trace.losses).astype(np.float64)[:, ordinary])
     order = np.argsort(-ranges, kind="stable")
     part: dict[str, Any] = {
         "method": "LT-IQR",

@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepriv import data, pipeline
+from edgepriv.audit.described import _one_number
 from edgepriv.errors import UserError
 
 WEIGHTS = np.random.default_rng(0).normal(size=(48, 3)).astype(np.float32)
@@ -152,6 +153,11 @@ def test_a_sigmoid_that_is_read_as_logits_is_told(audited, tmp_path):
     assert any(warning.startswith("m.onnx ends with a sigmoid, ") for warning in content["warnings"])
     content, _ = audited(channels_last(tmp_path / "plain.onnx"), "confidence")
     assert not any("sigmoid" in warning for warning in content["warnings"])
+
+
+@pytest.mark.parametrize(("shape", "one"), [(["n", 1], True), (["n"], True), (["n", 2], False), (["n", "k"], False)])
+def test_one_number_for_each_example_is_no_separate_probability(shape, one):
+    assert _one_number(helper.make_tensor_value_info("p", 1, shape)) is one
 
 
 def test_repeated_examples_are_told(tmp_path):
