@@ -1,6 +1,5 @@
 """The attackers of an audit who train, or hold, reference models: those that the user brings, opened and compared."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -21,6 +20,7 @@ from edgepriv.audit.releases import Others
 from edgepriv.audit.run import answers, observed
 from edgepriv.audit.subject import Subject
 from edgepriv.audit.target import open_target
+from edgepriv.audit.workers import processors
 from edgepriv.errors import UserError
 from edgepriv.training.device import device_of
 
@@ -157,7 +157,7 @@ def own_attackers(brought: Brought, subject: Subject, cache_dir: Path) -> Attack
             cache_dir=cache_dir,
             feeding=feeding,
             device=device_of(recipe.device),
-            jobs=os.cpu_count() or 1,
+            jobs=processors(),
             alone=subject.told.batch_dependent,
         )
         answered = cache(partial(_answered_by_own, existing, folder, examples, subject.told))

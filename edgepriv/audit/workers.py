@@ -79,7 +79,9 @@ def check_engine(engine: str) -> None:
 
 
 def processors() -> int:
-    """Of this machine."""
+    """How many of this machine's this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS or Windows
+        return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 

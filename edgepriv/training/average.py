@@ -30,12 +30,11 @@ def averaged(average: Average | None, classifier: Classifier, decay: float, step
     if average is None:
         return {name: value.clone() for name, value in now.items()}
     share = min(decay, (1 + steps) / (10 + steps))
+    moving = [name for name, value in now.items() if value.is_floating_point()]
     with torch.no_grad():
-        for name, value in now.items():
-            if value.is_floating_point():
-                average[name].lerp_(value, 1 - share)
-            else:
-                average[name].copy_(value)
+        torch._foreach_lerp_([average[name] for name in moving], [now[name] for name in moving], 1 - share)
+        for name in now.keys() - set(moving):
+            average[name].copy_(now[name])
     return average
 
 

@@ -192,7 +192,8 @@ def _train_epoch(training: _Training, state: State, epoch: int, after_step: Call
     stage, optimizer = task.stage, training.optimizer
     steps_per_epoch = steps_of(len(training.members), task)
     training.classifier.train()
-    loss_sum, right, seen = 0.0, 0, 0
+    seen: list[int] = []
+    measured: list[Tensor] = []  # fetched once: a GPU would wait for the processor after each batch
     for position, parts in enumerate(_drawn(training, epoch)):
         done = (epoch * steps_per_epoch + position) / (steps_per_epoch * stage.epochs)
         for group in optimizer.param_groups:
@@ -208,13 +209,15 @@ def _train_epoch(training: _Training, state: State, epoch: int, after_step: Call
                 state.updates += 1
                 state.average = averaged(state.average, training.classifier, stage.ema, state.updates)
         for y, loss, logits in answered:
-            loss_sum += float(loss) * (len(y) // models)
-            right += int(correct(logits, y).sum())
-            seen += len(y)
+            measured.append(torch.stack([loss.float(), correct(logits, y).sum().float()]))
+            seen.append(len(y))
         after_step()
+    losses, right = torch.stack(measured).T.tolist() if measured else ([], [])
+    loss_sum = sum(loss * (own // models) for loss, own in zip(losses, seen, strict=True))
     if not math.isfinite(loss_sum):
         raise UserError(f"the training diverged in epoch {epoch + 1}: lower the learning rate ({stage.lr:g})")
-    return {"epoch": epoch + 1, "loss": loss_sum / max(1, seen), "accuracy": right / max(1, seen)}
+    total = max(1, sum(seen))
+    return {"epoch": epoch + 1, "loss": loss_sum / total, "accuracy": sum(right) / total}
 
 
 def _choose(training: _Training, state: State, epoch: int, answered: list[Tensor]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from edgepriv.training.fused import Fused, fuse
 from edgepriv.training.generators import Generator
 from edgepriv.training.objectives import Batch
 from edgepriv.training.pgd import Logits
+from edgepriv.training.recorded import Recorder, Replayed
 from edgepriv.training.simulation import Simulation, simulation_of
 from edgepriv.training.stacked import models_in
 from edgepriv.training.task import Task
@@ -31,7 +32,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 @dataclass(frozen=True)
 class Setup:
     """What stays the same from batch to batch of a stage: see ``setup_of``. ``one_pass``: an attack on a network whose answers
-    depend on the batch asks for all examples by themselves in one pass (``each_alone``)."""
+    depend on the batch asks for all examples by themselves in one pass (``each_alone``). ``recorder``: of an attack's passes;
+    None where each is a plain one."""
 
     classifier: Classifier
     task: Task
@@ -41,6 +43,7 @@ class Setup:
     fused: Fused | None
     simulation: Simulation | None
     one_pass: bool = False
+    recorder: Recorder | None = None
 
     def weights(self) -> dict[str, Tensor]:
         """What stands in for some of the network's parameters, differentiable."""
@@ -88,6 +91,10 @@ def setup_of(
         fused=fuse(network) if attacked_fused else None,
         simulation=None if task.quantize is None else simulation_of(network, task.quantize),
         one_pass=task.budget is not None and examples is not None and classifier.alone and _maps(classifier, examples),
+        # Ranges of rounded activations change beside the weights.
+        recorder=Recorder()
+        if task.budget is not None and task.device.type == "cuda" and not classifier.alone and not has_places(network)
+        else None,
     )
 
 
@@ -286,15 +293,20 @@ def frozen_logits(setup: Setup, stand_ins: Mapping[str, Tensor] | None = None) -
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
     known = setup.weights() if stand_ins is None else stand_ins
     weights |= {name: weight.detach() for name, weight in known.items()}
-    if fused is None:
-        return lambda x: _logits(classifier, weights, x, setup.task, one_pass=setup.one_pass)
-    absorbed = fused.absorbed(network, weights)
+    if fused is not None:
+        weights = fused.absorbed(network, weights)
+    elif setup.recorder is not None:
+        weights |= dict(network.named_buffers())
 
-    def logits_of(x: Tensor) -> Tensor:
+    def asked(own: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        if fused is None:
+            return _logits(classifier, own, x, setup.task, one_pass=setup.one_pass)
         with _autocast(setup.task):
-            return fused(absorbed, classifier.normalised(x)).float()
+            return fused(own, classifier.normalised(x)).float()
 
-    return logits_of
+    if setup.recorder is not None:
+        return Replayed(asked, weights, setup.recorder)
+    return lambda x: asked(weights, x)
 
 
 def _logits(

@@ -8,6 +8,7 @@ wherever x is, so that every device sees the same ones.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,6 +21,16 @@ from edgepriv.training.generators import Generator, filled
 Logits = Callable[[Tensor], Tensor]
 Objective = Callable[[Tensor, Tensor], Tensor]
 """Of logits [N, K] and labels, what the attack raises: [N]."""
+
+
+@runtime_checkable
+class Differentiated(Protocol):
+    """A function of inputs with a gradient of its own, as fast as it knows: see ``gradient``."""
+
+    def gradient(self, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
+        """See the function ``gradient``."""
+        ...
+
 
 SETTLED = 0.1
 """An attack that keeps its best iterate leaves an example once it is wrong by more logits than this: the shipped model differs
@@ -275,6 +286,8 @@ def gradient(logits_of: Logits, x: Tensor, y: Tensor, objective: Objective) -> t
     Returns:
         [N, ...], zeros where there is none; and the logits [N, K] there.
     """
+    if isinstance(logits_of, Differentiated):
+        return logits_of.gradient(x, y, objective)
     x = x.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = logits_of(x)

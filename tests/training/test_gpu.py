@@ -5,12 +5,16 @@ EDGEPRIV_TEST_GPU=1 python -m pytest tests/training/test_gpu.py
 
 import pytest
 import torch
+from torch import nn
 
-from edgepriv.models import build_classifier
-from edgepriv.recipe import Recipe
+from edgepriv.models import Classifier, build_classifier
+from edgepriv.recipe import Model, Recipe
 from edgepriv.training import run_stages
 from edgepriv.training.loop import Hooks, State, fit
-from edgepriv.training.pgd import perturbed, pgd_budget
+from edgepriv.training.loss import frozen_logits, setup_of
+from edgepriv.training.pgd import cross_entropy, gradient, perturbed, pgd_budget
+from edgepriv.training.quantization import attach_steps
+from edgepriv.training.recorded import SEEN_BEFORE
 from edgepriv.training.task import task_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
@@ -102,3 +106,78 @@ def test_an_attack_moves_a_gpus_inputs_as_the_processors(toy, classifier):
             moved[norm, device] = there.cpu()
     for norm in ("linf", "l2"):
         torch.testing.assert_close(moved[norm, "cuda"], moved[norm, "cpu"], rtol=0, atol=5e-3)
+
+
+CUDA = torch.device("cuda")
+
+
+def _setup(classifier, shape, stage, **changes):
+    classifier.to(CUDA).eval()
+    recipe = Recipe(adversary={"method": "pgd", "eps": 0.05}, device="cuda", precision="float32").with_changes(
+        **changes
+    )
+    task = task_of(classifier.network, recipe, stage, shape)
+    attach_steps(classifier.network, task.quantize)
+    return setup_of(classifier, task, torch.Generator())
+
+
+def _batches(shape, count):
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(count):
+        x = torch.rand(16, *shape, generator=generator)
+        yield x.to(CUDA), torch.randint(10, (16,), generator=generator).to(CUDA)
+
+
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+@pytest.mark.parametrize(("stage", "quantizer"), [("robust", "minmax"), ("qat", "minmax"), ("qat", "lsq")])
+@pytest.mark.parametrize(("name", "shape"), [("resnet20", (3, 32, 32)), ("lenet", (1, 28, 28)), ("mlp", (20,))])
+def test_replayed_passes_are_plain_ones_whatever_becomes_of_the_weights(name, shape, stage, quantizer, precision):
+    torch.manual_seed(0)
+    classifier = build_classifier(Model(name=name), 10, shape)
+    rounding = {"bits": 4, "quantizer": quantizer} if stage == "qat" else {"bits": 32}
+    setup = _setup(classifier, shape, stage, quantize=rounding, precision=precision)
+    for x, y in _batches(shape, SEEN_BEFORE + 6):
+        logits_of = frozen_logits(setup)
+        for ours, expected in zip(
+            gradient(logits_of, x, y, cross_entropy), gradient(logits_of.plain, x, y, cross_entropy), strict=True
+        ):
+            assert (ours - expected).norm() <= 0.02 * expected.norm()
+            assert expected.norm() > 0
+        with torch.no_grad():
+            for value in [*classifier.parameters(), *classifier.buffers()]:
+                if value.is_floating_point():
+                    value.mul_(1 + 0.1 * torch.rand_like(value))
+    assert setup.recorder.recordings, setup.recorder.refused
+
+
+class Waits(nn.Module):
+    """Asks the GPU for a number in the middle of a pass, which no recording allows."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(20, 10)
+
+    def forward(self, x):
+        return self.linear(x) * (1.0 if float(x.detach().sum()) > 0 else 2.0)
+
+
+class Draws(nn.Module):
+    """Answers at random."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(20, 10)
+
+    def forward(self, x):
+        return self.linear(x) + torch.randn(len(x), 10, device=x.device)
+
+
+@pytest.mark.parametrize(("network", "reason"), [(Waits, "captur"), (Draws, "differs")])
+def test_what_cannot_be_recorded_is_asked_pass_by_pass(network, reason):
+    setup = _setup(Classifier(network(), [0.0], [1.0]), (20,), "robust")
+    for x, y in _batches((20,), SEEN_BEFORE + 3):
+        slope, logits = gradient(frozen_logits(setup), x, y, cross_entropy)
+        assert slope.isfinite().all()
+        assert logits.shape == (16, 10)
+    assert not setup.recorder.recordings
+    assert reason in setup.recorder.refused
