@@ -260,6 +260,7 @@ BENCHMARKS: tuple[set[str], ...] = (
         "own_training",
         "fewer_references",
         "papers",
+        "two_bits",
     },
     # a program that uses another one's settings, and those that run in the peers' own environments
     {"peers_audit", "robust_peers", "robust_recipes", "attack_oracles", "peer_leakpro", "peer_privacy_meter"},
