@@ -5,44 +5,33 @@ others. Canaries are such records by construction. They take the places of ordin
 half of them members and half not, so the split, its digests and the sizes of the roles stay what they are. Where records
 belong to persons, no two canaries are of one person.
 
-Kinds. ``mislabelled``: the record that was there, under a label drawn from the other classes (the paper's canaries for most
-defences). ``rare``: of pictures, one colour drawn at random (the paper's "blank images"), no two alike; of tables, which the
-paper does not have, every column of its own takes a value at random among those that occur there; both under a random label.
-``near-duplicate``: a copy of an ordinary candidate, changed a little (a picture moved by one pixel, a row with one other cell),
-under a wrong label; who holds the original is drawn independently (the paper's canaries for defences that rely on neighbours,
-which copies exactly). A file: the user's own records, shuffled.
+What they are is drawn by their kind (``data.canary_kinds``) or read from a file (``data.canary_file``).
 
 A canary that equals another record, label included, would be trained on through that one even where it is meant to be out. So
 each is a record of its own (``data.equal_records``): those that are not are drawn again, and a file of them is refused.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgepriv.data.dataset import Dataset, as_inputs, with_classes
+from edgepriv.data.canary_file import of_file
+from edgepriv.data.canary_kinds import MAKERS, Examples
+from edgepriv.data.dataset import Dataset
 from edgepriv.data.equal_records import EqualRecords
-from edgepriv.data.files import from_file, kind_of
 from edgepriv.data.splits import Split
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
-from edgepriv.recipe.canaries import FEWEST, KINDS, Planted, planted
+from edgepriv.recipe.canaries import KINDS, Planted, planted
 
 MOST_SHARE = 4
 """There are at most so many times fewer canaries than members: with more, the model would be one of other data."""
 _STREAM = 21  # of the split's seed
-_VALUES = 2_000  # candidates among whom a column's values are looked for
-_ROUNDING = 1e-3
-_SHOWN = 8
 _TRIES = 50  # of drawing a record that there is not yet
 _SIDES = ("members", "non_members")
-
-Examples = tuple[np.ndarray, np.ndarray]
-"""Inputs in the type of the data set, and labels int64, of all canaries."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +77,7 @@ def with_canaries(dataset: Dataset, split: Split, asked: Data) -> Dataset:
         return dataset
     wanted = planted(asked.canaries)
     generator = np.random.default_rng([split.seed, _STREAM])
-    own = None if wanted.file is None else _of_file(wanted.file, dataset, asked)
+    own = None if wanted.file is None else of_file(wanted.file, dataset, asked)
     count = len(own[1]) if own is not None else wanted.count or 0
     known = EqualRecords(dataset)
     index, members = _places(dataset, split, count, generator, known if wanted.kind == "mislabelled" else None)
@@ -209,7 +198,7 @@ def _each_its_own(
     generator: np.random.Generator,
 ) -> Examples:
     """Canaries of a kind; those that equal another record are drawn again."""
-    make, by_inputs = _MAKERS[wanted.kind], wanted.kind == "rare"
+    make, by_inputs = MAKERS[wanted.kind], wanted.kind == "rare"
     x, y = make(dataset, others, index, generator)
     for _ in range(_TRIES):
         again = known.not_new(x, y, by_inputs=by_inputs)
@@ -280,148 +269,3 @@ def _ordinary(split: Split, index: np.ndarray) -> np.ndarray:
 
 def _without(side: np.ndarray, index: np.ndarray) -> np.ndarray:
     return side[~np.isin(side, index)]
-
-
-def _wrong(labels: np.ndarray, classes: int, generator: np.random.Generator) -> np.ndarray:
-    """Uniform among the other classes."""
-    drawn = generator.integers(classes - 1, size=len(labels))
-    return (drawn + (drawn >= labels)).astype(np.int64)
-
-
-def _mislabelled(dataset: Dataset, others: np.ndarray, index: np.ndarray, generator: np.random.Generator) -> Examples:
-    return dataset.x[index], _wrong(dataset.y[index], dataset.num_classes, generator)
-
-
-def _rare(dataset: Dataset, others: np.ndarray, index: np.ndarray, generator: np.random.Generator) -> Examples:
-    labels = generator.integers(dataset.num_classes, size=len(index)).astype(np.int64)
-    if len(dataset.input_shape) == 3:
-        return _one_colour(dataset, len(index), generator), labels
-    some = generator.permutation(others)[:_VALUES]
-    x = dataset.x[index].copy()
-    for column in _columns(dataset):
-        values = np.unique(dataset.x[some][:, column], axis=0)
-        x[:, column] = values[generator.integers(len(values), size=len(index))]
-    return x, labels
-
-
-def _one_colour(dataset: Dataset, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Pictures of one colour, no two of which are alike."""
-    channels = dataset.input_shape[0]
-    if dataset.x.dtype != np.uint8:
-        colours = generator.random((count, channels)).astype(dataset.x.dtype)
-    elif channels == 1:
-        if count > 256:
-            raise UserError(
-                f"{dataset.name}: grey pictures of one colour come in 256 shades, fewer than {count:,} rare canaries: ask for "
-                "fewer, or for mislabelled ones"
-            )
-        colours = generator.choice(256, count, replace=False).astype(np.uint8)[:, None]
-    else:
-        colours = np.empty((0, channels), np.uint8)
-        while len(colours) < count:
-            more = generator.integers(256, size=(count - len(colours), channels), dtype=np.uint8)
-            colours = np.unique(np.concatenate([colours, more]), axis=0)
-        colours = generator.permutation(colours)
-    return np.broadcast_to(colours[:, :, None, None], (count, *dataset.input_shape)).copy()
-
-
-def _near_duplicate(
-    dataset: Dataset, others: np.ndarray, index: np.ndarray, generator: np.random.Generator
-) -> Examples:
-    if len(others) < len(index):
-        raise UserError(
-            f"{len(others):,} ordinary records are too few to copy {len(index):,} of them: ask for fewer canaries"
-        )
-    originals = generator.permutation(others)[: len(index)]
-    x, labels = dataset.x[originals].copy(), _wrong(dataset.y[originals], dataset.num_classes, generator)
-    if len(dataset.input_shape) == 3:
-        return _moved(x, generator), labels
-    columns = _columns(dataset)
-    lenders = dataset.x[generator.permutation(others)[: min(len(others), _VALUES)]]
-    for row in x:
-        for place in generator.permutation(len(columns)):
-            column = columns[place]
-            different = np.flatnonzero((lenders[:, column] != row[column]).any(axis=1))
-            if len(different):
-                row[column] = lenders[generator.choice(different)][column]
-                break
-    return x, labels
-
-
-def _moved(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Each picture by one pixel, up, down, left or right; its edge is repeated."""
-    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
-    height, width = x.shape[2:]
-    steps = np.array([(0, 1), (2, 1), (1, 0), (1, 2)])[generator.integers(4, size=len(x))]
-    return np.stack(
-        [one[:, top : top + height, left : left + width] for one, (top, left) in zip(padded, steps, strict=True)]
-    )
-
-
-def _columns(dataset: Dataset) -> list[np.ndarray]:
-    """Inputs that say one thing together: those of a column of an encoded table, else each by itself."""
-    if dataset.encoding is None:
-        return [np.array([place]) for place in range(dataset.x.shape[1])]
-    names = [column["name"] for column, _ in dataset.encoding.features]
-    return [np.flatnonzero([own == name for own in names]) for name in dict.fromkeys(names)]
-
-
-_MAKERS: dict[str, Callable[[Dataset, np.ndarray, np.ndarray, np.random.Generator], Examples]] = {
-    "mislabelled": _mislabelled,
-    "rare": _rare,
-    "near-duplicate": _near_duplicate,
-}
-"""Kind -> canaries for the places ``index``, made of the ordinary candidates ``others``."""
-
-
-def _of_file(file: Path, dataset: Dataset, asked: Data) -> Examples:
-    """The user's own records, as the data are read, under the classes of the data."""
-    read_as = asked.model_copy(update={"groups": None, "subgroups": None, "split_column": None})
-    own = from_file(kind_of(file), file, read_as, str(file), dataset.encoding)
-    if own.cells is not None and own.encoding is None:
-        raise UserError(f"{file} holds rows of text, and {dataset.name} numbers: save the canaries as the data are")
-    if own.input_shape != dataset.input_shape:
-        raise UserError(
-            f"{file}: canaries have shape {list(own.input_shape)}, and the examples of {dataset.name} have "
-            f"{list(dataset.input_shape)}"
-        )
-    if len(own) % 2 or len(own) < FEWEST:
-        raise UserError(
-            f"{file} holds {len(own)} records: half of the canaries are trained on, so there must be an even number of "
-            f"{FEWEST} or more"
-        )
-    refuse_other_labels(file, own.class_names, dataset)
-    return _in_type(file, own.x, dataset), with_classes(own, dataset.class_names).y
-
-
-def refuse_other_labels(file: Path, names: tuple[str, ...], dataset: Dataset) -> None:
-    """Labels must be classes of the data by name or by position: in what order others would stand, nobody says.
-
-    Args:
-        file: that they are read from.
-        names: of its labels.
-        dataset: whose classes they must be.
-
-    Raises:
-        UserError: for any other label.
-    """
-    positions = set(map(str, range(dataset.num_classes)))
-    for known in (set(dataset.class_names), positions):
-        if set(names) <= known:
-            return
-    unknown = sorted(set(names) - set(dataset.class_names) - positions)
-    raise UserError(
-        f"{file}: label {(unknown or list(names))[0]!r} is no class of {dataset.name} "
-        f"({', '.join(dataset.class_names[:_SHOWN])}{', ...' if dataset.num_classes > _SHOWN else ''})"
-    )
-
-
-def _in_type(file: Path, x: np.ndarray, dataset: Dataset) -> np.ndarray:
-    if x.dtype == dataset.x.dtype:
-        return x
-    if dataset.x.dtype != np.uint8:
-        return as_inputs(x).astype(dataset.x.dtype)
-    pixels: np.ndarray = np.rint(x * 255)
-    if np.abs(pixels - x * 255).max() > 255 * _ROUNDING:
-        raise UserError(f"{file}: its numbers are finer than the bytes of {dataset.name}: save the pictures as bytes")
-    return pixels.astype(np.uint8)

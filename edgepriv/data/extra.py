@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepriv.data.canaries import refuse_other_labels
+from edgepriv.data.canary_file import refuse_other_labels
 from edgepriv.data.dataset import Dataset, as_inputs, checked, with_classes
 from edgepriv.data.files import read_arrays
 from edgepriv.data.sources import load

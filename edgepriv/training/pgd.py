@@ -28,7 +28,16 @@ class Differentiated(Protocol):
     """A function of inputs with a gradient of its own, as fast as it knows: see ``gradient``."""
 
     def gradient(self, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
-        """See the function ``gradient``."""
+        """As of the function ``gradient``.
+
+        Args:
+            x: [N, ...].
+            y: labels, as ``objective`` takes them.
+            objective: (logits, y) -> [N].
+
+        Returns:
+            The gradient [N, ...], and the logits [N, K].
+        """
         ...
 
 

@@ -166,11 +166,11 @@ def _carried_out(search: Search, study: "Study", trial: "Trial") -> None:
     for rung, epochs in enumerate(search.auditor.rungs):
         if epochs > search.auditor.last:
             break
-        if rung and not always and trial.should_prune():
+        if value is not None and not always and not _promising(search, trial, value):
             pruned = True
             break
         if not always and search.lacks(plan, epochs) >= 0:
-            pruned = rung > 0
+            pruned = True  # one that was never begun counts as the worst: else the next draws would be as slow
             if not rung:
                 search.left_out.append(plan.title(epochs))
             break
@@ -180,12 +180,21 @@ def _carried_out(search: Search, study: "Study", trial: "Trial") -> None:
             search.failed.append(f"{plan.title(epochs)}: {error}")
             break
         trial.report(value, _KEEP**rung)
-    if value is None:
-        study.tell(trial, state=TrialState.FAIL)
-    elif pruned:
+    if pruned:
         study.tell(trial, state=TrialState.PRUNED)  # with the value that was reported last
+    elif value is None:
+        study.tell(trial, state=TrialState.FAIL)
     else:
         study.tell(trial, value)
+
+
+def _promising(search: Search, trial: "Trial", value: float) -> bool:
+    """Whether a candidate is to be trained for longer.
+
+    Where leakage or robustness has a budget, which the last rung alone shows, the most accurate ones would be those without a
+    defence: there all go on that may still keep what was measured.
+    """
+    return value < 1 if search.auditor.asked else not trial.should_prune()
 
 
 def _scored(search: Search, plan: Plan, epochs: int, *, always: bool) -> float:

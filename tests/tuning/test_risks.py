@@ -151,3 +151,37 @@ def test_every_defence_of_the_search_is_one_that_recipes_know():
 
     asked = {name: Recipe().with_changes(**changes) for name, changes in DEFENCES.items()}
     assert [name for name, recipe in asked.items() if recipe == Recipe()] == ["none"]
+
+
+@pytest.mark.parametrize(("leakage", "worse_than_others", "value", "goes_on"), [
+    ("0.1@0.05", True, 0.4, True),
+    ("0.1@0.05", False, 1.2, False),
+    (None, True, 0.4, False),
+    (None, False, 1.2, True),
+])  # fmt: skip
+def test_a_defence_goes_on_though_the_undefended_are_more_accurate(leakage, worse_than_others, value, goes_on):
+    """What it is good for shows on the last rung alone; without a budget for that, halving decides."""
+    from types import SimpleNamespace
+
+    from edgepriv.tuning.search import _promising
+
+    search = SimpleNamespace(auditor=SimpleNamespace(asked=leakage is not None))
+    assert _promising(search, SimpleNamespace(should_prune=lambda: worse_than_others), value) is goes_on
+
+
+def test_a_defence_without_time_is_not_drawn_again_and_again(model, tmp_path, monkeypatch):
+    """A trial that was never begun counts as the worst, and teaches the sampler."""
+    from edgepriv.tuning import search
+
+    Leaking(0.06).patched(monkeypatch)
+    Simulated(model).patched(monkeypatch)
+    lacks = search.Search.lacks
+    monkeypatch.setattr(
+        search.Search,
+        "lacks",
+        lambda self, plan, epochs: 1.0 if plan.defence.startswith("SELENA") else lacks(self, plan, epochs),
+    )
+    asked = budgets_of(None, 15.0, "0.1@0.05", None)
+    content = tune(model, None, asked, tmp_path / "t", seconds=1e9, most=40)
+    [told] = [line for line in content["said"] if "would not have ended in --time" in line]
+    assert int(told.split()[0]) <= 5, told
