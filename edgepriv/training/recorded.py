@@ -44,11 +44,11 @@ class _Recording:
 
 @dataclass
 class Recorder:
-    """Recordings of one network. ``weights``: where they read its weights; ``holder``: whose weights these are now.
-    ``refused``: the reason why nothing is recorded any more, "" while it is."""
+    """Recordings of one network. ``weights``: where they read its weights; ``holder``: whose weights these are now, and how
+    often each had been changed in place by then. ``refused``: the reason why nothing is recorded any more, "" while it is."""
 
     weights: dict[str, Tensor] = field(default_factory=dict)
-    holder: "Replayed | None" = None
+    holder: "tuple[Replayed, list[int]] | None" = None
     recordings: dict[object, _Recording] = field(default_factory=dict)
     seen: Counter[object] = field(default_factory=Counter)
     refused: str = ""
@@ -59,7 +59,8 @@ class Recorder:
         Args:
             asked: which weights.
         """
-        if self.holder is asked:
+        changes = [weight._version for weight in asked.weights.values()]
+        if self.holder is not None and self.holder[0] is asked and self.holder[1] == changes:
             return
         now = {name: weight.detach() for name, weight in asked.weights.items()}
         if _layout(now) != _layout(self.weights):
@@ -67,7 +68,7 @@ class Recorder:
             self.weights = {name: weight.clone() for name, weight in now.items()}
         else:
             torch._foreach_copy_(list(self.weights.values()), list(now.values()))
-        self.holder = asked
+        self.holder = asked, changes
 
     def record(self, asked: "Replayed", key: object, x: Tensor, y: Tensor, objective: Objective) -> _Recording | None:
         """Record one pass.

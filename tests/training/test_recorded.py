@@ -66,6 +66,15 @@ def test_a_replay_reads_the_weights_of_whoever_asks():
     assert sum(tape.replays for tape in recorder.recordings.values()) > SEEN_BEFORE
 
 
+def test_a_replay_follows_weights_that_were_changed_in_place():
+    recorder = Taped()
+    replayed = _replayed(recorder)
+    for _ in range(SEEN_BEFORE + 2):
+        _same(replayed)
+        replayed.weights["weight"].mul_(1.5)
+    assert sum(tape.replays for tape in recorder.recordings.values()) == 2
+
+
 def test_batches_of_another_size_are_other_passes():
     recorder = Taped()
     for _ in range(SEEN_BEFORE + 1):
