@@ -1,6 +1,5 @@
 """``edgepriv tune``: the list of its steps."""
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,48 +9,34 @@ from typing import Any
 from edgepriv import data, pipeline, progress, project
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.files import (
-    read_bytes,
     read_json,
     refuse_existing,
     refuse_overwriting,
     sha256_of,
-    write_bytes,
     write_json,
     write_text,
 )
 from edgepriv.hardening_recipe import hardening_recipe
-from edgepriv.models import checkpoint
-from edgepriv.recipe import Quantize, Recipe, as_toml
+from edgepriv.recipe import Quantize, Recipe
 from edgepriv.report import tuned
 from edgepriv.report.formatting import count
-from edgepriv.tuning.auditing import FINALISTS, FULL, Auditor
+from edgepriv.tuning.auditing import Auditor
 from edgepriv.tuning.bits import least_bytes
-from edgepriv.tuning.budgets import Budgets, judged, refuse_too_small, refuse_unresolvable
-from edgepriv.tuning.candidates import Candidate, accuracy_figures, all_kept, groups_of, relaid, right_of
-from edgepriv.tuning.clock import LAYOUT, Clock
-from edgepriv.tuning.frontier import Chosen, choose, frontier, score
+from edgepriv.tuning.budgets import Budgets, refuse_too_small, refuse_unresolvable
+from edgepriv.tuning.candidates import all_kept, groups_of
+from edgepriv.tuning.clock import Clock
+from edgepriv.tuning.finalists import chosen_of
+from edgepriv.tuning.frontier import choose, frontier
 from edgepriv.tuning.question import Question, Work, hash_of
-from edgepriv.tuning.risks import PROXY, complete, leakage_of, missing, risks, robust_of
 from edgepriv.tuning.saying import (
-    accuracy_told,
-    beside_uniform,
-    fewer_epochs,
-    not_made,
-    not_measured,
-    not_the_same,
     progressed,
-    tied,
-    verdict,
-    without_time,
 )
 from edgepriv.tuning.search import Search, opened_study, run
-from edgepriv.tuning.space import VARIANTS, first_points, uniform
+from edgepriv.tuning.space import first_points
+from edgepriv.tuning.telling import AUDIT_FILES, summary, told
 
-AUDIT_FILES = ("audit.json", "audit.html", "audit.npz")
-"""Endings of what an audit writes beside a model."""
 EVERY = 10.0
 """Seconds between two writings of the page while the search goes on."""
-_SHOWN = ("size_bytes", "float_bytes", "accuracy", "drop", "tpr", "robust", "audited", "seconds")
 REPORT = "tune"
 """Name of the JSON and of the page."""
 
@@ -110,8 +95,8 @@ def tune(
         table = _sensitivity(question, work)
         _refuse_impossible(question, table)
         search = _searched(question, table, work, limits, output)
-        chosen = _chosen(search)
-        content = _told(search, chosen, output) | {"question": digest, "limits": asdict(limits)}
+        chosen = chosen_of(search)
+        content = told(search, chosen, output) | {"question": digest, "limits": asdict(limits)}
     write_json(_report(output), content)
     _write_page(content, output)
     return _judged(content)
@@ -250,177 +235,7 @@ class _Teller:
         )
         if time.monotonic() - self._drawn > EVERY:
             self._drawn = time.monotonic()
-            _write_page(_summary(search, chosen) | {"finished": False}, self.output)
-
-
-def _chosen(search: Search) -> Chosen:
-    """The winner, after the best ones have been laid out in every other way, or audited in full."""
-    question, groups = search.question, groups_of(search.question, search.question.halves.choosing)
-    if search.auditor.asked:
-        return choose(_audited(search), question.budgets, groups)
-    if question.recipe is None or question.recipe.export == Recipe().export:
-        _lay_out(search)
-    return choose(list(search.candidates.values()), question.budgets, groups)
-
-
-def _lay_out(search: Search) -> None:
-    """Every other layout of the best candidates' weights."""
-    question, clock, late = search.question, search.clock, 0
-    ranked = sorted(search.candidates.values(), key=lambda each: score(each, question.budgets))
-    for candidate in ranked[:FINALISTS]:
-        for layout in VARIANTS[1:]:
-            if clock.left <= search.auditor.ending(candidate.plan) + (clock.about(LAYOUT, 0) or 0.0):
-                late += 1
-                continue
-            other = relaid(question, candidate, (layout["profile"], layout["compute"]), search.work)
-            if other is not None:
-                clock.learn(LAYOUT, 0, other.figures["seconds"])
-                search.candidates[other.name] = other
-    if late:
-        search.auditor.remarks.append(
-            f"{count(late, 'other layout')} of the best candidates: --time left none for them"
-        )
-
-
-def _audited(search: Search) -> list[Candidate]:
-    """The finalists, audited in full where there is time for it."""
-    question, auditor = search.question, search.auditor
-    kept = [each for each in search.candidates.values() if complete(each.figures, question.budgets)]
-    if auditor.level != FULL:
-        return kept or list(search.candidates.values())
-    ranked = sorted(kept, key=lambda each: score(each, question.budgets))
-    done, late = [each for each in kept if each.figures.get("audited")], []
-    compared = uniform(question.budgets).named(search.auditor.last)
-    finalists = [each for each in ranked if not each.figures.get("audited") and each.name != compared][:FINALISTS]
-    for candidate in [*finalists, *(each for each in ranked if each.name == compared and each not in done)]:
-        if search.clock.left <= auditor.of_audit(candidate.plan) + auditor.ending(candidate.plan):
-            late.append(candidate)
-            continue
-        progress.announce(f"tune: audit of {candidate.title}, {progress.duration(search.clock.left)} left")
-        done.append(auditor.in_full(candidate))
-        search.candidates[candidate.name] = done[-1]
-    if late:
-        about = progress.duration(max(auditor.of_audit(each.plan) for each in late))
-        auditor.remarks.append(
-            f"{count(len(late), 'finalist')} could not be audited in full, which takes about {about} each, as --time is over: "
-            + "; ".join(each.title for each in late)
-        )
-    return done
-
-
-def _told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
-    """Make the winner by its recipe, and measure it on the half that chose nothing."""
-    question, winner = search.question, chosen.winner
-    progress.announce(f"tune: making {winner.title} by its recipe")
-    with progress.told(False):
-        done = pipeline.harden(
-            question.model,
-            question.recipe,
-            winner.plan.changes(winner.epochs),
-            output,
-            accept_accuracy_loss=True,
-            data_dir=question.data_dir,
-            force=True,
-        )
-    hardened = checkpoint.load(output / "model.pt", question.network).recipe
-    write_text(output / "recipe.toml", as_toml(hardened))
-    telling = question.halves.telling
-    twin = project.beside(output / "model.onnx", "fp32.onnx")
-    right, floating = (right_of(path, question, telling) for path in (output / "model.onnx", twin))
-    digest = sha256_of(output / "model.onnx")
-    figures = {
-        "size_bytes": done["size_bytes"],
-        "float_bytes": done["float"]["size_bytes"],
-        **accuracy_figures(floating, right, groups_of(question, telling)),
-        **_risks(search, winner, output, digest),
-    }
-    accepted = [line for line in done.get("accuracy", {}).get("warnings", []) if "--accept-accuracy-loss" in line]
-    unasked = accuracy_told(figures) if question.budgets.drop is None else ""
-    compared = uniform(question.budgets).named(search.auditor.last)
-    remarks = [
-        *(line for line in (unasked, tied(chosen, question.budgets.goal), not_the_same(winner, digest)) if line),
-        *(beside_uniform(winner, search.candidates[name]) for name in (compared,) if name in search.candidates),
-        *fewer_epochs(search.auditor.last, question.rungs[-1]),
-        *search.auditor.remarks,
-        *without_time(search.left_out),
-        *accepted,
-        *not_made(search.failed),
-    ]
-    return _summary(search, chosen) | {
-        "finished": True,
-        "model": str(output / "model.onnx"),
-        "sha256": digest,
-        "recipe": hardened.model_dump(mode="json"),
-        "figures": figures,
-        "budgets": [verdict(kept, figures) for kept in judged(question.budgets, figures)]
-        + [not_measured(name) for name in missing(figures, question.budgets)],
-        "said": remarks,
-        "command": _command(question, output, accepted),
-    }
-
-
-def _risks(search: Search, winner: Candidate, output: Path, digest: str) -> dict[str, Any]:
-    """Leakage and robustness on the half that chose nothing. An audit asks about both halves: that of the same file is taken
-    over."""
-    question, auditor = search.question, search.auditor
-    if not complete(winner.figures, question.budgets) or not auditor.asked:
-        return {}
-    progress.announce("tune: leakage and robustness on the records that chose nothing")
-    effort = auditor.effort if winner.figures.get("audited") else PROXY
-    own, telling = output / "model.onnx", question.halves.telling
-    audited = search.work.candidate(winner.name) / "model.onnx"
-    with progress.told(False):
-        if winner.figures["sha256"] != digest:
-            return risks(own, question, telling, effort)
-        measured = {}
-        if question.budgets.leakage is not None:
-            for ending in AUDIT_FILES:
-                write_bytes(project.beside(own, ending), read_bytes(project.beside(audited, ending), "an audit"))
-            measured["tpr"] = leakage_of(own, question, telling)
-        if question.budgets.robust is not None:
-            measured["robust"] = robust_of(own, question, telling, effort)
-    return measured
-
-
-def _command(question: Question, output: Path, accepted: Sequence[str]) -> str:
-    """What makes the same file again."""
-    command = ["edgepriv", "harden", str(question.model), "--recipe", str(output / "recipe.toml"), "-o", "again/"]
-    command += ["--accept-accuracy-loss"] if accepted else []
-    command += ["--data-dir", str(question.data_dir)] if question.data_dir is not None else []
-    return shlex.join(command)
-
-
-def _summary(search: Search, chosen: Chosen) -> dict[str, Any]:
-    """The candidates as JSON."""
-    every = list(search.candidates.values())
-    front = {each.name for each in frontier(every)}
-    names = {each.name for each in chosen.ties}
-    halves = search.question.halves
-    return {
-        "asked": search.question.budgets.record(),
-        "goal": search.question.budgets.goal,
-        "chosen_on": len(halves.choosing.non_members),
-        "told_on": len(halves.telling.non_members),
-        "seconds": search.clock.used,
-        "trials": search.trials,
-        "epochs": list(search.auditor.rungs),
-        "winner": chosen.winner.name,
-        "within": chosen.within,
-        "ties": sorted(names),
-        "candidates": [
-            {
-                "name": each.name,
-                "title": each.title,
-                "bits": each.plan.bits,
-                "epochs": each.epochs,
-                **{key: each.figures[key] for key in _SHOWN if key in each.figures},
-                "on_frontier": each.name in front,
-            }
-            for each in sorted(every, key=lambda one: (one.size, one.name))
-        ],
-        "failed": search.failed,
-        "sensitivity": dict(search.table),
-    }
+            _write_page(summary(search, chosen) | {"finished": False}, self.output)
 
 
 def _write_page(content: Mapping[str, Any], output: Path) -> None:

@@ -51,11 +51,11 @@ class Simulated:
         return np.arange(len(split.non_members)) >= 10 + round(wrong * len(split.non_members))
 
     def patched(self, patch):
-        from edgepriv.tuning import candidates, run, space
+        from edgepriv.tuning import candidates, finalists, space, telling
 
-        for module in (candidates, run):
+        for module in (candidates, telling):
             patch.setattr(module.pipeline, "harden", self.harden)
             patch.setattr(module, "right_of", self.right_of)
         patch.setattr(space, "VARIANTS", space.VARIANTS[:1])
-        patch.setattr(run, "VARIANTS", space.VARIANTS[:1])
+        patch.setattr(finalists, "VARIANTS", space.VARIANTS[:1])
         return self

@@ -71,10 +71,11 @@ class Leaking:
         }
 
     def patched(self, patch):
-        from edgepriv.tuning import auditing, candidates, clock, run
+        from edgepriv.tuning import auditing, candidates, clock, run, telling
 
         patch.setattr(candidates, "risks", self.risks)
-        patch.setattr(run, "leakage_of", self.leakage_of)
+        patch.setattr(telling, "leakage_of", self.leakage_of)
+        patch.setattr(telling, "AUDIT_FILES", ())
         patch.setattr(run, "AUDIT_FILES", ())
         patch.setattr(auditing, "train_references", lambda onnx, question, references: True)
         patch.setattr(clock, "now", lambda: self.now)
