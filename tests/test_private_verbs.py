@@ -173,3 +173,16 @@ def test_delta_excuses_as_much_as_it_says():
     rows, dp = [{"name": "confidence", "threat_model": "none"}], {"epsilon": 0.2, "noise_multiplier": 1.0, "steps": 10}
     assert compare_with_guarantee(dp | {"delta": 1e-6}, rows, scores, seed=0)["lower_bound"] > 0.2
     assert compare_with_guarantee(dp | {"delta": 0.15}, rows, scores, seed=0)["lower_bound"] == 0.0
+
+
+def test_training_says_what_its_proof_is_worth_to_a_person_with_several_records(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.random((240, 6)).astype(np.float32)
+    np.savez(tmp_path / "visits.npz", x=x, y=(x[:, 0] > 0.5).astype(int), patient_id=np.arange(240) // 3)
+    options = ["--data", f"npz:{tmp_path / 'visits.npz'}", "--model", "mlp", "--widths", "8", "--epochs", "2"]
+    options += ["--dp-epsilon", "2", "--accept-accuracy-loss", "-o", str(tmp_path / "m.pt")]
+    done = CliRunner().invoke(app, ["train", *options])
+    assert "a person with up to 3 records is covered by an epsilon of" in " ".join(done.output.split())
+    dp = pipeline.show(tmp_path / "m.pt")["defences"]["dp"]
+    assert dp["epsilon_of_a_person"] == 3 * dp["epsilon"]
+    assert dp["delta_of_a_person"] > 3 * dp["delta"]
