@@ -166,7 +166,8 @@ PRIVATE_TRAINING: Defence = Defence(
         Conflict(
             "delta, clip and augmentations of differential privacy have no effect without an epsilon or a noise, and the "
             "training would not be private: pass --dp-epsilon or --dp-noise",
-            met=lambda recipe: not recipe.dp.active and recipe.dp != Dp(),
+            details=("dp",),
+            without=lambda recipe: not recipe.dp.active,
         ),
         Conflict(
             "--dp-total-epsilon is what training and fine-tuning spend together, so it must be larger than the --dp-epsilon of "
