@@ -173,3 +173,32 @@ def test_delta_excuses_as_much_as_it_says():
     rows, dp = [{"name": "confidence", "threat_model": "none"}], {"epsilon": 0.2, "noise_multiplier": 1.0, "steps": 10}
     assert compare_with_guarantee(dp | {"delta": 1e-6}, rows, scores, seed=0)["lower_bound"] > 0.2
     assert compare_with_guarantee(dp | {"delta": 0.15}, rows, scores, seed=0)["lower_bound"] == 0.0
+
+
+def test_the_clipping_norm_alone_is_not_taken_for_privacy(tmp_path):
+    options = ["train", "--data", "digits", "--model", "mlp", "--epochs", "1", "-o", str(tmp_path / "m.pt")]
+    with pytest.raises(UserError, match="would not be private: pass --dp-epsilon or --dp-noise"):
+        CliRunner().invoke(app, [*options, "--dp-clip", "1"], catch_exceptions=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_says_what_its_proof_is_worth_to_a_person_with_several_records(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.random((240, 6)).astype(np.float32)
+    np.savez(tmp_path / "visits.npz", x=x, y=(x[:, 0] > 0.5).astype(int), patient_id=np.arange(240) // 3)
+    options = ["--data", f"npz:{tmp_path / 'visits.npz'}", "--model", "mlp", "--widths", "8", "--epochs", "2"]
+    options += ["--dp-epsilon", "2", "--accept-accuracy-loss", "-o", str(tmp_path / "m.pt")]
+    done = CliRunner().invoke(app, ["train", *options])
+    assert "a person with up to 3 records is covered by an epsilon of" in " ".join(done.output.split())
+    dp = pipeline.show(tmp_path / "m.pt")["defences"]["dp"]
+    assert dp["epsilon_of_a_person"] == 3 * dp["epsilon"]
+    assert dp["delta_of_a_person"] > 3 * dp["delta"]
+
+
+def test_rows_of_a_table_are_not_said_to_be_augmented(tmp_path):
+    x = np.random.default_rng(0).random((200, 6)).astype(np.float32)
+    np.savez(tmp_path / "rows.npz", x=x, y=(x[:, 0] > 0.5).astype(int))
+    options = ["--data", f"npz:{tmp_path / 'rows.npz'}", "--model", "mlp", "--augment", "crop"]
+    with pytest.raises(UserError, match="moves pictures"):
+        CliRunner().invoke(app, ["train", *options, "-o", str(tmp_path / "m.pt")], catch_exceptions=False)
+    assert [each.name for each in tmp_path.iterdir()] == ["rows.npz"]

@@ -8,6 +8,7 @@ from edgepriv.api.results import Exported, Hardened, Trained
 from edgepriv.api.verb import verb
 from edgepriv.errors import UserError
 from edgepriv.recipe import MAX_DROP, Option, Recipe, changes_of
+from edgepriv.recipe.conflicts import refuse_ignored
 
 ASKED_OF_MODEL = ("dropout", "batch_dependent")
 """Fields of the model that are asked for of a checkpoint too."""
@@ -76,8 +77,10 @@ def train(
         asked["train"] |= {"adversarial": options["adv"] != "none"}
     if options.get("bits") is not None:
         asked["train"] |= {"quantized": True}
+    described = (settings or Recipe()).with_changes(**asked)
+    refuse_ignored(described, changes)
     content = pipeline.train(
-        (settings or Recipe()).with_changes(**asked),
+        described,
         Path(out),
         audit_twin=audit_twin,
         trace_losses=trace_losses,

@@ -10,6 +10,8 @@ from edgepriv.audit.epsilon import records_of
 from edgepriv.audit.knowledge import phrase_of
 from edgepriv.audit.one_run import one_run_part
 from edgepriv.audit.statistics import ALPHA, epsilon_lower_bound
+from edgepriv.data.groups import most_of_one
+from edgepriv.training.dp_plan import of_a_person
 
 
 def compare_with_guarantee(
@@ -78,17 +80,13 @@ def _of_a_person(
     delta = float(dp["delta"])
     if dp["epsilon"] is None:
         return None, delta, {}
-    epsilon = float(dp["epsilon"])
     if groups is None:
-        return epsilon, delta, {}
-    most = int(np.unique(groups[member], return_counts=True)[1].max())
-    ratio = float(most) if epsilon == 0 else float(np.expm1(min(most * epsilon, 700.0)) / np.expm1(min(epsilon, 700.0)))
-    return (
-        most * epsilon,
-        min(1.0, delta * ratio),
-        {
-            "records_of_a_person": most,
-            "epsilon_of_a_person": most * epsilon,
-            "delta_of_a_person": min(1.0, delta * ratio),
-        },
-    )
+        return float(dp["epsilon"]), delta, {}
+    most = most_of_one(groups, member.nonzero()[0])
+    known = of_a_person({"epsilon": float(dp["epsilon"]), "delta": delta}, most)
+    own = {
+        "records_of_a_person": most,
+        "epsilon_of_a_person": known.get("epsilon_of_a_person", known["epsilon"]),
+        "delta_of_a_person": known.get("delta_of_a_person", delta),
+    }
+    return own["epsilon_of_a_person"], own["delta_of_a_person"], own

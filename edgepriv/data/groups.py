@@ -73,6 +73,21 @@ def alike(one: np.ndarray, other: np.ndarray) -> bool:
     return len(counts) == 1 and len(np.unique(np.stack(codes), axis=1).T) in counts
 
 
+def most_of_one(groups: np.ndarray | None, own: np.ndarray) -> int:
+    """The most records that one group has.
+
+    Args:
+        groups: int [N], whose record each is; None where nobody says.
+        own: places of the records that are asked about.
+
+    Returns:
+        1 or more; 1 where nobody says.
+    """
+    if groups is None or len(own) == 0:
+        return 1
+    return int(np.unique(groups[own], return_counts=True)[1].max())
+
+
 def numbered(name: str, groups: np.ndarray | None) -> np.ndarray | None:
     """Groups as numbers.
 

@@ -35,7 +35,7 @@ from edgepriv.pipeline._twin import (
 )
 from edgepriv.project import beside
 from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Pipeline, Recipe
-from edgepriv.recipe.conflicts import refuse_impossible
+from edgepriv.recipe.conflicts import refuse_ignored, refuse_impossible
 from edgepriv.recipe.defences import anew
 from edgepriv.training import run_stages
 from edgepriv.training.device import device_of
@@ -44,6 +44,7 @@ from edgepriv.training.pipeline import named_in
 from edgepriv.training.resume import remove_resume_state
 from edgepriv.training.stages import TrainingRun
 from edgepriv.training.starting import refuse_random_held
+from edgepriv.training.upfront import refuse_idle_augmentation
 
 
 # One argument for each option of `edgepriv harden`, by its name.
@@ -296,6 +297,9 @@ def _recipe_of(
         refuse_random_held(hardened_by, name, given.dataset.num_classes, given.dataset.input_shape)
     refuse_idle(hardened_by, trained_by, changes)
     refuse_impossible(hardened_by)
+    refuse_ignored(hardened_by, changes)
+    new = [each for each in _stages(hardened_by) if getattr(hardened_by, each).augment != trained_by.train.augment]
+    refuse_idle_augmentation(hardened_by, new, given.dataset.input_shape)
     project.refuse_bytes(hardened_by, given.dataset)
     if stated(changes, recipe, trained_by, given.dataset.input_shape):
         return hardened_by

@@ -25,6 +25,7 @@ from edgepriv.training.eps import refuse_guess
 from edgepriv.training.resume import remove_resume_state
 from edgepriv.training.starting import normalised_for_dp, refuse_random_held, start_notes
 from edgepriv.training.traces import LossTrace
+from edgepriv.training.upfront import refuse_idle_augmentation
 
 
 # One argument for each option of `edgepriv train` that is no field of the recipe, by its name.
@@ -98,6 +99,7 @@ def _trained(
     """The checkpoint that is to be written to ``output``, and what the command prints of it."""
     dataset, split = project.split_of(recipe, data_dir, download)
     record = project.data_record(dataset, split, recipe.data)
+    refuse_idle_augmentation(recipe, ("train",), dataset.input_shape)
     trace = LossTrace(split.members, dataset.sha256) if trace_losses else None
     if recipe.adversary.eps is None:
         refuse_guess(recipe, ("train",), dataset, split)

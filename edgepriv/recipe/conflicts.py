@@ -1,5 +1,8 @@
 """Which defences go together, and why some do not: the conflicts that ``DEFENCES`` lists."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from edgepriv.errors import UserError
 from edgepriv.recipe.defences import DEFENCES, Conflict, Defence
 from edgepriv.recipe.recipe import Recipe
@@ -35,7 +38,26 @@ def refuse_impossible(recipe: Recipe) -> None:
         raise UserError(reason)
 
 
+def refuse_ignored(recipe: Recipe, changes: Mapping[str, Any]) -> None:
+    """Raise UserError when an option says how a defence works that is not asked for, even if it says what holds anyway.
+
+    Args:
+        recipe: settings of a run.
+        changes: sections of the recipe by name, from the options.
+
+    Raises:
+        UserError: for such an option.
+    """
+    for conflict in (each for defence in DEFENCES.values() for each in defence.conflicts):
+        if any(name in (changes.get(section) or {}) for section, name in conflict.ignored(recipe)):
+            raise UserError(conflict.reason)
+
+
 def _is_met(defence: Defence, conflict: Conflict, recipe: Recipe) -> bool:
+    ignored = conflict.ignored(recipe)
+    if ignored:
+        plain = type(recipe)()
+        return any(getattr(getattr(recipe, own), name) != getattr(getattr(plain, own), name) for own, name in ignored)
     if conflict.met is not None:
         return conflict.met(recipe)
     return defence.active(recipe) and any(DEFENCES[name].active(recipe) for name in conflict.beside)

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -93,6 +93,31 @@ class Plan:
             **augmented,
             **stages,
         }
+
+
+def of_a_person(facts: Mapping[str, Any], records: int) -> dict[str, Any]:
+    """What a proof of one record is worth to a person with several: k epsilon at delta (e^(k epsilon) - 1) /
+    (e^epsilon - 1) (Vadhan 2017, lemma 2.2).
+
+    Args:
+        facts: with ``epsilon`` (None: nothing is proven) and ``delta``.
+        records: the most that one person has among the members.
+
+    Returns:
+        ``facts``, with ``records_of_a_person``, ``epsilon_of_a_person`` and ``delta_of_a_person`` where somebody has several.
+    """
+    if records < 2 or facts["epsilon"] is None:
+        return dict(facts)
+    epsilon = float(facts["epsilon"])
+    ratio = (
+        float(records) if epsilon == 0 else math.expm1(min(records * epsilon, 700.0)) / math.expm1(min(epsilon, 700.0))
+    )
+    return {
+        **facts,
+        "records_of_a_person": records,
+        "epsilon_of_a_person": records * epsilon,
+        "delta_of_a_person": min(1.0, float(facts["delta"]) * ratio),
+    }
 
 
 def plan_of(dp: Dp, stage: Stage, members: int) -> Plan:

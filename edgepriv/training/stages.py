@@ -11,6 +11,7 @@ import torch
 
 from edgepriv import progress
 from edgepriv.data import Dataset, Split
+from edgepriv.data.groups import most_of_one
 from edgepriv.models import Classifier
 from edgepriv.models.bake import bake
 from edgepriv.models.lsq_steps import load_state
@@ -224,8 +225,8 @@ def _material(run: _Run, stage: str, position: int, start: dict[str, torch.Tenso
 def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], state: State) -> None:
     """Run one stage, from its ``state``; add its rows and what its defences measured."""
     classifier, members = run.classifier, run.members
-    encoded = run.dataset.encoding is not None
-    task = task_of(classifier.network, run.recipe, name, run.dataset.input_shape, encoded=encoded)
+    encoded, records = run.dataset.encoding is not None, most_of_one(run.dataset.groups, run.split.members)
+    task = task_of(classifier.network, run.recipe, name, run.dataset.input_shape, encoded=encoded, records=records)
     task = replace(task, pipeline=None if name == "train" else run.pipeline, extra=_extra_of(run, name, task))
     if task.activations is not None:
         watched = refuse_nobody(watched_of(run.dataset, run.split))

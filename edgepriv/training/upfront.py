@@ -90,6 +90,24 @@ def refuse_unmatched_layers(network: nn.Module, recipe: Recipe, stages: Sequence
         refuse_unmatched_rates(network, getattr(recipe, name))
 
 
+def refuse_idle_augmentation(recipe: Recipe, stages: Sequence[str], input_shape: tuple[int, ...]) -> None:
+    """Refuse augmentation of what is no picture, which would be left as it is without a word.
+
+    Args:
+        recipe: settings of each stage.
+        stages: their names.
+        input_shape: of one example.
+
+    Raises:
+        UserError: for a stage that asks for it.
+    """
+    for how in (getattr(recipe, name).augment for name in stages):
+        if how != "none" and len(input_shape) != 3:
+            raise UserError(
+                f"augment {how!r} moves pictures, and an input of shape {list(input_shape)} is none: leave it out"
+            )
+
+
 def refuse_unfit_objectives(
     classifier: Classifier, recipe: Recipe, stages: Sequence[str], dataset: Dataset, split: Split
 ) -> None:

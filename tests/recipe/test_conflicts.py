@@ -4,7 +4,7 @@ import pytest
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe
-from edgepriv.recipe.conflicts import reasons, refuse_impossible
+from edgepriv.recipe.conflicts import reasons, refuse_ignored, refuse_impossible
 
 PRIVATE = {"dp": {"epsilon": 8.0}}
 ROUNDED = {"quantize": {"bits": 4}, "qat": {"epochs": 1, "activations": 8}}
@@ -58,3 +58,30 @@ def test_defences_compose(sections):
 def test_what_does_not_go_together_is_refused(sections, reason):
     with pytest.raises(UserError, match=reason):
         refuse_impossible(Recipe.model_validate(sections))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"dp": {"clip": 1.0}}, "the training would not be private: pass --dp-epsilon"),
+        ({"dp": {"augmentations": 1}}, "the training would not be private"),
+        ({"hamp": {"regularizer": 0.001}}, "pass --hamp 0.5"),
+        ({"selena": {"unseen": 10}}, "pass --selena 25"),
+        ({"noise": {"tau": Recipe().noise.tau}}, "pass --noise shapley"),
+        ({"extra": {"share": 0.5}}, "pass --extra"),
+    ],
+)
+def test_a_detail_of_a_defence_that_is_not_asked_for_is_refused_at_its_default_too(changes, reason):
+    refuse_impossible(Recipe().with_changes(**changes))
+    with pytest.raises(UserError, match=reason):
+        refuse_ignored(Recipe().with_changes(**changes), changes)
+
+
+def test_a_detail_of_a_defence_that_acts_and_one_that_is_turned_off_are_not():
+    for changes in ({"dp": {"clip": 1.0, "epsilon": 8.0}}, {"selena": {"sub_models": 0}}, {"dmp": {"share": 0.0}}):
+        refuse_ignored(Recipe().with_changes(**changes), changes)
+
+
+def test_extra_examples_that_are_not_there_have_no_share():
+    with pytest.raises(UserError, match="pass --extra npz:FILE"):
+        refuse_impossible(Recipe().with_changes(extra={"share": 0.3}))

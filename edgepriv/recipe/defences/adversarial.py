@@ -150,7 +150,8 @@ ADVERSARIAL: Defence = Defence(
         Conflict(
             "--adv-beta weighs the divergence in TRADES and MART, and has no effect without them: pass --adv trades or "
             "--adv mart",
-            met=lambda recipe: recipe.adversary.beta is not None and recipe.adversary.method not in _REGULARISED,
+            details=("adversary.beta",),
+            without=lambda recipe: recipe.adversary.method not in _REGULARISED,
         ),
     ),
     done="adversarial training",

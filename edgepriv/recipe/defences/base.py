@@ -45,6 +45,9 @@ def nothing(facts: Mapping[str, Any]) -> list[str]:
 class Conflict:
     """What makes a recipe impossible. ``reason``: the sentence that says why and what to do instead.
 
+    ``details``: settings (``"dp.clip"``, or a whole section) that do nothing where ``without`` is so: to change one of them,
+    or to give one of them as an option at whatever value, is then what makes it impossible.
+
     ``beside``: names of other defences that must not act in the same recipe. ``met``: when it is so, for what is more
     particular than that; None where any two that act exclude each other.
     """
@@ -52,6 +55,19 @@ class Conflict:
     reason: str
     beside: tuple[str, ...] = ()
     met: Met | None = None
+    details: tuple[str, ...] = ()
+    without: Met = never
+
+    def ignored(self, recipe: "Recipe") -> set[tuple[str, str]]:
+        """The ``details`` that do nothing in a recipe.
+
+        Args:
+            recipe: settings of a run.
+
+        Returns:
+            (section, field) for each; none where they act.
+        """
+        return paths_of(self.details, recipe) if self.details and self.without(recipe) else set()
 
 
 @dataclass(frozen=True)
@@ -153,12 +169,25 @@ class Defence:
         Returns:
             (section, field) for each.
         """
-        paths = set()
-        for written in self.fields:
-            section, _, name = written.partition(".")
-            for own in STAGES if section == EVERY_STAGE else (section,):
-                paths |= {(own, each) for each in ([name] if name else type(getattr(recipe, own)).model_fields)}
-        return paths
+        return paths_of(self.fields, recipe)
+
+
+def paths_of(fields: Iterable[str], recipe: "Recipe") -> set[tuple[str, str]]:
+    """Fields as a defence writes them, one by one.
+
+    Args:
+        fields: a whole section (``"noise"``) or one field (``"model.dropout"``, ``"*.relax"`` for that of every stage).
+        recipe: whose sections they are of.
+
+    Returns:
+        (section, field) for each.
+    """
+    paths = set()
+    for written in fields:
+        section, _, name = written.partition(".")
+        for own in STAGES if section == EVERY_STAGE else (section,):
+            paths |= {(own, each) for each in ([name] if name else type(getattr(recipe, own)).model_fields)}
+    return paths
 
 
 def undone(recipe: "Recipe", defences: Iterable[Defence]) -> "Recipe":

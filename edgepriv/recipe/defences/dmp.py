@@ -102,7 +102,8 @@ DMP: Defence = Defence(
         ),
         Conflict(
             "--public names the examples that DMP distils on, and without --dmp nothing reads them: pass --dmp 1.0",
-            met=lambda recipe: not _asked(recipe) and recipe.own(Dmp) != Dmp(),
+            details=("dmp.file", "dmp.sha256"),
+            without=lambda recipe: not _asked(recipe),
         ),
         Conflict(
             "distilled.epochs is above 0, but nothing is distilled: pass --selena 25 or --dmp 1.0",

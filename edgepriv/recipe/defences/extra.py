@@ -89,6 +89,11 @@ EXTRA: Defence = Defence(
     },
     conflicts=(
         Conflict(
+            "share and labels of extra examples have no effect without the examples: pass --extra npz:FILE",
+            details=("extra.share", "extra.labels"),
+            without=lambda recipe: recipe.own(Extra).file is None,
+        ),
+        Conflict(
             "differentially private training draws each member by itself, and its epsilon knows of no other examples in a "
             "batch: train on --extra or with --dp-epsilon",
             beside=("dp",),

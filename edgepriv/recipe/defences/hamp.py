@@ -60,7 +60,8 @@ HAMP: Defence = Defence(
     conflicts=(
         Conflict(
             "the weight of HAMP's entropy has no effect without its soft labels: pass --hamp 0.5",
-            met=lambda recipe: recipe.own(Hamp).entropy == 0 and recipe.own(Hamp).regularizer != Hamp().regularizer,
+            details=("hamp.regularizer",),
+            without=lambda recipe: recipe.own(Hamp).entropy == 0,
         ),
         Conflict(
             "HAMP and RelaxLoss both replace the loss: in one stage use one or the other",

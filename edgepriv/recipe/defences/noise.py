@@ -102,7 +102,8 @@ NOISE: Defence = Defence(
         ),
         Conflict(
             "tau, eps, beta and alpha of the noise have no effect without a method: pass --noise shapley or uniform",
-            met=lambda recipe: recipe.noise.method == "none" and recipe.noise != Noise(),
+            details=("noise.tau", "noise.eps", "noise.beta", "noise.alpha"),
+            without=lambda recipe: recipe.noise.method == "none",
         ),
     ),
     done="training on noisy members",

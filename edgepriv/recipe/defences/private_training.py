@@ -103,7 +103,25 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
         f"differential privacy: epsilon {facts['epsilon']:.3g} at delta {facts['delta']:.2g} spent in {facts['steps']:,} steps "
         f"(noise multiplier {facts['noise_multiplier']:.3g}, gradients clipped to {facts['clip']:g}){asked}"
         f"{in_words(facts['epsilon'])}",
+        *of_a_person(facts),
         *rest,
+    ]
+
+
+def of_a_person(facts: Mapping[str, Any]) -> list[str]:
+    """What the proof is worth to a person with several records.
+
+    Args:
+        facts: of the training.
+
+    Returns:
+        One sentence without a full stop; none where nobody is known to have several, and where nothing is proven.
+    """
+    if facts.get("records_of_a_person", 1) < 2:
+        return []
+    return [
+        f"that is the proof for one record: a person with up to {facts['records_of_a_person']} records is covered by an "
+        f"epsilon of {facts['epsilon_of_a_person']:.3g} at delta {facts['delta_of_a_person']:.2g} only"
     ]
 
 
@@ -148,7 +166,8 @@ PRIVATE_TRAINING: Defence = Defence(
         Conflict(
             "delta, clip and augmentations of differential privacy have no effect without an epsilon or a noise, and the "
             "training would not be private: pass --dp-epsilon or --dp-noise",
-            met=lambda recipe: not recipe.dp.active and recipe.dp != Dp(),
+            details=("dp",),
+            without=lambda recipe: not recipe.dp.active,
         ),
         Conflict(
             "--dp-total-epsilon is what training and fine-tuning spend together, so it must be larger than the --dp-epsilon of "

@@ -87,7 +87,8 @@ SELENA: Defence = Defence(
         ),
         Conflict(
             "how many sub-models a member is kept from has no effect without sub-models: pass --selena 25",
-            met=lambda recipe: not _asked(recipe) and recipe.own(Selena) != Selena(),
+            details=("selena.unseen",),
+            without=lambda recipe: not _asked(recipe),
         ),
         Conflict(
             "SELENA and noise on the members both retrain from new weights on answers of their own teachers: use one",

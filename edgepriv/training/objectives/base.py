@@ -62,6 +62,7 @@ class Asked:
         input_shape: of one example.
         brief: for a rehearsal: one step of whatever takes many, on a handful of examples.
         encoded: whether the inputs are made of a table's columns, by an encoding that is learnt from the members.
+        records: the most records that one person has among the members.
     """
 
     recipe: Recipe
@@ -69,6 +70,7 @@ class Asked:
     input_shape: tuple[int, ...]
     brief: bool = False
     encoded: bool = False
+    records: int = 1
 
     @property
     def settings(self) -> Stage:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from edgepriv.errors import UserError
 from edgepriv.training.dp import add_clipped_gradients, add_noise, refuse_unsupported
-from edgepriv.training.dp_plan import Plan, later_plan, plan_of
+from edgepriv.training.dp_plan import Plan, later_plan, of_a_person, plan_of
 from edgepriv.training.held import held_by
 from edgepriv.training.objectives.base import Asked, Batch, Ground, Objective
 
@@ -56,7 +56,9 @@ def objective(asked: Asked) -> Objective:
         finished=finished,
         copies=dp.augmentations,
         batches=lambda members, generator: planned(members).batches(generator),
-        facts=lambda members, epochs: planned(members).spent(epochs) | {"not_covered": _not_covered(asked)},
+        facts=lambda members, epochs: (
+            of_a_person(planned(members).spent(epochs), asked.records) | {"not_covered": _not_covered(asked)}
+        ),
         refuse=refuse,
         title=f"DP, noise {dp.noise:g}" if dp.epsilon is None else f"DP, epsilon {dp.epsilon:g}",
         remedy="less --dp-noise" if dp.epsilon is None else "a larger --dp-epsilon",
