@@ -90,7 +90,7 @@ class Recipe(Section):
                 content[name] |= {key: value for key, value in change.items() if value is not None}
             elif change is not None:
                 content[name] = change
-        return parse(content, "the options")
+        return parse(content, _OPTIONS)
 
     def undefended(self) -> "Recipe":
         """The same training without any defence: what an oblivious attacker's reference models are trained by."""
@@ -160,6 +160,9 @@ if not TYPE_CHECKING:  # a checker sees the sections that are written above; of 
     Recipe = extended(Recipe, DEFENCES.values())
 
 
+_OPTIONS = "the options"
+
+
 def parse(content: dict[str, Any], where: str) -> Recipe:
     """Validate a nested dictionary.
 
@@ -178,6 +181,8 @@ def parse(content: dict[str, Any], where: str) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
+        asked = _asked_as(first["loc"]) if where == _OPTIONS else ""
+        place = asked or f"{where}: {field}"
         reason = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             known = _known_beside(first["loc"])
@@ -185,8 +190,20 @@ def parse(content: dict[str, Any], where: str) -> Recipe:
         if first["type"] == "literal_error":
             meant = nearest(str(first["input"]), re.findall("'([^']*)'", first["ctx"]["expected"]))
             reason += f", not {first['input']!r}{meant}"
-            raise UserError(f"{where}: {field}: {reason[:1].lower()}{reason[1:]}") from error
-        raise UserError(f"{where}: {field}: {reason[:1].lower()}{reason[1:]} (got {first['input']!r})") from error
+            raise UserError(f"{place}: {reason[:1].lower()}{reason[1:]}") from error
+        raise UserError(f"{place}: {reason[:1].lower()}{reason[1:]} (got {first['input']!r})") from error
+
+
+def _asked_as(place: tuple[int | str, ...]) -> str:
+    """The option that sets a field, as it is spelled on the command line; empty where there is none."""
+    section = Recipe.model_fields[str(place[0])].annotation if len(place) > 1 else Recipe
+    if not (isinstance(section, type) and issubclass(section, Section)):
+        return ""
+    field = str(place[min(1, len(place) - 1)])
+    metadata = section.model_fields[field].metadata if field in section.model_fields else []
+    for option in (each for each in metadata if isinstance(each, Option)):
+        return option.flags[0] if option.flags else f"--{(option.name or field).replace('_', '-')}"
+    return ""
 
 
 def _known_beside(place: tuple[int | str, ...]) -> list[str]:

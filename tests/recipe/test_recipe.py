@@ -4,6 +4,7 @@ import pytest
 
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.recipe import parse
 
 
 def test_changes_are_validated_and_none_changes_nothing():
@@ -11,8 +12,21 @@ def test_changes_are_validated_and_none_changes_nothing():
     assert base.with_changes(seed=None, train={"epochs": None, "lr": 0.5}).train.epochs == 7
     assert base.with_changes(train={"lr": 0.5}).train.lr == 0.5
     assert base.with_changes(seed=0).seed == 0
-    with pytest.raises(UserError, match=r"train\.epochs.*-1"):
+    with pytest.raises(UserError, match=r"^--epochs: .* \(got -1\)"):
         base.with_changes(train={"epochs": -1})
+
+
+@pytest.mark.parametrize(("section", "field", "value", "option"), [
+    ("smoothing", "share", 1.5, "--label-smoothing"),
+    ("dp", "epsilon", 0.0, "--dp-epsilon"),
+    ("mixup", "alpha", -1.0, "--mixup"),
+    ("adversary", "method", "pdg", "--adv"),
+])  # fmt: skip
+def test_a_wrong_value_is_told_by_its_option(section, field, value, option):
+    with pytest.raises(UserError, match=f"^{option}: "):
+        Recipe().with_changes(**{section: {field: value}})
+    with pytest.raises(UserError, match=rf"^mine\.toml: {section}\.{field}: "):
+        parse({section: {field: value}}, "mine.toml")
 
 
 def test_a_section_in_python_keeps_them_too():
