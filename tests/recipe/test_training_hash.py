@@ -123,12 +123,28 @@ HASHES = {
         "1a3052aab8397378960dd3d79c05705a436b4e5075308fca9a51930c3a106d3b",
     ),
     "robust/cifar_resnet20_pgd.toml": (
-        "60c66a1fdec6368ce76d78aa0e4fe8a1395f63bc45f344c8e3e4067a9a989b89",
-        "1a3052aab8397378960dd3d79c05705a436b4e5075308fca9a51930c3a106d3b",
+        "612887ca7d9c4d90906d74add9924ab1b1ffe886dd93dc3709aac42f401a8198",
+        "3c4d90f7667903c6253b6e8ad6294ca66c73ca1d2a786f9d7fa5939243d03a21",
     ),
     "robust/cifar_resnet20_trades.toml": (
         "061ad7602507a7843bbb5fa02b8c7d14d14c04817677c11e0f6a9e13b5c7a3b9",
         "1a3052aab8397378960dd3d79c05705a436b4e5075308fca9a51930c3a106d3b",
+    ),
+    "robust/fashion_fgsm.toml": (
+        "2c71af741d8c8b4241d3ac5753161593b8b03440e55ec20aa7c36b4446e3970c",
+        "45c7f1e3635fce55847016c6d8cf09baef944019d79851dfe1e91a885b5a0827",
+    ),
+    "robust/fashion_mart.toml": (
+        "e37c9b55d3b6580b58b0e398683f01f0250c7b21907b021fdd9e07a1202b6f49",
+        "eafeffa1f8d1f9019716730127af6c9a579e1d7d5b018a99b3cb4bd44761afa2",
+    ),
+    "robust/fashion_pgd.toml": (
+        "d5d2c5d857cf2422bfee9a32d64b40029b70e0b3b31807a2732b490a200233f0",
+        "eafeffa1f8d1f9019716730127af6c9a579e1d7d5b018a99b3cb4bd44761afa2",
+    ),
+    "robust/fashion_trades.toml": (
+        "e48e0fb4391a7019b0507ea8db1aaec40835dca3b75ae6ea835efbe420898081",
+        "eafeffa1f8d1f9019716730127af6c9a579e1d7d5b018a99b3cb4bd44761afa2",
     ),
 }
 """By recipe: hash of its training, and of the training without its defences. Caches and archived audits stand under these."""
