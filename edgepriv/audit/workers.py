@@ -9,6 +9,7 @@ on Location-30 the references' accuracy and LiRA's AUC stayed the same, in two t
 import io
 import itertools
 import os
+import sys
 import threading
 import warnings
 from collections import deque
@@ -80,9 +81,8 @@ def check_engine(engine: str) -> None:
 
 def processors() -> int:
     """How many of this machine's this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS or Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else sys.maxsize  # not on macOS or Windows
+    return min(own, os.cpu_count() or 1)
 
 
 def train_jobs(

@@ -43,14 +43,17 @@ def refuse_ignored(recipe: Recipe, changes: Mapping[str, Any]) -> None:
 
     Args:
         recipe: settings of a run.
-        changes: sections of the recipe by name, from the options.
+        changes: sections of the recipe by name, from the options. A section that is given whole is no option.
 
     Raises:
         UserError: for such an option.
     """
     for conflict in (each for defence in DEFENCES.values() for each in defence.conflicts):
-        if any(name in (changes.get(section) or {}) for section, name in conflict.ignored(recipe)):
-            raise UserError(conflict.reason)
+        for section, name in conflict.ignored(recipe):
+            given = changes.get(section) or {}
+            whole = given.keys() >= type(getattr(recipe, section)).model_fields.keys()
+            if not whole and given.get(name) is not None:
+                raise UserError(conflict.reason)
 
 
 def _is_met(defence: Defence, conflict: Conflict, recipe: Recipe) -> bool:

@@ -339,6 +339,7 @@ def test_models_that_are_files_are_made_one_at_a_time(audited, monkeypatch, fold
 
     monkeypatch.setattr(own_fleet, "done_by_processes", here)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)), raising=False)
     assert rows_of(audited(audit={"references": 6}), TRAINED)["lira-online"] > 0.9
     assert asked == [processes]
 

@@ -55,5 +55,5 @@ def test_bad_noise_is_refused_before_anything_is_trained(refused, checkpoint, tm
     assert "unknown noise 'gaussian': known are none, shapley, uniform" in refused(
         "harden", checkpoint, "--noise", "gaussian", "-o", out
     )
-    assert "noise.alpha" in refused("harden", checkpoint, "--noise", "uniform", "--noise-alpha", "2", "-o", out)
+    assert "--noise-alpha: " in refused("harden", checkpoint, "--noise", "uniform", "--noise-alpha", "2", "-o", out)
     assert not out.exists()

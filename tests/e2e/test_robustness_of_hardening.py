@@ -32,7 +32,7 @@ def test_it_takes_200_examples_or_the_recipes_fewer_or_as_many_as_asked_for():
     fewer = RECIPE.with_changes(audit={"robust_examples": 30})
     found = [_robust.asked_of(*given).audit.robust_examples for given in ((RECIPE, None, None), (fewer, None, None))]
     assert [*found, _robust.asked_of(fewer, None, 500).audit.robust_examples] == [200, 30, 500]
-    with pytest.raises(UserError, match="robust_examples"):
+    with pytest.raises(UserError, match="--robust-examples: "):
         _robust.asked_of(RECIPE, None, 0)
 
 
