@@ -29,8 +29,9 @@ from edgepriv.torchvision_compat import import_torchvision
 
 PROFILES = ("latency", "memory", "portable")
 SMALL = 96
-NATIVE = ("vit_", "inception", "maxvit", "googlenet")
-"""Beginnings of the names of networks that take no other size than their own, or hardly any smaller one."""
+NATIVE = ("alexnet", "vgg", "vit_", "inception", "maxvit", "googlenet")
+"""Beginnings of the names of networks that take no other size than their own, or hardly any smaller one, or whose pooling torch
+exports at no other."""
 INPUTS = 2
 LARGEST = 200_000_000
 """Parameters; its float graph, its packed one and two sessions of it are held at once."""
