@@ -4,7 +4,8 @@
 
 Each row trains, exports with 4 bits and asks the file for every non-member of its split. A row that is in the JSON already is
 left alone, so a run that was cut off goes on. Hyperparameters were chosen on records that are neither members nor non-members
-of the seeds that are reported, but for those with 60,000 members, which have the settings of 15,000. --table prints the table,
+of the seeds that are reported, but for MNIST, which has the settings of Fashion-MNIST, and for 60,000 members, where 10,000 of
+the training images told what a linear layer learns from the other 50,000. --table prints the table,
 --docs FILE puts it between the marks ``<!-- rows of dp.json -->`` and ``<!-- end of rows -->``.
 """
 
@@ -63,7 +64,7 @@ CELLS = (
     Cell("fashion_mnist", 3_000, 8, 84.5, batch_size=3_000, epochs=100, lr=4.0, ema=0.9, non_members=5_000),
     Cell("fashion_mnist", 3_000, 3, 83.0, batch_size=3_000, epochs=160, lr=1.0, ema=0.98, non_members=5_000),
     Cell("fashion_mnist", 15_000, 3, 86.0, batch_size=3_750, epochs=40, lr=4.0, ema=0.95, non_members=5_000),
-    Cell("fashion_mnist", 60_000, 3, 89.0, batch_size=15_000, epochs=40, lr=4.0, ema=0.98, non_members=9_000, seeds=1),
+    Cell("fashion_mnist", 60_000, 3, 89.0, batch_size=15_000, epochs=40, lr=8.0, ema=0.98, non_members=9_000),
     Cell("cifar10", 4_000, 8, 53.0, batch_size=4_000, epochs=80, lr=2.0, ema=0.9, non_members=5_000),
     Cell("cifar10", 1_000, 8, 42.0, batch_size=1_000, epochs=80, lr=0.5, ema=0.9, non_members=5_000),
     Cell("mnist", 60_000, 3, 98.5, batch_size=15_000, epochs=40, lr=4.0, ema=0.98, non_members=9_000, seeds=1),
