@@ -209,15 +209,16 @@ def _train_epoch(training: _Training, state: State, epoch: int, after_step: Call
                 state.updates += 1
                 state.average = averaged(state.average, training.classifier, stage.ema, state.updates)
         for y, loss, logits in answered:
-            measured.append(torch.stack([loss.float(), correct(logits, y).sum().float()]))
+            right = correct(logits, y).sum().float()
+            measured.append(torch.stack([loss.to(right), right]))  # of an empty batch the loss is on the processor
             seen.append(len(y))
         after_step()
-    losses, right = torch.stack(measured).T.tolist() if measured else ([], [])
+    losses, counts = torch.stack(measured).T.tolist() if measured else ([], [])
     loss_sum = sum(loss * (own // models) for loss, own in zip(losses, seen, strict=True))
     if not math.isfinite(loss_sum):
         raise UserError(f"the training diverged in epoch {epoch + 1}: lower the learning rate ({stage.lr:g})")
     total = max(1, sum(seen))
-    return {"epoch": epoch + 1, "loss": loss_sum / total, "accuracy": sum(right) / total}
+    return {"epoch": epoch + 1, "loss": loss_sum / total, "accuracy": sum(counts) / total}
 
 
 def _choose(training: _Training, state: State, epoch: int, answered: list[Tensor]) -> dict[str, float]:

@@ -8,7 +8,6 @@ wherever x is, so that every device sees the same ones.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,22 +22,10 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 """Of logits [N, K] and labels, what the attack raises: [N]."""
 
 
-@runtime_checkable
-class Differentiated(Protocol):
-    """A function of inputs with a gradient of its own, as fast as it knows: see ``gradient``."""
+class Differentiated:
+    """A function of inputs that knows a faster way to what the function ``gradient`` returns, which then asks its own."""
 
-    def gradient(self, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
-        """As of the function ``gradient``.
-
-        Args:
-            x: [N, ...].
-            y: labels, as ``objective`` takes them.
-            objective: (logits, y) -> [N].
-
-        Returns:
-            The gradient [N, ...], and the logits [N, K].
-        """
-        ...
+    gradient: Callable[[Tensor, Tensor, Objective], tuple[Tensor, Tensor]]
 
 
 SETTLED = 0.1

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from edgepriv.training.pgd import Logits, Objective, gradient
+from edgepriv.training.pgd import Differentiated, Logits, Objective, gradient
 
 SEEN_BEFORE = 3
 """Passes of one kind before it is recorded: a batch of an odd size comes once in an epoch."""
@@ -86,11 +86,9 @@ class Recorder:
         try:
             made = _recorded(lambda moved: asked.asked(self.weights, moved), x, y, objective)
             self.refused = _differs(made.replayed(x, y), gradient(asked.plain, x, y, objective))
-        except (
-            RuntimeError
-        ) as error:  # what a recording does not allow: a wait for the GPU's answer, a copy from the processor
+        except RuntimeError as error:  # not allowed while recording: waiting for an answer, copying from the processor
             torch.cuda.synchronize(x.device)
-            self.refused = str(error).partition("\n")[0]
+            self.refused = str(error).partition("\n")[0] or "it cannot be recorded"
         if self.refused:
             self.recordings.clear()
             return None
@@ -99,7 +97,7 @@ class Recorder:
 
 
 @dataclass(frozen=True, eq=False)
-class Replayed:
+class Replayed(Differentiated):
     """The logits of a network with frozen ``weights``, by name, buffers among them, whose gradients are replayed."""
 
     asked: Asked
@@ -121,7 +119,7 @@ class Replayed:
         return self.plain(x)
 
     def gradient(self, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
-        """As of ``pgd.gradient``.
+        """Replayed where there is a recording.
 
         Args:
             x: [N, ...].

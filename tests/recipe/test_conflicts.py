@@ -78,8 +78,17 @@ def test_a_detail_of_a_defence_that_is_not_asked_for_is_refused_at_its_default_t
 
 
 def test_a_detail_of_a_defence_that_acts_and_one_that_is_turned_off_are_not():
-    for changes in ({"dp": {"clip": 1.0, "epsilon": 8.0}}, {"selena": {"sub_models": 0}}, {"dmp": {"share": 0.0}}):
-        refuse_ignored(Recipe().with_changes(**changes), changes)
+    whole = {"dp": Recipe().dp.model_dump()}  # a section as a program passes it, no option of a user's
+    for changes in (
+        {"dp": {"clip": 1.0, "epsilon": 8.0}},
+        {"selena": {"sub_models": 0}},
+        {"dmp": {"share": 0.0}},
+        whole,
+    ):
+        recipe = Recipe().with_changes(**changes)
+        assert refuse_ignored(recipe, changes) is None
+    with pytest.raises(UserError, match="would not be private"):
+        refuse_ignored(recipe, {"dp": {"clip": 1.0}})
 
 
 def test_extra_examples_that_are_not_there_have_no_share():

@@ -11,7 +11,7 @@ from edgepriv.training.pgd import cross_entropy, gradient, perturbed, pgd_budget
 from edgepriv.training.recorded import SEEN_BEFORE, Recorder, Replayed
 from edgepriv.training.task import task_of
 
-X, Y = torch.rand(8, 6), torch.arange(8) % 3
+X, Y = torch.rand(8, 6, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3
 
 
 class Tape:
@@ -87,8 +87,12 @@ def test_weights_of_another_shape_are_not_answered_from_old_recordings():
     recorder = Taped()
     for _ in range(SEEN_BEFORE + 1):
         _same(_replayed(recorder))
-    wider = Replayed(linear, {"weight": torch.randn(5, 6)}, recorder)
+    [old] = recorder.recordings.values()
+    wider = Replayed(linear, {"weight": torch.randn(5, 6, generator=torch.Generator().manual_seed(1))}, recorder)
     _same(wider)
+    [new] = recorder.recordings.values()
+    assert new is not old
+    assert (old.replays, new.replays) == (1, 1)
 
 
 def test_where_recording_is_refused_every_pass_is_a_plain_one():
