@@ -1,17 +1,21 @@
 """The empirical defences that the field compares with, under the attacker who knows them.
 
     python benchmarks/defences.py [--recipe FILE.toml] [--defences undefended relaxloss ...] [--bits 4] [--seeds 0 ...]
-                                  [--data KEY=VALUE ...] [--references 16] [--folder DIR] [--output FILE.json] [--again]
+                                  [--data KEY=VALUE ...] [--set SECTION.KEY=VALUE ...] [--references 16]
+                                  [--robust EPS [--examples 500]] [--folder DIR] [--output FILE.json] [--again]
 
 By default Location-30 and the perceptron of recipes/location_mlp.toml. Each row is one run of ``edgepriv train``, ``harden``
 and ``audit``: the file that ships, and reference models that repeat the whole defence. Most of what the recipe leaves to the
 attacker's pool is the privacy holdout here (2,000 of 2,500), on which DMP distils, for every row alike. ``--data`` names other
-data, and how many records play which role, by the recipe's keys (``name=npz:scans.npz members=1500 ...``). Reference models are
-kept in ``--folder``: a run that was killed goes on where it stopped. Prints a table and writes
-benchmarks/results/defences.json row by row: rows that stand there for the same setting are not run again without ``--again``.
+data, and how many records play which role, by the recipe's keys (``name=npz:scans.npz members=1500 ...``); ``--set`` changes
+the rest of the recipe (``--set dp.epsilon=3 train.lr=1.0``). ``--robust`` also counts what AutoAttack leaves of
+non-members, in L-infinity. Reference models are kept in ``--folder``: a run that was killed
+goes on where it stopped. Prints a table and writes benchmarks/results/defences.json row by row: rows that stand there for the
+same setting are not run again without ``--again``.
 """
 
 import argparse
+import json
 import os
 import tempfile
 import time
@@ -35,28 +39,41 @@ DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
     "label-smoothing": {"train": {"smoothing": {"share": 0.3}}},
     "mixup": {"train": {"mixup": {"alpha": 1.0}}},
     "relaxloss": {"train": {"train": {"relax": 0.6}}},
+    "relaxloss-0.3": {"train": {"train": {"relax": 0.3}}},
     "hamp": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}}},
     "hamp-best": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}, "train": {"select": "best"}}},
     "hamp-rank": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}}, "harden": {"regenerate": "rank"}},
     "augment": {"train": {"train": {"augment": "crop"}, "qat": {"augment": "crop"}}},
     "rank": {"harden": {"regenerate": "rank"}},
+    "augment-rank": {
+        "train": {"train": {"augment": "crop"}, "qat": {"augment": "crop"}},
+        "harden": {"regenerate": "rank"},
+    },
     "early-rank": {"train": {"train": {"select": "best"}}, "harden": {"regenerate": "rank"}},
     "selena-5": {"harden": {"selena": 5, "selena_unseen": 2}},
     "selena": {"harden": {"selena": 25, "selena_unseen": 10}},
     "dmp": {"harden": {"dmp": 1.0}},
+    "dp-sgd": {"harden": {"ptq": True}},
 }
 """Defence -> what it changes in the recipe of the training, and the options of the hardening. HAMP's gamma and alpha and
-SELENA's K and L are its authors' for Location-30; ``selena-5`` keeps their ratio and takes a fifth of the time."""
+SELENA's K and L are its authors' for Location-30; ``selena-5`` keeps their ratio and takes a fifth of the time. ``dp-sgd`` is
+for a recipe that says how much (recipes/dp_fashion.toml)."""
 ATTACKS = "lira-online,rmia-online"
 
 
 def measured(options: argparse.Namespace, defence: str, seed: int) -> dict[str, Any]:
     """Train, harden and audit in ``options.folder``."""
-    folder = options.folder / options.recipe.stem / f"{defence}-{options.bits}-{seed}"
+    changes = settings(options, defence, seed).get("changes", {})
+    folder = (
+        options.folder / "-".join([options.recipe.stem, *changed_words(changes)]) / f"{defence}-{options.bits}-{seed}"
+    )
     folder.mkdir(parents=True, exist_ok=True)
     asked, started = DEFENCES[defence], time.perf_counter()
     recipe: Recipe = (
-        load(options.recipe).with_changes(seed=seed, data=options.data).with_changes(**asked.get("train", {}))
+        load(options.recipe)
+        .with_changes(seed=seed, data=options.data)
+        .with_changes(**changes)
+        .with_changes(**asked.get("train", {}))
     )
     shared = {"force": True, "progress": True, "accept_accuracy_loss": True}
     trained = edgepriv.train(recipe, out=folder / "model.pt", **shared)
@@ -74,7 +91,9 @@ def measured(options: argparse.Namespace, defence: str, seed: int) -> dict[str, 
         attacks=ATTACKS,
         references=options.references,
         threat_model="adaptive",
-        robust="none",
+        robust="none" if options.robust is None else "autoattack",
+        eps=options.robust,
+        robust_examples=options.examples,
         float_twin=False,
         cache_dir=options.folder,
         **shared,
@@ -88,6 +107,7 @@ def measured(options: argparse.Namespace, defence: str, seed: int) -> dict[str, 
             for row in audited.attacks
             if row["threat_model"] == "adaptive"
         ],
+        "robustness": audited.robustness,
         "seconds": round(time.perf_counter() - started, 1),
     }
 
@@ -95,14 +115,35 @@ def measured(options: argparse.Namespace, defence: str, seed: int) -> dict[str, 
 def settings(options: argparse.Namespace, defence: str, seed: int) -> dict[str, Any]:
     """All that a row with the same figures would have in common."""
     names = {"recipe": options.recipe.name, "bits": options.bits, "references": options.references}
+    if options.robust is not None:
+        names |= {"eps": options.robust, "examples": options.examples}
     data = options.data | ({"name": Path(options.data["name"]).name} if "name" in options.data else {})
-    return {"defence": defence, "seed": seed, **names, "data": data, "asked": DEFENCES[defence]}
+    changes = {"changes": options.changes} if options.changes else {}
+    return {"defence": defence, "seed": seed, **names, "data": data, **changes, "asked": DEFENCES[defence]}
 
 
 def data_asked(pairs: list[str]) -> dict[str, Any]:
     """``["name=npz:a.npz", "members=100"]`` as the recipe's section has it."""
     given = dict(pair.split("=", 1) for pair in pairs)
     return {key: value if key == "name" else int(value) for key, value in given.items()}
+
+
+def changes_asked(pairs: list[str]) -> dict[str, dict[str, Any]]:
+    """``["dp.epsilon=3", "train.select=best"]`` as ``Recipe.with_changes`` takes it; a value that is no JSON is a word."""
+    changes: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        name, value = pair.split("=", 1)
+        section, key = name.split(".", 1)
+        try:
+            changes.setdefault(section, {})[key] = json.loads(value)
+        except json.JSONDecodeError:
+            changes.setdefault(section, {})[key] = value
+    return changes
+
+
+def changed_words(changes: dict[str, dict[str, Any]]) -> list[str]:
+    """For the name of a folder."""
+    return [f"{section}.{key}={value}" for section, keys in changes.items() for key, value in keys.items()]
 
 
 def shown(rows: list[dict[str, Any]]) -> Table:
@@ -145,12 +186,16 @@ def main() -> None:
     parser.add_argument("--bits", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--data", nargs="+", help="KEY=VALUE of the recipe's [data], instead of Location-30's roles")
+    parser.add_argument("--set", nargs="+", default=[], help="SECTION.KEY=VALUE of the recipe")
     parser.add_argument("--references", type=int, default=16)
+    parser.add_argument("--robust", type=float, metavar="EPS", help="L-infinity; without it not measured")
+    parser.add_argument("--examples", type=int, default=500, help="non-members that are attacked")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "edgepriv-defences")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--again", action="store_true", help="run settings that are in the output already")
     options = parser.parse_args()
     options.data = data_asked(options.data) if options.data else DATA
+    options.changes = changes_asked(options.set)
     rows = read_json(options.output, "results")["rows"] if options.output.exists() else []
     for seed in options.seeds:
         for defence in options.defences:

@@ -9,119 +9,37 @@ changes nothing and fails when a table is not what the cells say.
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from findings_field import of_adversarial_training, of_the_field
+from findings_lines import (
+    LIRA,
+    RMIA,
+    Cells,
+    Rows,
+    at_low_fpr,
+    best_attack,
+    both_accuracies,
+    cells_of,
+    file_of,
+    markdown,
+    number,
+    of_attack,
+    percent,
+    table,
+    utility,
+    with_interval,
+)
 from papers_experiments import EPOCHS_004, EPOCHS_EARLY
 from papers_grid import BEST
-from papers_measures import REFERENCES_LEFT_OUT, attack_row, best_adaptive
-from papers_measures import at_low_fpr as rate_at_low_fpr
+from papers_measures import best_adaptive
 
 from edgepriv.errors import UserError
-from edgepriv.files import read_json, write_text
+from edgepriv.files import write_text
 
 PAGES = tuple(Path(__file__).parents[1] / "docs" / name for name in ("findings.md", "papers.md"))
-CELLS = Path(__file__).parent / "results" / "papers" / "cells"
-FIELD = Path(__file__).parent / "results" / "defences.json"
-FIELD_LABELS = {
-    "early-stop": "best held-out epoch",
-    "label-smoothing": "label smoothing 0.3",
-    "relaxloss": "RelaxLoss 0.6",
-    "hamp": "HAMP",
-    "hamp-best": "HAMP, best held-out epoch",
-    "selena-5": "SELENA, 5 sub-models",
-    "dmp": "DMP",
-    "augment": "moved copies (`crop`)",
-    "rank": "`rank`",
-    "early-rank": "best held-out epoch, `rank`",
-}
-ADVERSARIAL = Path(__file__).parent / "results" / "adversarial_leakage.json"
-WAY_LABELS = {
-    "natural": "natural",
-    "longer": "natural, as many epochs more",
-    "fgsm": "FGSM",
-    "pgd": "PGD-7",
-    "trades": "TRADES-7, beta 6",
-}
-LIRA, RMIA = ("lira-online", "adaptive"), ("rmia-online", "adaptive")
-
-Cells = Sequence[Mapping[str, Any]]
-Rows = list[list[str]]
-
-
-def cells_of(experiment: str, row: str, folder: Path = CELLS) -> list[dict[str, Any]]:
-    """The kept cells of one row, by seed; none where it has not been run."""
-    path = folder / f"{experiment}.json"
-    return read_json(path, "cells").get(row, []) if path.exists() else []
-
-
-def markdown(headings: Sequence[str], rows: Rows) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def percent(values: Sequence[float]) -> str:
-    return f"{100 * float(np.mean(values)):.1f}%"
-
-
-def number(values: Sequence[float]) -> str:
-    return f"{float(np.mean(values)):.3f}" if values else "-"
-
-
-def of_attack(cells: Cells, attack: tuple[str, str], what: str) -> list[float]:
-    return [row[what] for cell in cells if (row := attack_row(cell, attack)) is not None]
-
-
-def utility(cells: Cells, what: str = "non_member_accuracy") -> list[float]:
-    return [cell["utility"][what] for cell in cells]
-
-
-def both_accuracies(cells: Cells) -> str:
-    return f"{percent(utility(cells, 'member_accuracy'))} / {percent(utility(cells))}"
-
-
-def at_low_fpr(cells: Cells, attack: tuple[str, str]) -> str:
-    """True-positive rate at 0.1% false positives, all seeds' members together."""
-    rate = rate_at_low_fpr(cells, attack[0], attack[1:])
-    if rate is None or rate["value"] is None:
-        return "-"
-    return with_interval(f"{100 * rate['value']:.2f}%", rate["ci"], 2, 100) + of_fewer_seeds(cells)
-
-
-def best_attack(cells: Cells) -> str:
-    attacks = [best for cell in cells if (best := best_adaptive(cell)) is not None]
-    if not attacks:
-        return "-"
-    names = ", ".join(sorted({row["name"] for row in attacks}))
-    return f"{number([row['auc'] for row in attacks])} ({names})" + of_fewer_seeds(cells)
-
-
-def of_fewer_seeds(cells: Cells) -> str:
-    """Which seeds a figure of attacks with reference models is of, where it is not of all of the row's."""
-    measured = [str(cell["seed"]) for cell in cells if REFERENCES_LEFT_OUT not in cell]
-    if not measured or len(measured) == len(cells):
-        return ""
-    return f", seed{'s' if len(measured) > 1 else ''} {', '.join(measured)}"
-
-
-def file_of(cells: Cells) -> str:
-    timed = next(row for row in cells[0]["timed"] if row["name"] == "model")
-    return f"{timed['size_bytes'] / 1000:.1f} kB, {timed['latency_ms']['p50']:.3f} ms"
-
-
-def with_interval(value: str, ci: Sequence[float], digits: int, scale: float = 1) -> str:
-    low, high = (f"{scale * end:.{digits}f}" for end in ci)
-    return f"{value} [{low}, {high}]"
-
-
-def table(headings: Sequence[str], rows: Mapping[str, Cells], line: Callable[[Cells], list[str]]) -> str:
-    """One line for each label whose row has been run: label, number of seeds, ``line``."""
-    return markdown(
-        [headings[0], "seeds", *headings[1:]],
-        [[label, str(len(cells)), *line(cells)] for label, cells in rows.items() if cells],
-    )
 
 
 def widths_001(experiment: str, labels: Mapping[str, str]) -> str:
@@ -283,65 +201,6 @@ def defences(experiment: str) -> str:
         "file, p50",
     )
     return table(headings, {row: cells_of(experiment, row) for row in BEST[experiment].rows}, line)
-
-
-def of_the_field(recipe: str, data: str | None = None) -> str:
-    """The rows of ``benchmarks/defences.py`` for one recipe and data set, one for each defence and seed."""
-    headings = (
-        "defence",
-        "seed",
-        "references",
-        "accuracy, members / others",
-        "attack",
-        "AUC",
-        "TPR at 1% FPR",
-        "at 0.1%",
-    )
-    lines: Rows = []
-    for row in read_json(FIELD, "results")["rows"]:
-        if row["recipe"] != recipe or row["data"].get("name") != data:
-            continue
-        for place, attack in enumerate(row["attacks"]):
-            own = [FIELD_LABELS.get(row["defence"], row["defence"]), str(row["seed"]), str(row["references"])]
-            own.append(both_accuracies([row]))
-            rates = [attack["tpr_at_fpr"][level] for level in ("0.01", "0.001")]
-            auc = with_interval(f"{attack['auc']:.3f}", attack["auc_ci"], 3)
-            low = [with_interval(f"{100 * rate['value']:.1f}%", rate["ci"], 1, 100) for rate in rates]
-            lines.append([*(own if not place else [""] * len(own)), attack["name"], auc, *low])
-    return markdown(headings, lines)
-
-
-def of_adversarial_training() -> str:
-    """The ways of ``benchmarks/adversarial_leakage.py``: all seeds together, and what exceeds natural training."""
-    headings = (
-        "training",
-        "accuracy, members / others",
-        "robust accuracy",
-        "attack",
-        "AUC",
-        "more than natural",
-        "TPR at 1% FPR",
-        "more",
-        "at 0.1%",
-    )
-    lines: Rows = []
-    for way, measured in read_json(ADVERSARIAL, "results")["ways"].items():
-        left = [row["robustness"]["worst_case_accuracy"] for row in measured["seeds"] if "robustness" in row]
-        own = [WAY_LABELS.get(way, way), both_accuracies(measured["seeds"]), percent(left) if left else "-"]
-        for place, attack in enumerate(measured["together"]):
-            rates, more = attack["tpr_at_fpr"], attack["more"]
-            low = [with_interval(f"{100 * rate['value']:.2f}%", rate["ci"], 2, 100) for rate in rates.values()]
-            line = [*(own if not place else [""] * len(own)), attack["name"]]
-            line.append(with_interval(f"{attack['auc']:.3f}", attack["auc_ci"], 3))
-            base = way == "natural"
-            gaps = [
-                with_interval(f"{scale * gap['value']:+.{digits}f}", gap["ci"], digits, scale)
-                for gap, scale, digits in ((more["auc"], 1, 3), (more["0.01"], 100, 1))
-                if not base
-            ]
-            line += [gaps[0] if gaps else "", low[0], gaps[1] if gaps else "", *(low[1:] or ["-"])]
-            lines.append(line)
-    return markdown(headings, lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {

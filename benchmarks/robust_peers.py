@@ -1,10 +1,12 @@
 """edgepriv's AutoAttack against the reference implementation: the same twin, the same inputs, counted on the same file.
 
-    python benchmarks/robust_peers.py MODEL.onnx --auto-attack DIR [--norm linf l2] [--eps 0.1 1.0] [--examples 500]
+    python benchmarks/robust_peers.py MODEL.onnx --auto-attack DIR [--norm linf l2] [--eps 0.1 1.0]
+                                      [--examples 500] [--skip 0]
 
 MODEL.onnx: a file that edgepriv exported, with its manifest beside it, which names the data. DIR: a checkout of
 github.com/fra31/auto-attack, whose code is imported as it is. Its standard version is run; on a table without Square, which
-there needs images. Inputs are non-members, drawn with --seed. One thread (--threads).
+there needs images. Inputs are non-members, drawn with --seed; --skip leaves out the first of them, for a run in several
+parts. One thread (--threads).
 
 Prints, for each norm, the accuracy that each tool leaves, counted through onnxruntime, by how many points they differ, the
 examples that only one of them fools, and CPU seconds; appends to benchmarks/results/robust_peers.json.
@@ -90,7 +92,7 @@ def compared(model: DeployedModel, options: argparse.Namespace, norm: str, eps: 
     if known is None:
         raise SystemExit(f"{model.path} has no manifest beside it")
     dataset, split = project.recorded_data(known.data, options.data_dir, str(model.path))
-    chosen = np.random.default_rng(options.seed).permutation(split.non_members)[: options.examples]
+    chosen = np.random.default_rng(options.seed).permutation(split.non_members)[options.skip :][: options.examples]
     x, y = dataset.inputs(chosen), dataset.y[chosen]
     if dataset.num_classes < FEWEST_FOR_DLR:
         raise SystemExit(
@@ -114,6 +116,7 @@ def compared(model: DeployedModel, options: argparse.Namespace, norm: str, eps: 
         "norm": norm,
         "eps": eps,
         "n": len(x),
+        "skip": options.skip,
         "seed": options.seed,
         "clean_accuracy": float((session.predict(model.session, x).argmax(axis=1) == y).mean()),
         "robust_accuracy": {tool: float(mask.mean()) for tool, mask in held.items()},
@@ -134,6 +137,7 @@ def main() -> None:
     parser.add_argument("--norm", nargs="+", default=["linf"], choices=["linf", "l2"])
     parser.add_argument("--eps", nargs="+", type=float, default=[0.1], help="one for each norm")
     parser.add_argument("--examples", type=int, default=500)
+    parser.add_argument("--skip", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data-dir", type=Path)

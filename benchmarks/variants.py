@@ -57,6 +57,8 @@ class Network:
 
 NETWORKS = {
     "lenet": Network(Model(name="lenet"), (1, 28, 28), 10),
+    "scattering-28": Network(Model(name="linear", features="scattering"), (1, 28, 28), 10),
+    "scattering-32": Network(Model(name="linear", features="scattering"), (3, 32, 32), 10),
     "resnet20": Network(Model(name="resnet20"), (3, 32, 32), 10),
     "mlp-6170": Network(Model(name="mlp", args={"widths": [1024, 512, 256, 128]}), (6170,), 100, convolutional=False),
     "resnet18-32": Network(Model(name="resnet18"), (3, 32, 32), 10),

@@ -7,7 +7,7 @@ One rule for every verb. A model is stopped
 - when it does no better than the largest class, on members and on held-out data alike: neither its accuracy against always
   answering the largest class, nor its balanced accuracy (the mean recall of the classes) against chance. Data of which 95%
   are of one class are judged fairly by the second;
-- when quantization costs more than ``Standard.max_drop`` points against its own float weights, on the same inputs.
+- when quantization costs more than ``Standard.max_drop`` points against the weights before it, on the same inputs.
 
 Noise neither stops a model nor excuses one. "Better" must be significant (one-sided, 99%); what is not, is stopped only if
 its gain is not above zero, or if so many inputs were asked that a gain of NOISE would have been seen.
@@ -279,16 +279,17 @@ def drop(floating: Asked, deployed: Asked) -> float:
     return 100 * float(floating.held_out.right.mean() - deployed.held_out.right.mean())
 
 
-def too_costly(floating: Asked, deployed: Asked, standard: Standard) -> str | None:
+def too_costly(floating: Asked, deployed: Asked, standard: Standard, weights: str = "float weights") -> str | None:
     """What quantization cost, if it is more than the standard allows and not chance; None if it is not.
 
     Chance: the inputs that only one of the two has right, by the sign test. What members alone lose is no loss: it may be
     what the model knew by heart.
 
     Args:
-        floating: answers with the float weights.
+        floating: answers with the weights before it.
         deployed: answers of the quantized model, about the same inputs.
         standard: of which ``max_drop`` counts, in percentage points.
+        weights: what those before it are called.
 
     Returns:
         A clause on the loss, or None.
@@ -300,7 +301,7 @@ def too_costly(floating: Asked, deployed: Asked, standard: Standard) -> str | No
     if points <= standard.max_drop or binom.sf(lost - 1, lost + won, 0.5) >= 0.05:
         return None
     return (
-        f"quantization cost {points:.1f} points of accuracy against its own float weights ({before.right.mean():.1%} to "
+        f"quantization cost {points:.1f} points of accuracy against its {weights} ({before.right.mean():.1%} to "
         f"{after.right.mean():.1%} on {len(before.truth):,} {'members and held-out' if whole else 'held-out'} inputs), more "
         f"than the {standard.max_drop:g} of --max-drop"
     )

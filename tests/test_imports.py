@@ -237,8 +237,8 @@ BENCHMARKS: tuple[set[str], ...] = (
     {"variants", "rivals", "papers_grid"},
     {"targets", "sizes", "papers_experiments", "peers_cell"},
     # one cell, and what becomes of many
-    {"papers_cells", "papers_tables", "deploy_tables", "peers_run"},
-    {"papers_print", "papers_figures"},
+    {"papers_cells", "papers_tables", "deploy_tables", "peers_run", "findings_lines"},
+    {"papers_print", "papers_figures", "findings_field"},
     {"papers_best"},
     # programs, which measure and print
     {

@@ -116,7 +116,7 @@ AuditTwin = Annotated[
 ]
 MaxDrop = Annotated[
     float,
-    Option("Points of accuracy that quantization may cost against its own float weights.", "Quantization"),
+    Option("Points of accuracy that quantization may cost against the weights before it.", "Quantization"),
 ]
 Robust = Annotated[
     Literal["autoattack", "quick", "none"] | None,

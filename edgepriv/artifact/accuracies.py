@@ -1,4 +1,4 @@
-"""How right a model is on members and on held-out data: its float weights in torch, and the file in onnxruntime."""
+"""How right a model is on members and on held-out data: its weights before rounding in torch, and the file in onnxruntime."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,13 +105,21 @@ def in_session(session: ort.InferenceSession, sample: Sample) -> Asked:
     return sample.asked(lambda x: predict(session, x).argmax(1))
 
 
+FLOAT_WEIGHTS, AS_TRAINED = "float weights", "rounded weights as trained"
+
+
 @dataclass(frozen=True)
 class Measured:
-    """One exported checkpoint: its float weights in torch, and the file that was written."""
+    """One exported checkpoint: its weights before they were rounded in torch, and the file that was written.
+
+    ``before``: what these weights are called. Where training rounded them, they are those that it began with: what is behind
+    rounded weights after it is a by-product that nobody uses, and may be much worse than they are.
+    """
 
     name: str
     floating: Asked
     deployed: Asked
+    before: str = FLOAT_WEIGHTS
 
 
 def unjudged(own: Measured) -> dict[str, Any]:
@@ -127,7 +135,12 @@ def unjudged(own: Measured) -> dict[str, Any]:
 
 
 def judged(
-    own: Measured, twin: Measured | None, class_names: Sequence[str], standard: Standard, trained: str, what_now: str
+    own: Measured,
+    twin: Measured | None,
+    class_names: Sequence[str],
+    standard: Standard,
+    done: tuple[str, str],
+    what_now: str,
 ) -> dict[str, Any]:
     """``accuracy`` of an export, of its manifest and of the report, as JSON.
 
@@ -136,8 +149,8 @@ def judged(
         twin: the same of the float twin; None without one.
         class_names: of the K classes.
         standard: below which a file is refused.
-        trained: what was done to the model between the float twin and this one, "adversarial training" for instance; empty for
-            nothing.
+        done: what was done to the model between the float twin and the rounding, "adversarial training" for instance, and what
+            beside it while weights were rounded; empty for nothing.
         what_now: end of the message.
 
     Returns:
@@ -149,12 +162,14 @@ def judged(
     rows, costs = _rows(own), []
     if twin is not None:
         rows.append(row(f"float twin {twin.name}", ONNXRUNTIME, twin.deployed))
+        trained, beside = done
         if trained:
             costs.append({"of": trained, "points": drop(twin.deployed, own.floating)})
-        costs.append({"of": "quantization", "points": drop(own.floating, own.deployed)})
+        quantization = f"quantization with {beside}" if beside else "quantization"
+        costs.append({"of": quantization, "points": drop(own.floating, own.deployed)})
     fallen = collapse(own.deployed, class_names)
     failures = [f"{own.name} {fallen}"] if fallen else []
-    failures += [sentence for sentence in [too_costly(own.floating, own.deployed, standard)] if sentence]
+    failures += [sentence for sentence in [too_costly(own.floating, own.deployed, standard, own.before)] if sentence]
     warnings = standard.judge(failures, what_now)
     if not fallen:
         warnings += [f"{own.name} {remark}" for remark in remarks(own.deployed)]
@@ -162,7 +177,7 @@ def judged(
 
 
 def _rows(own: Measured) -> list[dict[str, Any]]:
-    return [row("float weights", TORCH, own.floating), row(own.name, ONNXRUNTIME, own.deployed)]
+    return [row(own.before, TORCH, own.floating), row(own.name, ONNXRUNTIME, own.deployed)]
 
 
 def row(model: str, runtime: str, asked: Asked) -> dict[str, Any]:
@@ -200,7 +215,7 @@ def accuracy_of(
     """
     asked = sample(dataset, split, classifier)
     trained = in_torch(classifier, asked)
-    rows = [row("float weights", TORCH, trained)]
+    rows = [row(FLOAT_WEIGHTS, TORCH, trained)]
     weights = quantize_weights(classifier.network, recipe.quantize) if recipe.train.quantized else {}
     if weights:
         trained = in_torch(classifier, asked, weights)

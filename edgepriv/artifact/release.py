@@ -1,14 +1,25 @@
 """A checkpoint -> the files that ship: model.onnx, its manifest, and its float twin beside it."""
 
 from dataclasses import asdict, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgepriv.accuracy import Standard
+from edgepriv.accuracy import Asked, Standard
 from edgepriv.artifact import manifest
-from edgepriv.artifact.accuracies import Measured, Sample, in_session, in_torch, judged, sample, unjudged
+from edgepriv.artifact.accuracies import (
+    AS_TRAINED,
+    FLOAT_WEIGHTS,
+    Measured,
+    Sample,
+    in_session,
+    in_torch,
+    judged,
+    sample,
+    unjudged,
+)
 from edgepriv.artifact.attached_head import mask_of, write_memguard
 from edgepriv.artifact.calibration import TrainedRanges
 from edgepriv.artifact.computing import Calibration
@@ -21,10 +32,10 @@ from edgepriv.files import folder_aside
 from edgepriv.models import Checkpoint, Classifier
 from edgepriv.models.rounded_activations import exact_activations, seen_ranges
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH, STAGES
-from edgepriv.recipe.defences import DEFENCES
+from edgepriv.recipe import FULL_WIDTH, STAGES, Recipe
+from edgepriv.recipe.defences import DEFENCES, Defence
 from edgepriv.recipe.defences.heads import MEMGUARD_METHOD
-from edgepriv.training import load_quantized
+from edgepriv.training import load_quantized, quantize_weights
 from edgepriv.training.quantizers import notes_of
 from edgepriv.training.ranges import Watched, watched_of
 
@@ -50,7 +61,12 @@ def written_by_export(output: Path) -> list[Path]:
 
 
 def export_with_twin(
-    trained: Trained, twin_of: Checkpoint, output: Path, standard: Standard, what_now: str
+    trained: Trained,
+    twin_of: Checkpoint,
+    output: Path,
+    standard: Standard,
+    what_now: str,
+    before: Checkpoint | None = None,
 ) -> dict[str, Any]:
     """Export a checkpoint and its float twin.
 
@@ -63,6 +79,8 @@ def export_with_twin(
         output: the .onnx file.
         standard: the accuracy that the file must keep.
         what_now: the end of the message when it does not.
+        before: the checkpoint whose weights the training that rounds began with; None where it is not at hand, or where
+            nothing was trained with rounded weights since ``twin_of``.
 
     Returns:
         What the command prints as JSON.
@@ -91,6 +109,7 @@ def export_with_twin(
         rounding = trained.checkpoint.recipe.export.compute != "float32"
         watched = watched_of(trained.dataset, trained.split) if rounding else None
         exported, measured = _export_one(trained.checkpoint, inputs, aside, asked, watched)
+        measured = replace(measured, **_unrounded(trained.checkpoint, twin_of, before, measured.floating, asked))
         done = _named(trained.checkpoint, twin_of)
         accuracy = judged(measured, twin, twin_of.class_names, standard, done, what_now)
         accuracy["warnings"] = [*trained.warnings, *accuracy["warnings"]]
@@ -196,17 +215,61 @@ def _notes(checkpoint: Checkpoint, exported: Exported) -> list[str]:
     return [*notes_of(checkpoint.recipe.quantize), *layout]
 
 
-def _named(checkpoint: Checkpoint, twin_of: Checkpoint) -> str:
-    """What was done to the model that its float twin is not, in words; empty for nothing that changes float weights."""
+def _unrounded(
+    own: Checkpoint, twin_of: Checkpoint, before: Checkpoint | None, floating: Asked, asked: Sample
+) -> dict[str, Any]:
+    """What the file is compared with, as in ``Measured``. ``floating``: answers by the checkpoint's float weights.
+
+    After training with rounded weights these are worth little. The weights that it began with tell what rounding cost. Where
+    they are not at hand, as a trained checkpoint is exported again, the better of its float weights and of its rounded ones.
+    """
+    head = mask_of(own)
+    if before is not None:
+        return {"floating": in_torch(before.classifier(), asked, head=head), "before": FLOAT_WEIGHTS}
+    rounded = [stage for stage in twin_of.stages if getattr(twin_of.recipe, stage).quantized]
+    if rounded and twin_of.recipe.quantize.active:
+        classifier = twin_of.classifier()
+        with exact_activations(classifier.network):
+            as_trained = in_torch(
+                classifier, asked, quantize_weights(classifier.network, twin_of.recipe.quantize), head
+            )
+        if as_trained.held_out.right.mean() > floating.held_out.right.mean():
+            return {"floating": as_trained, "before": AS_TRAINED}
+    return {"floating": floating, "before": FLOAT_WEIGHTS}
+
+
+def _named(checkpoint: Checkpoint, twin_of: Checkpoint) -> tuple[str, str]:
+    """What was done to the model that its float twin is not, in words: before weights were rounded, and beside that. Empty for
+    nothing that changes weights."""
     done = checkpoint.stages[len(twin_of.stages) :]
-    run = checkpoint.recipe.as_run(done)
-    acting = [defence for defence in DEFENCES.values() if defence.done and defence.stages_in(run)]
-    acting.sort(key=lambda defence: STAGES.index(defence.stages_in(run)[0]))
-    names = [defence.done for defence in acting]
+    first = unrounded_stages(checkpoint.recipe, done)
+    acting = [_acting(checkpoint, stages) for stages in (first, done[len(first) :])]
+    names = [[defence.done for defence in each] for each in acting]
     anew = {defence.stage for defence in DEFENCES.values() if defence.stage is not None}  # from new weights
-    if set(done) - anew and all(defence.stage is not None for defence in acting):
-        names.append("fine-tuning")
-    return " and ".join(names)
+    if set(first) - anew and all(defence.stage is not None for defence in acting[0]):
+        names[0].append("fine-tuning")
+    return " and ".join(names[0]), " and ".join(name for name in names[1] if name not in names[0])
+
+
+def _acting(checkpoint: Checkpoint, stages: tuple[str, ...]) -> list[Defence]:
+    """The defences that changed weights during some stages, in their order."""
+    run = checkpoint.recipe.as_run(stages)
+    acting = [defence for defence in DEFENCES.values() if defence.done and defence.stages_in(run)]
+    return sorted(acting, key=lambda defence: STAGES.index(defence.stages_in(run)[0]))
+
+
+def unrounded_stages(recipe: Recipe, stages: tuple[str, ...]) -> tuple[str, ...]:
+    """The stages before the first one that trains with rounded weights.
+
+    Args:
+        recipe: of the run.
+        stages: that are run, in order.
+
+    Returns:
+        The first of them; all where none rounds.
+    """
+    rounded = recipe.quantize.active
+    return tuple(takewhile(lambda stage: not (rounded and getattr(recipe, stage).quantized), stages))
 
 
 def _parity_inputs(dataset: Dataset, seed: int) -> np.ndarray:

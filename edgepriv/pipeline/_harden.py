@@ -11,7 +11,7 @@ from edgepriv.accuracy import Standard
 from edgepriv.artifact.activation_places import activation_places
 from edgepriv.artifact.attached_head import save_head, transferred, with_head
 from edgepriv.artifact.rehearse import rehearse
-from edgepriv.artifact.release import export_with_twin, written_by_export
+from edgepriv.artifact.release import export_with_twin, unrounded_stages, written_by_export
 from edgepriv.audit.trainer import trainer_of
 from edgepriv.errors import UserError
 from edgepriv.extra_data import with_extra
@@ -139,7 +139,7 @@ def harden(
         ]
         *of_twin, last = [_exported(each, standard, force=force) for each in done]
         for each in both:  # a refused release keeps the training of its twin too
-            for file in (each.resume_file, each.resume_robust, each.resume_base):
+            for file in (each.resume_file, each.resume_robust, each.resume_float, each.resume_base):
                 remove_resume_state(file)
     robustness = robustness_of(paths.onnx, done[-1].base, report, data_dir or data.default_data_dir())
     return last | {"robustness": robustness} | ({"audited": of_twin[0]} if of_twin else {})
@@ -194,7 +194,10 @@ def _exported(done: _Hardened, standard: Standard, *, force: bool) -> dict[str, 
     """Export a hardened model and keep what belongs to it; what the command prints."""
     base, paths = done.base, done.wanted.paths
     hardened = done.wanted.told(done.checkpoint)
-    exported = export_with_twin(replace(base, checkpoint=hardened), base.checkpoint, paths.onnx, standard, GO_ON)
+    before = _before_rounding(done)
+    exported = export_with_twin(
+        replace(base, checkpoint=hardened), base.checkpoint, paths.onnx, standard, GO_ON, before
+    )
     _keep(hardened, exported, paths, force=force)
     return exported | {
         "said": project.data_notes(base.dataset, base.split),
@@ -208,8 +211,8 @@ def _exported(done: _Hardened, standard: Standard, *, force: bool) -> dict[str, 
 
 @dataclass(frozen=True)
 class Paths:
-    """Where hardening into ``output`` writes, under a ``name``. ``resume_file``, ``resume_robust``, ``resume_base``: what an
-    interrupted run goes on from."""
+    """Where hardening into ``output`` writes, under a ``name``. ``resume_file``, ``resume_robust``, ``resume_float``,
+    ``resume_base``: what an interrupted run goes on from."""
 
     output: Path
     name: str = "model"
@@ -255,6 +258,11 @@ class Paths:
         return beside(self.onnx, "robust.partial")
 
     @property
+    def resume_float(self) -> Path:
+        """The weights before the first stage that rounds them, as long as the run goes on."""
+        return beside(self.onnx, "float.partial")
+
+    @property
     def written(self) -> list[Path]:
         """What is there in the end."""
         own = [self.checkpoint, self.robust, self.head]
@@ -264,7 +272,7 @@ class Paths:
     @property
     def all(self) -> list[Path]:
         """And on the way."""
-        return [*self.written, self.resume_file, self.resume_robust, self.resume_base]
+        return [*self.written, self.resume_file, self.resume_robust, self.resume_float, self.resume_base]
 
 
 def written_by_harden(output: Path) -> list[Path]:
@@ -337,8 +345,9 @@ def _used_by(hardened_by: Recipe, script: Script) -> Pipeline:
 def _trained(
     given: project.Trained, hardened_by: Recipe, paths: Paths, script: Script | None
 ) -> tuple[Checkpoint, TrainingRun]:
-    """The checkpoint after every stage; the one after the adversarial stage is kept aside."""
+    """The checkpoint after every stage; those after the adversarial stage, and before weights are rounded, are kept aside."""
     stages = _stages(hardened_by)
+    unrounded = unrounded_stages(hardened_by, stages)
     classifier = given.checkpoint.with_recipe(hardened_by).classifier()
 
     def after(run: TrainingRun, classifier: Classifier, done: tuple[str, ...], recipe: Recipe) -> Checkpoint:
@@ -349,12 +358,15 @@ def _trained(
             defences=given.checkpoint.defences | run.defences,
         )
 
-    def keep_robust(stage: str, classifier: Classifier, so_far: TrainingRun) -> None:
-        if stage == "robust":
+    def keep_aside(stage: str, classifier: Classifier, so_far: TrainingRun) -> None:
+        files = [paths.resume_robust] if stage == "robust" else []
+        files += [paths.resume_float] if unrounded[-1:] == (stage,) and unrounded != stages else []
+        if files:
             unquantized = hardened_by.quantize.model_copy(update={"bits": FULL_WIDTH, "last_k": None})
             without_qat = hardened_by.with_changes(qat={"epochs": 0}).model_copy(update={"quantize": unquantized})
             done = stages[: stages.index(stage) + 1]
-            checkpoint.save(paths.resume_robust, after(so_far, classifier, done, without_qat))
+            for file in files:
+                checkpoint.save(file, after(so_far, classifier, done, without_qat))
 
     run = run_stages(
         classifier,
@@ -365,9 +377,19 @@ def _trained(
         resume_file=paths.resume_file,
         script=script,
         places=activation_places,
-        after_stage=keep_robust,
+        after_stage=keep_aside,
     )
     return after(run, classifier, stages, hardened_by), run
+
+
+def _before_rounding(done: _Hardened) -> Checkpoint | None:
+    """The weights that the first stage began with that rounds; None where none does."""
+    hardened_by, paths = done.checkpoint.recipe, done.wanted.paths
+    stages = _stages(hardened_by)
+    unrounded = unrounded_stages(hardened_by, stages)
+    if unrounded == stages:
+        return None
+    return checkpoint.load(paths.resume_float) if unrounded else done.base.checkpoint
 
 
 def _keep(hardened: Checkpoint, exported: dict[str, Any], paths: Paths, *, force: bool) -> None:
