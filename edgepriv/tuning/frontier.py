@@ -115,7 +115,8 @@ def simplicity(candidate: Candidate) -> tuple[int, ...]:
         candidate: any.
 
     Returns:
-        Places of layout, quantizer, granularity and defence among the known ones, number of rules, epochs.
+        Places of layout, quantizer, granularity and defence among the known ones, whether the learning rate is another than the
+        recipe's, number of rules, epochs.
     """
     plan = candidate.plan
     layouts = [tuple(each.values()) for each in VARIANTS]
@@ -124,6 +125,7 @@ def simplicity(candidate: Candidate) -> tuple[int, ...]:
         QUANTIZERS.index(plan.quantizer),
         GRANULARITIES.index(plan.granularity),
         list(DEFENCES).index(plan.defence),
+        plan.lr is not None,
         plan.bits.count("="),
         candidate.epochs + plan.robust_epochs,
     )

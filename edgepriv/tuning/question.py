@@ -19,7 +19,7 @@ from edgepriv.training.resume import code_version
 from edgepriv.tuning.budgets import Budgets, limit_in_bytes
 from edgepriv.tuning.space import EPOCHS, Setting
 
-VERSION = 2
+VERSION = 3
 """Of the search: another one begins anew."""
 
 
@@ -67,6 +67,7 @@ class Question:
             holdout=len(split.holdout) / len(split.members),
             most_bits=None if size is None else 8 * limit_in_bytes(size, 4 * parameters) / parameters,
             steps=(self.recipe or recipe).adversary.steps,
+            lr=(self.recipe or recipe).qat.lr,
         )
 
 

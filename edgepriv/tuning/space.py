@@ -18,6 +18,9 @@ QUANTIZERS = ("minmax", "lsq", "dorefa", "famili")
 """The simplest first: it wins a tie."""
 GRANULARITIES = ("channel", "tensor", "block:64")
 """The same."""
+RATES = (1.0, 3.0, 10.0)
+"""Learning rates of fine-tuning, as multiples of the recipe's; the same. What must be learnt anew, as to know moved copies,
+takes a higher one than what is only to be rounded."""
 EPOCHS = (1, 4, 12)
 """Epochs of fine-tuning on each rung: what is promising on one is trained again for the next."""
 VARIANTS = (
@@ -43,7 +46,8 @@ DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
 """Defences of training with their strength, searched where leakage has a budget. A head that hides scores is none of them: who
 holds the file can cut it off."""
 _UNIFORM = 4
-_STARTS = (2.5, 2.25, 3.0, 2.0, 4.0)
+_STARTS = ((2.5, 3.0), (2.25, 3.0), (3.0, 1.0), (2.0, 10.0), (4.0, 1.0))
+"""Bits of a weight on average, and the learning rate for them: the coarser the weights, the more is to be learnt."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Setting:
     """What a search depends on beside its budgets. ``trains``: whether candidates are trained at all; ``images``: whether they
     can be moved; ``epochs``: of the training that the checkpoint is of; ``holdout``: its examples, as a share of the members;
     ``most_bits``: of a weight on average, what the budget of size leaves, None without one; ``steps``: of an attack in
-    adversarial training."""
+    adversarial training; ``lr``: learning rate of the recipe's fine-tuning."""
 
     trains: bool
     images: bool
@@ -59,6 +63,7 @@ class Setting:
     holdout: float
     most_bits: float | None
     steps: int
+    lr: float
 
     def defences(self) -> list[str]:
         """Those that fit the model and its data, by name."""
@@ -71,7 +76,7 @@ class Setting:
 @dataclass(frozen=True)
 class Plan:
     """One candidate: what it asks of the recipe, but for the epochs of fine-tuning. ``bits``: by layer; ``distil_epochs``: of a
-    defence that distils a new model."""
+    defence that distils a new model; ``lr``: learning rate of fine-tuning, None for the recipe's."""
 
     bits: str
     quantizer: str
@@ -80,6 +85,7 @@ class Plan:
     robust_epochs: int = 0
     layout: tuple[str, str] | None = None
     distil_epochs: int = 0
+    lr: float | None = None
 
     def changes(self, epochs: int) -> dict[str, dict[str, Any]]:
         """Sections of the recipe.
@@ -96,12 +102,15 @@ class Plan:
         return {
             **defended,
             "quantize": {"bits": self.bits, "quantizer": self.quantizer, "granularity": self.granularity},
-            "qat": {"epochs": epochs} | (defended.get("qat", {}) if epochs else {}),
+            "qat": {"epochs": epochs} | ((defended.get("qat", {}) | self._rate()) if epochs else {}),
             "adversary": {"method": "pgd" if attacked else "none"},
             "robust": {"epochs": self.robust_epochs if attacked else 0},
             **({"distilled": {"epochs": self.distil_epochs}} if self.distil_epochs else {}),
             **({"export": layout} if layout else {}),
         }
+
+    def _rate(self) -> dict[str, Any]:
+        return {} if self.lr is None else {"lr": self.lr}
 
     def passes(self, epochs: int, setting: Setting) -> float:
         """How often all members are gone through, which its time follows.
@@ -139,7 +148,8 @@ class Plan:
         Returns:
             Such as "conv1=4,fc=2 lsq channel, 4 epochs".
         """
-        more = [f"PGD {self.robust_epochs}"] if self.robust_epochs else []
+        more = [] if self.lr is None else [f"learning rate {self.lr:g}"]
+        more += [f"PGD {self.robust_epochs}"] if self.robust_epochs else []
         more += [self.defence] if self.defence != "none" else []
         more += [] if self.layout is None else [" ".join(self.layout)]
         return ", ".join(
@@ -166,7 +176,9 @@ def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, settin
     rules = allocated(table, bits) if spread == "by sensitivity" else even(table, bits)
     robust = 0 if budgets.robust is None else trial.suggest_int("robust_epochs", 3, 12, step=3)
     defence = "none" if budgets.leakage is None else trial.suggest_categorical("defence", setting.defences())
-    return Plan(rules, quantizer, granularity, defence, robust, distil_epochs=distil_epochs(defence, setting))
+    rate = trial.suggest_categorical("rate", list(RATES)) if setting.trains else RATES[0]
+    lr = None if rate == RATES[0] else rate * setting.lr
+    return Plan(rules, quantizer, granularity, defence, robust, distil_epochs=distil_epochs(defence, setting), lr=lr)
 
 
 def distil_epochs(defence: str, setting: Setting) -> int:
@@ -236,9 +248,14 @@ def first_points(budgets: Budgets, setting: Setting) -> list[dict[str, Any]]:
     """
     others: dict[str, Any] = {} if budgets.robust is None else {"robust_epochs": 6}
     learned = {"spread": "by sensitivity", "quantizer": "lsq", "granularity": "channel"} | others
-    bits = list(dict.fromkeys(min(each, most_bits(setting)) for each in _STARTS))
+    starts = dict((min(bits, most_bits(setting)), rate) for bits, rate in reversed(_STARTS))
+    first = min(_STARTS[0][0], most_bits(setting))
+    plain = [{"mean_bits": bits, "rate": starts[bits]} | learned for bits in dict.fromkeys([first, *reversed(starts)])]
     if budgets.leakage is None:
-        return [{"mean_bits": each} | learned for each in bits]
-    plain = [{"mean_bits": each, "defence": "none"} | learned for each in bits]
-    defended = [{"mean_bits": bits[0], "defence": name} | learned for name in setting.defences()[1:]]
-    return [plain[0], *defended, *plain[1:]]
+        return plain
+    defended = [
+        {"mean_bits": first, "defence": name, "rate": RATES[-1] if name == MOVED else starts[first]} | learned
+        for name in setting.defences()[1:]
+    ]
+    undefended = [each | {"defence": "none"} for each in plain]
+    return [undefended[0], *defended, *undefended[1:]]

@@ -1,0 +1,58 @@
+"""What may be chosen: the learning rate of fine-tuning beside bits and defences, and where a search begins."""
+
+from dataclasses import replace
+
+import pytest
+from optuna.trial import FixedTrial
+
+from edgepriv.tuning.budgets import Budgets, Leakage
+from edgepriv.tuning.space import MOVED, RATES, Setting, first_points, suggested
+
+SETTING = Setting(trains=True, images=True, epochs=20, holdout=0.5, most_bits=None, steps=7, lr=2e-4)
+LEAKAGE = Budgets(leakage=Leakage(0.01, 0.001))
+POINT = {"mean_bits": 4.0, "spread": "even", "quantizer": "lsq", "granularity": "channel"}
+WIDTHS = [2, 3, 4, 6, 8]
+LOST = dict(zip(map(str, WIDTHS), (0.9, 0.5, 0.1, 0.01, 0.0), strict=True))
+ROWS = [
+    {"name": name, "parameters": parameters, "divergence": LOST}
+    for name, parameters in (("a", 4_000), ("b", 3_000), ("c", 2_000), ("d", 1_000))
+]
+TABLE = {"widths": WIDTHS, "rows": ROWS, "skipped": []}
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_the_rate_is_a_multiple_of_the_recipes(rate: float) -> None:
+    plan = suggested(FixedTrial(POINT | {"rate": rate}), TABLE, Budgets(drop=1.0), SETTING)
+    asked = plan.changes(4)["qat"]
+    assert asked == ({"epochs": 4} if rate == 1 else {"epochs": 4, "lr": pytest.approx(rate * 2e-4)})
+    assert ("learning rate" in plan.title(4)) == (rate != 1)
+
+
+def test_another_rate_is_another_candidate() -> None:
+    plans = [suggested(FixedTrial(POINT | {"rate": rate}), TABLE, Budgets(drop=1.0), SETTING) for rate in RATES]
+    assert len({plan.named(4) for plan in plans}) == len(RATES)
+
+
+def test_a_model_that_is_only_rounded_has_no_rate() -> None:
+    plan = suggested(FixedTrial(POINT), TABLE, Budgets(drop=1.0), replace(SETTING, trains=False))
+    assert plan.lr is None
+    assert plan.changes(0)["qat"] == {"epochs": 0}
+
+
+def test_a_search_begins_with_points_that_can_be_drawn() -> None:
+    for budgets in (Budgets(drop=1.0), LEAKAGE):
+        points = first_points(budgets, SETTING)
+        plans = [suggested(FixedTrial(point), TABLE, budgets, SETTING) for point in points]
+        assert len({plan.named(12) for plan in plans}) == len(points)
+
+
+def test_moved_copies_are_learnt_anew_from_the_start() -> None:
+    points = first_points(LEAKAGE, SETTING)
+    assert [point["defence"] for point in points[:1]] == ["none"]
+    assert {point["defence"] for point in points} == set(SETTING.defences())
+    assert next(point["rate"] for point in points if point["defence"] == MOVED) == RATES[-1]
+
+
+def test_no_start_is_larger_than_the_budget_of_size_leaves() -> None:
+    points = first_points(LEAKAGE, replace(SETTING, most_bits=2.3))
+    assert {point["mean_bits"] for point in points} == {2.25, 2.0}
