@@ -1,7 +1,6 @@
 """A checkpoint -> the files that ship: model.onnx, its manifest, and its float twin beside it."""
 
 from dataclasses import asdict, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from edgepriv.files import folder_aside
 from edgepriv.models import Checkpoint, Classifier
 from edgepriv.models.rounded_activations import exact_activations, seen_ranges
 from edgepriv.project import Trained, beside
-from edgepriv.recipe import FULL_WIDTH, STAGES, Recipe
+from edgepriv.recipe import FULL_WIDTH, STAGES, rounded_stages, unrounded_stages
 from edgepriv.recipe.defences import DEFENCES, Defence
 from edgepriv.recipe.defences.heads import MEMGUARD_METHOD
 from edgepriv.training import load_quantized, quantize_weights
@@ -226,8 +225,7 @@ def _unrounded(
     head = mask_of(own)
     if before is not None:
         return {"floating": in_torch(before.classifier(), asked, head=head), "before": FLOAT_WEIGHTS}
-    rounded = [stage for stage in twin_of.stages if getattr(twin_of.recipe, stage).quantized]
-    if rounded and twin_of.recipe.quantize.active:
+    if rounded_stages(twin_of.recipe, twin_of.stages):
         classifier = twin_of.classifier()
         with exact_activations(classifier.network):
             as_trained = in_torch(
@@ -256,20 +254,6 @@ def _acting(checkpoint: Checkpoint, stages: tuple[str, ...]) -> list[Defence]:
     run = checkpoint.recipe.as_run(stages)
     acting = [defence for defence in DEFENCES.values() if defence.done and defence.stages_in(run)]
     return sorted(acting, key=lambda defence: STAGES.index(defence.stages_in(run)[0]))
-
-
-def unrounded_stages(recipe: Recipe, stages: tuple[str, ...]) -> tuple[str, ...]:
-    """The stages before the first one that trains with rounded weights.
-
-    Args:
-        recipe: of the run.
-        stages: that are run, in order.
-
-    Returns:
-        The first of them; all where none rounds.
-    """
-    rounded = recipe.quantize.active
-    return tuple(takewhile(lambda stage: not (rounded and getattr(recipe, stage).quantized), stages))
 
 
 def _parity_inputs(dataset: Dataset, seed: int) -> np.ndarray:

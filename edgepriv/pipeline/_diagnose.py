@@ -19,7 +19,7 @@ from edgepriv.models import checkpoint
 from edgepriv.models.reading import is_of_tensors, load_tensors
 from edgepriv.pipeline._given import named
 from edgepriv.project import recorded_data
-from edgepriv.recipe import Export
+from edgepriv.recipe import Export, rounded_stages
 
 _EXAMPLES = 2_000
 _PROBED = 64
@@ -55,8 +55,7 @@ def diagnose(
         raise UserError(f"--against compares a quantized .onnx with its float network, and {path} is none")
     deployed = DeployedModel.open(path)
     x, y, groups, told = _examples(deployed, data_name, data_dir)
-    float_graph = _float_graph(against, factory)
-    notes = []
+    float_graph, notes = _float_graph(against, factory)
     graph = deployed.graph
     if deployed.head is not None or deployed.chooses_label:
         graph = deployed.cut_open().graph
@@ -132,13 +131,13 @@ def _classes(deployed: DeployedModel, dataset: data.Dataset) -> np.ndarray:
     return places
 
 
-def _float_graph(against: Path, factory: str | None) -> onnx.ModelProto:
-    """The float network: of an .onnx, or of the float weights of a checkpoint."""
+def _float_graph(against: Path, factory: str | None) -> tuple[onnx.ModelProto, list[str]]:
+    """The float network: of an .onnx, or of the float weights of a checkpoint; and what there is to know of these."""
     if not against.is_file():
         raise UserError(f"no such file: {against}")
     if not is_of_tensors(against):
         model = DeployedModel.open(against)
-        return model.cut_open().graph if model.head is not None or model.chooses_label else model.graph
+        return (model.cut_open().graph if model.head is not None or model.chooses_label else model.graph), []
     if not checkpoint.is_checkpoint(load_tensors(against)):
         raise UserError(f"{against} is a bare state_dict: export it with --bits 32, and give the .onnx")
     saved = checkpoint.load(against, named(factory))
@@ -149,7 +148,12 @@ def _float_graph(against: Path, factory: str | None) -> onnx.ModelProto:
         class_names=saved.class_names,
         settings=Export(input=saved.recipe.export.input),
     )
-    return onnx.load_from_string(built.content)
+    rounded = rounded_stages(saved.recipe, saved.stages)
+    note = (
+        f"{against} was trained with rounded weights ({', '.join(rounded)}): the float weights behind them are a by-product, "
+        "and may be less accurate than the file. What rounding cost, that training included, is in the file's manifest"
+    )
+    return onnx.load_from_string(built.content), [note] if rounded else []
 
 
 def _read(

@@ -11,7 +11,7 @@ from edgepriv.accuracy import Standard
 from edgepriv.artifact.activation_places import activation_places
 from edgepriv.artifact.attached_head import save_head, transferred, with_head
 from edgepriv.artifact.rehearse import rehearse
-from edgepriv.artifact.release import export_with_twin, unrounded_stages, written_by_export
+from edgepriv.artifact.release import export_with_twin, written_by_export
 from edgepriv.audit.trainer import trainer_of
 from edgepriv.errors import UserError
 from edgepriv.extra_data import with_extra
@@ -34,7 +34,7 @@ from edgepriv.pipeline._twin import (
     with_canaries,
 )
 from edgepriv.project import beside
-from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Pipeline, Recipe
+from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Pipeline, Recipe, unrounded_stages
 from edgepriv.recipe.conflicts import refuse_ignored, refuse_impossible
 from edgepriv.recipe.defences import anew
 from edgepriv.training import run_stages

@@ -5,6 +5,7 @@ from edgepriv.recipe.declared import Declared, changes_of, options_of, without_n
 from edgepriv.recipe.option import GROUPS, Option
 from edgepriv.recipe.recipe import Recipe, parse
 from edgepriv.recipe.resolve import MAX_DROP, as_toml, differences, eps_for, load
+from edgepriv.recipe.rounding import rounded_stages, unrounded_stages
 from edgepriv.recipe.sections import Adversary, Audit, Bench, Data, Dp, Export, Head, Model, Noise, Pipeline, Quantize
 from edgepriv.recipe.stages import STAGES, Distilled, Noisy, Qat, Robust, Stage, Train
 from edgepriv.recipe.starting import Start
@@ -44,5 +45,7 @@ __all__ = [
     "load",
     "options_of",
     "parse",
+    "rounded_stages",
+    "unrounded_stages",
     "without_none",
 ]

@@ -88,3 +88,11 @@ def test_exported_again_against_the_better_of_its_weights(edgepriv, checkpoint, 
     before = accuracy["rows"][0]
     assert before["held_out"]["accuracy"] >= shipped
     assert before["model"] in ("rounded weights as trained", "float weights")
+
+
+def test_what_rounded_training_left_behind_is_no_float_network(edgepriv, checkpoint, tmp_path):
+    out = tmp_path / "out"
+    options = (*SHORT, "--qat-epochs", "1", "--accept-accuracy-loss")
+    assert edgepriv("harden", checkpoint, *options, "-o", out).code == 0
+    assert "by-product" in edgepriv("show", out / "model.onnx", "--against", out / "model.pt").out
+    assert "by-product" not in edgepriv("show", out / "model.onnx", "--against", checkpoint).out
