@@ -28,6 +28,7 @@ from edgepriv.artifact.session import open_session, predict
 from edgepriv.data import Dataset
 from edgepriv.device import memguard
 from edgepriv.files import folder_aside
+from edgepriv.heads.masks import Mask
 from edgepriv.models import Checkpoint, Classifier
 from edgepriv.models.rounded_activations import exact_activations, seen_ranges
 from edgepriv.project import Trained, beside
@@ -107,8 +108,8 @@ def export_with_twin(
             facts["float"] = {"file": exported.path.name, "sha256": exported.sha256, "size_bytes": exported.size_bytes}
         rounding = trained.checkpoint.recipe.export.compute != "float32"
         watched = watched_of(trained.dataset, trained.split) if rounding else None
-        exported, measured = _export_one(trained.checkpoint, inputs, aside, asked, watched)
-        measured = replace(measured, **_unrounded(trained.checkpoint, twin_of, before, measured.floating, asked))
+        unrounded = _unrounded(trained.checkpoint, twin_of, before, asked)
+        exported, measured = _export_one(trained.checkpoint, inputs, aside, asked, watched, unrounded)
         done = _named(trained.checkpoint, twin_of)
         accuracy = judged(measured, twin, twin_of.class_names, standard, done, what_now)
         accuracy["warnings"] = [*trained.warnings, *accuracy["warnings"]]
@@ -163,12 +164,16 @@ def calibration_of(classifier: Classifier, watched: Watched | None) -> Calibrati
 
 
 def _export_one(
-    checkpoint: Checkpoint, inputs: np.ndarray, output: Path, asked: Sample, watched: Watched | None = None
+    checkpoint: Checkpoint,
+    inputs: np.ndarray,
+    output: Path,
+    asked: Sample,
+    watched: Watched | None = None,
+    unrounded: tuple[str, Asked] | None = None,
 ) -> tuple[Exported, Measured]:
     classifier, head = checkpoint.classifier(), mask_of(checkpoint)
     weights = integers_of(checkpoint, classifier)
-    with exact_activations(classifier.network):
-        floating = in_torch(classifier, asked, head=head)
+    before, floating = unrounded or (FLOAT_WEIGHTS, _in_float(classifier, asked, head))
     load_quantized(classifier.network, weights)
     exported = export(
         classifier,
@@ -182,7 +187,12 @@ def _export_one(
         table=(checkpoint.data or {}).get("encoding"),
         calibration=calibration_of(classifier, watched),
     )
-    return exported, Measured(output.name, floating, in_session(open_session(output), asked))
+    return exported, Measured(output.name, floating, in_session(open_session(output), asked), before)
+
+
+def _in_float(classifier: Classifier, asked: Sample, head: Mask | None) -> Asked:
+    with exact_activations(classifier.network):
+        return in_torch(classifier, asked, head=head)
 
 
 def _write_manifest(
@@ -215,25 +225,24 @@ def _notes(checkpoint: Checkpoint, exported: Exported) -> list[str]:
 
 
 def _unrounded(
-    own: Checkpoint, twin_of: Checkpoint, before: Checkpoint | None, floating: Asked, asked: Sample
-) -> dict[str, Any]:
-    """What the file is compared with, as in ``Measured``. ``floating``: answers by the checkpoint's float weights.
+    own: Checkpoint, twin_of: Checkpoint, before: Checkpoint | None, asked: Sample
+) -> tuple[str, Asked] | None:
+    """The weights that the file is compared with, and their answers; None for the checkpoint's float weights.
 
     After training with rounded weights these are worth little. The weights that it began with tell what rounding cost. Where
     they are not at hand, as a trained checkpoint is exported again, the better of its float weights and of its rounded ones.
     """
     head = mask_of(own)
     if before is not None:
-        return {"floating": in_torch(before.classifier(), asked, head=head), "before": FLOAT_WEIGHTS}
-    if rounded_stages(twin_of.recipe, twin_of.stages):
-        classifier = twin_of.classifier()
-        with exact_activations(classifier.network):
-            as_trained = in_torch(
-                classifier, asked, quantize_weights(classifier.network, twin_of.recipe.quantize), head
-            )
-        if as_trained.held_out.right.mean() > floating.held_out.right.mean():
-            return {"floating": as_trained, "before": AS_TRAINED}
-    return {"floating": floating, "before": FLOAT_WEIGHTS}
+        return FLOAT_WEIGHTS, _in_float(before.classifier(), asked, head)
+    if not rounded_stages(twin_of.recipe, twin_of.stages):
+        return None
+    classifier = twin_of.classifier()
+    floating = _in_float(classifier, asked, head)
+    with exact_activations(classifier.network):
+        as_trained = in_torch(classifier, asked, quantize_weights(classifier.network, twin_of.recipe.quantize), head)
+    better = as_trained.held_out.right.mean() > floating.held_out.right.mean()
+    return (AS_TRAINED, as_trained) if better else (FLOAT_WEIGHTS, floating)
 
 
 def _named(checkpoint: Checkpoint, twin_of: Checkpoint) -> tuple[str, str]:

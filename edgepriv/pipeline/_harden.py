@@ -34,7 +34,7 @@ from edgepriv.pipeline._twin import (
     with_canaries,
 )
 from edgepriv.project import beside
-from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Pipeline, Recipe, unrounded_stages
+from edgepriv.recipe import FULL_WIDTH, MAX_DROP, Pipeline, Recipe, rounded_stages, unrounded_stages
 from edgepriv.recipe.conflicts import refuse_ignored, refuse_impossible
 from edgepriv.recipe.defences import anew
 from edgepriv.training import run_stages
@@ -383,13 +383,15 @@ def _trained(
 
 
 def _before_rounding(done: _Hardened) -> Checkpoint | None:
-    """The weights that the first stage began with that rounds; None where none does."""
-    hardened_by, paths = done.checkpoint.recipe, done.wanted.paths
+    """The weights that the first stage began with that rounds; None where none does, or where those were rounded already."""
+    hardened_by, base, paths = done.checkpoint.recipe, done.base.checkpoint, done.wanted.paths
     stages = _stages(hardened_by)
     unrounded = unrounded_stages(hardened_by, stages)
     if unrounded == stages:
         return None
-    return checkpoint.load(paths.resume_float) if unrounded else done.base.checkpoint
+    if unrounded:
+        return checkpoint.load(paths.resume_float)
+    return None if rounded_stages(base.recipe, base.stages) else base
 
 
 def _keep(hardened: Checkpoint, exported: dict[str, Any], paths: Paths, *, force: bool) -> None:

@@ -96,3 +96,15 @@ def test_what_rounded_training_left_behind_is_no_float_network(edgepriv, checkpo
     assert edgepriv("harden", checkpoint, *options, "-o", out).code == 0
     assert "by-product" in edgepriv("show", out / "model.onnx", "--against", out / "model.pt").out
     assert "by-product" not in edgepriv("show", out / "model.onnx", "--against", checkpoint).out
+
+
+def test_a_checkpoint_that_was_trained_rounded_is_compared_as_it_was_used(edgepriv, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f"{RECIPE}quantized = true\n[quantize]\nbits = 2\nquantizer = 'lsq'\n")
+    assert edgepriv("train", "--recipe", recipe, "-o", tmp_path / "m.pt").code == 0
+    options = ("--adv", "none", "--robust", "none", "--qat-epochs", "1", "--accept-accuracy-loss")
+    assert edgepriv("harden", tmp_path / "m.pt", *options, "-o", tmp_path / "out").code == 0
+    before, _, twin = told(tmp_path / "out")["rows"]
+    assert before["held_out"]["accuracy"] >= twin["held_out"]["accuracy"]
+    if before["held_out"]["accuracy"] > twin["held_out"]["accuracy"]:
+        assert before["model"] == "rounded weights as trained"
