@@ -1,6 +1,7 @@
 """What hardened files hold out: clean accuracy, PGD and AutoAttack of the shipped file, and of the float weights before it.
 
-    python benchmarks/robust_recipes.py FOLDER [FOLDER ...] [--examples 1000] [--autoattack 1000] -o FILE.json
+    python benchmarks/robust_recipes.py FOLDER [FOLDER ...] [--examples 1000] [--autoattack 1000]
+                                        [--files float shipped] -o FILE.json
 
 Each FOLDER is what ``edgepriv harden`` wrote: model.onnx with its manifest, and model.robust.pt, whose float weights are
 exported here. Inputs are non-members, drawn with --seed. PGD is that of the literature's tables: cross-entropy, from a random
@@ -108,6 +109,8 @@ def of_folder(folder: Path, options: argparse.Namespace, known: dict[str, Any]) 
             folder / "model.robust.pt", bits=32, out=Path(temporary) / "float.onnx", accept_accuracy_loss=True
         )
         for name, file in (("float", Path(weights.model)), ("shipped", folder / "model.onnx")):
+            if name not in options.files:
+                continue
             rows[name] = measured(file, record, options, rows.get(name, {}))
             shown = {key: f"{value['accuracy']:.3f}" for key, value in rows[name].items() if isinstance(value, dict)}
             print(folder.name, name, shown, flush=True)
@@ -123,6 +126,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--examples", type=int, default=1000)
     parser.add_argument("--autoattack", type=int, default=1000)
+    parser.add_argument("--files", nargs="+", choices=("float", "shipped"), default=["float", "shipped"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data-dir", type=Path)
