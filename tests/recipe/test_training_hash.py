@@ -123,7 +123,7 @@ HASHES = {
         "1a3052aab8397378960dd3d79c05705a436b4e5075308fca9a51930c3a106d3b",
     ),
     "robust/cifar_resnet20_pgd.toml": (
-        "612887ca7d9c4d90906d74add9924ab1b1ffe886dd93dc3709aac42f401a8198",
+        "4abd410b4fbfe798e234ddcb8b77c36949dee808a77d35653efa0e56731564a5",
         "3c4d90f7667903c6253b6e8ad6294ca66c73ca1d2a786f9d7fa5939243d03a21",
     ),
     "robust/cifar_resnet20_trades.toml": (
