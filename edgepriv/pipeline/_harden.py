@@ -390,7 +390,7 @@ def _before_rounding(done: _Hardened) -> Checkpoint | None:
     if unrounded == stages:
         return None
     if unrounded:
-        return checkpoint.load(paths.resume_float)
+        return checkpoint.load(paths.resume_float, base.recipe.model)
     return None if rounded_stages(base.recipe, base.stages) else base
 
 
