@@ -279,7 +279,13 @@ def drop(floating: Asked, deployed: Asked) -> float:
     return 100 * float(floating.held_out.right.mean() - deployed.held_out.right.mean())
 
 
-def too_costly(floating: Asked, deployed: Asked, standard: Standard, weights: str = "float weights") -> str | None:
+def too_costly(
+    floating: Asked,
+    deployed: Asked,
+    standard: Standard,
+    weights: str = "float weights",
+    what: str = "quantization",
+) -> str | None:
     """What quantization cost, if it is more than the standard allows and not chance; None if it is not.
 
     Chance: the inputs that only one of the two has right, by the sign test. What members alone lose is no loss: it may be
@@ -290,6 +296,7 @@ def too_costly(floating: Asked, deployed: Asked, standard: Standard, weights: st
         deployed: answers of the quantized model, about the same inputs.
         standard: of which ``max_drop`` counts, in percentage points.
         weights: what those before it are called.
+        what: cost this: quantization, and what acted beside it.
 
     Returns:
         A clause on the loss, or None.
@@ -301,7 +308,7 @@ def too_costly(floating: Asked, deployed: Asked, standard: Standard, weights: st
     if points <= standard.max_drop or binom.sf(lost - 1, lost + won, 0.5) >= 0.05:
         return None
     return (
-        f"quantization cost {points:.1f} points of accuracy against its {weights} ({before.right.mean():.1%} to "
+        f"{what} cost {points:.1f} points of accuracy against its {weights} ({before.right.mean():.1%} to "
         f"{after.right.mean():.1%} on {len(before.truth):,} {'members and held-out' if whole else 'held-out'} inputs), more "
         f"than the {standard.max_drop:g} of --max-drop"
     )

@@ -160,16 +160,17 @@ def judged(
         UserError: when the file falls below the standard.
     """
     rows, costs = _rows(own), []
+    trained, beside = done
+    quantization = f"quantization with {beside}" if beside else "quantization"
     if twin is not None:
         rows.append(row(f"float twin {twin.name}", ONNXRUNTIME, twin.deployed))
-        trained, beside = done
         if trained:
             costs.append({"of": trained, "points": drop(twin.deployed, own.floating)})
-        quantization = f"quantization with {beside}" if beside else "quantization"
         costs.append({"of": quantization, "points": drop(own.floating, own.deployed)})
     fallen = collapse(own.deployed, class_names)
     failures = [f"{own.name} {fallen}"] if fallen else []
-    failures += [sentence for sentence in [too_costly(own.floating, own.deployed, standard, own.before)] if sentence]
+    costly = too_costly(own.floating, own.deployed, standard, own.before, quantization)
+    failures += [costly] if costly else []
     warnings = standard.judge(failures, what_now)
     if not fallen:
         warnings += [f"{own.name} {remark}" for remark in remarks(own.deployed)]

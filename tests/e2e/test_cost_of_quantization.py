@@ -51,6 +51,13 @@ def test_a_loss_in_training_with_rounded_weights_is_no_free_one(edgepriv, checkp
     assert "of --max-drop" in ran.err
 
 
+def test_adversarial_training_of_rounded_weights_alone_is_not_called_quantization(edgepriv, checkpoint, tmp_path):
+    options = ("--adv", "pgd", "--eps", "0.1", "--steps", "1", "--epochs", "0", "--bits", "4", "--qat-epochs", "1")
+    options += ("--robust", "none", "--accept-accuracy-loss")
+    assert edgepriv("harden", checkpoint, *options, "-o", tmp_path / "out").code == 0
+    assert [cost["of"] for cost in told(tmp_path / "out")["costs"]] == ["quantization with adversarial training"]
+
+
 def test_after_adversarial_training_against_its_weights(edgepriv, checkpoint, tmp_path):
     adversarial = ("--adv", "pgd", "--eps", "0.1", "--steps", "1", "--epochs", "2")
     options = (*adversarial, "--bits", "2", "--quantizer", "lsq", "--qat-epochs", "3", "--robust", "none")
