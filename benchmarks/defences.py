@@ -63,16 +63,14 @@ ATTACKS = "lira-online,rmia-online"
 
 def measured(options: argparse.Namespace, defence: str, seed: int) -> dict[str, Any]:
     """Train, harden and audit in ``options.folder``."""
-    changes = settings(options, defence, seed).get("changes", {})
-    folder = (
-        options.folder / "-".join([options.recipe.stem, *changed_words(changes)]) / f"{defence}-{options.bits}-{seed}"
-    )
+    named = "-".join([options.recipe.stem, *changed_words(options.changes)])
+    folder = options.folder / named / f"{defence}-{options.bits}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     asked, started = DEFENCES[defence], time.perf_counter()
     recipe: Recipe = (
         load(options.recipe)
         .with_changes(seed=seed, data=options.data)
-        .with_changes(**changes)
+        .with_changes(**options.changes)
         .with_changes(**asked.get("train", {}))
     )
     shared = {"force": True, "progress": True, "accept_accuracy_loss": True}

@@ -1,21 +1,12 @@
 """The tables of docs/findings.md that benchmarks/defences.py and benchmarks/adversarial_leakage.py have measured."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from findings_lines import (
-    LIRA,
-    RMIA,
-    Cells,
     Rows,
-    at_low_fpr,
     both_accuracies,
     markdown,
-    number,
-    of_attack,
     percent,
-    table,
     with_interval,
 )
 
@@ -101,40 +92,3 @@ def of_adversarial_training() -> str:
             line += [gaps[0] if gaps else "", low[0], gaps[1] if gaps else "", *(low[1:] or ["-"])]
             lines.append(line)
     return markdown(headings, lines)
-
-
-def of_seeds(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Rows of ``benchmarks/defences.py``, all seeds of each together: by label, what its settings have."""
-
-    def line(cells: Cells) -> list[str]:
-        held = [cell["robustness"]["worst_case_accuracy"] for cell in cells if cell.get("robustness")]
-        return [
-            both_accuracies(cells),
-            number(of_attack(cells, LIRA, "auc")),
-            at_low_fpr(cells, LIRA),
-            number(of_attack(cells, RMIA, "auc")),
-            at_low_fpr(cells, RMIA),
-            percent(held) if held else "-",
-            f"{cells[0]['bytes'] / 1000:.1f} kB",
-        ]
-
-    headings = (
-        "defence",
-        "accuracy, members / others",
-        "LiRA, AUC",
-        "TPR at 0.1% FPR",
-        "RMIA, AUC",
-        "TPR at 0.1% FPR",
-        "AutoAttack leaves",
-        "file",
-    )
-    measured = read_json(FIELD, "results")["rows"]
-    return table(headings, {label: [row for row in measured if has(row, asked)] for label, asked in rows.items()}, line)
-
-
-def has(row: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
-    """Whether a row was measured as asked; in a section it may have more. A row that was not changed has no changes."""
-    return row.get("changes", {}) == asked.get("changes", {}) and all(
-        has(row.get(key, {}), value) if isinstance(value, Mapping) and key != "changes" else row.get(key) == value
-        for key, value in asked.items()
-    )

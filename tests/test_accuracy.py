@@ -115,11 +115,18 @@ def worse(asked: Asked, share: float, seed: int = 5) -> Asked:
     return Asked(lose(asked.members), lose(asked.held_out))
 
 
+def test_a_loss_is_told_by_what_cost_it_and_against_what():
+    floating = both(answers, right=0.9)
+    said = too_costly(
+        floating, worse(floating, 0.6), Standard(), "rounded weights as trained", "quantization with mixup"
+    )
+    assert said.startswith("quantization with mixup cost")
+    assert "against its rounded weights as trained" in said
+
+
 @pytest.mark.parametrize(("lost", "stopped"), [(0.0, False), (0.03, False), (0.1, True), (0.6, True)])
 def test_quantization_may_cost_what_max_drop_says(lost, stopped):
     floating = both(answers, right=0.9)
-    named = too_costly(floating, worse(floating, lost), Standard(), "rounded weights", "quantization with mixup")
-    assert named is None or named.startswith("quantization with mixup cost")
     said = too_costly(floating, worse(floating, lost), Standard())
     assert (said is not None) is stopped
     assert too_costly(floating, worse(floating, lost), Standard(max_drop=99.0)) is None
