@@ -131,19 +131,19 @@ HASHES = {
         "1a3052aab8397378960dd3d79c05705a436b4e5075308fca9a51930c3a106d3b",
     ),
     "robust/fashion_fgsm.toml": (
-        "2c71af741d8c8b4241d3ac5753161593b8b03440e55ec20aa7c36b4446e3970c",
+        "bc897e2ca46bd42350ad52c8048fb51963c56bac4c46e077067cfedf6b677173",
         "45c7f1e3635fce55847016c6d8cf09baef944019d79851dfe1e91a885b5a0827",
     ),
     "robust/fashion_mart.toml": (
-        "e37c9b55d3b6580b58b0e398683f01f0250c7b21907b021fdd9e07a1202b6f49",
+        "52eca9d218118cd01c304227ee4b80c0a124737b807b77a277b9c28600f3bbf8",
         "eafeffa1f8d1f9019716730127af6c9a579e1d7d5b018a99b3cb4bd44761afa2",
     ),
     "robust/fashion_pgd.toml": (
-        "d5d2c5d857cf2422bfee9a32d64b40029b70e0b3b31807a2732b490a200233f0",
+        "1dce75ddd0d25172b9d407c96aa6c83ce2fa0648e780f56931d2ef3666c4d503",
         "eafeffa1f8d1f9019716730127af6c9a579e1d7d5b018a99b3cb4bd44761afa2",
     ),
     "robust/fashion_trades.toml": (
-        "e48e0fb4391a7019b0507ea8db1aaec40835dca3b75ae6ea835efbe420898081",
+        "497822b39c22e361fb02163aa613787b518b09f57d1f0fce76ed9e3b3d129d2d",
         "eafeffa1f8d1f9019716730127af6c9a579e1d7d5b018a99b3cb4bd44761afa2",
     ),
 }

@@ -15,6 +15,7 @@ from edgepriv.recipe import Recipe, Stage
 from edgepriv.recipe.conflicts import reasons, refuse_impossible
 from edgepriv.training import new_classifier, run_stages, run_stages_stacked
 from edgepriv.training.loss import backward, batch_of, loss_of, setup_of
+from edgepriv.training.objectives import Asked, objectives_of
 from edgepriv.training.objectives.adversarial import against, at_epoch
 from edgepriv.training.objectives.awp import worsened
 from edgepriv.training.objectives.free import replayed
@@ -232,6 +233,20 @@ PRIVATE = {"robust": {"epochs": 0}, "train": STAGE | {"adversarial": True}, "dp"
 def test_what_does_not_go_together_is_refused_with_the_reason(method, beside, named):
     with pytest.raises(UserError, match=named):
         refuse_impossible(recipe_of(method, **beside))
+
+
+@pytest.mark.parametrize("method", ["pgd", "fgsm", "trades", "mart"])
+def test_eps_grows_in_the_first_stage_alone(method, examples):
+    recipe = recipe_of(method, adversary={"method": method, "eps": 0.1, "warmup": 1}, qat=STAGE | {"epochs": 1})
+    refuse_impossible(recipe)  # the one epoch of the rounded weights is at the full radius
+
+    def radius(stage):
+        (objective,) = objectives_of(Asked(recipe, stage, (1, 3, 4)))
+        moved, _ = prepared(network(), objective, examples)
+        return float((moved.x - examples[0]).abs().max())
+
+    assert radius("robust") == pytest.approx(0.05, abs=1e-6)
+    assert radius("qat") == pytest.approx(0.1, abs=1e-6)
 
 
 def test_what_acts_in_another_stage_is_not_in_the_way():

@@ -80,7 +80,7 @@ class Adversary(Section):
     warmup: Annotated[
         int,
         Option(
-            "Epochs over which eps grows to its full size.",
+            "Epochs over which eps grows to its full size, in the first stage that trains against perturbations.",
             "Defences",
             ("train", "harden"),
             name="eps_warmup",
@@ -117,8 +117,8 @@ def _trained_by(recipe: "Recipe") -> str:
 
 
 def _warming_for_ever(recipe: "Recipe") -> bool:
-    stages = [recipe.stages()[name] for name in ADVERSARIAL.stages_in(recipe)]
-    return any(stage.epochs <= recipe.adversary.warmup for stage in stages) and recipe.adversary.warmup > 0
+    warmup, first = recipe.adversary.warmup, ADVERSARIAL.stages_in(recipe)[:1]
+    return warmup > 0 and any(recipe.stages()[name].epochs <= warmup for name in first)
 
 
 ADVERSARIAL: Defence = Defence(
@@ -138,9 +138,8 @@ ADVERSARIAL: Defence = Defence(
     },
     conflicts=(
         Conflict(
-            "--eps-warmup takes as many epochs as an adversarial stage has, so that it would never be trained at the full "
-            "radius: "
-            "give fewer",
+            "--eps-warmup takes as many epochs as the first adversarial stage has, so that it would never be trained at the "
+            "full radius: give fewer",
             met=_warming_for_ever,
         ),
         Conflict(

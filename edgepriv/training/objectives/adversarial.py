@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from edgepriv.recipe.defences.adversarial import ADVERSARIAL
 from edgepriv.training.objectives.base import Asked, Batch, Objective
 from edgepriv.training.pgd import Budget, budget_of, noisy_fgsm, perturbed
 
@@ -15,8 +16,7 @@ def objective(asked: Asked) -> Objective:
     Returns:
         What the defence does in it.
     """
-    adversary = asked.recipe.adversary
-    return against(budget_in(asked), adversary.warmup, noisy=adversary.method == "nfgsm")
+    return against(budget_in(asked), warmup_in(asked), noisy=asked.recipe.adversary.method == "nfgsm")
 
 
 def budget_in(asked: Asked) -> Budget:
@@ -30,6 +30,19 @@ def budget_in(asked: Asked) -> Budget:
     """
     budget = budget_of(asked.recipe.adversary, asked.input_shape)
     return replace(budget, steps=1) if asked.brief else budget
+
+
+def warmup_in(asked: Asked) -> int:
+    """Epochs over which the budget grows in a stage: the recipe's in the first that trains against perturbations. A later one
+    begins with weights that already hold out, and would unlearn it.
+
+    Args:
+        asked: which stage of which recipe.
+
+    Returns:
+        0 in the later ones.
+    """
+    return asked.recipe.adversary.warmup if asked.stage in ADVERSARIAL.stages_in(asked.recipe)[:1] else 0
 
 
 def against(budget: Budget, warmup: int = 0, *, noisy: bool = False) -> Objective:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from edgepriv.training.objectives.adversarial import at_epoch, budget_in
+from edgepriv.training.objectives.adversarial import at_epoch, budget_in, warmup_in
 from edgepriv.training.objectives.base import Asked, Batch, Objective
 from edgepriv.training.pgd import Budget, norm_of
 
@@ -21,9 +21,8 @@ def objective(asked: Asked) -> Objective:
     Returns:
         What the defence does in it.
     """
-    adversary = asked.recipe.adversary
     budget = budget_in(asked)
-    return replayed(budget, budget.steps, adversary.warmup)
+    return replayed(budget, budget.steps, warmup_in(asked))
 
 
 @dataclass

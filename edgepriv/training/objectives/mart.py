@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import Tensor
 from torch.nn import functional
 
-from edgepriv.training.objectives.adversarial import against, budget_in
+from edgepriv.training.objectives.adversarial import against, budget_in, warmup_in
 from edgepriv.training.objectives.base import Asked, Batch, Objective
 from edgepriv.training.objectives.trades import divergence
 from edgepriv.training.pgd import Budget, masked_out
@@ -20,8 +20,7 @@ def objective(asked: Asked) -> Objective:
     Returns:
         What the defence does in it.
     """
-    adversary = asked.recipe.adversary
-    return weighted(budget_in(asked), adversary.divergence_weight, adversary.warmup)
+    return weighted(budget_in(asked), asked.recipe.adversary.divergence_weight, warmup_in(asked))
 
 
 def weighted(budget: Budget, beta: float, warmup: int = 0) -> Objective:

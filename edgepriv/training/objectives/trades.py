@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgepriv.training.objectives.adversarial import at_epoch, budget_in
+from edgepriv.training.objectives.adversarial import at_epoch, budget_in, warmup_in
 from edgepriv.training.objectives.base import Asked, Batch, Objective
 from edgepriv.training.pgd import Budget, perturbed
 
@@ -20,8 +20,7 @@ def objective(asked: Asked) -> Objective:
     Returns:
         What the defence does in it.
     """
-    adversary = asked.recipe.adversary
-    return traded(budget_in(asked), adversary.divergence_weight, adversary.warmup)
+    return traded(budget_in(asked), asked.recipe.adversary.divergence_weight, warmup_in(asked))
 
 
 def traded(budget: Budget, beta: float, warmup: int = 0) -> Objective:
