@@ -11,7 +11,8 @@ from edgepriv.pipeline._defences import defences
 from edgepriv.pipeline._diagnose import diagnose
 from edgepriv.pipeline._export import export
 from edgepriv.pipeline._export_foreign import export_foreign
-from edgepriv.pipeline._harden import harden, written_by_harden
+from edgepriv.pipeline._harden import harden
+from edgepriv.pipeline._hardening_files import written_by_harden
 from edgepriv.pipeline._page import write_report
 from edgepriv.pipeline._quickstart import quickstart
 from edgepriv.pipeline._robust import robustness_of

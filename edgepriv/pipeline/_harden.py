@@ -11,18 +11,19 @@ from edgepriv.accuracy import Standard
 from edgepriv.artifact.activation_places import activation_places
 from edgepriv.artifact.attached_head import save_head, transferred, with_head
 from edgepriv.artifact.rehearse import rehearse
-from edgepriv.artifact.release import export_with_twin, written_by_export
+from edgepriv.artifact.release import export_with_twin
 from edgepriv.audit.trainer import trainer_of
 from edgepriv.errors import UserError
 from edgepriv.extra_data import with_extra
 from edgepriv.extra_doubts import known_by_labels, remarks_on_labels
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.hardening_recipe import hardening_recipe, refuse_idle
-from edgepriv.measure.kit import kit_paths, write_kit
+from edgepriv.measure.kit import write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.models.scripts import Script
 from edgepriv.models.starting import refuse_absent
 from edgepriv.pipeline._given import GO_ON, files_named, is_batch_dependent, say_all
+from edgepriv.pipeline._hardening_files import Paths
 from edgepriv.pipeline._robust import asked_of, robustness_of
 from edgepriv.pipeline._start import start_path, with_start
 from edgepriv.pipeline._twin import (
@@ -161,7 +162,7 @@ class _Wanted:
     """A model to harden: with which canaries, into which files, and what its record says of its twin once that is there."""
 
     canaries: str | None
-    paths: "Paths"
+    paths: Paths
     told: Callable[[Checkpoint], Checkpoint] = _as_it_is
 
 
@@ -207,84 +208,6 @@ def _exported(done: _Hardened, standard: Standard, *, force: bool) -> dict[str, 
         "history": done.run.history,
         "defences": hardened.defences,
     }
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where hardening into ``output`` writes, under a ``name``. ``resume_file``, ``resume_robust``, ``resume_float``,
-    ``resume_base``: what an interrupted run goes on from."""
-
-    output: Path
-    name: str = "model"
-
-    @property
-    def onnx(self) -> Path:
-        """The model that ships, or its twin."""
-        return self.output / f"{self.name}.onnx"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The checkpoint that the model was exported from."""
-        return beside(self.onnx, "pt")
-
-    @property
-    def robust(self) -> Path:
-        """The weights after the adversarial stage."""
-        return beside(self.onnx, "robust.pt")
-
-    @property
-    def head(self) -> Path:
-        """The head in the graph, of a model that has one."""
-        return beside(self.onnx, "head.pt")
-
-    @property
-    def kit(self) -> Path:
-        """The folder of the device kit, which only what ships has."""
-        return self.output / "device"
-
-    @property
-    def resume_base(self) -> Path:
-        """What the stage ``train`` goes on from, where it is run again for other canaries."""
-        return beside(self.onnx, "base.partial")
-
-    @property
-    def resume_file(self) -> Path:
-        """What an interrupted run goes on from."""
-        return beside(self.onnx, "partial")
-
-    @property
-    def resume_robust(self) -> Path:
-        """The weights after the adversarial stage, as long as the run goes on."""
-        return beside(self.onnx, "robust.partial")
-
-    @property
-    def resume_float(self) -> Path:
-        """The weights before the first stage that rounds them, as long as the run goes on."""
-        return beside(self.onnx, "float.partial")
-
-    @property
-    def written(self) -> list[Path]:
-        """What is there in the end."""
-        own = [self.checkpoint, self.robust, self.head]
-        kit = kit_paths(self.kit) if self.name == "model" else []
-        return [*written_by_export(self.onnx), *own, *kit]
-
-    @property
-    def all(self) -> list[Path]:
-        """And on the way."""
-        return [*self.written, self.resume_file, self.resume_robust, self.resume_float, self.resume_base]
-
-
-def written_by_harden(output: Path) -> list[Path]:
-    """Every file that hardening may leave in a folder.
-
-    Args:
-        output: the folder.
-
-    Returns:
-        Their paths.
-    """
-    return Paths(output).written
 
 
 def _recipe_of(

@@ -206,7 +206,7 @@ def judged(budgets: Budgets, figures: Mapping[str, Any], *, margin: float = 0.0,
     Args:
         budgets: that were asked for.
         figures: ``size_bytes``, ``float_bytes``; ``drop``, ``tpr``, ``robust``: ``value`` and ``ci`` where measured.
-        margin: standard errors by which a figure must keep its budget.
+        margin: standard errors by which a figure must keep its budget; below 0, by which it may miss it.
         slack: factor of the budget for accuracy, 1 or more, of a candidate whose training was cut short.
 
     Returns:

@@ -27,18 +27,21 @@ class Chosen:
     within: bool
 
 
-def violation(candidate: Candidate, budgets: Budgets, slack: float = 1.0) -> float:
+def violation(candidate: Candidate, budgets: Budgets, *, final: bool = True) -> float:
     """By how much a candidate misses its budgets.
 
     Args:
         candidate: that was measured.
         budgets: that were asked for.
-        slack: factor of the budget for accuracy, see ``judged``.
+        final: whether it was trained in full: a figure must keep its budget by ``MARGIN`` standard errors then. On a lower rung
+            accuracy may still come: its budget is widened by the square root of the share of the epochs that were run, and
+            what may keep it within so many standard errors goes on.
 
     Returns:
         The sum of what each is missed by, as shares of the limits; 0 where all are kept.
     """
-    return sum(max(0.0, row.excess) for row in judged(budgets, candidate.figures, margin=MARGIN, slack=slack))
+    margin, slack = (MARGIN, 1.0) if final else (-MARGIN, (EPOCHS[-1] / candidate.epochs) ** 0.5)
+    return sum(max(0.0, row.excess) for row in judged(budgets, candidate.figures, margin=margin, slack=slack))
 
 
 def score(candidate: Candidate, budgets: Budgets, *, final: bool = True) -> float:
@@ -47,14 +50,12 @@ def score(candidate: Candidate, budgets: Budgets, *, final: bool = True) -> floa
     Args:
         candidate: that was measured.
         budgets: that were asked for.
-        final: whether it was trained in full. On a lower rung accuracy may still come: the budget is widened by the square root
-            of the share of the epochs that were run.
+        final: whether it was trained in full, as for ``violation``.
 
     Returns:
         The goal, in [0, 1]; 1 and the violation, where there is one.
     """
-    slack = 1.0 if final else (EPOCHS[-1] / candidate.epochs) ** 0.5
-    missed = violation(candidate, budgets, slack)
+    missed = violation(candidate, budgets, final=final)
     if missed > 0:
         return 1 + missed
     return min(1.0, candidate.ratio if budgets.goal == "size" else 1 - float(candidate.figures["accuracy"]))

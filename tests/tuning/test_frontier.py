@@ -57,6 +57,14 @@ def test_a_candidate_on_a_low_rung_may_still_improve():
     assert score(early, asked, final=False) == pytest.approx(0.1)
 
 
+def test_what_misses_a_low_rung_within_noise_goes_on_and_is_not_chosen():
+    asked = budgets_of(None, 1.0, None, None)
+    early = candidate(100, 73, epochs=1)  # 3.65 points [+-0.43], where 3.46 are the budget of one epoch of twelve
+    assert score(early, asked, final=False) == pytest.approx(0.1)
+    assert score(candidate(100, 80, epochs=1), asked, final=False) > 1
+    assert not choose([candidate(100, 19)], asked).within  # 0.95 points are too near to 1 to be sure
+
+
 def test_the_frontier_holds_what_nobody_beats():
     small, middle, beaten, large = candidate(80, 50), candidate(100, 10), candidate(120, 20), candidate(140, 0)
     assert frontier([large, beaten, small, middle]) == [small, middle, large]
