@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from findings_field import of_adversarial_training, of_the_field
+from findings_field import of_adversarial_training, of_seeds, of_the_field
 from findings_lines import (
     LIRA,
     RMIA,
@@ -256,6 +256,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "best-cifar10": lambda: defences("best-cifar10"),
     "best-fashion_mnist": lambda: defences("best-fashion_mnist"),
     "field-location30": lambda: of_the_field("location_mlp.toml"),
+    "seeds-fashion_mnist": lambda: of_seeds("fashion_mnist"),
     "field-pneumonia": lambda: of_the_field("fashion_lenet.toml", "pneumonia.npz"),
     "adversarial-leakage": of_adversarial_training,
 }

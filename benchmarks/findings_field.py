@@ -1,12 +1,21 @@
 """The tables of docs/findings.md that benchmarks/defences.py and benchmarks/adversarial_leakage.py have measured."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from findings_lines import (
+    LIRA,
+    RMIA,
+    Cells,
     Rows,
+    at_low_fpr,
     both_accuracies,
     markdown,
+    number,
+    of_attack,
     percent,
+    table,
     with_interval,
 )
 
@@ -17,6 +26,8 @@ FIELD_LABELS = {
     "early-stop": "best held-out epoch",
     "label-smoothing": "label smoothing 0.3",
     "relaxloss": "RelaxLoss 0.6",
+    "relaxloss-0.3": "RelaxLoss 0.3",
+    "mixup": "mixup",
     "hamp": "HAMP",
     "hamp-best": "HAMP, best held-out epoch",
     "selena-5": "SELENA, 5 sub-models",
@@ -24,6 +35,7 @@ FIELD_LABELS = {
     "augment": "moved copies (`crop`)",
     "rank": "`rank`",
     "early-rank": "best held-out epoch, `rank`",
+    "augment-rank": "moved copies (`crop`), `rank`",
 }
 ADVERSARIAL = Path(__file__).parent / "results" / "adversarial_leakage.json"
 WAY_LABELS = {
@@ -59,6 +71,44 @@ def of_the_field(recipe: str, data: str | None = None) -> str:
             low = [with_interval(f"{100 * rate['value']:.1f}%", rate["ci"], 1, 100) for rate in rates]
             lines.append([*(own if not place else [""] * len(own)), attack["name"], auc, *low])
     return markdown(headings, lines)
+
+
+def of_seeds(data: str, references: int = 16) -> str:
+    """The same rows with so many reference models, all seeds of a defence together."""
+
+    def line(rows: Cells) -> list[str]:
+        attacks = [
+            cell
+            for attack in (LIRA, RMIA)
+            for cell in (number(of_attack(rows, attack, "auc")), at_low_fpr(rows, attack))
+        ]
+        return [both_accuracies(rows), *attacks, f"{rows[0]['bytes'] / 1000:.1f} kB"]
+
+    headings = (
+        "defence",
+        "accuracy, members / others",
+        "LiRA, AUC",
+        "its TPR at 0.1% FPR",
+        "RMIA, AUC",
+        "its TPR at 0.1% FPR",
+        "file",
+    )
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for row in read_json(FIELD, "results")["rows"]:
+        if row["data"].get("name") == data and row["references"] == references:
+            kinds.setdefault(_label(row), []).append(row)
+    return table(headings, kinds, line)
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    """What tells a row from others of the same data but for its seed."""
+    private = row["defences"].get("dp")
+    label = FIELD_LABELS.get(row["defence"], row["defence"])
+    if private is not None:
+        label = f"DP-SGD, epsilon {private['epsilon']:.1f}"
+    if row["bits"] == 4:
+        return label
+    return f"{label}, float" if row["bits"] == 32 else f"{label}, {row['bits']} bits"
 
 
 def of_adversarial_training() -> str:

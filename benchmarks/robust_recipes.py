@@ -121,6 +121,28 @@ def of_folder(folder: Path, options: argparse.Namespace, known: dict[str, Any]) 
     }
 
 
+def lines(results: dict[str, Any]) -> list[str]:
+    """One line of a Markdown table for each file that has been measured."""
+    shown = []
+    for model in results["models"].values():
+        recipe = model["recipe"]
+        method, quantize, warmup = recipe["adversary"]["method"], recipe["quantize"], recipe["adversary"]["warmup"]
+        grown = f" (radius grows for {warmup})" if warmup else ""
+        training = f"{method}, {recipe['robust']['epochs']}{grown} and {recipe['qat']['epochs']} epochs"
+        bits = f"{quantize['bits']} bits, {quantize['quantizer']}, {quantize['granularity']}"
+        for name, row in model["files"].items():
+            cells = [
+                f"{100 * cell['accuracy']:.1f}% [{100 * cell['interval'][0]:.1f}, {100 * cell['interval'][1]:.1f}]"
+                if (cell := row.get(what))
+                else ""
+                for what in ("clean", "pgd-10", "pgd-20", "autoattack")
+            ]
+            shown.append(
+                f"| {' | '.join([training, str(recipe['seed']), bits if name == 'shipped' else name, *cells])} |"
+            )
+    return shown
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
@@ -139,6 +161,11 @@ def main() -> None:
     for folder in options.folders:
         results["models"][folder.name] = of_folder(folder, options, results["models"].get(folder.name, {}))
         write_json(options.output, results)
+    print(
+        "\n".join(
+            ["| training | seed | file | clean | PGD-10 | PGD-20 | AutoAttack |", "|---" * 7 + "|", *lines(results)]
+        )
+    )
 
 
 if __name__ == "__main__":
