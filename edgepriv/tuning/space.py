@@ -177,7 +177,7 @@ def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, settin
     robust = 0 if budgets.robust is None else trial.suggest_int("robust_epochs", 3, 12, step=3)
     defence = "none" if budgets.leakage is None else trial.suggest_categorical("defence", setting.defences())
     rate = trial.suggest_categorical("rate", list(RATES)) if setting.trains else RATES[0]
-    lr = None if rate == RATES[0] else rate * setting.lr
+    lr = None if rate == RATES[0] else float(f"{rate * setting.lr:.6g}")  # as a person would write it
     return Plan(rules, quantizer, granularity, defence, robust, distil_epochs=distil_epochs(defence, setting), lr=lr)
 
 

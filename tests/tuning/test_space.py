@@ -24,7 +24,7 @@ TABLE = {"widths": WIDTHS, "rows": ROWS, "skipped": []}
 def test_the_rate_is_a_multiple_of_the_recipes(rate: float) -> None:
     plan = suggested(FixedTrial(POINT | {"rate": rate}), TABLE, Budgets(drop=1.0), SETTING)
     asked = plan.changes(4)["qat"]
-    assert asked == ({"epochs": 4} if rate == 1 else {"epochs": 4, "lr": pytest.approx(rate * 2e-4)})
+    assert asked == ({"epochs": 4} if rate == 1 else {"epochs": 4, "lr": {3: 0.0006, 10: 0.002}[rate]})
     assert ("learning rate" in plan.title(4)) == (rate != 1)
 
 
