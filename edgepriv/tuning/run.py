@@ -214,8 +214,8 @@ def _searched(question: Question, table: Mapping[str, Any], work: Work, limits: 
     for candidate in all_kept(work):
         search.take(candidate)
     search.auditor.go_on(search.candidates.values())
-    study = opened_study(work, question.given.split.seed, first_points(question.budgets, question.setting))
-    run(search, study, limits.candidates)
+    study = opened_study(work, question.given.split.seed)
+    run(search, study, limits.candidates, first_points(question.budgets, question.setting))
     if not search.candidates:
         raise UserError(f"no candidate could be made: {search.failed[-1] if search.failed else 'there was no time'}")
     return search

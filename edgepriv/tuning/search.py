@@ -1,7 +1,7 @@
 """The search itself: Optuna draws, successive halving gives the promising ones more epochs."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ _KEEP = 3
 """One of so many goes on to the next rung."""
 _ALWAYS = "compared with"
 """Marks the trial that goes on to the last rung whatever it is worth, also where a killed run began it."""
+_START = "start"
+"""Marks the trial of a point that the search begins with, by its number."""
 _HOPELESS = 3
 """Plans that failed, after which a search that has made none ends."""
 
@@ -80,13 +82,12 @@ class Search:
         return own + self.auditor.of_search(plan, epochs) + self.auditor.reserved(plan) - self.clock.left
 
 
-def opened_study(work: Work, seed: int, first: list[dict[str, Any]]) -> "Study":
-    """The study of a question, with what earlier runs have learnt; a trial that was killed is run again.
+def opened_study(work: Work, seed: int) -> "Study":
+    """The study of a question, with what earlier runs have learnt; a trial that was killed is run again, before any other.
 
     Args:
         work: where it is kept.
         seed: of the sampler.
-        first: the points that a new one begins with, after the file that all others are compared with.
 
     Returns:
         Optuna's study. It minimises one number.
@@ -109,8 +110,6 @@ def opened_study(work: Work, seed: int, first: list[dict[str, Any]]) -> "Study":
     )
     if not study.trials:
         study.enqueue_trial({}, user_attrs={_ALWAYS: True})
-    for point in first[len(study.trials) - 1 :]:
-        study.enqueue_trial(point)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
@@ -131,13 +130,14 @@ def _whole_lines(journal: Path) -> None:
             write_bytes(journal, content[: content.rfind(b"\n") + 1])
 
 
-def run(search: Search, study: "Study", most: int) -> None:
+def run(search: Search, study: "Study", most: int, first: Sequence[Mapping[str, Any]] = ()) -> None:
     """Go on until time or trials are used up.
 
     Args:
         search: filled.
         study: of the same question.
         most: trials, those of earlier runs included.
+        first: the points that it begins with, after the file that all others are compared with.
     """
     from optuna.trial import TrialState
 
@@ -151,8 +151,19 @@ def run(search: Search, study: "Study", most: int) -> None:
             break
         # A run that goes on draws as one that was not killed.
         study.sampler = _sampler(question.given.split.seed + search.trials)
+        _enqueue_next(study, first)
         _carried_out(search, study, study.ask())
         search.trials += 1
+
+
+def _enqueue_next(study: "Study", first: Sequence[Mapping[str, Any]]) -> None:
+    """Put the next point in the queue once that is empty: what a killed run had begun is in it, and comes first."""
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False)
+    begun = {trial.user_attrs[_START] for trial in trials if _START in trial.user_attrs}
+    if len(begun) < len(first) and all(trial.state != TrialState.WAITING for trial in trials):
+        study.enqueue_trial(dict(first[len(begun)]), user_attrs={_START: len(begun)})
 
 
 def _carried_out(search: Search, study: "Study", trial: "Trial") -> None:

@@ -61,7 +61,7 @@ def test_a_search_that_is_killed_in_its_first_candidate_still_has_four_bits_to_c
     model, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    asked, folder = budgets_of(None, 5.0, None, None), Path("tuned")
+    asked, folder = budgets_of(None, 15.0, None, None), Path("tuned")
     with monkeypatch.context() as patch:
         Simulated(model, dies_at=1).patched(patch)
         with pytest.raises(KeyboardInterrupt):
