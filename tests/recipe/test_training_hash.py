@@ -135,7 +135,7 @@ HASHES = {
         "45c7f1e3635fce55847016c6d8cf09baef944019d79851dfe1e91a885b5a0827",
     ),
     "robust/fashion_mart.toml": (
-        "52eca9d218118cd01c304227ee4b80c0a124737b807b77a277b9c28600f3bbf8",
+        "294311e00370283f431ec639e51a7811e9a235b28b3abc5a85081ee8ba079b72",
         "eafeffa1f8d1f9019716730127af6c9a579e1d7d5b018a99b3cb4bd44761afa2",
     ),
     "robust/fashion_pgd.toml": (
