@@ -89,9 +89,11 @@ def under_autoattack(
         level="autoattack",
         seed=seed,
     )
-    left = round(result["worst_case_accuracy"] * len(x))
+    bound = result["worst_case_accuracy"] is None  # where the gradients are of no use, see the warnings
+    left = round((result["at_most"] if bound else result["worst_case_accuracy"]) * len(x))
     return {
         "autoattack": shares(np.arange(len(x)) < left),
+        "at_most": bound,
         "autoattack_cpu_seconds": time.process_time() - started,
         "warnings": result["warnings"],
     }
@@ -133,6 +135,7 @@ def lines(results: dict[str, Any]) -> list[str]:
         for name, row in model["files"].items():
             cells = [
                 f"{100 * cell['accuracy']:.1f}% [{100 * cell['interval'][0]:.1f}, {100 * cell['interval'][1]:.1f}]"
+                + (" at most" if what == "autoattack" and row.get("at_most") else "")
                 if (cell := row.get(what))
                 else ""
                 for what in ("clean", "pgd-10", "pgd-20", "autoattack")
