@@ -130,8 +130,8 @@ HASHES = {
         "061ad7602507a7843bbb5fa02b8c7d14d14c04817677c11e0f6a9e13b5c7a3b9",
         "1a3052aab8397378960dd3d79c05705a436b4e5075308fca9a51930c3a106d3b",
     ),
-    "robust/fashion_fgsm.toml": (
-        "bc897e2ca46bd42350ad52c8048fb51963c56bac4c46e077067cfedf6b677173",
+    "robust/fashion_nfgsm.toml": (
+        "cd64cc3d292b2b06185971f7249027175c419ddf889d043479a9097c998b0d28",
         "45c7f1e3635fce55847016c6d8cf09baef944019d79851dfe1e91a885b5a0827",
     ),
     "robust/fashion_mart.toml": (
