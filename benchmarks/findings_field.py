@@ -19,6 +19,7 @@ from findings_lines import (
     with_interval,
 )
 
+from edgepriv.errors import UserError
 from edgepriv.files import read_json
 
 FIELD = Path(__file__).parent / "results" / "defences.json"
@@ -97,7 +98,14 @@ def of_seeds(data: str, references: int = 16) -> str:
     for row in read_json(FIELD, "results")["rows"]:
         if row["data"].get("name") == data and row["references"] == references:
             kinds.setdefault(_label(row), []).append(row)
+    for label, rows in kinds.items():
+        if any(_settings(row) != _settings(rows[0]) for row in rows):
+            raise UserError(f"rows of {label} on {data} have different settings and are no seeds of one another")
     return table(headings, kinds, line)
+
+
+def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row.get(name) for name in ("recipe", "data", "changes", "asked")}
 
 
 def _label(row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ Each FOLDER is what ``edgepriv harden`` wrote: model.onnx with its manifest, and
 exported here. Inputs are non-members, drawn with --seed. PGD is that of the literature's tables: cross-entropy, from a random
 start, steps of 2/255 where eps is 8/255 (a quarter of eps), its last point counted. Every success is counted on the file by
 onnxruntime. AutoAttack takes the first --autoattack of them, 0 for none. Files that are in the output already, by hash, are
-not measured again; an AutoAttack that is missing there is added.
+not measured again; an AutoAttack that is missing there is added. Prints the output's lines for a table.
 """
 
 import argparse
