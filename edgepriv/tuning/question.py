@@ -19,7 +19,7 @@ from edgepriv.training.resume import code_version
 from edgepriv.tuning.budgets import Budgets, limit_in_bytes
 from edgepriv.tuning.space import EPOCHS, Setting
 
-VERSION = 4
+VERSION = 5
 """Of the search: another one begins anew."""
 
 

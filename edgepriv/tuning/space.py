@@ -6,6 +6,8 @@ from hashlib import sha256
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
+from edgepriv.recipe import block_size
+from edgepriv.training import quantizers
 from edgepriv.tuning.bits import allocated
 from edgepriv.tuning.budgets import Budgets
 
@@ -173,6 +175,8 @@ def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, settin
     spread = trial.suggest_categorical("spread", ["by sensitivity", "even"])
     quantizer = trial.suggest_categorical("quantizer", list(QUANTIZERS))
     granularity = trial.suggest_categorical("granularity", list(GRANULARITIES))
+    if quantizers.QUANTIZERS[quantizer].learned and block_size(granularity) is not None:
+        granularity = GRANULARITIES[0]  # a learned step belongs to a channel or a tensor
     rules = allocated(table, bits) if spread == "by sensitivity" else even(table, bits)
     robust = 0 if budgets.robust is None else trial.suggest_int("robust_epochs", 3, 12, step=3)
     defence = "none" if budgets.leakage is None else trial.suggest_categorical("defence", setting.defences())

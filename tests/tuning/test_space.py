@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 from optuna.trial import FixedTrial
 
+from edgepriv.recipe import Recipe
+from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.tuning.budgets import Budgets, Leakage
-from edgepriv.tuning.space import MOVED, RATES, Setting, first_points, suggested
+from edgepriv.tuning.space import GRANULARITIES, MOVED, QUANTIZERS, RATES, Setting, first_points, suggested
 
 SETTING = Setting(trains=True, images=True, epochs=20, holdout=0.5, most_bits=None, steps=7, lr=2e-4)
 LEAKAGE = Budgets(leakage=Leakage(0.01, 0.001))
@@ -37,6 +39,15 @@ def test_a_model_that_is_only_rounded_has_no_rate() -> None:
     plan = suggested(FixedTrial(POINT), TABLE, Budgets(drop=1.0), replace(SETTING, trains=False))
     assert plan.lr is None
     assert plan.changes(0)["qat"] == {"epochs": 0}
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_no_point_that_can_be_drawn_is_refused(quantizer: str, granularity: str) -> None:
+    point = POINT | {"quantizer": quantizer, "granularity": granularity, "rate": 1.0}
+    plan = suggested(FixedTrial(point), TABLE, Budgets(drop=1.0), SETTING)
+    refuse_unfit(Recipe(**{"quantize": plan.changes(4)["quantize"]}).quantize)
+    assert (plan.granularity == granularity) == ((quantizer, granularity) != ("lsq", "block:64"))
 
 
 def test_a_search_begins_with_points_that_can_be_drawn() -> None:
