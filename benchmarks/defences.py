@@ -54,10 +54,11 @@ DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
     "selena": {"harden": {"selena": 25, "selena_unseen": 10}},
     "dmp": {"harden": {"dmp": 1.0}},
     "dp-sgd": {"harden": {"ptq": True}},
+    "dp-sgd-rank": {"harden": {"ptq": True, "regenerate": "rank"}},
 }
 """Defence -> what it changes in the recipe of the training, and the options of the hardening. HAMP's gamma and alpha and
-SELENA's K and L are its authors' for Location-30; ``selena-5`` keeps their ratio and takes a fifth of the time. ``dp-sgd`` is
-for a recipe that says how much (recipes/dp_fashion.toml)."""
+SELENA's K and L are its authors' for Location-30; ``selena-5`` keeps their ratio and takes a fifth of the time. ``dp-sgd``
+and ``dp-sgd-rank`` are for a recipe that says how much (recipes/dp_fashion.toml)."""
 ATTACKS = "lira-online,rmia-online"
 
 

@@ -37,6 +37,7 @@ FIELD_LABELS = {
     "rank": "`rank`",
     "early-rank": "best held-out epoch, `rank`",
     "augment-rank": "moved copies (`crop`), `rank`",
+    "dp-sgd-rank": "`rank`",
 }
 ADVERSARIAL = Path(__file__).parent / "results" / "adversarial_leakage.json"
 WAY_LABELS = {
@@ -83,7 +84,7 @@ def of_seeds(data: str, references: int = 16) -> str:
             for attack in (LIRA, RMIA)
             for cell in (number(of_attack(rows, attack, "auc")), at_low_fpr(rows, attack))
         ]
-        return [both_accuracies(rows), *attacks, f"{rows[0]['bytes'] / 1000:.1f} kB"]
+        return [both_accuracies(rows), *attacks, _under_attack(rows), f"{rows[0]['bytes'] / 1000:.1f} kB"]
 
     headings = (
         "defence",
@@ -92,6 +93,7 @@ def of_seeds(data: str, references: int = 16) -> str:
         "its TPR at 0.1% FPR",
         "RMIA, AUC",
         "its TPR at 0.1% FPR",
+        "under AutoAttack",
         "file",
     )
     kinds: dict[str, list[dict[str, Any]]] = {}
@@ -104,8 +106,18 @@ def of_seeds(data: str, references: int = 16) -> str:
     return table(headings, kinds, line)
 
 
+def _under_attack(rows: Cells) -> str:
+    """What AutoAttack leaves, the mean of the seeds; a bound where one of them has no more."""
+    measured = [row["robustness"] for row in rows if row.get("robustness")]
+    if not measured:
+        return "-"
+    known = [of["worst_case_accuracy"] is not None for of in measured]
+    left = [of["worst_case_accuracy" if whole else "at_most"] for of, whole in zip(measured, known, strict=True)]
+    return f"{'' if all(known) else 'at most '}{percent(left)}"
+
+
 def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row.get(name) for name in ("recipe", "data", "changes", "asked")}
+    return {name: row.get(name) for name in ("recipe", "data", "changes", "asked", "eps", "examples")}
 
 
 def _label(row: Mapping[str, Any]) -> str:
@@ -113,7 +125,8 @@ def _label(row: Mapping[str, Any]) -> str:
     private = row["defences"].get("dp")
     label = FIELD_LABELS.get(row["defence"], row["defence"])
     if private is not None:
-        label = f"DP-SGD, epsilon {private['epsilon']:.1f}"
+        head = f", {label}" if row["defence"] in FIELD_LABELS else ""
+        label = f"DP-SGD, epsilon {private['epsilon']:.1f}{head}"
     if row["bits"] == 4:
         return label
     return f"{label}, float" if row["bits"] == 32 else f"{label}, {row['bits']} bits"
