@@ -257,6 +257,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "best-fashion_mnist": lambda: defences("best-fashion_mnist"),
     "field-location30": lambda: of_the_field("location_mlp.toml"),
     "seeds-fashion_mnist": lambda: of_seeds("fashion_mnist"),
+    "seeds-cifar10": lambda: of_seeds("cifar10"),
     "field-pneumonia": lambda: of_the_field("fashion_lenet.toml", "pneumonia.npz"),
     "adversarial-leakage": of_adversarial_training,
 }
