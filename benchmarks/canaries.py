@@ -2,13 +2,14 @@
 
     python benchmarks/canaries.py [--defences undefended relaxloss ...] [--canaries mislabelled:500] [--recipe FILE.toml]
                                   [--members N] [--epochs N] [--batch-size N] [--width N] [--epsilon 8] [--references 16]
-                                  [--folder DIR] [--again]
+                                  [--set SECTION.KEY=VALUE ...] [--folder DIR] [--again]
 
 By default CIFAR-10 and the small convolutional network of recipes/cifar_cnn.toml, after Table 1 of Aerni et al. (2024), who
-have a WideResNet-16-4, all of CIFAR-10 and 64 models. What is left out is the recipe's own. Each defence is one run of
-``edgepriv train``, ``export`` (or ``harden``) and ``audit``. Reference models are trained as the model was, defence included,
-and kept in ``--folder``: a run that was killed goes on where it stopped. Prints a table and writes
-benchmarks/results/canaries.json row by row: rows that stand there for the same setting are not run again without ``--again``.
+have a WideResNet-16-4, all of CIFAR-10 and 64 models. What is left out is the recipe's own; ``--set train.lr=1.0``
+changes any of it. Each defence is one run of ``edgepriv train``, ``export`` (or ``harden``) and ``audit``. Reference models
+are trained as the model was, defence included, and kept in ``--folder``: a run that was killed goes on where it stopped.
+Prints a table and writes benchmarks/results/canaries.json row by row: rows that stand there for the same setting are not run
+again without ``--again``.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from asked import changes_asked
 from rich.console import Console
 from rich.table import Table
 
@@ -54,6 +56,7 @@ def recipe_of(options: argparse.Namespace, defence: str) -> Recipe:
             audit={"references": options.references, "threat_models": ("adaptive",), "attacks": LIRA, "robust": "none"},
         )
         .with_changes(**TRAINING[defence], dp={"epsilon": options.epsilon} if defence == "dp-sgd" else {})
+        .with_changes(**options.changes)
     )
 
 
@@ -101,6 +104,7 @@ def settings(options: argparse.Namespace, defence: str) -> dict[str, Any]:
         "batch_size": recipe.train.batch_size,
         "references": options.references,
         "epsilon": recipe.dp.epsilon,
+        **({"changes": options.changes} if options.changes else {}),
     }
 
 
@@ -136,11 +140,13 @@ def main() -> None:
     for name in ("members", "epochs", "batch-size", "width"):
         parser.add_argument(f"--{name}", type=int, help="instead of the recipe's")
     parser.add_argument("--epsilon", type=float, default=8.0, help="of dp-sgd")
+    parser.add_argument("--set", nargs="+", default=[], help="SECTION.KEY=VALUE of the recipe")
     parser.add_argument("--references", type=int, default=16)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "edgepriv-canaries")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--again", action="store_true", help="run settings that are in the output already")
     options = parser.parse_args()
+    options.changes = changes_asked(options.set)
     rows = read_json(options.output, "results")["rows"] if options.output.exists() else []
     for defence in options.defences:
         this = {"defence": defence, **settings(options, defence)}

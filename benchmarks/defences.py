@@ -15,13 +15,13 @@ same setting are not run again without ``--again``.
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from asked import changed_words, changes_asked
 from rich.console import Console
 from rich.table import Table
 
@@ -125,24 +125,6 @@ def data_asked(pairs: list[str]) -> dict[str, Any]:
     """``["name=npz:a.npz", "members=100"]`` as the recipe's section has it."""
     given = dict(pair.split("=", 1) for pair in pairs)
     return {key: value if key == "name" else int(value) for key, value in given.items()}
-
-
-def changes_asked(pairs: list[str]) -> dict[str, dict[str, Any]]:
-    """``["dp.epsilon=3", "train.select=best"]`` as ``Recipe.with_changes`` takes it; a value that is no JSON is a word."""
-    changes: dict[str, dict[str, Any]] = {}
-    for pair in pairs:
-        name, value = pair.split("=", 1)
-        section, key = name.split(".", 1)
-        try:
-            changes.setdefault(section, {})[key] = json.loads(value)
-        except json.JSONDecodeError:
-            changes.setdefault(section, {})[key] = value
-    return changes
-
-
-def changed_words(changes: dict[str, dict[str, Any]]) -> list[str]:
-    """For the name of a folder."""
-    return [f"{section}.{key}={value}" for section, keys in changes.items() for key, value in keys.items()]
 
 
 def shown(rows: list[dict[str, Any]]) -> Table:

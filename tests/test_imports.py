@@ -232,6 +232,7 @@ BENCHMARKS: tuple[set[str], ...] = (
         "peers_tables",
         "papers_rows",
         "papers_measures",
+        "asked",
     },
     # what is compared
     {"variants", "rivals", "papers_grid"},
