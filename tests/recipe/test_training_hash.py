@@ -134,6 +134,10 @@ HASHES = {
         "cd64cc3d292b2b06185971f7249027175c419ddf889d043479a9097c998b0d28",
         "45c7f1e3635fce55847016c6d8cf09baef944019d79851dfe1e91a885b5a0827",
     ),
+    "robust/fashion_dp_nfgsm.toml": (
+        "853bbda980c41539b5a870f41a2adeb7dc88abd33bc3d4fb835342bfcf8983d9",
+        "7734fda7c938d1f6ab931a25c1fadc2ec1ccf6ed290a39c9d9522dd2073869a4",
+    ),
     "robust/fashion_mart.toml": (
         "294311e00370283f431ec639e51a7811e9a235b28b3abc5a85081ee8ba079b72",
         "eafeffa1f8d1f9019716730127af6c9a579e1d7d5b018a99b3cb4bd44761afa2",
