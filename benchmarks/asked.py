@@ -1,14 +1,22 @@
-"""What ``--set SECTION.KEY=VALUE`` of a benchmark asks of a recipe."""
+"""What ``--set SECTION.KEY=VALUE`` and ``--data KEY=VALUE`` of a benchmark ask of a recipe."""
 
 import json
 from typing import Any
+
+
+def pair_of(pair: str, form: str) -> tuple[str, str]:
+    """Name and value; ``form`` is how they are written, such as KEY=VALUE."""
+    name, given, value = pair.partition("=")
+    if not (name and given and value) or ("." in form) != ("." in name):
+        raise SystemExit(f"error: {pair!r} is not {form}")
+    return name, value
 
 
 def changes_asked(pairs: list[str]) -> dict[str, dict[str, Any]]:
     """``["dp.epsilon=3", "train.select=best"]`` as ``Recipe.with_changes`` takes it; a value that is no JSON is a word."""
     changes: dict[str, dict[str, Any]] = {}
     for pair in pairs:
-        name, value = pair.split("=", 1)
+        name, value = pair_of(pair, "SECTION.KEY=VALUE")
         section, key = name.split(".", 1)
         try:
             changes.setdefault(section, {})[key] = json.loads(value)

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from asked import changed_words, changes_asked
+from asked import changed_words, changes_asked, pair_of
 from rich.console import Console
 from rich.table import Table
 
@@ -123,7 +123,10 @@ def settings(options: argparse.Namespace, defence: str, seed: int) -> dict[str, 
 
 def data_asked(pairs: list[str]) -> dict[str, Any]:
     """``["name=npz:a.npz", "members=100"]`` as the recipe's section has it."""
-    given = dict(pair.split("=", 1) for pair in pairs)
+    given = dict(pair_of(pair, "KEY=VALUE") for pair in pairs)
+    wrong = [f"{key}={value}" for key, value in given.items() if key != "name" and not value.isdecimal()]
+    if wrong:
+        raise SystemExit(f"error: {wrong[0]!r} is no number of records")
     return {key: value if key == "name" else int(value) for key, value in given.items()}
 
 
