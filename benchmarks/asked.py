@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 
-def pair_of(pair: str, form: str) -> tuple[str, str]:
-    """Name and value; ``form`` is how they are written, such as KEY=VALUE."""
+def pair_of(pair: str, written: str) -> tuple[str, str]:
+    """Name and value; ``written`` is how it must be written, such as KEY=VALUE."""
     name, given, value = pair.partition("=")
-    if not (name and given and value) or ("." in form) != ("." in name):
-        raise SystemExit(f"error: {pair!r} is not {form}")
+    if not (name and given and value) or ("." in written) != ("." in name):
+        raise SystemExit(f"error: {pair!r} is not {written}")
     return name, value
 
 
