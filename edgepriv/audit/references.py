@@ -106,8 +106,8 @@ def train_fleet(
     """Train, or read from the cache, the reference models and the shadow model of a recipe.
 
     Each model is written as it is finished, under a hash of the recipe, the data, the split and the code of training: an
-    interrupted audit resumes, and nothing outdated is reused. A model whose first stage is in the cache already, since the
-    fleet of ``recipe.undefended_start()`` was trained before, continues from there.
+    interrupted audit resumes, and nothing outdated is reused. A model that is in the cache already without its head, or after
+    its first stage, since the fleet of ``recipe.undefended_start()`` was trained before, continues from there.
 
     Args:
         recipe: how each model is trained, quantized and defended.
@@ -159,8 +159,9 @@ def train_fleet(
         work.append(
             Job("shadow.npz", _reseeded(recipe, -1), _trained_on(split, shadow_in), shadow_index, trainer=trainer)
         )
-    start = _start_of(recipe, trainer)
-    earlier = cache_dir / _key(start, dataset, split, planned, **keys) if start else None
+    earlier = [
+        (cache_dir / _key(start, dataset, split, planned, **keys), bare) for start, bare in _starts_of(recipe, trainer)
+    ]
     _train_missing(work, dataset, folder, earlier, label, engine, jobs)
     n = len(candidates)
     seen = seen_by((answers_in(folder / f"reference-{r:04d}.npz") for r in range(count)), count, dataset.y[answers_for])
@@ -180,12 +181,14 @@ def train_fleet(
     )
 
 
-def _start_of(recipe: Recipe, trainer: Trainer | None) -> Recipe | None:
-    """The recipe of the fleet whose models this one's go on from; None where they start anew."""
-    if trainer is None:
-        return recipe.undefended_start()
-    # It makes the same weights whatever the recipe goes on to.
-    return recipe.undefended() if recipe.undefended() != recipe else None
+def _starts_of(recipe: Recipe, trainer: Trainer | None) -> list[tuple[Recipe, bool]]:
+    """The recipes of fleets whose models this one's can go on from, those that spare most first, and whether nothing but the
+    head is missing there; none where they start anew."""
+    headless = recipe.with_changes(head={"method": "none"})
+    # A trainer makes the same weights whatever the recipe goes on to.
+    plain = recipe.undefended_start() if trainer is None else recipe.undefended()
+    starts = [(headless, True), (plain, False)]
+    return [(start, bare) for start, bare in starts if start is not None and start != recipe]
 
 
 def _shadow_halves(split: Split, seed: int, groups: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -237,17 +240,13 @@ def _train_missing(
     work: list[Job],
     dataset: Dataset,
     folder: Path,
-    earlier: Path | None,
+    earlier: Sequence[tuple[Path, bool]],
     label: str,
     engine: str,
     jobs: int | None,
 ) -> None:
-    """``earlier``: the folder of the same models after their first stage, None when they have only one."""
-    missing = [job for job in work if not zipfile.is_zipfile(folder / job.name)]  # absent, or damaged since
-    if earlier is not None:
-        missing = [
-            replace(job, start=earlier / job.name) if zipfile.is_zipfile(earlier / job.name) else job for job in missing
-        ]
+    """``earlier``: folders of the same models at an earlier point, see ``_starts_of``."""
+    missing = [_from_earlier(job, earlier) for job in work if not zipfile.is_zipfile(folder / job.name)]
     if not missing:
         return
     try:
@@ -257,6 +256,13 @@ def _train_missing(
     for note in cost_notes(missing[0].recipe, len(missing)):
         say(note)
     train_jobs(missing, dataset, folder, label=label, engine=engine, processes=jobs)
+
+
+def _from_earlier(job: Job, earlier: Sequence[tuple[Path, bool]]) -> Job:
+    for folder, bare in earlier:
+        if zipfile.is_zipfile(folder / job.name):  # neither absent nor damaged
+            return replace(job, start=folder / job.name, bare=bare)
+    return job
 
 
 def load_model(path: Path, recipe: Recipe, dataset: Dataset) -> Classifier:

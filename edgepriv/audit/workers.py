@@ -53,8 +53,9 @@ _CONNECT_SECONDS = 10
 class Job:
     """One model to train: ``name`` of its file, the split to train on, the examples to answer for.
 
-    ``start``: the file (or its bytes) of a model by the same recipe cut after its first stage, to go on from; None trains
-    all stages. ``trainer``: makes the weights of the stage ``train`` in place of the recipe.
+    ``start``: the file (or its bytes) of a model by the same recipe cut after its first stage, to go on from, or after all
+    stages where ``bare``, when the head alone is missing; None trains all stages. ``trainer``: makes the weights of the stage
+    ``train`` in place of the recipe.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Job:
     answers_for: np.ndarray
     start: Path | bytes | None = None
     trainer: Trainer | None = None
+    bare: bool = False
 
 
 def check_engine(engine: str) -> None:
@@ -250,8 +252,8 @@ def groups_of(jobs: Sequence[Job], dataset: Dataset, workers: int, device: torch
     return groups
 
 
-def _alike(job: Job) -> tuple[int, bool]:
-    return len(job.split.members), job.start is None
+def _alike(job: Job) -> tuple[int, bool, bool]:
+    return len(job.split.members), job.start is None, job.bare
 
 
 def _stacked(recipe: Recipe, device: torch.device) -> bool:
@@ -280,15 +282,16 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
     done = 0 if group[0].start is None else 1
     if group[0].trainer is not None:  # which stands for the stage ``train``, where there is one
         done = int("train" in group[0].recipe.stages())
+    whole = group[0].bare
     stacked = _stacked(group[0].recipe, device) and group[0].trainer is None
-    if stacked:
+    if stacked and not whole:
         with warnings.catch_warnings():
             # The processes share one copy of the data, which training only reads.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             recipes, splits = [job.recipe for job in group], [job.split for job in group]
             run_stages_stacked(classifiers, recipes, dataset, splits, done_before=done, device=device)
     for job, classifier in zip(group, classifiers, strict=True):
-        if not stacked:
+        if not stacked and not whole:
             stages = tuple(job.recipe.stages())
             placed = job.recipe.with_changes(device=str(device))
             script = None if job.trainer is None else job.trainer.script
@@ -303,8 +306,9 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
                 script=script,
                 places=activation_places,
             )
-        bake(classifier.network)
-        load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
+        if not whole:
+            bake(classifier.network)
+            load_quantized(classifier.network, quantize_weights(classifier.network, job.recipe.quantize))
         weights = {f"weights/{name}": _array(value) for name, value in classifier.network.state_dict().items()}
         probabilities = probabilities_of(classifier, dataset, job.answers_for)
         head = trained_head(job.recipe.with_changes(device=str(device)), classifier, dataset, job.split)

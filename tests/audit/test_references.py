@@ -290,6 +290,40 @@ def test_a_model_whose_first_stage_is_missing_is_trained_from_the_start(fleet_of
     assert sorted(stages_run) == [(1, "qat"), (2, "qat"), (2, "train")]
 
 
+@pytest.mark.parametrize("method", ["rank", "member", "memguard"])
+@pytest.mark.parametrize("model", [RECIPE.model, Model(name="cnn", args={"width": 4})], ids=["stacked", "alone"])
+def test_a_head_is_put_on_models_that_are_there_without_one(fleet_of, files, stages_run, model, method):
+    recipe = RECIPE.model_copy(update={"model": model}).with_changes(head={"method": method})
+    whole = fleet_of(recipe, count=1)
+    weights = [workers.stored_weights(path, part) for path in files() for part in ("weights/", "head/")]
+    for path in files():
+        path.unlink()
+    fleet_of(recipe.with_changes(head={"method": "none"}), count=1)
+    stages_run.clear()
+    bare = set(files())
+    put_on = fleet_of(recipe, count=1)
+    assert not stages_run
+    np.testing.assert_allclose(put_on.references.confidence, whole.references.confidence, atol=ROUNDING)
+    again = [
+        workers.stored_weights(path, part) for path in files() if path not in bare for part in ("weights/", "head/")
+    ]
+    assert [state.keys() for state in again] == [state.keys() for state in weights]
+    for state, expected in zip(again, weights, strict=True):
+        for name, value in state.items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_model_without_its_head_that_is_damaged_goes_on_from_its_first_stage(fleet_of, files, stages_run):
+    recipe = RECIPE.with_changes(head={"method": "rank"})
+    fleet_of(RECIPE.undefended())
+    first = set(files())
+    fleet_of(RECIPE)
+    next(path for path in files() if path not in first).write_bytes(b"damaged")
+    stages_run.clear()
+    fleet_of(recipe)
+    assert stages_run == [(1, "qat")]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
