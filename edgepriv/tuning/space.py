@@ -1,12 +1,13 @@
 """What may be chosen: the axes of the search, and the changes of the recipe that a point of it means."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
-from edgepriv.recipe import block_size
+from edgepriv.recipe import bit_rules, block_size
 from edgepriv.training import quantizers
 from edgepriv.tuning.bits import allocated
 from edgepriv.tuning.budgets import Budgets
@@ -47,6 +48,8 @@ DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Defences of training with their strength, searched where leakage has a budget. A head that hides scores is none of them: who
 holds the file can cut it off."""
+_MOST_WRITTEN_OUT = 8
+"""Layers whose bits a title gives one by one."""
 _UNIFORM = 4
 _STARTS = ((2.5, 3.0), (2.25, 3.0), (3.0, 1.0), (2.0, 10.0), (4.0, 1.0))
 """Bits of a weight on average, and the learning rate for them: the coarser the weights, the more is to be learnt."""
@@ -148,15 +151,27 @@ class Plan:
             epochs: of fine-tuning.
 
         Returns:
-            Such as "conv1=4,fc=2 lsq channel, 4 epochs".
+            Such as "conv1=4,fc=2 lsq channel, 4 epochs"; of many layers, how many of them have which bits.
         """
         more = [] if self.lr is None else [f"learning rate {self.lr:g}"]
         more += [f"PGD {self.robust_epochs}"] if self.robust_epochs else []
         more += [self.defence] if self.defence != "none" else []
         more += [] if self.layout is None else [" ".join(self.layout)]
         return ", ".join(
-            [f"{self.bits} {self.quantizer} {self.granularity}", f"{epochs} epoch{'s' if epochs != 1 else ''}", *more]
+            [
+                f"{_shortened(self.bits)} {self.quantizer} {self.granularity}",
+                f"{epochs} epoch{'s' if epochs != 1 else ''}",
+                *more,
+            ]
         )
+
+
+def _shortened(bits: str) -> str:
+    rules = bit_rules(bits)
+    if len(rules) <= _MOST_WRITTEN_OUT:
+        return bits
+    counts = Counter(width for _, width in rules)
+    return ", ".join(f"{width} bits in {counts[width]} layers" for width in sorted(counts))
 
 
 def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, setting: Setting) -> Plan:

@@ -8,7 +8,7 @@ from optuna.trial import FixedTrial
 from edgepriv.recipe import Recipe
 from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.tuning.budgets import Budgets, Leakage
-from edgepriv.tuning.space import GRANULARITIES, MOVED, QUANTIZERS, RATES, Setting, first_points, suggested
+from edgepriv.tuning.space import GRANULARITIES, MOVED, QUANTIZERS, RATES, Plan, Setting, first_points, suggested
 
 SETTING = Setting(trains=True, images=True, epochs=20, holdout=0.5, most_bits=None, steps=7, lr=2e-4)
 LEAKAGE = Budgets(leakage=Leakage(0.01, 0.001))
@@ -67,3 +67,12 @@ def test_moved_copies_are_learnt_anew_from_the_start() -> None:
 def test_no_start_is_larger_than_the_budget_of_size_leaves() -> None:
     points = first_points(LEAKAGE, replace(SETTING, most_bits=2.3))
     assert {point["mean_bits"] for point in points} == {2.25, 2.0}
+
+
+def test_a_title_counts_layers_where_they_are_many() -> None:
+    few = ",".join(f"fc{n}={2 + n % 2}" for n in range(4))
+    assert Plan(few, "lsq", "channel").title(1) == f"{few} lsq channel, 1 epoch"
+    many = ",".join(f"blocks.{n}.conv1={2 + n % 3}" for n in range(20))
+    assert Plan(many, "lsq", "channel").title(4) == (
+        "2 bits in 7 layers, 3 bits in 7 layers, 4 bits in 6 layers lsq channel, 4 epochs"
+    )
