@@ -157,13 +157,63 @@ def test_the_last_layers_are_trained_privately_behind_public_ones(world, tmp_pat
     assert "public.pt was trained on 60 examples" in capsys.readouterr().err
 
 
-def test_weights_that_know_the_members_are_no_public_ones(world, tmp_path):
+@pytest.mark.parametrize(
+    ("dp", "reason"),
+    [({"epsilon": 8.0}, "no epsilon would cover"), ({}, "an audit would find too little")],
+    ids=["private", "not private"],
+)
+def test_weights_that_know_the_members_are_no_public_ones(world, tmp_path, dp, reason):
     recipe = private(
-        world, start={"path": str(world / "public.pt")}, data={"name": f"npz:{world / 'public.npz'}"}, seed=1
+        world, start={"path": str(world / "public.pt")}, data={"name": f"npz:{world / 'public.npz'}"}, seed=1, dp=dp
     )
-    with pytest.raises(UserError, match=r"was trained on \d+ of the 60 members, and no epsilon would"):
-        pipeline.train(recipe.with_changes(dp={"epsilon": 8.0}), tmp_path / "model.pt", **LAX)
+    with pytest.raises(UserError, match=rf"was trained on \d+ of the 60 members, and {reason}"):
+        pipeline.train(recipe, tmp_path / "model.pt", **LAX)
     assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.fixture(scope="module")
+def known(world):
+    """Weights that were trained on the private members."""
+    pipeline.train(private(world), world / "known.pt", **LAX)
+    return world / "known.pt"
+
+
+def on_public(world, **sections):
+    return private(world, data={"name": f"npz:{world / 'public.npz'}"}, seed=1, **sections)
+
+
+PRIVATELY = {"dp": {"epsilon": 8.0}, "train": {"train_last": 1, "epochs": 1}}
+
+
+def test_weights_that_come_from_others_which_know_the_members_are_no_public_ones(world, known, tmp_path, capsys):
+    later = world / "later.pt"
+    pipeline.train(on_public(world, start={"path": str(known)}), later, **LAX)
+    with pytest.raises(UserError, match=r"later.pt was trained on \d+ of the 60 members"):
+        pipeline.train(private(world, start={"path": str(later)}, **PRIVATELY), tmp_path / "m.pt", **LAX)
+    alone = tmp_path / "later.pt"
+    alone.write_bytes(later.read_bytes())
+    capsys.readouterr()
+    pipeline.train(private(world, start={"path": str(alone)}, **PRIVATELY), tmp_path / "m.pt", **LAX)
+    said = capsys.readouterr().err
+    assert "is not known (later.pt comes from known.pt, which is not beside it as it was)" in said
+    assert "none of which is a member" not in said
+
+
+def test_weights_that_had_members_as_extra_examples_are_no_public_ones(world, tmp_path):
+    x = np.load(world / "private.npz")["x"]
+    np.savez(tmp_path / "extra.npz", x=x, y=np.zeros(len(x), np.int64))
+    extra = {"file": f"npz:{tmp_path / 'extra.npz'}", "labels": "given"}
+    pipeline.train(on_public(world, extra=extra, model={"args": {"widths": [24, 16]}}), tmp_path / "with.pt", **LAX)
+    with pytest.raises(UserError, match=r"with.pt was trained on 60 of the 60 members"):
+        pipeline.train(private(world, start={"path": str(tmp_path / "with.pt")}, **PRIVATELY), tmp_path / "m.pt", **LAX)
+
+
+def test_weights_of_which_nobody_knows_the_data_are_said_to_be_so(world, known, tmp_path, capsys):
+    torch.save(checkpoint.load(known).state_dict, tmp_path / "plain.pt")
+    pipeline.train(private(world, start={"path": str(tmp_path / "plain.pt")}), tmp_path / "m.pt", **LAX)
+    said = capsys.readouterr().err
+    assert "whether plain.pt was trained on any of the members is not known (plain.pt does not say" in said
+    assert "an audit finds what there is to find if it was not" in said
 
 
 def test_a_retraining_on_noisy_members_starts_from_the_public_weights_again(world, tmp_path):

@@ -135,17 +135,18 @@ def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split, 
         )
 
 
-def shared_with(x: np.ndarray, others: np.ndarray) -> int:
-    """How many examples stand in two sets.
+def shared_with(x: np.ndarray, *others: np.ndarray) -> int:
+    """How many examples stand in other sets as well.
 
     Args:
         x: inputs [N, ...], as a data set keeps them.
-        others: [M, ...], likewise.
+        others: sets [M, ...], likewise.
 
     Returns:
-        Different examples that are in both, by hash; images are compared as bytes.
+        Different examples that are in ``x`` and in one of the others, by hash; images are compared as bytes.
     """
-    return len(_prints(x) & _prints(others)) if x.shape[1:] == others.shape[1:] else 0
+    found: set[bytes] = set().union(*(_prints(other) for other in others if x.shape[1:] == other.shape[1:]))
+    return len(_prints(x) & found) if found else 0
 
 
 def _prints(x: np.ndarray) -> set[bytes]:

@@ -25,6 +25,7 @@ from edgepriv.models.starting import refuse_absent
 from edgepriv.pipeline._given import GO_ON, files_named, is_batch_dependent, say_all
 from edgepriv.pipeline._hardening_files import Paths
 from edgepriv.pipeline._robust import asked_of, robustness_of
+from edgepriv.pipeline._public import refuse_members_of_public
 from edgepriv.pipeline._start import start_path, with_start
 from edgepriv.pipeline._twin import (
     as_audited,
@@ -121,6 +122,8 @@ def harden(
     )
     refuse_overwriting([*files_named(given.checkpoint.recipe, data_dir), *data.canary_files(asked)], every)
     given = with_start(given, start, model)
+    if given.checkpoint.elsewhere:  # of its own models edgepriv saw to it in their training
+        say_all(refuse_members_of_public(given.checkpoint.recipe, given.dataset, given.split, data_dir))
     hardened_by = _recipe_of(model, given, recipe, changes, device)
     refuse_overwriting(files_named(hardened_by, data_dir), every)
     report = asked_of(hardened_by, robust, robust_examples)

@@ -5,15 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgepriv import data
-from edgepriv.data import Dataset, Split
 from edgepriv.errors import UserError
 from edgepriv.models import Checkpoint
-from edgepriv.models.checkpoint import is_checkpoint
-from edgepriv.models.reading import load_tensors
 from edgepriv.models.starting import held_in, identified, is_unrelated, start_from
 from edgepriv.models.tensor_names import some
-from edgepriv.project import Trained, recorded_data, say, warn
+from edgepriv.project import Trained, say, warn
 from edgepriv.recipe import Recipe, Start
 from edgepriv.recipe.layers import is_within
 from edgepriv.training.held import layers_of
@@ -66,47 +62,6 @@ def with_start(given: Trained, path: Path | None, model: Path) -> Trained:
     if known.active:
         return replace(given, checkpoint=checkpoint.with_recipe(recipe))
     return replace(given, checkpoint=_told(replace(checkpoint, recipe=recipe), recipe.start))
-
-
-def refuse_members_of_public(recipe: Recipe, dataset: Dataset, split: Split, data_dir: Path | None) -> list[str]:
-    """Refuse public weights that were trained on the members: no epsilon would cover what those weights know of them.
-
-    Args:
-        recipe: of a training that starts from public weights.
-        dataset: that it trains on.
-        split: who of it is a member.
-        data_dir: folder of the data sets.
-
-    Returns:
-        What is known of the data of the public weights, as sentences; none without differential privacy.
-
-    Raises:
-        UserError: says how many members they were trained on.
-    """
-    if not recipe.dp.active or recipe.start.path is None:
-        return []
-    path = Path(recipe.start.path)
-    content = load_tensors(path)
-    record = content.get("data") if is_checkpoint(content) else None
-    if not record:
-        return [
-            f"whether {path.name} was trained on any of the members is not known from the file: epsilon holds if it was not"
-        ]
-    try:
-        own, its_split = recorded_data(record, data_dir, path.name)
-    except UserError as error:
-        return [
-            f"whether {path.name} was trained on any of the members is not known ({error}): epsilon holds if it was not"
-        ]
-    shared = data.shared_with(dataset.x[split.members], own.x[its_split.members])
-    if shared:
-        raise UserError(
-            f"--start-weights {path} was trained on {shared:,} of the {len(split.members):,} members, and no epsilon would "
-            "cover what its weights know of them: take weights that are public, or train from random ones"
-        )
-    return [
-        f"{path.name} was trained on {len(its_split.members):,} examples of {record['name']}, none of which is a member"
-    ]
 
 
 def _told(checkpoint: Checkpoint, start: Start) -> Checkpoint:

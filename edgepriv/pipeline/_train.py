@@ -14,7 +14,7 @@ from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.classifier import NAMED
 from edgepriv.models.starting import identified
 from edgepriv.pipeline._given import GO_ON, files_named, say_all
-from edgepriv.pipeline._start import refuse_members_of_public
+from edgepriv.pipeline._public import refuse_members_of_public
 from edgepriv.pipeline._twin import as_audited, as_release, refuse_nothing_to_audit, with_canaries
 from edgepriv.project import beside
 from edgepriv.recipe import Recipe

@@ -71,10 +71,10 @@ class Plan:
         """What a number of epochs costs.
 
         Args:
-            epochs: that have run.
+            epochs: that have run, or that were planned, where an early stop decides how many run.
 
         Returns:
-            As JSON; ``epsilon`` is what was spent, which early stopping leaves below the target; None without noise.
+            As JSON; ``epsilon`` is what was spent; None without noise.
         """
         history = (*self.before, Steps(self.noise_multiplier, self.sample_rate, epochs * self.steps_per_epoch))
         augmented = {"augmentations": self.copies} if self.copies > 1 else {}

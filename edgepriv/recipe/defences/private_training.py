@@ -99,10 +99,12 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
         ]
     rest = [f"epsilon does not cover {'; nor '.join(facts['not_covered'])}"] if facts.get("not_covered") else []
     asked = "" if facts.get("claimed", True) else "; the noise was given, no epsilon was asked for"
+    taken, worth = facts.get("steps_taken"), in_words(facts["epsilon"])
+    early = "" if taken is None else f" (an early stop after {taken:,} saves nothing: when it comes depends on the members)"
     return [
-        f"differential privacy: epsilon {facts['epsilon']:.3g} at delta {facts['delta']:.2g} spent in {facts['steps']:,} steps "
-        f"(noise multiplier {facts['noise_multiplier']:.3g}, gradients clipped to {facts['clip']:g}){asked}"
-        f"{in_words(facts['epsilon'])}",
+        f"differential privacy: epsilon {facts['epsilon']:.3g}{worth and worth + ','} at delta {facts['delta']:.2g} spent "
+        f"in {facts['steps']:,} steps{early} (noise multiplier {facts['noise_multiplier']:.3g}, gradients clipped to "
+        f"{facts['clip']:g}){asked}",
         *of_a_person(facts),
         *rest,
     ]
@@ -132,7 +134,7 @@ def in_words(epsilon: float) -> str:
         epsilon: that is proven.
 
     Returns:
-        The rest of a sentence; empty below ``_WORTHLESS``.
+        What stands behind the number in a sentence, or ends it; empty below ``_WORTHLESS``.
     """
     return "" if epsilon <= _WORTHLESS else ", which is no guarantee in practice"
 

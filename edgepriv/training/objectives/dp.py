@@ -1,5 +1,7 @@
 """Differentially private training: clipped gradients of single examples, with noise on their sum (Abadi et al. 2016)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -41,6 +43,13 @@ def objective(asked: Asked) -> Objective:
     def finished(network: nn.Module, members: int, generator: torch.Generator) -> None:
         add_noise(network, planned(members), generator)
 
+    def facts(members: int, epochs: int) -> dict[str, Any]:
+        # When an early stop comes depends on the weights, and the bounds hold for a number of steps that is fixed before.
+        plan = planned(members)
+        spent = of_a_person(plan.spent(stage.epochs if stage.patience is not None else epochs), asked.records)
+        stopped = {"steps_taken": epochs * plan.steps_per_epoch} if stage.patience and epochs < stage.epochs else {}
+        return spent | stopped | {"not_covered": _not_covered(asked)}
+
     def refuse(ground: Ground) -> None:
         if dp.augmentations > 1 and len(asked.input_shape) != 3:
             raise UserError(
@@ -56,9 +65,7 @@ def objective(asked: Asked) -> Objective:
         finished=finished,
         copies=dp.augmentations,
         batches=lambda members, generator: planned(members).batches(generator),
-        facts=lambda members, epochs: (
-            of_a_person(planned(members).spent(epochs), asked.records) | {"not_covered": _not_covered(asked)}
-        ),
+        facts=facts,
         refuse=refuse,
         title=f"DP, noise {dp.noise:g}" if dp.epsilon is None else f"DP, epsilon {dp.epsilon:g}",
         remedy="less --dp-noise" if dp.epsilon is None else "a larger --dp-epsilon",
