@@ -24,8 +24,8 @@ from edgepriv.models.scripts import Script
 from edgepriv.models.starting import refuse_absent
 from edgepriv.pipeline._given import GO_ON, files_named, is_batch_dependent, say_all
 from edgepriv.pipeline._hardening_files import Paths
-from edgepriv.pipeline._robust import asked_of, robustness_of
 from edgepriv.pipeline._public import refuse_members_of_public
+from edgepriv.pipeline._robust import asked_of, robustness_of
 from edgepriv.pipeline._start import start_path, with_start
 from edgepriv.pipeline._twin import (
     as_audited,

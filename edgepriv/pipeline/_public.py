@@ -81,9 +81,7 @@ def _seen_by(path: Path, data_dir: Path | None, further: int) -> tuple[_Seen, li
         dataset, split = recorded_data(record, data_dir, path.name)
         # Held-out examples choose epochs, and some defences distil on them.
         own = np.concatenate([split.members, split.holdout, split.validation])
-        seen = [
-            (dataset.x[own], f"{len(split.members):,} examples of {record['name']}"), *_beside(made_by, dataset)
-        ]
+        seen = [(dataset.x[own], f"{len(split.members):,} examples of {record['name']}"), *_beside(made_by, dataset)]
     except UserError as error:
         return [], [str(error)]
     unknown: list[str] = []

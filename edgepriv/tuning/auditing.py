@@ -7,12 +7,14 @@ and where these do not fit either, by nothing; both are said.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from edgepriv import progress
 from edgepriv.audit.workers import processors
 from edgepriv.tuning import clock as timing
 from edgepriv.tuning.candidates import Candidate, measured
 from edgepriv.tuning.clock import AUDIT, LEAKED, MADE, PERTURBED, PROXY, Clock
+from edgepriv.tuning.pace import seconds_of_training
 from edgepriv.tuning.question import Question, Work
 from edgepriv.tuning.risks import PROXY as FEW
 from edgepriv.tuning.risks import Effort, full_effort, train_references
@@ -243,13 +245,19 @@ class Auditor:
         self.work.write(_REFERENCES, {"models": models, "seconds": kept["seconds"]})
 
     def _estimated(self, first: Candidate, effort: Effort) -> float:
-        """Seconds of measuring the leakage of the first candidate, by how long it took to make it. Perturbing few inputs takes
-        next to nothing, and tells what many would take."""
+        """Seconds of measuring the leakage of the first candidate: its reference models are trained as the checkpoint was, and
+        go on as it did. Perturbing few inputs takes next to nothing, and tells what many would take."""
         if self.question.budgets.leakage is None:
             return 0.0
         models = (effort.references + 1) / processors()
-        trained = 1 + self.question.setting.epochs / max(first.figures["passes"], 1.0)
-        return float(_CAUTION * models * first.figures["seconds"] * trained)
+        later = first.figures["seconds"] if first.figures["passes"] else 0.0
+        return float(_CAUTION * (models * (self._training + later) + first.figures["seconds"]))
+
+    @cached_property
+    def _training(self) -> float:
+        progress.announce("tune: how long a reference model takes")
+        with progress.told(False):
+            return seconds_of_training(self.question)
 
     def _say_less(self, level: str, needed: float) -> None:
         about = progress.duration(needed)

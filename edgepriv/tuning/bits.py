@@ -53,15 +53,15 @@ def _gain(row: Mapping[str, Any], widths: list[int], at: int) -> float | None:
     return float(better / (row["parameters"] * (then - now)))
 
 
-def least_bytes(table: Mapping[str, Any], parameters: int) -> int:
+def least_bytes(table: Mapping[str, Any], weights: int, others: int) -> int:
     """What the numbers of a network take at the fewest bits.
 
     Args:
         table: as above.
-        parameters: of the whole network; those that the table does not hold stay float.
+        weights: numbers of the network in matrices and filters, fixed ones included, which may all have few bits.
+        others: numbers that stay float, such as biases.
 
     Returns:
-        Bytes, without scales and graph.
+        Bytes, without scales and graph: no file takes fewer.
     """
-    few = sum(row["parameters"] for row in table["rows"])
-    return int(few * min(table["widths"]) / 8 + 4 * (parameters - few))
+    return int(weights * min(table["widths"]) / 8 + 4 * others)

@@ -101,7 +101,7 @@ def budgets_of(max_size: str | None, max_drop: float | None, max_tpr: str | None
 
 
 def _size(text: str) -> Size:
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*([xX]|[kmKM]?i?[bB])\s*", str(text))
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([xX]|[kmKM]?i?[bB])\s*", str(text))
     if match is None:
         raise UserError(
             f"--max-size {text!r}: expected a share of the float file such as 0.15x, or bytes such as 60kB or 1.5MB"
@@ -109,7 +109,7 @@ def _size(text: str) -> Size:
     value, unit = float(match[1]), match[2].lower()
     if unit == "x" and not 0 < value < 1:
         raise UserError(f"--max-size {text}: expected a share of the float file above 0x and below 1x, such as 0.15x")
-    if value <= 0 or unit not in {"x", *_UNITS}:
+    if not 0 < value < math.inf or unit not in {"x", *_UNITS}:
         raise UserError(f"--max-size {text}: expected a size above 0, in B, kB, KiB, MB or MiB")
     return Size(value, True) if unit == "x" else Size(value * _UNITS[unit], False)
 

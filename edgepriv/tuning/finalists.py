@@ -56,7 +56,7 @@ def _audited(search: Search) -> list[Candidate]:
         return kept or list(search.candidates.values())
     ranked = sorted(kept, key=lambda each: score(each, question.budgets))
     done, late = [each for each in kept if each.figures.get("audited")], []
-    compared = uniform(question.budgets).named(search.auditor.last)
+    compared = uniform(question.budgets, question.setting).named(search.auditor.last)
     finalists = [each for each in ranked if not each.figures.get("audited") and each.name != compared][:FINALISTS]
     for candidate in [*finalists, *(each for each in ranked if each.name == compared and each not in done)]:
         if search.clock.left <= auditor.of_audit(candidate.plan) + auditor.ending(candidate.plan):
@@ -71,4 +71,4 @@ def _audited(search: Search) -> list[Candidate]:
             f"{count(len(late), 'finalist')} could not be audited in full, which takes about {about} each, as --time is over: "
             + "; ".join(each.title for each in late)
         )
-    return done
+    return done or kept  # with nothing audited, what few reference models found tells

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from edgepriv.data import Halves
+from edgepriv.errors import UserError
 from edgepriv.files import read_bytes, read_json, sha256_of, write_json
+from edgepriv.hardening_recipe import hardening_recipe
 from edgepriv.models.sources import code_of
 from edgepriv.project import Trained
 from edgepriv.recipe import Model, Recipe
@@ -17,9 +19,9 @@ from edgepriv.recipe.defences.dmp import Dmp
 from edgepriv.recipe.defences.extra import Extra
 from edgepriv.training.resume import code_version
 from edgepriv.tuning.budgets import Budgets, limit_in_bytes
-from edgepriv.tuning.space import EPOCHS, Setting
+from edgepriv.tuning.space import DEFENCES, EPOCHS, GRANULARITIES, QUANTIZERS, Plan, Setting
 
-VERSION = 5
+VERSION = 6
 """Of the search: another one begins anew."""
 
 
@@ -55,6 +57,12 @@ class Question:
         """Of the network."""
         return sum(value.numel() for value in self.given.checkpoint.classifier().network.parameters())
 
+    @property
+    def weights(self) -> int:
+        """Numbers in matrices and filters, which may have few bits."""
+        network = self.given.checkpoint.classifier().network
+        return sum(value.numel() for value in network.parameters() if value.ndim > 1)
+
     @cached_property
     def setting(self) -> Setting:
         """What is searched depends on it."""
@@ -68,7 +76,20 @@ class Question:
             most_bits=None if size is None else 8 * limit_in_bytes(size, 4 * parameters) / parameters,
             steps=(self.recipe or recipe).adversary.steps,
             lr=(self.recipe or recipe).qat.lr,
+            attacked=recipe.train.adversarial,
+            unfit=frozenset(name for name in DEFENCES if not self._fits(name)),
         )
+
+    def _fits(self, defence: str) -> bool:
+        """Whether a defence goes with what the checkpoint was trained by."""
+        made_by = self.given.checkpoint.recipe
+        method = None if made_by.train.adversarial else "none"
+        few = Plan("*=4", QUANTIZERS[0], GRANULARITIES[0], defence, distil_epochs=1, adversary=method)
+        try:
+            hardening_recipe(made_by, self.recipe, few.changes(1), self.model)
+        except UserError:
+            return False
+        return True
 
 
 def hash_of(question: Question) -> str:

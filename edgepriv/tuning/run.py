@@ -120,6 +120,8 @@ def _written(output: Path) -> list[Path]:
 
 def _refuse_strange(own: Sequence[Path], output: Path, force: bool) -> None:
     """What no search has left is refused before any data are read."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is a file: edgepriv tune writes a folder")
     refuse_existing([] if (output / "work").exists() else own, force)
 
 
@@ -203,8 +205,8 @@ def _sensitivity(question: Question, work: Work) -> dict[str, Any]:
 
 def _refuse_impossible(question: Question, table: Mapping[str, Any]) -> None:
     """A size that no file reaches, by the numbers alone: 4 bytes each stand for the float file, which is no smaller."""
-    parameters = question.parameters
-    refuse_too_small(question.budgets, least_bytes(table, parameters), 4 * parameters)
+    weights, others = question.weights, question.parameters - question.weights
+    refuse_too_small(question.budgets, least_bytes(table, weights, others), 4 * question.parameters)
 
 
 def _searched(question: Question, table: Mapping[str, Any], work: Work, limits: _Limits, output: Path) -> Search:

@@ -29,6 +29,8 @@ _ALWAYS = "compared with"
 """Marks the trial that goes on to the last rung whatever it is worth, also where a killed run began it."""
 _START = "start"
 """Marks the trial of a point that the search begins with, by its number."""
+_KILLED = "killed"
+"""Counts, on the study, the trials that a killed run had begun, and that were begun again: none of them is a candidate."""
 _HOPELESS = 3
 """Plans that failed, after which a search that has made none ends."""
 
@@ -111,6 +113,7 @@ def opened_study(work: Work, seed: int) -> "Study":
     if not study.trials:
         study.enqueue_trial({}, user_attrs={_ALWAYS: True})
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.set_user_attr(_KILLED, study.user_attrs.get(_KILLED, 0) + 1)
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
     return study
@@ -141,11 +144,10 @@ def run(search: Search, study: "Study", most: int, first: Sequence[Mapping[str, 
     """
     from optuna.trial import TrialState
 
-    search.trials = len(
-        study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
-    )
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+    search.trials = len(ended) - study.user_attrs.get(_KILLED, 0)
     question = search.question
-    cheapest = uniform(question.budgets)
+    cheapest = uniform(question.budgets, question.setting)
     while search.trials < most and (not search.candidates or search.lacks(cheapest, question.rungs[0]) < 0):
         if len(search.failed) >= _HOPELESS and not search.candidates:
             break
@@ -172,7 +174,11 @@ def _carried_out(search: Search, study: "Study", trial: "Trial") -> None:
 
     question = search.question
     always = _ALWAYS in trial.user_attrs  # the file that all others are compared with
-    plan = uniform(question.budgets) if always else suggested(trial, search.table, question.budgets, question.setting)
+    plan = (
+        uniform(question.budgets, question.setting)
+        if always
+        else suggested(trial, search.table, question.budgets, question.setting)
+    )
     value, pruned = None, False
     for rung, epochs in enumerate(search.auditor.rungs):
         if epochs > search.auditor.last:

@@ -60,7 +60,8 @@ class Setting:
     """What a search depends on beside its budgets. ``trains``: whether candidates are trained at all; ``images``: whether they
     can be moved; ``epochs``: of the training that the checkpoint is of; ``holdout``: its examples, as a share of the members;
     ``most_bits``: of a weight on average, what the budget of size leaves, None without one; ``steps``: of an attack in
-    adversarial training; ``lr``: learning rate of the recipe's fine-tuning."""
+    adversarial training; ``lr``: learning rate of the recipe's fine-tuning; ``attacked``: whether the checkpoint was
+    trained against an adversary, which stays its own; ``unfit``: defences that do not go with its training."""
 
     trains: bool
     images: bool
@@ -69,19 +70,22 @@ class Setting:
     most_bits: float | None
     steps: int
     lr: float
+    attacked: bool = False
+    unfit: frozenset[str] = frozenset()
 
     def defences(self) -> list[str]:
         """Those that fit the model and its data, by name."""
         if not self.trains:
             return ["none"]
-        unfit = ({MOVED} if not self.images else set()) | ({"DMP"} if self.holdout == 0 else set())
+        unfit = self.unfit | ({MOVED} if not self.images else set()) | ({"DMP"} if self.holdout == 0 else set())
         return [name for name in DEFENCES if name not in unfit]
 
 
 @dataclass(frozen=True)
 class Plan:
     """One candidate: what it asks of the recipe, but for the epochs of fine-tuning. ``bits``: by layer; ``distil_epochs``: of a
-    defence that distils a new model; ``lr``: learning rate of fine-tuning, None for the recipe's."""
+    defence that distils a new model; ``lr``: learning rate of fine-tuning, None for the recipe's; ``adversary``: its method,
+    None for the checkpoint's own."""
 
     bits: str
     quantizer: str
@@ -91,6 +95,7 @@ class Plan:
     layout: tuple[str, str] | None = None
     distil_epochs: int = 0
     lr: float | None = None
+    adversary: str | None = "none"
 
     def changes(self, epochs: int) -> dict[str, dict[str, Any]]:
         """Sections of the recipe.
@@ -101,15 +106,14 @@ class Plan:
         Returns:
             As ``Recipe.with_changes`` takes them.
         """
-        attacked = self.robust_epochs > 0
         defended = DEFENCES[self.defence]
         layout = {} if self.layout is None else dict(zip(("profile", "compute"), self.layout, strict=True))
         return {
             **defended,
             "quantize": {"bits": self.bits, "quantizer": self.quantizer, "granularity": self.granularity},
             "qat": {"epochs": epochs} | ((defended.get("qat", {}) | self._rate()) if epochs else {}),
-            "adversary": {"method": "pgd" if attacked else "none"},
-            "robust": {"epochs": self.robust_epochs if attacked else 0},
+            **({} if self.adversary is None else {"adversary": {"method": self.adversary}}),
+            "robust": {"epochs": self.robust_epochs},
             **({"distilled": {"epochs": self.distil_epochs}} if self.distil_epochs else {}),
             **({"export": layout} if layout else {}),
         }
@@ -154,7 +158,8 @@ class Plan:
             Such as "conv1=4,fc=2 lsq channel, 4 epochs"; of many layers, how many of them have which bits.
         """
         more = [] if self.lr is None else [f"learning rate {self.lr:g}"]
-        more += [f"PGD {self.robust_epochs}"] if self.robust_epochs else []
+        by = "PGD" if self.adversary == "pgd" else "adversarial training"
+        more += [f"{by} {self.robust_epochs}"] if self.robust_epochs else []
         more += [self.defence] if self.defence != "none" else []
         more += [] if self.layout is None else [" ".join(self.layout)]
         return ", ".join(
@@ -193,11 +198,48 @@ def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, settin
     if quantizers.QUANTIZERS[quantizer].learned and block_size(granularity) is not None:
         granularity = GRANULARITIES[0]  # a learned step belongs to a channel or a tensor
     rules = allocated(table, bits) if spread == "by sensitivity" else even(table, bits)
-    robust = 0 if budgets.robust is None else trial.suggest_int("robust_epochs", 3, 12, step=3)
+    robust = trial.suggest_int("robust_epochs", 3, 12, step=3) if trains_robustly(budgets, setting) else 0
     defence = "none" if budgets.leakage is None else trial.suggest_categorical("defence", setting.defences())
     rate = trial.suggest_categorical("rate", list(RATES)) if setting.trains else RATES[0]
     lr = None if rate == RATES[0] else float(f"{rate * setting.lr:.6g}")  # as a person would write it
-    return Plan(rules, quantizer, granularity, defence, robust, distil_epochs=distil_epochs(defence, setting), lr=lr)
+    return Plan(
+        rules,
+        quantizer,
+        granularity,
+        defence,
+        robust,
+        distil_epochs=distil_epochs(defence, setting),
+        lr=lr,
+        adversary=adversary_of(robust, setting),
+    )
+
+
+def trains_robustly(budgets: Budgets, setting: Setting) -> bool:
+    """Whether candidates are trained against an adversary.
+
+    Args:
+        budgets: that were asked for.
+        setting: of the search.
+
+    Returns:
+        True with a budget of robustness, unless no candidate is trained at all.
+    """
+    return budgets.robust is not None and setting.trains
+
+
+def adversary_of(robust_epochs: int, setting: Setting) -> str | None:
+    """Whom a candidate is trained against.
+
+    Args:
+        robust_epochs: of its adversarial training.
+        setting: of the search.
+
+    Returns:
+        A method of the recipe; None for the checkpoint's own.
+    """
+    if setting.attacked:
+        return None
+    return "pgd" if robust_epochs else "none"
 
 
 def distil_epochs(defence: str, setting: Setting) -> int:
@@ -243,16 +285,24 @@ def even(table: Mapping[str, Any], mean_bits: float) -> str:
     return f"*={max(width for width in sorted(table['widths']) if width <= max(mean_bits, min(table['widths'])))}"
 
 
-def uniform(budgets: Budgets) -> Plan:
+def uniform(budgets: Budgets, setting: Setting) -> Plan:
     """What all candidates are compared with: 4 bits everywhere, undefended.
 
     Args:
         budgets: that were asked for.
+        setting: of the search.
 
     Returns:
         The plan.
     """
-    return Plan(f"*={_UNIFORM}", QUANTIZERS[0], GRANULARITIES[0], robust_epochs=0 if budgets.robust is None else 6)
+    robust = 6 if trains_robustly(budgets, setting) else 0
+    return Plan(
+        f"*={_UNIFORM}",
+        QUANTIZERS[0],
+        GRANULARITIES[0],
+        robust_epochs=robust,
+        adversary=adversary_of(robust, setting),
+    )
 
 
 def first_points(budgets: Budgets, setting: Setting) -> list[dict[str, Any]]:
@@ -265,7 +315,7 @@ def first_points(budgets: Budgets, setting: Setting) -> list[dict[str, Any]]:
     Returns:
         Parameters of trials.
     """
-    others: dict[str, Any] = {} if budgets.robust is None else {"robust_epochs": 6}
+    others: dict[str, Any] = {"robust_epochs": 6} if trains_robustly(budgets, setting) else {}
     learned = {"spread": "by sensitivity", "quantizer": "lsq", "granularity": "channel"} | others
     starts = dict((min(bits, most_bits(setting)), rate) for bits, rate in reversed(_STARTS))
     first = min(_STARTS[0][0], most_bits(setting))

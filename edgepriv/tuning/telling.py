@@ -70,7 +70,7 @@ def told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
     }
     accepted = [line for line in done.get("accuracy", {}).get("warnings", []) if "--accept-accuracy-loss" in line]
     unasked = accuracy_told(figures) if question.budgets.drop is None else ""
-    compared = uniform(question.budgets).named(search.auditor.last)
+    compared = uniform(question.budgets, question.setting).named(search.auditor.last)
     remarks = [
         *(line for line in (unasked, tied(chosen, question.budgets.goal), not_the_same(winner, digest)) if line),
         *(beside_uniform(winner, search.candidates[name]) for name in (compared,) if name in search.candidates),

@@ -29,6 +29,7 @@ def test_a_size_is_a_share_or_bytes(written, read):
         (("1.5x", None, None, None), "above 0x and below 1x"),
         (("-0.1x", None, None, None), "such as 0.15x"),
         (("0kB", None, None, None), "a size above 0"),
+        (("1e400B", None, None, None), "a size above 0"),
         (("12 potatoes", None, None, None), "such as 0.15x"),
         ((None, 0.0, None, None), "above 0 and at most 100"),
         ((None, -1.0, None, None), "above 0 and at most 100"),

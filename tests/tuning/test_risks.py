@@ -131,6 +131,31 @@ def test_where_no_audit_fits_the_few_models_of_the_search_tell(model, tmp_path, 
     assert failed.value.audit["budgets"][-1]["met"] is False
 
 
+def test_where_time_is_lost_before_the_audits_the_few_models_of_the_search_tell(model, tmp_path, monkeypatch):
+    """A laptop that was put to sleep."""
+    from edgepriv.tuning import run
+
+    simulated, choose = Leaking(0.06, 0.1).patched(monkeypatch), run.chosen_of
+
+    def later(search):
+        simulated.now += 1e6
+        return choose(search)
+
+    Simulated(model).patched(monkeypatch)
+    monkeypatch.setattr(run, "chosen_of", later)
+    content = tune(model, None, budgets_of(None, 15.0, "0.1@0.05", None), tmp_path / "t", seconds=600.0, most=4)
+    assert set(simulated.efforts) == {4}
+    assert any("could not be audited in full" in line for line in content["said"])
+
+
+def test_how_long_a_reference_model_takes_is_measured(model, tmp_path):
+    from edgepriv.tuning.pace import seconds_of_training
+    from edgepriv.tuning.run import question_of
+
+    question = question_of(model, None, budgets_of(None, 15.0, None, None), None)
+    assert 0 < seconds_of_training(question) < 60
+
+
 def test_a_first_candidate_without_time_for_more_epochs_is_measured_as_it_is(model, tmp_path, monkeypatch):
     simulated, slow = Leaking(0.06, 1.0).patched(monkeypatch), Simulated(model).patched(monkeypatch)
 

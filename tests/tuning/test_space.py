@@ -8,7 +8,17 @@ from optuna.trial import FixedTrial
 from edgepriv.recipe import Recipe
 from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.tuning.budgets import Budgets, Leakage
-from edgepriv.tuning.space import GRANULARITIES, MOVED, QUANTIZERS, RATES, Plan, Setting, first_points, suggested
+from edgepriv.tuning.space import (
+    GRANULARITIES,
+    MOVED,
+    QUANTIZERS,
+    RATES,
+    Plan,
+    Setting,
+    first_points,
+    suggested,
+    uniform,
+)
 
 SETTING = Setting(trains=True, images=True, epochs=20, holdout=0.5, most_bits=None, steps=7, lr=2e-4)
 LEAKAGE = Budgets(leakage=Leakage(0.01, 0.001))
@@ -76,3 +86,29 @@ def test_a_title_counts_layers_where_they_are_many() -> None:
     assert Plan(many, "lsq", "channel").title(4) == (
         "2 bits in 7 layers, 3 bits in 7 layers, 4 bits in 6 layers lsq channel, 4 epochs"
     )
+
+
+ROBUST = Budgets(robust=0.4)
+
+
+def drawn(budgets: Budgets, setting: Setting) -> list[Plan]:
+    points = [POINT | {"rate": 1.0, "robust_epochs": 6, "defence": "none"}, *first_points(budgets, setting)]
+    return [uniform(budgets, setting), *(suggested(FixedTrial(each), TABLE, budgets, setting) for each in points)]
+
+
+def test_the_adversary_of_a_model_that_was_trained_against_one_stays() -> None:
+    attacked = replace(SETTING, attacked=True)
+    assert all("adversary" not in plan.changes(4) for plan in drawn(Budgets(drop=1.0), attacked))
+    assert all(plan.changes(4)["adversary"] == {"method": "none"} for plan in drawn(Budgets(drop=1.0), SETTING))
+    assert all(plan.changes(4)["robust"]["epochs"] > 0 for plan in drawn(ROBUST, attacked))
+    assert all(plan.changes(4)["adversary"] == {"method": "pgd"} for plan in drawn(ROBUST, SETTING))
+
+
+def test_a_model_that_is_only_rounded_is_not_trained_against_an_adversary() -> None:
+    assert all(plan.robust_epochs == 0 for plan in drawn(ROBUST, replace(SETTING, trains=False)))
+
+
+def test_defences_that_do_not_go_with_the_training_are_not_drawn() -> None:
+    setting = replace(SETTING, unfit=frozenset({"HAMP 0.3", "HAMP 0.6"}))
+    assert not {"HAMP 0.3", "HAMP 0.6"} & {plan.defence for plan in drawn(LEAKAGE, setting)}
+    assert "HAMP 0.3" in {plan.defence for plan in drawn(LEAKAGE, SETTING)}

@@ -22,6 +22,12 @@ def model(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("tiny"))
 
 
+def test_a_folder_is_asked_for(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file: edgepriv tune writes a folder"):
+        tune(model, None, budgets_of(None, 15.0, None, None), tmp_path / "file", **TIME)
+
+
 def test_the_smallest_file_within_the_budget_and_its_recipe(model, tmp_path, monkeypatch):
     simulated = Simulated(model).patched(monkeypatch)
     content = tune(model, None, budgets_of(None, 15.0, None, None), tmp_path / "tuned", **TIME)
@@ -55,6 +61,19 @@ def test_a_killed_search_goes_on_where_it_was(model, tmp_path, monkeypatch):
     assert not made & again
     assert content["trials"] == TIME["most"]
     assert len(content["candidates"]) == len(made) + len(again)
+
+
+def test_a_candidate_that_was_killed_is_not_counted(model, tmp_path, monkeypatch):
+    asked, one = budgets_of(None, 15.0, None, None), {"seconds": 600.0, "most": 1}
+    for place in range(2):
+        with monkeypatch.context() as patch:
+            Simulated(model, dies_at=place).patched(patch)
+            with pytest.raises(KeyboardInterrupt):
+                tune(model, None, asked, tmp_path / "tuned", **one)
+    Simulated(model).patched(monkeypatch)
+    content = tune(model, None, asked, tmp_path / "tuned", **one)
+    assert content["trials"] == 1
+    assert {row["epochs"] for row in content["candidates"]} == {1, 4, 12}
 
 
 def test_a_search_that_is_killed_in_its_first_candidate_still_has_four_bits_to_compare_with(

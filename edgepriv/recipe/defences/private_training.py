@@ -100,7 +100,9 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
     rest = [f"epsilon does not cover {'; nor '.join(facts['not_covered'])}"] if facts.get("not_covered") else []
     asked = "" if facts.get("claimed", True) else "; the noise was given, no epsilon was asked for"
     taken, worth = facts.get("steps_taken"), in_words(facts["epsilon"])
-    early = "" if taken is None else f" (an early stop after {taken:,} saves nothing: when it comes depends on the members)"
+    early = (
+        "" if taken is None else f" (an early stop after {taken:,} saves nothing: when it comes depends on the members)"
+    )
     return [
         f"differential privacy: epsilon {facts['epsilon']:.3g}{worth and worth + ','} at delta {facts['delta']:.2g} spent "
         f"in {facts['steps']:,} steps{early} (noise multiplier {facts['noise_multiplier']:.3g}, gradients clipped to "
