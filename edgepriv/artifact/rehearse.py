@@ -30,11 +30,12 @@ from edgepriv.errors import UserError
 from edgepriv.heads.masks import IN_GRAPH
 from edgepriv.heads.masks import build as build_mask
 from edgepriv.models import Checkpoint, Classifier
-from edgepriv.models.behaviour import cause_of, refuse_unsteady
+from edgepriv.models.behaviour import cause_of, refuse_mixing_in_training, refuse_unsteady
 from edgepriv.models.rounded_activations import exact_activations, seen_ranges
 from edgepriv.models.scripts import Script
 from edgepriv.recipe import FULL_WIDTH, Export
 from edgepriv.recipe.defences import DEFENCES
+from edgepriv.recipe.defences.private_training import PRIVATE_TRAINING
 from edgepriv.training import new_classifier
 from edgepriv.training.examples import Examples
 from edgepriv.training.held import holding
@@ -117,6 +118,8 @@ def _try_stage(
             watched = refuse_nobody(watched_of(dataset, split))
             task = rounding(task, classifier, recipe, activation_places, watched)
         with holding(classifier, task.stage):
+            if PRIVATE_TRAINING.acts_in(recipe, name):
+                refuse_mixing_in_training(classifier.train(), few_inputs(dataset, split))
             fit(classifier, few, task, seed=recipe.seed, holdout=examples_of(dataset, split.holdout[:FEW]))
         if task.activations is not None:
             _try_rounding(checkpoint, classifier)

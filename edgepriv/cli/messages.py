@@ -15,6 +15,7 @@ UsageError: Any = typer.BadParameter.__base__
 
 INTERRUPTED = 130
 RESUME = "interrupted: run the same command again to go on where it stopped"
+NO_MEMORY = "error: not enough memory for this model or data set: smaller batches (batch_size in the recipe) take less"
 UNWRITABLE = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -27,6 +28,22 @@ UNWRITABLE = {
     errno.EEXIST,
     errno.ENAMETOOLONG,
 }
+
+
+_UNALLOCATED = ("can't allocate memory", "out of memory", "failed to allocate memory", "bad_alloc", "bad allocation")
+"""What torch, CUDA and onnxruntime say, each in an error of its own."""
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a library gave up for lack of memory.
+
+    Args:
+        error: that it raised.
+
+    Returns:
+        By its text.
+    """
+    return any(words in str(error).lower() for words in _UNALLOCATED)
 
 
 def run(app: Callable[..., Any]) -> None:
@@ -61,7 +78,11 @@ def run(app: Callable[..., Any]) -> None:
             raise
         code, message = 2, f"error: {error.strerror}: {error.filename or 'while writing'}"
     except MemoryError:
-        code, message = 2, "error: not enough memory for this model or data set"
+        code, message = 2, NO_MEMORY
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        code, message = 2, NO_MEMORY
     if message:
         print(message, file=sys.stderr)
     sys.exit(code)

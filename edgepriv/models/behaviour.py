@@ -1,5 +1,6 @@
 """What a network must do to be trained, shipped and audited: give one answer to one input, whatever else is asked."""
 
+import copy
 import sys
 import traceback
 from collections.abc import Callable
@@ -73,6 +74,47 @@ def refuse_unsteady(classifier: Classifier, x: Tensor) -> str | None:
             f"{difference.description}): its accuracy would be that of one batch size; {remedy}"
         )
     return None
+
+
+def refuse_mixing_in_training(classifier: Classifier, x: Tensor) -> None:
+    """Refuse a network that cannot be trained with the gradient of each example by itself, as differential privacy needs it: in
+    train mode it mixes its batch, or keeps something of it in a buffer. Dropout is left out.
+
+    Args:
+        classifier: in the mode that it is trained in; it is not changed.
+        x: float32 [N >= 2, ...] in [0, 1].
+
+    Raises:
+        UserError: with the buffer, or how far answers move.
+    """
+    trained = copy.deepcopy(classifier)
+    for module in trained.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.eval()
+    refusal = "cannot be trained with differential privacy, which needs the gradient of each example by itself"
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        one, other = (_buffers_after(trained, inputs) for inputs in (x, 1 - x))
+        kept = next((name for name, value in one.items() if not torch.equal(value, other[name])), None)
+        if kept is not None:
+            raise UserError(
+                f"the network {refusal}: in train mode it keeps something of its inputs in the buffer {kept!r}; leave that out"
+            )
+        with _RandomOperators() as random_operators:
+            trained(x)
+        if random_operators.seen:
+            return  # no two answers are the same
+        difference = batch_difference(lambda rows: trained.network(trained.normalised(rows)).to(rows.dtype), x)
+    if difference is not None:
+        raise UserError(
+            f"the network {refusal}: in train mode its answer to an input depends on the other inputs of its batch "
+            f"({difference.description})"
+        )
+
+
+def _buffers_after(classifier: Classifier, x: Tensor) -> dict[str, Tensor]:
+    own = copy.deepcopy(classifier)
+    own(x)
+    return dict(own.network.named_buffers())
 
 
 def _refuse_unanswered(classifier: Classifier, x: Tensor) -> None:

@@ -21,7 +21,7 @@ def with_group_norm(network: nn.Module) -> list[str]:
     made: dict[nn.Module, nn.GroupNorm] = {}  # a layer that stands in several places stays one
     replaced = []
     for name, module in list(network.named_modules(remove_duplicate=False)):
-        if not isinstance(module, _BatchNorm) or type(module) not in _PLAIN or module.num_features < _FEWEST_CHANNELS:
+        if not isinstance(module, _BatchNorm) or not is_replaceable(module):
             continue
         groups = groups_of(module.num_features)
         if module not in made:
@@ -30,6 +30,18 @@ def with_group_norm(network: nn.Module) -> list[str]:
         setattr(network.get_submodule(parent), own, made[module])
         replaced.append(name)
     return replaced
+
+
+def is_replaceable(module: nn.Module) -> bool:
+    """Whether group normalization can stand in a layer's place.
+
+    Args:
+        module: any layer.
+
+    Returns:
+        True for a plain batch normalization of two channels or more.
+    """
+    return isinstance(module, _BatchNorm) and type(module) in _PLAIN and module.num_features >= _FEWEST_CHANNELS
 
 
 def groups_of(channels: int) -> int:

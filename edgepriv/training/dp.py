@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgepriv.errors import UserError
+from edgepriv.models.group_norm import is_replaceable
 from edgepriv.models.rounded_activations import calling
 from edgepriv.training.clipped import clipped_sums, keeps_apart
 from edgepriv.training.dp_plan import Plan
@@ -59,11 +60,16 @@ def refuse_unsupported(network: nn.Module, still: Collection[str] = ()) -> None:
         if isinstance(module, _BatchNorm) and name in still:
             continue
         if isinstance(module, _BatchNorm) or refuses(module):
+            remedy = (
+                "train it from random weights with --norm group; trained weights rely on the one that they had in training, so "
+                "freeze such layers of a pretrained network (--freeze, --train-last)"
+                if is_replaceable(module)
+                else "put another layer in its place (nn.GroupNorm for a normalization), which --norm group does not do here; "
+                "or freeze it with public weights (--start-weights, --freeze, --train-last)"
+            )
             raise UserError(
                 f"layer {name or 'the network'} ({type(module).__name__}) cannot be trained with differential privacy, which "
-                "needs the gradient of each example by itself: take a model without such layers (lenet, cnn, mlp), or train it "
-                "from random weights with --norm group; trained weights rely on the one that they had in training, so "
-                "freeze such layers of a pretrained network (--freeze, --train-last)"
+                f"needs the gradient of each example by itself: take a model without such layers (lenet, cnn, mlp), or {remedy}"
             )
 
 

@@ -115,7 +115,7 @@ DMP: Defence = Defence(
         ),
         Conflict(
             "DMP trains on the model's soft answers to other examples; RelaxLoss and HAMP need the members' labels: in one "
-            "stage use one or the other (--relax 0, --hamp 0)",
+            "stage use one or the other (--relax 0; for HAMP, a model that was trained without)",
             met=lambda recipe: in_one_stage(recipe, DMP, RELAXED_LOSS) or in_one_stage(recipe, DMP, HAMP),
         ),
         Conflict(

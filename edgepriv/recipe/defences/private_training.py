@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from edgepriv.recipe.recipe import Recipe
 
 
+_MOST_COPIES = 256
+"""Augmented copies of an example; De et al. 2022 gain nothing beyond 32. Memory grows with their square."""
 _WORTHLESS = 50.0
 """An epsilon above this leaves an attacker all but certain: at 50, e^50 to one."""
 
@@ -68,7 +70,7 @@ class Dp(Section):
             ("train",),
             name="dp_augmentations",
         ),
-    ] = Field(1, ge=1)
+    ] = Field(1, ge=1, le=_MOST_COPIES)
 
     total: Annotated[
         float | None,

@@ -96,7 +96,7 @@ SELENA: Defence = Defence(
         ),
         Conflict(
             "SELENA trains on the soft answers of its sub-models; RelaxLoss and HAMP need the members' labels: in one stage "
-            "use one or the other (--relax 0, --hamp 0)",
+            "use one or the other (--relax 0; for HAMP, a model that was trained without)",
             met=lambda recipe: in_one_stage(recipe, SELENA, RELAXED_LOSS) or in_one_stage(recipe, SELENA, HAMP),
         ),
         Conflict(
