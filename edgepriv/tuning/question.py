@@ -12,6 +12,7 @@ from edgepriv.data import Halves
 from edgepriv.errors import UserError
 from edgepriv.files import read_bytes, read_json, sha256_of, write_json
 from edgepriv.hardening_recipe import hardening_recipe
+from edgepriv.models.scattering import FixedConv2d
 from edgepriv.models.sources import code_of
 from edgepriv.project import Trained
 from edgepriv.recipe import Model, Recipe
@@ -77,6 +78,7 @@ class Question:
             steps=(self.recipe or recipe).adversary.steps,
             lr=(self.recipe or recipe).qat.lr,
             attacked=recipe.train.adversarial,
+            fixed=any(isinstance(own, FixedConv2d) for own in self.given.checkpoint.classifier().network.modules()),
             unfit=frozenset(name for name in DEFENCES if not self._fits(name)),
         )
 

@@ -61,7 +61,8 @@ class Setting:
     can be moved; ``epochs``: of the training that the checkpoint is of; ``holdout``: its examples, as a share of the members;
     ``most_bits``: of a weight on average, what the budget of size leaves, None without one; ``steps``: of an attack in
     adversarial training; ``lr``: learning rate of the recipe's fine-tuning; ``attacked``: whether the checkpoint was
-    trained against an adversary, which stays its own; ``unfit``: defences that do not go with its training."""
+    trained against an adversary, which stays its own; ``fixed``: whether there are filters that nobody trains, which the
+    sensitivity does not tell of; ``unfit``: defences that do not go with its training."""
 
     trains: bool
     images: bool
@@ -71,6 +72,7 @@ class Setting:
     steps: int
     lr: float
     attacked: bool = False
+    fixed: bool = False
     unfit: frozenset[str] = frozenset()
 
     def defences(self) -> list[str]:
@@ -198,6 +200,8 @@ def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, settin
     if quantizers.QUANTIZERS[quantizer].learned and block_size(granularity) is not None:
         granularity = GRANULARITIES[0]  # a learned step belongs to a channel or a tensor
     rules = allocated(table, bits) if spread == "by sensitivity" else even(table, bits)
+    if setting.fixed and not rules.startswith("*="):
+        rules += f",*={_UNIFORM}"
     robust = trial.suggest_int("robust_epochs", 3, 12, step=3) if trains_robustly(budgets, setting) else 0
     defence = "none" if budgets.leakage is None else trial.suggest_categorical("defence", setting.defences())
     rate = trial.suggest_categorical("rate", list(RATES)) if setting.trains else RATES[0]

@@ -112,3 +112,13 @@ def test_defences_that_do_not_go_with_the_training_are_not_drawn() -> None:
     setting = replace(SETTING, unfit=frozenset({"HAMP 0.3", "HAMP 0.6"}))
     assert not {"HAMP 0.3", "HAMP 0.6"} & {plan.defence for plan in drawn(LEAKAGE, setting)}
     assert "HAMP 0.3" in {plan.defence for plan in drawn(LEAKAGE, SETTING)}
+
+
+def test_filters_that_nobody_trains_have_few_bits_too() -> None:
+    point = POINT | {"rate": 1.0, "mean_bits": 2.5, "spread": "by sensitivity"}
+    plans = [
+        suggested(FixedTrial(point), TABLE, Budgets(drop=1.0), replace(SETTING, fixed=fixed)).bits
+        for fixed in (False, True)
+    ]
+    assert "*=" not in plans[0]
+    assert plans[1] == f"{plans[0]},*=4"
