@@ -53,6 +53,7 @@ DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
     "selena-5": {"harden": {"selena": 5, "selena_unseen": 2}},
     "selena": {"harden": {"selena": 25, "selena_unseen": 10}},
     "dmp": {"harden": {"dmp": 1.0}},
+    "dmp-rank": {"harden": {"dmp": 1.0, "regenerate": "rank"}},
     "dp-sgd": {"harden": {"ptq": True}},
     "dp-sgd-rank": {"harden": {"ptq": True, "regenerate": "rank"}},
 }

@@ -258,6 +258,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "field-location30": lambda: of_the_field("location_mlp.toml"),
     "seeds-fashion_mnist": lambda: of_seeds("fashion_mnist"),
     "seeds-cifar10": lambda: of_seeds("cifar10"),
+    "seeds-location30": lambda: of_seeds("location30"),
+    "seeds-pneumonia": lambda: of_seeds("pneumonia.npz"),
     "field-pneumonia": lambda: of_the_field("fashion_lenet.toml", "pneumonia.npz"),
     "adversarial-leakage": of_adversarial_training,
 }

@@ -33,6 +33,7 @@ FIELD_LABELS = {
     "hamp-best": "HAMP, best held-out epoch",
     "selena-5": "SELENA, 5 sub-models",
     "dmp": "DMP",
+    "dmp-rank": "DMP, `rank`",
     "augment": "moved copies (`crop`)",
     "rank": "`rank`",
     "early-rank": "best held-out epoch, `rank`",
