@@ -87,7 +87,7 @@ def held_by(network: nn.Module, stage: Stage) -> Held:
     names = [name for own in layers.values() for name in own]
     _refuse_unknown("--freeze", stage.freeze, names, layers)
     if stage.train_last is not None and stage.train_last > len(layers):
-        raise UserError(f"--train-last {stage.train_last}: the model has {len(layers)} layers with parameters")
+        raise UserError(f"--train-last {stage.train_last} layers: the model has only {len(layers)} with parameters")
     last = list(layers)[-(stage.train_last or len(layers)) :]
     trained = {id(shared[name]) for layer in last for name in layers[layer]}
     trained -= {id(shared[name]) for name in names if _named(name, stage.freeze)}

@@ -90,7 +90,7 @@ def budgets_of(max_size: str | None, max_drop: float | None, max_tpr: str | None
     if max_drop is not None and not 0 < max_drop <= 100:
         raise UserError(f"--max-drop {max_drop:g}: expected points of accuracy, above 0 and at most 100")
     if min_robust is not None and not 0 < min_robust < 1:
-        hint = f"; {min_robust:g}% is {min_robust / 100:g}" if 1 < min_robust < 100 else ""
+        hint = f"; {min_robust:g}% is {min_robust / 100:g}" if 2 <= min_robust < 100 else ""
         raise UserError(f"--min-robust {min_robust:g}: expected a share above 0 and below 1, such as 0.45{hint}")
     return Budgets(
         None if max_size is None else _size(max_size),

@@ -150,7 +150,7 @@ def test_a_held_batch_normalization_is_trained_around_with_differential_privacy(
     ("asked", "said"),
     [
         ({"freeze": ["blok1"]}, "--freeze: blok1 names no layer: the model's are block1.0, block1.1, block2.0, head"),
-        ({"train_last": 5}, "--train-last 5: the model has 4 layers with parameters"),
+        ({"train_last": 5}, "--train-last 5 layers: the model has only 4 with parameters"),
         ({"freeze": ["*"]}, "leave no layer to train"),
         ({"layer_rates": "neck=0.1"}, "--layer-rates: neck names no layer"),
     ],
