@@ -8,6 +8,7 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from edgepriv.recipe import bit_rules, block_size
+from edgepriv.report.formatting import count
 from edgepriv.training import quantizers
 from edgepriv.tuning.bits import allocated
 from edgepriv.tuning.budgets import Budgets
@@ -178,7 +179,7 @@ def _shortened(bits: str) -> str:
     if len(rules) <= _MOST_WRITTEN_OUT:
         return bits
     counts = Counter(width for _, width in rules)
-    return ", ".join(f"{width} bits in {counts[width]} layers" for width in sorted(counts))
+    return ", ".join(f"{width} bits in {count(counts[width], 'layer')}" for width in sorted(counts))
 
 
 def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, setting: Setting) -> Plan:
