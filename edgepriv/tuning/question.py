@@ -22,7 +22,7 @@ from edgepriv.training.resume import code_version
 from edgepriv.tuning.budgets import Budgets, limit_in_bytes
 from edgepriv.tuning.space import DEFENCES, EPOCHS, GRANULARITIES, QUANTIZERS, Plan, Setting
 
-VERSION = 6
+VERSION = 7
 """Of the search: another one begins anew."""
 
 

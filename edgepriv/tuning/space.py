@@ -16,7 +16,7 @@ from edgepriv.tuning.budgets import Budgets
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-MEAN_BITS = (2.0, 6.0, 0.25)
+MEAN_BITS = (2.0, 6.0, 0.125)
 """Bits of a weight on average: fewest, most, step."""
 QUANTIZERS = ("minmax", "lsq", "dorefa", "famili")
 """The simplest first: it wins a tie."""
@@ -52,7 +52,7 @@ holds the file can cut it off."""
 _MOST_WRITTEN_OUT = 8
 """Layers whose bits a title gives one by one."""
 _UNIFORM = 4
-_STARTS = ((2.5, 3.0), (2.25, 3.0), (3.0, 1.0), (2.0, 10.0), (4.0, 1.0))
+_STARTS = ((2.5, 3.0), (2.25, 3.0), (2.125, 3.0), (3.0, 1.0), (2.0, 10.0), (4.0, 1.0))
 """Bits of a weight on average, and the learning rate for them: the coarser the weights, the more is to be learnt."""
 
 
