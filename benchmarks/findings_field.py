@@ -101,6 +101,8 @@ def of_seeds(data: str, references: int = 16) -> str:
     for row in read_json(FIELD, "results")["rows"]:
         if row["data"].get("name") == data and row["references"] == references:
             kinds.setdefault(_label(row), []).append(row)
+    if not kinds:
+        raise UserError(f"there are no rows of {data} with {references} reference models")
     for label, rows in kinds.items():
         if any(_settings(row) != _settings(rows[0]) for row in rows):
             raise UserError(f"rows of {label} on {data} have different settings and are no seeds of one another")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgepriv import pipeline
+from edgepriv import pipeline, project
 from edgepriv.errors import UserError
 from edgepriv.models import checkpoint
 from edgepriv.pipeline import _audit, _harden
@@ -166,7 +166,11 @@ def test_weights_that_know_the_members_are_no_public_ones(world, tmp_path, dp, r
     recipe = private(
         world, start={"path": str(world / "public.pt")}, data={"name": f"npz:{world / 'public.npz'}"}, seed=1, dp=dp
     )
-    with pytest.raises(UserError, match=rf"was trained on \d+ of the 60 members, and {reason}"):
+    numbers = [
+        np.asarray(project.split_of(each, None, False)[1].members) for each in (recipe, recipe.with_changes(seed=0))
+    ]
+    shared = len(np.intersect1d(*numbers))
+    with pytest.raises(UserError, match=rf"was trained on {shared} and held out \d+ of the 60 members, and {reason}"):
         pipeline.train(recipe, tmp_path / "model.pt", **LAX)
     assert not (tmp_path / "model.pt").exists()
 
@@ -199,13 +203,22 @@ def test_weights_that_come_from_others_which_know_the_members_are_no_public_ones
     assert "none of which is a member" not in said
 
 
-def test_weights_that_had_members_as_extra_examples_are_no_public_ones(world, tmp_path):
+def test_weights_that_had_members_as_extra_examples_are_no_public_ones(world, tmp_path, capsys):
     x = np.load(world / "private.npz")["x"]
     np.savez(tmp_path / "extra.npz", x=x, y=np.zeros(len(x), np.int64))
     extra = {"file": f"npz:{tmp_path / 'extra.npz'}", "labels": "given"}
     pipeline.train(on_public(world, extra=extra, model={"args": {"widths": [24, 16]}}), tmp_path / "with.pt", **LAX)
+    asked = private(world, start={"path": str(tmp_path / "with.pt")}, **PRIVATELY)
     with pytest.raises(UserError, match=r"with.pt was trained on 60 of the 60 members"):
-        pipeline.train(private(world, start={"path": str(tmp_path / "with.pt")}, **PRIVATELY), tmp_path / "m.pt", **LAX)
+        pipeline.train(asked, tmp_path / "m.pt", **LAX)
+    np.savez(tmp_path / "extra.npz", x=1 - x, y=np.zeros(len(x), np.int64))
+    pipeline.train(asked, tmp_path / "m.pt", **LAX)
+    assert "is not known (extra.npz is not as it was when with.pt was trained" in capsys.readouterr().err
+    (tmp_path / "extra.npz").unlink()
+    with pytest.raises(UserError, match=r"with.pt was trained on 60 of the 60 members"):
+        pipeline.train(
+            on_public(world, start={"path": str(tmp_path / "with.pt")}, **PRIVATELY), tmp_path / "n.pt", **LAX
+        )
 
 
 def test_weights_of_which_nobody_knows_the_data_are_said_to_be_so(world, known, tmp_path, capsys):

@@ -34,7 +34,7 @@ _UNALLOCATED = ("can't allocate memory", "out of memory", "failed to allocate me
 """What torch, CUDA and onnxruntime say, each in an error of its own."""
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether a library gave up for lack of memory.
 
     Args:
@@ -43,7 +43,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     Returns:
         By its text.
     """
-    return any(words in str(error).lower() for words in _UNALLOCATED)
+    return any(each in str(error).lower() for each in _UNALLOCATED)
 
 
 def run(app: Callable[..., Any]) -> None:
@@ -79,7 +79,7 @@ def run(app: Callable[..., Any]) -> None:
         code, message = 2, f"error: {error.strerror}: {error.filename or 'while writing'}"
     except MemoryError:
         code, message = 2, NO_MEMORY
-    except RuntimeError as error:
+    except Exception as error:  # torch and onnxruntime have no class for it in common
         if not is_out_of_memory(error):
             raise
         code, message = 2, NO_MEMORY

@@ -145,8 +145,8 @@ def shared_with(x: np.ndarray, *others: np.ndarray) -> int:
     Returns:
         Different examples that are in ``x`` and in one of the others, by hash; images are compared as bytes.
     """
-    found: set[bytes] = set().union(*(_prints(other) for other in others if x.shape[1:] == other.shape[1:]))
-    return len(_prints(x) & found) if found else 0
+    theirs: set[bytes] = set().union(*(_prints(other) for other in others if x.shape[1:] == other.shape[1:]))
+    return len(_prints(x) & theirs) if theirs else 0
 
 
 def _prints(x: np.ndarray) -> set[bytes]:

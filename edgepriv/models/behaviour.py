@@ -1,6 +1,7 @@
 """What a network must do to be trained, shipped and audited: give one answer to one input, whatever else is asked."""
 
 import copy
+import random
 import sys
 import traceback
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -92,18 +94,21 @@ def refuse_mixing_in_training(classifier: Classifier, x: Tensor) -> None:
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.eval()
     refusal = "cannot be trained with differential privacy, which needs the gradient of each example by itself"
+    drawn = random.getstate()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        one, other = (_buffers_after(trained, inputs) for inputs in (x, 1 - x))
-        kept = next((name for name, value in one.items() if not torch.equal(value, other[name])), None)
-        if kept is not None:
-            raise UserError(
-                f"the network {refusal}: in train mode it keeps something of its inputs in the buffer {kept!r}; leave that out"
-            )
-        with _RandomOperators() as random_operators:
-            trained(x)
-        if random_operators.seen:
-            return  # no two answers are the same
-        difference = batch_difference(lambda rows: trained.network(trained.normalised(rows)).to(rows.dtype), x)
+        try:
+            one, other = (_answered(trained, inputs, seed=0)[1] for inputs in (x, 1 - x))
+            kept = next((name for name, value in one.items() if not _equal(value, other[name])), None)
+            if kept is not None:
+                raise UserError(
+                    f"the network {refusal}: in train mode it keeps something of its inputs in the buffer {kept!r}; leave that "
+                    "out"
+                )
+            if not _equal(*(_answered(trained, x, seed=seed)[0] for seed in (0, 1))):
+                return  # it draws at random, and no two answers are the same
+            difference = batch_difference(lambda rows: _answered(trained, rows, seed=0)[0], x)
+        finally:
+            random.setstate(drawn)
     if difference is not None:
         raise UserError(
             f"the network {refusal}: in train mode its answer to an input depends on the other inputs of its batch "
@@ -111,10 +116,17 @@ def refuse_mixing_in_training(classifier: Classifier, x: Tensor) -> None:
         )
 
 
-def _buffers_after(classifier: Classifier, x: Tensor) -> dict[str, Tensor]:
+def _answered(classifier: Classifier, x: Tensor, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits of a network that has answered nothing before, and its buffers afterwards."""
     own = copy.deepcopy(classifier)
-    own(x)
-    return dict(own.network.named_buffers())
+    torch.manual_seed(seed)
+    random.seed(seed)
+    logits = own.network(own.normalised(x)).to(x.dtype)
+    return logits, dict(own.network.named_buffers())
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return np.array_equal(one.numpy(), other.numpy(), equal_nan=one.is_floating_point())
 
 
 def _refuse_unanswered(classifier: Classifier, x: Tensor) -> None:

@@ -123,7 +123,8 @@ def harden(
     refuse_overwriting([*files_named(given.checkpoint.recipe, data_dir), *data.canary_files(asked)], every)
     given = with_start(given, start, model)
     if given.checkpoint.elsewhere:  # of its own models edgepriv saw to it in their training
-        say_all(refuse_members_of_public(given.checkpoint.recipe, given.dataset, given.split, data_dir))
+        own = given.checkpoint.recipe
+        say_all(refuse_members_of_public(own, given.dataset, given.split, data_dir, hardens=True))
     hardened_by = _recipe_of(model, given, recipe, changes, device)
     refuse_overwriting(files_named(hardened_by, data_dir), every)
     report = asked_of(hardened_by, robust, robust_examples)

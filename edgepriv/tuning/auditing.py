@@ -7,7 +7,6 @@ and where these do not fit either, by nothing; both are said.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from edgepriv import progress
 from edgepriv.audit.workers import processors
@@ -29,7 +28,7 @@ _CAUTION = 1.25
 _AUTOATTACK = 15.0
 """How many times as long as the quick attacks AutoAttack takes for an input, see ``audit.robust``."""
 FULL, QUICK, NONE = "full", "quick", "none"
-_REFERENCES, _LAST = "references", "last"
+_REFERENCES, _LAST, _PACE = "references", "last", "pace"
 
 
 @dataclass
@@ -249,15 +248,23 @@ class Auditor:
         go on as it did. Perturbing few inputs takes next to nothing, and tells what many would take."""
         if self.question.budgets.leakage is None:
             return 0.0
-        models = (effort.references + 1) / processors()
-        later = first.figures["seconds"] if first.figures["passes"] else 0.0
-        return float(_CAUTION * (models * (self._training + later) + first.figures["seconds"]))
+        models, made_in = (effort.references + 1) / processors(), first.figures["seconds"]
+        training = self._training()
+        if training is None:
+            alike = 1 + self.question.setting.epochs / max(first.figures["passes"], 1.0)
+            return float(_CAUTION * models * made_in * alike)
+        later = made_in if first.figures["passes"] else 0.0
+        return float(_CAUTION * (models * (training + later) + made_in))
 
-    @cached_property
-    def _training(self) -> float:
-        progress.announce("tune: how long a reference model takes")
-        with progress.told(False):
-            return seconds_of_training(self.question)
+    def _training(self) -> float | None:
+        """Seconds of the first stage of a reference model, measured once."""
+        kept = self.work.read(_PACE)
+        if kept is None:
+            progress.announce("tune: how long a reference model takes")
+            with progress.told(False):
+                kept = {"seconds": seconds_of_training(self.question, self.clock.left)}
+            self.work.write(_PACE, kept)
+        return None if kept["seconds"] is None else float(kept["seconds"])
 
     def _say_less(self, level: str, needed: float) -> None:
         about = progress.duration(needed)

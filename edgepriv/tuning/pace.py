@@ -2,44 +2,55 @@
 
 import torch
 
+from edgepriv.errors import UserError
+from edgepriv.extra_data import with_extra
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.tuning.clock import now
 from edgepriv.tuning.question import Question
 
-_EPOCHS = (1, 3)
-"""What comes once, such as fixed features, and what each epoch costs are told apart by two runs."""
+_FEW = 3
+"""Epochs of a second run, which tells what comes once, such as fixed features, from what each epoch costs."""
+_SHARE = 0.05
+"""Of the time that is left, that the second run may take."""
 
 
-def seconds_of_training(question: Question) -> float:
+def seconds_of_training(question: Question, left: float) -> float | None:
     """Seconds of the stage ``train`` of one reference model, which has one thread.
 
     Args:
         question: with the checkpoint and its data.
+        left: seconds that the search has; where they are few, one epoch tells.
 
     Returns:
-        An estimate for this machine; the checkpoint may have been trained on another one.
-
-    Raises:
-        UserError: where the training cannot be repeated.
+        An estimate for this machine, as the checkpoint may have been trained on another one; None where its training cannot be
+        begun again, or no time is left.
     """
-    made_by = question.given.checkpoint.recipe
-    epochs = made_by.train.epochs
+    epochs = question.given.checkpoint.recipe.train.epochs
     if epochs == 0:
         return 0.0
+    if left <= 0:
+        return None
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        first, more = (_timed(question, min(each, epochs)) for each in _EPOCHS)
+        first = _timed(question, 1)
+        if _FEW * first > _SHARE * left or epochs <= _FEW:
+            return epochs * first
+        more = _timed(question, _FEW)
+    except UserError:
+        return None
     finally:
         torch.set_num_threads(threads)
-    each = max(0.0, more - first) / (_EPOCHS[1] - _EPOCHS[0])
-    return max(first, more) + each * max(0, epochs - _EPOCHS[1])
+    each = max(0.0, more - first) / (_FEW - 1)
+    return max(first, more) + each * (epochs - _FEW)
 
 
 def _timed(question: Question, epochs: int) -> float:
-    given = question.given
-    recipe = given.checkpoint.recipe.with_changes(train={"epochs": epochs})
+    given, asked = question.given, question.recipe
+    start = {} if asked is None or asked.start.path is None else {"start": {"path": asked.start.path}}
+    recipe = given.checkpoint.recipe.with_changes(train={"epochs": epochs}, **start)
+    recipe, dataset = with_extra(recipe, given.dataset, given.split, quiet=True)
     began = now()
-    classifier = new_classifier(recipe, given.dataset.num_classes, given.dataset.input_shape)
-    run_stages(classifier, recipe, ("train",), given.dataset, given.split, quiet=True)
+    classifier = new_classifier(recipe, dataset.num_classes, dataset.input_shape)
+    run_stages(classifier, recipe, ("train",), dataset, given.split, quiet=True)
     return now() - began

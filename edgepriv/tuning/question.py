@@ -16,6 +16,7 @@ from edgepriv.models.scattering import FixedConv2d
 from edgepriv.models.sources import code_of
 from edgepriv.project import Trained
 from edgepriv.recipe import Model, Recipe
+from edgepriv.recipe.conflicts import refuse_impossible
 from edgepriv.recipe.defences.dmp import Dmp
 from edgepriv.recipe.defences.extra import Extra
 from edgepriv.training.resume import code_version
@@ -79,19 +80,27 @@ class Question:
             lr=(self.recipe or recipe).qat.lr,
             attacked=recipe.train.adversarial,
             fixed=any(isinstance(own, FixedConv2d) for own in self.given.checkpoint.classifier().network.modules()),
-            unfit=frozenset(name for name in DEFENCES if not self._fits(name)),
+            unfit=frozenset(name for name in list(DEFENCES)[1:] if self.unfit(name)),
         )
 
-    def _fits(self, defence: str) -> bool:
-        """Whether a defence goes with what the checkpoint was trained by."""
+    def unfit(self, defence: str) -> str | None:
+        """Why a defence does not go with what the checkpoint was trained by, and with the recipe.
+
+        Args:
+            defence: a name of DEFENCES.
+
+        Returns:
+            The reason; None where it goes with them.
+        """
         made_by = self.given.checkpoint.recipe
         method = None if made_by.train.adversarial else "none"
-        few = Plan("*=4", QUANTIZERS[0], GRANULARITIES[0], defence, distil_epochs=1, adversary=method)
+        distils = int(bool({"dmp", "selena"} & DEFENCES[defence].keys()))
+        few = Plan("*=4", QUANTIZERS[0], GRANULARITIES[0], defence, distil_epochs=distils, adversary=method)
         try:
-            hardening_recipe(made_by, self.recipe, few.changes(1), self.model)
-        except UserError:
-            return False
-        return True
+            refuse_impossible(hardening_recipe(made_by, self.recipe, few.changes(self.rungs[0]), self.model))
+        except UserError as error:
+            return str(error)
+        return None
 
 
 def hash_of(question: Question) -> str:

@@ -71,9 +71,10 @@ def risks(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[
     began = now()
     if question.budgets.leakage is not None:
         asked = {"references": effort.references, "attacks": effort.attacks, "robust": "none"}
+        start = None if question.recipe is None else question.recipe.start.path
         pipeline.audit(
             onnx,
-            {"audit": asked | {"threat_models": ("adaptive",)}},
+            {"audit": asked | {"threat_models": ("adaptive",)}} | ({"start": {"path": start}} if start else {}),
             data_dir=question.data_dir,
             float_twin=False,
             factory=question.factory,
@@ -128,6 +129,8 @@ def train_references(onnx: Path, question: Question, references: int) -> bool:
     start = made_by.recipe.as_run(made_by.stages).undefended_start()
     if start is None:
         return False  # they begin to differ in the stage `train`
+    if start.start.active and question.recipe is not None:
+        start = start.with_changes(start={"path": question.recipe.start.path})
     given, kept = question.given, data.default_data_dir() / "references"  # where an audit keeps its own
     with progress.told(False):
         train_fleet(start, given.dataset, given.split, count=references, cache_dir=kept, label="first stage")

@@ -191,7 +191,17 @@ def question_of(model: Path, recipe: Recipe | None, budgets: Budgets, data_dir: 
         )
     sizes = {name: len(split.non_members) for name, split in zip(("choosing", "telling"), halves, strict=True)}
     refuse_unresolvable(budgets, sizes)
-    return Question(model, recipe, given, budgets, halves, data_dir)
+    question = Question(model, recipe, given, budgets, halves, data_dir)
+    reason = question.unfit("none")
+    if reason is not None:
+        raise UserError(f"{model} cannot be tuned: {reason}")
+    start = given.checkpoint.recipe.start
+    if budgets.leakage is not None and start.active and (recipe is None or recipe.start.path is None):
+        raise UserError(
+            f"--max-tpr: the reference models of an audit start from {start.file}, as {model} did: give a --recipe that says "
+            "where it is (path under [start])"
+        )
+    return question
 
 
 def _sensitivity(question: Question, work: Work) -> dict[str, Any]:

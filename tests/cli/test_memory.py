@@ -1,6 +1,7 @@
 """Lack of memory is one sentence, whichever library runs out of it."""
 
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from edgepriv.cli.messages import run
 
@@ -11,7 +12,7 @@ from edgepriv.cli.messages import run
         MemoryError(),
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        RuntimeError("std::bad_alloc"),
+        RuntimeException("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc"),
     ],
 )
 def test_one_sentence_and_exit_code_2(error, capsys):

@@ -1,9 +1,12 @@
 """Networks that differential privacy cannot cover: they mix their batch in train mode, or keep something of it."""
 
+import random
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
 
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
@@ -39,6 +42,25 @@ class Centred(Own):
         return self.layer(x - x.mean(0) if self.training else x)
 
 
+class Chance(Own):
+    """Skips its layer by Python's own generator, and keeps noise and NaN in buffers."""
+
+    def forward(self, x):
+        if self.training:
+            self.seen.normal_()
+            self.steps.fill_(float("nan"))
+        return self.layer(x) * (random.random() > 0.5)
+
+
+class Spectral(Own):
+    def __init__(self):
+        super().__init__()
+        self.layer = spectral_norm(nn.Linear(8, 3))
+
+    def forward(self, x):
+        return self.layer(x)
+
+
 class Plain(Own):
     """Counts its steps, and drops out."""
 
@@ -68,6 +90,15 @@ def test_a_batch_that_is_mixed_in_train_mode_alone():
     with pytest.raises(UserError, match="in train mode its answer to an input depends on the other inputs"):
         refuse_mixing_in_training(classifier_of(Centred()), X)
     refuse_mixing_in_training(classifier_of(Centred()).eval(), X)
+
+
+@pytest.mark.parametrize("network", [Spectral, Chance])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_moves_without_the_inputs_passes(network, seed):
+    torch.manual_seed(seed)
+    before = random.getstate()
+    refuse_mixing_in_training(classifier_of(network()), X)
+    assert random.getstate() == before
 
 
 @pytest.mark.parametrize("p", [0.0, 0.5])

@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from simulated_search import Simulated, trained
 
 from edgepriv.data import Split
 from edgepriv.errors import GateFailed, UserError
-from edgepriv.tuning import tune
+from edgepriv.tuning import pace, tune
 from edgepriv.tuning.budgets import budgets_of
 from edgepriv.tuning.risks import complete, strongest
+from edgepriv.tuning.run import question_of
 from edgepriv.tuning.space import DEFENCES
 
 ROWS = [{"threat_model": "adaptive", "name": name} for name in ("weak", "strong", "few")]
@@ -148,12 +151,47 @@ def test_where_time_is_lost_before_the_audits_the_few_models_of_the_search_tell(
     assert any("could not be audited in full" in line for line in content["said"])
 
 
-def test_how_long_a_reference_model_takes_is_measured(model, tmp_path):
-    from edgepriv.tuning.pace import seconds_of_training
-    from edgepriv.tuning.run import question_of
+def with_epochs(question, epochs):
+    saved = question.given.checkpoint
+    recipe = saved.recipe.with_changes(train={"epochs": epochs})
+    return replace(question, given=replace(question.given, checkpoint=replace(saved, recipe=recipe)))
 
+
+def test_how_long_a_reference_model_takes_is_measured(model, monkeypatch):
     question = question_of(model, None, budgets_of(None, 15.0, None, None), None)
-    assert 0 < seconds_of_training(question) < 60
+    real = pace.seconds_of_training(question, 1e9)
+    assert 0 < real < 60
+    asked = []
+
+    def timed(question, epochs):
+        asked.append(epochs)
+        return 10.0 + 2.0 * epochs  # features that are computed once, and what each epoch takes
+
+    monkeypatch.setattr(pace, "_timed", timed)
+    assert pace.seconds_of_training(with_epochs(question, 50), 1e9) == 110.0
+    assert pace.seconds_of_training(with_epochs(question, 50), 100.0) == 600.0  # one epoch tells, rather too much
+    assert pace.seconds_of_training(with_epochs(question, 50), 0.0) is None
+    assert asked == [1, 3, 1]
+
+
+def test_a_training_that_cannot_be_begun_again_is_guessed_at(model, monkeypatch):
+    question = question_of(model, None, budgets_of(None, 15.0, None, None), None)
+
+    def timed(question, epochs):
+        raise UserError("public weights are not at hand")
+
+    monkeypatch.setattr(pace, "_timed", timed)
+    assert pace.seconds_of_training(question, 1e9) is None
+
+
+def test_defences_that_do_not_go_with_the_checkpoint_are_found(model):
+    question = question_of(model, None, budgets_of(None, 15.0, None, None), None)
+    assert question.setting.unfit == frozenset()
+    saved = question.given.checkpoint
+    relaxed = replace(saved, recipe=saved.recipe.with_changes(train={"relax": 0.3}))
+    unfit = replace(question, given=replace(question.given, checkpoint=relaxed)).setting.unfit
+    assert {"label smoothing 0.1", "mixup 0.2", "HAMP 0.3"} <= unfit
+    assert not {"none", "RelaxLoss 0.3"} & unfit
 
 
 def test_a_first_candidate_without_time_for_more_epochs_is_measured_as_it_is(model, tmp_path, monkeypatch):
