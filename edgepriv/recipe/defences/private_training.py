@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _MOST_COPIES = 256
-"""Augmented copies of an example; De et al. 2022 gain nothing beyond 32. Memory grows with their square."""
+"""Augmented copies of an example: the memory of a linear layer's norms grows with their square."""
 _WORTHLESS = 50.0
 """An epsilon above this leaves an attacker all but certain: at 50, e^50 to one."""
 
