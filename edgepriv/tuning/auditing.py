@@ -14,10 +14,10 @@ from edgepriv.tuning import clock as timing
 from edgepriv.tuning.candidates import Candidate, measured
 from edgepriv.tuning.clock import AUDIT, LEAKED, MADE, PERTURBED, PROXY, Clock
 from edgepriv.tuning.pace import seconds_of_training
+from edgepriv.tuning.plan import Plan
 from edgepriv.tuning.question import Question, Work
 from edgepriv.tuning.risks import PROXY as FEW
 from edgepriv.tuning.risks import Effort, full_effort, train_references
-from edgepriv.tuning.space import Plan
 
 FINALISTS = 3
 """Candidates that are audited in full."""

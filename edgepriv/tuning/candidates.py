@@ -16,9 +16,9 @@ from edgepriv.paired import loss
 from edgepriv.project import beside
 from edgepriv.recipe import Model, Recipe
 from edgepriv.tuning import clock as timing
+from edgepriv.tuning.plan import Plan
 from edgepriv.tuning.question import Question, Work
 from edgepriv.tuning.risks import Effort, risks
-from edgepriv.tuning.space import Plan
 
 FIGURES = "figures"
 """Folder, in the work folder, of what was measured of each candidate."""

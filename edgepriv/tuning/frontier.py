@@ -8,8 +8,9 @@ import numpy as np
 from edgepriv.paired import loss
 from edgepriv.tuning.budgets import Budgets, judged
 from edgepriv.tuning.candidates import Candidate
+from edgepriv.tuning.plan import DEFENCES
 from edgepriv.tuning.risks import complete
-from edgepriv.tuning.space import DEFENCES, EPOCHS, GRANULARITIES, QUANTIZERS, VARIANTS
+from edgepriv.tuning.space import EPOCHS, GRANULARITIES, QUANTIZERS, VARIANTS
 
 MARGIN = 1.0
 """Standard errors by which a figure must keep its budget to be chosen: the other half of the records then rarely disagrees."""

@@ -21,7 +21,8 @@ from edgepriv.recipe.defences.dmp import Dmp
 from edgepriv.recipe.defences.extra import Extra
 from edgepriv.training.resume import code_version
 from edgepriv.tuning.budgets import Budgets, limit_in_bytes
-from edgepriv.tuning.space import DEFENCES, EPOCHS, GRANULARITIES, QUANTIZERS, Plan, Setting
+from edgepriv.tuning.plan import DEFENCES, Plan, Setting
+from edgepriv.tuning.space import EPOCHS, GRANULARITIES, QUANTIZERS
 
 VERSION = 7
 """Of the search: another one begins anew."""

@@ -13,8 +13,9 @@ from edgepriv.tuning.budgets import size_kept
 from edgepriv.tuning.candidates import Candidate, made
 from edgepriv.tuning.clock import MADE, Clock
 from edgepriv.tuning.frontier import score
+from edgepriv.tuning.plan import Plan
 from edgepriv.tuning.question import Question, Work
-from edgepriv.tuning.space import Plan, suggested, uniform
+from edgepriv.tuning.space import suggested, uniform
 
 if TYPE_CHECKING:
     from optuna.samplers import TPESampler

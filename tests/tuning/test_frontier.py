@@ -4,7 +4,7 @@ import pytest
 from edgepriv.tuning.budgets import budgets_of
 from edgepriv.tuning.candidates import Candidate, accuracy_figures
 from edgepriv.tuning.frontier import choose, frontier, score
-from edgepriv.tuning.space import Plan
+from edgepriv.tuning.plan import Plan
 
 N = 2000
 FLOATING = np.arange(N) >= 200

@@ -8,9 +8,9 @@ from edgepriv.data import Split
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.tuning import pace, tune
 from edgepriv.tuning.budgets import budgets_of
+from edgepriv.tuning.plan import DEFENCES
 from edgepriv.tuning.risks import complete, strongest
 from edgepriv.tuning.run import question_of
-from edgepriv.tuning.space import DEFENCES
 
 ROWS = [{"threat_model": "adaptive", "name": name} for name in ("weak", "strong", "few")]
 

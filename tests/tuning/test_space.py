@@ -8,17 +8,8 @@ from optuna.trial import FixedTrial
 from edgepriv.recipe import Recipe
 from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.tuning.budgets import Budgets, Leakage
-from edgepriv.tuning.space import (
-    GRANULARITIES,
-    MOVED,
-    QUANTIZERS,
-    RATES,
-    Plan,
-    Setting,
-    first_points,
-    suggested,
-    uniform,
-)
+from edgepriv.tuning.plan import MOVED, Plan, Setting
+from edgepriv.tuning.space import GRANULARITIES, QUANTIZERS, RATES, first_points, suggested, uniform
 
 SETTING = Setting(trains=True, images=True, epochs=20, holdout=0.5, most_bits=None, steps=7, lr=2e-4)
 LEAKAGE = Budgets(leakage=Leakage(0.01, 0.001))
