@@ -3,6 +3,7 @@
     python benchmarks/defences.py [--recipe FILE.toml] [--defences undefended relaxloss ...] [--bits 4] [--seeds 0 ...]
                                   [--data KEY=VALUE ...] [--set SECTION.KEY=VALUE ...] [--references 16]
                                   [--robust EPS [--examples 500]] [--folder DIR] [--output FILE.json] [--again]
+    python benchmarks/defences.py --time [--folder DIR] [--output FILE.json]
 
 By default Location-30 and the perceptron of recipes/location_mlp.toml. Each row is one run of ``edgepriv train``, ``harden``
 and ``audit``: the file that ships, and reference models that repeat the whole defence. Most of what the recipe leaves to the
@@ -11,13 +12,15 @@ data, and how many records play which role, by the recipe's keys (``name=npz:sca
 the rest of the recipe (``--set dp.epsilon=3 train.lr=1.0``). ``--robust`` also counts what AutoAttack leaves of
 non-members, in L-infinity. Reference models are kept in ``--folder``: a run that was killed
 goes on where it stopped. Prints a table and writes benchmarks/results/defences.json row by row: rows that stand there for the
-same setting are not run again without ``--again``.
+same setting are not run again without ``--again``. ``--time`` runs none: it times the files of the output's rows that are in
+``--folder``, all in turn on one thread, on a machine that should have nothing else to do.
 """
 
 import argparse
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +29,10 @@ from rich.console import Console
 from rich.table import Table
 
 import edgepriv
+from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.device.machine import machine
 from edgepriv.files import read_json, write_json
+from edgepriv.measure.bench import bench
 from edgepriv.recipe import Recipe, load
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "location_mlp.toml"
@@ -61,12 +66,27 @@ DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
 SELENA's K and L are its authors' for Location-30; ``selena-5`` keeps their ratio and takes a fifth of the time. ``dp-sgd``
 and ``dp-sgd-rank`` are for a recipe that says how much (recipes/dp_fashion.toml)."""
 ATTACKS = "lira-online,rmia-online"
+ROUNDS = 7
+"""Processes that time each file."""
+
+
+def folder_of(folder: Path, row: Mapping[str, Any]) -> Path:
+    """Where the files of a row are.
+
+    Args:
+        folder: of all.
+        row: with what ``settings`` names.
+
+    Returns:
+        A folder, which may not exist.
+    """
+    named = "-".join([Path(row["recipe"]).stem, *changed_words(row.get("changes", {}))])
+    return folder / named / f"{row['defence']}-{row['bits']}-{row['seed']}"
 
 
 def measured(options: argparse.Namespace, defence: str, seed: int) -> dict[str, Any]:
     """Train, harden and audit in ``options.folder``."""
-    named = "-".join([options.recipe.stem, *changed_words(options.changes)])
-    folder = options.folder / named / f"{defence}-{options.bits}-{seed}"
+    folder = folder_of(options.folder, settings(options, defence, seed))
     folder.mkdir(parents=True, exist_ok=True)
     asked, started = DEFENCES[defence], time.perf_counter()
     recipe: Recipe = (
@@ -131,6 +151,31 @@ def data_asked(pairs: list[str]) -> dict[str, Any]:
     return {key: value if key == "name" else int(value) for key, value in given.items()}
 
 
+def timed(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, those whose files are in the folder with ``p50_ms``: of one input, on one thread.
+
+    Args:
+        folder: of all.
+        rows: of the results.
+
+    Returns:
+        As many rows, in their order.
+
+    Raises:
+        SystemExit: where no row has a file there.
+    """
+    models = {}
+    for number, row in enumerate(rows):
+        path = folder_of(folder, row) / "out" / "model.onnx"
+        if path.exists() and path.stat().st_size == row["bytes"]:  # the folder's name does not say which data
+            models[str(number)] = DeployedModel.open(path)
+    if not models:
+        raise SystemExit(f"error: {folder} holds no file of these rows")
+    measured = bench(models, batches=(1,), threads=(1,), rounds=ROUNDS)["variants"]
+    p50 = {variant["name"]: variant["latency_ms"]["p50"] for variant in measured}
+    return [row | ({"p50_ms": p50[str(n)]} if str(n) in p50 else {}) for n, row in enumerate(rows)]
+
+
 def shown(rows: list[dict[str, Any]]) -> Table:
     """Accuracy and what each attack finds, with 95% intervals."""
     table = Table(title="the attacker knows the defence and trains his reference models with it")
@@ -178,7 +223,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "edgepriv-defences")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--again", action="store_true", help="run settings that are in the output already")
+    parser.add_argument("--time", action="store_true", help="time the files of the output's rows, and run none")
     options = parser.parse_args()
+    if options.time:
+        write_json(options.output, {"rows": timed(options.folder, read_json(options.output, "results")["rows"])})
+        return
     options.data = data_asked(options.data) if options.data else DATA
     options.changes = changes_asked(options.set)
     rows = read_json(options.output, "results")["rows"] if options.output.exists() else []

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from findings_lines import (
@@ -85,7 +86,7 @@ def of_seeds(data: str, references: int = 16) -> str:
             for attack in (LIRA, RMIA)
             for cell in (number(of_attack(rows, attack, "auc")), at_low_fpr(rows, attack))
         ]
-        return [both_accuracies(rows), *attacks, _under_attack(rows), f"{rows[0]['bytes'] / 1000:.1f} kB"]
+        return [both_accuracies(rows), *attacks, _under_attack(rows), _file_of(rows)]
 
     headings = (
         "defence",
@@ -95,7 +96,7 @@ def of_seeds(data: str, references: int = 16) -> str:
         "RMIA, AUC",
         "its TPR at 0.1% FPR",
         "under AutoAttack",
-        "file",
+        "file, p50",
     )
     kinds: dict[str, list[dict[str, Any]]] = {}
     for row in read_json(FIELD, "results")["rows"]:
@@ -107,6 +108,13 @@ def of_seeds(data: str, references: int = 16) -> str:
         if any(_settings(row) != _settings(rows[0]) for row in rows):
             raise UserError(f"rows of {label} on {data} have different settings and are no seeds of one another")
     return table(headings, kinds, line)
+
+
+def _file_of(rows: Cells) -> str:
+    """Bytes of the first seed's file, and the median over the seeds of its latency, where it was timed."""
+    size = f"{rows[0]['bytes'] / 1000:.1f} kB"
+    times = [row["p50_ms"] for row in rows if "p50_ms" in row]
+    return f"{size}, {median(times):.3f} ms" if times else size
 
 
 def _under_attack(rows: Cells) -> str:
