@@ -253,8 +253,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "004-location": lambda: noise_004("004-location"),
     "004-adult": lambda: noise_004("004-adult"),
     "best-location30": lambda: defences("best-location30"),
-    "best-cifar10": lambda: defences("best-cifar10"),
-    "best-fashion_mnist": lambda: defences("best-fashion_mnist"),
     "field-location30": lambda: of_the_field("location_mlp.toml"),
     "seeds-fashion_mnist": lambda: of_seeds("fashion_mnist"),
     "seeds-cifar10": lambda: of_seeds("cifar10"),

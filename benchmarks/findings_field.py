@@ -51,12 +51,11 @@ WAY_LABELS = {
 }
 
 
-def of_the_field(recipe: str, data: str | None = None) -> str:
-    """The rows of ``benchmarks/defences.py`` for one recipe and data set, one for each defence and seed."""
+def of_the_field(recipe: str, data: str | None = None, references: int = 8) -> str:
+    """The rows of ``benchmarks/defences.py`` for one recipe and data set with so many reference models, one by one."""
     headings = (
         "defence",
         "seed",
-        "references",
         "accuracy, members / others",
         "attack",
         "AUC",
@@ -65,10 +64,10 @@ def of_the_field(recipe: str, data: str | None = None) -> str:
     )
     lines: Rows = []
     for row in read_json(FIELD, "results")["rows"]:
-        if row["recipe"] != recipe or row["data"].get("name") != data:
+        if (row["recipe"], row["data"].get("name"), row["references"]) != (recipe, data, references):
             continue
         for place, attack in enumerate(row["attacks"]):
-            own = [FIELD_LABELS.get(row["defence"], row["defence"]), str(row["seed"]), str(row["references"])]
+            own = [FIELD_LABELS.get(row["defence"], row["defence"]), str(row["seed"])]
             own.append(both_accuracies([row]))
             rates = [attack["tpr_at_fpr"][level] for level in ("0.01", "0.001")]
             auc = with_interval(f"{attack['auc']:.3f}", attack["auc_ci"], 3)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from edgepriv.data.canary_file import refuse_other_labels
-from edgepriv.data.dataset import Dataset, as_inputs, checked, with_classes
+from edgepriv.data.dataset import Dataset, checked, with_classes
 from edgepriv.data.files import read_arrays
+from edgepriv.data.repeats import prints
 from edgepriv.data.sources import load
 from edgepriv.data.splits import Split
 from edgepriv.errors import UserError
@@ -118,14 +119,14 @@ def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split, 
     Raises:
         UserError: says how many equal members, non-members or held-out examples; images are compared as bytes.
     """
-    own = _prints(extra.x)
+    own = set(prints(extra.x))
     roles = {
         "members": split.members,
         "non-members": split.non_members,
         "held-out examples": np.concatenate([split.holdout, split.validation]),
         "records of the attacker's pool": split.reference,
     }
-    shared = {role: len(own & _prints(dataset.x[index])) for role, index in roles.items()}
+    shared = {role: len(own.intersection(prints(dataset.x[index]))) for role, index in roles.items()}
     if any(shared.values()):
         *most, last = [f"{count:,} {role}" for role, count in shared.items() if count]
         counted = " and ".join([", ".join(most), last] if most else [last])
@@ -145,16 +146,8 @@ def shared_with(x: np.ndarray, *others: np.ndarray) -> int:
     Returns:
         Different examples that are in ``x`` and in one of the others, by hash; images are compared as bytes.
     """
-    theirs: set[bytes] = set().union(*(_prints(other) for other in others if x.shape[1:] == other.shape[1:]))
-    return len(_prints(x) & theirs) if theirs else 0
-
-
-def _prints(x: np.ndarray) -> set[bytes]:
-    """A hash of each example; images as bytes, whether or not they are kept so."""
-    inputs = x if x.dtype == np.uint8 else as_inputs(x)
-    if x.ndim == 4 and x.dtype != np.uint8:
-        inputs = np.rint(inputs * 255).astype(np.uint8)
-    return {hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=16).digest() for row in inputs}
+    theirs: set[bytes] = set().union(*(prints(other) for other in others if x.shape[1:] == other.shape[1:]))
+    return len(theirs.intersection(prints(x))) if theirs else 0
 
 
 def labelled(extra: ExtraData, y: np.ndarray) -> ExtraData:

@@ -9,6 +9,7 @@ import numpy as np
 from edgepriv.data.dataset import Dataset
 from edgepriv.data.earlier import as_earlier
 from edgepriv.data.groups import refuse_shared, together
+from edgepriv.data.repeats import notes_on_repeats
 from edgepriv.data.sizes import RESOLVED, ROLES, of_non_members, of_parts, of_pool
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data
@@ -286,7 +287,8 @@ def notes_on_split(dataset: Dataset, split: Split) -> list[str]:
         lines.append(f"{of_pool} are of the file's training part ({int(inside.sum()):,} examples), {others}")
     if dataset.groups is not None:
         lines.append(_of_groups(dataset.groups, split))
-    return lines + notes_on_resolution(len(split.non_members))
+    repeats = notes_on_repeats(dataset.x[split.members], dataset.x[split.non_members])
+    return lines + repeats + notes_on_resolution(len(split.non_members))
 
 
 def notes_on_resolution(non_members: int) -> list[str]:

@@ -79,8 +79,9 @@ def refuse_unsteady(classifier: Classifier, x: Tensor) -> str | None:
 
 
 def refuse_mixing_in_training(classifier: Classifier, x: Tensor) -> None:
-    """Refuse a network that cannot be trained with the gradient of each example by itself, as differential privacy needs it: in
-    train mode it mixes its batch, or keeps something of it in a buffer. Dropout is left out.
+    """Refuse a network that cannot be trained with the gradient of each example by itself, as differential privacy needs it: it
+    mixes its batch in train mode, or keeps something of its inputs in a buffer, in that mode or while it is only asked. Dropout
+    is left out.
 
     Args:
         classifier: in the mode that it is trained in; it is not changed.
@@ -97,13 +98,14 @@ def refuse_mixing_in_training(classifier: Classifier, x: Tensor) -> None:
     drawn = random.getstate()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
-            one, other = (_answered(trained, inputs, seed=0)[1] for inputs in (x, 1 - x))
-            kept = next((name for name, value in one.items() if not _equal(value, other[name])), None)
-            if kept is not None:
-                raise UserError(
-                    f"the network {refusal}: in train mode it keeps something of its inputs in the buffer {kept!r}; leave that "
-                    "out"
-                )
+            for mode, asked in (("train", trained), ("eval", copy.deepcopy(trained).eval())):
+                one, other = (_answered(asked, inputs, seed=0)[1] for inputs in (x, 1 - x))
+                kept = next((name for name, value in one.items() if not _equal(value, other[name])), None)
+                if kept is not None:
+                    raise UserError(
+                        f"the network {refusal}: in {mode} mode it keeps something of its inputs in the buffer {kept!r}; leave "
+                        "that out"
+                    )
             if not _equal(*(_answered(trained, x, seed=seed)[0] for seed in (0, 1))):
                 return  # it draws at random, and no two answers are the same
             difference = batch_difference(lambda rows: _answered(trained, rows, seed=0)[0], x)

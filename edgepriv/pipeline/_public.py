@@ -63,7 +63,10 @@ def refuse_members_of_public(
             f"--start-weights {path} {' and '.join(counted)} of the {len(split.members):,} members, and "
             f"{_why(recipe, hardens=hardens)}"
         )
-    vouched = [f"{path.name} was trained on {' and '.join(known.what)}, none of which is a member"]
+    vouched = [
+        f"{path.name} was trained on {' and '.join(known.what)}, none of which is equal to a member (a copy that "
+        "was rounded or encoded anew would not be noticed)"
+    ]
     holds = "epsilon holds" if recipe.dp.active else "an audit finds what there is to find"
     return [
         f"whether {path.name} was trained on any of the members is not known ({reason}): {holds} if it was not"

@@ -130,6 +130,8 @@ def _privacy(dp: Mapping[str, Any] | None) -> Iterator[Figure]:
         epsilon, delta = (dp[f"{name}_of_a_person" if of_person else name] for name in ("epsilon", "delta"))
         title = f"epsilon proven{' of a person' if of_person else ''}, at delta {delta:.2g}"
         nothing = "" if epsilon is not None else "trained without noise: nothing is proven"
+        if epsilon is not None and delta >= 1:
+            epsilon, nothing = None, "too many records of one person: nothing is proven"
         yield _figure(title, PRIVACY, epsilon, unit="number", note=dp.get("warning") or nothing)
         yield _figure(
             "epsilon shown by attacks, at least", PRIVACY, dp["lower_bound"], unit="number", by=dp.get("attack") or ""

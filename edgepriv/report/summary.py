@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgepriv.audit.knowledge import phrase_of
-from edgepriv.recipe.defences.private_training import in_words
+from edgepriv.recipe.defences.private_training import in_words, of_a_person
 from edgepriv.report.attackers import added, attackers
 from edgepriv.report.canaries import risk_of_a_person
 from edgepriv.report.epsilon import shown_epsilon
@@ -219,11 +219,8 @@ def proven(audit: Audit | None) -> Iterator[Finding]:
     else:
         by = phrase_of({"name": dp["attack"], "threat_model": dp["threat_model"]})
         sentence += f"The attacks show at least {dp['lower_bound']:.3g} ({dp['attack']}, {by})."
-    if dp.get("records_of_a_person", 1) > 1:
-        sentence += (
-            f" That is the proof for one record: a person with up to {dp['records_of_a_person']} records is covered by an "
-            f"epsilon of {dp['epsilon_of_a_person']:.3g} at delta {dp['delta_of_a_person']:.2g} only."
-        )
+    for one_more in of_a_person(dp):
+        sentence += f" {one_more[0].upper()}{one_more[1:]}."
     yield Finding("Privacy that is proven" if dp["epsilon"] is not None else "No privacy is proven", sentence)
 
 

@@ -61,6 +61,19 @@ class Spectral(Own):
         return self.layer(x)
 
 
+class Asked(Own):
+    """Keeps what it is asked about, and nothing while it is trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x):
+        if not self.training:
+            self.seen = x.detach().mean()[None]
+        return self.layer(x)
+
+
 class Plain(Own):
     """Counts its steps, and drops out."""
 
@@ -84,6 +97,11 @@ def test_a_buffer_that_keeps_something_of_the_inputs(network):
     with pytest.raises(UserError, match="keeps something of its inputs in the buffer 'seen'"):
         refuse_mixing_in_training(classifier, X)
     assert not classifier.network.seen.any()
+
+
+def test_a_buffer_that_keeps_what_the_network_is_asked():
+    with pytest.raises(UserError, match="in eval mode it keeps something of its inputs in the buffer 'seen'"):
+        refuse_mixing_in_training(classifier_of(Asked()), X)
 
 
 def test_a_batch_that_is_mixed_in_train_mode_alone():

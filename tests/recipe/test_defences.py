@@ -180,3 +180,15 @@ def test_references_are_stacked_where_the_defence_allows_it(name):
     asked = Recipe.model_validate({"train": STAGE} | ASKED[name])
     named = asked.with_changes(model={"name": "mlp"})
     assert stackable(named) == (name not in ("flattening", "dp", "dropout", "mixup", "selena", "dmp"))
+
+
+@pytest.mark.parametrize(
+    ("delta", "said"),
+    [(0.01, "is covered by an epsilon of 16 at delta 0.01 only"), (1.0, "nothing is proven for a person with up to 2")],
+)
+def test_what_a_proof_is_worth_to_a_person_with_several_records(delta, said):
+    from edgepriv.recipe.defences.private_training import of_a_person
+
+    (sentence,) = of_a_person({"records_of_a_person": 2, "epsilon_of_a_person": 16.0, "delta_of_a_person": delta})
+    assert said in sentence
+    assert of_a_person({}) == []

@@ -106,6 +106,13 @@ def test_a_proof_is_of_whom_the_bound_is_of(stated):
     }
 
 
+def test_a_delta_of_one_proves_nothing(stated):
+    dp = {"epsilon": 8.0, "delta": 1e-5, "lower_bound": 2.0, "epsilon_of_a_person": 112.0, "delta_of_a_person": 1.0}
+    figures = stated(dp=dp)["statement"]["figures"]
+    [proven] = [row for row in figures if row["figure"].startswith("epsilon proven")]
+    assert (proven["value"], proven["note"]) == (None, "too many records of one person: nothing is proven")
+
+
 def test_where_members_differ_in_themselves_each_comparison_of_them_says_so(stated):
     def noted(content):
         return {

@@ -125,9 +125,14 @@ def of_a_person(facts: Mapping[str, Any]) -> list[str]:
     """
     if facts.get("records_of_a_person", 1) < 2:
         return []
+    most = facts["records_of_a_person"]
+    if facts["delta_of_a_person"] >= 1:
+        return [
+            f"that is the proof for one record: nothing is proven for a person with up to {most} (delta would be 1)"
+        ]
     return [
-        f"that is the proof for one record: a person with up to {facts['records_of_a_person']} records is covered by an "
-        f"epsilon of {facts['epsilon_of_a_person']:.3g} at delta {facts['delta_of_a_person']:.2g} only"
+        f"that is the proof for one record: a person with up to {most} records is covered by an epsilon of "
+        f"{facts['epsilon_of_a_person']:.3g} at delta {facts['delta_of_a_person']:.2g} only"
     ]
 
 
