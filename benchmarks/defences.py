@@ -3,7 +3,7 @@
     python benchmarks/defences.py [--recipe FILE.toml] [--defences undefended relaxloss ...] [--bits 4] [--seeds 0 ...]
                                   [--data KEY=VALUE ...] [--set SECTION.KEY=VALUE ...] [--references 16]
                                   [--robust EPS [--examples 500]] [--folder DIR] [--output FILE.json] [--again]
-    python benchmarks/defences.py --time [--folder DIR] [--output FILE.json]
+    python benchmarks/defences.py --time [--references 16] [--folder DIR] [--output FILE.json]
 
 By default Location-30 and the perceptron of recipes/location_mlp.toml. Each row is one run of ``edgepriv train``, ``harden``
 and ``audit``: the file that ships, and reference models that repeat the whole defence. Most of what the recipe leaves to the
@@ -12,8 +12,8 @@ data, and how many records play which role, by the recipe's keys (``name=npz:sca
 the rest of the recipe (``--set dp.epsilon=3 train.lr=1.0``). ``--robust`` also counts what AutoAttack leaves of
 non-members, in L-infinity. Reference models are kept in ``--folder``: a run that was killed
 goes on where it stopped. Prints a table and writes benchmarks/results/defences.json row by row: rows that stand there for the
-same setting are not run again without ``--again``. ``--time`` runs none: it times the files of the output's rows that are in
-``--folder``, all in turn on one thread, on a machine that should have nothing else to do.
+same setting are not run again without ``--again``. ``--time`` runs none: it times the files of the output's rows with so many
+reference models that are in ``--folder``, all in turn on one thread, on a machine that should have nothing else to do.
 """
 
 import argparse
@@ -151,12 +151,13 @@ def data_asked(pairs: list[str]) -> dict[str, Any]:
     return {key: value if key == "name" else int(value) for key, value in given.items()}
 
 
-def timed(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def timed(folder: Path, rows: list[dict[str, Any]], references: int) -> list[dict[str, Any]]:
     """The rows, those whose files are in the folder with ``p50_ms``: of one input, on one thread.
 
     Args:
         folder: of all.
         rows: of the results.
+        references: of the rows that are meant; the folder keeps the file of the last run alone.
 
     Returns:
         As many rows, in their order.
@@ -167,7 +168,8 @@ def timed(folder: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     models = {}
     for number, row in enumerate(rows):
         path = folder_of(folder, row) / "out" / "model.onnx"
-        if path.exists() and path.stat().st_size == row["bytes"]:  # the folder's name does not say which data
+        meant = row["references"] == references and path.exists()
+        if meant and path.stat().st_size == row["bytes"]:  # the folder's name does not say which data
             models[str(number)] = DeployedModel.open(path)
     if not models:
         raise SystemExit(f"error: {folder} holds no file of these rows")
@@ -226,7 +228,10 @@ def main() -> None:
     parser.add_argument("--time", action="store_true", help="time the files of the output's rows, and run none")
     options = parser.parse_args()
     if options.time:
-        write_json(options.output, {"rows": timed(options.folder, read_json(options.output, "results")["rows"])})
+        write_json(
+            options.output,
+            {"rows": timed(options.folder, read_json(options.output, "results")["rows"], options.references)},
+        )
         return
     options.data = data_asked(options.data) if options.data else DATA
     options.changes = changes_asked(options.set)
