@@ -251,9 +251,7 @@ def remarks(asked: Asked) -> list[str]:
     sentences = []
     base, accuracy = members.share_of(members.largest), float(members.right.mean())
     if accuracy < base + LITTLE * (1 - base) and members.facts()["balanced_accuracy"] < 0.5:
-        sentences.append(
-            f"is right on only {accuracy:.1%} of the members that it was trained on (the largest class is {base:.1%} of them)"
-        )
+        sentences.append(f"is right on only {accuracy:.1%} of the members (the largest class is {base:.1%} of them)")
     if held_out.better() == "no":
         sentences.append(
             f"does no better than the largest class on held-out data: {held_out.right.mean():.1%} of {len(held_out.truth):,}, "

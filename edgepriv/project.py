@@ -313,7 +313,7 @@ def open_checkpoint(
             opened = opened.with_recipe(opened.recipe.with_changes(model={"batch_dependent": True}))
         return Trained(opened, *recorded_data(opened.data, data_dir, str(path)))
     if recipe is None:
-        raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data")
+        raise UserError(f"{path} is a bare state_dict: say what it is with --model and --data, or in a --recipe")
     if recipe.data.canaries is not None:
         raise UserError(
             f"{path} is a bare state_dict, which was trained without canaries ({recipe.data.canaries}): what it knows of these "

@@ -28,7 +28,8 @@ def lines(content: Row) -> list[str]:
     """
     if not content["finished"]:
         return [f"The search goes on: {count(content['trials'], 'candidate')} so far; the best is {title_of(content)}."]
-    ends = "within every budget" if all(row["met"] for row in content["budgets"]) else "the nearest to the budgets"
+    kept = all(row["met"] for row in content["budgets"]) and content["within"]
+    ends = "within every budget" if kept else "the nearest to the budgets"
     return [
         f"{content['model']}, {ends}: {title_of(content)}",
         *(row["sentence"] for row in content["budgets"]),

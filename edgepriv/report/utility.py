@@ -50,14 +50,14 @@ def accuracy_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Side
         rows: ``accuracy["rows"]``, at least one.
 
     Yields:
-        What is judged; accuracy, a fraction, and its 95% interval on members; the same on held-out data. The last is a model
-        that always answers the largest class, which has no interval.
+        What is judged; accuracy, a fraction, and its 95% interval on members; the same on held-out data. The last is the share
+        of the largest class on each side, which has no interval.
     """
     for row in rows:
         members, held_out = ((row[side]["accuracy"], row[side]["ci"]) for side in ("members", "held_out"))
         yield f"{row['model']}, {row['runtime']}", members, held_out
     members, held_out = ((rows[0][side]["largest_class"], None) for side in ("members", "held_out"))
-    yield "always the largest class", members, held_out
+    yield "share of the largest class", members, held_out
 
 
 def cost_in_accuracy(accuracy: Mapping[str, Any]) -> str:

@@ -35,17 +35,21 @@ _REFERENCES, _LAST, _PACE = "references", "last", "pace"
 class Auditor:
     """Measures leakage and robustness where they have a budget. ``level``: FULL, QUICK or NONE, decided by the first candidate;
     None before. ``last``: epochs of fine-tuning of a candidate that is trained in full, fewer than usual where the first had no
-    time for more. ``remarks``: what was left out, and why."""
+    time for more. ``longer``: whether there is more time now than there was then, so that it is to be decided again.
+    ``remarks``: what was left out, and why."""
 
     question: Question
     work: Work
     clock: Clock
     level: str | None = None
     last: int = 0
+    longer: bool = False
     remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.last = (self.work.read(_LAST) or {"epochs": self.question.rungs[-1]})["epochs"]
+        kept = self.work.read(_LAST)
+        self.longer = kept is not None and self.clock.limit > kept.get("limit", 0.0)
+        self.last = self.question.rungs[-1] if kept is None or self.longer else kept["epochs"]
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -59,7 +63,7 @@ class Auditor:
             epochs: of fine-tuning that it had.
         """
         self.last = epochs
-        self.work.write(_LAST, {"epochs": epochs})
+        self.work.write(_LAST, {"epochs": epochs, "limit": self.clock.limit})
 
     @property
     def asked(self) -> bool:

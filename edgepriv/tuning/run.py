@@ -20,6 +20,7 @@ from edgepriv.hardening_recipe import hardening_recipe
 from edgepriv.recipe import Quantize, Recipe
 from edgepriv.report import tuned
 from edgepriv.report.formatting import count
+from edgepriv.training.eps import CUSTOMARY, stated
 from edgepriv.tuning.auditing import Auditor
 from edgepriv.tuning.bits import least_bytes
 from edgepriv.tuning.budgets import Budgets, refuse_too_small, refuse_unresolvable
@@ -31,7 +32,7 @@ from edgepriv.tuning.question import Question, Work, hash_of
 from edgepriv.tuning.saying import (
     progressed,
 )
-from edgepriv.tuning.search import Search, opened_study, run
+from edgepriv.tuning.search import Search, decide_rungs, opened_study, run
 from edgepriv.tuning.space import first_points
 from edgepriv.tuning.telling import AUDIT_FILES, summary, told
 
@@ -96,6 +97,7 @@ def tune(
         _refuse_impossible(question, table)
         search = _searched(question, table, work, limits, output)
         chosen = chosen_of(search)
+        _report(output).unlink(missing_ok=True)  # of an earlier end, whose file is replaced from here on
         content = told(search, chosen, output) | {"question": digest, "limits": asdict(limits)}
     write_json(_report(output), content)
     _write_page(content, output)
@@ -146,6 +148,12 @@ def _judged(content: dict[str, Any]) -> dict[str, Any]:
     missed = [row["sentence"] for row in content["budgets"] if not row["met"]]
     if missed:
         raise GateFailed("; ".join(missed), content)
+    if not content["within"]:
+        raise GateFailed(
+            "no candidate kept every budget on the non-members that chose; the nearest one does on the others, which may be "
+            "chance",
+            content,
+        )
     return content
 
 
@@ -192,6 +200,8 @@ def question_of(model: Path, recipe: Recipe | None, budgets: Budgets, data_dir: 
     sizes = {name: len(split.non_members) for name, split in zip(("choosing", "telling"), halves, strict=True)}
     refuse_unresolvable(budgets, sizes)
     question = Question(model, recipe, given, budgets, halves, data_dir)
+    if budgets.robust is not None:
+        _refuse_unstated_eps(question)
     reason = question.unfit("none")
     if reason is not None:
         raise UserError(f"{model} cannot be tuned: {reason}")
@@ -202,6 +212,15 @@ def question_of(model: Path, recipe: Recipe | None, budgets: Budgets, data_dir: 
             "where it is (path under [start])"
         )
     return question
+
+
+def _refuse_unstated_eps(question: Question) -> None:
+    dataset, made_by = question.given.dataset, question.given.checkpoint.recipe
+    if dataset.name not in CUSTOMARY and not stated({}, question.recipe, made_by, dataset.input_shape):
+        raise UserError(
+            f"--min-robust: no radius of perturbations is customary for {dataset.name}: give a --recipe that says it (eps "
+            "under [adversary])"
+        )
 
 
 def _sensitivity(question: Question, work: Work) -> dict[str, Any]:
@@ -225,6 +244,8 @@ def _searched(question: Question, table: Mapping[str, Any], work: Work, limits: 
     search = Search(question, table, work, clock, Auditor(question, work, clock), teller)
     for candidate in all_kept(work):
         search.take(candidate)
+    if search.auditor.longer:
+        decide_rungs(search)
     search.auditor.go_on(search.candidates.values())
     study = opened_study(work, question.given.split.seed)
     run(search, study, limits.candidates, first_points(question.budgets, question.setting))

@@ -230,6 +230,19 @@ def _scored(search: Search, plan: Plan, epochs: int, *, always: bool) -> float:
     return score(candidate, question.budgets, final=epochs == question.rungs[-1])
 
 
+def decide_rungs(search: Search) -> None:
+    """How long candidates are trained where an earlier run had less time, by what its candidates took.
+
+    Args:
+        search: with the candidates of earlier runs.
+    """
+    plan = uniform(search.question.budgets, search.question.setting)
+    for epochs in search.auditor.rungs[:-1]:
+        if not _affords_next(search, plan, epochs):
+            search.auditor.shorten(epochs)
+            return
+
+
 def _affords_next(search: Search, plan: Plan, epochs: int) -> bool:
     """Whether the first candidate can be trained on the next rung, and the file be made of it at the end."""
     following = next(each for each in search.question.rungs if each > epochs)

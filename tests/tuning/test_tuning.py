@@ -9,6 +9,7 @@ from simulated_search import Simulated, trained
 
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.recipe import Recipe, as_toml, load
+from edgepriv.report.tuned import lines
 from edgepriv.tuning import tune
 from edgepriv.tuning.budgets import budgets_of
 from edgepriv.tuning.question import hash_of
@@ -178,6 +179,56 @@ def test_a_budget_that_cannot_be_kept_ends_in_the_nearest_file(model, tmp_path, 
     assert missed["size"]["excess"] > 0
     assert missed["size"]["sentence"].endswith("%)")
     assert any(row["name"] == content["winner"] for row in content["candidates"])
+
+
+def test_what_no_candidate_kept_on_the_records_that_chose_is_not_kept_by_chance(model, tmp_path, monkeypatch):
+    simulated = Simulated(model)
+
+    def lucky(path, question, split):  # on the telling half no file loses anything
+        if split is question.halves.telling:
+            return np.ones(len(split.non_members), dtype=bool)
+        return Simulated.right_of(simulated, path, question, split)
+
+    simulated.right_of = lucky
+    simulated.patched(monkeypatch)
+    with pytest.raises(GateFailed, match="no candidate kept every budget on the non-members that chose") as failed:
+        tune(model, None, budgets_of(None, 0.001, None, None), tmp_path / "tuned", **TIME)
+    assert [row["met"] for row in failed.value.audit["budgets"]] == [True]
+    assert "the nearest to the budgets" in lines(failed.value.audit)[0]
+
+
+def test_a_search_that_is_killed_while_it_writes_a_new_winner_goes_on(model, tmp_path, monkeypatch):
+    asked = budgets_of(None, 15.0, None, None)
+    with monkeypatch.context() as patch:
+        Simulated(model).patched(patch)
+        tune(model, None, asked, tmp_path / "tuned", seconds=600.0, most=1)
+        patch.setattr("edgepriv.tuning.telling.as_toml", lambda recipe: 1 / 0)  # after the new model.onnx
+        with pytest.raises(ZeroDivisionError):
+            tune(model, None, asked, tmp_path / "tuned", **TIME)
+    Simulated(model).patched(monkeypatch)
+    content = tune(model, None, asked, tmp_path / "tuned", **TIME)
+    assert content["trials"] == TIME["most"]
+    assert load(tmp_path / "tuned/recipe.toml").quantize.model_dump() == content["recipe"]["quantize"]
+
+
+def test_more_time_lets_candidates_train_for_longer(model, tmp_path, monkeypatch):
+    asked = budgets_of(None, 15.0, None, None)
+    with monkeypatch.context() as patch:
+        Simulated(model).patched(patch)
+        patch.setattr("edgepriv.tuning.search._affords_next", lambda *_: False)
+        first = tune(model, None, asked, tmp_path / "tuned", seconds=600.0, most=3)
+    Simulated(model).patched(monkeypatch)
+    again = tune(model, None, asked, tmp_path / "tuned", seconds=600.0, most=4)
+    longer = tune(model, None, asked, tmp_path / "tuned", seconds=6000.0, most=7)
+    epochs = [{row["epochs"] for row in content["candidates"]} for content in (first, again, longer)]
+    assert epochs[:2] == [{1}, {1}]
+    assert epochs[2] > {1}
+
+
+def test_robustness_without_a_customary_radius_asks_for_one(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgepriv.tuning.run.CUSTOMARY", set())
+    with pytest.raises(UserError, match=r"--min-robust: no radius .* is customary for digits: give a --recipe"):
+        tune(model, None, budgets_of(None, None, None, 0.3), tmp_path / "tuned", **TIME)
 
 
 def test_time_ends_the_search_after_the_candidate_that_runs(model, tmp_path, monkeypatch):
