@@ -27,7 +27,8 @@ from edgepriv.data.halves import Halves, halves_of
 from edgepriv.data.inherited import NAMING, read_members
 from edgepriv.data.same_columns import as_in, in_one_order
 from edgepriv.data.sources import canonical_name, default_data_dir, files_of, load
-from edgepriv.data.splits import Split, make_split, notes_on_resolution, notes_on_split, remake_split, trained_elsewhere
+from edgepriv.data.split_notes import notes_on_resolution, notes_on_split
+from edgepriv.data.splits import Split, make_split, remake_split, trained_elsewhere
 from edgepriv.data.training_data import TrainingData
 
 __all__ = [

@@ -126,7 +126,7 @@ def refuse_shared(extra: ExtraData, path: Path, dataset: Dataset, split: Split, 
         "held-out examples": np.concatenate([split.holdout, split.validation]),
         "records of the attacker's pool": split.reference,
     }
-    shared = {role: len(own.intersection(prints(dataset.x[index]))) for role, index in roles.items()}
+    shared = {role: len(own.intersection(prints(dataset.x, index))) for role, index in roles.items()}
     if any(shared.values()):
         *most, last = [f"{count:,} {role}" for role, count in shared.items() if count]
         counted = " and ".join([", ".join(most), last] if most else [last])

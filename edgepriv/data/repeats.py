@@ -6,43 +6,43 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edgepriv.data.dataset import as_inputs
+_CHUNK = 256
+"""Examples that are copied at a time: a data set may fill the memory."""
 
-_CHUNK = 4096
 
-
-def prints(x: np.ndarray) -> Iterator[bytes]:
+def prints(x: np.ndarray, index: np.ndarray | None = None) -> Iterator[bytes]:
     """A hash of each example; images as bytes, whether or not they are kept so.
 
     Args:
         x: inputs [N, ...], as a data set keeps them.
+        index: int64 [M], which of them; None for all.
 
     Returns:
-        N digests, in order.
+        A digest for each, in order.
     """
-    for start in range(0, len(x), _CHUNK):
-        rows = x[start : start + _CHUNK]
-        if rows.dtype != np.uint8:
-            rows = as_inputs(rows)
-            if rows.ndim == 4:
-                rows = np.rint(rows * 255).astype(np.uint8)
+    asked = np.arange(len(x)) if index is None else index
+    for start in range(0, len(asked), _CHUNK):
+        rows = x[asked[start : start + _CHUNK]]
+        if rows.ndim == 4 and rows.dtype != np.uint8:
+            rows = np.rint(rows * 255).astype(np.uint8)
         for row in rows:
             yield hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=16).digest()
 
 
-def notes_on_repeats(members: np.ndarray, non_members: np.ndarray) -> list[str]:
+def notes_on_repeats(x: np.ndarray, members: np.ndarray, non_members: np.ndarray) -> list[str]:
     """What equal examples do to figures of members and others.
 
     Args:
-        members: inputs [M, ...], as a data set keeps them.
-        non_members: inputs [N, ...], likewise.
+        x: inputs [N, ...], as a data set keeps them.
+        members: int64 [M], which of them are members.
+        non_members: int64, which are not.
 
     Returns:
         Sentences; none where no member is equal to another or to a non-member.
     """
-    times = Counter(prints(members))
+    times = Counter(prints(x, members))
     lines = []
-    known = sum(digest in times for digest in prints(non_members))
+    known = sum(digest in times for digest in prints(x, non_members))
     if known:
         lines.append(
             f"warning: {known:,} of the {len(non_members):,} non-members are equal to a member, so the model was trained on "

@@ -29,9 +29,7 @@ from edgepriv.tuning.clock import Clock
 from edgepriv.tuning.finalists import chosen_of
 from edgepriv.tuning.frontier import choose, frontier
 from edgepriv.tuning.question import Question, Work, hash_of
-from edgepriv.tuning.saying import (
-    progressed,
-)
+from edgepriv.tuning.saying import BY_CHANCE, progressed
 from edgepriv.tuning.search import Search, decide_rungs, opened_study, run
 from edgepriv.tuning.space import first_points
 from edgepriv.tuning.telling import AUDIT_FILES, summary, told
@@ -149,11 +147,7 @@ def _judged(content: dict[str, Any]) -> dict[str, Any]:
     if missed:
         raise GateFailed("; ".join(missed), content)
     if not content["within"]:
-        raise GateFailed(
-            "no candidate kept every budget on the non-members that chose; the nearest one does on the others, which may be "
-            "chance",
-            content,
-        )
+        raise GateFailed(BY_CHANCE, content)
     return content
 
 

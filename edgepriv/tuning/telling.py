@@ -15,6 +15,7 @@ from edgepriv.tuning.frontier import Chosen, frontier
 from edgepriv.tuning.question import Question
 from edgepriv.tuning.risks import PROXY, complete, leakage_of, missing, risks, robust_of
 from edgepriv.tuning.saying import (
+    BY_CHANCE,
     accuracy_told,
     beside_uniform,
     fewer_epochs,
@@ -71,7 +72,10 @@ def told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
     accepted = [line for line in done.get("accuracy", {}).get("warnings", []) if "--accept-accuracy-loss" in line]
     unasked = accuracy_told(figures) if question.budgets.drop is None else ""
     compared = uniform(question.budgets, question.setting).named(search.auditor.last)
+    verdicts = [verdict(kept, figures) for kept in judged(question.budgets, figures)]
+    verdicts += [not_measured(name) for name in missing(figures, question.budgets)]
     remarks = [
+        *([BY_CHANCE] if not chosen.within and all(row["met"] for row in verdicts) else []),
         *(line for line in (unasked, tied(chosen, question.budgets.goal), not_the_same(winner, digest)) if line),
         *(beside_uniform(winner, search.candidates[name]) for name in (compared,) if name in search.candidates),
         *fewer_epochs(search.auditor.last, question.rungs[-1]),
@@ -86,8 +90,7 @@ def told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
         "sha256": digest,
         "recipe": hardened.model_dump(mode="json"),
         "figures": figures,
-        "budgets": [verdict(kept, figures) for kept in judged(question.budgets, figures)]
-        + [not_measured(name) for name in missing(figures, question.budgets)],
+        "budgets": verdicts,
         "said": remarks,
         "command": _command(question, output, accepted),
     }

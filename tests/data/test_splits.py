@@ -7,7 +7,8 @@ import pytest
 
 from edgepriv.data import Dataset, checked, load, make_split, members_beside, remake_split
 from edgepriv.data.sizes import ROLES
-from edgepriv.data.splits import notes_on_split, trained_elsewhere
+from edgepriv.data.split_notes import notes_on_split
+from edgepriv.data.splits import trained_elsewhere
 from edgepriv.errors import UserError
 from edgepriv.project import recorded_data
 from edgepriv.recipe import Data

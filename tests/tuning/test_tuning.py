@@ -194,7 +194,9 @@ def test_what_no_candidate_kept_on_the_records_that_chose_is_not_kept_by_chance(
     with pytest.raises(GateFailed, match="no candidate kept every budget on the non-members that chose") as failed:
         tune(model, None, budgets_of(None, 0.001, None, None), tmp_path / "tuned", **TIME)
     assert [row["met"] for row in failed.value.audit["budgets"]] == [True]
-    assert "the nearest to the budgets" in lines(failed.value.audit)[0]
+    said = lines(failed.value.audit)
+    assert "the nearest to the budgets" in said[0]
+    assert str(failed.value) in said
 
 
 def test_a_search_that_is_killed_while_it_writes_a_new_winner_goes_on(model, tmp_path, monkeypatch):
