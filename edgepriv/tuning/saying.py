@@ -9,7 +9,9 @@ from edgepriv.tuning.budgets import Kept
 from edgepriv.tuning.candidates import Candidate
 from edgepriv.tuning.frontier import Chosen
 
-BY_CHANCE = "no candidate kept every budget on the non-members that chose; the nearest one does on the others, which may be chance"
+BY_CHANCE = (
+    "no candidate kept every budget on the non-members that chose; the nearest does on the others, perhaps by chance"
+)
 """Of a file that is within all budgets where it is told, and was not where it was chosen."""
 
 
