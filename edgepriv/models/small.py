@@ -86,12 +86,15 @@ class LinearModel(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear layers of the given hidden ``widths`` with ReLU between them."""
+    """Linear layers of the given hidden ``widths``, one number for one such layer, with ReLU between them."""
 
-    def __init__(self, num_classes: int, input_shape: Sequence[int], widths: Sequence[int] = (512, 256, 128)) -> None:
+    def __init__(
+        self, num_classes: int, input_shape: Sequence[int], widths: Sequence[int] | int = (512, 256, 128)
+    ) -> None:
         super().__init__()
+        asked, widths = widths, (widths,) if isinstance(widths, int) else widths
         if not widths or not all(isinstance(width, int) and width > 0 for width in widths):
-            raise UserError(f"model 'mlp': widths must be positive whole numbers, such as 512,256 (got {list(widths)})")
+            raise UserError(f"model 'mlp': widths must be positive whole numbers, such as 512,256 (got {asked!r})")
         sizes = [math.prod(input_shape), *widths, num_classes]
         self.layers = nn.ModuleList(nn.Linear(fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(sizes))
 

@@ -183,7 +183,7 @@ def parse(content: dict[str, Any], where: str) -> Recipe:
         field = ".".join(str(part) for part in first["loc"])
         asked = _asked_as(first["loc"]) if where == _OPTIONS else ""
         place = asked or f"{where}: {field}"
-        reason = first["msg"].removeprefix("Value error, ")
+        reason = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
         if first["type"] == "extra_forbidden":
             known = _known_beside(first["loc"])
             raise UserError(f"{where}: there is no {field}{nearest(str(first['loc'][-1]), known)}") from error

@@ -77,6 +77,7 @@ def test_an_unknown_name_lists_the_known():
         ("cnn", (1, 8, 8), {"depth": 3}, "does not take these arguments.*depth"),
         ("mlp", (4,), {"widths": []}, "widths must be positive whole numbers"),
         ("mlp", (4,), {"widths": [8, -1]}, "widths must be positive whole numbers"),
+        ("mlp", (4,), {"widths": "64"}, "widths must be positive whole numbers, such as 512,256 .got '64'."),
         ("resnet18", (446,), {}, "needs images"),
         ("resnet18", (3, 32, 32), {"depth": 3}, "depth"),
         ("alexnet", (3, 16, 16), {}, "does not accept inputs"),
@@ -86,6 +87,12 @@ def test_what_an_architecture_cannot_take_is_one_sentence(name, input_shape, arg
     with pytest.raises(UserError, match=sentence) as error:
         build(name, 10, input_shape, **arguments)
     assert "\n" not in str(error.value)
+
+
+def test_one_width_is_one_hidden_layer():
+    one, listed = (build("mlp", 3, (4,), widths=widths) for widths in (8, [8]))
+    assert one.state_dict().keys() == listed.state_dict().keys()
+    assert len(one.layers) == 2
 
 
 # --- the user's own architectures ---

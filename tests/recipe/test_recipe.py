@@ -34,6 +34,18 @@ def test_a_section_in_python_keeps_them_too():
     assert Recipe(qat={"epochs": 2}).qat.quantized
 
 
+@pytest.mark.parametrize(("field", "one"), [("mean", 0.5), ("std", 1), ("mean", [0.5])])
+def test_one_number_is_a_list_of_one(field, one):
+    recipe = parse({"model": {field: one}}, "recipe a.toml")
+    assert getattr(recipe.model, field) == (one[0] if isinstance(one, list) else one,)
+    assert parse({"audit": {"threat_models": "adaptive"}}, "recipe a.toml").audit.threat_models == ("adaptive",)
+
+
+def test_a_pair_is_no_word_and_is_told_so():
+    with pytest.raises(UserError, match=r"recipe a.toml: model.input_range: input should be a list \(got '0:1'\)"):
+        parse({"model": {"input_range": "0:1"}}, "recipe a.toml")
+
+
 def test_another_norm_forgets_the_lengths_of_the_old_one():
     linf = Recipe(adversary={"eps": 0.1, "step": 0.02})
     assert linf.with_changes(adversary={"norm": "l2"}).adversary.eps is None
