@@ -2,7 +2,8 @@
 
     python benchmarks/defences.py [--recipe FILE.toml] [--defences undefended relaxloss ...] [--bits 4] [--seeds 0 ...]
                                   [--data KEY=VALUE ...] [--set SECTION.KEY=VALUE ...] [--references 16]
-                                  [--robust EPS [--examples 500]] [--folder DIR] [--output FILE.json] [--again]
+                                  [--robust EPS [--examples 500]] [--canaries mislabelled:500]
+                                  [--folder DIR] [--output FILE.json] [--again]
     python benchmarks/defences.py --time [--references 16] [--folder DIR] [--output FILE.json]
 
 By default Location-30 and the perceptron of recipes/location_mlp.toml. Each row is one run of ``edgepriv train``, ``harden``
@@ -10,10 +11,12 @@ and ``audit``: the file that ships, and reference models that repeat the whole d
 attacker's pool is the privacy holdout here (2,000 of 2,500), on which DMP distils, for every row alike. ``--data`` names other
 data, and how many records play which role, by the recipe's keys (``name=npz:scans.npz members=1500 ...``); ``--set`` changes
 the rest of the recipe (``--set dp.epsilon=3 train.lr=1.0``). ``--robust`` also counts what AutoAttack leaves of
-non-members, in L-infinity. Reference models are kept in ``--folder``: a run that was killed
-goes on where it stopped. Prints a table and writes benchmarks/results/defences.json row by row: rows that stand there for the
-same setting are not run again without ``--again``. ``--time`` runs none: it times the files of the output's rows with so many
-reference models that are in ``--folder``, all in turn on one thread, on a machine that should have nothing else to do.
+non-members, in L-infinity. ``--canaries`` puts records that are hard to hide among the members, and measures what is found of
+them, after Table 1 of Aerni et al. (2024), in place of the average. Reference models are kept in ``--folder``: a run that was
+killed goes on where it stopped. Prints a table and writes benchmarks/results/defences.json (canaries.json with
+``--canaries``) row by row: rows that stand there for the same setting are not run again without ``--again``. ``--time`` runs
+none: it times the files of the output's rows with so many reference models that are in ``--folder``, all in turn on one
+thread, on a machine that should have nothing else to do.
 """
 
 import argparse
@@ -34,9 +37,10 @@ from edgepriv.device.machine import machine
 from edgepriv.files import read_json, write_json
 from edgepriv.measure.bench import bench
 from edgepriv.recipe import Recipe, load
+from edgepriv.report.canaries import best_of
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "location_mlp.toml"
-RESULTS = Path(__file__).parent / "results" / "defences.json"
+RESULTS = Path(__file__).parent / "results"
 DATA = {"members": 1000, "non_members": 1000, "reference": 500, "holdout": 2000, "validation": 500}
 DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
     "undefended": {},
@@ -45,6 +49,8 @@ DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
     "mixup": {"train": {"mixup": {"alpha": 1.0}}},
     "relaxloss": {"train": {"train": {"relax": 0.6}}},
     "relaxloss-0.3": {"train": {"train": {"relax": 0.3}}},
+    "relaxloss-rank": {"train": {"train": {"relax": 0.6}}, "harden": {"regenerate": "rank"}},
+    "relaxloss-1": {"train": {"train": {"relax": 1.0}}},
     "hamp": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}}},
     "hamp-best": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}, "train": {"select": "best"}}},
     "hamp-rank": {"train": {"hamp": {"entropy": 0.5, "regularizer": 0.001}}, "harden": {"regenerate": "rank"}},
@@ -63,8 +69,9 @@ DEFENCES: dict[str, dict[str, dict[str, Any]]] = {
     "dp-sgd-rank": {"harden": {"ptq": True, "regenerate": "rank"}},
 }
 """Defence -> what it changes in the recipe of the training, and the options of the hardening. HAMP's gamma and alpha and
-SELENA's K and L are its authors' for Location-30; ``selena-5`` keeps their ratio and takes a fifth of the time. ``dp-sgd``
-and ``dp-sgd-rank`` are for a recipe that says how much (recipes/dp_fashion.toml)."""
+SELENA's K and L are its authors' for Location-30, ``relaxloss-1`` is its authors' for CIFAR-10; ``selena-5`` keeps SELENA's
+ratio and takes a fifth of the time. ``dp-sgd`` and ``dp-sgd-rank`` are for a recipe that says how much
+(recipes/dp_fashion.toml)."""
 ATTACKS = "lira-online,rmia-online"
 ROUNDS = 7
 """Processes that time each file."""
@@ -128,6 +135,7 @@ def measured(options: argparse.Namespace, defence: str, seed: int) -> dict[str, 
             if row["threat_model"] == "adaptive"
         ],
         "robustness": audited.robustness,
+        **({} if audited.canaries is None else {"canaries": audited.canaries}),
         "seconds": round(time.perf_counter() - started, 1),
     }
 
@@ -204,6 +212,32 @@ def shown(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def shown_canaries(rows: list[dict[str, Any]]) -> Table:
+    """TPR at 0.1% of false positives by the strongest attack on the canaries, average records beside."""
+    table = Table(title="TPR at 0.1% FPR, the attack that finds most canaries")
+    for heading in (
+        "recipe",
+        "defence",
+        "bits",
+        "seed",
+        "accuracy on unseen data",
+        "average record",
+        "canaries",
+        "attack",
+    ):
+        table.add_column(heading)
+    for row in rows:
+        best = best_of(row["canaries"])
+        accuracy = f"{100 * row['utility']['non_member_accuracy']:.1f}%"
+        own = (row["recipe"], row["defence"], str(row["bits"]), str(row["seed"]), accuracy)
+        if best is None:  # too few reference models for any attack
+            table.add_row(*own, *2 * ["not measured"], "")
+            continue
+        rates = [_rate(best[side]["tpr_at_fpr"]["0.001"]) for side in ("average", "canaries")]
+        table.add_row(*own, *rates, best["name"])
+    return table
+
+
 def _rate(rate: dict[str, Any]) -> str:
     if rate["value"] is None:
         return str(rate["note"])
@@ -222,11 +256,15 @@ def main() -> None:
     parser.add_argument("--references", type=int, default=16)
     parser.add_argument("--robust", type=float, metavar="EPS", help="L-infinity; without it not measured")
     parser.add_argument("--examples", type=int, default=500, help="non-members that are attacked")
+    parser.add_argument(
+        "--canaries", metavar="KIND:COUNT", help="among the members and others, such as mislabelled:500"
+    )
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "edgepriv-defences")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, help="instead of benchmarks/results/")
     parser.add_argument("--again", action="store_true", help="run settings that are in the output already")
     parser.add_argument("--time", action="store_true", help="time the files of the output's rows, and run none")
     options = parser.parse_args()
+    options.output = options.output or RESULTS / ("canaries.json" if options.canaries else "defences.json")
     if options.time:
         write_json(
             options.output,
@@ -234,6 +272,8 @@ def main() -> None:
         )
         return
     options.data = data_asked(options.data) if options.data else DATA
+    if options.canaries:
+        options.data = options.data | {"canaries": options.canaries}
     options.changes = changes_asked(options.set)
     rows = read_json(options.output, "results")["rows"] if options.output.exists() else []
     for seed in options.seeds:
@@ -246,7 +286,7 @@ def main() -> None:
             row = this | own | {"machine": machine(), "threads": os.environ.get("OMP_NUM_THREADS")}
             rows = [other for other in rows if other not in same] + [row]
             write_json(options.output, {"rows": rows})
-    Console().print(shown(rows))
+    Console().print(shown_canaries(rows) if options.canaries else shown(rows))
 
 
 if __name__ == "__main__":

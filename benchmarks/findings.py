@@ -1,4 +1,4 @@
-"""Write the tables of docs/findings.md and docs/papers.md anew from the cells that are kept in benchmarks/results/papers/cells.
+"""Write the tables of the documentation anew from the cells that are kept in benchmarks/results.
 
     python benchmarks/papers.py all best --gather     # first, where cells have been run since
     python benchmarks/findings.py [--check]
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from findings_field import of_adversarial_training, of_seeds, of_the_field
+from findings_field import of_adversarial_training, of_canaries, of_seeds, of_the_field
 from findings_lines import (
     LIRA,
     RMIA,
@@ -39,7 +39,9 @@ from papers_measures import best_adaptive
 from edgepriv.errors import UserError
 from edgepriv.files import write_text
 
-PAGES = tuple(Path(__file__).parents[1] / "docs" / name for name in ("findings.md", "papers.md"))
+PAGES = tuple(
+    Path(__file__).parents[1] / "docs" / name for name in ("findings.md", "papers.md", "explanation/canaries.md")
+)
 
 
 def widths_001(experiment: str, labels: Mapping[str, str]) -> str:
@@ -259,6 +261,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "seeds-location30": lambda: of_seeds("location30"),
     "seeds-pneumonia": lambda: of_seeds("pneumonia.npz"),
     "field-pneumonia": lambda: of_the_field("fashion_lenet.toml", "pneumonia.npz"),
+    "canaries-fashion_mnist": lambda: of_canaries("fashion_mnist", 3000),
+    "canaries-cifar10": lambda: of_canaries("cifar10", 2000),
+    "canaries-pneumonia": lambda: of_canaries("pneumonia.npz", 1500),
+    "canaries-location30": lambda: of_canaries("location30", 1000),
     "adversarial-leakage": of_adversarial_training,
 }
 """By the name that stands in a page."""

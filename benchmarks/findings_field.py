@@ -22,13 +22,17 @@ from findings_lines import (
 
 from edgepriv.errors import UserError
 from edgepriv.files import read_json
+from edgepriv.report.canaries import best_of
 
 FIELD = Path(__file__).parent / "results" / "defences.json"
+CANARIES = Path(__file__).parent / "results" / "canaries.json"
 FIELD_LABELS = {
     "early-stop": "best held-out epoch",
     "label-smoothing": "label smoothing 0.3",
     "relaxloss": "RelaxLoss 0.6",
     "relaxloss-0.3": "RelaxLoss 0.3",
+    "relaxloss-1": "RelaxLoss 1.0",
+    "relaxloss-rank": "RelaxLoss 0.6, `rank`",
     "mixup": "mixup",
     "hamp": "HAMP",
     "hamp-best": "HAMP, best held-out epoch",
@@ -85,7 +89,7 @@ def of_seeds(data: str, references: int = 16) -> str:
             for attack in (LIRA, RMIA)
             for cell in (number(of_attack(rows, attack, "auc")), at_low_fpr(rows, attack))
         ]
-        return [both_accuracies(rows), *attacks, _under_attack(rows), _file_of(rows)]
+        return [both_accuracies(rows), *attacks, _found_of_canaries(rows[0]), _under_attack(rows), _file_of(rows)]
 
     headings = (
         "defence",
@@ -94,6 +98,7 @@ def of_seeds(data: str, references: int = 16) -> str:
         "its TPR at 0.1% FPR",
         "RMIA, AUC",
         "its TPR at 0.1% FPR",
+        "of canaries",
         "under AutoAttack",
         "file, p50",
     )
@@ -116,6 +121,50 @@ def _file_of(rows: Cells) -> str:
     return f"{size}, {median(times):.3f} ms" if times else size
 
 
+def _found_of_canaries(row: Mapping[str, Any]) -> str:
+    """TPR at 0.1% FPR of the attack that finds most canaries, from the run of the same defence with canaries."""
+    for other in read_json(CANARIES, "results")["rows"]:
+        data = {name: value for name, value in other["data"].items() if name != "canaries"}
+        if data == row["data"] and all(
+            other.get(name) == row.get(name) for name in ("recipe", "bits", "changes", "asked")
+        ):
+            return _rate_of_canaries(other["canaries"])
+    return "-"
+
+
+def _rate_of_canaries(part: Mapping[str, Any], whose: str = "canaries") -> str:
+    best = best_of(part)
+    if best is None:
+        return "-"
+    rate = best[whose]["tpr_at_fpr"]["0.001"]
+    return with_interval(f"{100 * rate['value']:.1f}%", rate["ci"], 1, 100)
+
+
+def of_canaries(data: str, members: int) -> str:
+    """The rows of ``benchmarks/defences.py --canaries`` for so many members: what is found of canaries and of others.
+
+    Args:
+        data: name of the data set.
+        members: canaries among them.
+
+    Returns:
+        The table.
+
+    Raises:
+        UserError: where there is no such row.
+    """
+    headings = ("defence", "accuracy, members / others", "average record", "canaries", "attack")
+    lines: Rows = []
+    for row in read_json(CANARIES, "results")["rows"]:
+        if (row["data"]["name"], row["data"]["members"]) == (data, members):
+            best = best_of(row["canaries"])
+            rates = [_rate_of_canaries(row["canaries"], whose) for whose in ("average", "canaries")]
+            lines.append([_label(row), both_accuracies([row]), *rates, "-" if best is None else best["name"]])
+    if not lines:
+        raise UserError(f"there are no rows of {data} with {members} members")
+    return markdown(headings, lines)
+
+
 def _under_attack(rows: Cells) -> str:
     """What AutoAttack leaves, the mean of the seeds; a bound where one of them has no more."""
     measured = [row["robustness"] for row in rows if row.get("robustness")]
@@ -132,7 +181,7 @@ def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _label(row: Mapping[str, Any]) -> str:
     """What tells a row from others of the same data but for its seed."""
-    private = row["defences"].get("dp")
+    private = row.get("defences", row).get("dp")
     label = FIELD_LABELS.get(row["defence"], row["defence"])
     if private is not None:
         head = f", {label}" if row["defence"] in FIELD_LABELS else ""

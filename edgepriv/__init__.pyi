@@ -347,6 +347,7 @@ def train(
     dp_delta: float | None = None,
     dp_clip: float | None = None,
     dp_augmentations: int | None = None,
+    dp_seed: int | None = None,
     bits: int | str | None = None,
     first_last: int | None = None,
     last_k: int | None = None,

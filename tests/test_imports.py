@@ -245,7 +245,6 @@ BENCHMARKS: tuple[set[str], ...] = (
     {
         "adversarial_leakage",
         "audit",
-        "canaries",
         "defences",
         "deploy",
         "devices",

@@ -293,7 +293,9 @@ def train_group(group: Sequence[Job], dataset: Dataset, device: torch.device = P
     for job, classifier in zip(group, classifiers, strict=True):
         if not stacked and not whole:
             stages = tuple(job.recipe.stages())
-            placed = job.recipe.with_changes(device=str(device))
+            # The attacker's own noise is no secret, and an audit is to be repeatable.
+            draws = {"dp": {"seed": job.recipe.seed}} if job.recipe.dp.active else {}
+            placed = job.recipe.with_changes(device=str(device), **draws)
             script = None if job.trainer is None else job.trainer.script
             run_stages(
                 classifier,

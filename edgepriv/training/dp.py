@@ -6,8 +6,9 @@ adding or removing one member changes the probability of any weights by at most 
 
 Not covered: the number of members, which counts as public; the normalisation, which must not be computed from the members; the
 choice of hyperparameters by trying them out on the members; the validation examples that choose an epoch; the history of
-training losses in a checkpoint, which is the owner's own. The noise comes from torch's generator, which is repeatable from the
-recipe's seed and not cryptographic: anyone who has the seed can subtract it.
+training losses in a checkpoint, which is the owner's own; an attacker who knows the draws (``dp_draws``). Noise is added in
+float64 and the sum is rounded to the gradient's own type, which hides the lowest bits of both (Mironov 2012 tells examples by
+them); that is no proof for floating-point numbers.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -18,14 +19,17 @@ from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from edgepriv.errors import UserError
 from edgepriv.models.group_norm import is_replaceable
 from edgepriv.models.rounded_activations import calling
 from edgepriv.training.clipped import clipped_sums, keeps_apart
+from edgepriv.training.dp_draws import normal
 from edgepriv.training.dp_plan import Plan
-from edgepriv.training.generators import filled
 
+_UNMAPPED = (nn.GRU, nn.RNN)
+"""Layers whose kernels ``torch.func.vmap`` cannot map over examples."""
 _NUMBERS_AT_ONCE, _EXAMPLES_AT_ONCE = 4_000_000, 1024
 """Of the gradients of single examples that are held in memory at a time; of examples, where no such gradient is."""
 
@@ -43,8 +47,6 @@ def refuse_unsupported(network: nn.Module, still: Collection[str] = ()) -> None:
         UserError: when a layer mixes the examples of a batch, or has no gradient for each of them, or when layers share a
             parameter.
     """
-    from opacus.validators import ModuleValidator
-
     names: dict[int, list[str]] = {}
     for name, parameter in network.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
@@ -56,10 +58,13 @@ def refuse_unsupported(network: nn.Module, still: Collection[str] = ()) -> None:
         )
 
     for name, module in network.named_modules():
-        refuses = ModuleValidator.VALIDATORS.get(type(module), lambda module: [])
-        if isinstance(module, _BatchNorm) and name in still:
-            continue
-        if isinstance(module, _BatchNorm) or refuses(module):
+        where = f"layer {name or 'the network'} ({type(module).__name__})"
+        if isinstance(module, _UNMAPPED):
+            raise UserError(
+                f"{where} cannot be trained with differential privacy: torch finds no gradient of each example by itself for "
+                "it; nn.LSTM in its place can be"
+            )
+        if (isinstance(module, _BatchNorm) and name not in still) or _tracks(module):
             remedy = (
                 "train it from random weights with --norm group; trained weights rely on the one that they had in training, so "
                 "freeze such layers of a pretrained network (--freeze, --train-last)"
@@ -68,9 +73,14 @@ def refuse_unsupported(network: nn.Module, still: Collection[str] = ()) -> None:
                 "or freeze it with public weights (--start-weights, --freeze, --train-last)"
             )
             raise UserError(
-                f"layer {name or 'the network'} ({type(module).__name__}) cannot be trained with differential privacy, which "
-                f"needs the gradient of each example by itself: take a model without such layers (lenet, cnn, mlp), or {remedy}"
+                f"{where} cannot be trained with differential privacy, which needs the gradient of each example by itself: "
+                f"take a model without such layers (lenet, cnn, mlp), or {remedy}"
             )
+
+
+def _tracks(module: nn.Module) -> bool:
+    """Whether statistics of the members stay in a layer's buffers, without noise."""
+    return isinstance(module, _InstanceNorm) and module.track_running_stats
 
 
 def add_clipped_gradients(
@@ -114,21 +124,24 @@ def add_clipped_gradients(
     return torch.cat(losses).mean(), torch.cat(logits)
 
 
-def add_noise(network: nn.Module, plan: Plan, generator: torch.Generator) -> None:
+def add_noise(network: nn.Module, plan: Plan, generator: torch.Generator | None) -> None:
     """Make ``grad`` of every parameter (sum of clipped gradients + noise) / expected batch size.
 
     Args:
         network: with the sums in ``grad``.
         plan: noise and clipping.
-        generator: of the noise.
+        generator: of the noise; None for the operating system's.
     """
     std = plan.noise_multiplier * plan.clip
     for parameter in network.parameters():
-        if parameter.requires_grad:
-            if std > 0:
-                _add(parameter, _noise(parameter, std, generator))
+        if parameter.requires_grad and std > 0:
+            exact = torch.float32 if parameter.device.type == "mps" else torch.float64  # which Metal does not have
+            total = normal(parameter.shape, std, generator).to(parameter.device, exact)
             if parameter.grad is not None:
-                parameter.grad /= plan.expected
+                total += parameter.grad
+            parameter.grad = (total / plan.expected).to(parameter.dtype)
+        elif parameter.requires_grad and parameter.grad is not None:
+            parameter.grad /= plan.expected
 
 
 def _add(parameter: nn.Parameter, gradient: Tensor) -> None:
@@ -161,10 +174,6 @@ def _by_gradients_of_each(
         return sums, losses, logits.flatten(0, 1)
 
     return summed
-
-
-def _noise(parameter: Tensor, std: float, generator: torch.Generator) -> Tensor:
-    return filled(torch.empty_like(parameter), lambda values, own: values.normal_(std=std, generator=own), generator)
 
 
 _Gradients = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], tuple[Tensor, Tensor]]]

@@ -43,6 +43,7 @@ class State:
     generator: Tensor | None = None
     global_generator: Tensor | None = None
     device_generator: Tensor | None = None
+    draws: list[Tensor] = field(default_factory=list)
     average: Average | None = None
     updates: int = 0
     best: list[Best] = field(default_factory=list)
@@ -130,7 +131,7 @@ def fit(
         )
     training = _prepared(classifier, members, task, seed, holdout, validation)
     generator, optimizer = training.setup.generator, training.optimizer
-    _restore(state, classifier, optimizer, generator, task.device)
+    _restore(state, classifier, optimizer, generator, task)
     for epoch in range(state.epoch, stage.epochs):
         if state.best and all(own.stopped for own in state.best):
             break
@@ -151,7 +152,7 @@ def fit(
                 classifier.eval()
                 hooks.trace.after(epoch + 1, frozen_logits(training.setup), training.members)
         state.history.append(row)
-        _keep(state, classifier, optimizer, generator, epoch, task.device)
+        _keep(state, classifier, optimizer, generator, epoch, task)
         hooks.after_epoch(state)
         hooks.progress(row)
     if state.best:
@@ -328,8 +329,7 @@ def _batches(members: Examples, task: Task, generator: Generator) -> Iterator[Te
     """The indices of each batch of an epoch."""
     own = next((objective.batches for objective in task.objectives if objective.batches is not None), None)
     if own is not None:
-        assert isinstance(generator, torch.Generator)  # see ``stackable``
-        yield from own(len(members), generator)
+        yield from own(len(members))
         return
     size, order = task.stage.batch_size, permutation(len(members), generator)
     for index in order.split(size, dim=-1):
@@ -343,14 +343,15 @@ def _keep(
     optimizer: torch.optim.Optimizer,
     generator: Generator,
     epoch: int,
-    device: torch.device,
+    task: Task,
 ) -> None:
     state.epoch = epoch + 1
     state.model = classifier.state_dict()
     state.optimizer = optimizer.state_dict()
     state.generator = generator.get_state()
     state.global_generator = torch.get_rng_state()
-    state.device_generator = generator_state(device)
+    state.device_generator = generator_state(task.device)
+    state.draws = [own.get_state() for own in _own_draws(task)]
 
 
 def _restore(
@@ -358,14 +359,20 @@ def _restore(
     classifier: Classifier,
     optimizer: torch.optim.Optimizer,
     generator: Generator,
-    device: torch.device,
+    task: Task,
 ) -> None:
     if state.model is None or state.optimizer is None or state.generator is None or state.global_generator is None:
         return
     if state.average is not None:
-        state.average = {name: value.to(device) for name, value in state.average.items()}
+        state.average = {name: value.to(task.device) for name, value in state.average.items()}
     classifier.load_state_dict(state.model)
     optimizer.load_state_dict(state.optimizer)
     generator.set_state(state.generator)
     torch.set_rng_state(state.global_generator)
-    set_generator_state(device, state.device_generator)
+    set_generator_state(task.device, state.device_generator)
+    for own, kept in zip(_own_draws(task), state.draws, strict=True):
+        own.set_state(kept)
+
+
+def _own_draws(task: Task) -> list[torch.Generator]:
+    return [own.draws for own in task.objectives if own.draws is not None]

@@ -144,8 +144,7 @@ def finish(setup: Setup) -> None:
     """
     for objective in setup.task.objectives:
         if objective.finished is not None:
-            assert isinstance(setup.generator, torch.Generator)  # see ``stackable``
-            objective.finished(setup.classifier.network, setup.members, setup.generator)
+            objective.finished(setup.classifier.network, setup.members)
 
 
 def _moved_and_back(

@@ -32,7 +32,7 @@ from edgepriv.training.quantizers import refuse_unfit
 from edgepriv.training.ranges import Placing, refuse_nobody, rounding, watched_of
 from edgepriv.training.resume import key_of, read_resume_state, write_resume_state
 from edgepriv.training.retraining import given_to, retrained, retraining_in, with_sub_models
-from edgepriv.training.starting import new_classifier
+from edgepriv.training.starting import new_classifier, trained_tensors
 from edgepriv.training.task import Task, task_of
 from edgepriv.training.traces import LossTrace
 from edgepriv.training.upfront import (
@@ -226,7 +226,9 @@ def _train(run: _Run, name: str, position: int, start: dict[str, torch.Tensor], 
     """Run one stage, from its ``state``; add its rows and what its defences measured."""
     classifier, members = run.classifier, run.members
     encoded, records = run.dataset.encoding is not None, most_of_one(run.dataset.groups, run.split.members)
-    task = task_of(classifier.network, run.recipe, name, run.dataset.input_shape, encoded=encoded, records=records)
+    recipe, shape, classes = run.recipe, run.dataset.input_shape, run.dataset.num_classes
+    brings = recipe.dp.active and bool(trained_tensors(recipe, classes, shape))
+    task = task_of(classifier.network, recipe, name, shape, encoded=encoded, records=records, trained=brings)
     task = replace(task, pipeline=None if name == "train" else run.pipeline, extra=_extra_of(run, name, task))
     if task.activations is not None:
         watched = refuse_nobody(watched_of(run.dataset, run.split))

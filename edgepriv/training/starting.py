@@ -35,6 +35,8 @@ def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...
 def normalised_for_dp(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> tuple[Recipe, list[str]]:
     """Group normalization for a network that is made for differentially private training, which batch normalization mixes.
 
+    Trained weights rely on the statistics of their batch normalization, so it stays where the user's own code brings some.
+
     Args:
         recipe: of a run that starts from random weights, or from public ones, whose normalization stays as it is.
         num_classes: K.
@@ -44,20 +46,60 @@ def normalised_for_dp(recipe: Recipe, num_classes: int, input_shape: tuple[int, 
         The recipe, with ``model.norm`` "group" where that changes the network; and sentences that say so.
 
     Raises:
-        UserError: for an architecture that does not fit.
+        UserError: for an architecture that does not fit, and where group normalization would replace what trained weights
+            rely on.
     """
-    if not recipe.dp.active or recipe.start.active or recipe.model.norm != "own":
+    asked = recipe.model.norm == "group"
+    if recipe.start.active or not (recipe.dp.active or asked):
         return recipe, []
+    own = recipe.with_changes(model={"norm": "own"})
     with torch.random.fork_rng(devices=[]):
-        network = build_classifier(recipe.model, num_classes, input_shape).network
+        network = build_classifier(own.model, num_classes, input_shape).network
+    still = held_by(network, recipe.train).modules
     replaced = with_group_norm(network)
-    if not replaced:
+    trained = trained_tensors(own, num_classes, input_shape) if replaced else []
+    if trained and not asked and still.issuperset(replaced):
+        return recipe, []  # which stays in eval mode, and mixes nothing
+    if trained:
+        why = "--norm group" if asked else "differential privacy, which batch normalization cannot be trained with,"
+        raise UserError(
+            f"{recipe.model.name} brings weights along that are not drawn at random ({some(trained)}), and trained weights "
+            f"rely on their batch normalization ({some(replaced)}), so that {why} cannot put group normalization in its place: "
+            "freeze such layers (--freeze, --train-last), or build the network without trained weights"
+        )
+    if asked or not replaced:
         return recipe, []
     note = (
         f"group normalization stands in place of batch normalization ({some(replaced)}), which mixes the examples of a batch "
         "and cannot be trained with differential privacy"
     )
     return recipe.with_changes(model={"norm": "group"}), [note]
+
+
+def trained_tensors(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> list[str]:
+    """Weights that a network of the user's own code has whatever the seed: it has read them from somewhere.
+
+    Args:
+        recipe: model and public weights; what those bring is not looked at.
+        num_classes: K.
+        input_shape: of one example.
+
+    Returns:
+        Names of the parameters; none of one of our own architectures, and none that is constant, such as a zero bias.
+    """
+    if ":" not in recipe.model.name:
+        return []
+    with torch.random.fork_rng(devices=[]):
+        drawn = []
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            drawn.append(dict(build_classifier(recipe.model, num_classes, input_shape).network.named_parameters()))
+    one, other = drawn
+    return [
+        name
+        for name, value in one.items()
+        if value.numel() > 1 and bool((value != value.flatten()[0]).any()) and torch.equal(value, other[name])
+    ]
 
 
 def start_notes(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> list[str]:

@@ -84,6 +84,7 @@ def task_of(
     brief: bool = False,
     encoded: bool = False,
     records: int = 1,
+    trained: bool = False,
 ) -> Task:
     """What a stage minimises.
 
@@ -95,12 +96,13 @@ def task_of(
         brief: for a rehearsal, see ``Asked``.
         encoded: whether the inputs are made of a table's columns, as there.
         records: the most records that one person has among the members.
+        trained: whether the architecture brings trained weights along, as there.
 
     Returns:
         The task.
     """
     image_network, stacked = len(input_shape) == 3, isinstance(network, Stacked)
-    objectives = objectives_of(Asked(recipe, name, input_shape, brief, encoded, records))
+    objectives = objectives_of(Asked(recipe, name, input_shape, brief, encoded, records, trained))
     full = any(each.gradient is not None for each in objectives)
     exact = full or any(each.activations is not None for each in objectives)  # bfloat16 cannot tell 256 levels apart
     device = device_of(recipe.device)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from opacus.accountants import create_accountant
+from scipy import stats
 from torch import nn
 from torch.nn import functional
 from weights import weights_of
@@ -17,16 +18,18 @@ from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.clipped import keeps_apart
 from edgepriv.training.dp import add_clipped_gradients, add_noise, refuse_unsupported
+from edgepriv.training.dp_draws import normal, uniform
 from edgepriv.training.dp_plan import Plan, later_plan, plan_of
 from edgepriv.training.objectives import Asked, Ground, objectives_of
 from edgepriv.training.simulation import simulation_of
 from edgepriv.training.stacked import stackable
+from edgepriv.training.starting import normalised_for_dp
 
 QUIET = Plan(noise_multiplier=0.0, clip=0.1, sample_rate=0.25, delta=1e-4, members=80, steps_per_epoch=4)
 RECIPE = Recipe(
     model={"name": "cnn", "args": {"width": 4}},
     train={"epochs": 3, "batch_size": 32, "lr": 0.01},
-    dp={"epsilon": 4.0, "clip": 0.5},
+    dp={"epsilon": 4.0, "clip": 0.5, "seed": 7},
 )
 
 
@@ -107,7 +110,7 @@ def test_the_mean_over_the_copies_of_each_example_is_clipped_once(model, shape, 
 def test_a_large_batch_is_accumulated_in_parts(toy, split, monkeypatch):
     """What is in memory at a time does not depend on the size of the batch, and nor does the result."""
     changed = RECIPE.with_changes(train={"epochs": 2, "batch_size": 64, "augment": "crop_flip", "ema": 0.9})
-    recipe = changed.model_copy(update={"dp": Dp(noise=0.01, augmentations=2)})
+    recipe = changed.model_copy(update={"dp": Dp(noise=0.01, augmentations=2, seed=0)})
     split = dataclasses.replace(split, members=split.members[:100])
 
     def trained(at_once):
@@ -302,8 +305,81 @@ def test_noise_that_is_given_has_the_epsilon_that_it_has(toy, split, noise, said
         assert facts["epsilon"] is None
     line, *rest = DEFENCES["dp"].terminal_lines(facts)
     assert said in line
-    assert [of_rest for of_rest in rest if "the seed of the noise (0)" in of_rest] == rest
     assert len(rest) == (noise > 0)
+    assert all("what" not in of_rest.split()[:1] and "which the manifest says" in of_rest for of_rest in rest)
+    assert not any("seed of the noise" in of_rest for of_rest in rest)
+
+
+def drawn_by(toy, split, seed):
+    """Weights, and what the proof does not cover."""
+    recipe = RECIPE.with_changes(train={"epochs": 1}).model_copy(update={"dp": Dp(epsilon=0.5, seed=seed)})
+    classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+    facts = run_stages(classifier, recipe, ("train",), toy, split, quiet=True).defences["dp"]
+    return weights_of(classifier), facts["not_covered"]
+
+
+def test_nobody_can_draw_the_noise_again_unless_a_seed_is_asked_for(toy, split):
+    (one, said), (other, _) = (drawn_by(toy, split, None) for _ in range(2))
+    assert not torch.equal(one, other)
+    assert not any("seed" in part for part in said)
+    (one, said), (other, _) = (drawn_by(toy, split, 3) for _ in range(2))
+    assert torch.equal(one, other)
+    assert "an attacker who knows the seed of the noise (3)" in said
+    assert not torch.equal(one, drawn_by(toy, split, 4)[0])
+
+
+def test_stages_share_no_draws():
+    """The accountant composes them as independent: with equal noise one stage's would cancel the other's."""
+    recipe = RECIPE.with_changes(qat={"epochs": 1}, quantize={"bits": 4}, dp={"total": 8.0})
+    drawn = []
+    for stage in ("train", "qat"):
+        (objective,) = (own for own in objectives_of(Asked(recipe, stage, (3, 8, 8))) if own.name == "dp")
+        network = nn.Linear(30, 20)
+        (chosen,) = next(zip(objective.batches(1000)))
+        objective.finished(network, 1000)
+        noise = network.weight.grad.flatten()
+        drawn.append((chosen, noise / noise.std()))
+    (first, noise), (second, again) = drawn
+    assert first.tolist() != second.tolist()
+    assert abs(float(torch.corrcoef(torch.stack([noise, again]))[0, 1])) < 0.2
+
+
+@pytest.mark.parametrize("generator", [None, torch.Generator().manual_seed(1)], ids=["operating system", "seeded"])
+def test_noise_is_gaussian(generator):
+    noise = normal(torch.Size([333, 301]), 2.0, generator)
+    assert (noise.shape, noise.dtype) == ((333, 301), torch.float64)
+    assert stats.kstest(noise.flatten().numpy() / 2, "norm").pvalue > 1e-6
+    assert abs(float(noise.mean())) < 0.05
+    halves = noise.flatten()[: 333 * 301 // 2 * 2].chunk(2)  # two numbers of one draw are independent
+    assert abs(float(torch.corrcoef(torch.stack(halves))[0, 1])) < 0.03
+    assert normal(torch.Size([]), 1.0, generator).shape == ()
+    numbers = uniform(10_000, generator)
+    assert stats.kstest(numbers.numpy(), "uniform").pvalue > 1e-6
+    assert 0 <= float(numbers.min()) < float(numbers.max()) < 1
+
+
+def test_a_killed_run_goes_on_with_draws_of_its_own(toy, split, tmp_path, dies_after):
+    recipe = RECIPE.model_copy(update={"dp": Dp(epsilon=4.0)})
+
+    def run(resume_file=None):
+        classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+        return run_stages(classifier, recipe, ("train",), toy, split, resume_file=resume_file, quiet=True)
+
+    dies_after(2, run, tmp_path / "p")
+    done = run(tmp_path / "p")
+    assert [row["epoch"] for row in done.history] == [1, 2, 3]
+    assert done.defences["dp"]["epsilon"] <= 4.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "delta"),
+    [({"noise": 1.0}, 1e-16), ({"epsilon": 3.0}, 1e-16), ({"epsilon": 30.0}, 1e-16), ({"epsilon": 0.05}, 1e-5)],
+)
+def test_what_one_accountant_cannot_resolve_another_one_bounds(asked, delta):
+    plan = plan_of(Dp(delta=delta, **asked), Stage(epochs=1, batch_size=64), 180)
+    spent = plan.spent(1)
+    assert spent["accountant"] == "rdp"
+    assert 0 < spent["epsilon"] <= asked.get("epsilon", 100)
 
 
 def test_what_was_learnt_of_a_table_is_said_to_be_outside_the_proof(tmp_path):
@@ -351,6 +427,100 @@ class Sharing(torch.nn.Module):
 def test_shared_weights_are_refused():
     with pytest.raises(UserError, match=r"a.weight and b.weight and c.weight are one parameter"):
         refuse_unsupported(Sharing())
+
+
+class Sequences(nn.Module):
+    """[N, 6, 4] -> logits [N, 3], by one layer that reads a sequence."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        made = {
+            "lstm": lambda: nn.LSTM(4, 4, num_layers=2, batch_first=True),
+            "attention": lambda: nn.MultiheadAttention(4, 2, batch_first=True),
+            "transformer": lambda: nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True),
+        }
+        self.layer, self.last = made[kind](), nn.Linear(4, 3)
+
+    def forward(self, x):
+        inputs = (x, x, x) if self.kind == "attention" else (x,)
+        read = self.layer(*inputs)
+        return self.last((read if self.kind == "transformer" else read[0]).mean(1))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("kind", ["lstm", "attention", "transformer"])
+def test_layers_that_read_sequences_have_a_gradient_of_each_example(kind):
+    torch.manual_seed(0)
+    network = Sequences(kind).train()
+    refuse_unsupported(network)
+    x, y = torch.randn(6, 6, 4), torch.randint(3, (6,))
+    total, norms = by_hand(network, dict, x, y, QUIET.clip)
+    assert max(norms) > QUIET.clip
+    add_clipped_gradients(network, {}, x, y, QUIET)
+    for parameter, expected in zip(network.parameters(), total, strict=True):
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("layer", [nn.GRU(4, 4), nn.RNN(4, 4)])
+def test_a_layer_without_one_is_refused_by_name(layer):
+    with pytest.raises(UserError, match=r"layer 0 \((GRU|RNN)\).*nn.LSTM in its place can be"):
+        refuse_unsupported(nn.Sequential(layer))
+
+
+@pytest.fixture
+def factories(tmp_path, monkeypatch):
+    """Networks of the user's own code, with batch normalization: new ones, and one with weights of its own."""
+    (tmp_path / "ward_nets.py").write_text(
+        "import torch\n"
+        "def new(num_classes, input_shape):\n"
+        "    flat = torch.nn.Flatten()\n"
+        "    size = torch.Size(input_shape).numel()\n"
+        "    return torch.nn.Sequential(flat, torch.nn.Linear(size, 8), torch.nn.BatchNorm1d(8), "
+        "torch.nn.Linear(8, num_classes))\n"
+        "def trained(num_classes, input_shape):\n"
+        "    network = new(num_classes, input_shape)\n"
+        "    generator = torch.Generator().manual_seed(5)\n"
+        "    network[1].weight.data.normal_(generator=generator)\n"
+        "    return network\n"
+        "def plain(num_classes, input_shape):\n"
+        "    network = trained(num_classes, input_shape)\n"
+        "    network[2] = torch.nn.ReLU()\n"
+        "    return network\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize("asked", [{"dp": {"epsilon": 1.0}}, {"model": {"norm": "group"}}])
+def test_trained_weights_of_own_code_keep_their_batch_normalization(toy, factories, asked):
+    def changed(name):
+        recipe = Recipe(model={"name": f"ward_nets:{name}"}).with_changes(**asked)
+        return normalised_for_dp(recipe, toy.num_classes, toy.input_shape)[0].model.norm
+
+    assert changed("new") == "group"
+    with pytest.raises(
+        UserError, match=r"brings weights along .*\(1.weight\).*rely on their batch normalization \(2\)"
+    ):
+        changed("trained")
+
+
+def test_trained_layers_that_are_frozen_keep_it_under_differential_privacy(toy, split, factories):
+    recipe = Recipe(model={"name": "ward_nets:trained"}, train={"epochs": 1, "train_last": 1}, dp={"epsilon": 4.0})
+    assert normalised_for_dp(recipe, toy.num_classes, toy.input_shape) == (recipe, [])
+    classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+    before = classifier.network[2].running_mean.clone()
+    facts = run_stages(classifier, recipe, ("train",), toy, split, quiet=True).defences["dp"]
+    assert facts["epsilon"] <= 4.0
+    assert torch.equal(classifier.network[2].running_mean, before)
+
+
+@pytest.mark.parametrize(("name", "known"), [("new", False), ("plain", True)])
+def test_weights_that_own_code_brings_along_are_said_to_be_outside_the_proof(toy, split, factories, name, known):
+    model = {"name": f"ward_nets:{name}", "norm": "group" if name == "new" else "own"}
+    recipe = Recipe(model=model, train={"epochs": 1}, dp={"epsilon": 4.0})
+    classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+    facts = run_stages(classifier, recipe, ("train",), toy, split, quiet=True).defences["dp"]
+    assert any(f"weights that ward_nets:{name} brings along" in part for part in facts["not_covered"]) is known
 
 
 def test_each_reference_model_is_trained_by_itself():

@@ -29,6 +29,12 @@ def mixture():
     return batch, task
 
 
+def test_an_example_is_not_mixed_with_itself_alone(toy, split):
+    recipe = RECIPE.with_changes(train={"batch_size": 1}, mixup={"alpha": 0.2})
+    with pytest.raises(UserError, match="batches of the stage train have one: take a larger --batch-size"):
+        run_stages(new_classifier(recipe, toy.num_classes, toy.input_shape), recipe, ("train",), toy, split, quiet=True)
+
+
 def test_inputs_and_labels_are_mixed_alike(mixture):
     batch, _ = mixture
     shares = batch.x.view(6, 6)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from edgepriv.recipe.defences.adversarial import ADVERSARIAL, of_method
 from edgepriv.recipe.defences.base import Conflict, Defence, in_one_stage
+from edgepriv.recipe.defences.dmp import DMP
 from edgepriv.recipe.defences.heads import trained_on_members
 from edgepriv.recipe.option import Option
 from edgepriv.recipe.section import Section
@@ -28,7 +29,8 @@ class Dp(Section):
     ``noise``: instead of an epsilon, the standard deviation of the noise over ``clip``; 0 clips only. ``delta``: None for
     1 / (10 x members). ``clip``: bound on the L2 norm of each example's gradient. ``augmentations``: so many augmented copies
     of each example, whose mean gradient is clipped (De et al. 2022, section 3.2). ``total``: epsilon that ``train`` and the
-    stages ``robust`` and ``qat`` after it spend together; None for none after it.
+    stages ``robust`` and ``qat`` after it spend together; None for none after it. ``seed``: of batches and noise, so that they
+    can be repeated; None to draw them from the operating system.
     """
 
     epsilon: Annotated[
@@ -82,6 +84,17 @@ class Dp(Section):
             default="that of the training: nothing is fine-tuned",
         ),
     ] = Field(None, gt=0, allow_inf_nan=False)
+
+    seed: Annotated[
+        int | None,
+        Option(
+            "Draw batches and noise from this seed, so that a run can be repeated: whoever knows it can subtract the noise.",
+            "Defences",
+            ("train",),
+            name="dp_seed",
+            default="drawn from the operating system, and kept nowhere",
+        ),
+    ] = Field(None, ge=0)
 
     @property
     def active(self) -> bool:
@@ -150,7 +163,13 @@ def in_words(epsilon: float) -> str:
 
 def _later_stages(recipe: "Recipe") -> bool:
     private = {"train"} if recipe.dp.total is None else {"train", *_FINE_TUNING}
-    return recipe.dp.active and bool(recipe.stages().keys() - private)
+    return recipe.dp.active and bool(recipe.stages().keys() - private) and not _without_members(recipe)
+
+
+def _without_members(recipe: "Recipe") -> bool:
+    """Whether every stage after ``train`` reads the model's answers and no member: to go on from those costs no privacy."""
+    later = [name for name in recipe.stages() if name != "train"]
+    return "noisy" not in later and any(DMP.acts_in(recipe, name) for name in later)
 
 
 PRIVATE_TRAINING: Defence = Defence(
@@ -160,12 +179,14 @@ PRIVATE_TRAINING: Defence = Defence(
     option="--dp-epsilon 8",
     source="Abadi et al. 2016",
     what="DP-SGD through Opacus, in `edgepriv train`: a proof, not a measurement. The epsilon spent is in the manifest, beside "
-    "the audit's lower bound. It does not cover the choice of hyperparameters, the normalisation, the encoding of a table's "
-    "columns, or an attacker who knows the seed of the noise; afterwards quantize with `--ptq`, or fine-tune under the same "
-    "accountant (`--dp-total-epsilon 10`). `--dp-noise 0.1` gives the noise instead of an epsilon: the manifest says which "
-    "epsilon that still is",
+    "the audit's lower bound. Batches and noise come from the operating system and cannot be drawn again (`--dp-seed` repeats "
+    "them, and voids the proof for whoever knows it). It does not cover the choice of hyperparameters, the normalisation, the "
+    "encoding of a table's columns, or what the manifest says of the members; afterwards quantize with `--ptq`, or fine-tune "
+    "under the same accountant (`--dp-total-epsilon 10`). `--dp-noise 0.1` gives the noise instead of an epsilon: the manifest "
+    "says which epsilon that still is",
     fields=("dp",),
     unused={
+        "dp.seed": lambda recipe: True,  # another draw of the same training: no reference model is worth less for it
         "dp.delta": lambda recipe: recipe.dp.noise is not None,  # it is what epsilon is counted at
         "dp.total": lambda recipe: not recipe.stages().keys() & set(_FINE_TUNING),
     },
@@ -174,6 +195,14 @@ PRIVATE_TRAINING: Defence = Defence(
     ),
     idle="--dp-total-epsilon is spent by fine-tuning, and no stage trains here: leave it out, or pass --qat-epochs",
     conflicts=(
+        Conflict(
+            "--dp-total-epsilon is spent on members, and after DMP no stage reads one: leave it out, which costs no privacy",
+            met=lambda recipe: recipe.dp.total is not None and _without_members(recipe),
+        ),
+        Conflict(
+            "differentially private training computes in float32: leave out --precision bfloat16",
+            met=lambda recipe: recipe.dp.active and recipe.precision == "bfloat16",
+        ),
         Conflict(
             "delta, clip and augmentations of differential privacy have no effect without an epsilon or a noise, and the "
             "training would not be private: pass --dp-epsilon or --dp-noise",
@@ -198,7 +227,7 @@ PRIVATE_TRAINING: Defence = Defence(
             "differentially private training covers the stage 'train' only, and every later stage would read the members again "
             "without it: leave [noisy], [distilled], [robust] and [qat] out of the recipe, give --adv and --bits to edgepriv "
             "train if need be, then harden with --ptq, which costs no privacy; or fine-tune (robust, qat) under the same "
-            "accountant with --dp-total-epsilon",
+            "accountant with --dp-total-epsilon; or distil the model on examples that are nobody's (--dmp)",
             beside=("noise",),
             met=_later_stages,
         ),

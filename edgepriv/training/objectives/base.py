@@ -63,6 +63,7 @@ class Asked:
         brief: for a rehearsal: one step of whatever takes many, on a handful of examples.
         encoded: whether the inputs are made of a table's columns, by an encoding that is learnt from the members.
         records: the most records that one person has among the members.
+        trained: whether the user's own code gives the network weights that are not drawn at random.
     """
 
     recipe: Recipe
@@ -71,6 +72,7 @@ class Asked:
     brief: bool = False
     encoded: bool = False
     records: int = 1
+    trained: bool = False
 
     @property
     def settings(self) -> Stage:
@@ -165,8 +167,9 @@ class Objective:
         gradient: adds to ``grad`` of every parameter itself, instead of differentiating a loss; returns the batch's mean loss
             and logits [N, K]. It is given full precision.
         part: examples of a batch that ``gradient`` is given at a time; None for all.
-        finished: (network, members, generator): changes the gradients of a batch once those of all its parts are there.
-        batches: (members, generator) -> the indices int64 of each batch of an epoch, instead of a shuffled pass.
+        finished: (network, members): changes the gradients of a batch once those of all its parts are there.
+        batches: members -> the indices int64 of each batch of an epoch, instead of a shuffled pass.
+        draws: the generator of these two, where they can be repeated: its state is kept with the stage's.
         copies: of each example in a batch, one after another, each augmented by itself.
         moved: a context of the network that moves its weights by the gradients that they have, and back: the gradient that
             counts is then taken of the same batch once more, where they are.
@@ -191,8 +194,9 @@ class Objective:
     around: Callable[[nn.Module], AbstractContextManager[None]] = lambda network: nullcontext()
     gradient: Callable[[Batch], tuple[Tensor, Tensor]] | None = None
     part: int | None = None
-    finished: Callable[[nn.Module, int, torch.Generator], None] | None = None
-    batches: Callable[[int, torch.Generator], Iterator[Tensor]] | None = None
+    finished: Callable[[nn.Module, int], None] | None = None
+    batches: Callable[[int], Iterator[Tensor]] | None = None
+    draws: torch.Generator | None = None
     copies: int = 1
     moved: Callable[[nn.Module], AbstractContextManager[None]] | None = None
     replays: int = 1

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from edgepriv.errors import UserError
 from edgepriv.training.dp import add_clipped_gradients, add_noise, refuse_unsupported
+from edgepriv.training.dp_draws import repeatable
 from edgepriv.training.dp_plan import Plan, later_plan, of_a_person, plan_of
 from edgepriv.training.held import held_by
 from edgepriv.training.objectives.base import Asked, Batch, Ground, Objective
@@ -27,6 +27,7 @@ def objective(asked: Asked) -> Objective:
         What the defence does in it.
     """
     dp, stage = asked.recipe.dp, asked.settings
+    draws = None if dp.seed is None else repeatable(dp.seed, asked.stage)
 
     def planned(members: int) -> Plan:
         if asked.brief:
@@ -40,8 +41,8 @@ def objective(asked: Asked) -> Objective:
         network, x = batch.classifier.network, batch.classifier.normalised(batch.x)
         return add_clipped_gradients(network, batch.weights, x, batch.y, planned(batch.members))
 
-    def finished(network: nn.Module, members: int, generator: torch.Generator) -> None:
-        add_noise(network, planned(members), generator)
+    def finished(network: nn.Module, members: int) -> None:
+        add_noise(network, planned(members), draws)
 
     def facts(members: int, epochs: int) -> dict[str, Any]:
         # When an early stop comes depends on the weights, and the bounds hold for a number of steps that is fixed before.
@@ -64,7 +65,8 @@ def objective(asked: Asked) -> Objective:
         part=max(1, _AT_ONCE // dp.augmentations),
         finished=finished,
         copies=dp.augmentations,
-        batches=lambda members, generator: planned(members).batches(generator),
+        batches=lambda members: planned(members).batches(draws),
+        draws=draws,
         facts=facts,
         refuse=refuse,
         title=f"DP, noise {dp.noise:g}" if dp.epsilon is None else f"DP, epsilon {dp.epsilon:g}",
@@ -77,5 +79,15 @@ def _not_covered(asked: Asked) -> list[str]:
     recipe = asked.recipe
     encoding = "the categories, ranges, means and deviations of the table's columns, which were learnt from the members"
     public = f"what the weights of {recipe.start.file} know of the members, if they were trained on any"
-    seed = f"an attacker who knows the seed of the noise ({recipe.seed})"
-    return [*[encoding] * asked.encoded, *[public] * recipe.start.active, seed]
+    given = f"what the weights that {recipe.model.name} brings along know of the members, if they were trained on any"
+    manifest = (
+        "the number of members, their classes and how often the model is right about them, which the manifest says"
+    )
+    seed = f"an attacker who knows the seed of the noise ({recipe.dp.seed})"
+    return [
+        *[encoding] * asked.encoded,
+        *[public] * recipe.start.active,
+        *[given] * asked.trained,
+        manifest,
+        *[seed] * (recipe.dp.seed is not None),
+    ]

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from edgepriv.errors import UserError
 from edgepriv.recipe.defences.mixup import Mixup
-from edgepriv.training.objectives.base import Asked, Batch, Objective
+from edgepriv.training.objectives.base import Asked, Batch, Ground, Objective
 
 
 def objective(asked: Asked) -> Objective:
@@ -19,7 +20,15 @@ def objective(asked: Asked) -> Objective:
     Returns:
         What the defence does in it.
     """
-    return mixed(asked.recipe.own(Mixup).alpha)
+
+    def refuse(ground: Ground) -> None:
+        if asked.settings.batch_size == 1 or ground.members == 1:
+            raise UserError(
+                f"mixup mixes two examples of a batch, and the batches of the stage {asked.stage} have one: take a larger "
+                "--batch-size, or leave --mixup out"
+            )
+
+    return replace(mixed(asked.recipe.own(Mixup).alpha), refuse=refuse)
 
 
 def mixed(alpha: float) -> Objective:
