@@ -78,7 +78,7 @@ def recipe_of(cell: Cell, seed: int) -> Recipe:
 
     Args:
         cell: its setting.
-        seed: of split, weights, batches and noise.
+        seed: of split and weights; batches and noise are drawn anew in each run.
 
     Returns:
         The recipe.

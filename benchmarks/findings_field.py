@@ -156,7 +156,7 @@ def of_canaries(data: str, members: int) -> str:
     headings = ("defence", "accuracy, members / others", "average record", "canaries", "attack")
     lines: Rows = []
     for row in read_json(CANARIES, "results")["rows"]:
-        if (row["data"]["name"], row["data"]["members"]) == (data, members):
+        if (row["data"].get("name"), row["data"]["members"]) == (data, members):
             best = best_of(row["canaries"])
             rates = [_rate_of_canaries(row["canaries"], whose) for whose in ("average", "canaries")]
             lines.append([_label(row), both_accuracies([row]), *rates, "-" if best is None else best["name"]])

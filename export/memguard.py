@@ -203,7 +203,7 @@ def guarded(guard: MemGuard, probabilities: np.ndarray, inputs: np.ndarray) -> n
 
     The least noise that misleads the classifier is shown with the probability that keeps the expected L1 distance within
     ``epsilon`` (Jia et al., eq. 16), else the answer as it is. The inputs decide that draw: equal inputs get equal answers, so
-    asking again tells nothing more.
+    asking the same again tells nothing more. It is no secret: whoever moves an input by a rounding error draws anew.
 
     Args:
         guard: the attack classifier and the budget.

@@ -5,9 +5,8 @@ from typing import Literal
 
 from edgepriv.artifact.deployed import DeployedModel
 from edgepriv.artifact.manifest import Manifest, path_beside
-from edgepriv.recipe import FULL_WIDTH, Recipe, parse
-from edgepriv.recipe.defences import DEFENCES
-from edgepriv.recipe.defences.base import undone
+from edgepriv.recipe import parse
+from edgepriv.recipe.training_hash import first_training_hash
 
 Relation = Literal["one training", "separate trainings", "not known"]
 
@@ -16,6 +15,7 @@ IN_WORDS: dict[Relation, str] = {
     "separate trainings": "of a training of its own on the same members, and log-likelihood ratios are summed",
     "not known": "not known to be of the same training, and log-likelihood ratios are summed, as of a training of its own",
 }
+SECRET = "the operating system"
 SAME_FILE = "it is the same file, byte for byte"
 
 
@@ -42,6 +42,11 @@ def related(one: DeployedModel, other: DeployedModel) -> tuple[Relation, str]:
             "edgepriv did not do the first training, and the manifests name no float model that both share",
         )
     if _first_training(one, known[0]) == _first_training(other, known[1]):
+        if _noise(known[0]) != _noise(known[1]) or _noise(known[0]) == SECRET:
+            return (
+                "separate trainings",
+                "both were trained by one recipe, each with noise of its own that nobody can draw again",
+            )
         return "one training", "the manifests tell of the same first training: recipe, seed and data"
     return "separate trainings", "the manifests tell of two trainings, by other recipes or seeds"
 
@@ -67,7 +72,12 @@ def _floats(model: DeployedModel, known: Manifest) -> set[str]:
 
 def _first_training(model: DeployedModel, known: Manifest) -> str:
     """A hash of what the weights were before any later stage."""
-    recipe = parse(known.recipe, str(path_beside(model.path))).as_run(["train"])
-    later = [defence for defence in DEFENCES.values() if not defence.acts_in(recipe, "train")]
-    bare: Recipe = undone(recipe, later).with_changes(quantize={"bits": FULL_WIDTH}, head={"method": "none"})
-    return bare.training_hash()
+    return first_training_hash(parse(known.recipe, str(path_beside(model.path))))
+
+
+def _noise(known: Manifest) -> str:
+    """What the noise of private training can be drawn again from; empty where there is none."""
+    facts = known.defences.get("dp")
+    if facts is None:
+        return ""
+    return next((part for part in facts.get("not_covered", ()) if "the seed of the noise" in part), SECRET)

@@ -176,7 +176,7 @@ def plan(split: Split, seed: int, groups: np.ndarray | None = None, canaries: np
 
 def _half(sizes: np.ndarray, r: int, seed: int) -> np.ndarray:
     """bool [persons]: models 2p and 2p + 1 hold complementary halves of persons with ``sizes`` records each."""
-    order = np.random.default_rng([seed, r // 2]).permutation(len(sizes))
+    order = np.random.default_rng([seed, 14, r // 2]).permutation(len(sizes))  # [seed, 0] would draw as seed alone does
     member = np.zeros(len(sizes), dtype=bool)
     member[order[fitting(sizes[order], int(sizes.sum()) // 2)]] = True
     return member if r % 2 == 0 else ~member

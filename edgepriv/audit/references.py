@@ -226,6 +226,7 @@ def _trained_on(split: Split, members: np.ndarray) -> Split:
 def _key(recipe: Recipe, dataset: Dataset, split: Split, planned: Plan, on: Sequence[str] = ()) -> str:
     made_of = [
         recipe.training_hash(),
+        recipe.dp.seed,
         dataset.sha256,
         split.record(),
         planned.digest(),

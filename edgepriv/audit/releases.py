@@ -174,7 +174,11 @@ def released_with(
         recipe = parse(own.recipe, str(path_beside(other.path))).as_run(own.stages)
         if asked is not other:
             recipe = recipe.with_changes(head={"method": "none"})
-        releases.append(_placed(model, releases, other, opened, None if shared else recipe))
+        placed = _placed(model, releases, other, opened, None if shared else recipe)
+        if placed.recipe is not None and placed.training > 0 and recipe.dp.active and recipe.dp.seed is None:
+            # By the recipe of another release, perhaps, but with noise of its own: so have its reference models.
+            placed = replace(placed, recipe=recipe.with_changes(dp={"seed": placed.training}))
+        releases.append(placed)
     return releases
 
 

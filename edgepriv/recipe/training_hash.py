@@ -4,8 +4,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from edgepriv.recipe.bits import FULL_WIDTH
 from edgepriv.recipe.defences import DEFENCES
-from edgepriv.recipe.defences.base import defaults_of
+from edgepriv.recipe.defences.base import defaults_of, undone
 from edgepriv.recipe.stages import STAGES, InStages
 
 if TYPE_CHECKING:
@@ -43,6 +44,21 @@ def training_hash(recipe: "Recipe") -> str:
         Hex sha256 of every field that its trained, quantized weights and its head depend on.
     """
     return hashlib.sha256(json.dumps(_counted(recipe), sort_keys=True).encode()).hexdigest()
+
+
+def first_training_hash(recipe: "Recipe") -> str:
+    """What the weights of a recipe were before any later stage, as a hash.
+
+    Args:
+        recipe: of a run, whose first stage is ``train``.
+
+    Returns:
+        Hex sha256, the same for all that is made of one such training.
+    """
+    trained = recipe.as_run(["train"])
+    later = [defence for defence in DEFENCES.values() if not defence.acts_in(trained, "train")]
+    bare = undone(trained, later).with_changes(quantize={"bits": FULL_WIDTH}, head={"method": "none"})
+    return training_hash(bare)
 
 
 def _counted(recipe: "Recipe") -> dict[str, Any]:

@@ -3,6 +3,10 @@
 The proof holds against those who know everything but these draws. By default they come from the operating system's generator
 and are kept nowhere, so that nobody can draw them again and subtract them. With a seed of the recipe's own they can be
 repeated, each stage from a stream of its own: steps that the accountant composes must not share their noise.
+
+Whatever else a private stage draws must be as secret. Augmentation, starts of attacks and dropout are drawn by the place that
+an example has in its batch, so that one member more moves the draws of all after it: to somebody who knew the stream, it
+would change the gradients of others, which clipping does not bound.
 """
 
 import hashlib
@@ -12,6 +16,9 @@ import os
 import numpy as np
 import torch
 from torch import Tensor
+
+_STATE = slice(24, 24 + 8 * 624)
+"""Where the 624 numbers of a Mersenne twister stand among the bytes of torch's state, each of 32 bits in 64."""
 
 
 def repeatable(seed: int, stage: str) -> torch.Generator:
@@ -26,6 +33,20 @@ def repeatable(seed: int, stage: str) -> torch.Generator:
     """
     own = hashlib.sha256(f"{seed}/{stage}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(own[:4], "big"))  # torch reads no more of a seed
+
+
+def secret() -> torch.Generator:
+    """A generator whose whole state comes from the operating system: torch reads no more than 32 bits of a seed.
+
+    Returns:
+        On the processor.
+    """
+    generator = torch.Generator().manual_seed(0)  # at its beginning: the first number draws from a new state
+    state = generator.get_state().numpy().copy()
+    twister = state[_STATE].view(np.uint64)
+    twister[:] = np.frombuffer(os.urandom(4 * len(twister)), np.uint32)
+    generator.set_state(torch.from_numpy(state))
+    return generator
 
 
 def uniform(n: int, generator: torch.Generator | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ from edgepriv.training.augment import augmented
 from edgepriv.training.average import Average, averaged, in_place
 from edgepriv.training.batch_dependent import TRIED
 from edgepriv.training.device import PROCESSOR, generator_state, set_generator_state
+from edgepriv.training.dp_draws import secret
 from edgepriv.training.examples import Examples, correct
 from edgepriv.training.generators import Generator, generator_of, permutation
 from edgepriv.training.loss import Setup, backward, finish, frozen_logits, laid_out, setup_of
@@ -178,6 +180,10 @@ def _prepared(
     holdout, validation = (each and each.on(task.device) for each in (holdout, validation))
     torch.manual_seed(seed if isinstance(seed, int) else seed[0])
     generator = generator_of(seed)
+    if any(each.secret for each in task.objectives):
+        torch.manual_seed(int.from_bytes(os.urandom(7)))  # of the device too
+        torch.set_rng_state(secret().get_state())
+        generator = secret()
     if task.channels_last:
         _lay_channels_last(classifier)
     learned = attach_steps(classifier.network, task.quantize)

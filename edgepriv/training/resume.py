@@ -52,7 +52,7 @@ def key_of(classifier: Classifier, recipe: Recipe, stages: tuple[str, ...], data
         Hex sha256.
     """
     digest = hashlib.sha256(
-        f"{recipe.training_hash()} {stages} {dataset.sha256} {split.record()} {code_version()} "
+        f"{recipe.training_hash()} {recipe.dp.seed} {stages} {dataset.sha256} {split.record()} {code_version()} "
         f"{code_of(recipe.model, dataset.num_classes, dataset.input_shape)}".encode()
     )
     for name, value in classifier.state_dict().items():

@@ -1,5 +1,8 @@
 """What the training of a recipe starts from: new weights, or public ones and a new head."""
 
+import random
+
+import numpy as np
 import torch
 
 from edgepriv.errors import UserError
@@ -25,6 +28,8 @@ def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...
     Raises:
         UserError: for public weights that are not at hand, or do not fit.
     """
+    random.seed(recipe.seed)
+    np.random.seed(recipe.seed % 2**32)  # noqa: NPY002 - the generator that networks of the user's own may draw from
     torch.manual_seed(recipe.seed)
     classifier = build_classifier(recipe.model, num_classes, input_shape)
     if recipe.start.active:
@@ -92,6 +97,8 @@ def trained_tensors(recipe: Recipe, num_classes: int, input_shape: tuple[int, ..
     with torch.random.fork_rng(devices=[]):
         drawn = []
         for seed in (0, 1):
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
             torch.manual_seed(seed)
             drawn.append(dict(build_classifier(recipe.model, num_classes, input_shape).network.named_parameters()))
     one, other = drawn

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgepriv.errors import UserError
 from edgepriv.files import write_bytes
 from edgepriv.tuning.auditing import Auditor
@@ -107,7 +109,7 @@ def opened_study(work: Work, seed: int) -> "Study":
     study = optuna.create_study(
         study_name="tune",
         storage=JournalStorage(JournalFileBackend(str(journal))),
-        sampler=_sampler(seed),
+        sampler=_sampler(seed, 0),
         pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=_KEEP),
         load_if_exists=True,
     )
@@ -120,10 +122,12 @@ def opened_study(work: Work, seed: int) -> "Study":
     return study
 
 
-def _sampler(seed: int) -> "TPESampler":
+def _sampler(seed: int, trials: int) -> "TPESampler":
+    """``trials``: how many there have been; runs by neighbouring seeds share no draws."""
     from optuna.samplers import TPESampler
 
-    return TPESampler(seed=seed, n_startup_trials=RANDOM)
+    own = int(np.random.SeedSequence([seed, 22, trials]).generate_state(1)[0])
+    return TPESampler(seed=own, n_startup_trials=RANDOM)
 
 
 def _whole_lines(journal: Path) -> None:
@@ -153,7 +157,7 @@ def run(search: Search, study: "Study", most: int, first: Sequence[Mapping[str, 
         if len(search.failed) >= _HOPELESS and not search.candidates:
             break
         # A run that goes on draws as one that was not killed.
-        study.sampler = _sampler(question.given.split.seed + search.trials)
+        study.sampler = _sampler(question.given.split.seed, search.trials)
         _enqueue_next(study, first)
         _carried_out(search, study, study.ask())
         search.trials += 1

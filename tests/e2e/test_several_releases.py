@@ -46,6 +46,42 @@ def test_manifests_tell_one_training_from_two(releases):
     assert related(v1, v2)[0] == related(v1_float, v2)[0] == "separate trainings"
 
 
+@pytest.fixture(scope="module")
+def private(tmp_path_factory):
+    """Two private trainings by one recipe, each with noise of its own, and two with noise of one seed."""
+    folder = tmp_path_factory.mktemp("private")
+    for name, seed in (("one", None), ("two", None), ("seeded", 5), ("again", 5)):
+        recipe = Recipe().with_changes(
+            data=SIZES,
+            model={"name": "mlp", "args": {"widths": [16]}},
+            train={"epochs": 4, "lr": 1e-2},
+            dp={"noise": 3.0, "seed": seed},
+        )
+        pipeline.train(recipe, folder / f"{name}.pt", accept_accuracy_loss=True)
+        pipeline.export(
+            folder / f"{name}.pt", None, {"quantize": {"bits": 4}}, folder / f"{name}.onnx", accept_accuracy_loss=True
+        )
+    return folder
+
+
+def test_private_trainings_by_one_recipe_are_two_where_their_noise_is(private):
+    one, two, seeded, again = (DeployedModel(private / f"{name}.onnx") for name in ("one", "two", "seeded", "again"))
+    relation, why = related(one, two)
+    assert relation == "separate trainings"
+    assert "noise of its own" in why
+    assert related(seeded, again)[0] == "one training"
+    assert related(one, seeded)[0] == "separate trainings"
+    assert related(one, DeployedModel(private / "one.fp32.onnx"))[0] == "one training"
+
+
+def test_so_are_the_reference_models_that_stand_for_them(private):
+    asked = ASKED | {"accept_weak_references": True, "accept_accuracy_loss": True}
+    audited = package.audit(private / "one.onnx", also=[private / "two.onnx"], cache_dir=private / "cache", **asked)
+    (release,) = json.loads(audited.file.read_text())["releases"]["files"]
+    assert release["relation"] == "separate trainings"
+    assert 0 < release["correlation"]["out"] < 0.99  # their first weights and batches are alike, as the releases' are
+
+
 def test_the_combination_is_an_attack_of_its_own_and_says_what_it_adds(audited):
     content = json.loads(audited.file.read_text())
     rows = {(row["name"], row["threat_model"]): row for row in content["attacks"]}

@@ -18,9 +18,10 @@ from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training.clipped import keeps_apart
 from edgepriv.training.dp import add_clipped_gradients, add_noise, refuse_unsupported
-from edgepriv.training.dp_draws import normal, uniform
+from edgepriv.training.dp_draws import normal, secret, uniform
 from edgepriv.training.dp_plan import Plan, later_plan, plan_of
 from edgepriv.training.objectives import Asked, Ground, objectives_of
+from edgepriv.training.resume import key_of
 from edgepriv.training.simulation import simulation_of
 from edgepriv.training.stacked import stackable
 from edgepriv.training.starting import normalised_for_dp
@@ -326,6 +327,55 @@ def test_nobody_can_draw_the_noise_again_unless_a_seed_is_asked_for(toy, split):
     assert torch.equal(one, other)
     assert "an attacker who knows the seed of the noise (3)" in said
     assert not torch.equal(one, drawn_by(toy, split, 4)[0])
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"train": {"augment": "crop"}},
+        {"train": {"adversarial": True}, "adversary": {"method": "pgd", "steps": 1, "eps": 0.3}},
+        {"model": {"name": "dropout_net:build", "args": {}}},
+    ],
+    ids=["augmentation", "starts of attacks", "dropout"],
+)
+def test_what_else_a_private_stage_draws_is_as_secret(toy, split, sections):
+    """Drawn by place in the batch from a stream that somebody knows, it would let one member change the others' gradients."""
+    whole = Recipe(
+        model=sections.get("model", RECIPE.model.model_dump()),
+        train={"epochs": 1, "batch_size": 1000, "lr": 0.01, **sections.get("train", {})},
+        **{name: section for name, section in sections.items() if name not in ("train", "model")},
+    )
+
+    def weights(seed):
+        recipe = whole.model_copy(
+            update={"dp": Dp(noise=0.0, seed=seed)}
+        )  # all members in the one batch, without noise
+        classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
+        run_stages(classifier, recipe, ("train",), toy, split, quiet=True)
+        return weights_of(classifier)
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(None), weights(None))
+
+
+def test_a_secret_generator_has_a_state_that_no_seed_makes():
+    one, other = secret(), secret()
+    kept = one.get_state()
+    drawn = torch.rand(10_000, generator=one)
+    assert stats.kstest(drawn.numpy(), "uniform").pvalue > 1e-6
+    assert not torch.equal(drawn, torch.rand(10_000, generator=other))
+    one.set_state(kept)
+    assert torch.equal(drawn, torch.rand(10_000, generator=one))
+    twister = kept[24 : 24 + 8 * 624].numpy().view(np.uint64)
+    assert 2**31 < twister.max() < 2**32
+    assert len(set(twister.tolist())) > 600
+
+
+def test_a_run_does_not_go_on_with_the_draws_of_another_seed(toy, split):
+    classifier = new_classifier(RECIPE, toy.num_classes, toy.input_shape)
+    recipes = [RECIPE.model_copy(update={"dp": Dp(epsilon=4.0, seed=seed)}) for seed in (None, 1, 2)]
+    assert len({key_of(classifier, recipe, ("train",), toy, split) for recipe in recipes}) == 3
+    assert len({recipe.training_hash() for recipe in recipes}) == 1  # reference models are worth the same
 
 
 def test_stages_share_no_draws():

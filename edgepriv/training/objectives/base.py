@@ -170,6 +170,7 @@ class Objective:
         finished: (network, members): changes the gradients of a batch once those of all its parts are there.
         batches: members -> the indices int64 of each batch of an epoch, instead of a shuffled pass.
         draws: the generator of these two, where they can be repeated: its state is kept with the stage's.
+        secret: whether nobody may be able to repeat whatever else the stage draws: augmentation, starts of attacks, dropout.
         copies: of each example in a batch, one after another, each augmented by itself.
         moved: a context of the network that moves its weights by the gradients that they have, and back: the gradient that
             counts is then taken of the same batch once more, where they are.
@@ -197,6 +198,7 @@ class Objective:
     finished: Callable[[nn.Module, int], None] | None = None
     batches: Callable[[int], Iterator[Tensor]] | None = None
     draws: torch.Generator | None = None
+    secret: bool = False
     copies: int = 1
     moved: Callable[[nn.Module], AbstractContextManager[None]] | None = None
     replays: int = 1

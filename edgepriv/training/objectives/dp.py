@@ -67,6 +67,7 @@ def objective(asked: Asked) -> Objective:
         copies=dp.augmentations,
         batches=lambda members: planned(members).batches(draws),
         draws=draws,
+        secret=draws is None,
         facts=facts,
         refuse=refuse,
         title=f"DP, noise {dp.noise:g}" if dp.epsilon is None else f"DP, epsilon {dp.epsilon:g}",
