@@ -20,7 +20,8 @@ Own = TypeVar("Own", bound=Section)
 
 
 class Recipe(Section):
-    """The whole of a run. Two recipes with equal ``training_hash`` on equal data give the same model, up to rounding.
+    """The whole of a run. Two recipes with equal ``training_hash`` on equal data give the same model, up to rounding, but for
+    what private training draws from the operating system.
 
     ``device``: where it is computed, see ``training.device``; of this machine and this run, as ``start.path`` is, so neither
     is ever stored.
