@@ -166,7 +166,7 @@ def part(audited):
 def test_canaries_are_found_far_more_often_than_the_average_record(part):
     best = next(row for row in part["attacks"] if row["name"] == part["strongest"])
     rate = {side: best[side]["tpr_at_fpr"]["0.01"]["value"] for side in ("canaries", "average")}
-    assert rate["canaries"] > 0.8
+    assert rate["canaries"] > 0.7
     assert rate["average"] < 0.2
     assert best["file"]["auc"] > 0.95
     assert best["canaries"]["records"] == 60
