@@ -78,6 +78,7 @@ def normal(shape: torch.Size, std: float, generator: torch.Generator | None) -> 
     """
     count = math.prod(shape)
     half = -(-count // 2)
-    first, second = uniform(2 * half, generator).split(half)
+    drawn = uniform(2 * half, generator)
+    first, second = drawn[:half], drawn[half:]
     radius, angle = (-2 * torch.log1p(-first)).sqrt(), 2 * math.pi * second
     return std * torch.cat([radius * angle.cos(), radius * angle.sin()])[:count].view(shape)

@@ -28,13 +28,18 @@ def new_classifier(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...
     Raises:
         UserError: for public weights that are not at hand, or do not fit.
     """
-    random.seed(recipe.seed)
-    np.random.seed(recipe.seed % 2**32)  # noqa: NPY002 - the generator that networks of the user's own may draw from
-    torch.manual_seed(recipe.seed)
+    _seed(recipe.seed)
     classifier = build_classifier(recipe.model, num_classes, input_shape)
     if recipe.start.active:
         start_from(classifier.network, recipe.start, recipe.model.name)
     return classifier
+
+
+def _seed(seed: int) -> None:
+    """All generators that a network of the user's own may draw its first weights from."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
 
 
 def normalised_for_dp(recipe: Recipe, num_classes: int, input_shape: tuple[int, ...]) -> tuple[Recipe, list[str]]:
@@ -66,11 +71,15 @@ def normalised_for_dp(recipe: Recipe, num_classes: int, input_shape: tuple[int, 
     if trained and not asked and still.issuperset(replaced):
         return recipe, []  # which stays in eval mode, and mixes nothing
     if trained:
-        why = "--norm group" if asked else "differential privacy, which batch normalization cannot be trained with,"
+        remedy = (
+            "leave out --norm group"
+            if asked
+            else "freeze these layers (--freeze, --train-last), which differential privacy cannot train"
+        )
         raise UserError(
             f"{recipe.model.name} brings weights along that are not drawn at random ({some(trained)}), and trained weights "
-            f"rely on their batch normalization ({some(replaced)}), so that {why} cannot put group normalization in its place: "
-            "freeze such layers (--freeze, --train-last), or build the network without trained weights"
+            f"rely on their batch normalization ({some(replaced)}), in whose place group normalization cannot be put: "
+            f"{remedy}, or build the network without trained weights"
         )
     if asked or not replaced:
         return recipe, []
@@ -97,9 +106,7 @@ def trained_tensors(recipe: Recipe, num_classes: int, input_shape: tuple[int, ..
     with torch.random.fork_rng(devices=[]):
         drawn = []
         for seed in (0, 1):
-            random.seed(seed)
-            np.random.seed(seed)  # noqa: NPY002
-            torch.manual_seed(seed)
+            _seed(seed)
             drawn.append(dict(build_classifier(recipe.model, num_classes, input_shape).network.named_parameters()))
     one, other = drawn
     return [

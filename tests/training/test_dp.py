@@ -307,7 +307,7 @@ def test_noise_that_is_given_has_the_epsilon_that_it_has(toy, split, noise, said
     line, *rest = DEFENCES["dp"].terminal_lines(facts)
     assert said in line
     assert len(rest) == (noise > 0)
-    assert all("what" not in of_rest.split()[:1] and "which the manifest says" in of_rest for of_rest in rest)
+    assert all("which the manifest says" in of_rest for of_rest in rest)
     assert not any("seed of the noise" in of_rest for of_rest in rest)
 
 
@@ -347,9 +347,8 @@ def test_what_else_a_private_stage_draws_is_as_secret(toy, split, sections):
     )
 
     def weights(seed):
-        recipe = whole.model_copy(
-            update={"dp": Dp(noise=0.0, seed=seed)}
-        )  # all members in the one batch, without noise
+        # All members are in the one batch, and there is no noise.
+        recipe = whole.model_copy(update={"dp": Dp(noise=0.0, seed=seed)})
         classifier = new_classifier(recipe, toy.num_classes, toy.input_shape)
         run_stages(classifier, recipe, ("train",), toy, split, quiet=True)
         return weights_of(classifier)
@@ -402,7 +401,7 @@ def test_noise_is_gaussian(generator):
     assert abs(float(noise.mean())) < 0.05
     halves = noise.flatten()[: 333 * 301 // 2 * 2].chunk(2)  # two numbers of one draw are independent
     assert abs(float(torch.corrcoef(torch.stack(halves))[0, 1])) < 0.03
-    assert normal(torch.Size([]), 1.0, generator).shape == ()
+    assert [normal(torch.Size(size), 1.0, generator).shape for size in ([], [0], [3])] == [(), (0,), (3,)]
     numbers = uniform(10_000, generator)
     assert stats.kstest(numbers.numpy(), "uniform").pvalue > 1e-6
     assert 0 <= float(numbers.min()) < float(numbers.max()) < 1

@@ -204,7 +204,7 @@ PRIVATE_TRAINING: Defence = Defence(
             met=lambda recipe: recipe.dp.active and recipe.precision == "bfloat16",
         ),
         Conflict(
-            "delta, clip and augmentations of differential privacy have no effect without an epsilon or a noise, and the "
+            "delta, clip, augmentations and seed of differential privacy have no effect without an epsilon or a noise, and the "
             "training would not be private: pass --dp-epsilon or --dp-noise",
             details=("dp",),
             without=lambda recipe: not recipe.dp.active,
