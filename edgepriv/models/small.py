@@ -111,7 +111,9 @@ _Norm = Callable[[int], nn.Module]
 _NORMS: dict[str, _Norm] = {"batch": nn.BatchNorm2d, "group": lambda channels: nn.GroupNorm(8, channels)}
 
 
-class _ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut, the block of ``ResNet20``."""
+
     def __init__(self, channels_in: int, channels: int, stride: int, norm: _Norm) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
@@ -142,7 +144,7 @@ class ResNet20(nn.Module):
         self.conv1 = nn.Conv2d(input_shape[0], 16, 3, 1, 1, bias=False)
         self.bn1 = normalization(16)
         plan = [(16, 16, 1), *[(16, 16, 1)] * 2, (16, 32, 2), *[(32, 32, 1)] * 2, (32, 64, 2), *[(64, 64, 1)] * 2]
-        self.blocks = nn.Sequential(*(_ResidualBlock(*sizes, normalization) for sizes in plan))
+        self.blocks = nn.Sequential(*(ResidualBlock(*sizes, normalization) for sizes in plan))
         self.fc = nn.Linear(64, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,29 +1,33 @@
 """Sums of clipped gradients of single examples, from one backward pass over the batch (Li et al. 2022; Bu et al. 2023).
 
 A linear layer's gradient of one example is the outer product of what comes in and what comes back, so its norm needs no
-gradient: that is what makes a large layer cheap. Only for networks that are known to answer each example by itself: another one
-might mix the batch in its forward, and one example would then move the gradients of others.
+gradient: that is what makes a large layer cheap. A convolution's gradients of single examples are products of matrices, and few
+are held at a time. Only for networks that are known to answer each example by itself: another one might mix the batch in its
+forward, and one example would then move the gradients of others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.grad import conv2d_weight
 
 from edgepriv.models import small
 from edgepriv.models.features import Featured, TrainedLayers
 from edgepriv.models.scattering import FixedConv2d, Scattering
 
 _KNOWN = {
-    small.LeNet5, small.MLP, small.LinearModel, nn.ModuleList, nn.Linear, nn.Conv2d,
+    small.LeNet5, small.SmallCNN, small.MLP, small.LinearModel, small.ResNet20, small.ResidualBlock,
+    nn.Sequential, nn.ModuleList, nn.Linear, nn.Conv2d, nn.GroupNorm,
     Featured, TrainedLayers, Scattering, FixedConv2d,
 }  # fmt: skip
-"""Types of modules that keep examples apart, and use each Linear and Conv2d once. ``SmallCNN`` does too, but its wide maps
-unfold into more than vmap computes: 0.5x of its speed was measured."""
-_UNFOLDED_AT_ONCE = 16_000_000
-"""Numbers in the windows of a convolution's inputs that are held in memory at a time."""
+"""Types of modules that keep examples apart, and use each of their layers once."""
+_TRAINED = nn.Linear, nn.Conv2d, nn.GroupNorm
+_IN_CACHE, _IN_MEMORY = 1_500_000, 16_000_000
+"""Numbers in the shifted inputs of a convolution that are held at a time: by a processor, whose cache they should fit (LeNet-5,
+the small CNN and ResNet-20 were measured with 8 to 512 examples at a time), and by other devices."""
+_GRADIENTS_AT_ONCE = 4_000_000
+"""Numbers in the gradients of single examples that are held in memory at a time."""
 
 
 def keeps_apart(network: nn.Module) -> bool:
@@ -35,7 +39,46 @@ def keeps_apart(network: nn.Module) -> bool:
     Returns:
         True if ``clipped_sums`` is right for it.
     """
-    return all(type(module) in _KNOWN for module in network.modules())
+    return all(type(module) in _KNOWN and not _is_special(module) for module in network.modules())
+
+
+def _is_special(module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv2d):
+        return False
+    return module.groups > 1 or module.padding_mode != "zeros" or isinstance(module.padding, str)
+
+
+def examples_at_once(network: nn.Module, x: Tensor, most: int) -> int:
+    """How many examples ``clipped_sums`` should be given at a time: what it holds of them is bounded, and fits a cache.
+
+    Args:
+        network: which ``keeps_apart``.
+        x: what the network sees of one example, [copies, ...].
+        most: examples at a time.
+
+    Returns:
+        From 1 to ``most``.
+    """
+    windows, numbers = [1], [1]
+
+    def measure(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+        assert isinstance(layer, nn.Conv2d)
+        if layer.weight.requires_grad:
+            shifts = layer.kernel_size[1] if layer.stride == (1, 1) else layer.weight[0, 0].numel()
+            windows.append(out.shape[0] * shifts * layer.in_channels * out[0, 0].numel())
+            numbers.append(out.shape[0] * layer.weight.numel())
+
+    layers = [module for module in network.modules() if type(module) is nn.Conv2d]
+    hooks = [layer.register_forward_hook(measure) for layer in layers]
+    try:
+        if layers:
+            with torch.no_grad():
+                network(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    limit = _IN_CACHE if x.device.type == "cpu" else _IN_MEMORY
+    return max(1, min(most, limit // max(windows), _GRADIENTS_AT_ONCE // sum(numbers)))
 
 
 def clipped_sums(
@@ -56,12 +99,15 @@ def clipped_sums(
     layers = [
         module
         for module in network.modules()
-        if isinstance(module, nn.Linear | nn.Conv2d) and any(own.requires_grad for own in module.parameters())
+        if isinstance(module, _TRAINED) and any(own.requires_grad for own in module.parameters())
     ]
     seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-    hooks = [
-        layer.register_forward_hook(lambda own, given, out: seen.update({own: (given[0], out)})) for layer in layers
-    ]
+
+    def remember(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+        assert layer not in seen
+        seen[layer] = given[0], out
+
+    hooks = [layer.register_forward_hook(remember) for layer in layers]
     try:
         logits = network(x).float()
     finally:
@@ -70,51 +116,76 @@ def clipped_sums(
     losses = functional.cross_entropy(logits, y, reduction="none")
     returned = torch.autograd.grad(losses.sum() / copies, [seen[layer][1] for layer in layers])
     with torch.no_grad():
-        squares = torch.zeros(len(x) // copies, device=x.device)
-        for layer, back in zip(layers, returned, strict=True):
-            squares += _squared_norms(layer, seen[layer][0], back, copies)
-        factors = (clip / squares.clamp(min=1e-24).sqrt()).clamp(max=1).repeat_interleave(copies)
+        factored, gradients = _of_each(layers, [seen[layer][0] for layer in layers], returned, copies)
+        squares = logits.new_zeros(len(x) // copies)
+        for each in gradients.values():
+            squares += each.flatten(1).square().sum(1)
+        for given, back in factored.values():
+            squares += (_products(given) * _products(back)).sum((1, 2))
+        factors = (clip / squares.clamp(min=1e-24).sqrt()).clamp(max=1)
         sums: dict[Tensor, Tensor] = {}
-        for layer, back in zip(layers, returned, strict=True):
-            scaled = back * factors.view(-1, *[1] * (back.ndim - 1))
-            if layer.weight.requires_grad:
-                sums[layer.weight] = _weight_gradient(layer, seen[layer][0], scaled)
-            if layer.bias is not None and layer.bias.requires_grad:
-                sums[layer.bias] = scaled.sum(0) if back.ndim == 2 else scaled.sum((0, 2, 3))
+        for parameter, each in gradients.items():
+            total = torch.tensordot(factors, each, 1)
+            sums[parameter] = total.movedim(-1, 1) if total.ndim == 4 else total
+        for parameter, (given, back) in factored.items():
+            sums[parameter] = (back * factors.view(-1, 1, 1)).flatten(0, 1).t() @ given.flatten(0, 1)
     return sums, losses.detach(), logits.detach()
 
 
-def _squared_norms(layer: nn.Linear | nn.Conv2d, given: Tensor, back: Tensor, copies: int) -> Tensor:
-    """Of each example's gradient of the layer's parameters, [B]; of ``given`` and ``back`` [B x copies, ...]."""
-    total = torch.zeros(len(given) // copies, device=given.device)
-    if layer.bias is not None and layer.bias.requires_grad:
-        total += (back if back.ndim == 2 else back.sum((2, 3))).unflatten(0, (-1, copies)).sum(1).square().sum(1)
-    if not layer.weight.requires_grad:
-        return total
-    if isinstance(layer, nn.Linear):
-        return total + (_products(back, copies) * _products(given, copies)).sum((1, 2))
-    assert layer.groups == 1
-    assert not isinstance(layer.padding, str)  # so in every known network
-    given, back = given.unflatten(0, (-1, copies)), back.unflatten(0, (-1, copies))
-    windows = copies * layer.weight[0].numel() * back[0, 0, 0].numel()
-    for rows in torch.arange(len(given), device=given.device).split(max(1, _UNFOLDED_AT_ONCE // windows)):
-        own = given[rows].flatten(0, 1)
-        unfolded = functional.unfold(own, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
-        each = back[rows].flatten(3), unfolded.unflatten(0, (-1, copies))
-        total[rows] += torch.einsum("bcop,bckp->bok", *each).square().sum((1, 2))
-    return total
-
-
-def _products(vectors: Tensor, copies: int) -> Tensor:
-    """Of the vectors [B x copies, n] of an example with each other: [B, copies, copies]."""
-    own = vectors.unflatten(0, (-1, copies))
-    return torch.bmm(own, own.transpose(1, 2))
-
-
-def _weight_gradient(layer: nn.Linear | nn.Conv2d, given: Tensor, back: Tensor) -> Tensor:
-    if isinstance(layer, nn.Linear):
-        return back.t() @ given
-    gradient: Tensor = conv2d_weight(
-        given, list(layer.weight.shape), back, layer.stride, layer.padding, layer.dilation, layer.groups
+def _of_each(
+    layers: Sequence[nn.Module], inputs: Sequence[Tensor], returned: Sequence[Tensor], copies: int
+) -> tuple[dict[Tensor, tuple[Tensor, Tensor]], dict[Tensor, Tensor]]:
+    """Parameter -> the two factors of each example's gradient, [B, n, in] and [B, n, out], and parameter -> the gradients."""
+    factored: dict[Tensor, tuple[Tensor, Tensor]] = {}
+    whole: dict[Tensor | None, Tensor] = {}
+    for layer, *pair in zip(layers, inputs, returned, strict=True):
+        given, back = (each.unflatten(0, (-1, copies)) for each in pair)
+        if isinstance(layer, nn.Linear):
+            factored[layer.weight] = given.flatten(1, -2), back.flatten(1, -2)
+            whole[layer.bias] = back.flatten(1, -2).sum(1)
+        elif isinstance(layer, nn.Conv2d):
+            whole[layer.weight], whole[layer.bias] = _of_convolution(layer, given, back), back.sum((1, 3, 4))
+        else:
+            assert isinstance(layer, nn.GroupNorm)
+            whole[layer.weight], whole[layer.bias] = _of_group_norm(layer, given, back)
+    return (
+        {parameter: each for parameter, each in factored.items() if parameter.requires_grad},
+        {parameter: each for parameter, each in whole.items() if parameter is not None and parameter.requires_grad},
     )
-    return gradient
+
+
+def _products(vectors: Tensor) -> Tensor:
+    """Of the vectors [B, n, F] of an example with each other: [B, n, n]."""
+    return torch.bmm(vectors, vectors.transpose(1, 2))
+
+
+def _of_convolution(layer: nn.Conv2d, given: Tensor, back: Tensor) -> Tensor:
+    """Each example's gradient of the weight, with its inputs last: [B, out, height, width, in].
+
+    The inputs are copied once for each column of the kernel. With a stride of 1 its rows are then ranges of one matrix, and
+    nothing more is copied.
+    """
+    assert not isinstance(layer.padding, str)
+    (rows, columns), (down, right), (below, beside) = layer.kernel_size, layer.stride, layer.dilation
+    height, width = back.shape[-2:]
+    padded = functional.pad(given.flatten(0, 1), [layer.padding[side] for side in (1, 1, 0, 0)])
+    shifted = [
+        padded[..., start : start + right * (width - 1) + 1 : right] for start in range(0, columns * beside, beside)
+    ]
+    inputs = torch.cat(shifted, 1)
+    each = [
+        torch.bmm(
+            back.flatten(0, 1).flatten(2),
+            inputs[:, :, start : start + down * (height - 1) + 1 : down].flatten(2).transpose(1, 2),
+        )
+        for start in range(0, rows * below, below)
+    ]
+    gradients: Tensor = torch.stack(each, 2).unflatten(3, (columns, -1)).unflatten(0, back.shape[:2])
+    return gradients.sum(1)
+
+
+def _of_group_norm(layer: nn.GroupNorm, given: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
+    """Each example's gradients of the weight and the bias, [B, channels]."""
+    normalised = functional.group_norm(given.flatten(0, 1), layer.num_groups, eps=layer.eps).view_as(given)
+    weight, bias = (each.flatten(2).unflatten(2, (layer.num_channels, -1)) for each in (normalised * back, back))
+    return weight.sum((1, 3)), bias.sum((1, 3))

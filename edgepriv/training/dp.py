@@ -24,14 +24,14 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from edgepriv.errors import UserError
 from edgepriv.models.group_norm import is_replaceable
 from edgepriv.models.rounded_activations import calling
-from edgepriv.training.clipped import clipped_sums, keeps_apart
+from edgepriv.training.clipped import clipped_sums, examples_at_once, keeps_apart
 from edgepriv.training.dp_draws import normal
 from edgepriv.training.dp_plan import Plan
 
 _UNMAPPED = (nn.GRU, nn.RNN)
 """Layers whose kernels ``torch.func.vmap`` cannot map over examples."""
 _NUMBERS_AT_ONCE, _EXAMPLES_AT_ONCE = 4_000_000, 1024
-"""Of the gradients of single examples that are held in memory at a time; of examples, where no such gradient is."""
+"""Of the gradients of single examples that are held in memory at a time; of examples, where few such gradients are."""
 
 
 def refuse_unsupported(network: nn.Module, still: Collection[str] = ()) -> None:
@@ -104,7 +104,8 @@ def add_clipped_gradients(
         _add(parameter, torch.zeros_like(parameter))
     most = max(1, _EXAMPLES_AT_ONCE // plan.copies)
     if not weights and keeps_apart(network):
-        rows, summed = most, _without_gradients_of_each(network, parameters, plan)
+        rows = examples_at_once(network, x[: plan.copies], most) if len(x) else most
+        summed = _without_gradients_of_each(network, parameters, plan)
     else:
         numbers = max(1, sum(value.numel() for value in parameters.values()))
         rows, summed = (

@@ -16,7 +16,7 @@ from edgepriv.errors import UserError
 from edgepriv.recipe import Data, Dp, Quantize, Recipe, Stage, parse
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.training import new_classifier, run_stages
-from edgepriv.training.clipped import keeps_apart
+from edgepriv.training.clipped import clipped_sums, examples_at_once, keeps_apart
 from edgepriv.training.dp import add_clipped_gradients, add_noise, refuse_unsupported
 from edgepriv.training.dp_draws import normal, secret, uniform
 from edgepriv.training.dp_plan import Plan, later_plan, plan_of
@@ -67,6 +67,7 @@ def batch(examples, split):
 )
 def test_each_gradient_is_clipped_by_itself(classifier, batch, clip, rule, monkeypatch):
     monkeypatch.setattr("edgepriv.training.dp._NUMBERS_AT_ONCE", 10_000)  # a few examples at a time
+    monkeypatch.setattr("edgepriv.training.clipped._IN_CACHE", 10_000)
     network, (x, y) = classifier().network, batch
     weights_now = simulation_of(network, rule).weights if rule else dict
     plan = dataclasses.replace(QUIET, clip=clip)
@@ -85,13 +86,18 @@ def test_each_gradient_is_clipped_by_itself(classifier, batch, clip, rule, monke
         ({"name": "lenet"}, (1, 12, 12), True),
         ({"name": "mlp", "args": {"widths": [8, 6]}}, (9,), True),
         ({"name": "linear", "features": "scattering"}, (1, 12, 12), True),
+        ({"name": "cnn", "args": {"width": 2}}, (1, 12, 13), True),
+        ({"name": "cnn", "args": {"width": 2}, "features": "scattering"}, (1, 16, 16), True),
+        ({"name": "resnet20", "args": {"norm": "group"}}, (2, 10, 9), True),
         ({"name": "cnn", "args": {"width": 2}}, (1, 12, 12), False),
     ],
-    ids=["lenet", "mlp", "features", "each by itself"],
+    ids=["lenet", "mlp", "features", "cnn", "cnn behind features", "resnet", "each by itself"],
 )
 def test_the_mean_over_the_copies_of_each_example_is_clipped_once(model, shape, known, copies):
     """De et al. 2022, section 3.2; one copy is DP-SGD as it always was."""
+    torch.manual_seed(0)
     network = new_classifier(Recipe(model=model), 3, shape).network
+    network = network if known else nn.Sequential(network, nn.Identity())  # a type that clipped.py does not know
     x, y = torch.rand(6 * copies, *shape), torch.tensor([0, 1, 2, 2, 1, 0]).repeat_interleave(copies)
     trained = [value for value in network.parameters() if value.requires_grad]
     own = [slice(start, start + copies) for start in range(0, len(x), copies)]
@@ -104,8 +110,46 @@ def test_the_mean_over_the_copies_of_each_example_is_clipped_once(model, shape, 
         expected = sum(
             own[place] * min(1.0, plan.clip / float(norm)) for own, norm in zip(gradients, norms, strict=True)
         )
-        torch.testing.assert_close(parameter.grad * plan.expected, expected, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(parameter.grad * plan.expected, expected, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(logits, network(x))
+
+
+STRIDED = {"kernel_size": (3, 2), "stride": (2, 1), "padding": (2, 1), "dilation": (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("layer", "known"),
+    [
+        (nn.Conv2d(2, 4, **STRIDED), True),
+        (nn.Conv2d(2, 4, 3, bias=False), True),
+        (nn.Conv2d(2, 4, 3, padding="same"), False),
+        (nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), False),
+        (nn.Conv2d(2, 4, 3, groups=2), False),
+    ],
+    ids=["strided", "no bias", "same", "circular", "groups"],
+)
+def test_every_kind_of_convolution_has_its_gradients(layer, known):
+    network = nn.Sequential(layer, nn.GroupNorm(2, 4), nn.Linear(layer(torch.rand(1, 2, 9, 7)).shape[-1], 1))
+    network.append(Flat())
+    x, y = torch.rand(6, 2, 9, 7), torch.tensor([0, 1, 2, 2, 1, 0])
+    assert keeps_apart(network[:3]) == known
+    if known:
+        sums, _, _ = clipped_sums(network, x, y, 0.05)
+        expected, norms = by_hand(network, dict, x, y, 0.05)
+        assert max(norms) > 0.05
+        for parameter, sum_ in zip(network.parameters(), expected, strict=True):
+            torch.testing.assert_close(sums[parameter], sum_, rtol=1e-3, atol=1e-6)
+
+
+def test_how_many_examples_fit_at_a_time(monkeypatch):
+    network = new_classifier(Recipe(model={"name": "cnn", "args": {"width": 4}}), 3, (1, 12, 12)).network
+    x = torch.rand(1, 1, 12, 12)
+    assert examples_at_once(network, x, 50) == 50
+    monkeypatch.setattr("edgepriv.training.clipped._IN_CACHE", 10_000)
+    assert examples_at_once(network, x, 50) == 10_000 // (3 * 4 * 12 * 12)  # the second convolution's inputs
+    assert examples_at_once(network, x.repeat(2, 1, 1, 1), 50) == 10_000 // (2 * 3 * 4 * 12 * 12)
+    monkeypatch.setattr("edgepriv.training.clipped._GRADIENTS_AT_ONCE", 1)
+    assert examples_at_once(network, x, 50) == 1
 
 
 def test_a_large_batch_is_accumulated_in_parts(toy, split, monkeypatch):
@@ -131,6 +175,11 @@ def test_tables_have_no_augmented_copies(toy):
     (objective,) = objectives_of(Asked(recipe, "train", (9,)))
     with pytest.raises(UserError, match="only images are augmented"):
         objective.refuse(Ground(nn.Linear(9, 2), 2, 100, 0))
+
+
+class Flat(nn.Module):
+    def forward(self, x):
+        return x.flatten(1)[:, :3]
 
 
 class Mixing(nn.Module):
