@@ -25,17 +25,19 @@ _RECURRENT = ("LSTM", "GRU", "RNN")
 @dataclass(frozen=True)
 class Weight:
     """A weight of the graph. ``rows``: float32, output channels (or the rows of a table that is looked up) on axis 0.
-    ``turned``: whether it is a matrix [K, N] in the file, of which ``rows`` is the transpose. ``op``: what reads it."""
+    ``turned``: whether it is a matrix [K, N] in the file, of which ``rows`` is the transpose. ``op``: what reads it. ``of``:
+    the layer of a network in torch that it is of."""
 
     name: str
     rows: np.ndarray
     turned: bool
     op: str
+    of: str | None = None
 
     @property
     def layer(self) -> str:
         """The name that rules of bits are matched with."""
-        return self.name.removesuffix(".weight")
+        return self.name.removesuffix(".weight") if self.of is None else self.of
 
 
 def at_one_opset(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -177,7 +177,7 @@ def of_network(classifier: nn.Module, network: nn.Module) -> Network:
     for name in widths(network, Quantize(bits=8)):
         layer = name.rpartition(".")[0]
         weights[name] = Weight(
-            name, parameters[name].detach().float().cpu().numpy(), False, type(modules[layer]).__name__
+            name, parameters[name].detach().float().cpu().numpy(), False, type(modules[layer]).__name__, layer
         )
     return Network(classifier, weights)
 

@@ -50,7 +50,7 @@ def sensitivity_of_file(path: Path, factory: str | None, data_dir: Path | None) 
     return sensitivity_of(open_checkpoint(path, None if own is None else Recipe(model=own), data_dir))
 
 
-def sensitivity_of(given: Trained, rule: Quantize | None = None) -> dict[str, Any]:
+def sensitivity_of(given: Trained, rule: Quantize | None = None, seconds: float = SECONDS) -> dict[str, Any]:
     """What each layer loses at each width while the others keep 32 bits, by rounding alone.
 
     Measured on that half of the non-members by which things are chosen (``data.halves_of``): never on members.
@@ -58,6 +58,7 @@ def sensitivity_of(given: Trained, rule: Quantize | None = None) -> dict[str, An
     Args:
         given: a checkpoint with its data.
         rule: quantizer and granularity; None for the checkpoint's own.
+        seconds: what the table may take, or ``SECONDS`` if those are fewer.
 
     Returns:
         As ``artifact.sensitivity.sensitivity`` does, the layer that loses least first; ``of``: whom it was measured on;
@@ -76,7 +77,7 @@ def sensitivity_of(given: Trained, rule: Quantize | None = None) -> dict[str, An
         WIDTHS,
         groups=None if groups is None else groups[order],
         most=MOST,
-        seconds=SECONDS,
+        seconds=min(seconds, SECONDS),
     )
     table["rows"].reverse()
     return table | {"of": "non-members", "quantizer": rule.quantizer, "granularity": rule.granularity}

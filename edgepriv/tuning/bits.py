@@ -1,6 +1,7 @@
 """Which layer gets how many bits, by what each was measured to lose."""
 
 import heapq
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,8 +41,13 @@ def allocated(table: Mapping[str, Any], mean_bits: float) -> str:
             heapq.heappush(steps, (-gain, name))
     if len(set(place.values())) == 1 and not table["skipped"]:
         return f"*={widths[next(iter(place.values()))]}"
-    rules = [f"{name}={widths[at]}" for name, at in sorted(place.items())]
-    return ",".join([*rules, *(f"{name}={FULL_WIDTH}" for name in table["skipped"])])
+    rules = [f"{_pattern(name)}={widths[at]}" for name, at in sorted(place.items())]
+    return ",".join([*rules, *(f"{_pattern(name)}={FULL_WIDTH}" for name in table["skipped"])])
+
+
+def _pattern(layer: str) -> str:
+    """What a rule names a layer by: any sign stands where its own means something else in a rule."""
+    return re.sub(r"[][*?,=\s]", "?", layer)
 
 
 def _gain(row: Mapping[str, Any], widths: list[int], at: int) -> float | None:
@@ -51,17 +57,3 @@ def _gain(row: Mapping[str, Any], widths: list[int], at: int) -> float | None:
     now, then = widths[at], widths[at + 1]
     better = row["divergence"][str(now)] - row["divergence"][str(then)]
     return float(better / (row["parameters"] * (then - now)))
-
-
-def least_bytes(table: Mapping[str, Any], weights: int, others: int) -> int:
-    """What the numbers of a network take at the fewest bits.
-
-    Args:
-        table: as above.
-        weights: numbers of the network in matrices and filters, fixed ones included, which may all have few bits.
-        others: numbers that stay float, such as biases.
-
-    Returns:
-        Bytes, without scales and graph: no file takes fewer.
-    """
-    return int(weights * min(table["widths"]) / 8 + 4 * others)

@@ -170,7 +170,7 @@ def refuse_too_small(budgets: Budgets, least: int, floating: int) -> None:
     if limit < least:
         raise UserError(
             f"--max-size leaves {limit:,.0f} bytes, and the numbers of this network take {least:,} at 2 bits "
-            f"({least / floating:.3f}x of their {floating:,} in float), without the graph: no file is smaller"
+            f"({least / floating:.3f}x of the float file's {floating:,}), without the graph: no file is smaller"
         )
 
 

@@ -18,7 +18,7 @@ from edgepriv.recipe import Model, Recipe
 from edgepriv.tuning import clock as timing
 from edgepriv.tuning.plan import Plan
 from edgepriv.tuning.question import Question, Work
-from edgepriv.tuning.risks import Effort, risks
+from edgepriv.tuning.risks import Effort, leakage_of, risks
 
 FIGURES = "figures"
 """Folder, in the work folder, of what was measured of each candidate."""
@@ -166,6 +166,25 @@ def measured(question: Question, candidate: Candidate, work: Work, effort: Effor
     took = {f"seconds_{audit}": timing.now() - began}
     figures = {**candidate.figures, **harms, **took, "audited": effort.full}
     return _keep(replace(candidate, figures=figures), work, whole=True)
+
+
+def by_attacks_that_ask_once(question: Question, candidate: Candidate, work: Work) -> Candidate:
+    """A candidate with the leakage that the attacks find which all candidates are measured by.
+
+    Args:
+        question: what is asked.
+        candidate: with leakage by these attacks or more.
+        work: where its audit is.
+
+    Returns:
+        The candidate; as it is where its audit is not kept, or leakage has no budget.
+    """
+    onnx = work.candidate(candidate.name) / "model.onnx"
+    if "tpr" not in candidate.figures or not beside(onnx, "audit.npz").exists():
+        return candidate
+    found = leakage_of(onnx, question, question.halves.choosing, once=True)
+    tpr = candidate.figures["tpr"] | found
+    return _keep(replace(candidate, figures={**candidate.figures, "tpr": tpr}), work, whole=True)
 
 
 def all_kept(work: Work) -> list[Candidate]:

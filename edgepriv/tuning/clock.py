@@ -1,12 +1,16 @@
 """Time that a search has, and what it has measured of the time that its steps take."""
 
+import math
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 MADE, PROXY, AUDIT, LAYOUT = "made", "proxy", "audit", "layout"
 LEAKED, PERTURBED = "leaked", "perturbed"
 """Steps: a candidate is trained and exported; it is measured while the search goes on; it is audited in full; its weights are
 written in another layout. Of what is measured while the search goes on: its leakage, its accuracy under attack."""
+_CAUTION = 2.0
+"""Factor of a pass that was timed without quantization and all that a candidate adds to it."""
 
 
 def now() -> float:
@@ -20,11 +24,12 @@ def now() -> float:
 
 @dataclass
 class Clock:
-    """Time of the runs of one question together. ``limit``: seconds; ``spent``: by earlier runs; ``costs``: step -> passes over
-    the members -> seconds of the slowest."""
+    """Time of the runs of one question together. ``limit``: seconds; ``spent``: by earlier runs; ``each``: seconds of one pass
+    over the members in training, where that was timed; ``costs``: step -> passes over the members -> seconds of the slowest."""
 
     limit: float
     spent: float = 0.0
+    each: float | None = None
     costs: dict[str, dict[float, float]] = field(default_factory=dict)
     _began: float = field(default_factory=lambda: now())
 
@@ -63,6 +68,18 @@ class Clock:
         if not known:
             return None
         above = [seconds for each, seconds in known.items() if each >= passes]
-        below = [seconds * passes / max(each, 1.0) for each, seconds in known.items() if each <= passes]
+        below = [
+            min(seconds * passes / max(each, 1.0), seconds + (passes - each) * self._of_a_pass(step))
+            for each, seconds in known.items()
+            if each <= passes
+        ]
         least = max((seconds for each, seconds in known.items() if each <= passes), default=0.0)
         return max(least, min([*above, *below]))
+
+    def _of_a_pass(self, step: str) -> float:
+        """Seconds that one pass more takes, at most: most of what a short candidate takes, such as its export, comes once."""
+        if step != MADE or self.each is None:
+            return math.inf
+        known = sorted(self.costs[step].items())
+        slopes = [(later - sooner) / (more - fewer) for (fewer, sooner), (more, later) in pairwise(known)]
+        return _CAUTION * max([self.each, *slopes])

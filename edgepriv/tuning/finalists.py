@@ -4,7 +4,7 @@ from edgepriv import progress
 from edgepriv.recipe import Recipe
 from edgepriv.report.formatting import count
 from edgepriv.tuning.auditing import FINALISTS, FULL
-from edgepriv.tuning.candidates import Candidate, groups_of, relaid
+from edgepriv.tuning.candidates import Candidate, by_attacks_that_ask_once, groups_of, relaid
 from edgepriv.tuning.clock import LAYOUT
 from edgepriv.tuning.frontier import Chosen, choose, score
 from edgepriv.tuning.risks import complete
@@ -53,6 +53,9 @@ def _audited(search: Search) -> list[Candidate]:
     question, auditor = search.question, search.auditor
     kept = [each for each in search.candidates.values() if complete(each.figures, question.budgets)]
     if auditor.level != FULL:
+        for each in kept:  # 4 bits everywhere may have been asked by more attacks than the others
+            search.take(by_attacks_that_ask_once(question, each, search.work))
+        kept = [search.candidates[each.name] for each in kept]
         return kept or list(search.candidates.values())
     ranked = sorted(kept, key=lambda each: score(each, question.budgets))
     done, late = [each for each in kept if each.figures.get("audited")], []

@@ -67,9 +67,9 @@ def choose(candidates: Sequence[Candidate], budgets: Budgets, groups: np.ndarray
 
     Of those that keep all budgets the one that is best at the goal. Size: of those within 1% of it that are not less accurate
     beyond noise (the 95% interval of the difference, record by record, holds 0) the simplest. Accuracy: the highest, and of
-    equals the smallest. Others that are as accurate within noise are named as ties and not taken: where records are few that
-    interval is wide, and a file that loses many points may lie in it. Where none keeps the budgets, the one that misses
-    them by least.
+    equals the simplest within 1% of the smallest. Others that are as accurate within noise are named as ties and not taken:
+    where records are few that interval is wide, and a file that loses many points may lie in it. Where none keeps the
+    budgets, the one that misses them by least.
 
     Args:
         candidates: that were measured, at least one.
@@ -91,6 +91,9 @@ def choose(candidates: Sequence[Candidate], budgets: Budgets, groups: np.ndarray
     else:
         alike = [each for each in within if not _worse(each, best, groups)]
         ranked = sorted(alike, key=lambda each: (-each.figures["accuracy"], each.size, simplicity(each)))
+        same = [each for each in ranked if each.figures["accuracy"] == ranked[0].figures["accuracy"]]
+        simplest = min((each for each in same if each.size <= same[0].size * (1 + ALIKE)), key=simplicity)
+        ranked = [simplest, *(each for each in ranked if each is not simplest)]
     return Chosen(ranked[0], tuple(ranked[1:]), True)
 
 

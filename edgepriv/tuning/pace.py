@@ -45,6 +45,22 @@ def seconds_of_training(question: Question, left: float) -> float | None:
     return max(first, more) + each * (epochs - _FEW)
 
 
+def seconds_of_a_pass(question: Question) -> float | None:
+    """Seconds of one epoch of the checkpoint's own training, on the threads of this process.
+
+    Args:
+        question: with the checkpoint and its data.
+
+    Returns:
+        The time, measured here; None where the training cannot be begun again.
+    """
+    recipe = question.given.checkpoint.recipe
+    try:
+        return _timed(question, 1) / ((recipe.adversary.steps + 1) if recipe.train.adversarial else 1)
+    except UserError:
+        return None
+
+
 def _timed(question: Question, epochs: int) -> float:
     given, asked = question.given, question.recipe
     start = {} if asked is None or asked.start.path is None else {"start": {"path": asked.start.path}}

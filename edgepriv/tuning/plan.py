@@ -34,7 +34,8 @@ class Setting:
     can be moved; ``epochs``: of the training that the checkpoint is of; ``holdout``: its examples, as a share of the members;
     ``most_bits``: of a weight on average, what the budget of size leaves, None without one; ``steps``: of an attack in
     adversarial training; ``lr``: learning rate of the recipe's fine-tuning; ``attacked``: whether the checkpoint was
-    trained against an adversary, which stays its own; ``fixed``: whether there are filters that nobody trains, which the
+    trained against an adversary, or the recipe names one, which stays; ``robust_epochs``: of adversarial training that the
+    recipe asks for; ``fixed``: whether there are filters that nobody trains, which the
     sensitivity does not tell of; ``unfit``: defences that do not go with its training."""
 
     trains: bool
@@ -45,6 +46,7 @@ class Setting:
     steps: int
     lr: float
     attacked: bool = False
+    robust_epochs: int = 0
     fixed: bool = False
     unfit: frozenset[str] = frozenset()
 
@@ -109,7 +111,7 @@ class Plan:
         of_selena = DEFENCES[self.defence].get("selena")
         sub_models = 0.0 if of_selena is None else of_selena["sub_models"] - of_selena["unseen"]
         share = setting.holdout if self.defence == "DMP" else 1.0 + sub_models
-        attacked = setting.steps + 1 if self.robust_epochs else 1
+        attacked = setting.steps + 1 if self.adversary != "none" else 1
         return attacked * (epochs + self.robust_epochs) + self.distil_epochs * share
 
     def named(self, epochs: int) -> str:

@@ -21,6 +21,7 @@ from edgepriv.recipe.defences.dmp import Dmp
 from edgepriv.recipe.defences.extra import Extra
 from edgepriv.training.resume import code_version
 from edgepriv.tuning.budgets import Budgets, limit_in_bytes
+from edgepriv.tuning.float_file import FloatFile, float_file
 from edgepriv.tuning.plan import DEFENCES, Plan, Setting
 from edgepriv.tuning.space import EPOCHS, GRANULARITIES, QUANTIZERS
 
@@ -55,34 +56,61 @@ class Question:
         """Epochs of fine-tuning on each rung. A model that was trained with differential privacy is rounded as it is."""
         return (0,) if self.given.checkpoint.recipe.dp.active else EPOCHS
 
-    @property
-    def parameters(self) -> int:
-        """Of the network."""
-        return sum(value.numel() for value in self.given.checkpoint.classifier().network.parameters())
-
-    @property
-    def weights(self) -> int:
-        """Numbers in matrices and filters, which may have few bits."""
-        network = self.given.checkpoint.classifier().network
-        return sum(value.numel() for value in network.parameters() if value.ndim > 1)
+    @cached_property
+    def float_file(self) -> FloatFile:
+        """Which sizes are told by."""
+        return float_file(self.given, (self.recipe or self.given.checkpoint.recipe).export)
 
     @cached_property
     def setting(self) -> Setting:
         """What is searched depends on it."""
         split, recipe, size = self.given.split, self.given.checkpoint.recipe, self.budgets.size
-        shape, parameters = self.given.dataset.input_shape, self.parameters
+        shape = self.given.dataset.input_shape
         return Setting(
             trains=not recipe.dp.active,
             images=len(shape) == 3,
             epochs=recipe.train.epochs,
             holdout=len(split.holdout) / len(split.members),
-            most_bits=None if size is None else 8 * limit_in_bytes(size, 4 * parameters) / parameters,
+            most_bits=None if size is None else self._mean_bits(limit_in_bytes(size, self.float_file.size)),
             steps=(self.recipe or recipe).adversary.steps,
             lr=(self.recipe or recipe).qat.lr,
-            attacked=recipe.train.adversarial,
+            attacked=self._attacked,
+            robust_epochs=self._robust_epochs,
             fixed=any(isinstance(own, FixedConv2d) for own in self.given.checkpoint.classifier().network.modules()),
             unfit=frozenset(name for name in list(DEFENCES)[1:] if self.unfit(name)),
         )
+
+    @property
+    def _attacked(self) -> bool:
+        """Whether candidates have an adversary that is not searched."""
+        made_by, asked = self.given.checkpoint.recipe, self.recipe
+        named = asked is not None and asked.adversary.method != "none"
+        return made_by.train.adversarial or (named and not made_by.dp.active)
+
+    @property
+    def _robust_epochs(self) -> int:
+        if self.recipe is None or self.given.checkpoint.recipe.dp.active or self.recipe.adversary.method == "none":
+            return 0
+        return self.recipe.robust.epochs
+
+    def replaced(self) -> list[str]:
+        """What the recipe says and no candidate has, as the search decides it, or as a private model is rounded only."""
+        if self.recipe is None:
+            return []
+        own, usual = self.recipe, Recipe()
+        searched = {
+            "bits": own.quantize.bits != usual.quantize.bits,
+            "quantizer": own.quantize.quantizer != usual.quantize.quantizer,
+            "granularity": own.quantize.granularity != usual.quantize.granularity,
+            "epochs of fine-tuning": own.qat.epochs != usual.qat.epochs,
+            "epochs of adversarial training": own.robust.epochs > 0
+            and (self.budgets.robust is not None or self._robust_epochs == 0),
+        }
+        return [name for name, is_said in searched.items() if is_said]
+
+    def _mean_bits(self, limit: float) -> float:
+        """Bits of a weight on average that so many bytes leave room for."""
+        return 8 * (limit - 4 * self.float_file.others) / max(1, self.float_file.weights)
 
     def unfit(self, defence: str) -> str | None:
         """Why a defence does not go with what the checkpoint was trained by, and with the recipe.
@@ -94,7 +122,7 @@ class Question:
             The reason; None where it goes with them.
         """
         made_by = self.given.checkpoint.recipe
-        method = None if made_by.train.adversarial else "none"
+        method = None if self._attacked else "none"
         distils = int(bool({"dmp", "selena"} & DEFENCES[defence].keys()))
         few = Plan("*=4", QUANTIZERS[0], GRANULARITIES[0], defence, distil_epochs=distils, adversary=method)
         try:

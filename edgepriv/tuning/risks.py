@@ -88,13 +88,14 @@ def risks(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[
     return measured
 
 
-def leakage_of(onnx: Path, question: Question, split: Split) -> dict[str, Any]:
+def leakage_of(onnx: Path, question: Question, split: Split, *, once: bool = False) -> dict[str, Any]:
     """What the strongest attack of an audit finds of a half.
 
     Args:
         onnx: the file that was audited, with the audit and its scores beside it.
         question: the budgets and the data.
         split: of whose members and non-members the figure is.
+        once: by the attacks alone that ask once for each record, those of ``PROXY``.
 
     Returns:
         As ``strongest``, with ``references``.
@@ -107,7 +108,8 @@ def leakage_of(onnx: Path, question: Question, split: Split) -> dict[str, Any]:
     with np.load(beside(onnx, "audit.npz"), allow_pickle=False) as archive:
         scores = dict(archive)
     fpr = question.budgets.leakage.fpr
-    worst = strongest(audit["attacks"], scores, split, fpr, question.given.dataset.groups)
+    rows = [row for row in audit["attacks"] if not once or row["name"] in PROXY.attacks.split(",")]
+    worst = strongest(rows, scores, split, fpr, question.given.dataset.groups)
     return worst | {"references": audit["references"]}
 
 
@@ -154,7 +156,9 @@ def strongest(
         groups: int64 [N], whose records they are; None where each is by itself.
 
     Returns:
-        ``value``, ``ci`` (Clopper-Pearson; it lies high, as the attack is the strongest of many), ``attack`` and ``fpr``.
+        ``value``, ``ci`` (Clopper-Pearson; it lies high, as the attack is the strongest of many), ``attack``, ``fpr``, ``n``
+        (members that the attack was asked about), ``asked`` (attacks that resolve the rate) and ``unresolved`` (names of those
+        that were asked about too few non-members for it).
 
     Raises:
         UserError: where no attack resolves the rate.
@@ -162,6 +166,7 @@ def strongest(
     index, member = scores["index"], scores["member"]
     inside = np.isin(index, np.concatenate([split.members, split.non_members]))
     best: dict[str, Any] | None = None
+    asked, unresolved = 0, []
     for row in attacks:
         name = f"{row['threat_model']}/{row['name']}"
         place = scores.get(f"{name}/index", np.arange(len(member)))
@@ -171,11 +176,21 @@ def strongest(
             continue
         own = None if groups is None else groups[index[place][kept]]
         rate = tpr_at_fpr(scores[name][kept], truth, fpr, own)
-        if rate["value"] is not None and (best is None or rate["value"] > best["value"]):
-            best = {"value": rate["value"], "ci": list(rate["ci"]), "attack": row["name"], "fpr": fpr}
+        if rate["value"] is None:
+            unresolved.append(row["name"])
+            continue
+        asked += 1
+        if best is None or rate["value"] > best["value"]:
+            best = {
+                "value": rate["value"],
+                "ci": list(rate["ci"]),
+                "attack": row["name"],
+                "fpr": fpr,
+                "n": int(truth.sum()),
+            }
     if best is None:
         raise UserError(f"no attack of the audit resolves a false-positive rate of {fpr:g}")
-    return best
+    return best | {"asked": asked, "unresolved": unresolved}
 
 
 def robust_of(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """``edgepriv tune``: the list of its steps."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from edgepriv import data, pipeline, progress, project
@@ -22,20 +24,22 @@ from edgepriv.report import tuned
 from edgepriv.report.formatting import count
 from edgepriv.training.eps import CUSTOMARY, stated
 from edgepriv.tuning.auditing import Auditor
-from edgepriv.tuning.bits import least_bytes
 from edgepriv.tuning.budgets import Budgets, refuse_too_small, refuse_unresolvable
 from edgepriv.tuning.candidates import all_kept, groups_of
 from edgepriv.tuning.clock import Clock
 from edgepriv.tuning.finalists import chosen_of
 from edgepriv.tuning.frontier import choose, frontier
+from edgepriv.tuning.pace import seconds_of_a_pass
 from edgepriv.tuning.question import Question, Work, hash_of
 from edgepriv.tuning.saying import BY_CHANCE, progressed
-from edgepriv.tuning.search import Search, decide_rungs, opened_study, run
+from edgepriv.tuning.search import Search, came_to_nothing, decide_rungs, opened_study, run
 from edgepriv.tuning.space import first_points
 from edgepriv.tuning.telling import AUDIT_FILES, summary, told
 
 EVERY = 10.0
 """Seconds between two writings of the page while the search goes on."""
+_OF_SENSITIVITY, _SENSITIVITY = 0.1, 10.0
+"""Share of the time that the table of what each layer loses may take, and the seconds that it may take in any case."""
 REPORT = "tune"
 """Name of the JSON and of the page."""
 
@@ -88,15 +92,20 @@ def tune(
             )
             return _judged(earlier)
         work = Work(output / "work" / digest)
-        refuse_existing(own, force or earlier is not None or (work.folder.exists() and not _report(output).exists()))
+        goes_on = earlier is not None or (work.folder.exists() and not _report(output).exists())
+        if not (force or goes_on):
+            _refuse_another(own, output)
         if force:
             work.forget()
-        table = _sensitivity(question, work)
-        _refuse_impossible(question, table)
-        search = _searched(question, table, work, limits, output)
-        chosen = chosen_of(search)
-        _report(output).unlink(missing_ok=True)  # of an earlier end, whose file is replaced from here on
-        content = told(search, chosen, output) | {"question": digest, "limits": asdict(limits)}
+        _refuse_impossible(question)
+        _say_replaced(question)
+        clock = Clock(limits.seconds, spent=(work.read("clock") or {"spent": 0.0})["spent"])
+        with _counted(clock, work):
+            table = _sensitivity(question, work, clock)
+            search = _searched(question, table, work, clock, limits, output)
+            chosen = chosen_of(search)
+            _report(output).unlink(missing_ok=True)  # of an earlier end, whose file is replaced from here on
+            content = told(search, chosen, output) | {"question": digest, "limits": asdict(limits)}
     write_json(_report(output), content)
     _write_page(content, output)
     return _judged(content)
@@ -122,7 +131,18 @@ def _refuse_strange(own: Sequence[Path], output: Path, force: bool) -> None:
     """What no search has left is refused before any data are read."""
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file: edgepriv tune writes a folder")
-    refuse_existing([] if (output / "work").exists() else own, force)
+    refuse_existing([] if (output / "work").exists() or _report(output).exists() else own, force)
+
+
+def _refuse_another(own: Sequence[Path], output: Path) -> None:
+    """Files that a search for something else has left."""
+    there = [path for path in own if path.exists()]
+    if there and (_report(output).exists() or (output / "work").exists()):
+        raise UserError(
+            f"{there[0]} exists already, of a search for something else: its checkpoint, recipe, budgets, a file that it "
+            "reads, or edgepriv itself was another one, or the file has been replaced since; choose another -o, or pass --force"
+        )
+    refuse_existing(own, False)
 
 
 def finished(output: Path, digest: str) -> dict[str, Any] | None:
@@ -217,25 +237,69 @@ def _refuse_unstated_eps(question: Question) -> None:
         )
 
 
-def _sensitivity(question: Question, work: Work) -> dict[str, Any]:
+def _say_replaced(question: Question) -> None:
+    replaced = question.replaced()
+    if replaced:
+        project.say(f"note: of the recipe is not taken, as edgepriv tune decides it: {', '.join(replaced)}")
+
+
+@contextmanager
+def _counted(clock: Clock, work: Work) -> Iterator[None]:
+    """Keep the time that is spent, so that what a killed run took counts too."""
+    over = Event()
+
+    def keep() -> None:
+        work.write("clock", {"spent": clock.used})
+
+    def follow() -> None:
+        while not over.wait(EVERY):
+            keep()
+
+    watch = Thread(target=follow, daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watch.join()
+        keep()
+
+
+def _sensitivity(question: Question, work: Work, clock: Clock) -> dict[str, Any]:
     kept = work.read("sensitivity")
     if kept is None:
         progress.announce("what each layer loses at fewer bits")
-        kept = pipeline.sensitivity_of(question.given, Quantize())
+        seconds = max(_SENSITIVITY, _OF_SENSITIVITY * clock.limit)
+        kept = pipeline.sensitivity_of(question.given, Quantize(), seconds=seconds)
         work.write("sensitivity", kept)
     return kept
 
 
-def _refuse_impossible(question: Question, table: Mapping[str, Any]) -> None:
-    """A size that no file reaches, by the numbers alone: 4 bytes each stand for the float file, which is no smaller."""
-    weights, others = question.weights, question.parameters - question.weights
-    refuse_too_small(question.budgets, least_bytes(table, weights, others), 4 * question.parameters)
+def _refuse_impossible(question: Question) -> None:
+    """A size that no file reaches, by the numbers alone."""
+    if question.budgets.size is not None:
+        refuse_too_small(question.budgets, question.float_file.least, question.float_file.size)
 
 
-def _searched(question: Question, table: Mapping[str, Any], work: Work, limits: _Limits, output: Path) -> Search:
-    clock = Clock(limits.seconds, spent=(work.read("clock") or {"spent": 0.0})["spent"])
+def _of_a_pass(question: Question, work: Work) -> float | None:
+    """Seconds of a pass over the members, measured once; None where candidates are rounded alone."""
+    if question.rungs[-1] == 0:
+        return None
+    kept = work.read("pass")
+    if kept is None:
+        with progress.told(False):
+            kept = {"seconds": seconds_of_a_pass(question)}
+        work.write("pass", kept)
+    return None if kept["seconds"] is None else float(kept["seconds"])
+
+
+def _searched(
+    question: Question, table: Mapping[str, Any], work: Work, clock: Clock, limits: _Limits, output: Path
+) -> Search:
+    clock.each = _of_a_pass(question, work)
     teller = _Teller(output, limits)
     search = Search(question, table, work, clock, Auditor(question, work, clock), teller)
+    search.failed, search.left_out = came_to_nothing(work)
     for candidate in all_kept(work):
         search.take(candidate)
     if search.auditor.longer:

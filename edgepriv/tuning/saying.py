@@ -105,6 +105,26 @@ def fewer_epochs(last: int, usual: int) -> list[str]:
     return [f"no candidate was fine-tuned for more than {count(last, 'epoch')}, as --time is too short for {usual}"]
 
 
+def too_few_asked(figures: Mapping[str, Any]) -> list[str]:
+    """Attacks that say nothing about the budget of leakage, as they were asked about too few records for its rate.
+
+    Args:
+        figures: of the file.
+
+    Returns:
+        A sentence; none where all say something.
+    """
+    names = figures.get("tpr", {}).get("unresolved", [])
+    if not names:
+        return []
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    rate_asked = figures["tpr"]["fpr"]
+    return [
+        f"{count(len(names), 'attack')} asked about too few non-members to resolve {rate_asked:g} false positives, which says "
+        f"nothing about the budget ({shown}): a --recipe asks about more (queried_examples under [audit])"
+    ]
+
+
 def without_time(left_out: Sequence[str]) -> list[str]:
     """Candidates that were drawn and would not have ended in time.
 
@@ -177,8 +197,8 @@ def _tpr(kept: Kept, figures: Mapping[str, Any]) -> tuple[str, str]:
     low, high = kept.ci or (0.0, 0.0)
     figure = figures["tpr"]
     return (
-        f"{figure['attack']} finds {rate(kept.value)} [{rate(low)}, {rate(high)}] of the members at {figure['fpr']:g} false "
-        f"positives, at most {rate(kept.limit)}",
+        f"{figure['attack']} finds {rate(kept.value)} [{rate(low)}, {rate(high)}] of {figure['n']:,} members at "
+        f"{figure['fpr']:g} false positives, at most {rate(kept.limit)}",
         rate(kept.value - kept.limit),
     )
 

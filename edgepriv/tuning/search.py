@@ -34,6 +34,8 @@ _START = "start"
 """Marks the trial of a point that the search begins with, by its number."""
 _KILLED = "killed"
 """Counts, on the study, the trials that a killed run had begun, and that were begun again: none of them is a candidate."""
+_NOTHING = "nothing"
+"""What the work folder keeps of candidates that were not made."""
 _HOPELESS = 3
 """Plans that failed, after which a search that has made none ends."""
 
@@ -60,8 +62,18 @@ class Search:
             candidate: that was measured.
         """
         self.take(candidate)
-        self.work.write("clock", {"spent": self.clock.used})
         self.told(self)
+
+    def note(self, *, failed: str | None = None, left_out: str | None = None) -> None:
+        """Take note of a candidate that was not made, for this run and those that go on.
+
+        Args:
+            failed: its title, and why.
+            left_out: its title, where there was no time for it.
+        """
+        self.failed += [] if failed is None else [failed]
+        self.left_out += [] if left_out is None else [left_out]
+        self.work.write(_NOTHING, {"failed": self.failed, "left_out": self.left_out})
 
     def take(self, candidate: Candidate) -> None:
         """Take a candidate in.
@@ -85,6 +97,19 @@ class Search:
         passes = plan.passes(epochs, self.question.setting)
         own = self.clock.about(MADE, passes) or 0.0
         return own + self.auditor.of_search(plan, epochs) + self.auditor.reserved(plan) - self.clock.left
+
+
+def came_to_nothing(work: Work) -> tuple[list[str], list[str]]:
+    """Candidates that earlier runs did not make.
+
+    Args:
+        work: where they are kept.
+
+    Returns:
+        Those that failed, with the reason, and those that there was no time for.
+    """
+    kept = work.read(_NOTHING) or {}
+    return kept.get("failed", []), kept.get("left_out", [])
 
 
 def opened_study(work: Work, seed: int) -> "Study":
@@ -152,9 +177,9 @@ def run(search: Search, study: "Study", most: int, first: Sequence[Mapping[str, 
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
     search.trials = len(ended) - study.user_attrs.get(_KILLED, 0)
     question = search.question
-    cheapest = uniform(question.budgets, question.setting)
+    cheapest, earlier = uniform(question.budgets, question.setting), len(search.failed)
     while search.trials < most and (not search.candidates or search.lacks(cheapest, question.rungs[0]) < 0):
-        if len(search.failed) >= _HOPELESS and not search.candidates:
+        if len(search.failed) - earlier >= _HOPELESS and not search.candidates:
             break
         # A run that goes on draws as one that was not killed.
         study.sampler = _sampler(question.given.split.seed, search.trials)
@@ -194,12 +219,12 @@ def _carried_out(search: Search, study: "Study", trial: "Trial") -> None:
         if not always and search.lacks(plan, epochs) >= 0:
             pruned = True  # one that was never begun counts as the worst: else the next draws would be as slow
             if not rung:
-                search.left_out.append(plan.title(epochs))
+                search.note(left_out=plan.title(epochs))
             break
         try:
             value = _scored(search, plan, epochs, always=always)
         except UserError as error:
-            search.failed.append(f"{plan.title(epochs)}: {error}")
+            search.note(failed=f"{plan.title(epochs)}: {error}")
             break
         trial.report(value, _KEEP**rung)
     if pruned:

@@ -56,7 +56,8 @@ def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, settin
     rules = allocated(table, bits) if spread == "by sensitivity" else even(table, bits)
     if setting.fixed and not rules.startswith("*="):
         rules += f",*={_UNIFORM}"
-    robust = trial.suggest_int("robust_epochs", 3, 12, step=3) if trains_robustly(budgets, setting) else 0
+    searched = trains_robustly(budgets, setting)
+    robust = trial.suggest_int("robust_epochs", 3, 12, step=3) if searched else setting.robust_epochs
     defence = "none" if budgets.leakage is None else trial.suggest_categorical("defence", setting.defences())
     rate = trial.suggest_categorical("rate", list(RATES)) if setting.trains else RATES[0]
     lr = None if rate == RATES[0] else float(f"{rate * setting.lr:.6g}")  # as a person would write it
@@ -73,7 +74,7 @@ def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, settin
 
 
 def trains_robustly(budgets: Budgets, setting: Setting) -> bool:
-    """Whether candidates are trained against an adversary.
+    """Whether the epochs of adversarial training are searched.
 
     Args:
         budgets: that were asked for.
@@ -93,7 +94,7 @@ def adversary_of(robust_epochs: int, setting: Setting) -> str | None:
         setting: of the search.
 
     Returns:
-        A method of the recipe; None for the checkpoint's own.
+        A method of the recipe; None for the checkpoint's or the recipe's own.
     """
     if setting.attacked:
         return None
@@ -153,7 +154,7 @@ def uniform(budgets: Budgets, setting: Setting) -> Plan:
     Returns:
         The plan.
     """
-    robust = 6 if trains_robustly(budgets, setting) else 0
+    robust = setting.robust_epochs or (6 if trains_robustly(budgets, setting) else 0)
     return Plan(
         f"*={_UNIFORM}",
         QUANTIZERS[0],

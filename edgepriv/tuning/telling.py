@@ -23,6 +23,7 @@ from edgepriv.tuning.saying import (
     not_measured,
     not_the_same,
     tied,
+    too_few_asked,
     verdict,
     without_time,
 )
@@ -79,6 +80,7 @@ def told(search: Search, chosen: Chosen, output: Path) -> dict[str, Any]:
         *(line for line in (unasked, tied(chosen, question.budgets.goal), not_the_same(winner, digest)) if line),
         *(beside_uniform(winner, search.candidates[name]) for name in (compared,) if name in search.candidates),
         *fewer_epochs(search.auditor.last, question.rungs[-1]),
+        *too_few_asked(figures),
         *search.auditor.remarks,
         *without_time(search.left_out),
         *accepted,

@@ -4,11 +4,14 @@ import pytest
 import torch
 from foreign_nets import angle_classifier, file_type_classifier
 from onnx import helper, numpy_helper
+from torch import nn
 
 from edgepriv.artifact.foreign_inputs import random_examples, read_by
 from edgepriv.artifact.sensitivity import divergence, of_network, overridable, sensitivity
 from edgepriv.artifact.session import predict, started
 from edgepriv.recipe import Quantize
+from edgepriv.training.quantization import refuse_unmatched, widths
+from edgepriv.tuning.bits import allocated
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,24 @@ def test_without_classes_no_accuracy_is_claimed():
     x = random_examples(session, (3, 8, 8), 4)
     table = sensitivity(overridable(model, read_by(session, x, None)[0]), x, None, Quantize(bits=4), (4,))
     assert [row["points"] for row in table["rows"]] == [None] * 3
+
+
+def test_every_layer_is_called_as_a_rule_of_bits_calls_it():
+    network = nn.Sequential(nn.Linear(8, 8), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Linear(8, 3))
+    table = sensitivity(of_network(network, network), np.zeros((4, 5, 8), np.float32), None, Quantize(bits=4), (2, 4))
+    rules = allocated(table, 3.0)
+    assert "1.self_attn=" in rules
+    refuse_unmatched(network, Quantize(bits=rules))
+
+
+@pytest.mark.parametrize("name", ["a[0]", "b*", "c,d", "e=1", "f g"])
+def test_layers_with_signs_of_a_rule_in_their_names_have_their_bits(name):
+    network = nn.ModuleDict({"plain": nn.Linear(4, 4), name: nn.Linear(4, 4)})
+    row = {"parameters": 16, "divergence": {"2": 1.0, "4": 0.0}}
+    rows = [{"name": "plain", **row}, {"name": name, **row, "divergence": {"2": 0.1, "4": 0.0}}]
+    rule = Quantize(bits=allocated({"widths": [2, 4], "rows": rows, "skipped": []}, 3.0))
+    assert widths(network, rule) == {"plain.weight": 4, f"{name}.weight": 2}
+    refuse_unmatched(network, rule)
 
 
 def test_divergence_is_zero_for_equal_answers_and_the_entropy_gained_else():

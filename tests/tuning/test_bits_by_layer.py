@@ -1,4 +1,4 @@
-from edgepriv.tuning.bits import allocated, least_bytes
+from edgepriv.tuning.bits import allocated
 
 
 def table(**layers):
@@ -21,7 +21,3 @@ def test_bits_go_where_they_save_most():
 
 def test_a_layer_that_was_not_measured_stays_as_it_is():
     assert allocated(SENSITIVE | {"skipped": ["huge"]}, 2.0) == "first=2,large=2,last=2,huge=32"
-
-
-def test_the_numbers_at_the_fewest_bits():
-    assert least_bytes(SENSITIVE, 10_200, 10) == 10_200 * 2 // 8 + 10 * 4

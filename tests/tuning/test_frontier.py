@@ -43,6 +43,11 @@ def test_with_a_size_the_most_accurate_wins_and_of_equals_the_smallest():
     assert best.ties == (large, alike)  # within noise, and said; but a file that loses more is not taken for that
 
 
+def test_with_a_size_a_byte_does_not_decide_between_equals():
+    plain, learned = candidate(101, 0, "minmax"), candidate(100, 0, "lsq")
+    assert choose([learned, plain], budgets_of("0.15x", None, None, None)).winner is plain
+
+
 def test_where_none_keeps_the_budgets_the_nearest_is_chosen():
     near, far = candidate(110, 0), candidate(300, 0)
     best = choose([far, near], budgets_of("0.1x", 1.0, None, None))

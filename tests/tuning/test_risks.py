@@ -35,10 +35,18 @@ def halves():
 def test_a_half_is_judged_by_its_own_records():
     scores, (first, second) = halves()
     here, there = (strongest(ROWS, scores, split, 0.01) for split in (first, second))
-    assert (here["value"], here["attack"]) == (1.0, "strong")
+    assert (here["value"], here["attack"], here["n"], here["asked"]) == (1.0, "strong", 100, 2)
     assert there["value"] < 0.2
     low, high = there["ci"]
     assert low <= there["value"] <= high
+
+
+def test_attacks_that_were_asked_about_too_few_are_named():
+    scores, (first, _) = halves()
+    both = np.r_[0:20, 200:220]
+    scores |= {"adaptive/few": scores["adaptive/weak"][both], "adaptive/few/index": both}
+    assert strongest(ROWS, scores, first, 0.1)["unresolved"] == []
+    assert strongest(ROWS, scores, first, 0.01)["unresolved"] == ["few"]
 
 
 def test_a_rate_that_no_attack_resolves_is_refused():
@@ -71,6 +79,9 @@ class Leaking:
             "attack": "rmia",
             "fpr": 0.05,
             "references": 16,
+            "n": 250,
+            "asked": 50,
+            "unresolved": ["label-only-noise", "label-only-boundary"],
         }
 
     def patched(self, patch):
@@ -99,8 +110,9 @@ def test_the_winner_is_a_file_whose_leakage_was_measured(model, tmp_path, monkey
     winner = next(row for row in content["candidates"] if row["name"] == content["winner"])
     assert winner["audited"]
     assert complete(winner, budgets_of(None, None, "0.1@0.05", None))
-    assert "rmia finds 6.00% [3.00%, 9.00%] of the members at 0.05 false positives" in content["budgets"][1]["sentence"]
+    assert "rmia finds 6.00% [3.00%, 9.00%] of 250 members at 0.05 false positives" in content["budgets"][1]["sentence"]
     assert any("4 bits everywhere: 0.145x" in line for line in content["said"])
+    assert any(line.startswith("2 attacks asked about too few non-members to resolve 0.05") for line in content["said"])
 
 
 def test_leakage_that_no_candidate_avoids_is_said(model, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The search as a whole, with trainings that are simulated: it is killed, goes on, and ends in a file or in a refusal."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from simulated_search import Simulated, trained
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.recipe import Recipe, as_toml, load
 from edgepriv.report.tuned import lines
-from edgepriv.tuning import tune
+from edgepriv.tuning import clock, tune
 from edgepriv.tuning.budgets import budgets_of
 from edgepriv.tuning.question import hash_of
 from edgepriv.tuning.run import question_of
@@ -225,6 +226,76 @@ def test_more_time_lets_candidates_train_for_longer(model, tmp_path, monkeypatch
     epochs = [{row["epochs"] for row in content["candidates"]} for content in (first, again, longer)]
     assert epochs[:2] == [{1}, {1}]
     assert epochs[2] > {1}
+
+
+def test_what_the_network_has_and_does_not_use_is_in_no_size(tmp_path, monkeypatch):
+    (tmp_path / "own_spare.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Sequential):\n    pass\n\n\ndef make(input_shape, num_classes):\n"
+        "    net = Net(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, num_classes))\n"
+        "    net[1].spare = nn.Linear(500, 500)\n    return net\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = trained(tmp_path, {"name": "own_spare:make"})
+    own = Recipe().with_changes(model={"name": "own_spare:make"})
+    question = question_of(model, own, budgets_of("0.5x", None, None, None), None)
+    of_input = 2  # its mean and deviation, one for each channel
+    assert (question.float_file.weights, question.float_file.others) == (64 * 8 + 8 * 10 + of_input, 8 + 10)
+    assert 4 * 600 < question.float_file.size < 10_000
+    assert 4 < question.setting.most_bits < 32
+    with pytest.raises(UserError, match="no file is smaller"):
+        tune(model, own, budgets_of("200B", None, None, None), tmp_path / "t", **TIME)
+
+
+def test_the_adversary_of_a_recipe_is_kept(model, tmp_path, monkeypatch, capsys):
+    simulated = Simulated(model).patched(monkeypatch)
+    recipe = Recipe().with_changes(
+        data={"name": "digits"},
+        model={"name": "mlp", "args": {"widths": [8]}},
+        adversary={"method": "pgd", "eps": 0.05},
+        robust={"epochs": 5},
+        quantize={"bits": 3},
+    )
+    content = tune(model, recipe, budgets_of(None, 60.0, None, None), tmp_path / "t", seconds=600.0, most=2)
+    assert all(changes["robust"] == {"epochs": 5} for changes in simulated.trainings)
+    assert all("adversary" not in changes for changes in simulated.trainings)
+    assert "adversarial training 5" in content["candidates"][0]["title"]
+    assert "of the recipe is not taken, as edgepriv tune decides it: bits" in capsys.readouterr().err
+
+
+def test_a_finished_search_is_shown_without_its_work_folder(model, tmp_path, monkeypatch):
+    asked = budgets_of(None, 15.0, None, None)
+    Simulated(model).patched(monkeypatch)
+    content = tune(model, None, asked, tmp_path / "t", **TIME)
+    shutil.rmtree(tmp_path / "t/work")
+    assert tune(model, None, asked, tmp_path / "t", **TIME) == content
+    with pytest.raises(UserError, match="exists already, of a search for something else"):
+        tune(model, None, budgets_of(None, 16.0, None, None), tmp_path / "t", **TIME)
+
+
+def test_what_a_killed_run_took_counts(model, tmp_path, monkeypatch):
+    asked = budgets_of(None, 15.0, None, None)
+    with monkeypatch.context() as patch:
+        Simulated(model, dies_at=0).patched(patch)
+        patch.setattr(clock, "now", iter(np.arange(0.0, 1e6, 7.0)).__next__)
+        with pytest.raises(KeyboardInterrupt):
+            tune(model, None, asked, tmp_path / "t", **TIME)
+    [kept] = (tmp_path / "t").glob("work/*/clock.json")
+    assert json.loads(kept.read_text())["spent"] >= 7
+
+
+def test_what_failed_is_remembered(model, tmp_path, monkeypatch):
+    asked, simulated = budgets_of(None, 60.0, None, None), Simulated(model).patched(monkeypatch)
+    harden = simulated.harden
+
+    def failing(model, recipe, changes, output, **options):
+        if changes["quantize"]["bits"] != "*=4":
+            raise UserError("no such layer")
+        return harden(model, recipe, changes, output, **options)
+
+    monkeypatch.setattr("edgepriv.pipeline.harden", failing)
+    for most in (2, 3):
+        content = tune(model, None, asked, tmp_path / "t", seconds=600.0, most=most)
+        assert len(content["failed"]) == most - 1
 
 
 def test_robustness_without_a_customary_radius_asks_for_one(model, tmp_path, monkeypatch):
