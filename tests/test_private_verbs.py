@@ -11,6 +11,7 @@ from edgepriv.audit.dp_guarantee import compare_with_guarantee
 from edgepriv.cli import app
 from edgepriv.errors import UserError
 from edgepriv.recipe import Recipe
+from edgepriv.recipe.defences import DEFENCES
 from edgepriv.report.summary import proven
 
 RECIPE = Recipe(
@@ -37,7 +38,11 @@ def private(tmp_path_factory):
 @pytest.fixture(scope="module")
 def hardened(private):
     folder, _ = private
-    pipeline.harden(folder / "model.pt", None, {}, folder / "out", accept_accuracy_loss=True)
+    with pytest.MonkeyPatch.context() as patch:
+        said = []
+        patch.setattr("edgepriv.project.say", said.append)
+        pipeline.harden(folder / "model.pt", None, {}, folder / "out", accept_accuracy_loss=True)
+    (folder / "said.txt").write_text("\n".join(said))
     return folder / "out"
 
 
@@ -83,6 +88,7 @@ def test_hardening_only_rounds_the_weights_and_the_manifest_has_the_epsilon(priv
     assert record["stages"] == ["train"]
     assert pipeline.show(hardened / "model.onnx")["defences"]["dp"]["epsilon"] > 4.9
     assert pipeline.show(hardened / "model.pt")["recipe"]["quantize"]["bits"] == 4
+    assert "without adversarial training and without fine-tuning" in (private[0] / "said.txt").read_text()
 
 
 @pytest.mark.parametrize(
@@ -103,6 +109,12 @@ def test_fine_tuning_under_the_same_accountant(private, tmp_path):
     assert 6.3 < dp["epsilon"] <= 6.5
     assert [own["steps"] for own in dp["stages"]] == [trained["steps"], trained["steps"] // 2]
     assert dp["stages"][0]["noise_multiplier"] == trained["noise_multiplier"]
+    first, later = (f"{own['noise_multiplier']:.3g} in {own['steps']} steps" for own in dp["stages"])
+    assert f"noise multipliers {first}, then {later}" in DEFENCES["dp"].terminal_lines(dp)[0]
+    siblings = "other files that are fine-tuned from the same private checkpoint: what each spends after it adds up"
+    assert siblings in dp["not_covered"]
+    assert siblings not in trained["not_covered"]
+    assert any("other trainings on the same members" in part for part in trained["not_covered"])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 from edgepriv.data.canary_file import refuse_other_labels
 from edgepriv.data.dataset import Dataset, checked, with_classes
 from edgepriv.data.files import read_arrays
+from edgepriv.data.pixels import ROUNDING
 from edgepriv.data.repeats import prints
 from edgepriv.data.sources import load
 from edgepriv.data.splits import Split
@@ -35,7 +36,9 @@ class ExtraData:
         return len(self.x)
 
 
-def read_extra(path: Path, dataset: Dataset, asked: Data, *, option: str = "--extra") -> ExtraData:
+def read_extra(
+    path: Path, dataset: Dataset, asked: Data, *, option: str = "--extra", labelled: bool = True
+) -> ExtraData:
     """Extra examples from a file.
 
     Args:
@@ -43,6 +46,7 @@ def read_extra(path: Path, dataset: Dataset, asked: Data, *, option: str = "--ex
         dataset: that they go with.
         asked: range, channels and size of its inputs, which are theirs too.
         option: that names the file, for messages.
+        labelled: whether its labels, if it has any, are read.
 
     Returns:
         The examples, under the classes of ``dataset``.
@@ -59,7 +63,8 @@ def read_extra(path: Path, dataset: Dataset, asked: Data, *, option: str = "--ex
     arrays = read_arrays(path)
     if "x" not in arrays:
         raise UserError(f"{path} has keys {sorted(arrays)}; expected x and, if the labels are known, y")
-    y = arrays.get("y")
+    y = arrays.get("y") if labelled else None
+    _refuse_unscaled(path, arrays["x"], asked, option)
     # Which axis holds the channels is plain where the shape is that of the model's inputs.
     as_it_is = arrays["x"].shape[1:] == dataset.input_shape and len(dataset.input_shape) == 3
     size = (dataset.input_shape[1], dataset.input_shape[2]) if as_it_is else asked.image_size
@@ -81,6 +86,18 @@ def read_extra(path: Path, dataset: Dataset, asked: Data, *, option: str = "--ex
     return ExtraData(read.x, with_classes(read, dataset.class_names).y)
 
 
+def _refuse_unscaled(path: Path, x: np.ndarray, asked: Data, option: str) -> None:
+    """Refuse numbers of a range that the model's inputs do not have: a range is asked for with its own data alone."""
+    if asked.range is not None or x.dtype.kind not in "fi" or not x.size or not np.isfinite(x).all():
+        return
+    low, high = float(x.min()), float(x.max())
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise UserError(
+            f"{option} {path} holds numbers in [{low:g}, {high:g}], and the model's inputs lie in [0, 1]: scale them as its "
+            "training data were scaled (divide by 255, for instance), or save bytes of images as uint8"
+        )
+
+
 def read_public(name: str, dataset: Dataset, asked: Data) -> ExtraData:
     """Public examples from a file; labels that it has are not kept.
 
@@ -97,7 +114,7 @@ def read_public(name: str, dataset: Dataset, asked: Data) -> ExtraData:
     """
     kind, _, path = name.partition(":")
     if kind == "npz":
-        return ExtraData(read_extra(Path(path), dataset, asked, option="--public").x, None)
+        return read_extra(Path(path), dataset, asked, option="--public", labelled=False)
     read = load(name, asked=asked, encoding=dataset.encoding)
     if read.input_shape != dataset.input_shape:
         raise UserError(

@@ -7,6 +7,7 @@ import pathlib
 import pickle
 import pickletools
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
         return _from_npz(path)
     _refuse_programs(path)
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if " GLOBAL " in str(error) or "global" in str(error) or _opcodes(path):

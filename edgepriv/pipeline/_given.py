@@ -14,10 +14,32 @@ NOTHING_WRITTEN = (
     "Nothing was written: give the weights more bits (--bits, --first-last), fine-tune them (edgepriv harden), or pass "
     "--accept-accuracy-loss to ship it anyway"
 )
-GO_ON = (
-    "Nothing was shipped, and what was trained is kept: the same command with --accept-accuracy-loss goes on from there; else "
-    "change what broke it (a smaller --eps, more --bits or epochs, another learning rate)"
-)
+_PRIVATE = ["a larger --dp-epsilon", "a larger --batch-size", "--features scattering", "more members"]
+"""What makes up for the noise of differential privacy."""
+
+
+def go_on(recipe: Recipe) -> str:
+    """How to go on where what was trained is not good enough to ship.
+
+    Args:
+        recipe: by which it was trained.
+
+    Returns:
+        The end of a message.
+    """
+    stages = recipe.stages().values()
+    attacked = recipe.adversary.method != "none" and any(stage.adversarial for stage in stages)
+    remedies = [
+        *["a smaller --eps"] * attacked,
+        *["more --bits"] * recipe.quantize.active,
+        *(_PRIVATE if recipe.dp.active else ["more epochs"]),
+        "another learning rate",
+    ]
+    spent = "; what every further training on the same members spends adds up" if recipe.dp.active else ""
+    return (
+        "Nothing was shipped, and what was trained is kept: the same command with --accept-accuracy-loss goes on from there; "
+        f"else change what broke it ({', '.join(remedies[:-1])} or {remedies[-1]}{spent})"
+    )
 
 
 def say_all(notes: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ from edgepriv.measure.kit import write_kit
 from edgepriv.models import Checkpoint, Classifier, checkpoint
 from edgepriv.models.scripts import Script
 from edgepriv.models.starting import refuse_absent
-from edgepriv.pipeline._given import GO_ON, files_named, is_batch_dependent, say_all
+from edgepriv.pipeline._given import files_named, go_on, is_batch_dependent, say_all
 from edgepriv.pipeline._hardening_files import Paths
 from edgepriv.pipeline._public import refuse_members_of_public
 from edgepriv.pipeline._robust import asked_of, robustness_of
@@ -201,7 +201,7 @@ def _exported(done: _Hardened, standard: Standard, *, force: bool) -> dict[str, 
     hardened = done.wanted.told(done.checkpoint)
     before = _before_rounding(done)
     exported = export_with_twin(
-        replace(base, checkpoint=hardened), base.checkpoint, paths.onnx, standard, GO_ON, before
+        replace(base, checkpoint=hardened), base.checkpoint, paths.onnx, standard, go_on(hardened.recipe), before
     )
     _keep(hardened, exported, paths, force=force)
     return exported | {
@@ -226,6 +226,11 @@ def _recipe_of(
         )
     asked_for = hardening_recipe(trained_by, recipe, changes, model)
     asked_for = asked_for.with_changes(device=device, start={"path": trained_by.start.path})
+    if trained_by.dp.active and not asked_for.stages().keys() - {"train"}:
+        project.say(
+            "note: a private model is not trained further without --dp-total-epsilon: its weights are rounded, without "
+            "adversarial training and without fine-tuning"
+        )
     hardened_by = project.resolved(asked_for, given.dataset)
     for name in anew(hardened_by):
         refuse_absent(hardened_by.start)

@@ -13,7 +13,7 @@ from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.models import Checkpoint, checkpoint
 from edgepriv.models.classifier import NAMED
 from edgepriv.models.starting import identified
-from edgepriv.pipeline._given import GO_ON, files_named, say_all
+from edgepriv.pipeline._given import files_named, go_on, say_all
 from edgepriv.pipeline._public import refuse_members_of_public
 from edgepriv.pipeline._twin import as_audited, as_release, refuse_nothing_to_audit, with_canaries
 from edgepriv.project import beside
@@ -116,7 +116,7 @@ def _trained(
     training_run = run_stages(
         classifier, recipe, ("train",), dataset, split, resume_file=beside(output, "partial"), trace=trace
     )
-    accuracy = accuracy_of(classifier, recipe, dataset, split, standard, GO_ON)
+    accuracy = accuracy_of(classifier, recipe, dataset, split, standard, go_on(recipe))
     trained = blank.with_weights(
         classifier, stages=("train",), history=tuple(training_run.history), defences=training_run.defences
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgepriv.audit.knowledge import phrase_of
-from edgepriv.recipe.defences.private_training import in_words, of_a_person
+from edgepriv.recipe.defences.private_training import in_words, noises, of_a_person
 from edgepriv.report.attackers import added, attackers
 from edgepriv.report.canaries import risk_of_a_person
 from edgepriv.report.epsilon import shown_epsilon
@@ -231,7 +231,7 @@ def _of_training(dp: Mapping[str, Any]) -> str:
             f"Trained with clipped gradients (norm {dp['clip']:g}, {dp['steps']:,} steps) without noise: that bounds what one "
             "example does to a step, and guarantees nothing (epsilon is infinite)."
         )
-    noise = f"noise {dp['noise_multiplier']:.3g} times the clipping norm, {dp['steps']:,} steps"
+    noise = f"{noises(dp)}, {dp['steps']:,} steps"
     proof = f"epsilon {dp['epsilon']:.3g} at delta {dp['delta']:.2g}"
     if dp.get("claimed", True):
         of_what = f"Trained with differential privacy: {proof} is proven ({noise}){in_words(dp['epsilon'])}."

@@ -11,6 +11,7 @@ float64 and the sum is rounded to the gradient's own type, which hides the lowes
 them); that is no proof for floating-point numbers.
 """
 
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -196,7 +197,9 @@ def _per_example(network: nn.Module, weights: Mapping[str, Tensor]) -> _Gradient
 
     def gradients(x: Tensor, y: Tensor) -> Any:
         try:
-            return mapped(constants, x, y)
+            with warnings.catch_warnings():  # that a layer is mapped slowly
+                warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+                return mapped(constants, x, y)
         except RuntimeError as error:
             if "vmap" not in str(error) and "batching rule" not in str(error):
                 raise

@@ -1,11 +1,13 @@
 """The radius of adversarial training is asked for, with what it costs, where no custom gives it."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from edgepriv import progress
 from edgepriv.data import Dataset, Split, ordinary
 from edgepriv.errors import UserError
 from edgepriv.models import Classifier
@@ -19,6 +21,8 @@ LADDER = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64)
 KEPT = 0.5
 """Share of its accuracy that a model must keep under the suggested radius before it is trained for it."""
 _PROBED, _STEPS = 128, 10
+_PATIENCE, _FEW = 10.0, 8
+"""Seconds that probing may take for a suggestion alone, and inputs that tell how long it takes."""
 _SCALE_ROWS, _SCALE_OTHERS = 100, 1_000
 
 
@@ -83,6 +87,11 @@ def probed(
     """
     if not _is_guess(recipe, stages, dataset):
         return recipe, ""
+    slow = _seconds(dataset, split, classifier) > _PATIENCE
+    if slow and asked:
+        raise UserError(f"{_asked_for(dataset)}. {_scale(dataset, split)}")
+    if slow:
+        progress.announce("choosing --eps, which was not given")
     eps, why = _probe(recipe, dataset, split, classifier)
     if asked:
         raise UserError(f"{_asked_for(dataset)}. Pass --eps {eps:g}, for instance: {why}")
@@ -100,6 +109,18 @@ def _is_guess(recipe: Recipe, stages: tuple[str, ...], dataset: Dataset) -> bool
 
 def _asked_for(dataset: Dataset) -> str:
     return f"adversarial training needs --eps: no radius is customary for {dataset.name}"
+
+
+def _seconds(dataset: Dataset, split: Split, classifier: Classifier) -> float:
+    """About how long ``_probe`` takes, by one answer."""
+    x = torch.from_numpy(dataset.inputs(split.non_members[:_FEW]))
+    classifier.eval()
+    with torch.no_grad():
+        classifier(x)  # the first call prepares the model
+        began = time.monotonic()
+        classifier(x)
+    passes = len(LADDER) * 3 * _STEPS  # forward, and backward, which takes twice as long
+    return (time.monotonic() - began) / len(x) * _PROBED * passes
 
 
 def _probe(recipe: Recipe, dataset: Dataset, split: Split, classifier: Classifier) -> tuple[float, str]:

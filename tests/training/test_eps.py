@@ -47,6 +47,15 @@ def test_the_suggested_radius_leaves_the_model_half_of_its_accuracy(unknown):
     assert f"eps {suggested} was chosen" in why
 
 
+def test_a_slow_network_is_not_probed_for_a_suggestion(unknown, monkeypatch, capsys):
+    dataset, split = unknown
+    classifier = new_classifier(RECIPE, 10, dataset.input_shape)
+    monkeypatch.setattr("edgepriv.training.eps._PATIENCE", 0.0)
+    with pytest.raises(UserError, match=r"median distance .* start with --eps 0\.\d+"):
+        probed(RECIPE, ("robust",), dataset, split, classifier, asked=True)
+    probed(RECIPE, ("robust",), dataset, split, classifier, asked=False)
+
+
 def test_before_there_is_a_model_the_distance_between_classes_is_the_scale(unknown):
     with pytest.raises(UserError, match=r"median distance .* start with --eps 0\.\d+"):
         refuse_guess(RECIPE.with_changes(train={"adversarial": True}), ("train",), *unknown)

@@ -52,7 +52,7 @@ class Adversary(Section):
             "Radius of the perturbations, in input units ([0, 1]).",
             "Defences",
             ("train", "harden"),
-            default="0.1 for grey images, 8/255 for colour, 0.05 for tables; 0.5 in L2",
+            default="0.1 for grey images, 8/255 for colour, 0.05 for tables; 0.5 in L2; asked for with --adv on your own data",
         ),
         Option(
             "Radius of the perturbations, in input units ([0, 1]).",

@@ -120,11 +120,26 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
     )
     return [
         f"differential privacy: epsilon {facts['epsilon']:.3g}{worth and worth + ','} at delta {facts['delta']:.2g} spent "
-        f"in {facts['steps']:,} steps{early} (noise multiplier {facts['noise_multiplier']:.3g}, gradients clipped to "
-        f"{facts['clip']:g}){asked}",
+        f"in {facts['steps']:,} steps{early} ({noises(facts)}, gradients clipped to {facts['clip']:g}){asked}",
         *of_a_person(facts),
         *rest,
     ]
+
+
+def noises(facts: Mapping[str, Any]) -> str:
+    """The noise of each stage, from which anybody can account for epsilon again.
+
+    Args:
+        facts: of the training.
+
+    Returns:
+        A phrase, such as "noise multiplier 1.1", or with the steps of each of several stages.
+    """
+    stages = facts.get("stages") or [facts]
+    if len(stages) == 1:
+        return f"noise multiplier {facts['noise_multiplier']:.3g}"
+    each = [f"{stage['noise_multiplier']:.3g} in {stage['steps']:,} steps" for stage in stages]
+    return f"noise multipliers {', then '.join(each)}"
 
 
 def of_a_person(facts: Mapping[str, Any]) -> list[str]:

@@ -85,10 +85,19 @@ def _not_covered(asked: Asked) -> list[str]:
         "the number of members, their classes and how often the model is right about them, which the manifest says"
     )
     seed = f"an attacker who knows the seed of the noise ({recipe.dp.seed})"
+    normalisation = "the normalisation that was given, where it was computed from the members"
+    others = (
+        "the choice of hyperparameters by other trainings on the same members, nor any other model that is made of them: what "
+        "all of these spend adds up"
+    )
+    siblings = "other files that are fine-tuned from the same private checkpoint: what each spends after it adds up"
     return [
         *[encoding] * asked.encoded,
         *[public] * recipe.start.active,
         *[given] * asked.trained,
+        *[normalisation] * (recipe.model.mean is not None or recipe.model.std is not None),
         manifest,
+        others,
+        *[siblings] * (asked.stage != "train"),
         *[seed] * (recipe.dp.seed is not None),
     ]
