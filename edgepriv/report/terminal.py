@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgepriv.recipe.defences import DEFENCES
+from edgepriv.report.formatting import count
 
 
 def trained(result: dict[str, Any]) -> str:
@@ -17,7 +18,7 @@ def trained(result: dict[str, Any]) -> str:
     """
     last = result["history"][-1]
     line = (
-        f"{result['checkpoint']}: training accuracy {last['accuracy']:.1%} after {last['epoch']} epochs\n"
+        f"{result['checkpoint']}: training accuracy {last['accuracy']:.1%} after {count(last['epoch'], 'epoch')}\n"
         f"inputs in [0, 1] are normalised inside the model by {_normalisation(result['normalisation'])}"
     )
     return "\n".join([line, *measured(result["defences"]), *twin_lines(result, "checkpoint")])

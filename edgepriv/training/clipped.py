@@ -23,7 +23,7 @@ _KNOWN = {
 }  # fmt: skip
 """Types of modules that keep examples apart, and use each of their layers once."""
 _TRAINED = nn.Linear, nn.Conv2d, nn.GroupNorm
-_IN_CACHE, _IN_MEMORY = 1_500_000, 16_000_000
+_IN_CACHE, _IN_MEMORY = 800_000, 16_000_000
 """Numbers in the shifted inputs of a convolution that are held at a time: by a processor, whose cache they should fit (LeNet-5,
 the small CNN and ResNet-20 were measured with 8 to 512 examples at a time), and by other devices."""
 _GRADIENTS_AT_ONCE = 4_000_000
@@ -119,7 +119,7 @@ def clipped_sums(
         factored, gradients = _of_each(layers, [seen[layer][0] for layer in layers], returned, copies)
         squares = logits.new_zeros(len(x) // copies)
         for each in gradients.values():
-            squares += each.flatten(1).square().sum(1)
+            squares += torch.linalg.vector_norm(each.flatten(1), dim=1).square()
         for given, back in factored.values():
             squares += (_products(given) * _products(back)).sum((1, 2))
         factors = (clip / squares.clamp(min=1e-24).sqrt()).clamp(max=1)
@@ -137,21 +137,26 @@ def _of_each(
 ) -> tuple[dict[Tensor, tuple[Tensor, Tensor]], dict[Tensor, Tensor]]:
     """Parameter -> the two factors of each example's gradient, [B, n, in] and [B, n, out], and parameter -> the gradients."""
     factored: dict[Tensor, tuple[Tensor, Tensor]] = {}
-    whole: dict[Tensor | None, Tensor] = {}
+    whole: dict[Tensor, Tensor] = {}
     for layer, *pair in zip(layers, inputs, returned, strict=True):
         given, back = (each.unflatten(0, (-1, copies)) for each in pair)
         if isinstance(layer, nn.Linear):
-            factored[layer.weight] = given.flatten(1, -2), back.flatten(1, -2)
-            whole[layer.bias] = back.flatten(1, -2).sum(1)
-        elif isinstance(layer, nn.Conv2d):
-            whole[layer.weight], whole[layer.bias] = _of_convolution(layer, given, back), back.sum((1, 3, 4))
-        else:
-            assert isinstance(layer, nn.GroupNorm)
-            whole[layer.weight], whole[layer.bias] = _of_group_norm(layer, given, back)
-    return (
-        {parameter: each for parameter, each in factored.items() if parameter.requires_grad},
-        {parameter: each for parameter, each in whole.items() if parameter is not None and parameter.requires_grad},
-    )
+            given, back = given.flatten(1, -2), back.flatten(1, -2)
+            factored[layer.weight] = given, back
+        elif isinstance(layer, nn.Conv2d) and layer.weight.requires_grad:
+            whole[layer.weight] = _of_convolution(layer, given, back)
+        elif isinstance(layer, nn.GroupNorm) and layer.weight.requires_grad:
+            whole[layer.weight] = _of_group_norm(layer, given, back)
+        if isinstance(layer.bias, nn.Parameter) and layer.bias.requires_grad:
+            whole[layer.bias] = back if isinstance(layer, nn.Linear) else _over_places(back)
+    factored = {parameter: each for parameter, each in factored.items() if parameter.requires_grad}
+    # A sum over single copies would copy all of it.
+    return factored, {parameter: each[:, 0] if each.shape[1] == 1 else each.sum(1) for parameter, each in whole.items()}
+
+
+def _over_places(values: Tensor) -> Tensor:
+    """[B, copies, channels, ...] -> their sums [B, copies, channels]."""
+    return values if values.ndim == 3 else values.flatten(3).sum(3)
 
 
 def _products(vectors: Tensor) -> Tensor:
@@ -160,7 +165,7 @@ def _products(vectors: Tensor) -> Tensor:
 
 
 def _of_convolution(layer: nn.Conv2d, given: Tensor, back: Tensor) -> Tensor:
-    """Each example's gradient of the weight, with its inputs last: [B, out, height, width, in].
+    """Each copy's gradient of the weight, with its inputs last: [B, copies, out, height, width, in].
 
     The inputs are copied once for each column of the kernel. With a stride of 1 its rows are then ranges of one matrix, and
     nothing more is copied.
@@ -181,11 +186,10 @@ def _of_convolution(layer: nn.Conv2d, given: Tensor, back: Tensor) -> Tensor:
         for start in range(0, rows * below, below)
     ]
     gradients: Tensor = torch.stack(each, 2).unflatten(3, (columns, -1)).unflatten(0, back.shape[:2])
-    return gradients.sum(1)
+    return gradients
 
 
-def _of_group_norm(layer: nn.GroupNorm, given: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
-    """Each example's gradients of the weight and the bias, [B, channels]."""
+def _of_group_norm(layer: nn.GroupNorm, given: Tensor, back: Tensor) -> Tensor:
+    """Each copy's gradient of the weight, [B, copies, channels]."""
     normalised = functional.group_norm(given.flatten(0, 1), layer.num_groups, eps=layer.eps).view_as(given)
-    weight, bias = (each.flatten(2).unflatten(2, (layer.num_channels, -1)) for each in (normalised * back, back))
-    return weight.sum((1, 3)), bias.sum((1, 3))
+    return _over_places(normalised * back)
