@@ -125,6 +125,7 @@ class ResidualBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride, bias=False), norm(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps [N, channels, H / stride, W / stride] of maps [N, channels_in, H, W]."""
         out = functional.relu(self.bn1(self.conv1(x)))
         return functional.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 

@@ -182,8 +182,8 @@ def by_attacks_that_ask_once(question: Question, candidate: Candidate, work: Wor
     onnx = work.candidate(candidate.name) / "model.onnx"
     if "tpr" not in candidate.figures or not beside(onnx, "audit.npz").exists():
         return candidate
-    found = leakage_of(onnx, question, question.halves.choosing, once=True)
-    tpr = candidate.figures["tpr"] | found
+    leakage = leakage_of(onnx, question, question.halves.choosing, once=True)
+    tpr = candidate.figures["tpr"] | leakage
     return _keep(replace(candidate, figures={**candidate.figures, "tpr": tpr}), work, whole=True)
 
 

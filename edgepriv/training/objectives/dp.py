@@ -90,7 +90,7 @@ def _not_covered(asked: Asked) -> list[str]:
         "the choice of hyperparameters by other trainings on the same members, nor any other model that is made of them: what "
         "all of these spend adds up"
     )
-    siblings = "other files that are fine-tuned from the same private checkpoint: what each spends after it adds up"
+    same_base = "other files that are fine-tuned from the same private checkpoint: what each spends after it adds up"
     return [
         *[encoding] * asked.encoded,
         *[public] * recipe.start.active,
@@ -98,6 +98,6 @@ def _not_covered(asked: Asked) -> list[str]:
         *[normalisation] * (recipe.model.mean is not None or recipe.model.std is not None),
         manifest,
         others,
-        *[siblings] * (asked.stage != "train"),
+        *[same_base] * (asked.stage != "train"),
         *[seed] * (recipe.dp.seed is not None),
     ]
