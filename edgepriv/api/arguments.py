@@ -151,6 +151,8 @@ def opened(recipe: Recipe | PathLike | None) -> tuple[Recipe | None, Path | None
     """
     if recipe is None or isinstance(recipe, Recipe):
         return recipe, None
+    if not isinstance(recipe, str | os.PathLike):
+        raise UserError(f"recipe: expected a Recipe, or the path of its TOML file (got {type(recipe).__name__})")
     return load(Path(recipe)), Path(recipe)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from edgepriv.errors import UserError
 from edgepriv.recipe.canaries import planted
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)([smh]?)")
 BOTH = ("adaptive", "oblivious")
 ADVERSARIES: dict[str, dict[str, str]] = {
     "none": {"method": "none"},
@@ -63,7 +65,7 @@ def prior(given: float | None) -> float | None:
 
 
 def duration(given: str | float) -> float:
-    """A time as it is written: ``"30s"`` -> 30.0, ``"2m"`` -> 120.0.
+    """A time as it is written: ``"30s"`` -> 30.0, ``"2m"`` -> 120.0, ``"1h30m"`` -> 5400.0.
 
     Args:
         given: text, or seconds.
@@ -75,13 +77,16 @@ def duration(given: str | float) -> float:
         UserError: for anything else.
     """
     text = str(given).strip().lower()
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _SECONDS else (text, "s")
-    try:
-        seconds = float(number) * _SECONDS[unit]
-    except ValueError:
-        seconds = math.nan
+    parts = _PART.findall(text)
+    if "".join(number + unit for number, unit in parts) == text and all(unit for _, unit in parts):
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    else:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
     if not (math.isfinite(seconds) and seconds > 0):
-        raise UserError(f"--time {given!r}: expected a time above 0, such as 30s or 2m")
+        raise UserError(f"--time {given!r}: expected a time above 0, such as 30s, 2m or 1h30m")
     return seconds
 
 

@@ -87,6 +87,9 @@ def budgets_of(max_size: str | None, max_drop: float | None, max_tpr: str | None
             "nothing to tune for: give a budget, such as --max-drop 1.0 (points of accuracy), --max-size 0.15x, --max-tpr "
             "0.01@0.001 or --min-robust 0.45"
         )
+    for option, number in (("--max-drop", max_drop), ("--min-robust", min_robust)):
+        if number is not None and not isinstance(number, int | float):
+            raise UserError(f"{option} {number!r}: expected a number")
     if max_drop is not None and not 0 < max_drop <= 100:
         raise UserError(f"--max-drop {max_drop:g}: expected points of accuracy, above 0 and at most 100")
     if min_robust is not None and not 0 < min_robust < 1:

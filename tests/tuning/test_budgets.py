@@ -59,6 +59,12 @@ def test_a_rate_that_so_few_cannot_resolve_is_refused():
         refuse_unresolvable(asked, {"choosing": 1000, "telling": 999})
 
 
+@pytest.mark.parametrize("asked", [(None, "1%", None, None), (None, None, None, "0.4")])
+def test_text_is_no_number(asked):
+    with pytest.raises(UserError, match="expected a number"):
+        budgets_of(*asked)
+
+
 def test_a_size_below_the_numbers_themselves_is_refused():
     refuse_too_small(budgets_of("0.0625x", None, None, None), 1000, 16_000)
     with pytest.raises(UserError, match="no file is smaller"):
