@@ -13,3 +13,6 @@ def test_remedies_are_those_of_the_training():
     assert "a larger --dp-epsilon" in private
     assert "what every further training on the same members spends adds up" in private
     assert "--eps" not in private
+    noisy = go_on(Recipe().with_changes(dp={"noise": 1.0}, model={"name": "linear", "features": "scattering"}))
+    assert "less --dp-noise" in noisy
+    assert "scattering" not in noisy

@@ -109,7 +109,10 @@ def test_fine_tuning_under_the_same_accountant(private, tmp_path):
     assert 6.3 < dp["epsilon"] <= 6.5
     assert [own["steps"] for own in dp["stages"]] == [trained["steps"], trained["steps"] // 2]
     assert dp["stages"][0]["noise_multiplier"] == trained["noise_multiplier"]
-    first, later = (f"{own['noise_multiplier']:.3g} in {own['steps']} steps" for own in dp["stages"])
+    first, later = (
+        f"{own['noise_multiplier']:.3g} in {own['steps']} steps at sampling rate {own['sample_rate']:.3g}"
+        for own in dp["stages"]
+    )
     assert f"noise multipliers {first}, then {later}" in DEFENCES["dp"].terminal_lines(dp)[0]
     siblings = "other files that are fine-tuned from the same private checkpoint: what each spends after it adds up"
     assert siblings in dp["not_covered"]
@@ -158,7 +161,7 @@ def test_an_attack_that_shows_more_than_is_proven_is_called_out():
     member = np.arange(2000) < 1000
     scores = {"member": member, "none/confidence": member + 0.0, "none/entropy": np.zeros(2000)}
     rows = [{"name": name, "threat_model": "none"} for name in ("entropy", "confidence")]
-    dp = {"epsilon": 1.0, "delta": 1e-4, "noise_multiplier": 1.0, "steps": 10}
+    dp = {"epsilon": 1.0, "delta": 1e-4, "noise_multiplier": 1.0, "sample_rate": 0.1, "steps": 10}
     found = compare_with_guarantee(dp, rows, scores, seed=0)
     assert (found["attack"], found["threat_model"]) == ("confidence", "none")
     assert found["lower_bound"] > 4
@@ -182,7 +185,10 @@ def test_where_nothing_is_proven_nothing_is_contradicted():
 def test_delta_excuses_as_much_as_it_says():
     member = np.arange(2000) < 1000
     scores = {"member": member, "none/confidence": np.where(np.arange(2000) < 100, 1.0, 0.0)}  # 10% of the members
-    rows, dp = [{"name": "confidence", "threat_model": "none"}], {"epsilon": 0.2, "noise_multiplier": 1.0, "steps": 10}
+    rows, dp = (
+        [{"name": "confidence", "threat_model": "none"}],
+        {"epsilon": 0.2, "noise_multiplier": 1.0, "sample_rate": 0.1, "steps": 10},
+    )
     assert compare_with_guarantee(dp | {"delta": 1e-6}, rows, scores, seed=0)["lower_bound"] > 0.2
     assert compare_with_guarantee(dp | {"delta": 0.15}, rows, scores, seed=0)["lower_bound"] == 0.0
 

@@ -88,7 +88,8 @@ def read_extra(
 
 def _refuse_unscaled(path: Path, x: np.ndarray, asked: Data, option: str) -> None:
     """Refuse numbers of a range that the model's inputs do not have: a range is asked for with its own data alone."""
-    if asked.range is not None or x.dtype.kind not in "fi" or not x.size or not np.isfinite(x).all():
+    pictures = x.ndim == 4 and x.dtype in (np.uint8, np.uint16)
+    if asked.range is not None or pictures or x.dtype.kind not in "fiu" or not x.size or not np.isfinite(x).all():
         return
     low, high = float(x.min()), float(x.max())
     if low < -ROUNDING or high > 1 + ROUNDING:

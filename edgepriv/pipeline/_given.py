@@ -14,8 +14,6 @@ NOTHING_WRITTEN = (
     "Nothing was written: give the weights more bits (--bits, --first-last), fine-tune them (edgepriv harden), or pass "
     "--accept-accuracy-loss to ship it anyway"
 )
-_PRIVATE = ["a larger --dp-epsilon", "a larger --batch-size", "--features scattering", "more members"]
-"""What makes up for the noise of differential privacy."""
 
 
 def go_on(recipe: Recipe) -> str:
@@ -32,7 +30,7 @@ def go_on(recipe: Recipe) -> str:
     remedies = [
         *["a smaller --eps"] * attacked,
         *["more --bits"] * recipe.quantize.active,
-        *(_PRIVATE if recipe.dp.active else ["more epochs"]),
+        *(_private(recipe) if recipe.dp.active else ["more epochs"]),
         "another learning rate",
     ]
     spent = "; what every further training on the same members spends adds up" if recipe.dp.active else ""
@@ -40,6 +38,13 @@ def go_on(recipe: Recipe) -> str:
         "Nothing was shipped, and what was trained is kept: the same command with --accept-accuracy-loss goes on from there; "
         f"else change what broke it ({', '.join(remedies[:-1])} or {remedies[-1]}{spent})"
     )
+
+
+def _private(recipe: Recipe) -> list[str]:
+    """What makes up for the noise of differential privacy."""
+    noise = ["a larger --dp-epsilon" if recipe.dp.epsilon is not None else "less --dp-noise"] * (recipe.dp.noise != 0)
+    features = ["--features scattering for pictures"] * (recipe.model.features == "none")
+    return [*noise, "a larger --batch-size", *features, "more members"]
 
 
 def say_all(notes: Iterable[str]) -> None:

@@ -228,8 +228,8 @@ def _recipe_of(
     asked_for = asked_for.with_changes(device=device, start={"path": trained_by.start.path})
     if trained_by.dp.active and not asked_for.stages().keys() - {"train"}:
         project.say(
-            "note: a private model is not trained further without --dp-total-epsilon: its weights are rounded, without "
-            "adversarial training and without fine-tuning"
+            "note: without --dp-total-epsilon a private model is not trained further: it is exported without adversarial "
+            "training and without fine-tuning"
         )
     hardened_by = project.resolved(asked_for, given.dataset)
     for name in anew(hardened_by):

@@ -43,9 +43,19 @@ def keeps_apart(network: nn.Module) -> bool:
 
 
 def _is_special(module: nn.Module) -> bool:
-    if not isinstance(module, nn.Conv2d):
+    """Whether somebody has changed what a module computes, or it is a convolution of another kind."""
+    if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+        return True
+    if isinstance(module, nn.Linear | nn.GroupNorm):
+        return module.weight is not None and not isinstance(module.weight, nn.Parameter)
+    if not isinstance(module, nn.Conv2d) or isinstance(module, FixedConv2d):
         return False
-    return module.groups > 1 or module.padding_mode != "zeros" or isinstance(module.padding, str)
+    return (
+        not isinstance(module.weight, nn.Parameter)
+        or module.groups > 1
+        or module.padding_mode != "zeros"
+        or isinstance(module.padding, str)
+    )
 
 
 def examples_at_once(network: nn.Module, x: Tensor, most: int) -> int:
@@ -104,7 +114,8 @@ def clipped_sums(
     seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def remember(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
-        assert layer not in seen
+        if layer in seen:
+            raise RuntimeError(f"{type(layer).__name__} is used twice: its gradients would be of its last use alone")
         seen[layer] = given[0], out
 
     hooks = [layer.register_forward_hook(remember) for layer in layers]
@@ -114,6 +125,7 @@ def clipped_sums(
         for hook in hooks:
             hook.remove()
     losses = functional.cross_entropy(logits, y, reduction="none")
+    layers = [layer for layer in layers if layer in seen]
     returned = torch.autograd.grad(losses.sum() / copies, [seen[layer][1] for layer in layers])
     with torch.no_grad():
         factored, gradients = _of_each(layers, [seen[layer][0] for layer in layers], returned, copies)
@@ -121,7 +133,9 @@ def clipped_sums(
         for each in gradients.values():
             squares += torch.linalg.vector_norm(each.flatten(1), dim=1).square()
         for given, back in factored.values():
-            squares += (_products(given) * _products(back)).sum((1, 2))
+            exact = torch.float64 if given.shape[1] > 1 and given.device.type != "mps" else given.dtype
+            # Of several copies the products may cancel, and a norm that is too small would not be clipped.
+            squares += (_products(given.to(exact)) * _products(back.to(exact))).sum((1, 2))
         factors = (clip / squares.clamp(min=1e-24).sqrt()).clamp(max=1)
         sums: dict[Tensor, Tensor] = {}
         for parameter, each in gradients.items():

@@ -9,11 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from edgepriv import progress
-from edgepriv.audit.attacks import ATTACKS
 from edgepriv.audit.workers import processors
 from edgepriv.tuning import clock as timing
 from edgepriv.tuning.candidates import Candidate, measured
-from edgepriv.tuning.clock import AUDIT, LEAKED, MADE, PERTURBED, PROXY, Clock
+from edgepriv.tuning.clock import AUDIT, LAYOUT, LEAKED, MADE, PERTURBED, PROXY, Clock
 from edgepriv.tuning.pace import seconds_of_training
 from edgepriv.tuning.plan import Plan
 from edgepriv.tuning.question import Question, Work
@@ -29,7 +28,6 @@ _CAUTION = 1.25
 _AUTOATTACK = 15.0
 """How many times as long as the quick attacks AutoAttack takes for an input, see ``audit.robust``."""
 FULL, QUICK, NONE = "full", "quick", "none"
-_ASKING_OFTEN = len(ATTACKS) - len(FEW.attacks.split(","))
 _ATTACKS, _ATTACKED = 15.0, {False: 50.0, True: 80.0}
 """Seconds that attacks take for any file, and how often each model goes through the records that are asked about many times, by
 whether all attacks are run: measured of LeNet-5 with 1,200 members and 4 reference models, by a profile."""
@@ -87,6 +85,9 @@ class Auditor:
             candidate: that was made, by this run or an earlier one.
         """
         figures = candidate.figures
+        if candidate.plan.layout is not None:  # its weights are those of another one
+            self.clock.learn(LAYOUT, 0, figures["seconds"])
+            return
         for step, name in ((MADE, "seconds"), (PROXY, "seconds_proxy"), (AUDIT, "seconds_audit")):
             if name in figures:
                 self.clock.learn(step, figures["passes"], figures[name])
@@ -288,7 +289,7 @@ class Auditor:
         if level == QUICK:
             self.remarks.append(
                 f"no file was audited in full, as --time is too short for it (about {about} for one): leakage was measured by "
-                f"{FEW.references} reference models, and by none of the {_ASKING_OFTEN} attacks that ask the file many times"
+                f"{FEW.references} reference models, and by the attacks that ask once for each record"
                 if self.question.budgets.leakage is not None
                 else f"no file was attacked in full, as --time is too short for it (about {about} for one): inputs were "
                 "perturbed by the quick attacks"

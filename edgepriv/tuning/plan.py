@@ -34,9 +34,9 @@ class Setting:
     can be moved; ``epochs``: of the training that the checkpoint is of; ``holdout``: its examples, as a share of the members;
     ``most_bits``: of a weight on average, what the budget of size leaves, None without one; ``steps``: of an attack in
     adversarial training; ``lr``: learning rate of the recipe's fine-tuning; ``attacked``: whether the checkpoint was
-    trained against an adversary, or the recipe names one, which stays; ``robust_epochs``: of adversarial training that the
-    recipe asks for; ``fixed``: whether there are filters that nobody trains, which the
-    sensitivity does not tell of; ``unfit``: defences that do not go with its training."""
+    trained against an adversary, or the recipe names one, which stays; ``robust_epochs``: of the stage ``robust`` that the
+    recipe asks for; ``tuned_attacked``: whether fine-tuning has the adversary too; ``fixed``: whether there are filters that
+    nobody trains, which the sensitivity does not tell of; ``unfit``: defences that do not go with its training."""
 
     trains: bool
     images: bool
@@ -47,6 +47,7 @@ class Setting:
     lr: float
     attacked: bool = False
     robust_epochs: int = 0
+    tuned_attacked: bool = True
     fixed: bool = False
     unfit: frozenset[str] = frozenset()
 
@@ -112,7 +113,8 @@ class Plan:
         sub_models = 0.0 if of_selena is None else of_selena["sub_models"] - of_selena["unseen"]
         share = setting.holdout if self.defence == "DMP" else 1.0 + sub_models
         attacked = setting.steps + 1 if self.adversary != "none" else 1
-        return attacked * (epochs + self.robust_epochs) + self.distil_epochs * share
+        tuned = attacked if setting.tuned_attacked else 1
+        return tuned * epochs + attacked * self.robust_epochs + self.distil_epochs * share
 
     def named(self, epochs: int) -> str:
         """A name by what it asks for.
@@ -135,7 +137,7 @@ class Plan:
             Such as "conv1=4,fc=2 lsq channel, 4 epochs"; of many layers, how many of them have which bits.
         """
         more = [] if self.lr is None else [f"learning rate {self.lr:g}"]
-        by = "PGD" if self.adversary == "pgd" else "adversarial training"
+        by = {"pgd": "PGD", "none": "training on"}.get(self.adversary or "", "adversarial training")
         more += [f"{by} {self.robust_epochs}"] if self.robust_epochs else []
         more += [self.defence] if self.defence != "none" else []
         more += [] if self.layout is None else [" ".join(self.layout)]

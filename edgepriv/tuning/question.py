@@ -25,7 +25,9 @@ from edgepriv.tuning.float_file import FloatFile, float_file
 from edgepriv.tuning.plan import DEFENCES, Plan, Setting
 from edgepriv.tuning.space import EPOCHS, GRANULARITIES, QUANTIZERS
 
-VERSION = 7
+_FEWEST_ROBUST = 3
+"""Epochs of adversarial training, where they are searched."""
+VERSION = 8
 """Of the search: another one begins anew."""
 
 
@@ -76,6 +78,7 @@ class Question:
             lr=(self.recipe or recipe).qat.lr,
             attacked=self._attacked,
             robust_epochs=self._robust_epochs,
+            tuned_attacked=(self.recipe or recipe).qat.adversarial,
             fixed=any(isinstance(own, FixedConv2d) for own in self.given.checkpoint.classifier().network.modules()),
             unfit=frozenset(name for name in list(DEFENCES)[1:] if self.unfit(name)),
         )
@@ -89,12 +92,10 @@ class Question:
 
     @property
     def _robust_epochs(self) -> int:
-        if self.recipe is None or self.given.checkpoint.recipe.dp.active or self.recipe.adversary.method == "none":
-            return 0
-        return self.recipe.robust.epochs
+        return 0 if self.recipe is None or self.rungs[-1] == 0 else self.recipe.robust.epochs
 
     def replaced(self) -> list[str]:
-        """What the recipe says and no candidate has, as the search decides it, or as a private model is rounded only."""
+        """What the recipe says and the search decides."""
         if self.recipe is None:
             return []
         own, usual = self.recipe, Recipe()
@@ -102,9 +103,10 @@ class Question:
             "bits": own.quantize.bits != usual.quantize.bits,
             "quantizer": own.quantize.quantizer != usual.quantize.quantizer,
             "granularity": own.quantize.granularity != usual.quantize.granularity,
-            "epochs of fine-tuning": own.qat.epochs != usual.qat.epochs,
-            "epochs of adversarial training": own.robust.epochs > 0
-            and (self.budgets.robust is not None or self._robust_epochs == 0),
+            "epochs of fine-tuning": self.rungs[-1] > 0 and own.qat.epochs != usual.qat.epochs,
+            "epochs of adversarial training": self.rungs[-1] > 0
+            and self.budgets.robust is not None
+            and own.robust.epochs > 0,
         }
         return [name for name, is_said in searched.items() if is_said]
 
@@ -122,9 +124,11 @@ class Question:
             The reason; None where it goes with them.
         """
         made_by = self.given.checkpoint.recipe
-        method = None if self._attacked else "none"
+        searched = self.budgets.robust is not None and self.rungs[-1] > 0
+        epochs = _FEWEST_ROBUST if searched else self._robust_epochs
+        method = None if self._attacked else "pgd" if searched else "none"
         distils = int(bool({"dmp", "selena"} & DEFENCES[defence].keys()))
-        few = Plan("*=4", QUANTIZERS[0], GRANULARITIES[0], defence, distil_epochs=distils, adversary=method)
+        few = Plan("*=4", QUANTIZERS[0], GRANULARITIES[0], defence, epochs, distil_epochs=distils, adversary=method)
         try:
             refuse_impossible(hardening_recipe(made_by, self.recipe, few.changes(self.rungs[0]), self.model))
         except UserError as error:

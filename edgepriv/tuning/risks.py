@@ -95,7 +95,7 @@ def leakage_of(onnx: Path, question: Question, split: Split, *, once: bool = Fal
         onnx: the file that was audited, with the audit and its scores beside it.
         question: the budgets and the data.
         split: of whose members and non-members the figure is.
-        once: by the attacks alone that ask once for each record, those of ``PROXY``.
+        once: by the attacks alone that ask once for each record, those of ``PROXY``, if it has any.
 
     Returns:
         As ``strongest``, with ``references``.
@@ -108,8 +108,8 @@ def leakage_of(onnx: Path, question: Question, split: Split, *, once: bool = Fal
     with np.load(beside(onnx, "audit.npz"), allow_pickle=False) as archive:
         scores = dict(archive)
     fpr = question.budgets.leakage.fpr
-    rows = [row for row in audit["attacks"] if not once or row["name"] in PROXY.attacks.split(",")]
-    worst = strongest(rows, scores, split, fpr, question.given.dataset.groups)
+    quick = [row for row in audit["attacks"] if once and row["name"] in PROXY.attacks.split(",")]
+    worst = strongest(quick or audit["attacks"], scores, split, fpr, question.given.dataset.groups)
     return worst | {"references": audit["references"]}
 
 
@@ -157,8 +157,7 @@ def strongest(
 
     Returns:
         ``value``, ``ci`` (Clopper-Pearson; it lies high, as the attack is the strongest of many), ``attack``, ``fpr``, ``n``
-        (members that the attack was asked about), ``asked`` (attacks that resolve the rate) and ``unresolved`` (names of those
-        that were asked about too few non-members for it).
+        (members that the attack was asked about) and ``unresolved`` (attacks that were asked about too few for the rate).
 
     Raises:
         UserError: where no attack resolves the rate.
@@ -166,20 +165,20 @@ def strongest(
     index, member = scores["index"], scores["member"]
     inside = np.isin(index, np.concatenate([split.members, split.non_members]))
     best: dict[str, Any] | None = None
-    asked, unresolved = 0, []
+    unresolved = []
     for row in attacks:
         name = f"{row['threat_model']}/{row['name']}"
         place = scores.get(f"{name}/index", np.arange(len(member)))
         kept = inside[place]
         truth = member[place][kept]
         if truth.all() or not truth.any():
+            unresolved.append(row["name"])
             continue
         own = None if groups is None else groups[index[place][kept]]
         rate = tpr_at_fpr(scores[name][kept], truth, fpr, own)
         if rate["value"] is None:
             unresolved.append(row["name"])
             continue
-        asked += 1
         if best is None or rate["value"] > best["value"]:
             best = {
                 "value": rate["value"],
@@ -190,7 +189,7 @@ def strongest(
             }
     if best is None:
         raise UserError(f"no attack of the audit resolves a false-positive rate of {fpr:g}")
-    return best | {"asked": asked, "unresolved": unresolved}
+    return best | {"unresolved": unresolved}
 
 
 def robust_of(onnx: Path, question: Question, split: Split, effort: Effort) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -92,6 +92,10 @@ def tune(
             )
             return _judged(earlier)
         work = Work(output / "work" / digest)
+        if earlier is not None and not (force or work.folder.exists()):
+            raise UserError(
+                f"{output}: this search is finished, and without its {work.folder} none goes on: --force begins anew"
+            )
         goes_on = earlier is not None or (work.folder.exists() and not _report(output).exists())
         if not (force or goes_on):
             _refuse_another(own, output)
@@ -240,7 +244,9 @@ def _refuse_unstated_eps(question: Question) -> None:
 def _say_replaced(question: Question) -> None:
     replaced = question.replaced()
     if replaced:
-        project.say(f"note: of the recipe is not taken, as edgepriv tune decides it: {', '.join(replaced)}")
+        project.say(f"note: edgepriv tune decides, whatever the recipe says: {', '.join(replaced)}")
+    if question.recipe is not None and question.rungs[-1] == 0 and {"robust", "qat"} & question.recipe.stages().keys():
+        project.say("note: a private checkpoint is rounded without further training, whatever the recipe says")
 
 
 @contextmanager
@@ -249,7 +255,8 @@ def _counted(clock: Clock, work: Work) -> Iterator[None]:
     over = Event()
 
     def keep() -> None:
-        work.write("clock", {"spent": clock.used})
+        with suppress(UserError):  # on a full disk the candidates themselves say so
+            work.write("clock", {"spent": clock.used})
 
     def follow() -> None:
         while not over.wait(EVERY):
@@ -266,11 +273,10 @@ def _counted(clock: Clock, work: Work) -> Iterator[None]:
 
 
 def _sensitivity(question: Question, work: Work, clock: Clock) -> dict[str, Any]:
-    kept = work.read("sensitivity")
-    if kept is None:
+    kept, seconds = work.read("sensitivity"), max(_SENSITIVITY, _OF_SENSITIVITY * clock.limit)
+    if kept is None or (kept["skipped"] and seconds > kept["seconds"]):
         progress.announce("what each layer loses at fewer bits")
-        seconds = max(_SENSITIVITY, _OF_SENSITIVITY * clock.limit)
-        kept = pipeline.sensitivity_of(question.given, Quantize(), seconds=seconds)
+        kept = pipeline.sensitivity_of(question.given, Quantize(), seconds=seconds) | {"seconds": seconds}
         work.write("sensitivity", kept)
     return kept
 
@@ -287,6 +293,7 @@ def _of_a_pass(question: Question, work: Work) -> float | None:
         return None
     kept = work.read("pass")
     if kept is None:
+        progress.announce("tune: how long an epoch takes")
         with progress.told(False):
             kept = {"seconds": seconds_of_a_pass(question)}
         work.write("pass", kept)

@@ -137,7 +137,9 @@ def without_time(left_out: Sequence[str]) -> list[str]:
     if not left_out:
         return []
     shown = "; ".join(left_out[:3]) + (f"; and {len(left_out) - 3} more" if len(left_out) > 3 else "")
-    return [f"{count(len(left_out), 'candidate')} would not have ended in --time and were left out: {shown}"]
+    return [
+        f"{count(len(left_out), 'candidate')} left out, which would not have ended in the time that there was: {shown}"
+    ]
 
 
 def beside_uniform(winner: Candidate, uniform: Candidate) -> str:

@@ -71,8 +71,9 @@ class Search:
             failed: its title, and why.
             left_out: its title, where there was no time for it.
         """
-        self.failed += [] if failed is None else [failed]
-        self.left_out += [] if left_out is None else [left_out]
+        for known, new in ((self.failed, failed), (self.left_out, left_out)):
+            if new is not None and new not in known:  # a killed run has noted what is tried again
+                known.append(new)
         self.work.write(_NOTHING, {"failed": self.failed, "left_out": self.left_out})
 
     def take(self, candidate: Candidate) -> None:

@@ -69,7 +69,7 @@ def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, settin
         robust,
         distil_epochs=distil_epochs(defence, setting),
         lr=lr,
-        adversary=adversary_of(robust, setting),
+        adversary=adversary_of(budgets, setting),
     )
 
 
@@ -86,11 +86,11 @@ def trains_robustly(budgets: Budgets, setting: Setting) -> bool:
     return budgets.robust is not None and setting.trains
 
 
-def adversary_of(robust_epochs: int, setting: Setting) -> str | None:
-    """Whom a candidate is trained against.
+def adversary_of(budgets: Budgets, setting: Setting) -> str | None:
+    """Whom candidates are trained against.
 
     Args:
-        robust_epochs: of its adversarial training.
+        budgets: as for ``suggested``.
         setting: of the search.
 
     Returns:
@@ -98,7 +98,7 @@ def adversary_of(robust_epochs: int, setting: Setting) -> str | None:
     """
     if setting.attacked:
         return None
-    return "pgd" if robust_epochs else "none"
+    return "pgd" if trains_robustly(budgets, setting) else "none"
 
 
 def distil_epochs(defence: str, setting: Setting) -> int:
@@ -154,13 +154,13 @@ def uniform(budgets: Budgets, setting: Setting) -> Plan:
     Returns:
         The plan.
     """
-    robust = setting.robust_epochs or (6 if trains_robustly(budgets, setting) else 0)
+    robust = 6 if trains_robustly(budgets, setting) else setting.robust_epochs
     return Plan(
         f"*={_UNIFORM}",
         QUANTIZERS[0],
         GRANULARITIES[0],
         robust_epochs=robust,
-        adversary=adversary_of(robust, setting),
+        adversary=adversary_of(budgets, setting),
     )
 
 

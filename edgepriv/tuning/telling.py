@@ -115,7 +115,7 @@ def _risks(search: Search, winner: Candidate, output: Path, digest: str) -> dict
         if question.budgets.leakage is not None:
             for ending in AUDIT_FILES:
                 write_bytes(project.beside(own, ending), read_bytes(project.beside(audited, ending), "an audit"))
-            measured["tpr"] = leakage_of(own, question, telling)
+            measured["tpr"] = leakage_of(own, question, telling, once=not winner.figures["audited"])
         if question.budgets.robust is not None:
             measured["robust"] = robust_of(own, question, telling, effort)
     return measured

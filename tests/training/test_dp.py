@@ -121,12 +121,13 @@ STRIDED = {"kernel_size": (3, 2), "stride": (2, 1), "padding": (2, 1), "dilation
     ("layer", "known"),
     [
         (nn.Conv2d(2, 4, **STRIDED), True),
+        (nn.Conv2d(2, 4, (2, 3), dilation=(3, 2), padding=2), True),
         (nn.Conv2d(2, 4, 3, bias=False), True),
         (nn.Conv2d(2, 4, 3, padding="same"), False),
         (nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), False),
         (nn.Conv2d(2, 4, 3, groups=2), False),
     ],
-    ids=["strided", "no bias", "same", "circular", "groups"],
+    ids=["strided", "dilated", "no bias", "same", "circular", "groups"],
 )
 def test_every_kind_of_convolution_has_its_gradients(layer, known):
     network = nn.Sequential(layer, nn.GroupNorm(2, 4), nn.Linear(layer(torch.rand(1, 2, 9, 7)).shape[-1], 1))
@@ -139,6 +140,27 @@ def test_every_kind_of_convolution_has_its_gradients(layer, known):
         assert max(norms) > 0.05
         for parameter, sum_ in zip(network.parameters(), expected, strict=True):
             torch.testing.assert_close(sums[parameter], sum_, rtol=1e-3, atol=1e-6)
+
+
+def test_a_layer_that_somebody_has_changed_is_not_known():
+    network = new_classifier(Recipe(model={"name": "linear"}), 3, (1, 4, 4)).network
+    assert keeps_apart(network)
+    hook = network.fc.register_forward_hook(lambda layer, given, out: out - out.mean(0))
+    assert not keeps_apart(network)
+    hook.remove()
+    network.fc.forward = lambda x: x
+    assert not keeps_apart(network)
+
+
+def test_copies_that_nearly_cancel_are_clipped():
+    """Their gradients are large, and the gradient of their mean is what counts."""
+    network = new_classifier(Recipe(model={"name": "linear"}), 2, (8,)).network
+    x = 3000 * torch.rand(1, 8, generator=torch.Generator().manual_seed(0)).repeat(2, 1)
+    x[1] += 0.01
+    with torch.no_grad():
+        network.fc.weight.zero_()
+    sums, _, _ = clipped_sums(network, x, torch.tensor([0, 1]), 1.0, copies=2)
+    assert float(torch.cat([each.flatten() for each in sums.values()]).norm()) <= 1.0 + 1e-4
 
 
 def test_how_many_examples_fit_at_a_time(monkeypatch):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgepriv import progress
 from edgepriv.data import load, make_split
 from edgepriv.errors import UserError
 from edgepriv.recipe import Data, Recipe
@@ -53,7 +54,9 @@ def test_a_slow_network_is_not_probed_for_a_suggestion(unknown, monkeypatch, cap
     monkeypatch.setattr("edgepriv.training.eps._PATIENCE", 0.0)
     with pytest.raises(UserError, match=r"median distance .* start with --eps 0\.\d+"):
         probed(RECIPE, ("robust",), dataset, split, classifier, asked=True)
-    probed(RECIPE, ("robust",), dataset, split, classifier, asked=False)
+    with progress.told(True):
+        probed(RECIPE, ("robust",), dataset, split, classifier, asked=False)
+    assert "choosing --eps, which was not given" in capsys.readouterr().err
 
 
 def test_before_there_is_a_model_the_distance_between_classes_is_the_scale(unknown):

@@ -259,7 +259,9 @@ def test_the_adversary_of_a_recipe_is_kept(model, tmp_path, monkeypatch, capsys)
     assert all(changes["robust"] == {"epochs": 5} for changes in simulated.trainings)
     assert all("adversary" not in changes for changes in simulated.trainings)
     assert "adversarial training 5" in content["candidates"][0]["title"]
-    assert "of the recipe is not taken, as edgepriv tune decides it: bits" in capsys.readouterr().err
+    assert "edgepriv tune decides, whatever the recipe says: bits" in capsys.readouterr().err
+    warming = recipe.with_changes(adversary={"warmup": 2}, qat={"epochs": 4})
+    assert question_of(model, warming, budgets_of(None, 60.0, None, None), None).setting.robust_epochs == 5
 
 
 def test_a_finished_search_is_shown_without_its_work_folder(model, tmp_path, monkeypatch):
@@ -268,6 +270,8 @@ def test_a_finished_search_is_shown_without_its_work_folder(model, tmp_path, mon
     content = tune(model, None, asked, tmp_path / "t", **TIME)
     shutil.rmtree(tmp_path / "t/work")
     assert tune(model, None, asked, tmp_path / "t", **TIME) == content
+    with pytest.raises(UserError, match="none goes on: --force begins anew"):
+        tune(model, None, asked, tmp_path / "t", seconds=900.0, most=6)
     with pytest.raises(UserError, match="exists already, of a search for something else"):
         tune(model, None, budgets_of(None, 16.0, None, None), tmp_path / "t", **TIME)
 

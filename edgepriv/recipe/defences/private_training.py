@@ -133,12 +133,15 @@ def noises(facts: Mapping[str, Any]) -> str:
         facts: of the training.
 
     Returns:
-        A phrase, such as "noise multiplier 1.1", or with the steps of each of several stages.
+        A phrase, such as "noise multiplier 1.1, sampling rate 0.02", or with the steps of each of several stages.
     """
     stages = facts.get("stages") or [facts]
     if len(stages) == 1:
-        return f"noise multiplier {facts['noise_multiplier']:.3g}"
-    each = [f"{stage['noise_multiplier']:.3g} in {stage['steps']:,} steps" for stage in stages]
+        return f"noise multiplier {facts['noise_multiplier']:.3g}, sampling rate {facts['sample_rate']:.3g}"
+    each = [
+        f"{stage['noise_multiplier']:.3g} in {stage['steps']:,} steps at sampling rate {stage['sample_rate']:.3g}"
+        for stage in stages
+    ]
     return f"noise multipliers {', then '.join(each)}"
 
 
