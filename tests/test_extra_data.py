@@ -54,7 +54,7 @@ REFUSED = {
     "no x": ({"a": OTHERS}, {}, "expected x and, if the labels are known, y"),
     "another shape": ({"x": OTHERS[:, 0, :3, :3]}, {}, r"shape \[1, 3, 3\], the model takes \[1, 4, 4\]"),
     "another class": ({"x": OTHERS, "y": LABELS + 5}, {}, "label"),
-    "another range": ({"x": OTHERS.astype(np.float32)}, {}, "range"),
+    "another range": ({"x": OTHERS.astype(np.float32)}, {}, "divide by 255"),
     "no labels": ({"x": OTHERS}, {"labels": "given"}, "holds no y: label it with"),
     "labels of nobody": ({"x": OTHERS}, {"stages": ("train", "robust")}, "cannot label"),
 }

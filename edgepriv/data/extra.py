@@ -88,7 +88,7 @@ def read_extra(
 
 def _refuse_unscaled(path: Path, x: np.ndarray, asked: Data, option: str) -> None:
     """Refuse numbers of a range that the model's inputs do not have: a range is asked for with its own data alone."""
-    pictures = x.ndim == 4 and x.dtype in (np.uint8, np.uint16)
+    pictures = x.ndim in (3, 4) and x.dtype in (np.uint8, np.uint16)
     if asked.range is not None or pictures or x.dtype.kind not in "fiu" or not x.size or not np.isfinite(x).all():
         return
     low, high = float(x.min()), float(x.max())
