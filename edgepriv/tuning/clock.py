@@ -2,13 +2,20 @@
 
 import math
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from threading import Event, Thread
+
+from edgepriv.errors import UserError
 
 MADE, PROXY, AUDIT, LAYOUT = "made", "proxy", "audit", "layout"
 LEAKED, PERTURBED = "leaked", "perturbed"
 """Steps: a candidate is trained and exported; it is measured while the search goes on; it is audited in full; its weights are
 written in another layout. Of what is measured while the search goes on: its leakage, its accuracy under attack."""
+_KEPT_EVERY = 10.0
+"""Seconds between two notes of the time that is spent."""
 _CAUTION = 2.0
 """Factor of a pass that was timed without quantization and all that a candidate adds to it."""
 
@@ -83,3 +90,35 @@ class Clock:
         known = sorted(self.costs[step].items())
         slopes = [(later - sooner) / (more - fewer) for (fewer, sooner), (more, later) in pairwise(known)]
         return _CAUTION * max([self.each, *slopes])
+
+
+@contextmanager
+def counted(clock: Clock, keep: Callable[[float], None]) -> Iterator[None]:
+    """Keep the time that is spent while something runs, so that what a killed run took counts too.
+
+    Args:
+        clock: of the question.
+        keep: takes the seconds, every few seconds and at the end. That it cannot keep them, as on a full disk, does not end a
+            search: what cannot do without the disk says so itself.
+
+    Yields:
+        Nothing.
+    """
+    over = Event()
+
+    def now_kept() -> None:
+        with suppress(UserError):
+            keep(clock.used)
+
+    def follow() -> None:
+        while not over.wait(_KEPT_EVERY):
+            now_kept()
+
+    watch = Thread(target=follow, daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watch.join()
+        now_kept()

@@ -1,14 +1,12 @@
 """``edgepriv tune``: the list of its steps."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
-from edgepriv import data, pipeline, progress, project
+from edgepriv import pipeline, progress, project
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.files import (
     read_json,
@@ -18,17 +16,16 @@ from edgepriv.files import (
     write_json,
     write_text,
 )
-from edgepriv.hardening_recipe import hardening_recipe
 from edgepriv.recipe import Quantize, Recipe
 from edgepriv.report import tuned
 from edgepriv.report.formatting import count
-from edgepriv.training.eps import CUSTOMARY, stated
 from edgepriv.tuning.auditing import Auditor
-from edgepriv.tuning.budgets import Budgets, refuse_too_small, refuse_unresolvable
+from edgepriv.tuning.budgets import Budgets, refuse_too_small
 from edgepriv.tuning.candidates import all_kept, groups_of
-from edgepriv.tuning.clock import Clock
+from edgepriv.tuning.clock import Clock, counted
 from edgepriv.tuning.finalists import chosen_of
 from edgepriv.tuning.frontier import choose, frontier
+from edgepriv.tuning.opening import question_of
 from edgepriv.tuning.pace import seconds_of_a_pass
 from edgepriv.tuning.question import Question, Work, hash_of
 from edgepriv.tuning.saying import BY_CHANCE, progressed
@@ -99,12 +96,12 @@ def tune(
         goes_on = earlier is not None or (work.folder.exists() and not _report(output).exists())
         if not (force or goes_on):
             _refuse_another(own, output)
+        _refuse_impossible(question)
         if force:
             work.forget()
-        _refuse_impossible(question)
         _say_replaced(question)
         clock = Clock(limits.seconds, spent=(work.read("clock") or {"spent": 0.0})["spent"])
-        with _counted(clock, work):
+        with counted(clock, lambda spent: work.write("clock", {"spent": spent})):
             table = _sensitivity(question, work, clock)
             search = _searched(question, table, work, clock, limits, output)
             chosen = chosen_of(search)
@@ -185,91 +182,12 @@ class _Limits:
         return self.seconds > earlier["seconds"] or self.candidates > earlier["candidates"]
 
 
-def question_of(model: Path, recipe: Recipe | None, budgets: Budgets, data_dir: Path | None) -> Question:
-    """Open what is searched for.
-
-    Args:
-        model: a checkpoint of ``edgepriv train``.
-        recipe: what all candidates have in common; None for the usual.
-        budgets: that the file must keep.
-        data_dir: folder of the data sets; None for the default one.
-
-    Returns:
-        The question, with the checkpoint's data, proved to be those that it was trained on.
-
-    Raises:
-        UserError: for a checkpoint that cannot be tuned, and for budgets that its non-members cannot resolve.
-    """
-    given = project.open_checkpoint(model, recipe, data_dir)
-    if set(given.checkpoint.stages) - {"train"}:
-        raise UserError(
-            f"{model} has been hardened already (stages {', '.join(given.checkpoint.stages)}): tune the checkpoint that it was "
-            "made from"
-        )
-    hardening_recipe(
-        given.checkpoint.recipe, recipe, {}, model
-    )  # one of another model is refused before anything is measured
-    halves = data.halves_of(given.dataset, given.split)
-    if min(len(split.non_members) for split in halves) < 2:
-        raise UserError(
-            f"{model} has {len(given.split.non_members)} non-members: a file is chosen by one half of them and its figures are "
-            "of the other, so give more"
-        )
-    sizes = {name: len(split.non_members) for name, split in zip(("choosing", "telling"), halves, strict=True)}
-    refuse_unresolvable(budgets, sizes)
-    question = Question(model, recipe, given, budgets, halves, data_dir)
-    if budgets.robust is not None:
-        _refuse_unstated_eps(question)
-    reason = question.unfit("none")
-    if reason is not None:
-        raise UserError(f"{model} cannot be tuned: {reason}")
-    start = given.checkpoint.recipe.start
-    if budgets.leakage is not None and start.active and (recipe is None or recipe.start.path is None):
-        raise UserError(
-            f"--max-tpr: the reference models of an audit start from {start.file}, as {model} did: give a --recipe that says "
-            "where it is (path under [start])"
-        )
-    return question
-
-
-def _refuse_unstated_eps(question: Question) -> None:
-    dataset, made_by = question.given.dataset, question.given.checkpoint.recipe
-    if dataset.name not in CUSTOMARY and not stated({}, question.recipe, made_by, dataset.input_shape):
-        raise UserError(
-            f"--min-robust: no radius of perturbations is customary for {dataset.name}: give a --recipe that says it (eps "
-            "under [adversary])"
-        )
-
-
 def _say_replaced(question: Question) -> None:
     replaced = question.replaced()
     if replaced:
         project.say(f"note: edgepriv tune decides, whatever the recipe says: {', '.join(replaced)}")
     if question.recipe is not None and question.rungs[-1] == 0 and {"robust", "qat"} & question.recipe.stages().keys():
         project.say("note: a private checkpoint is rounded without further training, whatever the recipe says")
-
-
-@contextmanager
-def _counted(clock: Clock, work: Work) -> Iterator[None]:
-    """Keep the time that is spent, so that what a killed run took counts too."""
-    over = Event()
-
-    def keep() -> None:
-        with suppress(UserError):  # on a full disk the candidates themselves say so
-            work.write("clock", {"spent": clock.used})
-
-    def follow() -> None:
-        while not over.wait(EVERY):
-            keep()
-
-    watch = Thread(target=follow, daemon=True)
-    watch.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watch.join()
-        keep()
 
 
 def _sensitivity(question: Question, work: Work, clock: Clock) -> dict[str, Any]:

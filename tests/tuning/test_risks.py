@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,14 @@ from simulated_search import Simulated, trained
 from edgepriv.data import Split
 from edgepriv.errors import GateFailed, UserError
 from edgepriv.tuning import pace, tune
+from edgepriv.tuning.auditing import Auditor
 from edgepriv.tuning.budgets import budgets_of
-from edgepriv.tuning.plan import DEFENCES
-from edgepriv.tuning.risks import complete, strongest
-from edgepriv.tuning.run import question_of
+from edgepriv.tuning.candidates import Candidate, by_attacks_that_ask_once
+from edgepriv.tuning.clock import Clock
+from edgepriv.tuning.opening import question_of
+from edgepriv.tuning.plan import DEFENCES, Plan
+from edgepriv.tuning.question import Work
+from edgepriv.tuning.risks import PROXY, complete, leakage_of, strongest
 
 ROWS = [{"threat_model": "adaptive", "name": name} for name in ("weak", "strong", "few")]
 
@@ -47,6 +52,49 @@ def test_attacks_that_were_asked_about_too_few_are_named():
     scores |= {"adaptive/few": scores["adaptive/weak"][both], "adaptive/few/index": both}
     assert strongest(ROWS, scores, first, 0.1)["unresolved"] == []
     assert strongest(ROWS, scores, first, 0.01)["unresolved"] == ["few"]
+
+
+def test_all_candidates_are_compared_by_the_attacks_that_ask_once(model, tmp_path):
+    """4 bits everywhere is measured by all attacks first, of which the strongest asks many times."""
+    question = question_of(model, None, budgets_of(None, 15.0, "0.1@0.05", None), None)
+    split, rng = question.halves.choosing, np.random.default_rng(0)
+    index = np.concatenate([split.members, split.non_members])
+    member, noise = np.arange(len(index)) < len(split.members), rng.random(len(index))
+    names = {"label-only-noise": noise + 10 * member, "confidence": noise + 0.1 * member}
+    rows = [{"threat_model": "adaptive", "name": name} for name in names]
+    work, plan = Work(tmp_path), Plan("*=4", "minmax", "channel")
+    folder = work.candidate(plan.named(12))
+    folder.mkdir(parents=True)
+    (folder / "model.audit.json").write_text(json.dumps({"attacks": rows, "references": 4}))
+    scores = {f"adaptive/{name}": values for name, values in names.items()}
+    np.savez(folder / "model.audit.npz", index=index, member=member, **scores)
+    by_all = leakage_of(folder / "model.onnx", question, split)
+    assert (by_all["attack"], by_all["value"]) == ("label-only-noise", 1.0)
+    candidate = Candidate(plan, 12, {"tpr": by_all | {"seconds": 1.0}}, np.ones(3, dtype=bool))
+    tpr = by_attacks_that_ask_once(question, candidate, work).figures["tpr"]
+    assert (tpr["attack"], tpr["seconds"]) == ("confidence", 1.0)
+    assert tpr["value"] < 0.5
+    assert leakage_of(folder / "model.onnx", question, split, once=True)["value"] == tpr["value"]
+
+
+def test_attacks_take_time_beside_the_training_of_reference_models(model, tmp_path):
+    question = question_of(model, None, budgets_of(None, 15.0, "0.1@0.05", None), None)
+    auditor = Auditor(question, Work(tmp_path), Clock(600.0, each=0.0))
+    fixed = auditor._attacking(PROXY)
+    auditor.clock.each = 10.0  # seconds for all members
+    few, full = auditor._attacking(PROXY), auditor._attacking(auditor.effort)
+    assert 0 < fixed < few < full
+    auditor.clock.each = 20.0
+    assert auditor._attacking(PROXY) - fixed == pytest.approx(2 * (few - fixed))
+
+
+def test_an_epoch_is_timed_before_the_search(model, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("edgepriv.tuning.run.seconds_of_a_pass", lambda question: 0.25)
+    monkeypatch.setattr("edgepriv.tuning.run.run", lambda search, *more: seen.append(search.clock.each))
+    with pytest.raises(UserError, match="no candidate could be made"):
+        tune(model, None, budgets_of(None, 15.0, None, None), tmp_path / "t", seconds=600.0, most=1)
+    assert seen == [0.25]
 
 
 def test_a_rate_that_no_attack_resolves_is_refused():

@@ -13,8 +13,8 @@ from edgepriv.recipe import Recipe, as_toml, load
 from edgepriv.report.tuned import lines
 from edgepriv.tuning import clock, tune
 from edgepriv.tuning.budgets import budgets_of
+from edgepriv.tuning.opening import question_of
 from edgepriv.tuning.question import hash_of
-from edgepriv.tuning.run import question_of
 
 TIME = {"seconds": 600.0, "most": 6}
 
@@ -230,8 +230,8 @@ def test_more_time_lets_candidates_train_for_longer(model, tmp_path, monkeypatch
 
 def test_what_the_network_has_and_does_not_use_is_in_no_size(tmp_path, monkeypatch):
     (tmp_path / "own_spare.py").write_text(
-        "from torch import nn\n\n\nclass Net(nn.Sequential):\n    pass\n\n\ndef make(input_shape, num_classes):\n"
-        "    net = Net(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, num_classes))\n"
+        "from torch import nn\n\n\ndef make(input_shape, num_classes):\n"
+        "    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, num_classes))\n"
         "    net[1].spare = nn.Linear(500, 500)\n    return net\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -303,7 +303,7 @@ def test_what_failed_is_remembered(model, tmp_path, monkeypatch):
 
 
 def test_robustness_without_a_customary_radius_asks_for_one(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("edgepriv.tuning.run.CUSTOMARY", set())
+    monkeypatch.setattr("edgepriv.tuning.opening.CUSTOMARY", set())
     with pytest.raises(UserError, match=r"--min-robust: no radius .* is customary for digits: give a --recipe"):
         tune(model, None, budgets_of(None, None, None, 0.3), tmp_path / "tuned", **TIME)
 
