@@ -23,10 +23,8 @@ from edgepriv.training.resume import code_version
 from edgepriv.tuning.budgets import Budgets, limit_in_bytes
 from edgepriv.tuning.float_file import FloatFile, float_file
 from edgepriv.tuning.plan import DEFENCES, Plan, Setting
-from edgepriv.tuning.space import EPOCHS, GRANULARITIES, QUANTIZERS
+from edgepriv.tuning.space import EPOCHS, GRANULARITIES, QUANTIZERS, ROBUST_EPOCHS
 
-_FEWEST_ROBUST = 3
-"""Epochs of adversarial training, where they are searched."""
 VERSION = 8
 """Of the search: another one begins anew."""
 
@@ -125,7 +123,7 @@ class Question:
         """
         made_by = self.given.checkpoint.recipe
         searched = self.budgets.robust is not None and self.rungs[-1] > 0
-        epochs = _FEWEST_ROBUST if searched else self._robust_epochs
+        epochs = ROBUST_EPOCHS[0] if searched else self._robust_epochs
         method = None if self._attacked else "pgd" if searched else "none"
         distils = int(bool({"dmp", "selena"} & DEFENCES[defence].keys()))
         few = Plan("*=4", QUANTIZERS[0], GRANULARITIES[0], defence, epochs, distil_epochs=distils, adversary=method)

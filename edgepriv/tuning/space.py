@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MEAN_BITS = (2.0, 6.0, 0.125)
 """Bits of a weight on average: fewest, most, step."""
+ROBUST_EPOCHS = (3, 12, 3)
+"""Epochs of adversarial training: fewest, most, step."""
 QUANTIZERS = ("minmax", "lsq", "dorefa", "famili")
 """The simplest first: it wins a tie."""
 GRANULARITIES = ("channel", "tensor", "block:64")
@@ -57,7 +59,8 @@ def suggested(trial: "Trial", table: Mapping[str, Any], budgets: Budgets, settin
     if setting.fixed and not rules.startswith("*="):
         rules += f",*={_UNIFORM}"
     searched = trains_robustly(budgets, setting)
-    robust = trial.suggest_int("robust_epochs", 3, 12, step=3) if searched else setting.robust_epochs
+    fewest, most, step = ROBUST_EPOCHS
+    robust = trial.suggest_int("robust_epochs", fewest, most, step=step) if searched else setting.robust_epochs
     defence = "none" if budgets.leakage is None else trial.suggest_categorical("defence", setting.defences())
     rate = trial.suggest_categorical("rate", list(RATES)) if setting.trains else RATES[0]
     lr = None if rate == RATES[0] else float(f"{rate * setting.lr:.6g}")  # as a person would write it
