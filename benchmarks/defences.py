@@ -37,7 +37,7 @@ from edgepriv.device.machine import machine
 from edgepriv.files import read_json, write_json
 from edgepriv.measure.bench import bench
 from edgepriv.recipe import Recipe, load
-from edgepriv.report.canaries import best_of
+from edgepriv.report.canaries import best_of, strongest_at
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "location_mlp.toml"
 RESULTS = Path(__file__).parent / "results"
@@ -233,7 +233,9 @@ def shown_canaries(rows: list[dict[str, Any]]) -> Table:
         if best is None:  # too few reference models for any attack
             table.add_row(*own, *2 * ["not measured"], "")
             continue
-        rates = [_rate(best[side]["tpr_at_fpr"]["0.001"]) for side in ("average", "canaries")]
+        # Ordinary records by the attack that finds most of them: the one for canaries may find fewer.
+        average = strongest_at(row["canaries"], "0.001", "average") or best
+        rates = [_rate(average["average"]["tpr_at_fpr"]["0.001"]), _rate(best["canaries"]["tpr_at_fpr"]["0.001"])]
         table.add_row(*own, *rates, best["name"])
     return table
 

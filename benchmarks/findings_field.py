@@ -22,7 +22,7 @@ from findings_lines import (
 
 from edgepriv.errors import UserError
 from edgepriv.files import read_json
-from edgepriv.report.canaries import best_of
+from edgepriv.report.canaries import strongest_at
 
 FIELD = Path(__file__).parent / "results" / "defences.json"
 CANARIES = Path(__file__).parent / "results" / "canaries.json"
@@ -140,16 +140,17 @@ def _found_of_canaries(row: Mapping[str, Any], planted: Cells) -> str:
     return "-"
 
 
-def _rate_of_canaries(part: Mapping[str, Any], whose: str = "canaries") -> str:
-    best = best_of(part)
+def _rate_of_canaries(part: Mapping[str, Any], fpr: str = "0.001", whose: str = "canaries") -> str:
+    best = strongest_at(part, fpr, whose)
     if best is None:
         return "-"
-    rate = best[whose]["tpr_at_fpr"]["0.001"]
+    rate = best[whose]["tpr_at_fpr"][fpr]
     return with_interval(f"{100 * rate['value']:.1f}%", rate["ci"], 1, 100)
 
 
 def of_canaries(data: str, members: int) -> str:
-    """The rows of ``benchmarks/defences.py --canaries`` for so many members: what is found of canaries and of others.
+    """The rows of ``benchmarks/defences.py --canaries`` for so many members: what is found of canaries and of others, each by
+    the attack that finds most there.
 
     Args:
         data: name of the data set.
@@ -161,13 +162,24 @@ def of_canaries(data: str, members: int) -> str:
     Raises:
         UserError: where there is no such row.
     """
-    headings = ("defence", "accuracy, members / others", "average record", "canaries", "attack")
+    headings = (
+        "defence",
+        "accuracy, members / others",
+        "average record",
+        "canaries",
+        "attack",
+        "canaries at 1%",
+    )
     lines: Rows = []
     for row in read_json(CANARIES, "results")["rows"]:
         if (row["data"].get("name"), row["data"]["members"]) == (data, members):
-            best = best_of(row["canaries"])
-            rates = [_rate_of_canaries(row["canaries"], whose) for whose in ("average", "canaries")]
-            lines.append([_label(row), both_accuracies([row]), *rates, "-" if best is None else best["name"]])
+            part = row["canaries"]
+            best = strongest_at(part, "0.001")
+            average, rare = (_rate_of_canaries(part, whose=whose) for whose in ("average", "canaries"))
+            name = "-" if best is None else best["name"]
+            lines.append(
+                [_label(row), both_accuracies([row]), average, rare, name, _rate_of_canaries(part, fpr="0.01")]
+            )
     if not lines:
         raise UserError(f"there are no rows of {data} with {members} members")
     return markdown(headings, lines)

@@ -1,5 +1,6 @@
 """Extra and public data of a recipe: opened, labelled, checked against the data, and proved the same when needed again."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,10 @@ from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences.dmp import DMP, Dmp
 from edgepriv.recipe.defences.extra import BY_MODEL, EXTRA, GIVEN, Extra
 from edgepriv.training.extra import labels_by
-from edgepriv.training.objectives.dmp import FEWEST
+from edgepriv.training.objectives.dmp import FEWEST, TOO_MANY_COPIES
+
+_FEW_STEPS = 0.5
+"""Of the examples that the training saw in all its epochs."""
 
 
 def with_extra(recipe: Recipe, dataset: Dataset, split: Split, *, quiet: bool = False) -> tuple[Recipe, Dataset]:
@@ -40,7 +44,18 @@ def with_extra(recipe: Recipe, dataset: Dataset, split: Split, *, quiet: bool = 
 
 def _with_public(recipe: Recipe, dataset: Dataset, split: Split, tell: Callable[[str], None]) -> tuple[Recipe, Dataset]:
     asked = recipe.own(Dmp)
-    if not DMP.active(recipe) or asked.file is None:
+    if not DMP.active(recipe):
+        return recipe, dataset
+    if asked.file is None:
+        copies = int(data.copied_in_holdout(dataset, split).sum())
+        if copies and len(split.holdout) - copies < FEWEST:
+            raise UserError(TOO_MANY_COPIES)
+        if copies:
+            tell(
+                f"DMP: {copies:,} of the {len(split.holdout):,} examples of the privacy holdout are equal to members, "
+                "non-members or others outside it, and are left out"
+            )
+        _tell_few_steps(recipe, len(split.holdout) - copies, len(split.members), tell)
         return recipe, dataset
     path = asked.path
     assert path is not None
@@ -56,11 +71,22 @@ def _with_public(recipe: Recipe, dataset: Dataset, split: Split, tell: Callable[
             "or a larger file"
         )
     data.refuse_shared(public, path, dataset, split, "Public examples")
+    _tell_few_steps(recipe, len(public), len(split.members), tell)
     tell(
         f"public examples: {len(public):,} of {path}, whose labels are not read; none of them plays a part in {dataset.name}, "
         "as a member, a non-member, held out or in the attacker's pool"
     )
     return recipe.with_changes(dmp={"sha256": public.sha256}), replace(dataset, public=public)
+
+
+def _tell_few_steps(recipe: Recipe, examples: int, members: int, tell: Callable[[str], None]) -> None:
+    """The student takes the epochs of the training, which are fewer steps where there are fewer examples than members."""
+    epochs, used, had = recipe.distilled.epochs, recipe.own(Dmp).share * examples, members * recipe.train.epochs
+    if 0 < used * epochs < _FEW_STEPS * had:
+        tell(
+            f"DMP: {epochs:,} epochs on {used:,.0f} examples are {used * epochs / had:.0%} of what the training "
+            f"saw; --distill-epochs {math.ceil(had / used):,} shows the new network as many"
+        )
 
 
 def _with_extra(recipe: Recipe, dataset: Dataset, split: Split, tell: Callable[[str], None]) -> tuple[Recipe, Dataset]:

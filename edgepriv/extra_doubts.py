@@ -99,13 +99,16 @@ def known_by_labels(recipe: Recipe, dataset: Dataset, split: Split) -> list[str]
     ]
 
 
-def refuse_trained_on(recipe: Recipe, dataset: Dataset, split: Split) -> list[str]:
-    """Refuse non-members that the model has seen as extra data, or was distilled on as public data.
+def refuse_trained_on(
+    recipe: Recipe, dataset: Dataset, split: Split, recorded: Callable[[], tuple[Dataset, Split]]
+) -> list[str]:
+    """Refuse non-members that the model has seen as extra data, or was distilled on: public data, or its privacy holdout.
 
     Args:
         recipe: of the stages that have run.
         dataset: the user's members and non-members.
         split: who is which.
+        recorded: opens the data that the model was trained on, and the split of its own.
 
     Returns:
         Sentences: how many members are among these data, and of which file nobody knows that any more.
@@ -114,17 +117,23 @@ def refuse_trained_on(recipe: Recipe, dataset: Dataset, split: Split) -> list[st
         UserError: says how many non-members are in a file that the model was trained with.
     """
     extra, public = recipe.own(Extra), recipe.own(Dmp)
-    read: list[tuple[str, Path, Callable[[], ExtraData]]] = []
+    read: list[tuple[str, Path | str, Callable[[], ExtraData]]] = []
     if EXTRA.active(recipe) and extra.path is not None:
         path = extra.path
         read.append(("extra data", path, lambda: data.read_extra(path, dataset, recipe.data)))
     if DMP.active(recipe) and public.file is not None and public.path is not None:
         file = public.file
         read.append(("public data", public.path, lambda: data.read_public(file, dataset, recipe.data)))
+    elif DMP.active(recipe):
+        read.append(("privacy holdout", "the data", lambda: _held_out(*recorded())))
     return [line for what, path, reads in read for line in _shared(what, path, reads, dataset, split)]
 
 
-def _shared(what: str, path: Path, reads: Callable[[], ExtraData], dataset: Dataset, split: Split) -> list[str]:
+def _held_out(dataset: Dataset, split: Split) -> ExtraData:
+    return ExtraData(dataset.x[split.holdout], None)
+
+
+def _shared(what: str, path: Path | str, reads: Callable[[], ExtraData], dataset: Dataset, split: Split) -> list[str]:
     try:
         seen = reads()
     except UserError as error:
@@ -132,9 +141,13 @@ def _shared(what: str, path: Path, reads: Callable[[], ExtraData], dataset: Data
     inside, outside = (shared_with(seen.x, dataset.x[index]) for index in (split.members, split.non_members))
     if outside:
         raise UserError(
-            f"{outside:,} of the {len(split.non_members):,} non-members are in {path}, the {what} that the model was trained "
+            f"{outside:,} of the {len(split.non_members):,} non-members are in {_where(what, path)} that the model was trained "
             "with: leave them out, for the model has seen them"
         )
     return (
         [f"{inside:,} of the {len(split.members):,} members are among the {what} of {path} as well"] if inside else []
     )
+
+
+def _where(what: str, path: Path | str) -> str:
+    return f"{path}, the {what}" if isinstance(path, Path) else f"the {what} of {path}"

@@ -189,12 +189,21 @@ def _written(value: Any) -> str:
 
 
 def _with_retraining(chosen: Recipe, changes: dict[str, Any], trained_by: Recipe) -> Recipe:
-    """With the stages that defences have for themselves and that start from new weights, as the stage ``train`` was."""
+    """With the stages that defences have for themselves and that start from new weights, as the stage ``train`` was, but for
+    what a recipe's section changes."""
     asked = chosen.with_changes(**changes)
     stages = {each.stage for each in DEFENCES.values() if each.stage is not None and each.asked(asked)}
     missing = [name for name in STAGES if name in stages and getattr(trained_by, name).epochs == 0]
     if not missing:
         return asked
-    settings = chosen.train.model_dump()
-    as_trained: dict[str, Stage] = {name: type(getattr(chosen, name))(**settings) for name in missing}
+    as_trained: dict[str, Stage] = {
+        name: type(getattr(chosen, name))(**chosen.train.model_dump() | _changed(getattr(chosen, name)))
+        for name in missing
+    }
     return chosen.model_copy(update=as_trained).with_changes(**changes)
+
+
+def _changed(stage: Stage) -> dict[str, Any]:
+    """What a stage says otherwise than one that nobody wrote."""
+    usual = type(stage)().model_dump()
+    return {name: value for name, value in stage.model_dump().items() if value != usual[name]}

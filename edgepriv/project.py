@@ -209,24 +209,39 @@ def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: st
     Raises:
         UserError: without a record, or where the data are gone or have changed.
     """
+    dataset, split = as_recorded(record, data_dir, what)
+    for line in data_notes(dataset, split):
+        say(line)
+    return dataset, split
+
+
+def as_recorded(record: dict[str, Any] | None, data_dir: Path | None, what: str) -> tuple[Dataset, Split]:
+    """The same, and nothing is said.
+
+    Args:
+        record: of ``data_record``; None where nothing is known.
+        data_dir: folder with data sets; None for the user's cache folder.
+        what: name of the model, for messages.
+
+    Returns:
+        The data and the split.
+
+    Raises:
+        UserError: without a record, or where the data are gone or have changed.
+    """
     if record is None:
         raise UserError(f"{what} does not say what data it was trained on: pass --members A.npz --non-members B.npz")
     asked = Data(**record.get("reading", {}))
     refused: list[UserError] = []
     for reading in (asked, *data.earlier_readings(asked, record["split"].get("version", 1))):
         try:
-            dataset, split = _as_recorded(record, reading, data_dir, what)
-            break
+            return _read_as(record, reading, data_dir, what)
         except UserError as error:
             refused.append(error)
-    else:
-        raise refused[0]
-    for line in data_notes(dataset, split):
-        say(line)
-    return dataset, split
+    raise refused[0]
 
 
-def _as_recorded(record: dict[str, Any], asked: Data, data_dir: Path | None, what: str) -> tuple[Dataset, Split]:
+def _read_as(record: dict[str, Any], asked: Data, data_dir: Path | None, what: str) -> tuple[Dataset, Split]:
     """The same, where the file is read as ``asked``."""
     encoding = data.TableEncoding(record["encoding"]) if "encoding" in record else None
     dataset = data.load(record["name"], data_dir, asked=asked, encoding=encoding)

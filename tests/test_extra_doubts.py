@@ -69,16 +69,33 @@ def test_labels_by_a_checkpoint_that_knows_the_members_are_remarked_on(record, s
     assert known_by_labels(asked("e.npz", labels="model"), PICTURES, SPLIT) == []
 
 
+def nothing_kept():
+    raise UserError("the data are gone")
+
+
+def test_non_members_that_the_model_was_distilled_on_as_its_own_holdout_are_refused():
+    """``edgepriv harden weights.pt --members a --non-members b --dmp 1`` draws the holdout from b."""
+    distilled = Recipe(distilled={"epochs": 1}, dmp={"share": 1})
+    theirs = replace(SPLIT, holdout=np.concatenate([SPLIT.holdout, SPLIT.non_members[:4]]))
+    with pytest.raises(
+        UserError, match="4 of the 20 non-members are in the privacy holdout of the data that the model"
+    ):
+        refuse_trained_on(distilled, PICTURES, SPLIT, lambda: (PICTURES, theirs))
+    assert refuse_trained_on(distilled, PICTURES, SPLIT, lambda: (PICTURES, SPLIT)) == []
+    [note] = refuse_trained_on(distilled, PICTURES, SPLIT, nothing_kept)
+    assert "among the privacy holdout of the model's training is not known: the data are gone" in note
+
+
 def test_non_members_that_were_trained_on_as_extra_data_are_refused(tmp_path):
     path = tmp_path / "extra.npz"
     np.savez(path, x=np.concatenate([OTHERS, BRIGHT[SPLIT.non_members[:3]][:, None]]))
     with pytest.raises(UserError, match=r"3 of the 20 non-members are in .*extra\.npz, the extra data"):
-        refuse_trained_on(asked(path), PICTURES, SPLIT)
+        refuse_trained_on(asked(path), PICTURES, SPLIT, nothing_kept)
     np.savez(path, x=np.concatenate([OTHERS, BRIGHT[SPLIT.members[:2]][:, None]]))
-    assert "2 of the 30 members" in refuse_trained_on(asked(path), PICTURES, SPLIT)[0]
+    assert "2 of the 30 members" in refuse_trained_on(asked(path), PICTURES, SPLIT, nothing_kept)[0]
     path.unlink()
-    assert "is not known: no such file" in refuse_trained_on(asked(path), PICTURES, SPLIT)[0]
-    assert refuse_trained_on(Recipe(), PICTURES, SPLIT) == []
+    assert "is not known: no such file" in refuse_trained_on(asked(path), PICTURES, SPLIT, nothing_kept)[0]
+    assert refuse_trained_on(Recipe(), PICTURES, SPLIT, nothing_kept) == []
 
 
 def test_a_file_that_is_gone_is_told_with_what_to_do(tmp_path):

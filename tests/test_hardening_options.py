@@ -134,6 +134,15 @@ def test_distillation_is_trained_as_the_model_was_and_every_later_stage_goes_on_
     assert "distilled" not in hardening(None).stages()
 
 
+def test_what_a_recipe_says_of_the_distillation_holds_and_the_rest_is_as_in_the_training():
+    own = Recipe(seed=TRAINED.seed, model=TRAINED.model, dmp={"share": 1.0}, distilled={"lr": 0.5, "batch_size": 7})
+    for changes, epochs in (({}, TRAINED.train.epochs), ({"distilled": {"epochs": 3}}, 3)):
+        distilled = hardening(own, **changes).distilled
+        assert (distilled.lr, distilled.batch_size, distilled.epochs) == (0.5, 7, epochs)
+        as_in_training = TRAINED.train.model_dump() | {"lr": 0.5, "batch_size": 7, "epochs": epochs}
+        assert distilled.model_dump() == as_in_training
+
+
 def test_noisy_training_may_be_stopped_early():
     stopping = {name: {"patience": 2, "select": "best"} for name in ("noisy", "robust", "qat")}
     found = hardening(None, noise={"method": "shapley"}, **stopping)

@@ -131,8 +131,10 @@ def _opened(model: DeployedModel, members: Path, non_members: Path, request: Req
     notes += tuple(f"{release.model.name}: {note}" for release in releases for note in release.opened.notes)
     notes += tuple(unused_settings(request.brought, request.changes, on_files=True))
     split, resolved = _split(examples, recipe.seed), project.resolved(recipe, examples)
+    run = recipe.as_run(known.stages) if known and known.stages else recipe
+    record = None if known is None else known.data
     notes += tuple(
-        refuse_trained_on(recipe.as_run(known.stages) if known and known.stages else recipe, examples, split)
+        refuse_trained_on(run, examples, split, lambda: project.as_recorded(record, request.data_dir, str(model.path)))
     )
     for line in notes:
         project.say(line)

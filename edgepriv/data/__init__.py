@@ -21,7 +21,15 @@ from edgepriv.data.dataset import (
 )
 from edgepriv.data.earlier import earlier_readings
 from edgepriv.data.encoding import TableEncoding, encoded_members, fitted
-from edgepriv.data.extra import ExtraData, labelled, read_extra, read_public, refuse_shared, shared_with
+from edgepriv.data.extra import (
+    ExtraData,
+    copied_in_holdout,
+    labelled,
+    read_extra,
+    read_public,
+    refuse_shared,
+    shared_with,
+)
 from edgepriv.data.files import columns_of, from_member_files, kind_of, of_members, read_arrays
 from edgepriv.data.halves import Halves, halves_of
 from edgepriv.data.inherited import NAMING, read_members
@@ -49,6 +57,7 @@ __all__ = [
     "canonical_name",
     "checked",
     "columns_of",
+    "copied_in_holdout",
     "counted_from_zero",
     "default_data_dir",
     "described",

@@ -27,8 +27,8 @@ class Split:
     """Disjoint int64 index arrays into one data set.
 
     ``members`` train the target; ``non_members`` are what an audit compares them with; ``reference`` is the attacker's
-    own pool; ``holdout`` are the non-members that posterior flattening may use; ``validation`` chooses checkpoints.
-    ``asked``: the sizes that were asked for, which groups may exceed.
+    own pool; ``holdout`` are the non-members that a defence may use (posterior flattening, DMP, masks); ``validation``
+    chooses checkpoints. ``asked``: the sizes that were asked for, which groups may exceed.
     """
 
     seed: int

@@ -32,6 +32,25 @@ def best_of(part: Part) -> Mapping[str, Any] | None:
     return next((row for row in part["attacks"] if row["name"] == part["strongest"]), None)
 
 
+def strongest_at(part: Part, fpr: str, whose: str = "canaries") -> Mapping[str, Any] | None:
+    """The row of the attack that finds most at one rate: which one that is differs by rate, and between canaries and others.
+
+    Args:
+        part: ``canaries`` of an audit.
+        fpr: false-positive rate, "0.001" or "0.01".
+        whose: "canaries", or "average" for ordinary records.
+
+    Returns:
+        Its row; None where no attack resolves the rate.
+    """
+    measured = {}
+    for place, row in enumerate(part["attacks"]):
+        side = headline_of(row) if whose == "canaries" else row["average"]
+        if side is not None and side["tpr_at_fpr"][fpr]["value"] is not None:
+            measured[place] = float(side["tpr_at_fpr"][fpr]["value"])
+    return part["attacks"][max(measured, key=lambda place: measured[place])] if measured else None
+
+
 def risk_of_a_person(audit: Mapping[str, Any] | None) -> Iterator[Finding]:
     """What the audit says of the people whom the model exposes most.
 
@@ -54,7 +73,7 @@ def risk_of_a_person(audit: Mapping[str, Any] | None) -> Iterator[Finding]:
         why = part.get("not_run") or "; ".join(f"{row['name']}: {row['reason']}" for row in part["left_out"])
         yield Finding(TOPIC, f"Not measured, although the training data hold {about}: {why}.{told}")
         return
-    own, average = headline_of(best), best["average"]
+    own = headline_of(best)
     fpr = _rarest(own)
     of_file = _of_the_file(best["file"])
     if fpr is None:
@@ -67,14 +86,36 @@ def risk_of_a_person(audit: Mapping[str, Any] | None) -> Iterator[Finding]:
         return
     guessed = f"{100 * float(fpr):g}%"
     share = _rate(own, fpr)
-    beside = "" if average is None else f"; of average records it finds {_rate(average, fpr)}"
-    low = own["tpr_at_fpr"][fpr]["ci"][0]
-    verdict = "" if low > float(fpr) else " The interval includes guessing."
+    verdict = "" if _more_than_guessing(part) else " The interval includes guessing."
     yield Finding(
         TOPIC,
         f"A canary stands for the person whom the model exposes most. Of {about}, {best['name']} ({phrase_of(best)}) "
-        f"finds {share} with {guessed} false alarms (guessing: {guessed}){beside}{_how(part, best)}{of_file}.{verdict}{told}",
+        f"finds {share} with {guessed} false alarms (guessing: {guessed}){_at_one_percent(part, best, fpr)}"
+        f"{_of_average_records(part, best, fpr)}{_how(part, best)}{of_file}.{verdict}{told}",
         f"of records unlike all others {share} are found with {guessed} false alarms",
+    )
+
+
+def _at_one_percent(part: Part, best: Mapping[str, Any], fpr: str) -> str:
+    """The common rate beside the rare one, whose interval can be wide; by the attack that finds most there."""
+    row = None if fpr == "0.01" else strongest_at(part, "0.01")
+    if row is None:
+        return ""
+    return f", and {'' if row is best else row['name'] + ' '}{_rate(headline_of(row), '0.01')} with 1%"
+
+
+def _of_average_records(part: Part, best: Mapping[str, Any], fpr: str) -> str:
+    row = strongest_at(part, fpr, "average")
+    if row is None:
+        return ""
+    return f"; of average records {'it' if row is best else row['name']} finds {_rate(row['average'], fpr)}"
+
+
+def _more_than_guessing(part: Part) -> bool:
+    """By the interval of a rate that the headline gives: a wide one at 0.1% can include what that at 1% rules out."""
+    rows = {fpr: strongest_at(part, fpr) for fpr in RARE_FIRST}
+    return any(
+        row is not None and headline_of(row)["tpr_at_fpr"][fpr]["ci"][0] > float(fpr) for fpr, row in rows.items()
     )
 
 

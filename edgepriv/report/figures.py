@@ -5,7 +5,7 @@ from typing import Any
 
 from edgepriv.audit.canaries import headline_of
 from edgepriv.audit.knowledge import phrase_of
-from edgepriv.report.canaries import best_of
+from edgepriv.report.canaries import best_of, strongest_at
 from edgepriv.report.coverage import ATTRIBUTE, EVASION, INVERSION, MEMBERSHIP
 from edgepriv.report.formatting import area, attack_name, budget, percent, rate, signed_points, significant
 from edgepriv.report.summary import largest_rate
@@ -114,13 +114,14 @@ def _persons(audit: Mapping[str, Any]) -> Iterator[Figure]:
 
 def _canaries(part: Mapping[str, Any] | None) -> Iterator[Figure]:
     best = None if part is None else best_of(part)
-    if best is None:
+    if part is None or best is None:
         return
     for fpr, shown in (("0.001", "0.1%"), ("0.01", "1%")):
-        measured = headline_of(best)["tpr_at_fpr"][fpr]
+        row = strongest_at(part, fpr) or best
+        measured = headline_of(row)["tpr_at_fpr"][fpr]
         title = f"canaries found at {shown} false alarms"
         note = measured.get("note", "") if measured["value"] is None else ""
-        yield _figure(title, MEMBERSHIP, measured["value"], measured["ci"], float(fpr), by=_by(best), note=note)
+        yield _figure(title, MEMBERSHIP, measured["value"], measured["ci"], float(fpr), by=_by(row), note=note)
 
 
 def _privacy(dp: Mapping[str, Any] | None) -> Iterator[Figure]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from edgepriv import progress
-from edgepriv.data import Dataset, Split
+from edgepriv.data import Dataset, Split, copied_in_holdout
 from edgepriv.data.groups import most_of_one
 from edgepriv.models import Classifier
 from edgepriv.models.bake import bake
@@ -218,6 +218,7 @@ def _material(run: _Run, stage: str, position: int, start: dict[str, torch.Tenso
         _keep(run, position, start, State())
 
     given = given_to(teacher, run.members, run.holdout, run.dataset, run.split.members)
+    given = replace(given, copied=partial(copied_in_holdout, run.dataset, run.split))
     given = with_sub_models(given, run.recipe, stage, run.dataset, run.validation, run.pipeline)
     return replace(given, quiet=run.quiet, so_far=run.answers, keep=keep)
 

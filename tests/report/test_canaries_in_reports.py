@@ -6,6 +6,7 @@ import io
 import pytest
 
 from edgepriv.report.canaries import canary_tables, risk_of_a_person
+from edgepriv.report.figures import figures_of
 from edgepriv.report.html import render
 from edgepriv.report.summary import summary
 from edgepriv.report.verdict import verdict
@@ -45,7 +46,7 @@ def audit():
             "threat_model": "adaptive",
             "reference_models": 8,
             "attacks": [
-                row | {"name": "rmia-online", **_sides(figures(0.5, 0.3), figures(0.02, 0.15))},
+                row | {"name": "rmia-online", **_sides(figures(0.5, 0.3), figures(0.02, 0.14))},
                 row | {"name": "lira-online", **_sides(figures(0.8, 0.7), figures(0.03, 0.15))},
             ],
             "strongest": "lira-online",
@@ -67,8 +68,8 @@ def test_the_strongest_attack_at_the_rarest_false_alarms_is_the_headline(audit):
     assert "60 canaries" in sentence
     assert "a wrong label" in sentence
     assert (
-        "lira-online (knows the training) finds 70.0% [60.0%, 80.0%] with 0.1% false alarms (guessing: 0.1%)"
-        in sentence
+        "lira-online (knows the training) finds 70.0% [60.0%, 80.0%] with 0.1% false alarms (guessing: 0.1%), "
+        "and 80.0% [79.5%, 80.5%] with 1%;" in sentence
     )
     assert "of average records it finds 15.0%" in sentence
     assert "8 reference models, each attacked with the others" in sentence
@@ -81,8 +82,26 @@ def test_a_rate_that_is_not_resolved_gives_way_to_the_next(audit):
 
 
 def test_an_interval_that_includes_guessing_is_said_to(audit):
-    audit["canaries"]["attacks"][1]["canaries"] = figures(0.01)
+    for row in audit["canaries"]["attacks"]:
+        row["canaries"] = figures(0.01)
     assert sentence_of(audit).endswith("The interval includes guessing.")
+
+
+def test_a_wide_interval_at_rare_false_alarms_does_not_hide_what_is_found_at_common_ones(audit):
+    """A head that hides scores left 12% [0, 41] of canaries at 0.1% and 94% [87, 99] at 1%, by another attack."""
+    audit["canaries"]["attacks"][0]["canaries"] = figures(0.943, 0.05)
+    audit["canaries"]["attacks"][1]["canaries"] = figures(0.75, 0.09)
+    sentence = sentence_of(audit)
+    assert "and rmia-online 94.3% [93.8%, 94.8%] with 1%" in sentence
+    assert "guessing." not in sentence
+    shown = {figure.title: figure for figure in figures_of(audit, None)}
+    assert shown["canaries found at 1% false alarms"].value == 0.943
+    assert "rmia-online" in shown["canaries found at 1% false alarms"].by
+
+
+def test_average_records_are_those_that_the_strongest_attack_on_them_finds(audit):
+    audit["canaries"]["attacks"][0]["average"] = figures(0.3, 0.25)
+    assert "of average records rmia-online finds 25.0%" in sentence_of(audit)
 
 
 def test_a_file_that_reference_models_do_not_stand_for_is_judged_by_itself(audit):

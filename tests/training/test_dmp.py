@@ -8,11 +8,12 @@ import torch
 from scipy.stats import entropy
 from weights import weights_of
 
-from edgepriv.data import ExtraData, make_split
+from edgepriv.data import ExtraData, copied_in_holdout, make_split
 from edgepriv.errors import UserError
 from edgepriv.extra_data import with_extra
 from edgepriv.recipe import Data, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
+from edgepriv.recipe.defences.dmp import DMP
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training import stages as training_stages
 
@@ -69,6 +70,29 @@ def test_the_student_sees_the_holdouts_surest_half_under_the_teachers_answers(ru
     facts = done.defences["dmp"]
     assert (facts["examples"], facts["used"], facts["origin"]) == (60, 30, "privacy holdout")
     assert facts["mean_entropy"] == pytest.approx(entropy(answers[surest], axis=1).mean(), abs=1e-4)
+
+
+def test_copies_of_others_in_the_holdout_are_not_distilled_on(run, recipe, toy, split, seen, capsys):
+    x = toy.x.copy()
+    x[split.holdout[:3]], x[split.holdout[3:5]] = x[split.members[:3]], x[split.non_members[:2]]
+    x[split.holdout[7]] = x[split.holdout[8]]  # a copy among themselves is of nobody else
+    copies = dataclasses.replace(toy, x=x)
+    assert list(copied_in_holdout(copies, split)) == [True] * 5 + [False] * 55
+    whole = recipe.with_changes(dmp={"share": 1.0})
+    with_extra(whole, copies, split)
+    assert "DMP: 5 of the 60 examples of the privacy holdout are equal to members" in capsys.readouterr().err
+    _, done = run(whole, dataset=copies, stages=("train", "distilled"))
+    assert torch.equal(seen[1].x, torch.from_numpy(x[split.holdout[5:]]))
+    facts = done.defences["dmp"]
+    assert (facts["examples"], facts["left_out"]) == (55, 5)
+    assert "no member was trained on again; 5 that are equal to others were left out" in DMP.terminal_lines(facts)[0]
+
+
+def test_a_holdout_of_copies_alone_is_refused_before_the_training(recipe, toy, split):
+    x = toy.x.copy()
+    x[split.holdout] = x[split.members[0]]
+    with pytest.raises(UserError, match="are no copies of members"):
+        with_extra(recipe, dataclasses.replace(toy, x=x), split)
 
 
 def test_its_loss_is_the_divergence_of_the_students_answers_from_the_teachers(run, recipe, seen):

@@ -52,6 +52,8 @@ def test_each_record_is_kept_from_l_of_k_and_equal_records_from_the_same():
     assert len({row.tobytes() for row in kept_from}) == 19
     of_persons = drawn(units_of(x, np.arange(20) // 2), 25, 10, seed=0)
     assert (of_persons[::2] == of_persons[1::2]).all()
+    assert (of_persons[[2, 3, 6, 7]] == of_persons[2]).all()  # records 3 and 7, equal, are of two persons
+    assert len({row.tobytes() for row in of_persons}) == 9
 
 
 def test_the_student_learns_what_the_sub_models_say_that_did_not_see_a_member(run, recipe, toy, split, monkeypatch):

@@ -49,7 +49,7 @@ def cost_notes(recipe: "Recipe", models: int) -> list[str]:
     each = {defence.title: defence.sub_models(recipe) for defence in acting(recipe)}
     return [
         f"each reference model repeats {title}: {count} sub-models before the model itself, {models * count:,} more trainings "
-        f"for {models:,} models. Fewer --references, or a smaller {title}, take less; finished models are kept if you stop"
+        f"for {models:,} models. Fewer --references take less; finished models are kept if you stop"
         for title, count in each.items()
         if count and models
     ]

@@ -71,9 +71,10 @@ def _asked(recipe: "Recipe") -> bool:
 
 
 def _lines(facts: Mapping[str, Any]) -> list[str]:
+    copies = f"; {facts['left_out']:,} that are equal to others were left out" if facts.get("left_out") else ""
     return [
         f"DMP: distilled on {facts['used']:,} of {facts['examples']:,} reference examples ({facts['origin']}), to which the "
-        f"model answers with a mean entropy of {facts['mean_entropy']:.3g} nats; no member was trained on again"
+        f"model answers with a mean entropy of {facts['mean_entropy']:.3g} nats; no member was trained on again{copies}"
     ]
 
 

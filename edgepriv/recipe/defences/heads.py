@@ -108,7 +108,14 @@ REGENERATOR = Defence(
         "head.epsilon": lambda recipe: recipe.head.method in REGENERATORS,
         **{f"head.{name}": lambda recipe: recipe.head.method == "rank" for name in ("epochs", "batch_size", "lr")},
     },
-    conflicts=(_without_logits(REGENERATORS),),
+    conflicts=(
+        _without_logits(REGENERATORS),
+        Conflict(
+            "the head rank changes the probabilities and never the label: a file that returns the label has nothing for it to "
+            "change",
+            met=lambda recipe: recipe.head.method == "rank" and recipe.export.output == "label",
+        ),
+    ),
     facts="head",
     terminal_lines=_mask_lines,
 )

@@ -35,6 +35,7 @@ class Retraining:
         holdout: of the split.
         units: int64 [N], members of one number are one person's; None where each stands for itself.
         public: inputs [M, ...] of the user's public file, as ``members.x``; None without one.
+        copied: () -> bool [H], which of the holdout are equal to an example outside it.
         quiet: show no progress.
         trained: (members, seed) -> a new classifier that the stage's own settings have trained on these, on the processor.
         so_far: what a killed run has left; None at the beginning.
@@ -46,6 +47,7 @@ class Retraining:
     holdout: Examples
     units: np.ndarray | None = None
     public: Tensor | None = None
+    copied: Callable[[], np.ndarray] | None = None
     quiet: bool = True
     trained: Callable[[Examples, int], Classifier] | None = None
     so_far: Answers | None = None

@@ -3,6 +3,9 @@
 import math
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from edgepriv.errors import UserError
 from edgepriv.recipe.defences.dmp import Dmp
 from edgepriv.training.examples import Examples
@@ -10,6 +13,10 @@ from edgepriv.training.objectives.base import Asked, Ground, Objective, Retraini
 from edgepriv.training.soft_labels import entropies, probabilities_to
 
 FEWEST = 2
+TOO_MANY_COPIES = (
+    "DMP distils on the privacy holdout, and fewer than two of its examples are no copies of members or others: leave repeated "
+    "examples out of the data, or name public ones with --public npz:FILE"
+)
 
 
 def objective(asked: Asked) -> Objective:
@@ -50,7 +57,9 @@ def distilled_elsewhere(given: Retraining, share: float) -> tuple[Examples, dict
     Returns:
         Reference examples with soft labels float32 [M, K], and what was measured.
     """
-    x = given.holdout.x if given.public is None else given.public
+    x, left_out = _held_out(given) if given.public is None else (given.public, 0)
+    if left_out and len(x) < FEWEST:
+        raise UserError(TOO_MANY_COPIES)
     count = max(FEWEST, math.ceil(share * len(x)))
     soft = probabilities_to(given.teacher, x).float()
     chosen = entropies(soft).argsort(stable=True)[:count].sort().values
@@ -60,4 +69,13 @@ def distilled_elsewhere(given: Retraining, share: float) -> tuple[Examples, dict
         "used": count,
         "origin": "privacy holdout" if given.public is None else "public file",
         "mean_entropy": round(float(entropies(kept).mean()), 6),
+        **({"left_out": left_out} if left_out else {}),
     }
+
+
+def _held_out(given: Retraining) -> tuple[Tensor, int]:
+    """The holdout without copies of members and of others whom the audit asks about, and how many these are."""
+    copied = None if given.copied is None else given.copied()
+    if copied is None or not copied.any():
+        return given.holdout.x, 0
+    return given.holdout.x[torch.from_numpy(~copied)], int(copied.sum())

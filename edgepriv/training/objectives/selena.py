@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from edgepriv import progress
@@ -96,7 +98,7 @@ def _with_answers(given: Retraining, total: Tensor | None, away: Tensor, seed: i
 
 
 def units_of(x: Tensor, persons: np.ndarray | None) -> np.ndarray:
-    """What a sub-model sees as a whole or not at all: a person's records, else records with equal inputs.
+    """What a sub-model sees as a whole or not at all: records that a chain of equal inputs or of one person joins.
 
     Args:
         x: [N, ...].
@@ -105,11 +107,17 @@ def units_of(x: Tensor, persons: np.ndarray | None) -> np.ndarray:
     Returns:
         int64 [N], numbers from 0.
     """
-    if persons is not None:
-        return np.unique(persons, return_inverse=True)[1]
     known: dict[bytes, int] = {}
     rows = np.ascontiguousarray(x.numpy())
-    return np.array([known.setdefault(row.tobytes(), len(known)) for row in rows], dtype=np.int64)
+    equal = np.array([known.setdefault(row.tobytes(), len(known)) for row in rows], dtype=np.int64)
+    if persons is None:
+        return equal
+    people = np.unique(persons, return_inverse=True)[1]
+    # A graph of people and inputs, an edge for each record: what hangs together is one unit.
+    nodes = len(known) + people.max(initial=0) + 1
+    edges = coo_array((np.ones(len(equal)), (equal, len(known) + people)), shape=(nodes, nodes))
+    joined = connected_components(edges, directed=False)[1][equal]
+    return np.unique(joined, return_inverse=True)[1].astype(np.int64)
 
 
 def drawn(units: np.ndarray, sub_models: int, unseen: int, seed: int) -> np.ndarray:
