@@ -84,8 +84,8 @@ def _tell_few_steps(recipe: Recipe, examples: int, members: int, tell: Callable[
     epochs, used, had = recipe.distilled.epochs, recipe.own(Dmp).share * examples, members * recipe.train.epochs
     if 0 < used * epochs < _FEW_STEPS * had:
         tell(
-            f"DMP: {epochs:,} epochs on {used:,.0f} examples are {used * epochs / had:.0%} of what the training "
-            f"saw; --distill-epochs {math.ceil(had / used):,} shows the new network as many"
+            f"DMP: {epochs:,} epochs on {used:,.0f} examples are {used * epochs / had:.0%} of "
+            f"{recipe.train.epochs:,} epochs on the members; --distill-epochs {math.ceil(had / used):,} are as many"
         )
 
 

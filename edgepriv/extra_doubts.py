@@ -142,11 +142,16 @@ def _shared(what: str, path: Path | str, reads: Callable[[], ExtraData], dataset
     if outside:
         raise UserError(
             f"{outside:,} of the {len(split.non_members):,} non-members are in {_where(what, path)} that the model was trained "
-            "with: leave them out, for the model has seen them"
+            f"with: leave them out, for the model has seen them{_or_else(path)}"
         )
     return (
         [f"{inside:,} of the {len(split.members):,} members are among the {what} of {path} as well"] if inside else []
     )
+
+
+def _or_else(path: Path | str) -> str:
+    """Which records the holdout holds, the user cannot see: the audit of the model's own split leaves them out."""
+    return "" if isinstance(path, Path) else "; without --members and --non-members the audit does so itself"
 
 
 def _where(what: str, path: Path | str) -> str:

@@ -94,9 +94,9 @@ def test_a_wide_interval_at_rare_false_alarms_does_not_hide_what_is_found_at_com
     sentence = sentence_of(audit)
     assert "and rmia-online 94.3% [93.8%, 94.8%] with 1%" in sentence
     assert "guessing." not in sentence
-    shown = {figure.title: figure for figure in figures_of(audit, None)}
-    assert shown["canaries found at 1% false alarms"].value == 0.943
-    assert "rmia-online" in shown["canaries found at 1% false alarms"].by
+    shown = {figure["figure"]: figure for figure in figures_of(audit, None)}
+    assert shown["canaries found at 1% false alarms"]["value"] == 0.943
+    assert "rmia-online" in shown["canaries found at 1% false alarms"]["by"]
 
 
 def test_average_records_are_those_that_the_strongest_attack_on_them_finds(audit):
