@@ -15,6 +15,7 @@ from edgepriv.project import say
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences.dmp import DMP, Dmp
 from edgepriv.recipe.defences.extra import BY_MODEL, EXTRA, GIVEN, Extra
+from edgepriv.training.copies import copied_in_holdout
 from edgepriv.training.extra import labels_by
 from edgepriv.training.objectives.dmp import FEWEST, TOO_MANY_COPIES
 
@@ -47,7 +48,7 @@ def _with_public(recipe: Recipe, dataset: Dataset, split: Split, tell: Callable[
     if not DMP.active(recipe):
         return recipe, dataset
     if asked.file is None:
-        copies = int(data.copied_in_holdout(dataset, split).sum())
+        copies = int(copied_in_holdout(dataset, split).sum())
         if copies and len(split.holdout) - copies < FEWEST:
             raise UserError(TOO_MANY_COPIES)
         if copies:
@@ -55,7 +56,6 @@ def _with_public(recipe: Recipe, dataset: Dataset, split: Split, tell: Callable[
                 f"DMP: {copies:,} of the {len(split.holdout):,} examples of the privacy holdout are equal to members, "
                 "non-members or others outside it, and are left out"
             )
-        _tell_few_steps(recipe, len(split.holdout) - copies, len(split.members), tell)
         return recipe, dataset
     path = asked.path
     assert path is not None
@@ -71,7 +71,6 @@ def _with_public(recipe: Recipe, dataset: Dataset, split: Split, tell: Callable[
             "or a larger file"
         )
     data.refuse_shared(public, path, dataset, split, "Public examples")
-    _tell_few_steps(recipe, len(public), len(split.members), tell)
     tell(
         f"public examples: {len(public):,} of {path}, whose labels are not read; none of them plays a part in {dataset.name}, "
         "as a member, a non-member, held out or in the attacker's pool"
@@ -79,14 +78,30 @@ def _with_public(recipe: Recipe, dataset: Dataset, split: Split, tell: Callable[
     return recipe.with_changes(dmp={"sha256": public.sha256}), replace(dataset, public=public)
 
 
-def _tell_few_steps(recipe: Recipe, examples: int, members: int, tell: Callable[[str], None]) -> None:
-    """The student takes the epochs of the training, which are fewer steps where there are fewer examples than members."""
-    epochs, used, had = recipe.distilled.epochs, recipe.own(Dmp).share * examples, members * recipe.train.epochs
-    if 0 < used * epochs < _FEW_STEPS * had:
-        tell(
-            f"DMP: {epochs:,} epochs on {used:,.0f} examples are {used * epochs / had:.0%} of "
-            f"{recipe.train.epochs:,} epochs on the members; --distill-epochs {math.ceil(had / used):,} are as many"
-        )
+def few_steps(recipe: Recipe, dataset: Dataset, split: Split) -> list[str]:
+    """What the epochs of DMP come to beside those of the training: without more of them a student learns less from fewer
+    examples than there are members.
+
+    Args:
+        recipe: of the hardening, whose stage ``train`` was run.
+        dataset: after ``with_extra``.
+        split: who is a member, who is held out.
+
+    Returns:
+        A sentence where the student sees less than half of what the teacher saw; else none.
+    """
+    asked = recipe.own(Dmp)
+    if not DMP.active(recipe) or asked.share == 0:
+        return []
+    held = len(split.holdout) - int(copied_in_holdout(dataset, split).sum()) if dataset.public is None else 0
+    used = asked.share * (held if dataset.public is None else len(dataset.public))
+    epochs, had = recipe.distilled.epochs, len(split.members) * recipe.train.epochs
+    if used == 0 or used * epochs >= _FEW_STEPS * had:
+        return []
+    return [
+        f"DMP: {epochs:,} epochs on {used:,.0f} examples are {used * epochs / had:.0%} of what the training saw in "
+        f"{recipe.train.epochs:,} epochs; --distill-epochs {math.ceil(had / used):,} are as many"
+    ]
 
 
 def _with_extra(recipe: Recipe, dataset: Dataset, split: Split, tell: Callable[[str], None]) -> tuple[Recipe, Dataset]:

@@ -13,6 +13,7 @@ from edgepriv.models import Classifier, checkpoint
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences.dmp import DMP, Dmp
 from edgepriv.recipe.defences.extra import EXTRA, Extra
+from edgepriv.training.copies import copied_in_holdout
 from edgepriv.training.extra import labels_by
 
 _COMPARED = 1_000
@@ -126,14 +127,18 @@ def refuse_trained_on(
         read.append(("public data", public.path, lambda: data.read_public(file, dataset, recipe.data)))
     elif DMP.active(recipe):
         read.append(("privacy holdout", "the data", lambda: _held_out(*recorded())))
-    return [line for what, path, reads in read for line in _shared(what, path, reads, dataset, split)]
+    sure = not DMP.active(recipe) or public.share == 1
+    return [line for what, path, reads in read for line in _shared(what, path, reads, dataset, split, sure=sure)]
 
 
 def _held_out(dataset: Dataset, split: Split) -> ExtraData:
-    return ExtraData(dataset.x[split.holdout], None)
+    return ExtraData(dataset.x[split.holdout[~copied_in_holdout(dataset, split)]], None)
 
 
-def _shared(what: str, path: Path | str, reads: Callable[[], ExtraData], dataset: Dataset, split: Split) -> list[str]:
+def _shared(
+    what: str, path: Path | str, reads: Callable[[], ExtraData], dataset: Dataset, split: Split, *, sure: bool
+) -> list[str]:
+    """``sure``: whether the model was trained on all of these data."""
     try:
         seen = reads()
     except UserError as error:
@@ -142,7 +147,7 @@ def _shared(what: str, path: Path | str, reads: Callable[[], ExtraData], dataset
     if outside:
         raise UserError(
             f"{outside:,} of the {len(split.non_members):,} non-members are in {_where(what, path)} that the model was trained "
-            f"with: leave them out, for the model has seen them{_or_else(path)}"
+            f"with: leave them out, for the model {'has' if sure else 'may have'} seen them{_or_else(path)}"
         )
     return (
         [f"{inside:,} of the {len(split.members):,} members are among the {what} of {path} as well"] if inside else []

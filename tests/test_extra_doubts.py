@@ -82,6 +82,12 @@ def test_non_members_that_the_model_was_distilled_on_as_its_own_holdout_are_refu
     ):
         refuse_trained_on(distilled, PICTURES, SPLIT, lambda: (PICTURES, theirs))
     assert refuse_trained_on(distilled, PICTURES, SPLIT, lambda: (PICTURES, SPLIT)) == []
+    x = PICTURES.x.copy()
+    x[SPLIT.holdout[0]] = x[SPLIT.non_members[0]]  # left out of the distillation
+    copied = replace(PICTURES, x=x)
+    assert refuse_trained_on(distilled, copied, SPLIT, lambda: (copied, SPLIT)) == []
+    with pytest.raises(UserError, match="the model may have seen them; without --members"):
+        refuse_trained_on(distilled.with_changes(dmp={"share": 0.5}), PICTURES, SPLIT, lambda: (PICTURES, theirs))
     [note] = refuse_trained_on(distilled, PICTURES, SPLIT, nothing_kept)
     assert "among the privacy holdout of the model's training is not known: the data are gone" in note
 

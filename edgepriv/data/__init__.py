@@ -23,7 +23,6 @@ from edgepriv.data.earlier import earlier_readings
 from edgepriv.data.encoding import TableEncoding, encoded_members, fitted
 from edgepriv.data.extra import (
     ExtraData,
-    copied_in_holdout,
     labelled,
     read_extra,
     read_public,
@@ -57,7 +56,6 @@ __all__ = [
     "canonical_name",
     "checked",
     "columns_of",
-    "copied_in_holdout",
     "counted_from_zero",
     "default_data_dir",
     "described",

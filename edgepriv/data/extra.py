@@ -168,22 +168,6 @@ def shared_with(x: np.ndarray, *others: np.ndarray) -> int:
     return len(theirs.intersection(prints(x))) if theirs else 0
 
 
-def copied_in_holdout(dataset: Dataset, split: Split) -> np.ndarray:
-    """Which examples of the privacy holdout are equal to one that is not held out: a copy tells of the other.
-
-    Args:
-        dataset: the examples.
-        split: who is held out.
-
-    Returns:
-        bool [H], by hash; images are compared as bytes. Copies within the holdout and the validation part do not count.
-    """
-    held = np.union1d(split.holdout, split.validation)
-    own = list(prints(dataset.x, split.holdout))
-    copied = set(own).intersection(prints(dataset.x, np.setdiff1d(np.arange(len(dataset)), held)))
-    return np.array([digest in copied for digest in own], dtype=bool)
-
-
 def labelled(extra: ExtraData, y: np.ndarray) -> ExtraData:
     """The examples with other labels.
 

@@ -14,7 +14,7 @@ from edgepriv.artifact.rehearse import rehearse
 from edgepriv.artifact.release import export_with_twin
 from edgepriv.audit.trainer import trainer_of
 from edgepriv.errors import UserError
-from edgepriv.extra_data import with_extra
+from edgepriv.extra_data import few_steps, with_extra
 from edgepriv.extra_doubts import known_by_labels, remarks_on_labels
 from edgepriv.files import refuse_existing, refuse_overwriting
 from edgepriv.hardening_recipe import hardening_recipe, refuse_idle
@@ -184,6 +184,8 @@ def _hardened(
     base: project.Trained, hardened_by: Recipe, wanted: _Wanted, script: Script | None, head: Path | None
 ) -> _Hardened:
     hardened_by, dataset = with_extra(hardened_by, base.dataset, base.split)
+    if not base.checkpoint.elsewhere:
+        say_all(few_steps(hardened_by, dataset, base.split))
     notes, doubts = remarks_on_labels(hardened_by, dataset, base.split, base.checkpoint.classifier())
     say_all(notes)
     doubts += known_by_labels(hardened_by, dataset, base.split)

@@ -86,22 +86,23 @@ def risk_of_a_person(audit: Mapping[str, Any] | None) -> Iterator[Finding]:
         return
     guessed = f"{100 * float(fpr):g}%"
     share = _rate(own, fpr)
-    verdict = "" if _more_than_guessing(part) else " The interval includes guessing."
+    common = _at_one_percent(part, fpr)
+    guessing = f" {'Both intervals include' if common else 'The interval includes'} guessing."
+    verdict = "" if _more_than_guessing(part) else guessing
     yield Finding(
         TOPIC,
         f"A canary stands for the person whom the model exposes most. Of {about}, {best['name']} ({phrase_of(best)}) "
-        f"finds {share} with {guessed} false alarms (guessing: {guessed}){_at_one_percent(part, best, fpr)}"
-        f"{_of_average_records(part, best, fpr)}{_how(part, best)}{of_file}.{verdict}{told}",
-        f"of records unlike all others {share} are found with {guessed} false alarms",
+        f"finds {share} with {guessed} false alarms (guessing: {guessed}){_of_average_records(part, best, fpr)}"
+        f"{f'; with 1% false alarms {common} of the canaries' if common else ''}{_how(part, best)}{of_file}.{verdict}{told}",
+        f"of records unlike all others {share} are found with {guessed} false alarms"
+        + (f" (with 1%: {common})" if common else ""),
     )
 
 
-def _at_one_percent(part: Part, best: Mapping[str, Any], fpr: str) -> str:
+def _at_one_percent(part: Part, fpr: str) -> str:
     """The common rate beside the rare one, whose interval can be wide; by the attack that finds most there."""
     row = None if fpr == "0.01" else strongest_at(part, "0.01")
-    if row is None:
-        return ""
-    return f", and {'' if row is best else row['name'] + ' '}{_rate(headline_of(row), '0.01')} with 1%"
+    return "" if row is None else f"{row['name']} finds {_rate(headline_of(row), '0.01')}"
 
 
 def _of_average_records(part: Part, best: Mapping[str, Any], fpr: str) -> str:

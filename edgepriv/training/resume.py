@@ -27,6 +27,7 @@ def code_version() -> str:
     digest = hashlib.sha256(f"{torch.__version__} {multiplies_bfloat16()}".encode())
     package = Path(__file__).parent.parent
     placing = [package / "artifact" / name for name in ("activation_places.py", "integer_plan.py")]
+    placing.append(package / "data" / "repeats.py")
     for source in sorted(
         [source for part in ("models", "training", "heads") for source in (package / part).rglob("*.py")] + placing
     ):

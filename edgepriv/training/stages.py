@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from edgepriv import progress
-from edgepriv.data import Dataset, Split, copied_in_holdout
+from edgepriv.data import Dataset, Split
 from edgepriv.data.groups import most_of_one
 from edgepriv.models import Classifier
 from edgepriv.models.bake import bake
@@ -20,6 +20,7 @@ from edgepriv.project import say, warn
 from edgepriv.recipe import Recipe
 from edgepriv.recipe.defences import DEFENCES
 from edgepriv.recipe.defences.extra import EXTRA
+from edgepriv.training.copies import copied_in_holdout
 from edgepriv.training.examples import Examples
 from edgepriv.training.extra import Extra, extra_labels, extra_of
 from edgepriv.training.featured import behind_features, features_of, unchanged_inputs

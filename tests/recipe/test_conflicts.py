@@ -17,8 +17,7 @@ NOISY = {"noise": {"method": "shapley"}, "noisy": {"epochs": 2}}
         {"train": {"epochs": 2, "flatten": 1.0, "relax": 0.5}, "quantize": {"bits": 4}, "qat": {"epochs": 1}},
         NOISY | {"adversary": {"method": "pgd"}, "robust": {"epochs": 1}, "head": {"method": "member"}},
         PRIVATE | {"adversary": {"method": "pgd"}, "train": {"adversarial": True}, "quantize": {"bits": 4}},
-        PRIVATE | {"head": {"method": "rank"}},
-        PRIVATE | {"export": {"output": "label"}},
+        PRIVATE | {"head": {"method": "rank"}, "export": {"output": "label"}},
         PRIVATE | {"dmp": {"share": 1.0}, "distilled": {"epochs": 2}, "quantize": {"bits": 4}, "qat": {"epochs": 1}},
         ROUNDED | {"adversary": {"method": "pgd"}, "export": {"compute": "int8-static"}},
         {"model": {"dropout": 0.5}, "head": {"method": "memguard"}, "quantize": {"bits": 4, "last_k": 5}},
@@ -61,7 +60,6 @@ def test_defences_compose(sections):
         (ROUNDED | {"model": {"batch_dependent": True}}, "one input at a time"),
         ({"head": {"method": "rank"}, "export": {"output": "logits"}}, "no logits"),
         ({"head": {"method": "memguard"}, "export": {"output": "label"}}, "never the label"),
-        ({"head": {"method": "rank"}, "export": {"output": "label"}}, "never the label"),
     ],
 )
 def test_what_does_not_go_together_is_refused(sections, reason):

@@ -68,10 +68,10 @@ def test_the_strongest_attack_at_the_rarest_false_alarms_is_the_headline(audit):
     assert "60 canaries" in sentence
     assert "a wrong label" in sentence
     assert (
-        "lira-online (knows the training) finds 70.0% [60.0%, 80.0%] with 0.1% false alarms (guessing: 0.1%), "
-        "and 80.0% [79.5%, 80.5%] with 1%;" in sentence
+        "lira-online (knows the training) finds 70.0% [60.0%, 80.0%] with 0.1% false alarms (guessing: 0.1%); of average "
+        "records it finds 15.0% [5.00%, 25.0%]; with 1% false alarms lira-online finds 80.0% [79.5%, 80.5%] of the canaries"
+        in sentence
     )
-    assert "of average records it finds 15.0%" in sentence
     assert "8 reference models, each attacked with the others" in sentence
 
 
@@ -92,7 +92,8 @@ def test_a_wide_interval_at_rare_false_alarms_does_not_hide_what_is_found_at_com
     audit["canaries"]["attacks"][0]["canaries"] = figures(0.943, 0.05)
     audit["canaries"]["attacks"][1]["canaries"] = figures(0.75, 0.09)
     sentence = sentence_of(audit)
-    assert "and rmia-online 94.3% [93.8%, 94.8%] with 1%" in sentence
+    assert "with 1% false alarms rmia-online finds 94.3% [93.8%, 94.8%] of the canaries" in sentence
+    assert "are found with 0.1% false alarms (with 1%: rmia-online finds 94.3%" in next(risk_of_a_person(audit)).short
     assert "guessing." not in sentence
     shown = {figure["figure"]: figure for figure in figures_of(audit, None)}
     assert shown["canaries found at 1% false alarms"]["value"] == 0.943

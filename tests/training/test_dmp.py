@@ -8,14 +8,15 @@ import torch
 from scipy.stats import entropy
 from weights import weights_of
 
-from edgepriv.data import ExtraData, copied_in_holdout, make_split
+from edgepriv.data import ExtraData, make_split
 from edgepriv.errors import UserError
-from edgepriv.extra_data import with_extra
+from edgepriv.extra_data import few_steps, with_extra
 from edgepriv.recipe import Data, Recipe
 from edgepriv.recipe.conflicts import refuse_impossible
 from edgepriv.recipe.defences.dmp import DMP
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training import stages as training_stages
+from edgepriv.training.copies import copied_in_holdout
 
 ALL = ("train", "distilled", "robust", "qat")
 STAGE = {"epochs": 2, "batch_size": 32, "lr": 0.01}
@@ -86,6 +87,16 @@ def test_copies_of_others_in_the_holdout_are_not_distilled_on(run, recipe, toy, 
     facts = done.defences["dmp"]
     assert (facts["examples"], facts["left_out"]) == (55, 5)
     assert "no member was trained on again; 5 that are equal to others were left out" in DMP.terminal_lines(facts)[0]
+
+
+def test_few_steps_are_told_with_the_epochs_that_are_as_many(recipe, toy, split):
+    """The holdout has 60 examples, of which a half is taken."""
+    [line] = few_steps(recipe.with_changes(distilled={"epochs": 1}), toy, split)
+    had = len(split.members) * 6
+    assert f"1 epochs on 30 examples are {30 / had:.0%} of what the training saw in 6 epochs" in line
+    assert f"--distill-epochs {-(-had // 30)} are as many" in line
+    assert few_steps(recipe.with_changes(distilled={"epochs": had}), toy, split) == []
+    assert few_steps(recipe.with_changes(dmp={"share": 0.0}, distilled={"epochs": 0}), toy, split) == []
 
 
 def test_a_holdout_of_copies_alone_is_refused_before_the_training(recipe, toy, split):

@@ -13,7 +13,7 @@ from edgepriv.recipe.defences import cost_notes
 from edgepriv.training import new_classifier, run_stages
 from edgepriv.training import retraining as sub_model_training
 from edgepriv.training import stages as training_stages
-from edgepriv.training.objectives.selena import drawn, units_of
+from edgepriv.training.objectives.selena import _warn_of_copies_apart, drawn, units_of
 
 ALL = ("train", "distilled", "robust", "qat")
 STAGE = {"epochs": 2, "batch_size": 32, "lr": 0.01}
@@ -50,10 +50,24 @@ def test_each_record_is_kept_from_l_of_k_and_equal_records_from_the_same():
     assert (kept_from.sum(1) == 10).all()
     assert (kept_from[7] == kept_from[3]).all()
     assert len({row.tobytes() for row in kept_from}) == 19
-    of_persons = drawn(units_of(x, np.arange(20) // 2), 25, 10, seed=0)
+    x = torch.arange(120.0).view(60, 2)
+    x[7] = x[3]
+    of_persons = drawn(units_of(x, np.arange(60) // 2), 25, 10, seed=0)
     assert (of_persons[::2] == of_persons[1::2]).all()
     assert (of_persons[[2, 3, 6, 7]] == of_persons[2]).all()  # records 3 and 7, equal, are of two persons
-    assert len({row.tobytes() for row in of_persons}) == 9
+    assert len({row.tobytes() for row in of_persons}) == 29
+
+
+def test_people_whom_few_different_records_chain_together_are_kept_apart_by_person(capsys):
+    """Five blank forms of fifty people: as one unit, sub-models would see them all or none."""
+    x = torch.arange(200.0).view(100, 2)
+    x[::2] = x[0]
+    persons = np.arange(100) // 2
+    assert (units_of(x, persons) == persons).all()
+    _warn_of_copies_apart(x, units_of(x, persons))
+    assert "50 of the 100 members are equal to a record of another person" in capsys.readouterr().err
+    _warn_of_copies_apart(x[1::2], units_of(x[1::2], persons[1::2]))
+    assert capsys.readouterr().err == ""
 
 
 def test_the_student_learns_what_the_sub_models_say_that_did_not_see_a_member(run, recipe, toy, split, monkeypatch):

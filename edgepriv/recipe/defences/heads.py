@@ -88,7 +88,7 @@ def _guard_lines(facts: Mapping[str, Any]) -> list[str]:
 def _without_logits(methods: Sequence[str]) -> Conflict:
     return Conflict(
         "a head turns probabilities into other probabilities, and there are no logits of those: leave --returns at "
-        "probabilities, or label",
+        "probabilities",
         met=lambda recipe: recipe.head.method in methods and recipe.export.output == "logits",
     )
 
@@ -108,14 +108,7 @@ REGENERATOR = Defence(
         "head.epsilon": lambda recipe: recipe.head.method in REGENERATORS,
         **{f"head.{name}": lambda recipe: recipe.head.method == "rank" for name in ("epochs", "batch_size", "lr")},
     },
-    conflicts=(
-        _without_logits(REGENERATORS),
-        Conflict(
-            "the head rank changes the probabilities and never the label: a file that returns the label has nothing for it to "
-            "change",
-            met=lambda recipe: recipe.head.method == "rank" and recipe.export.output == "label",
-        ),
-    ),
+    conflicts=(_without_logits(REGENERATORS),),
     facts="head",
     terminal_lines=_mask_lines,
 )

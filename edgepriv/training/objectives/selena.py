@@ -1,5 +1,6 @@
 """SELENA: a model distilled from what sub-models answer to members that they did not see (Tang et al. 2022, section 4)."""
 
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ from torch import Tensor
 
 from edgepriv import progress
 from edgepriv.errors import UserError
+from edgepriv.project import warn
 from edgepriv.recipe.defences.selena import Selena
 from edgepriv.training.examples import Examples
 from edgepriv.training.objectives.base import Answers, Asked, Ground, Objective, Retraining
 from edgepriv.training.soft_labels import entropies, probabilities_to
+
+_LARGEST = 0.1
+"""Share of the members that one unit may be, if it is not one person."""
 
 
 def objective(asked: Asked) -> Objective:
@@ -45,7 +50,7 @@ def self_distilled(given: Retraining, sub_models: int, unseen: int, seed: int) -
     """The members under the mean answer of the sub-models that did not see them (Split-AI, algorithms 1 and 2).
 
     Each sub-model is a new network, trained as the stage is, on the members that it is not kept from. It sees a person's
-    records, and records with equal inputs, all or none.
+    records, and records with equal inputs, all or none (``units_of`` says when not).
 
     Args:
         given: members, and how a sub-model is trained; without ``trained`` the teacher stands in for each.
@@ -57,7 +62,10 @@ def self_distilled(given: Retraining, sub_models: int, unseen: int, seed: int) -
         The members with soft labels float32 [N, K], and what was measured.
     """
     members = given.members
-    kept_from = drawn(units_of(members.x, given.units), sub_models, unseen, seed)
+    units = units_of(members.x, given.units)
+    if given.units is not None and not given.quiet:
+        _warn_of_copies_apart(members.x, units)
+    kept_from = drawn(units, sub_models, unseen, seed)
     so_far = given.so_far
     total = None if so_far is None else so_far.total
     first = 0 if so_far is None else so_far.done
@@ -100,6 +108,9 @@ def _with_answers(given: Retraining, total: Tensor | None, away: Tensor, seed: i
 def units_of(x: Tensor, persons: np.ndarray | None) -> np.ndarray:
     """What a sub-model sees as a whole or not at all: records that a chain of equal inputs or of one person joins.
 
+    Where few different inputs chain most people together, sub-models could not be kept from anybody in particular: then a
+    unit is a person's records, and equal records of others may be on the other side.
+
     Args:
         x: [N, ...].
         persons: int64 [N], None where each record stands for itself.
@@ -107,17 +118,38 @@ def units_of(x: Tensor, persons: np.ndarray | None) -> np.ndarray:
     Returns:
         int64 [N], numbers from 0.
     """
-    known: dict[bytes, int] = {}
-    rows = np.ascontiguousarray(x.numpy())
-    equal = np.array([known.setdefault(row.tobytes(), len(known)) for row in rows], dtype=np.int64)
+    equal = _equal(x)
     if persons is None:
         return equal
     people = np.unique(persons, return_inverse=True)[1]
     # A graph of people and inputs, an edge for each record: what hangs together is one unit.
-    nodes = len(known) + people.max(initial=0) + 1
-    edges = coo_array((np.ones(len(equal)), (equal, len(known) + people)), shape=(nodes, nodes))
+    inputs = equal.max(initial=0) + 1
+    nodes = inputs + people.max(initial=0) + 1
+    edges = coo_array((np.ones(len(equal)), (equal, inputs + people)), shape=(nodes, nodes))
     joined = connected_components(edges, directed=False)[1][equal]
+    largest = np.bincount(joined).max(initial=0)
+    if largest > max(np.bincount(people).max(initial=0), _LARGEST * len(people)):
+        return people
     return np.unique(joined, return_inverse=True)[1].astype(np.int64)
+
+
+def _equal(x: Tensor) -> np.ndarray:
+    """int64 [N], one number for all records with equal inputs."""
+    known: dict[bytes, int] = {}
+    rows = np.ascontiguousarray(x.numpy())
+    digests = (blake2b(row.tobytes(), digest_size=16).digest() for row in rows)
+    return np.array([known.setdefault(digest, len(known)) for digest in digests], dtype=np.int64)
+
+
+def _warn_of_copies_apart(x: Tensor, units: np.ndarray) -> None:
+    equal = _equal(x)
+    pairs = np.unique(np.stack([equal, units]), axis=1)[0]  # an input stands once for each unit that has it
+    apart = int(np.isin(equal, np.flatnonzero(np.bincount(pairs) > 1)).sum())
+    if apart:
+        warn(
+            f"SELENA: {apart:,} of the {len(x):,} members are equal to a record of another person, and too many people hang "
+            "together by these: sub-models are kept from persons alone, and may have seen a copy of what they answer to"
+        )
 
 
 def drawn(units: np.ndarray, sub_models: int, unseen: int, seed: int) -> np.ndarray:
