@@ -115,11 +115,6 @@ def refuse_idle(hardened_by: Recipe, trained_by: Recipe, changes: dict[str, Any]
             f"--qat-activations trains for activations on fixed grids, which a file of --compute {hardened_by.export.compute} "
             "does not have: take --compute int8-static"
         )
-    if hardened_by.head.method == "rank" and hardened_by.export.output == "label":
-        raise UserError(
-            "--regenerate rank changes the probabilities and never the label; it hides nothing in a file of --returns label: "
-            "leave out one of the two"
-        )
     for defence in DEFENCES.values():
         acts = any(defence.acts_in(hardened_by, name) for name in stages)
         if defence.idle and not acts and _is_asked(defence, hardened_by, trained_by):

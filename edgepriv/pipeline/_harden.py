@@ -238,6 +238,10 @@ def _recipe_of(
         refuse_absent(hardened_by.start)
         refuse_random_held(hardened_by, name, given.dataset.num_classes, given.dataset.input_shape)
     refuse_idle(hardened_by, trained_by, changes)
+    if hardened_by.head.method == "rank" and hardened_by.export.output == "label":
+        project.warn(
+            "--regenerate rank never changes the label, and a file of --returns label says no more: it hides nothing"
+        )
     refuse_impossible(hardened_by)
     refuse_ignored(hardened_by, changes)
     new = [each for each in _stages(hardened_by) if getattr(hardened_by, each).augment != trained_by.train.augment]

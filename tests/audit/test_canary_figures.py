@@ -50,7 +50,7 @@ def test_the_figure_is_that_of_aerni_et_al():
     theirs, member = by_aerni(known)
     pool = pooled(ATTACKS["lira-online-per-example"], evidence_of(known))
     np.testing.assert_array_equal(pool.member, member)
-    np.testing.assert_allclose(pool.scores, theirs, atol=1e-6)
+    np.testing.assert_allclose(pool.scores, theirs, rtol=1e-5, atol=1e-6)
     fpr, tpr, _ = roc_curve(member, theirs, drop_intermediate=False)
     rates = figures(pool, seed=0)["tpr_at_fpr"]
     for rate in ("0.01", "0.001"):

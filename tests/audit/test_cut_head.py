@@ -55,9 +55,10 @@ def test_cutting_the_head_restores_the_leak_and_the_audit_of_the_whole_file_warn
     assert not any("zero gradients" in warning for warning in whole["robustness"]["warnings"])
 
 
-def test_the_choice_of_the_label_can_be_cut_off_with_a_head_and_without_one(folder):
+def test_the_choice_of_the_label_can_be_cut_off_with_a_head_and_without_one(folder, capsys):
     label = NOTHING | {"export": {"output": "label"}}
     pipeline.harden(folder / "float.pt", None, label | {"head": {"method": "rank"}}, folder / "ranked label")
+    assert "--regenerate rank never changes the label" in capsys.readouterr().err
     pipeline.harden(folder / "float.pt", None, label, folder / "label")
     bare = audited(folder / "ranked" / "model.onnx", cut_head=True, force=True)
     for name, told in (

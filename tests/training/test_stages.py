@@ -193,7 +193,7 @@ def test_a_changed_code_of_training_is_another_run(run, killed_after, tmp_path, 
 
 def test_the_code_version_counts_code_and_not_comments(tmp_path, monkeypatch):
     package = Path(training_stages.__file__).parent.parent
-    for part in ("models", "training", "artifact"):
+    for part in ("models", "training", "artifact", "data"):
         shutil.copytree(package / part, tmp_path / part)
     monkeypatch.setattr(resume, "__file__", str(tmp_path / "training" / "resume.py"))
     version = code_version.__wrapped__  # not the cached one
