@@ -90,11 +90,10 @@ def few_steps(recipe: Recipe, dataset: Dataset, split: Split) -> list[str]:
     Returns:
         A sentence where the student sees less than half of what the teacher saw; else none.
     """
-    asked = recipe.own(Dmp)
-    if not DMP.active(recipe) or asked.share == 0:
+    if not DMP.active(recipe):
         return []
-    held = len(split.holdout) - int(copied_in_holdout(dataset, split).sum()) if dataset.public is None else 0
-    used = asked.share * (held if dataset.public is None else len(dataset.public))
+    held = int((~copied_in_holdout(dataset, split)).sum()) if dataset.public is None else len(dataset.public)
+    used = recipe.own(Dmp).share * held
     epochs, had = recipe.distilled.epochs, len(split.members) * recipe.train.epochs
     if used == 0 or used * epochs >= _FEW_STEPS * had:
         return []

@@ -195,33 +195,16 @@ def files_notes(examples: Dataset) -> list[str]:
     ]
 
 
-def recorded_data(record: dict[str, Any] | None, data_dir: Path | None, what: str) -> tuple[Dataset, Split]:
+def recorded_data(
+    record: dict[str, Any] | None, data_dir: Path | None, what: str, *, quiet: bool = False
+) -> tuple[Dataset, Split]:
     """The data and the split that a model was trained on, read again and proved to be the same; both are said in notes.
 
     Args:
         record: of ``data_record``; None where nothing is known.
         data_dir: folder with data sets; None for the user's cache folder.
         what: name of the model, for messages.
-
-    Returns:
-        The data and the split.
-
-    Raises:
-        UserError: without a record, or where the data are gone or have changed.
-    """
-    dataset, split = as_recorded(record, data_dir, what)
-    for line in data_notes(dataset, split):
-        say(line)
-    return dataset, split
-
-
-def as_recorded(record: dict[str, Any] | None, data_dir: Path | None, what: str) -> tuple[Dataset, Split]:
-    """The same, and nothing is said.
-
-    Args:
-        record: of ``data_record``; None where nothing is known.
-        data_dir: folder with data sets; None for the user's cache folder.
-        what: name of the model, for messages.
+        quiet: say nothing of them.
 
     Returns:
         The data and the split.
@@ -235,13 +218,18 @@ def as_recorded(record: dict[str, Any] | None, data_dir: Path | None, what: str)
     refused: list[UserError] = []
     for reading in (asked, *data.earlier_readings(asked, record["split"].get("version", 1))):
         try:
-            return _read_as(record, reading, data_dir, what)
+            dataset, split = _as_recorded(record, reading, data_dir, what)
+            break
         except UserError as error:
             refused.append(error)
-    raise refused[0]
+    else:
+        raise refused[0]
+    for line in [] if quiet else data_notes(dataset, split):
+        say(line)
+    return dataset, split
 
 
-def _read_as(record: dict[str, Any], asked: Data, data_dir: Path | None, what: str) -> tuple[Dataset, Split]:
+def _as_recorded(record: dict[str, Any], asked: Data, data_dir: Path | None, what: str) -> tuple[Dataset, Split]:
     """The same, where the file is read as ``asked``."""
     encoding = data.TableEncoding(record["encoding"]) if "encoding" in record else None
     dataset = data.load(record["name"], data_dir, asked=asked, encoding=encoding)

@@ -134,7 +134,9 @@ def _opened(model: DeployedModel, members: Path, non_members: Path, request: Req
     run = recipe.as_run(known.stages) if known and known.stages else recipe
     record = None if known is None else known.data
     notes += tuple(
-        refuse_trained_on(run, examples, split, lambda: project.as_recorded(record, request.data_dir, str(model.path)))
+        refuse_trained_on(
+            run, examples, split, lambda: project.recorded_data(record, request.data_dir, str(model.path), quiet=True)
+        )
     )
     for line in notes:
         project.say(line)

@@ -21,14 +21,7 @@ from edgepriv.data.dataset import (
 )
 from edgepriv.data.earlier import earlier_readings
 from edgepriv.data.encoding import TableEncoding, encoded_members, fitted
-from edgepriv.data.extra import (
-    ExtraData,
-    labelled,
-    read_extra,
-    read_public,
-    refuse_shared,
-    shared_with,
-)
+from edgepriv.data.extra import ExtraData, labelled, read_extra, read_public, refuse_shared, shared_with
 from edgepriv.data.files import columns_of, from_member_files, kind_of, of_members, read_arrays
 from edgepriv.data.halves import Halves, halves_of
 from edgepriv.data.inherited import NAMING, read_members
